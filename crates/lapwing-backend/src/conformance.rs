@@ -1,0 +1,291 @@
+//! What every backend must do, run by each backend crate over the same real exports.
+//!
+//! Each check panics with what differed, so a test calls it and nothing else. The reference
+//! outputs (`golden.json`) come from plain Python loops over the libraries, not from Lapwing.
+
+use std::path::{Path, PathBuf};
+
+use lapwing_model::{ModelFolder, TokenId};
+use serde_json::Value;
+
+use crate::{Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision};
+
+/// One prompt and what the reference loop made of it.
+#[derive(Clone, Debug)]
+pub struct GoldenCase {
+    /// The prompt.
+    pub prompt_ids: Vec<TokenId>,
+    /// The likeliest token, again and again.
+    pub greedy_ids: Vec<TokenId>,
+    /// The largest logits of the first generated position, largest first.
+    pub first_step_top: Vec<(TokenId, f32)>,
+}
+
+/// How far logits may be from the reference.
+#[derive(Clone, Copy, Debug)]
+pub enum Tolerance {
+    /// In units of the largest logit's magnitude.
+    Relative(f32),
+    /// In logits.
+    Absolute(f32),
+}
+
+/// Options under which results are comparable across machines.
+pub fn exact_options() -> OpenOptions {
+    OpenOptions {
+        device: DeviceRequest::One(DeviceKind::Cpu, None),
+        n_threads: Some(2),
+        precision: Precision::Exact,
+        n_positions_max: None,
+        n_chunk_tokens: None,
+        cache_folder: None,
+    }
+}
+
+/// The folder of real exports and reference outputs, or `None` with a note when it is absent.
+///
+/// # Panics
+///
+/// When it is absent and the environment variable `CI` is set.
+pub fn shared_folder() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("LAPWING_SHARED").map_or(beside, PathBuf::from);
+    if shared.is_dir() {
+        return Some(shared);
+    }
+    skip(&format!("no real exports in {}", shared.display()));
+    None
+}
+
+/// The library file named by the environment variable `name`, or `None` with a note.
+///
+/// # Panics
+///
+/// When it is not named and the environment variable `CI` is set.
+pub fn library_file(name: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(name).map(PathBuf::from);
+    if found.is_none() {
+        skip(&format!("{name} names no library; scripts/test sets it"));
+    }
+    found
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI skips nothing: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
+/// The cases of a `golden.json`. `section` picks the part of one graph, where there are several.
+///
+/// # Panics
+///
+/// When the file is not such a file.
+pub fn golden_cases(file: &Path, section: Option<&str>) -> Vec<GoldenCase> {
+    let text = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let json: Value = serde_json::from_slice(&text).expect("golden files are JSON");
+    let part = section.map_or(&json, |name| &json[name]);
+    let cases = part["cases"].as_array().expect("golden files have cases");
+    cases.iter().map(|case| golden_case(&case["prompt_ids"], case)).collect()
+}
+
+/// One case from its prompt and its outputs.
+///
+/// # Panics
+///
+/// When a field is missing.
+pub fn golden_case(prompt_ids: &Value, outputs: &Value) -> GoldenCase {
+    let ids = |value: &Value| -> Vec<TokenId> {
+        let ids = value.as_array().expect("ids are a list").iter();
+        ids.map(|id| id.as_u64().expect("ids are numbers") as TokenId).collect()
+    };
+    let top = outputs["first_step_top16"].as_array().expect("top logits are a list");
+    let pair = |pair: &Value| {
+        let id = pair[0].as_u64().expect("an id") as TokenId;
+        (id, pair[1].as_f64().expect("a logit") as f32)
+    };
+    GoldenCase {
+        prompt_ids: ids(prompt_ids),
+        greedy_ids: ids(&outputs["greedy_ids"]),
+        first_step_top: top.iter().map(pair).collect(),
+    }
+}
+
+/// First-step logits are within the tolerance, and greedy ids are equal for as long as the two
+/// largest logits differ by more than it.
+///
+/// # Panics
+///
+/// When they are not.
+pub fn agrees_with_golden(model: &dyn Model, case: &GoldenCase, tolerance: Tolerance) {
+    let mut logits = vec![0.0; model.n_vocab()];
+    let mut decoder = model.decoder().expect("a decoder");
+    decoder.step(&case.prompt_ids, &mut logits).expect("a step");
+    let largest = case.first_step_top[0].1.abs();
+    let allowed = match tolerance {
+        Tolerance::Relative(share) => share * largest,
+        Tolerance::Absolute(logits) => logits,
+    };
+    for &(id, expected) in &case.first_step_top {
+        let found = logits[id as usize];
+        assert!((found - expected).abs() <= allowed, "logit {id}: {found} is not {expected}");
+    }
+    for (token_idx, &expected) in case.greedy_ids.iter().enumerate() {
+        let (found, margin) = argmax(&logits);
+        if found != expected {
+            assert!(margin <= allowed, "token {token_idx}: {found} by {margin}, not {expected}");
+            return;
+        }
+        if token_idx + 1 < case.greedy_ids.len() {
+            decoder.step(&[found], &mut logits).expect("a step");
+        }
+    }
+}
+
+/// Prefill in one chunk, in several and token by token gives the same logits, and `score` gives
+/// the same rows.
+///
+/// # Panics
+///
+/// When it does not.
+pub fn chunks_do_not_matter(
+    backend: &dyn Backend,
+    folder: &ModelFolder,
+    prompt: &[TokenId],
+    allowed: f32,
+) {
+    let model = backend.open(folder, &exact_options()).expect("the model opens");
+    let expected = rows_by_score(&*model, prompt);
+    let last = expected.last().expect("a prompt");
+    for n_chunk_tokens in [1, 3, prompt.len()] {
+        let options = OpenOptions { n_chunk_tokens: Some(n_chunk_tokens), ..exact_options() };
+        let chunked = backend.open(folder, &options).expect("the model opens");
+        let found = logits_after(&mut *chunked.decoder().expect("a decoder"), &*chunked, prompt);
+        close(&found, last, allowed, &format!("chunks of {n_chunk_tokens}"));
+        let rows = rows_by_score(&*chunked, prompt);
+        assert_eq!(rows.len(), prompt.len());
+        for (token_idx, (row, expected)) in rows.iter().zip(&expected).enumerate() {
+            close(row, expected, allowed, &format!("row {token_idx}, chunks {n_chunk_tokens}"));
+        }
+    }
+    let mut decoder = model.decoder().expect("a decoder");
+    for (token_idx, token) in prompt.iter().enumerate() {
+        let found = logits_after(&mut *decoder, &*model, &[*token]);
+        close(&found, &expected[token_idx], allowed, &format!("token {token_idx} alone"));
+    }
+}
+
+/// Two decoders fed in turn give what each gives alone.
+///
+/// # Panics
+///
+/// When one disturbs the other.
+pub fn decoders_are_independent(model: &dyn Model, first: &[TokenId], second: &[TokenId]) {
+    let alone = |prompt: &[TokenId]| {
+        let mut decoder = model.decoder().expect("a decoder");
+        let rows = prompt.iter().map(|&token| logits_after(&mut *decoder, model, &[token]));
+        rows.collect::<Vec<_>>()
+    };
+    let expected = (alone(first), alone(second));
+    let mut one = model.decoder().expect("a decoder");
+    let mut other = model.decoder().expect("a decoder");
+    for token_idx in 0..first.len().max(second.len()) {
+        if let Some(&token) = first.get(token_idx) {
+            let found = logits_after(&mut *one, model, &[token]);
+            assert_eq!(found, expected.0[token_idx], "first decoder, token {token_idx}");
+        }
+        if let Some(&token) = second.get(token_idx) {
+            let found = logits_after(&mut *other, model, &[token]);
+            assert_eq!(found, expected.1[token_idx], "second decoder, token {token_idx}");
+        }
+    }
+}
+
+/// Rewinding to any place and continuing gives what a fresh decoder gives; a refusal is accepted
+/// only from a model that says it may refuse.
+///
+/// # Panics
+///
+/// When it gives something else.
+pub fn rewind_equals_fresh(
+    model: &dyn Model,
+    prompt: &[TokenId],
+    other: &[TokenId],
+    allowed: f32,
+) {
+    for n_kept in [0, 1, prompt.len() / 2, prompt.len() - 1, prompt.len()] {
+        let mut decoder = model.decoder().expect("a decoder");
+        logits_after(&mut *decoder, model, prompt);
+        logits_after(&mut *decoder, model, other);
+        match decoder.rewind(n_kept) {
+            Ok(()) => assert_eq!(decoder.n_positions(), n_kept),
+            Err(error) => {
+                assert!(!model.limits().can_rewind, "it can rewind, but not to {n_kept}: {error}");
+                continue;
+            }
+        }
+        let found = logits_after(&mut *decoder, model, other);
+        let mut fresh = model.decoder().expect("a decoder");
+        let whole = [&prompt[..n_kept], other].concat();
+        let expected = logits_after(&mut *fresh, model, &whole);
+        close(&found, &expected, allowed, &format!("rewound to {n_kept}"));
+    }
+    let mut decoder = model.decoder().expect("a decoder");
+    assert!(decoder.rewind(1).is_err(), "positions that were never seen cannot be rewound to");
+}
+
+/// Too many tokens and unknown tokens are refused with nothing appended.
+///
+/// # Panics
+///
+/// When they are not.
+pub fn bad_input_is_refused(backend: &dyn Backend, folder: &ModelFolder) {
+    let options = OpenOptions { n_positions_max: Some(8), ..exact_options() };
+    let model = backend.open(folder, &options).expect("the model opens");
+    let mut logits = vec![0.0; model.n_vocab()];
+    let mut decoder = model.decoder().expect("a decoder");
+    let unknown = TokenId::try_from(model.n_vocab()).expect("a vocabulary fits an id");
+    for tokens in [vec![1; 9], vec![unknown], vec![1, TokenId::MAX]] {
+        decoder.step(&tokens, &mut logits).expect_err("bad tokens are refused");
+        assert_eq!(decoder.n_positions(), 0, "nothing was appended of {tokens:?}");
+    }
+    decoder.step(&[1; 8], &mut logits).expect("a full context is no error");
+    decoder.step(&[1], &mut logits).expect_err("there is no room");
+}
+
+/// The likeliest token and by how much.
+fn argmax(logits: &[f32]) -> (TokenId, f32) {
+    let (mut best, mut second) = ((0, f32::NEG_INFINITY), f32::NEG_INFINITY);
+    for (id, &logit) in logits.iter().enumerate() {
+        if best.1 < logit {
+            second = best.1;
+            best = (id as TokenId, logit);
+        } else {
+            second = second.max(logit);
+        }
+    }
+    (best.0, best.1 - second)
+}
+
+fn logits_after(decoder: &mut dyn Decoder, model: &dyn Model, tokens: &[TokenId]) -> Vec<f32> {
+    let mut logits = vec![0.0; model.n_vocab()];
+    decoder.step(tokens, &mut logits).expect("a step");
+    logits
+}
+
+fn rows_by_score(model: &dyn Model, tokens: &[TokenId]) -> Vec<Vec<f32>> {
+    let mut rows = Vec::new();
+    let mut decoder = model.decoder().expect("a decoder");
+    let mut take = |token_idx: usize, row: &[f32]| {
+        assert_eq!(token_idx, rows.len(), "rows come in order");
+        rows.push(row.to_vec());
+    };
+    decoder.score(tokens, &mut take).expect("a score");
+    rows
+}
+
+fn close(found: &[f32], expected: &[f32], allowed: f32, what: &str) {
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    let largest = differences.fold(0.0_f32, |a, b| if b.is_nan() { f32::NAN } else { a.max(b) });
+    assert!(largest <= allowed, "{what}: logits differ by {largest}, {allowed} allowed");
+}

@@ -1,0 +1,141 @@
+//! The seam: tokens in, logits out. One implementation per backend crate.
+//!
+//! Nothing of ONNX Runtime, OpenVINO or ndarray appears in a signature here. What a backend cannot
+//! do is a typed refusal, never a wrong answer. To add a backend: implement [`Backend`], [`Model`]
+//! and [`Decoder`] in a crate of its own and run the suite of [`conformance`] over real exports.
+
+mod error;
+mod fake;
+mod options;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use lapwing_model::{ModelFolder, TokenId};
+
+pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
+pub use fake::{FakeBackend, FakeModel};
+pub use options::{Device, DeviceKind, DeviceRequest, OpenOptions, ParseDeviceError, Precision};
+
+/// A library that can run models, such as ONNX Runtime.
+pub trait Backend: Send + Sync {
+    /// The name used in settings, records and logs.
+    fn name(&self) -> &'static str;
+
+    /// The version of the library that does the work.
+    fn version(&self) -> String;
+
+    /// The devices this library can use on this machine.
+    ///
+    /// # Errors
+    ///
+    /// When the library cannot be asked.
+    fn devices(&self) -> Result<Vec<Device>, DeviceError>;
+
+    /// Load a model on a device.
+    ///
+    /// # Errors
+    ///
+    /// When the folder does not fit the backend, the device is not there, or the library refuses
+    /// the model. A device is never replaced by another one silently.
+    fn open(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Model>, OpenError>;
+}
+
+/// One loaded model. Its weights are shared by all its decoders.
+pub trait Model: Send + Sync {
+    /// Length of one row of logits.
+    fn n_vocab(&self) -> usize;
+
+    /// What a decoder of this model can do.
+    fn limits(&self) -> Limits;
+
+    /// The device that runs the model, as the library reports it.
+    fn device_used(&self) -> &Device;
+
+    /// What the model holds in memory.
+    fn memory(&self) -> MemoryBreakdown;
+
+    /// Start a sequence with no positions.
+    ///
+    /// # Errors
+    ///
+    /// When the library cannot make room for one more sequence.
+    fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError>;
+}
+
+/// One sequence: the positions a model has already seen, as a KV cache.
+pub trait Decoder: Send {
+    /// Append `tokens` and write the logits of the last one to `logits`.
+    ///
+    /// Long inputs are split into chunks inside. After an error the decoder has seen an unknown
+    /// part of `tokens`; start a new one.
+    ///
+    /// Shapes: `tokens [n]` with `1 <= n`, `logits [n_vocab]`.
+    ///
+    /// # Errors
+    ///
+    /// When the context is full (nothing was appended then) or the library fails.
+    ///
+    /// # Panics
+    ///
+    /// When `tokens` is empty or `logits` has another length than the vocabulary.
+    fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError>;
+
+    /// Append `tokens` and give the logits of every one of them to `row`, in order, with the
+    /// token's place in `tokens`.
+    ///
+    /// Shapes: `tokens [n]` with `1 <= n`, each row `[n_vocab]`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Decoder::step`], or when the device gives only the last position's logits.
+    fn score(
+        &mut self,
+        tokens: &[TokenId],
+        row: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), StepError>;
+
+    /// Number of positions seen.
+    fn n_positions(&self) -> usize;
+
+    /// Forget every position from `n_positions` on.
+    ///
+    /// # Errors
+    ///
+    /// When this decoder cannot forget so few or so many positions; it is unchanged then, and a
+    /// new decoder is the way.
+    fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError>;
+
+    /// Time the library spent in its own inference calls during the last `step` or `score`.
+    ///
+    /// The rest of a step is our work; the profiler shows both.
+    fn last_inference(&self) -> std::time::Duration;
+}
+
+/// What a decoder can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most positions a sequence can have, prompt and answer together.
+    pub n_positions_max: usize,
+    /// Most tokens that go into the library at once; longer inputs are chunked.
+    pub n_chunk_tokens_max: usize,
+    /// Whether [`Decoder::rewind`] can ever succeed.
+    pub can_rewind: bool,
+    /// Whether [`Decoder::score`] can succeed.
+    pub can_score: bool,
+}
+
+/// What a model holds in memory, in bytes. `None` where the library does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryBreakdown {
+    /// Weight files mapped read-only: shared with the page cache.
+    pub weights_mapped_bytes: u64,
+    /// KV cache and other state, for one decoder at its present capacity.
+    pub state_bytes_per_decoder: Option<u64>,
+    /// State of one position.
+    pub state_bytes_per_position: Option<u64>,
+}

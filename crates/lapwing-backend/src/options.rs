@@ -1,0 +1,131 @@
+//! What a caller asks of a backend, and the devices it offers.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// How to open a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Where to run it.
+    pub device: DeviceRequest,
+    /// Threads for one inference; `None` lets the library choose.
+    pub n_threads: Option<usize>,
+    /// Speed or reproducibility.
+    pub precision: Precision,
+    /// Limit on positions below the model's own; `None` takes the model's.
+    pub n_positions_max: Option<usize>,
+    /// Most tokens to hand to the library at once; `None` takes the backend's own choice.
+    pub n_chunk_tokens: Option<usize>,
+    /// Where compiled models may be kept between runs; `None` keeps nothing.
+    pub cache_folder: Option<PathBuf>,
+}
+
+/// Arithmetic of a model's activations and KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// What the library thinks best for the device.
+    Fast,
+    /// f32 arithmetic and an f32 KV cache where the backend can: comparable across machines.
+    Exact,
+}
+
+/// The device a user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRequest {
+    /// The best one; the choice is reported.
+    Auto,
+    /// One device, numbered when there are several of its kind.
+    One(DeviceKind, Option<u32>),
+}
+
+/// A kind of processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceKind {
+    /// Central processor.
+    Cpu,
+    /// Graphics processor, integrated or not.
+    Gpu,
+    /// Neural processor.
+    Npu,
+}
+
+/// A device that a library offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// What it is.
+    pub kind: DeviceKind,
+    /// The library's own name for it, such as `GPU.1`.
+    pub id: String,
+    /// The product's name as the library reports it; empty when it does not.
+    pub name: String,
+}
+
+/// A device name that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown device `{found}`: expected auto, cpu, gpu, npu, or one of several as in gpu.1")]
+pub struct ParseDeviceError {
+    /// What was given.
+    pub found: String,
+}
+
+impl FromStr for DeviceRequest {
+    type Err = ParseDeviceError;
+
+    fn from_str(text: &str) -> Result<DeviceRequest, ParseDeviceError> {
+        let unknown = || ParseDeviceError { found: text.to_owned() };
+        let lower = text.to_ascii_lowercase();
+        let (kind, number) = match lower.split_once('.') {
+            Some((kind, number)) => (kind, Some(number.parse().map_err(|_| unknown())?)),
+            None => (lower.as_str(), None),
+        };
+        match (kind, number) {
+            ("auto", None) => Ok(DeviceRequest::Auto),
+            ("cpu", number) => Ok(DeviceRequest::One(DeviceKind::Cpu, number)),
+            ("gpu", number) => Ok(DeviceRequest::One(DeviceKind::Gpu, number)),
+            ("npu", number) => Ok(DeviceRequest::One(DeviceKind::Npu, number)),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceRequest::Auto => f.write_str("auto"),
+            DeviceRequest::One(kind, None) => write!(f, "{kind}"),
+            DeviceRequest::One(kind, Some(number)) => write!(f, "{kind}.{number}"),
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Gpu => "gpu",
+            DeviceKind::Npu => "npu",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeviceKind, DeviceRequest};
+
+    fn check(input: &str, expected: Option<DeviceRequest>) {
+        assert_eq!(input.parse().ok(), expected, "{input}");
+    }
+
+    #[test]
+    fn devices_parse_by_kind_and_number() {
+        check("auto", Some(DeviceRequest::Auto));
+        check("CPU", Some(DeviceRequest::One(DeviceKind::Cpu, None)));
+        check("gpu.1", Some(DeviceRequest::One(DeviceKind::Gpu, Some(1))));
+        check("npu", Some(DeviceRequest::One(DeviceKind::Npu, None)));
+        check("auto.1", None);
+        check("gpu.", None);
+        check("tpu", None);
+        check("", None);
+    }
+}

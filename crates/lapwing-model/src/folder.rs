@@ -1,0 +1,189 @@
+//! Finding out what a folder is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Architecture, GenerationDefaults, SpecialTokens, TextFiles, genai, hugging_face};
+
+/// A model folder whose manifests were read.
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    /// Where the folder is.
+    pub root: PathBuf,
+    /// Which of the three conventions it follows.
+    pub kind: FolderKind,
+    /// The graph: an OpenVINO XML or an ONNX file.
+    pub graph: PathBuf,
+    /// Which of several graphs this is, in a transformers.js folder: `q4`, `quantized`, `fp32`, ….
+    pub variant: Option<String>,
+    /// The other variants that lie beside it.
+    pub variants: Vec<String>,
+    /// The model's shape.
+    pub architecture: Architecture,
+    /// Its special tokens.
+    pub tokens: SpecialTokens,
+    /// Its authors' sampling defaults.
+    pub generation: GenerationDefaults,
+    /// Its tokenizer and chat template.
+    pub text: TextFiles,
+}
+
+/// The three conventions of exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderKind {
+    /// optimum-intel: `openvino_model.xml`, `openvino_model.bin`, `config.json`.
+    OpenVinoIr,
+    /// onnxruntime-genai: `genai_config.json` names the graph.
+    OnnxGenai,
+    /// transformers.js and onnx-community: `onnx/model{suffix}.onnx`, `config.json`.
+    TransformersJs,
+}
+
+/// Why a folder is no model, or one that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFolderError {
+    /// There is nothing at the path, or it cannot be entered.
+    #[error("cannot open the model folder {}", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The path is a file.
+    #[error("{} is a file, expected a model folder", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// None of the three manifests is there.
+    #[error(
+        "{} is no model folder: expected genai_config.json, openvino_model.xml or \
+         onnx/model*.onnx with config.json, found {found}", folder.display()
+    )]
+    NoManifest {
+        /// The folder.
+        folder: PathBuf,
+        /// A few of the files that are there.
+        found: String,
+    },
+    /// A file that the manifest names is missing.
+    #[error("{} is missing: {} names it", file.display(), named_by.display())]
+    Missing {
+        /// The file.
+        file: PathBuf,
+        /// Where it is named.
+        named_by: PathBuf,
+    },
+    /// A manifest cannot be read.
+    #[error("cannot read {}", file.display())]
+    Read {
+        /// The manifest.
+        file: PathBuf,
+        /// What the system or the parser said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A manifest lacks a value or holds an impossible one.
+    #[error("{}: {what}", file.display())]
+    Manifest {
+        /// The manifest.
+        file: PathBuf,
+        /// The value's name, what was expected and what was found.
+        what: String,
+    },
+    /// The variant asked for is not there.
+    #[error("no variant `{asked}` in {}: it has {}", folder.display(), available.join(", "))]
+    NoVariant {
+        /// The folder.
+        folder: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// What is there.
+        available: Vec<String>,
+    },
+}
+
+impl FolderKind {
+    /// The kind's name in records and JSON output.
+    pub fn name(self) -> &'static str {
+        match self {
+            FolderKind::OpenVinoIr => "openvino-ir",
+            FolderKind::OnnxGenai => "onnx-genai",
+            FolderKind::TransformersJs => "onnx-transformersjs",
+        }
+    }
+}
+
+impl ModelFolder {
+    /// Read the folder at `root`. `variant` picks one graph of a transformers.js folder; by
+    /// default a 4-bit one, else an 8-bit one, else the first of the rest.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is no model, a file it needs is missing, or a manifest is malformed.
+    pub fn open(root: &Path, variant: Option<&str>) -> Result<ModelFolder, OpenFolderError> {
+        let metadata = fs::metadata(root)
+            .map_err(|source| OpenFolderError::NoFolder { folder: root.to_owned(), source })?;
+        if !metadata.is_dir() {
+            return Err(OpenFolderError::NotAFolder { path: root.to_owned() });
+        }
+        let genai_config = root.join("genai_config.json");
+        if genai_config.is_file() {
+            refuse_variant(root, variant)?;
+            return genai::read(root, &genai_config);
+        }
+        let ir = root.join("openvino_model.xml");
+        if ir.is_file() {
+            refuse_variant(root, variant)?;
+            return hugging_face::read_openvino(root, ir);
+        }
+        let variants = hugging_face::onnx_variants(root);
+        if !variants.is_empty() && root.join("config.json").is_file() {
+            return hugging_face::read_transformers_js(root, variants, variant);
+        }
+        Err(OpenFolderError::NoManifest { folder: root.to_owned(), found: some_files(root) })
+    }
+}
+
+impl TextFiles {
+    pub(crate) fn find(root: &Path) -> TextFiles {
+        let existing = |name: &str| Some(root.join(name)).filter(|path| path.is_file());
+        TextFiles {
+            tokenizer: existing("tokenizer.json"),
+            tokenizer_config: existing("tokenizer_config.json"),
+            chat_template: existing("chat_template.jinja"),
+        }
+    }
+}
+
+fn refuse_variant(root: &Path, variant: Option<&str>) -> Result<(), OpenFolderError> {
+    match variant {
+        None => Ok(()),
+        Some(asked) => Err(OpenFolderError::NoVariant {
+            folder: root.to_owned(),
+            asked: asked.to_owned(),
+            available: vec!["one graph only".to_owned()],
+        }),
+    }
+}
+
+fn some_files(root: &Path) -> String {
+    const N_NAMES: usize = 8;
+    let Ok(entries) = fs::read_dir(root) else { return "a folder that cannot be listed".into() };
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .take(1000)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    match names.len() {
+        0 => "an empty folder".to_owned(),
+        n if n <= N_NAMES => names.join(", "),
+        n => format!("{} and {} more", names[..N_NAMES].join(", "), n - N_NAMES),
+    }
+}
+
+#[cfg(test)]
+mod tests;

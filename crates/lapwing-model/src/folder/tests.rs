@@ -1,0 +1,138 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{FolderKind, ModelFolder, OpenFolderError};
+
+const CONFIG: &str = r#"{"model_type":"llama","vocab_size":512,"num_hidden_layers":5,
+    "num_attention_heads":8,"num_key_value_heads":4,"hidden_size":64,
+    "max_position_embeddings":512,"eos_token_id":7}"#;
+const GENAI: &str = r#"{"model":{"type":"qwen2","vocab_size":99,"context_length":256,
+    "eos_token_id":[3,4],"bos_token_id":1,"decoder":{"filename":"model.onnx","head_size":16,
+    "hidden_size":64,"num_attention_heads":4,"num_hidden_layers":2,"num_key_value_heads":2}},
+    "search":{"do_sample":true,"top_k":50,"temperature":0.7,"repetition_penalty":1.1}}"#;
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+/// The message of the refusal, with the folder's own path taken out.
+fn refusal(files: &[(&str, &str)], variant: Option<&str>) -> String {
+    let root = folder(files);
+    let error = ModelFolder::open(root.path(), variant).unwrap_err();
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+        .replace(&root.path().display().to_string(), "ROOT")
+}
+
+#[test]
+fn openvino_folders_take_eos_from_the_generation_config_first() {
+    let generation = r#"{"eos_token_id":[2,9],"temperature":0.5,"do_sample":true}"#;
+    let root = folder(&[
+        ("openvino_model.xml", ""),
+        ("openvino_model.bin", ""),
+        ("config.json", CONFIG),
+        ("generation_config.json", generation),
+    ]);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert_eq!(model.kind, FolderKind::OpenVinoIr);
+    assert_eq!(model.tokens.eos, [2, 9]);
+    assert_eq!(model.architecture.head_size, 8);
+    assert_eq!(model.generation.temperature, Some(0.5));
+}
+
+#[test]
+fn genai_folders_are_read_from_their_one_manifest() {
+    let root = folder(&[("genai_config.json", GENAI), ("model.onnx", "")]);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert_eq!(model.kind, FolderKind::OnnxGenai);
+    assert_eq!(model.tokens.eos, [3, 4]);
+    assert_eq!(model.architecture.n_positions_max, 256);
+    assert_eq!(model.generation.repeat_penalty, Some(1.1));
+}
+
+#[test]
+fn transformers_js_folders_prefer_four_bits() {
+    let files = [
+        ("config.json", CONFIG),
+        ("onnx/model.onnx", ""),
+        ("onnx/model_q4.onnx", ""),
+        ("onnx/model_quantized.onnx", ""),
+        ("onnx/model_q4.onnx_data", ""),
+    ];
+    let root = folder(&files);
+    let variant = |asked| ModelFolder::open(root.path(), asked).map(|model| model.graph);
+    assert!(variant(None).unwrap().ends_with("onnx/model_q4.onnx"));
+    assert!(variant(Some("fp32")).unwrap().ends_with("onnx/model.onnx"));
+    assert!(variant(Some("quantized")).unwrap().ends_with("onnx/model_quantized.onnx"));
+    let error = refusal(&files, Some("int3"));
+    assert_eq!(error, "no variant `int3` in ROOT: it has fp32, q4, quantized");
+}
+
+#[test]
+fn a_refusal_says_what_was_expected_and_found() {
+    let check = |files: &[(&str, &str)], expected: &str| {
+        let found = refusal(files, None);
+        assert!(found.contains(expected), "{found}\ndoes not contain\n{expected}");
+    };
+    check(&[], "found an empty folder");
+    check(&[("a.txt", ""), ("b.txt", "")], "found a.txt, b.txt");
+    check(&[("genai_config.json", "{")], "cannot read ROOT/genai_config.json: EOF");
+    check(&[("genai_config.json", "[1]")], "expected `model.decoder`, found nothing");
+    check(&[("genai_config.json", GENAI)], "ROOT/model.onnx is missing");
+    let outside = GENAI.replace("model.onnx", "../model.onnx");
+    check(&[("genai_config.json", &outside)], "leaves the folder");
+    check(&[("openvino_model.xml", "")], "ROOT/openvino_model.bin is missing");
+    let ir = [("openvino_model.xml", ""), ("openvino_model.bin", "")];
+    check(&ir, "ROOT/config.json is missing");
+    let no_vocab = CONFIG.replace("\"vocab_size\":512,", "");
+    check(&[ir[0], ir[1], ("config.json", &no_vocab)], "expected `vocab_size`, found nothing");
+    let zero = CONFIG.replace("512,\"num_h", "0,\"num_h");
+    check(&[ir[0], ir[1], ("config.json", &zero)], "a number above 0 in `vocab_size`, found 0");
+    let text = CONFIG.replace("512,\"num_h", "\"many\",\"num_h");
+    check(&[ir[0], ir[1], ("config.json", &text)], "a whole number in `vocab_size`, found \"many\"");
+}
+
+#[test]
+fn a_file_is_no_folder() {
+    let root = folder(&[("x", "")]);
+    let error = ModelFolder::open(&root.path().join("x"), None).unwrap_err();
+    assert!(matches!(error, OpenFolderError::NotAFolder { .. }), "{error}");
+    let error = ModelFolder::open(&root.path().join("y"), None).unwrap_err();
+    assert!(matches!(error, OpenFolderError::NoFolder { .. }), "{error}");
+}
+
+#[test]
+fn the_real_exports_open() {
+    let Some(exports) = exports() else { return };
+    for (name, kind, n_vocab) in [
+        ("smollm2-135m-instruct-ov-int4", FolderKind::OpenVinoIr, 49152),
+        ("smollm2-135m-instruct-ort-int4", FolderKind::OnnxGenai, 49152),
+        ("stories260k-transformersjs", FolderKind::TransformersJs, 512),
+        ("storymamba-ov-int4", FolderKind::OpenVinoIr, 512),
+        ("tiny/tiny-gemma3-ov_int4", FolderKind::OpenVinoIr, 1024),
+        ("tiny/tiny-lfm2-ort_int4", FolderKind::OnnxGenai, 1024),
+    ] {
+        let model = ModelFolder::open(&exports.join(name), None).unwrap();
+        assert_eq!((model.kind, model.architecture.n_vocab), (kind, n_vocab), "{name}");
+        assert!(model.text.tokenizer.is_some(), "{name}");
+    }
+}
+
+fn exports() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let shared = std::env::var_os("LAPWING_SHARED").map_or(beside, PathBuf::from);
+    if shared.is_dir() {
+        return Some(shared.join("exports"));
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI needs {}", shared.display());
+    eprintln!("skipped: no ../shared");
+    None
+}

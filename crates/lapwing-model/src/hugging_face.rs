@@ -1,0 +1,151 @@
+//! Folders with a Hugging Face `config.json`: optimum-intel's and transformers.js's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::json::Manifest;
+use crate::{
+    Architecture, FolderKind, GenerationDefaults, ModelFolder, OpenFolderError, SpecialTokens,
+    TextFiles,
+};
+
+/// Variants from the most to the least wanted on a laptop: 4 bits, then 8, then the rest.
+/// Source: transformers.js, `src/utils/dtypes.js`.
+const PREFERRED: [&str; 9] =
+    ["q4", "q4f16", "bnb4", "quantized", "int8", "uint8", "fp16", "fp32", "q2"];
+
+pub(crate) fn read_openvino(root: &Path, ir: PathBuf) -> Result<ModelFolder, OpenFolderError> {
+    let bin = ir.with_extension("bin");
+    if !bin.is_file() {
+        return Err(OpenFolderError::Missing { file: bin, named_by: ir });
+    }
+    let config = root.join("config.json");
+    if !config.is_file() {
+        return Err(OpenFolderError::Missing { file: config, named_by: ir });
+    }
+    read(root, FolderKind::OpenVinoIr, ir)
+}
+
+pub(crate) fn read_transformers_js(
+    root: &Path,
+    variants: Vec<String>,
+    asked: Option<&str>,
+) -> Result<ModelFolder, OpenFolderError> {
+    let preferred = || PREFERRED.iter().find(|name| variants.iter().any(|v| v == *name)).copied();
+    let chosen = asked.or_else(preferred).or(variants.first().map(String::as_str));
+    let chosen = chosen.filter(|name| variants.iter().any(|variant| variant == name));
+    let Some(variant) = chosen.map(str::to_owned) else {
+        return Err(OpenFolderError::NoVariant {
+            folder: root.to_owned(),
+            asked: asked.unwrap_or_default().to_owned(),
+            available: variants,
+        });
+    };
+    let suffix = if variant == "fp32" { String::new() } else { format!("_{variant}") };
+    let graph = root.join("onnx").join(format!("model{suffix}.onnx"));
+    let mut folder = read(root, FolderKind::TransformersJs, graph)?;
+    folder.variant = Some(variant);
+    folder.variants = variants;
+    Ok(folder)
+}
+
+/// The suffixes of `onnx/model{suffix}.onnx`, sorted; the file without one is `fp32`.
+pub(crate) fn onnx_variants(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root.join("onnx")) else { return Vec::new() };
+    let mut variants: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().is_file())
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            match name.strip_prefix("model")?.strip_suffix(".onnx")? {
+                "" => Some("fp32".to_owned()),
+                suffix => suffix.strip_prefix('_').map(str::to_owned),
+            }
+        })
+        .collect();
+    variants.sort();
+    variants
+}
+
+fn read(root: &Path, kind: FolderKind, graph: PathBuf) -> Result<ModelFolder, OpenFolderError> {
+    let config_file = root.join("config.json");
+    let config = Manifest::read(&config_file)?;
+    let generation_file = root.join("generation_config.json");
+    let generation = match generation_file.is_file() {
+        true => Some(Manifest::read(&generation_file)?),
+        false => None,
+    };
+    Ok(ModelFolder {
+        root: root.to_owned(),
+        kind,
+        graph,
+        variant: None,
+        variants: Vec::new(),
+        architecture: architecture(&config)?,
+        tokens: special_tokens(&config, generation.as_ref())?,
+        generation: match &generation {
+            Some(manifest) => defaults(manifest)?,
+            None => GenerationDefaults::default(),
+        },
+        text: TextFiles::find(root),
+    })
+}
+
+fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> {
+    // Models that also see or hear keep the language part in `text_config`.
+    let nested = config.get(&["text_config"]).is_some();
+    let key = |name: &'static str| if nested { vec!["text_config", name] } else { vec![name] };
+    let n_heads = config.size(&key("num_attention_heads"))?.unwrap_or(1).max(1);
+    let hidden_size = config.needed_size(&key("hidden_size"))?;
+    let n_kv_heads = config.size(&key("num_key_value_heads"))?;
+    let head_size = config.size(&key("head_dim"))?;
+    let n_positions_max = config.size(&key("max_position_embeddings"))?;
+    let window_is_used = config.truth(&key("use_sliding_window")) != Some(false);
+    let sliding_window = config.size(&key("sliding_window"))?.filter(|_| window_is_used);
+    Ok(Architecture {
+        model_type: config.text(&["model_type"]).unwrap_or("unknown").to_owned(),
+        n_vocab: config.needed_size(&key("vocab_size"))?,
+        n_layers: config.needed_size(&key("num_hidden_layers"))?,
+        n_heads,
+        n_kv_heads: n_kv_heads.unwrap_or(n_heads),
+        head_size: head_size.unwrap_or(hidden_size / n_heads),
+        hidden_size,
+        // Recurrent models name no limit; nothing in them grows with the text.
+        n_positions_max: n_positions_max.unwrap_or(1 << 20),
+        sliding_window,
+    })
+}
+
+/// `generation_config.json` wins over `config.json`, as it does in transformers.
+fn special_tokens(
+    config: &Manifest<'_>,
+    generation: Option<&Manifest<'_>>,
+) -> Result<SpecialTokens, OpenFolderError> {
+    let ids = |name: &'static str| -> Result<Vec<crate::TokenId>, OpenFolderError> {
+        for manifest in generation.into_iter().chain([config]) {
+            for keys in [vec![name], vec!["text_config", name]] {
+                let found = manifest.token_ids(&keys)?;
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(Vec::new())
+    };
+    Ok(SpecialTokens {
+        bos: ids("bos_token_id")?.first().copied(),
+        eos: ids("eos_token_id")?,
+        pad: ids("pad_token_id")?.first().copied(),
+    })
+}
+
+fn defaults(manifest: &Manifest<'_>) -> Result<GenerationDefaults, OpenFolderError> {
+    Ok(GenerationDefaults {
+        do_sample: manifest.truth(&["do_sample"]),
+        temperature: manifest.number(&["temperature"])?,
+        top_k: manifest.size(&["top_k"])?,
+        top_p: manifest.number(&["top_p"])?,
+        min_p: manifest.number(&["min_p"])?,
+        repeat_penalty: manifest.number(&["repetition_penalty"])?,
+    })
+}

@@ -1,0 +1,20 @@
+//! A model folder on disk, read into plain data: which kind it is, its files, shapes, token ids,
+//! limits and defaults. Nothing here opens a session, so a folder opens on a machine that has no
+//! runtime installed.
+//!
+//! Must not know: ONNX Runtime, OpenVINO, tokenizers. The graph itself is read by whoever runs or
+//! shows it, through `lapwing-formats`; this crate reads the manifests beside it. To add a kind of
+//! folder: a variant of [`FolderKind`], a module that fills a [`ModelFolder`], and its place in
+//! [`ModelFolder::open`], which recognises kinds by content and never by the folder's name.
+
+mod config;
+mod folder;
+mod genai;
+mod hugging_face;
+mod json;
+
+pub use config::{Architecture, GenerationDefaults, SpecialTokens, TextFiles};
+pub use folder::{FolderKind, ModelFolder, OpenFolderError};
+
+/// The number of a token in a model's vocabulary.
+pub type TokenId = u32;
