@@ -207,12 +207,7 @@ pub fn decoders_are_independent(model: &dyn Model, first: &[TokenId], second: &[
 /// # Panics
 ///
 /// When it gives something else.
-pub fn rewind_equals_fresh(
-    model: &dyn Model,
-    prompt: &[TokenId],
-    other: &[TokenId],
-    allowed: f32,
-) {
+pub fn rewind_equals_fresh(model: &dyn Model, prompt: &[TokenId], other: &[TokenId], allowed: f32) {
     for n_kept in [0, 1, prompt.len() / 2, prompt.len() - 1, prompt.len()] {
         let mut decoder = model.decoder().expect("a decoder");
         logits_after(&mut *decoder, model, prompt);

@@ -97,7 +97,10 @@ fn a_refusal_says_what_was_expected_and_found() {
     let zero = CONFIG.replace("512,\"num_h", "0,\"num_h");
     check(&[ir[0], ir[1], ("config.json", &zero)], "a number above 0 in `vocab_size`, found 0");
     let text = CONFIG.replace("512,\"num_h", "\"many\",\"num_h");
-    check(&[ir[0], ir[1], ("config.json", &text)], "a whole number in `vocab_size`, found \"many\"");
+    check(
+        &[ir[0], ir[1], ("config.json", &text)],
+        "a whole number in `vocab_size`, found \"many\"",
+    );
 }
 
 #[test]

@@ -1,0 +1,251 @@
+//! One sequence on OpenVINO: a request, whose variables hold the KV cache.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapwing_backend::{Decoder, RewindError, StepError};
+use lapwing_formats::ir::LOGITS_POSITIONS;
+use lapwing_model::TokenId;
+
+use crate::graph::Integers;
+use crate::load::NAME;
+use crate::model::Shared;
+use crate::native::{InferRequest, NativeError, Tensor};
+
+/// Rows of logits that are computed at once while scoring take at most this much memory.
+const SCORED_ROWS_BYTES_MAX: usize = 16 << 20;
+
+/// So many forgotten positions may stay in the cache, whatever is kept.
+const N_FORGOTTEN_MAX: usize = 256;
+
+/// A sequence with its inputs.
+pub(crate) struct OpenVinoDecoder {
+    shared: Arc<Shared>,
+    request: InferRequest,
+    input_ids: Input,
+    attention_mask: Option<Input>,
+    position_ids: Option<Input>,
+    logits_positions: Option<Input>,
+    /// For every entry of the cache whether it still counts: 1 or 0.
+    ///
+    /// The C API cannot change a variable, so a forgotten position stays in the cache and is
+    /// masked out; the positions that follow take its place by their position ids.
+    mask: Vec<i64>,
+    /// Entries of `mask` that are 1.
+    n_positions: usize,
+    inference: Duration,
+}
+
+/// An integer input and its tensor.
+struct Input {
+    spec: Integers,
+    tensor: Tensor,
+}
+
+impl OpenVinoDecoder {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<OpenVinoDecoder, NativeError> {
+        let graph = &shared.graph;
+        let mut request = shared.compiled.request()?;
+        if let Some(spec) = &graph.beam_idx {
+            // One sequence, which continues itself.
+            let mut beam_idx = Input::new(spec)?;
+            beam_idx.set(&mut request, &[1], std::iter::once(0))?;
+        }
+        let optional = |spec: &Option<Integers>| spec.as_ref().map(Input::new).transpose();
+        let positions = shared.chooses_positions.then(|| Integers {
+            name: std::ffi::CString::new(LOGITS_POSITIONS).expect("a name without NUL"),
+            is_i32: false,
+        });
+        Ok(OpenVinoDecoder {
+            input_ids: Input::new(&graph.input_ids)?,
+            attention_mask: optional(&graph.attention_mask)?,
+            position_ids: optional(&graph.position_ids)?,
+            logits_positions: optional(&positions)?,
+            request,
+            mask: Vec::new(),
+            n_positions: 0,
+            inference: Duration::ZERO,
+            shared,
+        })
+    }
+
+    fn check(&self, tokens: &[TokenId]) -> Result<(), StepError> {
+        assert!(!tokens.is_empty(), "a step needs at least one token");
+        let (n_positions, n_max) = (self.n_positions, self.shared.n_positions_max);
+        if n_max < n_positions + tokens.len() {
+            return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
+        }
+        let n_vocab = self.shared.graph.n_vocab;
+        match tokens.iter().find(|&&token| n_vocab <= token as usize) {
+            Some(&token) => Err(StepError::NoSuchToken { token, n_vocab }),
+            None => Ok(()),
+        }
+    }
+
+    /// Run one chunk and give the last `n_rows` rows of its logits to `read`.
+    fn run(
+        &mut self,
+        tokens: &[TokenId],
+        n_rows: usize,
+        read: &mut dyn FnMut(&[f32]),
+    ) -> Result<(), StepError> {
+        let n_positions = self.n_positions;
+        let failed = |error: NativeError| StepError::Library {
+            backend: NAME,
+            n_positions,
+            source: error.into(),
+        };
+        self.set_inputs(tokens, n_rows).map_err(failed)?;
+        let started = Instant::now();
+        let outcome = self.request.infer();
+        self.inference += started.elapsed();
+        outcome.map_err(failed)?;
+        self.n_positions += tokens.len();
+        let logits: &CStr = &self.shared.graph.logits;
+        let output = self.request.output(logits).map_err(failed)?;
+        let values = output.read::<f32>().map_err(failed)?;
+        let n_wanted = n_rows * self.shared.graph.n_vocab;
+        let Some(start) = values.len().checked_sub(n_wanted) else {
+            let message = format!("expected {n_wanted} logits, found {}", values.len());
+            return Err(failed(NativeError { call: "reading the logits", message }));
+        };
+        read(&values[start..]);
+        Ok(())
+    }
+
+    fn set_inputs(&mut self, tokens: &[TokenId], n_rows: usize) -> Result<(), NativeError> {
+        let (request, n_new) = (&mut self.request, tokens.len());
+        self.input_ids.set(request, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
+        self.mask.extend(std::iter::repeat_n(1, n_new));
+        if let Some(mask) = &mut self.attention_mask {
+            mask.set(request, &[1, self.mask.len()], self.mask.iter().copied())?;
+        }
+        if let Some(positions) = &mut self.position_ids {
+            let new = self.n_positions..self.n_positions + n_new;
+            positions.set(request, &[1, n_new], new.map(|position| position as i64))?;
+        }
+        if let Some(wanted) = &mut self.logits_positions {
+            let rows = n_new - n_rows..n_new;
+            wanted.set(request, &[n_rows], rows.map(|row| row as i64))?;
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for OpenVinoDecoder {
+    fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError> {
+        assert_eq!(logits.len(), self.shared.graph.n_vocab, "one logit a token");
+        self.check(tokens)?;
+        self.inference = Duration::ZERO;
+        let n_chunk_tokens = self.shared.n_chunk_tokens;
+        let n_chunks = tokens.len().div_ceil(n_chunk_tokens);
+        for (chunk_idx, chunk) in tokens.chunks(n_chunk_tokens).enumerate() {
+            self.run(chunk, 1, &mut |row| {
+                if chunk_idx + 1 == n_chunks {
+                    logits.copy_from_slice(row);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn score(
+        &mut self,
+        tokens: &[TokenId],
+        row: &mut dyn FnMut(usize, &[f32]),
+    ) -> Result<(), StepError> {
+        self.check(tokens)?;
+        self.inference = Duration::ZERO;
+        let n_vocab = self.shared.graph.n_vocab;
+        let n_rows_max = (SCORED_ROWS_BYTES_MAX / (4 * n_vocab)).max(1);
+        let mut token_idx = 0;
+        for chunk in tokens.chunks(n_rows_max.min(self.shared.n_chunk_tokens)) {
+            self.run(chunk, chunk.len(), &mut |rows| {
+                for logits in rows.chunks_exact(n_vocab) {
+                    row(token_idx, logits);
+                    token_idx += 1;
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn n_positions(&self) -> usize {
+        self.n_positions
+    }
+
+    fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError> {
+        if self.n_positions < n_positions {
+            let n_asked = n_positions;
+            return Err(RewindError::Ahead { n_asked, n_positions: self.n_positions });
+        }
+        let refused = |reason| Err(RewindError::Unsupported { backend: NAME, reason });
+        if n_positions == self.n_positions {
+            return Ok(());
+        }
+        if n_positions == 0 {
+            return self.restart();
+        }
+        if !self.shared.can_rewind {
+            return refused("the model counts cache entries");
+        }
+        let n_forgotten = self.mask.len() - n_positions;
+        if N_FORGOTTEN_MAX.max(n_positions) < n_forgotten {
+            return refused("more would be forgotten than kept: starting anew is cheaper");
+        }
+        let mut n_kept = 0;
+        for counts in &mut self.mask {
+            if *counts == 1 && n_kept < n_positions {
+                n_kept += 1;
+            } else {
+                *counts = 0;
+            }
+        }
+        self.n_positions = n_positions;
+        Ok(())
+    }
+
+    fn last_inference(&self) -> Duration {
+        self.inference
+    }
+}
+
+impl OpenVinoDecoder {
+    /// Forget everything: variables live and die with their request.
+    fn restart(&mut self) -> Result<(), RewindError> {
+        let fresh = OpenVinoDecoder::new(Arc::clone(&self.shared));
+        *self = fresh.map_err(|_| RewindError::Unsupported {
+            backend: NAME,
+            reason: "there is no memory for a new request",
+        })?;
+        Ok(())
+    }
+}
+
+impl Input {
+    fn new(spec: &Integers) -> Result<Input, NativeError> {
+        let tensor = match spec.is_i32 {
+            true => Tensor::new::<i32>(&[0])?,
+            false => Tensor::new::<i64>(&[0])?,
+        };
+        Ok(Input { spec: spec.clone(), tensor })
+    }
+
+    fn set(
+        &mut self,
+        request: &mut InferRequest,
+        shape: &[usize],
+        values: impl Iterator<Item = i64>,
+    ) -> Result<(), NativeError> {
+        self.tensor.set_shape(shape)?;
+        if self.spec.is_i32 {
+            let elements = self.tensor.write::<i32>()?;
+            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from as i32);
+        } else {
+            let elements = self.tensor.write::<i64>()?;
+            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        }
+        request.set_input(&self.spec.name, &self.tensor)
+    }
+}

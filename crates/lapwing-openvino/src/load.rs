@@ -1,0 +1,160 @@
+//! Loading the library, and the devices that it finds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lapwing_backend::{
+    Backend, Device, DeviceError, DeviceKind, DeviceRequest, Model, OpenError, OpenOptions,
+};
+use lapwing_model::{FolderKind, ModelFolder};
+
+use crate::model::OpenVinoModel;
+use crate::native::{Core, NativeError};
+
+/// The oldest release whose C API passes properties to a compilation: year and minor number.
+pub const VERSION_MIN: (u32, u32) = (2026, 4);
+
+/// The name of this backend in settings, records and errors.
+pub(crate) const NAME: &str = "openvino";
+
+/// OpenVINO, loaded into this process.
+#[derive(Clone, Debug)]
+pub struct OpenVinoBackend {
+    core: Arc<Core>,
+    version: String,
+}
+
+/// Why the library could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is no library, or one that it needs is missing.
+    #[error("cannot load OpenVINO from {}", library.display())]
+    Library {
+        /// The library's file.
+        library: PathBuf,
+        /// What the loader or the library said.
+        #[source]
+        source: NativeError,
+    },
+    /// The library is too old.
+    #[error(
+        "OpenVINO {found} in {} is too old: at least {}.{} is needed",
+        library.display(), VERSION_MIN.0, VERSION_MIN.1
+    )]
+    TooOld {
+        /// The library's file.
+        library: PathBuf,
+        /// Its version.
+        found: String,
+    },
+}
+
+impl OpenVinoBackend {
+    /// Load `libopenvino_c` from the file `library`. A process loads one OpenVINO; later calls
+    /// use the first one, whatever their path.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be loaded or is too old.
+    pub fn load(library: &Path) -> Result<OpenVinoBackend, LoadError> {
+        let failed = |source| LoadError::Library { library: library.to_owned(), source };
+        let build = Core::load(library).map_err(failed)?;
+        let version = build.split('-').next().unwrap_or_default().to_owned();
+        if year_and_minor(&version).is_none_or(|found| found < VERSION_MIN) {
+            return Err(LoadError::TooOld { library: library.to_owned(), found: version });
+        }
+        let core = Arc::new(Core::new().map_err(failed)?);
+        Ok(OpenVinoBackend { core, version })
+    }
+
+    fn list(&self) -> Result<Vec<Device>, NativeError> {
+        let ids = self.core.device_ids()?;
+        let devices = ids.into_iter().filter_map(|id| {
+            let kind = match id.split('.').next()? {
+                "CPU" => DeviceKind::Cpu,
+                "GPU" => DeviceKind::Gpu,
+                "NPU" => DeviceKind::Npu,
+                _ => return None,
+            };
+            let name = self.core.property(&id, "FULL_DEVICE_NAME").unwrap_or_default();
+            Some(Device { kind, id, name })
+        });
+        Ok(devices.collect())
+    }
+
+    /// The device that a request means. `auto` is the CPU: until devices are measured on the
+    /// machine at hand, nothing else is known to be faster.
+    fn choose(&self, requested: DeviceRequest) -> Result<Device, OpenError> {
+        let devices = self.devices().map_err(|error| OpenError::Unsupported {
+            backend: NAME,
+            folder: PathBuf::new(),
+            reason: error.to_string(),
+        })?;
+        let (kind, number) = match requested {
+            DeviceRequest::Auto => (DeviceKind::Cpu, None),
+            DeviceRequest::One(kind, number) => (kind, number),
+        };
+        let is_meant = |device: &&Device| {
+            let found = device.id.split_once('.').map_or(0, |(_, n)| n.parse().unwrap_or(0));
+            device.kind == kind && number.is_none_or(|number| number == found)
+        };
+        devices.iter().find(is_meant).cloned().ok_or_else(|| {
+            let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
+            OpenError::NoDevice { backend: NAME, requested, offered: ids.join(", ") }
+        })
+    }
+}
+
+impl Backend for OpenVinoBackend {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> String {
+        self.version.clone()
+    }
+
+    fn devices(&self) -> Result<Vec<Device>, DeviceError> {
+        self.list().map_err(|source| DeviceError { backend: NAME, source: source.into() })
+    }
+
+    fn open(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Model>, OpenError> {
+        if folder.kind != FolderKind::OpenVinoIr {
+            return Err(OpenError::WrongKind {
+                backend: NAME,
+                kind: folder.kind.name(),
+                folder: folder.root.clone(),
+            });
+        }
+        let device = self.choose(options.device)?;
+        let model = OpenVinoModel::open(&self.core, &self.version, folder, options, device)?;
+        Ok(Box::new(model))
+    }
+}
+
+fn year_and_minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OpenVinoBackend, VERSION_MIN, year_and_minor};
+
+    #[test]
+    fn versions_compare_by_year_then_minor() {
+        assert!(year_and_minor("2026.4.1").is_some_and(|found| VERSION_MIN <= found));
+        assert!(year_and_minor("2026.3.0").is_some_and(|found| found < VERSION_MIN));
+        assert_eq!(year_and_minor("unknown"), None);
+    }
+
+    #[test]
+    fn a_missing_library_is_an_error_that_names_it() {
+        let error = OpenVinoBackend::load("/no/such/libopenvino_c.so".as_ref()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot load OpenVINO from /no/such/libopenvino_c.so");
+    }
+}

@@ -1,0 +1,153 @@
+//! A loaded IR: the graph edited, compiled for a device, the weights mapped.
+
+use std::sync::Arc;
+
+use lapwing_backend::{
+    Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
+};
+use lapwing_formats::ir::{IrModel, SliceEdit, slice_before_head};
+use lapwing_model::ModelFolder;
+use tracing::{debug, warn};
+
+use crate::decoder::OpenVinoDecoder;
+use crate::graph::Graph;
+use crate::load::NAME;
+use crate::native::{CompiledModel, Core};
+use crate::properties::properties;
+
+/// Tokens that go into the library at once by default.
+const N_CHUNK_TOKENS: usize = 1024;
+
+/// A model that OpenVINO accepted.
+pub(crate) struct OpenVinoModel {
+    shared: Arc<Shared>,
+    folder: ModelFolder,
+    device: Device,
+    weights_mapped_bytes: u64,
+}
+
+/// What decoders share.
+pub(crate) struct Shared {
+    pub(crate) compiled: CompiledModel,
+    pub(crate) graph: Graph,
+    /// Whether the graph computes the logits of chosen positions only.
+    pub(crate) chooses_positions: bool,
+    pub(crate) n_positions_max: usize,
+    pub(crate) n_chunk_tokens: usize,
+    pub(crate) can_rewind: bool,
+}
+
+impl OpenVinoModel {
+    pub(crate) fn open(
+        core: &Core,
+        version: &str,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        device: Device,
+    ) -> Result<OpenVinoModel, OpenError> {
+        let unsupported =
+            |reason| OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason };
+        if device.kind == DeviceKind::Npu {
+            return Err(unsupported("language models on an NPU are not supported yet".into()));
+        }
+        let mut ir = IrModel::open(&folder.graph).map_err(|error| OpenError::Read {
+            path: folder.graph.clone(),
+            source: error.into(),
+        })?;
+        let graph = Graph::read(&ir, &folder.architecture).map_err(unsupported)?;
+        let edit = slice_before_head(&mut ir).map_err(|error| OpenError::Read {
+            path: folder.graph.clone(),
+            source: error.into(),
+        })?;
+        let properties = properties(options);
+        let compiled =
+            core.compile(ir.xml(), ir.bin(), &device.id, &properties).map_err(|error| {
+                OpenError::Refused {
+                    backend: NAME,
+                    version: version.to_owned(),
+                    model: folder.graph.clone(),
+                    device: device.id.clone(),
+                    source: error.into(),
+                }
+            })?;
+        let device = executing(&compiled, device);
+        let limit = folder.architecture.n_positions_max;
+        let shared = Shared {
+            chooses_positions: chooses_positions(&edit),
+            n_positions_max: options.n_positions_max.map_or(limit, |asked| asked.min(limit)),
+            n_chunk_tokens: options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS).max(1),
+            // Forgotten positions stay in the cache behind the mask. That is only right where
+            // positions are given and nothing counts back a number of cache entries.
+            can_rewind: graph.position_ids.is_some()
+                && graph.attention_mask.is_some()
+                && folder.architecture.sliding_window.is_none(),
+            compiled,
+            graph,
+        };
+        Ok(OpenVinoModel {
+            shared: Arc::new(shared),
+            folder: folder.clone(),
+            device,
+            weights_mapped_bytes: ir.bin().len() as u64,
+        })
+    }
+}
+
+impl Model for OpenVinoModel {
+    fn n_vocab(&self) -> usize {
+        self.shared.graph.n_vocab
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            n_positions_max: self.shared.n_positions_max,
+            n_chunk_tokens_max: self.shared.n_chunk_tokens,
+            can_rewind: self.shared.can_rewind,
+            can_score: true,
+        }
+    }
+
+    fn device_used(&self) -> &Device {
+        &self.device
+    }
+
+    fn memory(&self) -> MemoryBreakdown {
+        MemoryBreakdown {
+            weights_mapped_bytes: self.weights_mapped_bytes,
+            state_bytes_per_decoder: None,
+            state_bytes_per_position: self.shared.graph.state_bytes_per_position,
+        }
+    }
+
+    fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
+        let decoder = OpenVinoDecoder::new(Arc::clone(&self.shared)).map_err(|error| {
+            OpenError::Unsupported {
+                backend: NAME,
+                folder: self.folder.root.clone(),
+                reason: format!("cannot make room for a sequence: {error}"),
+            }
+        })?;
+        Ok(Box::new(decoder))
+    }
+}
+
+fn chooses_positions(edit: &SliceEdit) -> bool {
+    match edit {
+        SliceEdit::Sliced { head } => {
+            debug!(%head, "the head computes chosen positions only");
+            true
+        }
+        SliceEdit::NotFound(why) => {
+            warn!(?why, "the logits of every position are computed: prefill is slower");
+            false
+        }
+    }
+}
+
+/// The device as the compiled model reports it: the library may have placed it elsewhere.
+fn executing(compiled: &CompiledModel, asked: Device) -> Device {
+    match compiled.property("EXECUTION_DEVICES") {
+        Ok(ids) if !ids.trim().is_empty() => Device { id: ids.trim().to_owned(), ..asked },
+        _ => asked,
+    }
+}

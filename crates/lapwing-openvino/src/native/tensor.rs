@@ -1,0 +1,151 @@
+//! Memory that is shared with the library.
+
+use std::ffi::c_void;
+use std::{ptr, slice};
+
+use lapwing_formats::Map;
+use openvino_sys::{ov_element_type_e, ov_shape_t, ov_tensor_t};
+
+use super::{NativeError, check};
+
+/// A typed, shaped block of memory.
+#[derive(Debug)]
+pub(crate) struct Tensor {
+    pointer: *mut ov_tensor_t,
+}
+
+// SAFETY: a tensor is a reference to memory; access to it goes through `&mut self`.
+unsafe impl Send for Tensor {}
+
+/// A Rust type that stands for an element type of the library.
+pub(crate) trait Element: Copy {
+    /// The library's name of it.
+    const TYPE: ov_element_type_e;
+}
+
+impl Element for f32 {
+    const TYPE: ov_element_type_e = ov_element_type_e::F32;
+}
+impl Element for i64 {
+    const TYPE: ov_element_type_e = ov_element_type_e::I64;
+}
+impl Element for i32 {
+    const TYPE: ov_element_type_e = ov_element_type_e::I32;
+}
+impl Element for u8 {
+    const TYPE: ov_element_type_e = ov_element_type_e::U8;
+}
+
+impl Tensor {
+    pub(super) fn own(pointer: *mut ov_tensor_t) -> Tensor {
+        Tensor { pointer }
+    }
+
+    pub(super) fn pointer(&self) -> *const ov_tensor_t {
+        self.pointer
+    }
+
+    /// Memory of the library's own, not initialised.
+    pub(crate) fn new<T: Element>(dims: &[usize]) -> Result<Tensor, NativeError> {
+        let mut dims = signed(dims);
+        let mut pointer: *mut ov_tensor_t = ptr::null_mut();
+        // SAFETY: the shape's dims outlive the call, which copies them; `pointer` is writable.
+        let status =
+            unsafe { openvino_sys::ov_tensor_create(T::TYPE, shape(&mut dims), &mut pointer) };
+        check("making a tensor", status)?;
+        Ok(Tensor { pointer })
+    }
+
+    /// A tensor over a mapped file. Neither it nor what is compiled from it copies the bytes, so
+    /// the map must outlive both; [`super::Core::compile`] sees to that.
+    pub(super) fn over_weights(weights: &Map) -> Result<Tensor, NativeError> {
+        if weights.is_empty() {
+            return Tensor::new::<u8>(&[0]);
+        }
+        let mut dims = signed(&[weights.len()]);
+        let mut pointer: *mut ov_tensor_t = ptr::null_mut();
+        let data = weights.as_ptr().cast_mut().cast::<c_void>();
+        // SAFETY: `weights` is readable for its length; weights are constants and never written.
+        let status = unsafe {
+            openvino_sys::ov_tensor_create_from_host_ptr(
+                u8::TYPE,
+                shape(&mut dims),
+                data,
+                &mut pointer,
+            )
+        };
+        check("making a tensor over the weights", status)?;
+        Ok(Tensor { pointer })
+    }
+
+    /// Change the shape; what was written before is lost when memory grows.
+    pub(crate) fn set_shape(&mut self, dims: &[usize]) -> Result<(), NativeError> {
+        let mut dims = signed(dims);
+        // SAFETY: the tensor lives; the shape's dims outlive the call, which copies them.
+        let status = unsafe { openvino_sys::ov_tensor_set_shape(self.pointer, shape(&mut dims)) };
+        check("reshaping a tensor", status)
+    }
+
+    /// The elements, for writing.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor's element type is another.
+    pub(crate) fn write<T: Element>(&mut self) -> Result<&mut [T], NativeError> {
+        let (data, n_elements) = self.parts(T::TYPE)?;
+        // SAFETY: the library says that the memory holds so many elements of this type; it is
+        // borrowed from `self` mutably, and integers and floats have no invalid bits.
+        Ok(unsafe { slice::from_raw_parts_mut(data.cast::<T>(), n_elements) })
+    }
+
+    /// The elements, for reading.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor's element type is another.
+    pub(crate) fn read<T: Element>(&self) -> Result<&[T], NativeError> {
+        let (data, n_elements) = self.parts(T::TYPE)?;
+        // SAFETY: as in `write`; the request that fills this memory is not running, for running
+        // one needs `&mut` on the decoder that holds both.
+        Ok(unsafe { slice::from_raw_parts(data.cast::<T>(), n_elements) })
+    }
+
+    fn parts(&self, expected: ov_element_type_e) -> Result<(*mut c_void, usize), NativeError> {
+        const CALL: &str = "reading a tensor";
+        let mut found = ov_element_type_e::DYNAMIC;
+        // SAFETY: the tensor lives; `found` is writable.
+        let status = unsafe { openvino_sys::ov_tensor_get_element_type(self.pointer, &mut found) };
+        check(CALL, status)?;
+        if found != expected {
+            let message = format!("expected elements of {expected:?}, found {found:?}");
+            return Err(NativeError { call: CALL, message });
+        }
+        let mut n_elements = 0;
+        // SAFETY: the tensor lives; `n_elements` is writable.
+        let status = unsafe { openvino_sys::ov_tensor_get_size(self.pointer, &mut n_elements) };
+        check(CALL, status)?;
+        let mut data: *mut c_void = ptr::null_mut();
+        // SAFETY: the tensor lives; `data` is writable.
+        let status = unsafe { openvino_sys::ov_tensor_data(self.pointer, &mut data) };
+        check(CALL, status)?;
+        if data.is_null() || n_elements == 0 {
+            return Ok((ptr::NonNull::<u64>::dangling().as_ptr().cast(), 0));
+        }
+        Ok((data, n_elements))
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        // SAFETY: made by the library and freed once.
+        unsafe { openvino_sys::ov_tensor_free(self.pointer) };
+    }
+}
+
+fn signed(dims: &[usize]) -> Vec<i64> {
+    dims.iter().map(|&dim| i64::try_from(dim).expect("a length in memory fits an i64")).collect()
+}
+
+fn shape(dims: &mut [i64]) -> ov_shape_t {
+    ov_shape_t { rank: dims.len() as i64, dims: dims.as_mut_ptr() }
+}

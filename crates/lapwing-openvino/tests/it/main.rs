@@ -1,0 +1,148 @@
+//! OpenVINO against the conformance suite and the reference outputs of real exports.
+
+use std::path::{Path, PathBuf};
+
+use lapwing_backend::conformance::{
+    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter,
+    decoders_are_independent, exact_options, golden_case, golden_cases, library_file,
+    rewind_equals_fresh, shared_folder,
+};
+use lapwing_backend::{Backend as _, OpenError, OpenOptions};
+use lapwing_model::ModelFolder;
+use lapwing_openvino::OpenVinoBackend;
+
+const PROMPT: [u32; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
+const OTHER: [u32; 5] = [1, 291, 370, 400, 428];
+
+/// The folder of exports and the backend; `None` when either is absent on a user's machine.
+fn setup() -> Option<(PathBuf, OpenVinoBackend)> {
+    let exports = shared_folder()?.join("exports");
+    let library = library_file("LAPWING_TEST_OPENVINO")?;
+    Some((exports, OpenVinoBackend::load(&library).expect("OpenVINO loads")))
+}
+
+fn open(folder: &Path) -> ModelFolder {
+    ModelFolder::open(folder, None).expect("the folder opens")
+}
+
+#[test]
+fn small_exports_agree_with_their_golden_files() {
+    let Some((exports, backend)) = setup() else { return };
+    for name in [
+        "stories260k-ov-fp32",
+        "stories260k-ov-int8",
+        "stories260k-ov-int4",
+        "tiny/tiny-llama-ov_int4",
+        "tiny/tiny-llama-ov_int8",
+        "tiny/tiny-qwen2-ov_int4",
+        "tiny/tiny-qwen2-ov_int8",
+        "tiny/tiny-gemma3-ov_int4",
+        "tiny/tiny-gemma3-ov_int8",
+    ] {
+        let path = exports.join(name);
+        let model = backend.open(&open(&path), &exact_options()).expect(name);
+        for case in golden_cases(&path.join("golden.json"), None) {
+            agrees_with_golden(&*model, &case, Tolerance::Relative(2e-3));
+        }
+    }
+}
+
+#[test]
+fn smollm2_agrees_with_its_golden_file() {
+    let Some((exports, backend)) = setup() else { return };
+    let path = exports.join("smollm2-135m-instruct-ov-int4");
+    let model = backend.open(&open(&path), &exact_options()).expect("it opens");
+    let golden = exports.join("../golden/smollm2-135m.json");
+    let text = std::fs::read(golden).expect("the golden file");
+    let cases: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    for case in cases.as_array().expect("a list") {
+        let case = golden_case(&case["prompt_ids"], &case["openvino_int4"]);
+        agrees_with_golden(&*model, &case, Tolerance::Absolute(0.05));
+    }
+}
+
+#[test]
+fn the_conformance_suite_holds() {
+    let Some((exports, backend)) = setup() else { return };
+    for name in [
+        "stories260k-ov-fp32",
+        "stories260k-ov-int4",
+        "tiny/tiny-qwen2-ov_int8",
+        "tiny/tiny-gemma3-ov_int4",
+        "smollm2-135m-instruct-ov-int4",
+    ] {
+        let folder = open(&exports.join(name));
+        let model = backend.open(&folder, &exact_options()).expect(name);
+        chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3);
+        decoders_are_independent(&*model, &PROMPT, &OTHER);
+        rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
+        bad_input_is_refused(&backend, &folder);
+    }
+}
+
+#[test]
+fn rewinding_again_and_again_stays_right_until_it_is_refused() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("stories260k-ov-fp32"));
+    let model = backend.open(&folder, &exact_options()).expect("it opens");
+    let mut expected = vec![0.0; model.n_vocab()];
+    model.decoder().expect("a decoder").step(&PROMPT, &mut expected).expect("a step");
+    let mut decoder = model.decoder().expect("a decoder");
+    let mut found = vec![0.0; model.n_vocab()];
+    decoder.step(&PROMPT, &mut found).expect("a step");
+    let mut n_rewinds = 0;
+    while decoder.rewind(4).is_ok() {
+        decoder.step(&PROMPT[4..], &mut found).expect("a step");
+        let largest = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 2e-3, "logits differ by {largest} after {n_rewinds} rewinds");
+        n_rewinds += 1;
+        assert!(n_rewinds < 1000, "forgotten positions pile up without bound");
+    }
+    assert!(10 < n_rewinds, "refused after {n_rewinds}");
+    decoder.rewind(0).expect("starting anew always works");
+    assert_eq!(decoder.n_positions(), 0);
+}
+
+#[test]
+fn states_that_are_no_kv_cache_are_refused_by_name() {
+    let Some((exports, backend)) = setup() else { return };
+    for (name, expected) in
+        [("storymamba-ov-int4", "cache_position"), ("tiny/tiny-lfm2-ov_int4", "cache_params")]
+    {
+        let error = backend.open(&open(&exports.join(name)), &exact_options()).map(drop);
+        let error = error.expect_err("it is refused");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn folders_and_devices_of_others_are_refused() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("tiny/tiny-llama-ort_fp32"));
+    let error = backend.open(&folder, &exact_options()).map(drop).expect_err("it is refused");
+    assert!(matches!(error, OpenError::WrongKind { .. }), "{error}");
+    let folder = open(&exports.join("stories260k-ov-fp32"));
+    let options = OpenOptions { device: "gpu.7".parse().expect("a device"), ..exact_options() };
+    let error = backend.open(&folder, &options).map(drop).expect_err("it is refused");
+    assert!(matches!(error, OpenError::NoDevice { .. }), "{error}");
+}
+
+#[test]
+fn a_broken_graph_is_refused_with_the_librarys_words() {
+    let Some((exports, backend)) = setup() else { return };
+    let copy = std::env::temp_dir().join(format!("lapwing-broken-{}", std::process::id()));
+    std::fs::create_dir_all(&copy).expect("a folder");
+    let real = exports.join("stories260k-ov-fp32");
+    for name in ["config.json", "openvino_model.bin"] {
+        std::fs::copy(real.join(name), copy.join(name)).expect("a copy");
+    }
+    let xml = std::fs::read_to_string(real.join("openvino_model.xml")).expect("the graph");
+    // Well-formed, and of an operation that does not exist.
+    let xml = xml.replacen("type=\"ScaledDotProductAttention\"", "type=\"NoSuchOperation\"", 1);
+    std::fs::write(copy.join("openvino_model.xml"), xml).expect("the graph");
+    let error = backend.open(&open(&copy), &exact_options()).map(drop).expect_err("refused");
+    std::fs::remove_dir_all(&copy).expect("the folder goes");
+    assert!(matches!(error, OpenError::Refused { .. }), "{error}");
+    let words = std::error::Error::source(&error).expect("the library's words").to_string();
+    assert!(words.contains("NoSuchOperation"), "{words}");
+}

@@ -1,0 +1,14 @@
+//! The seam over ONNX Runtime: onnxruntime-genai and transformers.js folders on the CPU.
+//!
+//! Must not know: other backends, text, sampling. The library is loaded at run time with
+//! [`OrtBackend::load`]; nothing links to it. To support another convention of graphs: teach
+//! [`contract`] its names; everything it does not recognise is refused, never guessed.
+
+mod contract;
+mod decoder;
+mod kv_cache;
+mod load;
+mod model;
+
+pub use contract::ContractError;
+pub use load::{LoadError, OrtBackend, VERSION_MIN};

@@ -1,0 +1,166 @@
+//! A loaded ONNX model: the graph edited, the session made, the weights shared.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use lapwing_backend::{
+    Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Source,
+};
+use lapwing_formats::onnx::{LOGITS_START, OnnxModel, SliceEdit, slice_before_head};
+use lapwing_model::ModelFolder;
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use tracing::{debug, warn};
+
+use crate::contract::Contract;
+use crate::decoder::OrtDecoder;
+use crate::load::NAME;
+
+/// Tokens that go into the library at once by default.
+const N_CHUNK_TOKENS: usize = 512;
+
+/// Inline weights from this size on are left in their file, mapped by the library.
+const EXTERNALIZED_BYTES_MIN: usize = 4096;
+
+/// A model that ONNX Runtime accepted.
+pub(crate) struct OrtModel {
+    shared: Arc<Shared>,
+    device: Device,
+    weights_mapped_bytes: u64,
+}
+
+/// What decoders share.
+pub(crate) struct Shared {
+    /// The crate's `Session` runs through `&mut`, so decoders take turns.
+    pub(crate) session: Mutex<Session>,
+    pub(crate) contract: Contract,
+    pub(crate) rows: LogitsRows,
+    pub(crate) n_positions_max: usize,
+    pub(crate) n_chunk_tokens: usize,
+}
+
+/// How the graph is told which positions' logits to compute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LogitsRows {
+    /// By the input that Lapwing added: minus the number of last positions.
+    Start,
+    /// By an input of the exporter's: the number of last positions.
+    Count,
+    /// Not at all: those of every position come out.
+    Every,
+    /// Not at all: those of the last position come out.
+    Last,
+}
+
+impl OrtModel {
+    pub(crate) fn open(
+        environment: &Environment,
+        version: &str,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        device: Device,
+    ) -> Result<OrtModel, OpenError> {
+        let graph = &folder.graph;
+        let unreadable = |source: Source| OpenError::Read { path: graph.clone(), source };
+        let mut model = OnnxModel::open(graph).map_err(|error| unreadable(error.into()))?;
+        let contract = Contract::read(&model, &folder.architecture).map_err(|error| {
+            let reason = error.to_string();
+            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
+        })?;
+        let edit = slice_before_head(&mut model, &contract.logits)
+            .map_err(|error| unreadable(error.into()))?;
+        let rows = rows(&edit, &contract);
+        model.externalize(EXTERNALIZED_BYTES_MIN);
+        let weights_mapped_bytes = model.initializers().filter_map(|weight| weight.n_bytes).sum();
+        let session =
+            session(environment, &model, options).map_err(|source| OpenError::Refused {
+                backend: NAME,
+                version: version.to_owned(),
+                model: graph.clone(),
+                device: device.id.clone(),
+                source,
+            })?;
+        let limit = folder.architecture.n_positions_max;
+        let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
+        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS).max(1);
+        debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
+        let session = Mutex::new(session);
+        let shared = Shared { session, contract, rows, n_positions_max, n_chunk_tokens };
+        Ok(OrtModel { shared: Arc::new(shared), device, weights_mapped_bytes })
+    }
+}
+
+impl Model for OrtModel {
+    fn n_vocab(&self) -> usize {
+        self.shared.contract.n_vocab
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            n_positions_max: self.shared.n_positions_max,
+            n_chunk_tokens_max: self.shared.n_chunk_tokens,
+            can_rewind: true,
+            can_score: true,
+        }
+    }
+
+    fn device_used(&self) -> &Device {
+        &self.device
+    }
+
+    fn memory(&self) -> MemoryBreakdown {
+        let per_position = self.shared.contract.state_bytes_per_position();
+        MemoryBreakdown {
+            weights_mapped_bytes: self.weights_mapped_bytes,
+            state_bytes_per_decoder: None,
+            state_bytes_per_position: Some(per_position),
+        }
+    }
+
+    fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
+        let decoder =
+            OrtDecoder::new(Arc::clone(&self.shared)).map_err(|error| OpenError::Unsupported {
+                backend: NAME,
+                folder: Path::new("").to_owned(),
+                reason: format!("cannot make room for a sequence: {error}"),
+            })?;
+        Ok(Box::new(decoder))
+    }
+}
+
+fn rows(edit: &SliceEdit, contract: &Contract) -> LogitsRows {
+    match edit {
+        SliceEdit::Inserted { hidden } => {
+            debug!(%hidden, input = LOGITS_START, "the head computes the last positions only");
+            LogitsRows::Start
+        }
+        SliceEdit::AlreadySelective { .. } if contract.n_logits.is_some() => LogitsRows::Count,
+        SliceEdit::OnePosition => LogitsRows::Last,
+        SliceEdit::AlreadySelective { .. } => LogitsRows::Every,
+        SliceEdit::NotFound { reason } => {
+            warn!(%reason, "the logits of every position are computed: prefill is slower");
+            LogitsRows::Every
+        }
+    }
+}
+
+fn session(
+    environment: &Environment,
+    model: &OnnxModel,
+    options: &OpenOptions,
+) -> Result<Session, Source> {
+    let folder = model.folder().to_str().ok_or("the folder's name is not UTF-8")?;
+    let built = || -> ort::Result<Session> {
+        let mut builder = Session::builder(environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_inter_threads(1)?
+            // External weights are named relative to the graph, which comes as bytes.
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+        if let Some(n_threads) = options.n_threads {
+            builder = builder.with_intra_threads(n_threads)?;
+        }
+        builder.commit_from_memory(&model.encode())
+    };
+    Ok(built()?)
+}
