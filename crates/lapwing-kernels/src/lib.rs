@@ -1,0 +1,39 @@
+//! SIMD kernels over plain slices; the level is chosen once per process at run time.
+//!
+//! This crate must not know models, tokens, files or the environment, and no
+//! kernel allocates: a caller that needs room brings a buffer. That is what
+//! makes each kernel testable in isolation.
+//!
+//! Every kernel has a plain `scalar.rs`, which is the definition and the test
+//! oracle, and one file per instruction set. **All levels return the same
+//! value**, to the last bit: sums keep one fixed order of additions and
+//! products are rounded before they are added (no fused multiply-add where it
+//! would show). A sampler on top is then reproducible on every machine.
+//!
+//! One more kernel: `foo.rs` holds the contract and the dispatch, `foo/scalar.rs`
+//! the definition, `foo/avx2.rs` and friends the loops over whole vectors,
+//! built from `lanes` (loads and stores) and `exp` (the exponential). Its test
+//! is one body over [`Level::available`] with the rows of `oracle.rs`; its
+//! bench is a function in `benches/rows.rs`.
+#![allow(unsafe_code, reason = "SIMD loads and the dispatch call; see level.rs")]
+
+mod exp;
+mod lanes;
+mod level;
+#[cfg(test)]
+mod oracle;
+mod row_argmax;
+mod row_find;
+mod row_max;
+mod softmax;
+mod sum_exp;
+mod top_k;
+
+pub use exp::exp_nonpositive;
+pub use level::Level;
+pub use row_argmax::row_argmax;
+pub use row_find::{row_find_equal, row_find_nan};
+pub use row_max::row_max;
+pub use softmax::{exp_in_place, softmax_in_place};
+pub use sum_exp::{log_sum_exp, sum_exp};
+pub use top_k::{Candidate, top_k, top_k_buffer_len};

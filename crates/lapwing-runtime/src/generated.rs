@@ -1,0 +1,156 @@
+//! What a generation reports: events while it runs, and one result at its end.
+
+use std::time::Duration;
+
+use lapwing_logits::{Alternative, Candidate};
+use lapwing_model::TokenId;
+
+/// What happened, with what it cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// The prompt was read.
+    Prefill {
+        /// Tokens that went through the model.
+        n_tokens: usize,
+        /// Tokens of the prompt that the decoder still knew from before.
+        n_reused: usize,
+        /// Time of the decoder's step.
+        elapsed: Duration,
+        /// Time within that which the library spent in its own inference calls.
+        inference: Duration,
+    },
+    /// One token was chosen.
+    Token {
+        /// The token.
+        token: TokenId,
+        /// Its log probability in the raw distribution, in nats, when asked for.
+        log_probability: Option<f64>,
+        /// The most probable tokens, when asked for.
+        top: &'a [Alternative],
+        /// Text that became certain with this token; often empty, and never part of a stop string.
+        text: &'a str,
+        /// What this token cost.
+        timings: TokenTimings,
+    },
+}
+
+/// What one token cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenTimings {
+    /// The decoder's step that gave the logits; for the first token that is the prefill.
+    pub decode: Duration,
+    /// Time within `decode` which the library spent in its own inference calls.
+    pub inference: Duration,
+    /// From the logits to the token.
+    pub sample: Duration,
+    /// From the token to text, stop strings included.
+    pub detokenize: Duration,
+}
+
+/// The result of one generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// Every chosen token, with the one that ended the answer.
+    pub token_ids: Vec<TokenId>,
+    /// The texts of all events, joined: without the stop token, cut before the stop string.
+    pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
+    /// How many tokens went in and out.
+    pub usage: Usage,
+    /// What it cost.
+    pub timings: Timings,
+    /// The largest raw logits at the first generated position, best first, when asked for.
+    pub first_step_top: Vec<Candidate>,
+}
+
+/// Why a generation ended, precisely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model chose a token that ends a text.
+    StopToken {
+        /// The token.
+        token: TokenId,
+    },
+    /// The answer reached one of the stop strings.
+    StopText {
+        /// The stop string.
+        text: String,
+    },
+    /// As many tokens as were asked for are out.
+    MaxTokens,
+    /// The model has no room for one more token.
+    ContextFull {
+        /// Positions the model has room for.
+        n_positions_max: usize,
+    },
+    /// The caller broke off.
+    Cancelled,
+}
+
+/// Why a generation ended, in the three words that interfaces use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// A stop token or a stop string.
+    Stop,
+    /// The limit on tokens, or a full context.
+    Length,
+    /// The caller broke off.
+    Cancelled,
+}
+
+/// How many tokens went in and out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Length of the prompt.
+    pub n_prompt_tokens: usize,
+    /// Tokens of the prompt that the decoder still knew from before.
+    pub n_reused_tokens: usize,
+    /// Chosen tokens.
+    pub n_completion_tokens: usize,
+}
+
+/// Samples of what each stage cost, for medians.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// The decoder's step over the prompt.
+    pub prefill: Duration,
+    /// Time within `prefill` which the library spent in its own inference calls.
+    pub prefill_inference: Duration,
+    /// From the call to the first token's event; `None` without a token.
+    pub time_to_first_token: Option<Duration>,
+    /// The decoder's steps over single tokens: one fewer than there are tokens.
+    pub decode: Vec<Duration>,
+    /// Time within each of `decode` which the library spent in its own inference calls.
+    pub inference: Vec<Duration>,
+    /// From logits to token, for each token.
+    pub sample: Vec<Duration>,
+    /// From token to text, for each token.
+    pub detokenize: Vec<Duration>,
+    /// From the call to the end.
+    pub total: Duration,
+}
+
+impl Finish {
+    /// The word for interfaces.
+    #[must_use]
+    pub fn reason(&self) -> FinishReason {
+        match self {
+            Finish::StopToken { .. } | Finish::StopText { .. } => FinishReason::Stop,
+            Finish::MaxTokens | Finish::ContextFull { .. } => FinishReason::Length,
+            Finish::Cancelled => FinishReason::Cancelled,
+        }
+    }
+}
+
+impl FinishReason {
+    /// `stop`, `length` or `cancelled`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+            FinishReason::Cancelled => "cancelled",
+        }
+    }
+}

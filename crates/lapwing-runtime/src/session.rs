@@ -1,0 +1,112 @@
+//! A conversation: one decoder and the tokens it has seen.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapwing_backend::{Decoder, Model, OpenError, StepError};
+use lapwing_logits::Level;
+use lapwing_model::TokenId;
+
+/// A conversation with a model: what a follow-up prompt repeats is not computed again.
+pub struct Session {
+    model: Arc<dyn Model>,
+    level: Level,
+    decoder: Box<dyn Decoder>,
+    /// Exactly the tokens at the decoder's positions.
+    seen: Vec<TokenId>,
+    /// After a failed step the decoder has seen an unknown part of its tokens.
+    is_broken: bool,
+    /// The row of the last step; allocated once.
+    logits: Vec<f32>,
+}
+
+/// What one step of the decoder cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepTimings {
+    pub(crate) elapsed: Duration,
+    pub(crate) inference: Duration,
+}
+
+impl Session {
+    /// A session that has seen nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot make room for one more sequence.
+    pub fn new(model: Arc<dyn Model>, level: Level) -> Result<Session, OpenError> {
+        let decoder = model.decoder()?;
+        let logits = vec![0.0; model.n_vocab()];
+        Ok(Session { model, level, decoder, seen: Vec::new(), is_broken: false, logits })
+    }
+
+    /// The model this session talks to.
+    #[must_use]
+    pub fn model(&self) -> &Arc<dyn Model> {
+        &self.model
+    }
+
+    /// The SIMD level at which tokens are chosen.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The tokens the decoder has seen: prompt and answer, without an answer's last token.
+    #[must_use]
+    pub fn seen(&self) -> &[TokenId] {
+        &self.seen
+    }
+
+    /// Make the decoder hold a beginning of `prompt`, as long as possible but not all of it: the
+    /// last token has to be stepped for its logits. Returns that beginning's length.
+    ///
+    /// A decoder that refuses to forget is replaced by a new one.
+    pub(crate) fn align(&mut self, prompt: &[TokenId]) -> Result<usize, OpenError> {
+        let pairs = self.seen.iter().zip(prompt);
+        let n_common = pairs.take_while(|(seen, wanted)| seen == wanted).count();
+        let n_reused = n_common.min(prompt.len().saturating_sub(1));
+        if n_reused == self.seen.len() && !self.is_broken {
+            return Ok(n_reused);
+        }
+        if !self.is_broken {
+            match self.decoder.rewind(n_reused) {
+                Ok(()) => {
+                    self.seen.truncate(n_reused);
+                    return Ok(n_reused);
+                }
+                Err(error) => tracing::debug!(n_reused, %error, "new decoder: rewind refused"),
+            }
+        }
+        self.decoder = self.model.decoder()?;
+        self.seen.clear();
+        self.is_broken = false;
+        Ok(0)
+    }
+
+    /// Append `tokens`; their last one's row is then in [`Session::logits`].
+    pub(crate) fn step(&mut self, tokens: &[TokenId]) -> Result<StepTimings, StepError> {
+        let started = Instant::now();
+        let stepped = self.decoder.step(tokens, &mut self.logits);
+        let elapsed = started.elapsed();
+        self.is_broken = stepped.is_err();
+        stepped?;
+        self.seen.extend_from_slice(tokens);
+        Ok(StepTimings { elapsed, inference: self.decoder.last_inference() })
+    }
+
+    /// The row of the last step.
+    pub(crate) fn logits(&mut self) -> &mut [f32] {
+        &mut self.logits
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Session")
+            .field("level", &self.level)
+            .field("n_seen", &self.seen.len())
+            .field("is_broken", &self.is_broken)
+            .finish_non_exhaustive()
+    }
+}

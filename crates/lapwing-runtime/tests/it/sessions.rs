@@ -1,0 +1,85 @@
+//! What a follow-up prompt does not compute again.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use lapwing_logits::Level;
+use lapwing_runtime::{Event, Request, Session, generate};
+
+use crate::models::{Fault, faulty, session};
+use crate::{request, run};
+
+/// Generate two tokens; returns them with how many tokens were reused and how many went in.
+fn turn(session: &mut Session, prompt: &[u32]) -> (Vec<u32>, usize, usize) {
+    let mut prefilled = None;
+    let two = Request { n_tokens_max: 2, ..request(prompt) };
+    let generated = generate(session, &two, &mut |event| {
+        if let Event::Prefill { n_tokens, n_reused, .. } = event {
+            prefilled = Some((n_tokens, n_reused));
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("the request is fine");
+    let n_reused = generated.usage.n_reused_tokens;
+    let n_tokens = prompt.len() - n_reused;
+    assert_eq!(prefilled, Some((n_tokens, n_reused)));
+    (generated.token_ids, n_reused, n_tokens)
+}
+
+#[test]
+fn a_follow_up_prefills_only_what_is_new() {
+    for can_rewind in [true, false] {
+        let mut session = session(20, 100, can_rewind);
+        assert_eq!(turn(&mut session, &[1, 2, 3]), (vec![4, 5], 0, 3));
+        assert_eq!(session.seen(), [1, 2, 3, 4]);
+        // The answer's last token was never stepped.
+        assert_eq!(turn(&mut session, &[1, 2, 3, 4, 5, 9]), (vec![10, 11], 4, 2));
+        assert_eq!(session.seen(), [1, 2, 3, 4, 5, 9, 10]);
+    }
+}
+
+#[test]
+fn a_changed_prompt_rewinds_to_the_common_beginning() {
+    let mut session = session(20, 100, true);
+    turn(&mut session, &[1, 2, 3, 4]);
+    assert_eq!(turn(&mut session, &[1, 2, 7]), (vec![8, 9], 2, 1));
+    assert_eq!(session.seen(), [1, 2, 7, 8]);
+    assert_eq!(turn(&mut session, &[5]), (vec![6, 7], 0, 1));
+}
+
+#[test]
+fn the_same_prompt_steps_its_last_token_again() {
+    let mut session = session(20, 100, true);
+    turn(&mut session, &[1, 2, 3]);
+    assert_eq!(turn(&mut session, &[1, 2, 3]), (vec![4, 5], 2, 1));
+    // And a prompt that the decoder has seen more of than it says.
+    assert_eq!(turn(&mut session, &[1, 2]), (vec![3, 4], 1, 1));
+}
+
+#[test]
+fn a_decoder_that_cannot_rewind_is_replaced() {
+    let mut session = session(20, 100, false);
+    turn(&mut session, &[1, 2, 3, 4]);
+    assert_eq!(turn(&mut session, &[1, 2, 7]), (vec![8, 9], 0, 3));
+    assert_eq!(session.seen(), [1, 2, 7, 8]);
+    assert_eq!(turn(&mut session, &[1, 2, 7]), (vec![8, 9], 0, 3));
+}
+
+#[test]
+fn a_rewound_session_has_its_room_back() {
+    let mut session = session(20, 6, true);
+    turn(&mut session, &[1, 2, 3, 4, 5]);
+    assert_eq!(turn(&mut session, &[1, 2, 3, 4, 9]).0, [10, 11]);
+}
+
+#[test]
+fn a_session_recovers_from_a_failed_step() {
+    let model = faulty(Fault::StepAt(3));
+    let mut session = Session::new(Arc::new(model), Level::detect()).unwrap();
+    let error = generate(&mut session, &request(&[1, 2]), &mut |_| ControlFlow::Continue(()));
+    assert_eq!(error.unwrap_err().to_string(), "cannot go on after 2 generated tokens");
+    // What the failed decoder holds is unknown, so nothing of it is reused.
+    let one = Request { n_tokens_max: 1, ..request(&[1, 2, 3]) };
+    let generated = run(&mut session, &one);
+    assert_eq!((generated.token_ids.as_slice(), generated.usage.n_reused_tokens), (&[4][..], 0));
+}
