@@ -1,0 +1,363 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{NotAMessage, Tokenizer};
+
+/// 2024-07-26 14:05:09, the time in `testdata/expected.py`.
+const NOW_UNIX: i64 = 1_722_002_709;
+
+fn testdata(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn json_of(path: &str) -> Value {
+    serde_json::from_str(&testdata(path)).unwrap()
+}
+
+fn tokens() -> SpecialTokens {
+    SpecialTokens::from_config(&json!({
+        "bos_token": "<s>",
+        "eos_token": {"content": "</s>", "lstrip": false, "__type": "AddedToken"},
+        "pad_token": "<pad>",
+        "unk_token": null,
+    }))
+}
+
+fn template(source: &str) -> Result<ChatTemplate, OpenTemplateError> {
+    ChatTemplate::from_source(source, tokens(), Path::new("test.jinja"))
+}
+
+/// Render one case as `testdata/expected.py` does, with the result in its form.
+fn outcome(source: &str, case: &Value, tool: &Value) -> Value {
+    let messages: Vec<Message> = case["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| Message::from_json(message.clone()).unwrap())
+        .collect();
+    let tools = case.get("tools").map(|n| vec![tool.clone(); n.as_u64().unwrap() as usize]);
+    let extra = case.get("extra").and_then(Value::as_object).cloned().unwrap_or_default();
+    let input = RenderInput {
+        messages: &messages,
+        tools: tools.as_deref(),
+        documents: None,
+        add_generation_prompt: case["add_generation_prompt"].as_bool().unwrap(),
+        now: LocalTime::from_unix(NOW_UNIX, 0),
+        extra: &extra,
+    };
+    let template = match template(source) {
+        Ok(template) => template,
+        Err(error) => return json!({"failed": true, "why": format!("{:?}", error)}),
+    };
+    match template.render(&input) {
+        Ok(text) => json!({"text": text}),
+        Err(RenderError::Raised { message }) => json!({"raised": message}),
+        Err(error) => json!({"failed": true, "why": format!("{:?}", error)}),
+    }
+}
+
+fn differs(ours: &Value, expected: &Value) -> bool {
+    ["text", "raised", "failed"].iter().any(|field| ours.get(field) != expected.get(field))
+}
+
+fn render(source: &str, messages: &[Message]) -> Result<String, RenderError> {
+    template(source).unwrap().render(&input(messages, &Map::new()))
+}
+
+fn input<'a>(messages: &'a [Message], extra: &'a Map<String, Value>) -> RenderInput<'a> {
+    RenderInput {
+        messages,
+        tools: None,
+        documents: None,
+        add_generation_prompt: true,
+        now: LocalTime::from_unix(NOW_UNIX, 0),
+        extra,
+    }
+}
+
+#[test]
+fn templates_render_as_with_jinja2() {
+    let conversations = json_of("conversations.json");
+    let names = [
+        "alternating",
+        "header_tools",
+        "plain_blocks",
+        "reversed_thinking",
+        "schema_macros",
+        "turns_and_parts",
+    ];
+    let mut wrong = Vec::new();
+    for name in names {
+        let source = testdata(&format!("templates/{name}.jinja"));
+        let expected = json_of(&format!("expected/{name}.json"));
+        for case in conversations["cases"].as_array().unwrap() {
+            let case_name = case["name"].as_str().unwrap();
+            let ours = outcome(&source, case, &conversations["tool"]);
+            if differs(&ours, &expected[case_name]) {
+                wrong.push(format!(
+                    "{name}, {case_name}:\n  ours   {ours}\n  jinja2 {}",
+                    expected[case_name]
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn snippets_render_as_with_jinja2() {
+    let expected = json_of("expected/snippets.json");
+    let case = json!({"messages": [], "add_generation_prompt": false, "extra": {
+        "text": "Héllo world",
+        "message": {"role": "user", "content": " hi ", "n": 1},
+        "items": [1, 2, 3],
+        "people": [{"name": "Al", "age": 40, "nick": "A"}, {"name": "Bo", "age": 30}],
+    }});
+    let mut wrong = Vec::new();
+    for (snippet, expected) in expected.as_object().unwrap() {
+        let ours = outcome(snippet, &case, &Value::Null);
+        if differs(&ours, expected) {
+            wrong.push(format!("{snippet}\n  ours   {ours}\n  jinja2 {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn smollm2_prompts_are_those_of_the_golden_file() {
+    let Some(shared) = shared() else { return };
+    let golden = fs::read_to_string(shared.join("golden/smollm2-135m.json")).unwrap();
+    let golden: Vec<Value> = serde_json::from_str(&golden).unwrap();
+    assert!(!golden.is_empty());
+    for folder in ["smollm2-135m-instruct-ov-int4", "smollm2-135m-instruct-ort-int4"] {
+        let folder = shared.join("exports").join(folder);
+        let template = ChatTemplate::open(&folder).unwrap().unwrap();
+        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json")).unwrap();
+        for case in &golden {
+            let messages = [Message::new("user", case["user"].as_str().unwrap())];
+            let rendered = template.render(&input(&messages, &Map::new())).unwrap();
+            assert_eq!(rendered, case["rendered"].as_str().unwrap());
+            let ids = tokenizer.encode(&rendered, false).unwrap();
+            assert_eq!(json!(ids), case["prompt_ids"]);
+            for answer in [&case["openvino_int4"], &case["onnx_int4"]] {
+                let ids = answer["greedy_ids"].as_array().unwrap();
+                let ids: Vec<u32> = ids.iter().map(|id| id.as_u64().unwrap() as u32).collect();
+                let text = tokenizer.decode(&ids, crate::SpecialPieces::Skip);
+                assert_eq!(text, answer["text"].as_str().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_template_that_raises_gives_its_message() {
+    let source = "{% macro m() %}{{ raise_exception('no ' ~ messages[0].role) }}{% endmacro %}";
+    let error = render(&format!("{source}{{{{ m() }}}}"), &[Message::new("tool", "")]).unwrap_err();
+    assert!(matches!(&error, RenderError::Raised { message } if message == "no tool"), "{error:?}");
+}
+
+#[test]
+fn a_failure_names_its_line() {
+    let check = |source: &str, expected: usize| match render(source, &[]) {
+        Err(RenderError::Failed { line, .. }) => assert_eq!(line, expected, "{source}"),
+        other => panic!("{source}: {other:?}"),
+    };
+    check("a\n{{ nothing.attribute }}", 2);
+    check("{% for x in [1] %}\n\n{{ x.y.z }}{% endfor %}", 3);
+    check("{% include 'default' %}", 1);
+    match template("a\n\n{% if %}") {
+        Err(OpenTemplateError::Syntax { line, path, .. }) => {
+            assert_eq!((line, path.as_path()), (3, Path::new("test.jinja")));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn long_conversations_stay_within_the_bounds() {
+    let messages: Vec<Message> = (0..1500)
+        .map(|idx| Message::new(["user", "assistant"][idx % 2], "word ".repeat(200)))
+        .collect();
+    for name in ["reversed_thinking", "header_tools", "schema_macros", "turns_and_parts"] {
+        let rendered = render(&testdata(&format!("templates/{name}.jinja")), &messages);
+        assert!(rendered.is_ok(), "{name}: {:?}", rendered.err());
+    }
+}
+
+#[test]
+fn hostile_templates_end() {
+    let check = |source: &str| {
+        let result = render(source, &vec![Message::new("user", "x"); 200]);
+        assert!(matches!(result, Err(RenderError::Unbounded { .. })), "{source}: {result:?}");
+    };
+    check("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}");
+    check(
+        "{% for a in messages %}{% for b in messages %}{% for c in messages %}\
+         {% for d in messages %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}",
+    );
+    check("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(25) }}");
+    check("{% block a %}{% endblock %}{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}");
+    check("{% set x %}{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}{% endset %}");
+    check(
+        "{% set ns = namespace(x='aa') %}{% for a in range(99) %}\
+         {% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    );
+    check(&format!("{{% set x = 'aaaa' %}}{}", "{% set x = x ~ x -%}\n".repeat(40)));
+    check(
+        "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}\
+         {% set ns.x = ns.x + ns.x %}{% endfor %}",
+    );
+    for source in [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for a in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
+        "{% block a %}{{ self.a() }}{{ self.a() }}{% endblock %}",
+        "{% include 'default' %}{% include 'default' %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ range(10000000000) | list }}",
+    ] {
+        let result = render(source, &[]);
+        assert!(result.is_err(), "{source}: {}", result.unwrap().len());
+    }
+}
+
+/// Ways to make the engine's parser recurse: something to repeat between two ends.
+const DEEP: [(&str, &str, &str); 18] = [
+    ("{{ ", "not ", "1 }}"),
+    ("{{ ", "-", "1 }}"),
+    ("{{ ", "1 if 1 else ", "1 }}"),
+    ("{{ 1", "+1", " }}"),
+    ("{{ 1", "~1", " }}"),
+    ("{{ 1", "**1", " }}"),
+    ("{{ 1", " and 1", " }}"),
+    ("{{ 1", " < 1", " }}"),
+    ("{{ a", ".a", " }}"),
+    ("{{ a", "|upper", " }}"),
+    ("{{ a", " is none", " }}"),
+    ("{{ a", "[1]", " }}"),
+    ("{{ a", "()", " }}"),
+    ("{{ ", "(", ""),
+    ("{{ ", "[", ""),
+    ("{% set x = ", "-", "1 %}"),
+    ("{% if 1 %}", "{% elif 1 %}", "{% endif %}"),
+    ("", "{% if 1 %}", ""),
+];
+
+#[test]
+fn hostile_sources_are_refused() {
+    for (before, repeated, after) in DEEP {
+        let source = format!("{before}{}{after}", repeated.repeat(20_000));
+        assert!(template(&source).is_err(), "{before}{repeated}");
+    }
+    assert!(template(&"{{ ".repeat(10_000)).is_err());
+    assert!(template(&" ".repeat(SOURCE_BYTES_MAX + 1)).is_err());
+}
+
+/// Half the usual stack is enough for what is not refused.
+#[test]
+fn accepted_sources_fit_on_a_small_stack() {
+    let on_small_stack = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
+        for (before, repeated, after) in DEEP {
+            let mut n_accepted = 0;
+            for n in [60, 120, 240, 480] {
+                let source = format!("{before}{}{after}", repeated.repeat(n));
+                if let Ok(template) = template(&source) {
+                    n_accepted = n;
+                    let _ = template.render(&input(&[], &Map::new()));
+                }
+            }
+            assert!(n_accepted > 0 || after.is_empty(), "{before}{repeated}");
+        }
+    });
+    on_small_stack.unwrap().join().unwrap();
+}
+
+#[test]
+fn values_that_nest_without_end_are_refused() {
+    let check = |step: &str| {
+        let source = format!(
+            "{{% set ns = namespace(x=none) %}}{{% for i in range(99999) %}}{step}{{% endfor %}}"
+        );
+        let result = render(&source, &[]);
+        assert!(matches!(result, Err(RenderError::Unbounded { .. })), "{step}: {result:?}");
+    };
+    check("{% set ns.x = [ns.x] %}");
+    check("{% set ns.x = (ns.x, 1) %}");
+    check("{% set ns.x = {1: ns.x} %}");
+    check("{% set ns.x = [ns.x, ns.x] %}");
+    check("{% set ns.x = [ns.x] | reverse %}");
+    check("{% set ns.x = [ns.x] | map('string') %}");
+    check("{% set ns.x = [1] + (ns.x or []) %}");
+    check("{% set ns.x = (ns.x or []) + [1] %}");
+    check("{% set ns.x = ns %}");
+    check("{% set ns.x = namespace(x=ns.x) %}");
+    check("{% set ns.x = dict(x=ns.x) %}");
+}
+
+#[test]
+fn configs_of_every_shape() {
+    let render = |config: Value, tools: Option<&[Value]>| -> Result<Option<String>, String> {
+        let template = ChatTemplate::from_config(&config, Path::new("tokenizer_config.json"))
+            .map_err(|error| error.to_string())?;
+        let extra = Map::new();
+        let input = RenderInput { tools, ..input(&[], &extra) };
+        Ok(template.map(|template| template.render(&input).unwrap()))
+    };
+    let named = json!({"bos_token": {"content": "<b>"}, "chat_template": [
+        {"name": "default", "template": "{{ bos_token }}d"},
+        {"name": "tool_use", "template": "{{ bos_token }}{{ tools | length }}"},
+        {"name": "rag", "template": "{{ unused"},
+    ]});
+    let tools = [json!({}), json!({})];
+    assert_eq!(render(named.clone(), None), Ok(Some("<b>d".to_owned())));
+    assert_eq!(render(named, Some(&tools)), Ok(Some("<b>2".to_owned())));
+    assert_eq!(render(json!({"chat_template": "{{ 1 + 1 }}"}), None), Ok(Some("2".to_owned())));
+    assert_eq!(render(json!({"chat_template": null}), None), Ok(None));
+    assert_eq!(render(json!([]), None), Ok(None));
+    for wrong in [json!({"chat_template": 1}), json!({"chat_template": [{"name": "default"}]})] {
+        assert!(render(wrong, None).unwrap_err().contains("neither a string nor"));
+    }
+    let no_default = json!({"chat_template": [{"name": "rag", "template": ""}]});
+    assert!(render(no_default, None).unwrap_err().contains("no `default`"));
+}
+
+#[test]
+fn a_jinja_file_wins_over_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let open = || ChatTemplate::open(folder.path());
+    let rendered = |template: ChatTemplate| template.render(&input(&[], &Map::new())).unwrap();
+    assert!(open().unwrap().is_none());
+    write("tokenizer_config.json", r#"{"eos_token": "</s>", "chat_template": "config"}"#);
+    assert_eq!(rendered(open().unwrap().unwrap()), "config");
+    write("chat_template.jinja", "file {{ eos_token }}");
+    assert_eq!(rendered(open().unwrap().unwrap()), "file </s>");
+    write("tokenizer_config.json", "{");
+    assert!(matches!(open(), Err(OpenTemplateError::Json { .. })));
+}
+
+#[test]
+fn messages_from_json() {
+    let json = json!({"name": "f", "role": "tool", "content": null, "tool_calls": []});
+    let message = Message::from_json(json).unwrap();
+    assert_eq!((&*message.role, &message.content), ("tool", &Some(Value::Null)));
+    assert_eq!(message.extra.keys().collect::<Vec<_>>(), ["name", "tool_calls"]);
+    for wrong in [json!([]), json!({"content": "x"}), json!({"role": 1})] {
+        assert_eq!(Message::from_json(wrong), Err(NotAMessage));
+    }
+}
+
+fn shared() -> Option<std::path::PathBuf> {
+    let shared = std::env::var_os("LAPWING_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
+        std::path::PathBuf::from,
+    );
+    if shared.exists() {
+        return Some(shared);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is not there", shared.display());
+    eprintln!("skipped: no ../shared");
+    None
+}
