@@ -18,7 +18,7 @@ pub const VERSION_MIN: u32 = 22;
 pub(crate) const NAME: &str = "ort";
 
 /// The one environment that ONNX Runtime allows a process.
-static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+static LOADED: Mutex<Option<OrtBackend>> = Mutex::new(None);
 
 /// ONNX Runtime, loaded into this process.
 #[derive(Clone)]
@@ -70,30 +70,37 @@ impl OrtBackend {
             library: library.to_owned(),
             source,
         };
-        let mut shared = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.is_none() {
-            let Some(minor) = ort::util::probe(library) else {
-                return Err(LoadError::NotARuntime { library: library.to_owned() });
-            };
-            if minor < VERSION_MIN {
-                return Err(LoadError::TooOld { library: library.to_owned(), found: minor });
-            }
-            let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
-            let environment = builder.with_name("lapwing").with_telemetry(false).build();
-            *shared = Some(environment.map_err(|error| failed(error.into()))?);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backend) = &*loaded {
+            return Ok(backend.clone());
         }
-        let environment = shared.clone().expect("set above");
-        Ok(OrtBackend { environment, version: version() })
+        let Some(minor) = ort::util::probe(library) else {
+            return Err(LoadError::NotARuntime { library: library.to_owned() });
+        };
+        if minor < VERSION_MIN {
+            return Err(LoadError::TooOld { library: library.to_owned(), found: minor });
+        }
+        let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
+        let environment = builder.with_name("lapwing").with_telemetry(false).build();
+        let environment = environment.map_err(|error| failed(error.into()))?;
+        let backend = OrtBackend { environment, version: version(library, minor) };
+        *loaded = Some(backend.clone());
+        Ok(backend)
     }
 }
 
-/// The library's version, out of its build information.
-fn version() -> String {
-    let info = ort::info();
-    let number = info.split(|c: char| !c.is_ascii_digit() && c != '.').find(|part| {
-        part.split('.').count() == 3 && part.split('.').all(|number| !number.is_empty())
-    });
-    number.unwrap_or(info).to_owned()
+/// The library's version. It tells the minor number; the patch is in the file's name, or unknown.
+fn version(library: &Path, minor: u32) -> String {
+    let real = library.canonicalize().unwrap_or_else(|_| library.to_owned());
+    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let known = format!("1.{minor}");
+    match name.find(&format!("{known}.")) {
+        Some(start) => {
+            let end = name[start..].find(|c: char| !c.is_ascii_digit() && c != '.');
+            name[start..end.map_or(name.len(), |n| start + n)].trim_end_matches('.').to_owned()
+        }
+        None => known,
+    }
 }
 
 impl Backend for OrtBackend {
@@ -135,4 +142,26 @@ impl Backend for OrtBackend {
 
 fn cpu() -> Device {
     Device { kind: DeviceKind::Cpu, id: "CPU".to_owned(), name: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OrtBackend, version};
+
+    #[test]
+    fn the_patch_number_comes_from_the_files_name() {
+        let check = |name: &str, expected| assert_eq!(version(name.as_ref(), 31), expected);
+        check("/x/libonnxruntime.so.1.31.1", "1.31.1");
+        check("/x/onnxruntime-1.31.2.dll", "1.31.2");
+        check("/x/libonnxruntime.so", "1.31");
+        check("/x/libonnxruntime.so.1.9.0", "1.31");
+    }
+
+    #[test]
+    fn a_missing_library_is_an_error_that_names_it() {
+        let Err(error) = OrtBackend::load("/no/such/libonnxruntime.so".as_ref()) else {
+            panic!("there is no such library")
+        };
+        assert!(error.to_string().contains("/no/such/libonnxruntime.so"), "{error}");
+    }
 }

@@ -1,0 +1,177 @@
+//! The house rules that the compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may depend on whom, lowest layer first. The arrow list *is* this table.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lapwing-kernels", &[]),
+    ("lapwing-formats", &[]),
+    ("lapwing-model", &[]),
+    ("lapwing-quant", &["lapwing-kernels"]),
+    ("lapwing-backend", &["lapwing-model"]),
+    ("lapwing-logits", &["lapwing-kernels"]),
+    ("lapwing-text", &["lapwing-model"]),
+    ("lapwing-openvino", &["lapwing-backend", "lapwing-formats", "lapwing-model"]),
+    ("lapwing-ort", &["lapwing-backend", "lapwing-formats", "lapwing-model"]),
+    ("lapwing-export", &["lapwing-formats", "lapwing-quant", "lapwing-model"]),
+    ("lapwing-runtime", &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-text"]),
+    (
+        "lapwing",
+        &[
+            "lapwing-backend",
+            "lapwing-export",
+            "lapwing-formats",
+            "lapwing-logits",
+            "lapwing-model",
+            "lapwing-openvino",
+            "lapwing-ort",
+            "lapwing-runtime",
+            "lapwing-text",
+        ],
+    ),
+    ("lapwing-tidy", &[]),
+];
+
+/// Crates that may hold `unsafe`, with the reason a reviewer would ask for.
+const UNSAFE_CRATES: &[(&str, &str)] = &[
+    ("lapwing-kernels", "SIMD"),
+    ("lapwing-formats", "memory maps"),
+    ("lapwing-openvino", "a C library"),
+];
+
+const CODE_LINES_MAX: usize = 400;
+
+#[test]
+fn dependencies_follow_the_arrows() {
+    let mut broken = Vec::new();
+    for folder in crates() {
+        let name = file_name(&folder);
+        let Some((_, allowed)) = ARROWS.iter().find(|(krate, _)| *krate == name) else {
+            broken.push(format!("{name}: not in ARROWS"));
+            continue;
+        };
+        for dependency in lapwing_dependencies(&folder) {
+            if !allowed.contains(&dependency.as_str()) {
+                broken.push(format!("{name} -> {dependency}: not an allowed arrow"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn arrows_point_down() {
+    let layer = |name: &str| ARROWS.iter().position(|(krate, _)| *krate == name);
+    for (name, allowed) in ARROWS {
+        for dependency in *allowed {
+            assert!(layer(dependency).is_some(), "{name} -> {dependency}: no such crate");
+            assert!(layer(dependency) < layer(name), "{name} -> {dependency} points up");
+        }
+    }
+}
+
+#[test]
+fn files_fit_on_a_few_screens() {
+    let mut long = Vec::new();
+    for file in rust_files() {
+        let text = read(&file);
+        let n_lines = code_of(&text).lines().count();
+        if CODE_LINES_MAX < n_lines {
+            long.push(format!("{}: {n_lines} lines before its tests", file.display()));
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn unsafe_stays_where_it_was_agreed() {
+    for file in rust_files() {
+        let opts_in = read(&file).contains("allow(unsafe_code");
+        let agreed = UNSAFE_CRATES
+            .iter()
+            .any(|(krate, _)| file.components().any(|part| part.as_os_str() == *krate));
+        assert!(agreed || !opts_in, "{} opts in to unsafe", file.display());
+    }
+}
+
+#[test]
+fn only_the_program_prints_and_exits() {
+    let prints = ["println!", "eprintln!", "process::exit"];
+    for file in rust_files() {
+        let code = code_of(&read(&file));
+        let is_binary = file.components().any(|part| part.as_os_str() == "lapwing");
+        for word in prints {
+            let found = code.contains(word) && !is_binary;
+            let agreed = file.ends_with("lapwing-backend/src/conformance.rs");
+            assert!(!found || agreed, "{} in {}", word, file.display());
+        }
+    }
+}
+
+#[test]
+fn every_crate_says_what_it_is_for() {
+    for folder in crates() {
+        let root = folder.join("src/lib.rs");
+        assert!(!root.exists() || read(&root).starts_with("//! "), "{}", root.display());
+    }
+}
+
+/// A file without the tests at its end.
+fn code_of(text: &str) -> String {
+    text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
+fn lapwing_dependencies(folder: &Path) -> Vec<String> {
+    let manifest = read(&folder.join("Cargo.toml"));
+    let (_, dependencies) = manifest.split_once("\n[dependencies]").unwrap_or_default();
+    let section = dependencies.split("\n[").next().unwrap_or_default();
+    let names = section.lines().filter_map(|line| line.split_once('='));
+    names
+        .map(|(name, _)| name.trim().to_owned())
+        .filter(|name| name.starts_with("lapwing"))
+        .collect()
+}
+
+fn crates() -> Vec<PathBuf> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<PathBuf> =
+        list(&crates).into_iter().filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = crates().iter().map(|krate| krate.join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for path in list(&folder) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .map(|entry| fs::canonicalize(entry.path()).unwrap_or_default())
+        .collect()
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
