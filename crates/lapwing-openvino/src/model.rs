@@ -70,6 +70,8 @@ impl OpenVinoModel {
                     source: error.into(),
                 }
             })?;
+        // The plugin has its own, repacked weights now; what it still reads comes back by itself.
+        ir.bin().release_pages();
         let device = executing(&compiled, device);
         let limit = folder.architecture.n_positions_max;
         let shared = Shared {

@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
 use lapwing_model::Architecture;
 
+/// ONNX Runtime 1.31.1 fails in the first run of a GroupQueryAttention with rotary embedding whose
+/// head size is no multiple of this.
+const HEAD_SIZE_MULTIPLE: usize = 16;
+
 /// The inputs and outputs of a decoder graph, by meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contract {
@@ -52,6 +56,17 @@ pub enum ContractError {
         /// The names that are there.
         found: String,
     },
+    /// The library's attention does not take the heads of this model.
+    #[error(
+        "its attention `{node}` rotates heads of size {found}: ONNX Runtime expects a head size \
+         that is a multiple of {HEAD_SIZE_MULTIPLE}"
+    )]
+    HeadSize {
+        /// The attention node.
+        node: String,
+        /// The size of its heads.
+        found: usize,
+    },
     /// An input is of a kind that is not understood.
     #[error("the graph's input `{name}` ({shape}) is not understood: {reason}")]
     Unknown {
@@ -96,6 +111,7 @@ impl Contract {
                 None => states.push(state(input, &outputs, architecture)?),
             }
         }
+        check_head_size(model, &states)?;
         let n_logits = integers(&inputs, "num_logits_to_keep");
         Ok(Contract {
             attention_mask: integers(&inputs, "attention_mask"),
@@ -194,4 +210,24 @@ fn shares_buffers(model: &OnnxModel, states: &[State]) -> bool {
     }
     let is_shared = |state: &State| shared.contains(&(state.past.clone(), state.present.clone()));
     !states.is_empty() && states.iter().all(is_shared)
+}
+
+/// Refuse at open what the library would refuse in the first step.
+fn check_head_size(model: &OnnxModel, states: &[State]) -> Result<(), ContractError> {
+    for node in model.nodes().filter_map(Result::ok) {
+        let rotary = node.attribute("do_rotary").ok().flatten();
+        let is_rotary = rotary.is_some_and(|attribute| attribute.i() == 1);
+        if node.op_type() != "GroupQueryAttention" || !is_rotary {
+            continue;
+        }
+        let past = node.input.get(3);
+        let state = states.iter().find(|state| Some(&state.past) == past);
+        match state.map(|state| state.head_size) {
+            Some(found) if found % HEAD_SIZE_MULTIPLE != 0 => {
+                return Err(ContractError::HeadSize { node: node.name().to_owned(), found });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use lapwing_backend::{
 };
 use lapwing_model::{FolderKind, ModelFolder};
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 
 use crate::model::OrtModel;
 
@@ -81,7 +82,12 @@ impl OrtBackend {
             return Err(LoadError::TooOld { library: library.to_owned(), found: minor });
         }
         let builder = ort::init_from(library).map_err(|error| failed(error.into()))?;
-        let environment = builder.with_name("lapwing").with_telemetry(false).build();
+        // What goes wrong comes back as an error; the library's own log is for debugging.
+        let log = |level: LogLevel, category: &str, _: &str, place: &str, message: &str| {
+            tracing::debug!(?level, category, place, "{message}");
+        };
+        let builder = builder.with_name("lapwing").with_telemetry(false);
+        let environment = builder.with_logger(std::sync::Arc::new(log)).build();
         let environment = environment.map_err(|error| failed(error.into()))?;
         let backend = OrtBackend { environment, version: version(library, minor) };
         *loaded = Some(backend.clone());

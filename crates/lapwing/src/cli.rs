@@ -1,0 +1,127 @@
+//! The command line, as clap definitions; nothing here does anything.
+//!
+//! Every option that also comes from the environment or the settings file is an `Option` here and
+//! gets its value in [`crate::settings`]. To add a command: a variant of [`Command`], its
+//! arguments beside the others, a file in `commands/`, a line in `crate::main`'s dispatch.
+
+pub mod choice;
+mod export;
+mod generation;
+mod models;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use export::{ExportArgs, ExportTarget};
+pub use generation::{ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, SamplingArgs};
+pub use models::{
+    CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
+};
+
+/// Run language models on this laptop's CPU, GPU and NPU.
+#[derive(Debug, Parser)]
+#[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
+    smollm2-135m-instruct`. `lapwing man` lists the environment variables.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GlobalArgs {
+    /// Say more: -v for what happens, -vv for details
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Only data, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Read settings from this file [env: LAPWING_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer one prompt
+    Run(Box<RunArgs>),
+    /// Have a conversation on the terminal
+    Chat(Box<ChatArgs>),
+    /// Show what this machine has and which backend can use it
+    Devices(DevicesArgs),
+    /// Say what is wrong with the installation and how to mend it
+    Doctor(DoctorArgs),
+    /// Describe a model folder, a checkpoint or a file
+    Inspect(InspectArgs),
+    /// Get models, or the native runtimes `onnxruntime` and `openvino`
+    Pull(PullArgs),
+    /// List the models in the store
+    List(ListArgs),
+    /// Remove models or runtimes from the store
+    Rm(RmArgs),
+    /// Turn a checkpoint into a model folder for OpenVINO or ONNX Runtime
+    Export(ExportArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}
+
+impl Command {
+    /// The options about backend and device, where the command has them.
+    pub fn runtime(&self) -> Option<&RuntimeArgs> {
+        match self {
+            Self::Run(args) => Some(&args.runtime),
+            Self::Chat(args) => Some(&args.runtime),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn accepts_what_the_contract_says() {
+        let check = |line: &str, accepted: bool| {
+            let result = Cli::try_parse_from(line.split_whitespace());
+            assert_eq!(result.is_ok(), accepted, "{line}: {:?}", result.err());
+        };
+        check("lapwing run --model m --prompt hi", true);
+        check("lapwing run --model m", true);
+        check("lapwing run --prompt hi", false);
+        check("lapwing run --model m --prompt-ids 1,2,3 --json --top-logits 5 --warmup", true);
+        check("lapwing run --model m --prompt hi --prompt-ids 1", false);
+        check("lapwing run --model m --prompt-ids 1,x", false);
+        check("lapwing run --model m --device gpu.1 --backend openvino --precision exact", true);
+        check("lapwing run --model m --device tpu", false);
+        check("lapwing run --model m --logit-bias 5=-1.5 --logit-bias 7=2 --stop a --stop b", true);
+        check("lapwing run --model m --logit-bias 5", false);
+        check("lapwing run --model m --temperature -1", false);
+        check("lapwing run --model m --temperature 0 --top-p 0.9 --min-p 0.05 --seed 7", true);
+        check("lapwing run --model m --top-p 1.5", false);
+        check("lapwing run --model m --threads 0", false);
+        check("lapwing export a.gguf --to onnx --weights int4 --out d", true);
+        check("lapwing export a.gguf --to tflite --weights int4 --out d", false);
+        check("lapwing pull", false);
+        check("lapwing pull openvino onnxruntime", true);
+        check("lapwing list --all --json", true);
+        check("lapwing -v -q list", false);
+        check("lapwing completions zsh", true);
+    }
+}

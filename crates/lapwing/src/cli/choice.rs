@@ -1,0 +1,99 @@
+//! The values that options, environment variables and the settings file share.
+
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// Which library runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// The one that fits the folder and the device.
+    Auto,
+    /// Lapwing's own CPU kernels.
+    Native,
+    /// ONNX Runtime.
+    Ort,
+    /// OpenVINO.
+    #[value(name = "openvino")]
+    OpenVino,
+}
+
+/// How exactly to calculate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// What the library finds fastest.
+    Fast,
+    /// f32 arithmetic and an f32 KV cache where the backend can.
+    Exact,
+}
+
+/// Which logit correction to apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Correction {
+    /// None.
+    Off,
+    /// The profile that fits model and device, when there is one.
+    Auto,
+    /// This profile: a name or a file.
+    Profile(String),
+}
+
+/// A value that is none of those allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, found \"{found}\"")]
+pub struct ParseChoiceError {
+    /// What would have been right.
+    pub expected: &'static str,
+    /// What was given.
+    pub found: String,
+}
+
+impl ParseChoiceError {
+    fn new(expected: &'static str, found: &str) -> Self {
+        Self { expected, found: found.to_owned() }
+    }
+}
+
+impl FromStr for Correction {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err(ParseChoiceError::new("off, auto or a profile", text)),
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            profile => Ok(Self::Profile(profile.to_owned())),
+        }
+    }
+}
+
+impl FromStr for BackendChoice {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <Self as ValueEnum>::from_str(text, true)
+            .map_err(|_| ParseChoiceError::new("auto, native, ort or openvino", text))
+    }
+}
+
+impl FromStr for Precision {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <Self as ValueEnum>::from_str(text, true)
+            .map_err(|_| ParseChoiceError::new("fast or exact", text))
+    }
+}
+
+impl From<Precision> for lapwing_backend::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Fast => Self::Fast,
+            Precision::Exact => Self::Exact,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Arguments of `lapwing export`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Arguments of `lapwing export`.
+#[derive(Debug, Clone, Args)]
+pub struct ExportArgs {
+    /// A GGUF file, a Hugging Face safetensors folder, or a name from `lapwing list`
+    #[arg(value_name = "SRC")]
+    pub source: String,
+    /// The kind of model folder to write
+    #[arg(long, value_enum)]
+    pub to: ExportTarget,
+    /// int4, int8, f16, f32, or a precision plan (a JSON file)
+    #[arg(long, value_name = "PRECISION", default_value = "int4")]
+    pub weights: String,
+    /// Weights that share a scale in int4 and int8
+    #[arg(long, value_name = "N")]
+    pub group_size: Option<NonZeroUsize>,
+    /// Quantise around zero, without zero points
+    #[arg(long, conflicts_with = "asymmetric")]
+    pub symmetric: bool,
+    /// Quantise with zero points
+    #[arg(long)]
+    pub asymmetric: bool,
+    /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32
+    #[arg(long, value_name = "PRECISION")]
+    pub head: Option<String>,
+    /// The folder to write
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Write over a folder that is there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Print the error that quantisation made in each tensor
+    #[arg(long)]
+    pub report: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--to` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportTarget {
+    /// OpenVINO IR, as optimum-intel lays it out.
+    #[value(name = "openvino")]
+    OpenVino,
+    /// ONNX, as the onnxruntime-genai builder lays it out.
+    Onnx,
+}

@@ -1,0 +1,199 @@
+//! Arguments of the commands that run a model.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use lapwing_backend::DeviceRequest;
+
+use super::choice::{BackendChoice, Correction, ParseChoiceError, Precision};
+
+/// Arguments of `lapwing run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// The prompt; without one it is read from stdin
+    #[arg(short, long, value_name = "TEXT", group = "prompt_source")]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file
+    #[arg(long, value_name = "FILE", group = "prompt_source")]
+    pub prompt_file: Option<PathBuf>,
+    /// Token ids such as 1,2,3 instead of a text: no tokenizer, no chat template
+    #[arg(long, value_name = "IDS", group = "prompt_source")]
+    pub prompt_ids: Option<PromptIds>,
+    /// Send the prompt as it is, without the chat template
+    #[arg(long)]
+    pub raw: bool,
+    /// The system message
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "prompt_ids"])]
+    pub system: Option<String>,
+    /// Print one JSON object at the end instead of the text as it comes
+    #[arg(long)]
+    pub json: bool,
+    /// With --json: the N largest raw logits of the first step
+    #[arg(long, value_name = "N", requires = "json")]
+    pub top_logits: Option<NonZeroUsize>,
+    /// Run an untimed prompt of the same length first, so that timings are of a warm model
+    #[arg(long)]
+    pub warmup: bool,
+    /// Backend and device.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+    /// Sampling.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// Arguments of `lapwing chat`.
+#[derive(Debug, Clone, Args)]
+pub struct ChatArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// The system message
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Backend and device.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+    /// Sampling.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// Which backend and device run the model, and how. Defaults: [`crate::settings`].
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Backend and device")]
+pub struct RuntimeArgs {
+    /// The library that runs the model [env: LAPWING_BACKEND]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendChoice>,
+    /// auto, cpu, gpu, npu, or one of several such as gpu.1 [env: LAPWING_DEVICE]
+    #[arg(long)]
+    pub device: Option<DeviceRequest>,
+    /// CPU threads; the library's own choice without it [env: LAPWING_THREADS]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Positions to make room for; the model's own limit without it [env: LAPWING_CONTEXT]
+    #[arg(long, value_name = "N")]
+    pub context: Option<NonZeroUsize>,
+    /// Logit correction: off, auto or a profile [env: LAPWING_CORRECTION]
+    #[arg(long, value_name = "PROFILE")]
+    pub correction: Option<Correction>,
+    /// Which file of a folder with several, such as q4 or fp16 [env: LAPWING_VARIANT]
+    #[arg(long)]
+    pub variant: Option<String>,
+}
+
+/// How the next token is chosen. What is not given comes from the model folder.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Sampling (defaults come from the model folder)")]
+pub struct SamplingArgs {
+    /// Stop after this many tokens
+    #[arg(short = 'n', long, value_name = "N")]
+    pub max_tokens: Option<NonZeroUsize>,
+    /// Randomness; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", value_parser = non_negative, allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// Choose among the K likeliest tokens; 0 means all
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Choose among the likeliest tokens that together reach this probability
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub top_p: Option<f32>,
+    /// Leave out tokens below this fraction of the likeliest one's probability
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub min_p: Option<f32>,
+    /// Make tokens that already occurred less likely; 1 is off
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub repeat_penalty: Option<f32>,
+    /// Subtracted once from the logit of every token that occurred
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Subtracted per occurrence
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Add V to the logit of token ID; repeatable
+    #[arg(long, value_name = "ID=V")]
+    pub logit_bias: Vec<LogitBias>,
+    /// Same seed, same answer
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Stop before this text; repeatable
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    pub stop: Vec<String>,
+    /// Go on after an end-of-text token
+    #[arg(long)]
+    pub ignore_eos: bool,
+}
+
+/// `--logit-bias ID=V`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogitBias {
+    /// The token.
+    pub token_id: u32,
+    /// What is added to its logit.
+    pub bias: f32,
+}
+
+impl FromStr for LogitBias {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (id, bias) = text.split_once('=')?;
+            let bias: f32 = bias.trim().parse().ok().filter(|bias: &f32| !bias.is_nan())?;
+            Some(Self { token_id: id.trim().parse().ok()?, bias })
+        };
+        parse().ok_or_else(|| ParseChoiceError {
+            expected: "ID=V such as 42=-1.5",
+            found: text.to_owned(),
+        })
+    }
+}
+
+/// `--prompt-ids 1,2,3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptIds(pub Vec<u32>);
+
+impl FromStr for PromptIds {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ids: Result<Vec<u32>, _> = text.split(',').map(|id| id.trim().parse()).collect();
+        ids.map(Self).map_err(|_| ParseChoiceError {
+            expected: "token ids such as 1,2,3",
+            found: text.to_owned(),
+        })
+    }
+}
+
+fn parse_where(text: &str, expected: &str, holds: fn(f32) -> bool) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() && holds(value) => Ok(value),
+        _ => Err(format!("expected {expected}")),
+    }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    parse_where(text, "a number", |_| true)
+}
+
+fn non_negative(text: &str) -> Result<f32, String> {
+    parse_where(text, "a number that is 0 or more", |value| value >= 0.0)
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    parse_where(text, "a number above 0", |value| value > 0.0)
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    parse_where(text, "a number from 0 to 1", |value| (0.0..=1.0).contains(&value))
+}

@@ -1,0 +1,100 @@
+//! Arguments of the commands about models and the installation.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+/// Arguments of `lapwing devices`.
+#[derive(Debug, Clone, Args)]
+pub struct DevicesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// A model folder, a checkpoint, a file, or a name from `lapwing list`
+    #[arg(value_name = "MODEL")]
+    pub model: String,
+    /// List every tensor
+    #[arg(long)]
+    pub tensors: bool,
+    /// Print the chat template
+    #[arg(long)]
+    pub template: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing pull`.
+#[derive(Debug, Clone, Args)]
+pub struct PullArgs {
+    /// Names from `lapwing list --all`, Hugging Face ids (org/repo[@revision], also with hf: in
+    /// front), paths (file: in front where in doubt), or `onnxruntime` and `openvino`
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// Keep the model under this name
+    #[arg(long, value_name = "NAME")]
+    pub r#as: Option<String>,
+    /// Which of several files to take, such as q4 or fp16 [env: LAPWING_VARIANT]
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// For paths: put a link into the store instead of a copy
+    #[arg(long)]
+    pub link: bool,
+    /// Get it again even if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Also what the catalogue has and the store has not
+    #[arg(short, long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing rm`.
+#[derive(Debug, Clone, Args)]
+pub struct RmArgs {
+    /// Names from `lapwing list`, or `onnxruntime` and `openvino`
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Arguments of `lapwing completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Arguments of `lapwing man`.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Write one page per command into this folder instead
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,14 @@
+//! One file per command; each has one `run` that takes settings, printer and arguments.
+//!
+//! A command wires libraries together and prints; what can be tested without printing is elsewhere.
+
+pub mod chat;
+pub mod completions;
+pub mod devices;
+pub mod doctor;
+pub mod export;
+pub mod inspect;
+pub mod list;
+pub mod pull;
+pub mod rm;
+pub mod run;

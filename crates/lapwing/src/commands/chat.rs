@@ -1,0 +1,272 @@
+//! `lapwing chat`: a conversation on the terminal.
+//!
+//! On a pipe each line of stdin is one message and only the answers are printed.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::ops::ControlFlow;
+
+use anyhow::Context as _;
+use lapwing_logits::{Details, Level};
+use lapwing_runtime::{Event, Finish, Request, Session, generate};
+use lapwing_text::{Message, SpecialPieces};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::cli::ChatArgs;
+use crate::engine::Engine;
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::prompt;
+use crate::sampling;
+use crate::settings::Settings;
+
+const HELP: &str = "\
+/help           this text
+/system TEXT    a new system message; the conversation starts anew
+/reset          forget the conversation
+/exit           end (also Ctrl-D)
+A line that ends with \\ goes on; a message between two lines of \"\"\" may hold anything.
+Ctrl-C stops an answer.";
+
+/// Talk until the user leaves.
+///
+/// # Errors
+///
+/// When the model or the device cannot be used. A message that cannot be answered is reported and
+/// the conversation goes on.
+pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
+    interrupt::install();
+    let engine = Engine::open(&args.model, settings)?;
+    if engine.template.is_none() {
+        printer.warning("the model has no chat template: each message is sent as it is");
+    }
+    let mut conversation = Conversation::new(args, &engine)?;
+    if std::io::stdin().is_terminal() {
+        let device = &engine.model.device_used().id;
+        printer.note(format!("{} on {device}; /help for commands", args.model));
+        let history = settings.home.cache().join("chat_history.txt");
+        let mut lines = Terminal::open(history)?;
+        talk(&mut conversation, printer, &mut || lines.message())
+    } else {
+        let mut stdin = std::io::stdin().lock();
+        talk(&mut conversation, printer, &mut || {
+            let mut line = String::new();
+            let n_bytes = stdin.read_line(&mut line).context("cannot read stdin")?;
+            Ok((n_bytes != 0).then_some(line))
+        })
+    }
+}
+
+/// Take messages from `next` until there are no more.
+fn talk(
+    conversation: &mut Conversation<'_>,
+    printer: &Printer,
+    next: &mut dyn FnMut() -> anyhow::Result<Option<String>>,
+) -> anyhow::Result<()> {
+    while let Some(message) = next()? {
+        let message = message.trim();
+        match message.split_once(' ').unwrap_or((message, "")) {
+            ("", _) => {}
+            ("/help", _) => printer.note(HELP),
+            ("/exit" | "/quit" | "/bye", _) => return Ok(()),
+            ("/reset", _) => conversation.reset(),
+            ("/system", text) => conversation.set_system(text.trim()),
+            (command, _) if is_command(command) => {
+                printer.warning(format!("no command {command}; /help lists them"));
+            }
+            _ => {
+                interrupt::clear();
+                if let Err(error) = conversation.answer(message, printer) {
+                    // A closed stdout ends the program; anything else only this answer.
+                    if error.is::<crate::printer::PrintError>() {
+                        return Err(error);
+                    }
+                    printer.error(&error, crate::hint::for_error(&error).as_deref());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `/word`, and not a path such as `/etc/hosts`.
+fn is_command(word: &str) -> bool {
+    word.strip_prefix('/').is_some_and(|name| name.chars().all(|c| c.is_ascii_alphabetic()))
+}
+
+struct Conversation<'a> {
+    args: &'a ChatArgs,
+    engine: &'a Engine,
+    session: Session,
+    messages: Vec<Message>,
+}
+
+impl<'a> Conversation<'a> {
+    fn new(args: &'a ChatArgs, engine: &'a Engine) -> anyhow::Result<Conversation<'a>> {
+        let session = Session::new(engine.model.clone(), Level::detect())
+            .context("cannot start a session")?;
+        let system = args.system.as_ref().map(|text| Message::new("system", text.as_str()));
+        Ok(Conversation { args, engine, session, messages: system.into_iter().collect() })
+    }
+
+    fn reset(&mut self) {
+        self.messages.retain(|message| message.role == "system");
+    }
+
+    fn set_system(&mut self, text: &str) {
+        self.messages.clear();
+        if !text.is_empty() {
+            self.messages.push(Message::new("system", text));
+        }
+    }
+
+    /// Answer `text`; after a failure the conversation is as before.
+    fn answer(&mut self, text: &str, printer: &Printer) -> anyhow::Result<()> {
+        let n_before = self.messages.len();
+        self.messages.push(Message::new("user", text));
+        let answered = self.generate(printer);
+        match &answered {
+            Ok(answer) => self.messages.push(Message::new("assistant", answer.as_str())),
+            // Older messages may be gone by now, to make room.
+            Err(_) => self.messages.truncate(n_before.min(self.messages.len() - 1)),
+        }
+        answered.map(drop)
+    }
+
+    fn generate(&mut self, printer: &Printer) -> anyhow::Result<String> {
+        let n_tokens_max = self.args.sampling.max_tokens.map_or(sampling::MAX_TOKENS, usize::from);
+        let prompt = self.fitting_prompt(n_tokens_max, printer)?;
+        let sampler = sampling::options(&self.args.sampling, &self.engine.folder.generation);
+        let request = Request {
+            prompt: &prompt,
+            tokenizer: self.engine.tokenizer.as_ref(),
+            special: SpecialPieces::Skip,
+            sampler: &sampler,
+            details: Details::NONE,
+            n_tokens_max,
+            stop_ids: &self.engine.folder.tokens.eos,
+            ignore_stop_ids: self.args.sampling.ignore_eos,
+            stop_texts: &self.args.sampling.stop,
+            n_first_step_top: 0,
+        };
+        let mut written = Ok(());
+        let generated = generate(&mut self.session, &request, &mut |event| {
+            if let Event::Token { text, .. } = event {
+                written = printer.write(text);
+            }
+            match interrupt::requested() || written.is_err() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })
+        .context("cannot answer")?;
+        written?;
+        printer.line("")?;
+        match generated.finish {
+            Finish::Cancelled => printer.note("(stopped)"),
+            Finish::MaxTokens => printer.note("(stopped at --max-tokens)"),
+            Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
+            Finish::StopToken { .. } | Finish::StopText { .. } => {}
+        }
+        Ok(generated.text)
+    }
+
+    /// The conversation as tokens, with room for an answer: the oldest exchanges go first.
+    fn fitting_prompt(
+        &mut self,
+        n_tokens_max: usize,
+        printer: &Printer,
+    ) -> anyhow::Result<Vec<u32>> {
+        let n_positions_max = self.engine.model.limits().n_positions_max;
+        // A small context is not all for the answer.
+        let n_room = n_tokens_max.min(n_positions_max / 2);
+        loop {
+            let prompt = prompt::encode(self.engine, &self.messages, false)?;
+            if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
+                return Ok(prompt);
+            }
+            printer.note("(the oldest messages are forgotten: the context is full)");
+        }
+    }
+
+    /// Drop the first question and its answer, never the system message or the last question.
+    fn forget_oldest(&mut self) -> bool {
+        let start = self.messages.iter().take_while(|message| message.role == "system").count();
+        if self.messages.len() < start + 3 {
+            return false;
+        }
+        self.messages.drain(start..start + 2);
+        true
+    }
+}
+
+/// Messages from a person, with line editing and history.
+struct Terminal {
+    editor: DefaultEditor,
+    history: std::path::PathBuf,
+}
+
+impl Terminal {
+    fn open(history: std::path::PathBuf) -> anyhow::Result<Terminal> {
+        let mut editor = DefaultEditor::new().context("cannot read from the terminal")?;
+        // No history yet is no error.
+        let _ = editor.load_history(&history);
+        Ok(Terminal { editor, history })
+    }
+
+    /// One message, which may be several lines; `None` when the user leaves.
+    fn message(&mut self) -> anyhow::Result<Option<String>> {
+        let Some(mut text) = self.line("> ")? else { return Ok(None) };
+        if text.trim() == "\"\"\"" {
+            text.clear();
+            while let Some(line) = self.line(". ")? {
+                if line.trim() == "\"\"\"" {
+                    break;
+                }
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        while let Some(stripped) = text.strip_suffix('\\') {
+            let begun = format!("{stripped}\n");
+            let Some(line) = self.line(". ")? else { return Ok(Some(begun)) };
+            text = begun + &line;
+        }
+        if !text.trim().is_empty() {
+            let _ = self.editor.add_history_entry(text.as_str());
+            self.save_history();
+        }
+        Ok(Some(text))
+    }
+
+    fn line(&mut self, prompt: &str) -> anyhow::Result<Option<String>> {
+        match self.editor.readline(prompt) {
+            Ok(line) => Ok(Some(line)),
+            // At an empty prompt Ctrl-C is a wish to leave as much as Ctrl-D is.
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(None),
+            Err(error) => Err(error).context("cannot read from the terminal"),
+        }
+    }
+
+    /// A history that cannot be kept is no reason to disturb a conversation.
+    fn save_history(&mut self) {
+        if let Some(folder) = self.history.parent() {
+            let _ = std::fs::create_dir_all(folder);
+        }
+        let _ = self.editor.save_history(&self.history);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_command;
+
+    #[test]
+    fn paths_are_messages_and_words_are_commands() {
+        let check = |text, expected| assert_eq!(is_command(text), expected, "{text}");
+        check("/reset", true);
+        check("/nonsense", true);
+        check("/etc/hosts", false);
+        check("hello", false);
+    }
+}

@@ -1,0 +1,54 @@
+//! `lapwing completions` and `lapwing man`: the command line, described for shells and for `man`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
+use crate::env;
+use crate::printer::Printer;
+
+/// Print the completion script of one shell.
+///
+/// # Errors
+///
+/// When stdout cannot be written.
+pub fn run(printer: &Printer, args: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "lapwing", &mut script);
+    Ok(printer.bytes(&script)?)
+}
+
+/// Print the manual page, or write one page per command into a folder.
+///
+/// # Errors
+///
+/// When stdout or the folder cannot be written.
+pub fn man(printer: &Printer, args: &ManArgs) -> anyhow::Result<()> {
+    let command = Cli::command().after_long_help(environment());
+    match &args.out {
+        Some(folder) => write_pages(command, folder)
+            .with_context(|| format!("cannot write the manual pages into {}", folder.display())),
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            Ok(printer.bytes(&page)?)
+        }
+    }
+}
+
+fn write_pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(command, folder)
+}
+
+fn environment() -> String {
+    let mut text = String::from("Environment variables:\n");
+    for (name, meaning) in env::ALL {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name}: {meaning}.\n");
+    }
+    text
+}

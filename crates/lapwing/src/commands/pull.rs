@@ -1,0 +1,87 @@
+//! `lapwing pull`.
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::cli::PullArgs;
+use crate::hint::UsageError;
+use crate::interrupt;
+use crate::natives::{self, Runtime};
+use crate::printer::{Printer, human_bytes};
+use crate::pull::{self, PullRequest};
+use crate::settings::Settings;
+
+/// Pull each name in turn; stop at the first that fails.
+///
+/// # Errors
+///
+/// When one cannot be pulled. Those before it are in the store.
+pub fn run(settings: &Settings, printer: &Printer, args: &PullArgs) -> anyhow::Result<()> {
+    if args.r#as.is_some() && args.names.len() > 1 {
+        return Err(UsageError {
+            problem: "one name was given for several models".into(),
+            advice: Some("pull them one by one".into()),
+        }
+        .into());
+    }
+    interrupt::install();
+    let mut outcomes = Vec::new();
+    for name in &args.names {
+        let outcome = match Runtime::from_name(name) {
+            Some(runtime) => pull_runtime(runtime, settings, printer, args),
+            None => pull_model(name, settings, printer, args),
+        };
+        outcomes.push(outcome.with_context(|| format!("cannot pull {name}"))?);
+    }
+    if args.json {
+        printer.json(&outcomes)?;
+    }
+    Ok(())
+}
+
+fn pull_runtime(
+    runtime: Runtime,
+    settings: &Settings,
+    printer: &Printer,
+    args: &PullArgs,
+) -> anyhow::Result<Value> {
+    let pulled = natives::pull(runtime, args.force, settings, printer)?;
+    let path = pulled.folder.display();
+    printer.note(match pulled.was_there {
+        true => format!("{runtime} is already in {path}"),
+        false => format!("{runtime} is in {path}"),
+    });
+    Ok(json!({
+        "name": runtime.name(),
+        "version": runtime.version(),
+        "path": pulled.folder,
+        "was_there": pulled.was_there,
+    }))
+}
+
+fn pull_model(
+    name: &str,
+    settings: &Settings,
+    printer: &Printer,
+    args: &PullArgs,
+) -> anyhow::Result<Value> {
+    let request = PullRequest {
+        name: name.to_owned(),
+        store_name: args.r#as.clone(),
+        variant: args.variant.clone(),
+        link: args.link,
+        force: args.force,
+    };
+    let pulled = pull::pull(&request, settings, printer)?;
+    let (size, path) = (human_bytes(pulled.size_bytes), pulled.path.display());
+    printer.note(match pulled.was_there {
+        true => format!("{} is already in {path} ({size})", pulled.name),
+        false => format!("{} is in {path} ({size})", pulled.name),
+    });
+    Ok(json!({
+        "name": pulled.name,
+        "path": pulled.path,
+        "size_bytes": pulled.size_bytes,
+        "was_there": pulled.was_there,
+    }))
+}

@@ -1,0 +1,54 @@
+//! `lapwing rm`.
+
+use anyhow::Context;
+
+use crate::cli::RmArgs;
+use crate::hint::UsageError;
+use crate::natives::{self, Runtime};
+use crate::printer::{Printer, human_bytes};
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+/// Remove each name in turn, after a question unless `--yes`.
+///
+/// # Errors
+///
+/// When nobody can be asked, or one cannot be removed. Those before it are gone.
+pub fn run(settings: &Settings, printer: &Printer, args: &RmArgs) -> anyhow::Result<()> {
+    if !args.yes && !printer.can_ask() {
+        return Err(UsageError {
+            problem: format!("cannot ask whether to remove {}", args.names.join(", ")),
+            advice: Some("without a terminal, say so with --yes".into()),
+        }
+        .into());
+    }
+    for name in &args.names {
+        remove(name, settings, printer, args.yes)
+            .with_context(|| format!("cannot remove {name}"))?;
+    }
+    Ok(())
+}
+
+fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
+    if let Some(runtime) = Runtime::from_name(name) {
+        if yes || printer.confirm(&format!("remove {runtime}?")) {
+            natives::remove(runtime, settings)?;
+            printer.note(format!("removed {runtime}"));
+        }
+        return Ok(());
+    }
+    let store = Store::new(settings.home.models());
+    let what = match store.get(name)? {
+        Some(model) => format!("{name} ({})", human_bytes(model.size_bytes)),
+        None if store.staging(name)?.exists() => format!("the unfinished pull of {name}"),
+        None => {
+            let folder = store.root().to_path_buf();
+            return Err(StoreError::NotFound { name: name.to_owned(), folder }.into());
+        }
+    };
+    if yes || printer.confirm(&format!("remove {what}?")) {
+        store.remove(name)?;
+        printer.note(format!("removed {what}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! `lapwing run`: one answer.
+
+use std::io::IsTerminal as _;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use lapwing_logits::{Details, Level, SamplerOptions};
+use lapwing_model::TokenId;
+use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
+use lapwing_text::{Message, SpecialPieces};
+use serde_json::{Value, json};
+
+use crate::cli::RunArgs;
+use crate::engine::Engine;
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::prompt::{self, PromptError};
+use crate::sampling;
+use crate::settings::Settings;
+
+/// Tokens that `--warmup` generates after its prompt: enough to meet every kernel of a step.
+const N_WARMUP_TOKENS: usize = 4;
+
+/// Answer one prompt.
+///
+/// # Errors
+///
+/// When the prompt, the model or the device cannot be used.
+pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Result<()> {
+    let text = prompt_text(args, printer)?;
+    interrupt::install();
+    let engine = Engine::open(&args.model, settings)?;
+    let ids = prompt_ids(args, &engine, text, printer)?;
+    let sampler = sampling::options(&args.sampling, &engine.folder.generation);
+    for option in sampling::without_effect(&args.sampling, &sampler) {
+        printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
+    }
+    let request = request(args, &engine, &ids, &sampler);
+    let mut warm_up = Duration::ZERO;
+    if args.warmup {
+        let started = Instant::now();
+        warm(&engine, &request)?;
+        warm_up = started.elapsed();
+    }
+    let mut session =
+        Session::new(engine.model.clone(), Level::detect()).context("cannot start a session")?;
+    let mut written = Ok(());
+    let generated = generate(&mut session, &request, &mut |event| {
+        if let (Event::Token { text, .. }, false) = (event, args.json) {
+            written = printer.write(text);
+        }
+        match interrupt::requested() || written.is_err() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })
+    .context("cannot answer")?;
+    written?;
+    if args.json {
+        let load = engine.load + warm_up;
+        printer.json(&report(args, settings, &engine, &request, &generated, load))?;
+        return Ok(());
+    }
+    if !generated.text.ends_with('\n') {
+        printer.line("")?;
+    }
+    say_how_it_ended(&generated, printer);
+    Ok(())
+}
+
+fn request<'a>(
+    args: &'a RunArgs,
+    engine: &'a Engine,
+    prompt: &'a [TokenId],
+    sampler: &'a SamplerOptions,
+) -> Request<'a> {
+    Request {
+        prompt,
+        tokenizer: engine.tokenizer.as_ref(),
+        special: SpecialPieces::Skip,
+        sampler,
+        details: Details::NONE,
+        n_tokens_max: args.sampling.max_tokens.map_or(sampling::MAX_TOKENS, usize::from),
+        stop_ids: &engine.folder.tokens.eos,
+        ignore_stop_ids: args.sampling.ignore_eos,
+        stop_texts: &args.sampling.stop,
+        n_first_step_top: args.top_logits.map_or(0, usize::from),
+    }
+}
+
+/// The text of the prompt; `None` when ids were given.
+fn prompt_text(args: &RunArgs, printer: &Printer) -> anyhow::Result<Option<String>> {
+    if args.prompt_ids.is_some() {
+        return Ok(None);
+    }
+    let (text, origin) = match (&args.prompt, &args.prompt_file) {
+        (Some(text), _) => (text.clone(), "nothing in --prompt"),
+        (None, Some(path)) => (prompt::from_file(path)?, "nothing in the file"),
+        (None, None) => {
+            if std::io::stdin().is_terminal() {
+                printer.note("reading the prompt from the terminal; end it with Ctrl-D");
+            }
+            (prompt::from_stdin()?, "nothing came on stdin")
+        }
+    };
+    if text.trim().is_empty() {
+        return Err(PromptError::Empty { origin }).context("cannot answer");
+    }
+    Ok(Some(text))
+}
+
+fn prompt_ids(
+    args: &RunArgs,
+    engine: &Engine,
+    text: Option<String>,
+    printer: &Printer,
+) -> anyhow::Result<Vec<TokenId>> {
+    let Some(text) = text else {
+        return Ok(args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0));
+    };
+    if engine.template.is_none() && args.system.is_some() {
+        printer.warning("--system has no effect: the model has no chat template");
+    }
+    let mut messages = Vec::new();
+    if let Some(system) = &args.system {
+        messages.push(Message::new("system", system.as_str()));
+    }
+    messages.push(Message::new("user", text));
+    prompt::encode(engine, &messages, args.raw)
+}
+
+/// Run the prompt and a few steps in a session of their own and forget them.
+fn warm(engine: &Engine, request: &Request<'_>) -> anyhow::Result<()> {
+    let mut session =
+        Session::new(engine.model.clone(), Level::detect()).context("cannot start a session")?;
+    let request = Request {
+        n_tokens_max: N_WARMUP_TOKENS,
+        ignore_stop_ids: true,
+        stop_texts: &[],
+        ..*request
+    };
+    generate(&mut session, &request, &mut |_| match interrupt::requested() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+    .context("cannot warm up")?;
+    Ok(())
+}
+
+fn say_how_it_ended(generated: &Generated, printer: &Printer) {
+    match &generated.finish {
+        Finish::MaxTokens => printer.note(format!(
+            "stopped after {} tokens: --max-tokens allows more",
+            generated.usage.n_completion_tokens
+        )),
+        Finish::ContextFull { n_positions_max } => {
+            printer.note(format!("stopped: the context of {n_positions_max} positions is full"))
+        }
+        Finish::Cancelled => printer.note("stopped"),
+        Finish::StopToken { .. } | Finish::StopText { .. } => {}
+    }
+}
+
+/// The one JSON object of `--json`; its keys are the contract of the command line.
+fn report(
+    args: &RunArgs,
+    settings: &Settings,
+    engine: &Engine,
+    request: &Request<'_>,
+    generated: &Generated,
+    load: Duration,
+) -> Value {
+    let mut report = json!({
+        "model": args.model,
+        "kind": engine.folder.kind.name(),
+        "variant": engine.folder.variant,
+        "backend": engine.backend,
+        "backend_version": engine.backend_version,
+        "device_requested": settings.device.to_string(),
+        "device_used": engine.model.device_used().id,
+        "prompt_ids": request.prompt,
+        "token_ids": generated.token_ids,
+        "text": generated.text,
+        "finish_reason": generated.finish.reason().name(),
+        "usage": {
+            "prompt_tokens": generated.usage.n_prompt_tokens,
+            "completion_tokens": generated.usage.n_completion_tokens,
+        },
+        "seed": request.sampler.seed,
+    });
+    if args.top_logits.is_some() {
+        let top = generated.first_step_top.iter().map(|top| json!([top.token_idx, top.logit]));
+        report["first_step_top"] = top.collect();
+    }
+    report["timings"] = timings(generated, load);
+    report["memory"] = json!({"rss_bytes": crate::memory::resident_bytes()});
+    report
+}
+
+fn timings(generated: &Generated, load: Duration) -> Value {
+    let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3);
+    let p50 = |samples: &[Duration]| median(samples).map(|duration| duration.as_secs_f64());
+    let timings = &generated.timings;
+    let n_decoded = timings.decode.len();
+    let after_first: Duration = [&timings.decode, &timings.sample, &timings.detokenize]
+        .iter()
+        .map(|samples| samples.iter().rev().take(n_decoded).sum::<Duration>())
+        .sum();
+    let tokens_per_s =
+        (n_decoded != 0).then(|| round(n_decoded as f64 / after_first.as_secs_f64()));
+    json!({
+        "load_ms": ms(load),
+        "prefill_ms": ms(timings.prefill),
+        "ttft_ms": timings.time_to_first_token.map(ms),
+        "decode_ms_p50": p50(&timings.decode).map(|s| round(s * 1e3)),
+        "decode_inference_ms_p50": p50(&timings.inference).map(|s| round(s * 1e3)),
+        "decode_tokens_per_s": tokens_per_s,
+        // There is no correction stage in this version.
+        "correction_us_p50": null,
+        "sample_us_p50": p50(&timings.sample).map(|s| round(s * 1e6)),
+        "detokenize_us_p50": p50(&timings.detokenize).map(|s| round(s * 1e6)),
+    })
+}
+
+/// Three digits after the point are a microsecond in milliseconds.
+fn round(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
+
+fn median(samples: &[Duration]) -> Option<Duration> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+}

@@ -1,0 +1,215 @@
+//! What a model folder, a checkpoint or a file is, read without any runtime.
+
+mod checkpoint;
+mod graph;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use lapwing_model::ModelFolder;
+use lapwing_text::ChatTemplate;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Everything that `inspect` tells.
+#[derive(Debug, Serialize)]
+pub struct Description {
+    /// `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`, `safetensors`, `onnx`.
+    pub kind: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Architecture, sizes, limits and what else the files say, in the order of telling.
+    pub facts: Map<String, Value>,
+    /// Weights by the way they are stored, largest first.
+    pub quantisation: Vec<Storage>,
+    /// The chat template's source.
+    pub chat_template: Option<String>,
+    /// The files it consists of.
+    pub files: Vec<FileSize>,
+    /// Every weight.
+    pub tensors: Vec<TensorLine>,
+}
+
+/// The weights that are stored in one way.
+#[derive(Debug, Serialize)]
+pub struct Storage {
+    /// Element type.
+    pub dtype: String,
+    /// Weights stored so.
+    pub n_tensors: usize,
+    /// Their bytes.
+    pub n_bytes: u64,
+}
+
+/// One weight.
+#[derive(Debug, Serialize)]
+pub struct TensorLine {
+    /// Its name.
+    pub name: String,
+    /// Element type.
+    pub dtype: String,
+    /// Sizes, outermost first.
+    pub shape: Vec<u64>,
+    /// Its bytes, when the type has a size.
+    pub n_bytes: Option<u64>,
+}
+
+/// One file.
+#[derive(Debug, Serialize)]
+pub struct FileSize {
+    /// Its name in the folder.
+    pub name: String,
+    /// Its length.
+    pub n_bytes: u64,
+}
+
+/// What `describe` cannot make sense of.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is no file that is understood: expected .gguf, .safetensors, .onnx or .xml", path.display())]
+pub struct UnknownFile {
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What the readers found in one file.
+#[derive(Default)]
+struct Found {
+    kind: &'static str,
+    facts: Map<String, Value>,
+    tensors: Vec<TensorLine>,
+    chat_template: Option<String>,
+}
+
+/// Describe what is at `path`.
+///
+/// # Errors
+///
+/// When it is not there, is none of the kinds, or is malformed.
+pub fn describe(path: &Path, variant: Option<&str>) -> anyhow::Result<Description> {
+    let found = match std::fs::metadata(path) {
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot open {}", path.display()));
+        }
+        Ok(metadata) if metadata.is_dir() => folder(path, variant)?,
+        Ok(_) => file(path)?,
+    };
+    Ok(Description {
+        kind: found.kind.to_owned(),
+        path: path.to_owned(),
+        quantisation: storage(&found.tensors),
+        facts: found.facts,
+        chat_template: found.chat_template,
+        files: files(path),
+        tensors: found.tensors,
+    })
+}
+
+fn file(path: &Path) -> anyhow::Result<Found> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("gguf") => checkpoint::gguf(path),
+        Some("safetensors") => checkpoint::safetensors(path),
+        Some("onnx") => graph::onnx(path),
+        Some("xml") => graph::ir(path),
+        _ => Err(UnknownFile { path: path.to_owned() }.into()),
+    }
+}
+
+fn folder(path: &Path, variant: Option<&str>) -> anyhow::Result<Found> {
+    let model = match ModelFolder::open(path, variant) {
+        Ok(model) => model,
+        Err(error) => {
+            return match checkpoint::in_folder(path)? {
+                Some(found) => Ok(found),
+                None => Err(error.into()),
+            };
+        }
+    };
+    let mut found = file(&model.graph)?;
+    let graph_facts = std::mem::take(&mut found.facts);
+    found.kind = model.kind.name();
+    found.facts = model_facts(&model);
+    found.facts.extend(graph_facts);
+    found.chat_template = template_source(path);
+    if let Err(error) = ChatTemplate::open(path) {
+        let problem = format!("{:#}", anyhow::Error::new(error));
+        found.facts.insert("template problem".to_owned(), problem.into());
+    }
+    Ok(found)
+}
+
+fn model_facts(model: &ModelFolder) -> Map<String, Value> {
+    let shape = &model.architecture;
+    let mut facts = Map::new();
+    let mut fact = |name: &str, value: Value| facts.insert(name.to_owned(), value);
+    fact("architecture", json!(shape.model_type));
+    fact("layers", json!(shape.n_layers));
+    fact("hidden size", json!(shape.hidden_size));
+    fact("heads", json!(format!("{} query, {} key/value", shape.n_heads, shape.n_kv_heads)));
+    fact("head size", json!(shape.head_size));
+    fact("vocabulary", json!(shape.n_vocab));
+    fact("context", json!(shape.n_positions_max));
+    if let Some(window) = shape.sliding_window {
+        fact("sliding window", json!(window));
+    }
+    fact("end tokens", json!(model.tokens.eos));
+    if let Some(variant) = &model.variant {
+        fact("variant", json!(variant));
+        fact("variants", json!(model.variants.join(", ")));
+    }
+    facts
+}
+
+/// The template's text, from whichever of the two files has it.
+fn template_source(folder: &Path) -> Option<String> {
+    if let Ok(text) = std::fs::read_to_string(folder.join("chat_template.jinja")) {
+        return Some(text);
+    }
+    let config = std::fs::read(folder.join("tokenizer_config.json")).ok()?;
+    let config: Value = serde_json::from_slice(&config).ok()?;
+    config.get("chat_template")?.as_str().map(str::to_owned)
+}
+
+fn storage(tensors: &[TensorLine]) -> Vec<Storage> {
+    let mut by_type: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for tensor in tensors {
+        let entry = by_type.entry(&tensor.dtype).or_default();
+        entry.0 += 1;
+        entry.1 = entry.1.saturating_add(tensor.n_bytes.unwrap_or(0));
+    }
+    let mut parts: Vec<Storage> = by_type
+        .into_iter()
+        .map(|(dtype, (n_tensors, n_bytes))| Storage {
+            dtype: dtype.to_owned(),
+            n_tensors,
+            n_bytes,
+        })
+        .collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.n_bytes));
+    parts
+}
+
+/// The file itself, or the files of the folder and of `onnx/` in it, by name.
+fn files(path: &Path) -> Vec<FileSize> {
+    let size = |path: &Path, name: String| {
+        let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(FileSize { name, n_bytes: metadata.len() })
+    };
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if path.is_file() {
+        return size(path, name(path)).into_iter().collect();
+    }
+    let mut files = Vec::new();
+    for (folder, prefix) in [(path.to_owned(), ""), (path.join("onnx"), "onnx/")] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = format!("{prefix}{}", name(&path));
+            if !name.starts_with('.') {
+                files.extend(size(&path, name));
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files
+}

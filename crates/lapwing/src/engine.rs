@@ -1,0 +1,192 @@
+//! Opening a model for the commands that run one: the only place that names concrete backends.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use lapwing_backend::{Backend, Model, OpenOptions};
+use lapwing_model::{FolderKind, ModelFolder};
+use lapwing_openvino::OpenVinoBackend;
+use lapwing_ort::OrtBackend;
+use lapwing_text::{ChatTemplate, Tokenizer};
+
+use crate::cli::choice::{BackendChoice, Correction};
+use crate::natives::{Runtime, locate};
+use crate::settings::Settings;
+use crate::store::resolve_model;
+
+/// A model that is ready to run, with its text side.
+pub struct Engine {
+    /// Where the model is.
+    pub path: PathBuf,
+    /// What its folder says.
+    pub folder: ModelFolder,
+    /// The backend's name.
+    pub backend: &'static str,
+    /// The version of the backend's library.
+    pub backend_version: String,
+    /// The model.
+    pub model: Arc<dyn Model>,
+    /// Text to tokens and back, when the folder has a tokenizer.
+    pub tokenizer: Option<Tokenizer>,
+    /// Messages to a prompt, when the folder has a template.
+    pub template: Option<ChatTemplate>,
+    /// Time from the call to here.
+    pub load: Duration,
+}
+
+/// What was asked for is not in this version, or does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// `--backend native`.
+    #[error("the native backend is not part of this version: expected auto, ort or openvino")]
+    NoNativeBackend,
+    /// `--correction`.
+    #[error("logit correction is not part of this version: expected off, found `{found}`")]
+    NoCorrection {
+        /// What was asked for.
+        found: String,
+    },
+    /// The tokenizer of another model.
+    #[error(
+        "{} does not fit the model: it knows {n_tokenizer} tokens, the model {n_model}",
+        tokenizer.display()
+    )]
+    Vocabulary {
+        /// The tokenizer's file.
+        tokenizer: PathBuf,
+        /// Tokens the tokenizer makes.
+        n_tokenizer: usize,
+        /// Tokens the model takes.
+        n_model: usize,
+    },
+    /// Text was given, and nothing can read it.
+    #[error("{} has no tokenizer.json", folder.display())]
+    NoTokenizer {
+        /// The model's folder.
+        folder: PathBuf,
+    },
+}
+
+impl Engine {
+    /// Open the model `name`, a path or a name in the store, as the settings say.
+    ///
+    /// # Errors
+    ///
+    /// When the model, the backend's library or the device is not there or not usable.
+    pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
+        let started = Instant::now();
+        refuse_correction(settings)?;
+        let path = resolve_model(name, settings).context("cannot open the model")?;
+        let folder = ModelFolder::open(&path, settings.variant.as_deref())
+            .context("cannot open the model")?;
+        let template = ChatTemplate::open(&path).context("cannot open the model")?;
+        let tokenizer = match &folder.text.tokenizer {
+            Some(file) => Some(Tokenizer::open(file).context("cannot open the model")?),
+            None => None,
+        };
+        let runtime = runtime_for(settings.backend, folder.kind)?;
+        let backend = load(runtime, settings)?;
+        let options = open_options(settings, runtime);
+        let model = backend.open(&folder, &options).context("cannot open the model")?;
+        if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
+            check_vocabulary(tokenizer, file, model.n_vocab())?;
+        }
+        Ok(Engine {
+            path,
+            backend: backend.name(),
+            backend_version: backend.version(),
+            model: model.into(),
+            tokenizer,
+            template,
+            folder,
+            load: started.elapsed(),
+        })
+    }
+
+    /// The tokenizer, for a command that was given text.
+    ///
+    /// # Errors
+    ///
+    /// When the folder has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, EngineError> {
+        self.tokenizer
+            .as_ref()
+            .ok_or_else(|| EngineError::NoTokenizer { folder: self.folder.root.clone() })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("path", &self.path)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Load the library of `runtime` into this process.
+///
+/// # Errors
+///
+/// When it is not installed, cannot be loaded or is too old.
+pub fn load(runtime: Runtime, settings: &Settings) -> anyhow::Result<Box<dyn Backend>> {
+    let located = locate(runtime, settings).context("cannot load the backend")?;
+    tracing::debug!(library = %located.path.display(), source = ?located.source, "loading");
+    Ok(match runtime {
+        Runtime::OnnxRuntime => {
+            Box::new(OrtBackend::load(&located.path).context("cannot load the backend")?)
+        }
+        Runtime::OpenVino => {
+            Box::new(OpenVinoBackend::load(&located.path).context("cannot load the backend")?)
+        }
+    })
+}
+
+/// The runtime that was asked for, or the one made for this kind of folder. A runtime that does
+/// not fit the folder is taken all the same: its refusal names both.
+fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, EngineError> {
+    match choice {
+        BackendChoice::Native => Err(EngineError::NoNativeBackend),
+        BackendChoice::Ort => Ok(Runtime::OnnxRuntime),
+        BackendChoice::OpenVino => Ok(Runtime::OpenVino),
+        BackendChoice::Auto => Ok(match kind {
+            FolderKind::OpenVinoIr => Runtime::OpenVino,
+            FolderKind::OnnxGenai | FolderKind::TransformersJs => Runtime::OnnxRuntime,
+        }),
+    }
+}
+
+fn refuse_correction(settings: &Settings) -> Result<(), EngineError> {
+    let found = match &settings.correction {
+        Correction::Off => return Ok(()),
+        Correction::Auto => "auto".to_owned(),
+        Correction::Profile(profile) => profile.clone(),
+    };
+    Err(EngineError::NoCorrection { found })
+}
+
+fn open_options(settings: &Settings, runtime: Runtime) -> OpenOptions {
+    OpenOptions {
+        device: settings.device,
+        n_threads: settings.threads.map(usize::from),
+        precision: settings.precision.into(),
+        n_positions_max: settings.context.map(usize::from),
+        n_chunk_tokens: None,
+        cache_folder: match runtime {
+            Runtime::OpenVino => Some(settings.home.cache().join("openvino")),
+            Runtime::OnnxRuntime => None,
+        },
+    }
+}
+
+fn check_vocabulary(tokenizer: &Tokenizer, file: &Path, n_model: usize) -> Result<(), EngineError> {
+    let n_tokenizer = tokenizer.n_vocab();
+    if n_tokenizer <= n_model {
+        return Ok(());
+    }
+    Err(EngineError::Vocabulary { tokenizer: file.to_owned(), n_tokenizer, n_model })
+}

@@ -1,0 +1,74 @@
+//! Every environment variable that Lapwing reads, in one place.
+//!
+//! Nothing else in the workspace reads the environment: [`crate::settings`] looks these up once
+//! and hands plain values on. To add one: a constant here, a line in [`ALL`], a use in settings.
+
+/// Moves configuration, models, runtimes and caches below one folder.
+pub const LAPWING_HOME: &str = "LAPWING_HOME";
+/// The settings file to read instead of the one in the configuration folder.
+pub const LAPWING_CONFIG: &str = "LAPWING_CONFIG";
+/// Same as `--backend`.
+pub const LAPWING_BACKEND: &str = "LAPWING_BACKEND";
+/// Same as `--device`.
+pub const LAPWING_DEVICE: &str = "LAPWING_DEVICE";
+/// Same as `--threads`.
+pub const LAPWING_THREADS: &str = "LAPWING_THREADS";
+/// Same as `--precision`.
+pub const LAPWING_PRECISION: &str = "LAPWING_PRECISION";
+/// Same as `--context`.
+pub const LAPWING_CONTEXT: &str = "LAPWING_CONTEXT";
+/// Same as `--variant`.
+pub const LAPWING_VARIANT: &str = "LAPWING_VARIANT";
+/// Same as `--correction`.
+pub const LAPWING_CORRECTION: &str = "LAPWING_CORRECTION";
+/// The Python interpreter whose pip fetches wheels.
+pub const LAPWING_PYTHON: &str = "LAPWING_PYTHON";
+/// A log filter such as `lapwing=debug,ort=warn`; wins over `-v`.
+pub const LAPWING_LOG: &str = "LAPWING_LOG";
+/// An installed ONNX Runtime library: the file, or the folder that holds it.
+pub const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
+/// The folder of an installed OpenVINO.
+pub const OPENVINO_INSTALL_DIR: &str = "OPENVINO_INSTALL_DIR";
+/// The same, as Intel's `setupvars.sh` sets it.
+pub const INTEL_OPENVINO_DIR: &str = "INTEL_OPENVINO_DIR";
+/// The address of the Hugging Face hub or of a mirror.
+pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
+
+/// Name and meaning of every variable, for the man page and `--help`.
+///
+/// The last three are read by the crates that honour them, not by [`crate::settings`].
+pub const ALL: &[(&str, &str)] = &[
+    (LAPWING_HOME, "one folder for settings, models, runtimes and caches"),
+    (LAPWING_CONFIG, "the settings file"),
+    (LAPWING_BACKEND, "same as --backend"),
+    (LAPWING_DEVICE, "same as --device"),
+    (LAPWING_THREADS, "same as --threads"),
+    (LAPWING_PRECISION, "same as --precision"),
+    (LAPWING_CONTEXT, "same as --context"),
+    (LAPWING_VARIANT, "same as --variant"),
+    (LAPWING_CORRECTION, "same as --correction"),
+    (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
+    (LAPWING_LOG, "log filter, for example lapwing=debug"),
+    (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),
+    (OPENVINO_INSTALL_DIR, "the folder of an installed OpenVINO"),
+    (INTEL_OPENVINO_DIR, "the same, as setupvars.sh sets it"),
+    (HF_ENDPOINT, "address of the Hugging Face hub or a mirror"),
+    ("HF_TOKEN", "access token for gated and private repositories"),
+    ("HF_HOME", "folder with the token that `hf auth login` saved"),
+    ("NO_COLOR", "no colours"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_listed_once() {
+        let mut names: Vec<_> = ALL.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        let n_names = names.len();
+        names.dedup();
+        assert_eq!(names.len(), n_names);
+        assert!(names.contains(&LAPWING_HOME) && names.contains(&HF_ENDPOINT));
+    }
+}

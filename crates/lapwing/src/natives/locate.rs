@@ -1,0 +1,159 @@
+//! Where a runtime is: an installed one that the user points to, else the one in our home.
+
+use std::path::{Path, PathBuf};
+
+use crate::settings::{Origin, Pointer, Settings};
+
+use super::Runtime;
+
+/// Folders below an OpenVINO installation that hold `libopenvino_c.so`: the folder itself, the
+/// archives (`runtime/lib/…`), system packages (`lib/…`), an unpacked or installed wheel.
+const OPENVINO_SUBFOLDERS: [&str; 9] = [
+    "",
+    "runtime/lib/intel64",
+    "runtime/lib/aarch64",
+    "runtime/lib/arm64",
+    "lib",
+    "lib64",
+    "lib/x86_64-linux-gnu",
+    "libs",
+    "openvino/libs",
+];
+/// The same for ONNX Runtime.
+const ONNXRUNTIME_SUBFOLDERS: [&str; 5] = ["", "lib", "lib64", "capi", "onnxruntime/capi"];
+
+/// A library that can be given to the loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The library file.
+    pub path: PathBuf,
+    /// Who said so.
+    pub source: Source,
+}
+
+/// Who said where a runtime is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The user, in the environment or in the settings file.
+    User(Origin),
+    /// `lapwing pull` put it there.
+    Home,
+}
+
+/// Why a runtime was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// The user points somewhere where it is not.
+    #[error(
+        "no {} in {}, where the {origin} points", runtime.library(), path.display()
+    )]
+    Pointer {
+        /// The runtime.
+        runtime: Runtime,
+        /// Where the user points.
+        path: PathBuf,
+        /// How.
+        origin: Origin,
+    },
+    /// It was never fetched, and the user points nowhere.
+    #[error("{runtime} is not installed: no {} in {}", runtime.library(), folder.display())]
+    Missing {
+        /// The runtime.
+        runtime: Runtime,
+        /// Where `lapwing pull` would put it.
+        folder: PathBuf,
+    },
+}
+
+/// The library of `runtime`. Fetches nothing and loads nothing.
+///
+/// # Errors
+///
+/// When the user points to a place without it, or it was never fetched.
+pub fn locate(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
+    let pointer = match runtime {
+        Runtime::OnnxRuntime => &settings.pointers.onnxruntime,
+        Runtime::OpenVino => &settings.pointers.openvino,
+    };
+    if let Some(Pointer { path, origin }) = pointer {
+        let found = at_pointer(runtime, path).ok_or_else(|| LocateError::Pointer {
+            runtime,
+            path: path.clone(),
+            origin: origin.clone(),
+        })?;
+        return Ok(Located { path: found, source: Source::User(origin.clone()) });
+    }
+    let folder = runtime.folder(settings);
+    match in_folder(runtime, &folder) {
+        Some(path) => Ok(Located { path, source: Source::Home }),
+        None => Err(LocateError::Missing { runtime, folder }),
+    }
+}
+
+fn at_pointer(runtime: Runtime, path: &Path) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path.to_path_buf());
+    }
+    let subfolders: &[&str] = match runtime {
+        Runtime::OnnxRuntime => &ONNXRUNTIME_SUBFOLDERS,
+        Runtime::OpenVino => &OPENVINO_SUBFOLDERS,
+    };
+    subfolders.iter().find_map(|subfolder| in_folder(runtime, &path.join(subfolder)))
+}
+
+/// The library in exactly this folder: the unversioned name, else the highest versioned one.
+pub(super) fn in_folder(runtime: Runtime, folder: &Path) -> Option<PathBuf> {
+    let plain = folder.join(runtime.library());
+    if plain.is_file() {
+        return Some(plain);
+    }
+    let versioned = format!("{}.", runtime.library());
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&versioned))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .max_by_key(|path| version_of(path))
+}
+
+/// `libonnxruntime.so.1.31.1` as `[1, 31, 1]`.
+fn version_of(path: &Path) -> Vec<u64> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let version = name.split_once(".so.").map_or("", |(_, version)| version);
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_of_installations() {
+        let check = |runtime: Runtime, files: &[&str], expected: Option<&str>| {
+            let root = tempfile::tempdir().unwrap();
+            for file in files {
+                let path = root.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "").unwrap();
+            }
+            let found = at_pointer(runtime, root.path());
+            let expected = expected.map(|path| root.path().join(path));
+            assert_eq!(found, expected, "{files:?}");
+        };
+        let openvino = Runtime::OpenVino;
+        check(openvino, &[], None);
+        check(openvino, &["libopenvino_c.so.2641"], Some("libopenvino_c.so.2641"));
+        check(
+            openvino,
+            &["runtime/lib/intel64/libopenvino_c.so", "runtime/lib/intel64/libopenvino_c.so.2641"],
+            Some("runtime/lib/intel64/libopenvino_c.so"),
+        );
+        check(openvino, &["libs/libopenvino_c.so.2641"], Some("libs/libopenvino_c.so.2641"));
+        check(openvino, &["libopenvino.so.2641"], None);
+        check(
+            Runtime::OnnxRuntime,
+            &["lib/libonnxruntime.so.1.9.0", "lib/libonnxruntime.so.1.31.1"],
+            Some("lib/libonnxruntime.so.1.31.1"),
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! The only place that prints.
+//!
+//! Data goes to stdout, messages and progress to stderr. Colours follow the terminal and
+//! `NO_COLOR`; progress bars appear on a terminal only. A reader that closes the pipe is no error:
+//! [`PrintError::Closed`] travels up and the program ends with 0.
+
+mod progress;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{Table, presets};
+use indicatif::MultiProgress;
+use serde::Serialize;
+
+pub use progress::{Progress, Steps};
+
+/// Prints data, messages and progress. Cheap to share by reference.
+#[derive(Debug)]
+pub struct Printer {
+    quiet: bool,
+    bars: MultiProgress,
+}
+
+impl Printer {
+    /// A printer; `quiet` keeps messages and progress back, never data, warnings or errors.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, bars: MultiProgress::new() }
+    }
+
+    /// Whether messages and progress are kept back.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether a person can be asked: stdin and stderr are a terminal.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Write one line of data.
+    ///
+    /// # Errors
+    ///
+    /// When stdout is closed or full.
+    pub fn line(&self, text: impl Display) -> Result<(), PrintError> {
+        self.write(format!("{text}\n"))
+    }
+
+    /// Write data as it is and flush: for answers that arrive in pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::line`].
+    pub fn write(&self, text: impl Display) -> Result<(), PrintError> {
+        self.bytes(text.to_string().as_bytes())
+    }
+
+    /// Write raw bytes: for files sent to stdout.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::line`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), PrintError> {
+        let mut stdout = anstream::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// Write `value` as indented JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::line`].
+    pub fn json(&self, value: &impl Serialize) -> Result<(), PrintError> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| PrintError::Write(io::Error::other(error)))?;
+        self.line(text)
+    }
+
+    /// Write a table with one header row, borderless, so that `cut` and `awk` can read it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::line`].
+    pub fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), PrintError> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(header.to_vec());
+        for row in rows {
+            table.add_row(row.clone());
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        for line in table.lines() {
+            self.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Say what happens; kept back by `--quiet`.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            self.message(&text.to_string());
+        }
+    }
+
+    /// Say what the user should know in any case.
+    pub fn warning(&self, text: impl Display) {
+        self.message(&format!("\x1b[1;33mwarning:\x1b[0m {text}"));
+    }
+
+    /// Say why the command failed, then what can be done about it.
+    pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
+        self.message(&format!("\x1b[1;31merror:\x1b[0m {error:#}"));
+        if let Some(hint) = hint {
+            self.message(&format!("\x1b[1;36mhint:\x1b[0m {hint}"));
+        }
+    }
+
+    /// Ask a yes-or-no question; anything but yes is no.
+    pub fn confirm(&self, question: &str) -> bool {
+        self.bars.suspend(|| {
+            let mut stderr = anstream::stderr().lock();
+            // A closed stderr means nobody reads the question: the answer stays no.
+            if write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).is_err() {
+                return false;
+            }
+            let mut answer = String::new();
+            match io::stdin().read_line(&mut answer) {
+                Ok(_) => matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"),
+                Err(_) => false,
+            }
+        })
+    }
+
+    /// Show how far something with a known or unknown number of bytes has come.
+    pub fn progress(&self, what: &str, n_bytes: Option<u64>) -> Progress<'_> {
+        Progress::start(self, what, n_bytes)
+    }
+
+    /// Show how many of a number of steps are done.
+    pub fn steps(&self, what: &str) -> Steps {
+        Steps::start(self, what)
+    }
+
+    fn message(&self, text: &str) {
+        self.bars.suspend(|| {
+            // Nobody can be told when stderr is gone.
+            let _ = writeln!(anstream::stderr().lock(), "{text}");
+        });
+    }
+}
+
+/// Why data could not be written to stdout.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// The reader went away; the program ends quietly.
+    #[error("stdout is closed")]
+    Closed,
+    /// Anything else, such as a full disk behind a redirection.
+    #[error("cannot write to stdout")]
+    Write(#[source] io::Error),
+}
+
+impl From<io::Error> for PrintError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Write(error),
+        }
+    }
+}
+
+/// `98362432` as `98.4 MB`: decimal units, as disks and downloads are sold.
+pub fn human_bytes(n_bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = n_bytes as f64;
+    let mut unit_idx = 0;
+    while value >= 999.95 && unit_idx + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit_idx += 1;
+    }
+    match unit_idx {
+        0 => format!("{n_bytes} B"),
+        _ => format!("{value:.1} {}", UNITS[unit_idx]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_for_people() {
+        let check = |n_bytes: u64, expected: &str| assert_eq!(human_bytes(n_bytes), expected);
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1000, "1.0 kB");
+        check(98_362_432, "98.4 MB");
+        check(999_999_999, "1.0 GB");
+        check(u64::MAX, "18446744.1 TB");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_told_apart() {
+        let closed = PrintError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(matches!(closed, PrintError::Closed));
+        let full = PrintError::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(matches!(full, PrintError::Write(_)));
+    }
+}

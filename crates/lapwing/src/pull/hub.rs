@@ -1,0 +1,192 @@
+//! A model from a repository on the Hugging Face hub, or a mirror of it.
+//!
+//! The crate `hf-hub` speaks the protocol and honours tokens. Bytes come in ranges, so that a
+//! broken download goes on where it stopped, in this run or the next; every large file is then
+//! verified against the SHA-256 that the hub keeps for it.
+//!
+//! The staging folder holds one folder per commit: finished files under their names, the file
+//! that is being downloaded with `.partial` behind it.
+
+mod error;
+mod file;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use hf_hub::repository::{BlobLfsInfo, RepoTreeEntry};
+use hf_hub::{HFClient, HFRepositorySync, RepoTypeModel};
+
+use crate::disk;
+use crate::interrupt;
+use crate::printer::{Printer, human_bytes};
+use crate::settings::Settings;
+
+use super::selection::{Selected, select};
+use super::{Delivery, Wanted};
+
+pub use error::HubError;
+
+/// The hub when neither environment nor settings name another.
+const ENDPOINT: &str = "https://huggingface.co";
+/// Retries inside `hf-hub`, for connections that are refused and servers that are busy.
+const N_RETRIES: usize = 3;
+const POLL: Duration = Duration::from_millis(100);
+
+/// One repository at one commit.
+struct Hub {
+    repo: HFRepositorySync<RepoTypeModel>,
+    repo_name: String,
+    endpoint: String,
+    commit: String,
+}
+
+/// What the hub says about a file.
+struct Listed {
+    size_bytes: u64,
+    lfs: Option<BlobLfsInfo>,
+}
+
+/// Download the files of the model into `staging`, or go on with that.
+pub(super) fn fetch(
+    repo: &str,
+    revision: Option<&str>,
+    wanted: &Wanted,
+    staging: &Path,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Delivery, HubError> {
+    let hub = connect(repo, revision, staging, settings)?;
+    let listed = hub.list()?;
+    let mut paths: Vec<&str> = listed.keys().map(String::as_str).collect();
+    paths.sort_unstable();
+    let selected = select(repo, &paths, wanted.kind, wanted.variant.as_deref(), &wanted.files)?;
+    let n_bytes = selected.iter().map(|file| listed[file.remote].size_bytes).sum();
+    printer.note(format!(
+        "{repo} at {}: {} files, {}",
+        &hub.commit[..hub.commit.len().min(12)],
+        selected.len(),
+        human_bytes(n_bytes)
+    ));
+
+    let folder = staging.join(&hub.commit);
+    forget_other_commits(staging, &hub.commit).map_err(HubError::at(staging))?;
+    disk::require(staging, n_bytes.saturating_sub(bytes_below(&folder)))?;
+    let mut progress = printer.progress(&format!("pulling {}", wanted.name), Some(n_bytes));
+    let mut files = Vec::new();
+    for Selected { remote, local } in selected {
+        let download = file::Download {
+            hub: &hub,
+            remote,
+            local,
+            listed: &listed[remote],
+            folder: &folder,
+            hub_cache: &staging.join(HUB_CACHE),
+        };
+        files.push(download.run(&mut progress, printer)?);
+    }
+    Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, files })
+}
+
+/// The folder in which `hf-hub` keeps files by their hash; used to verify, empty afterwards.
+const HUB_CACHE: &str = ".hub";
+
+fn connect(
+    repo: &str,
+    revision: Option<&str>,
+    staging: &Path,
+    settings: &Settings,
+) -> Result<Hub, HubError> {
+    let endpoint = settings.hub_endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
+    let fail = |error| HubError::from_hub(repo, &endpoint, error);
+    let client = HFClient::builder()
+        .endpoint(&endpoint)
+        .cache_dir(staging.join(HUB_CACHE))
+        .user_agent(concat!("lapwing/", env!("CARGO_PKG_VERSION")))
+        .retry_max_attempts(N_RETRIES)
+        .build_sync()
+        .map_err(fail)?;
+    let (owner, name) = hf_hub::split_id(repo);
+    let handle = client.model(owner, name);
+    let asked = handle.clone();
+    let asked_revision = revision.map(str::to_owned);
+    let info = interruptible(move || asked.info().maybe_revision(asked_revision).send())?;
+    let info = info.map_err(fail)?;
+    let commit = info
+        .sha
+        .filter(|sha| is_commit(sha))
+        .ok_or_else(|| HubError::NoCommit { repo: repo.to_owned(), endpoint: endpoint.clone() })?;
+    Ok(Hub { repo: handle, repo_name: repo.to_owned(), endpoint, commit })
+}
+
+/// A commit is also the name of a folder, so nothing else may pass for one.
+fn is_commit(sha: &str) -> bool {
+    sha.len() == 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl Hub {
+    fn list(&self) -> Result<HashMap<String, Listed>, HubError> {
+        let repo = self.repo.clone();
+        let commit = self.commit.clone();
+        let entries =
+            interruptible(move || repo.list_tree().revision(commit).recursive(true).send())?
+                .map_err(|error| self.error(error))?;
+        let files = entries.into_iter().filter_map(|entry| match entry {
+            RepoTreeEntry::File { path, size, lfs, .. } => {
+                Some((path, Listed { size_bytes: size, lfs }))
+            }
+            RepoTreeEntry::Directory { .. } => None,
+        });
+        Ok(files.collect())
+    }
+
+    fn error(&self, error: hf_hub::HFError) -> HubError {
+        HubError::from_hub(&self.repo_name, &self.endpoint, error)
+    }
+}
+
+/// Do blocking work on a thread of its own and stop waiting for it after Ctrl-C.
+fn interruptible<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, HubError> {
+    let (sender, receiver) = mpsc::channel();
+    // Nobody receives once we stopped waiting.
+    let worker = std::thread::spawn(move || drop(sender.send(work())));
+    loop {
+        match receiver.recv_timeout(POLL) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
+                return Err(HubError::Interrupted);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => return Err(HubError::Interrupted),
+            },
+        }
+    }
+}
+
+/// What a former run left of this commit.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+fn forget_other_commits(staging: &Path, commit: &str) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(staging)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            _ if entry.file_name() == commit => {}
+            file_type if file_type.is_dir() => std::fs::remove_dir_all(entry.path())?,
+            _ => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}

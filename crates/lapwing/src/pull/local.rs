@@ -1,0 +1,180 @@
+//! A model from a path on this machine: a copy or a link.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::checksum;
+use crate::disk::{self, NoRoomError};
+use crate::printer::{Printer, Progress};
+use crate::store::{FileRecord, ModelKind};
+
+use super::{Delivery, Wanted};
+
+/// More files than any model has: the path is something else, such as a home folder.
+const N_FILES_MAX: usize = 4096;
+
+/// Why a path was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Reading failed.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No model by the names of its files.
+    #[error("no model in {}: no .gguf, .safetensors, .onnx or openvino_*.xml file", path.display())]
+    NoModel {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A copy does not fit on the disk.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoomError),
+    /// Far too many files.
+    #[error("{} holds more than {N_FILES_MAX} files and is no model folder", path.display())]
+    TooManyFiles {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Not the file that the catalogue means.
+    #[error(
+        "{} is not the expected file: expected sha256 {expected}, found {found}", path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The hash in the catalogue.
+        expected: String,
+        /// The file's hash.
+        found: String,
+    },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Copy or link the files of `path` into `staging`.
+pub(super) fn fetch(
+    path: &Path,
+    link: bool,
+    wanted: &Wanted,
+    staging: &Path,
+    printer: &Printer,
+) -> Result<Delivery, LocalError> {
+    let path = path.canonicalize().map_err(|source| read_error(path, source))?;
+    let files = files_of(&path)?;
+    let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+    if ModelKind::of_files(names) == ModelKind::Unknown {
+        return Err(LocalError::NoModel { path });
+    }
+    let n_bytes = files.iter().map(|file| file.size_bytes).sum();
+    if !link {
+        disk::require(staging, n_bytes)?;
+    }
+    let verb = if link { "linking" } else { "copying" };
+    let mut progress = printer.progress(&format!("{verb} {}", wanted.name), Some(n_bytes));
+    let mut records = Vec::new();
+    for file in &files {
+        records.push(take(file, link, staging, &mut progress)?);
+    }
+    if let (Some(expected), [record]) = (&wanted.sha256, records.as_slice())
+        && *expected != record.sha256
+    {
+        return Err(LocalError::Checksum {
+            path,
+            expected: expected.clone(),
+            found: record.sha256.clone(),
+        });
+    }
+    let source = format!("file:{}", path.display());
+    Ok(Delivery { source, folder: staging.to_path_buf(), files: records })
+}
+
+struct LocalFile {
+    path: PathBuf,
+    name: String,
+    size_bytes: u64,
+}
+
+fn read_error(path: &Path, source: io::Error) -> LocalError {
+    LocalError::Read { path: path.to_path_buf(), source }
+}
+
+fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
+    let base = match path.is_dir() {
+        true => path,
+        false => path.parent().unwrap_or(path),
+    };
+    let mut files = Vec::new();
+    let mut pending = vec![path.to_path_buf()];
+    while let Some(next) = pending.pop() {
+        let metadata = std::fs::metadata(&next).map_err(|source| read_error(&next, source))?;
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&next).map_err(|source| read_error(&next, source))?;
+            let visible = entries.flatten().filter(|entry| {
+                let is_link_to_folder = entry.path().is_symlink() && entry.path().is_dir();
+                !entry.file_name().to_string_lossy().starts_with('.') && !is_link_to_folder
+            });
+            pending.extend(visible.map(|entry| entry.path()));
+        } else if metadata.is_file() {
+            let name = next.strip_prefix(base).unwrap_or(&next).to_string_lossy().into_owned();
+            files.push(LocalFile { path: next, name, size_bytes: metadata.len() });
+        }
+        if files.len() + pending.len() > N_FILES_MAX {
+            return Err(LocalError::TooManyFiles { path: path.to_path_buf() });
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+fn take(
+    file: &LocalFile,
+    link: bool,
+    staging: &Path,
+    progress: &mut Progress<'_>,
+) -> Result<FileRecord, LocalError> {
+    let target = staging.join(&file.name);
+    let write_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::Interrupted => LocalError::Interrupted,
+        _ => LocalError::Write { path: target.clone(), source },
+    };
+    if let Some(folder) = target.parent() {
+        std::fs::create_dir_all(folder).map_err(write_error)?;
+    }
+    let mut on_bytes = |n_bytes| progress.advance(n_bytes);
+    let sha256 = if link {
+        make_link(&file.path, &target).map_err(write_error)?;
+        checksum::sha256_file(&file.path, &mut on_bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::Interrupted => LocalError::Interrupted,
+            _ => read_error(&file.path, source),
+        })?
+    } else {
+        let mut source = File::open(&file.path).map_err(|source| read_error(&file.path, source))?;
+        let mut copy = File::create(&target).map_err(write_error)?;
+        checksum::copy_and_hash(&mut source, &mut copy, &mut on_bytes).map_err(write_error)?
+    };
+    Ok(FileRecord { path: file.name.clone(), size_bytes: file.size_bytes, sha256 })
+}
+
+#[cfg(unix)]
+fn make_link(original: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(original, link)
+}
+
+#[cfg(not(unix))]
+fn make_link(original: &Path, link: &Path) -> io::Result<()> {
+    std::fs::hard_link(original, link)
+}

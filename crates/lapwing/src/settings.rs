@@ -1,0 +1,293 @@
+//! Every setting, resolved once: flag, then environment, then settings file, then constant.
+//!
+//! Commands get plain values; nobody else reads the environment or `lapwing.toml`.
+
+mod file;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use lapwing_backend::DeviceRequest;
+
+use crate::cli::choice::{BackendChoice, Correction, ParseChoiceError, Precision};
+use crate::cli::{Cli, RuntimeArgs};
+use crate::env;
+use crate::home::{FindHomeError, Home};
+
+pub use file::{ReadSettingsError, SettingsFile, Words};
+
+/// The backend when nobody says.
+pub const BACKEND: BackendChoice = BackendChoice::Auto;
+/// The device when nobody says.
+pub const DEVICE: DeviceRequest = DeviceRequest::Auto;
+/// The precision when nobody says.
+pub const PRECISION: Precision = Precision::Fast;
+/// The correction when nobody says.
+pub const CORRECTION: Correction = Correction::Off;
+
+/// All settings of one run of the program.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folders.
+    pub home: Home,
+    /// The settings file that was read, if there is one.
+    pub file: Option<PathBuf>,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+    /// Whether messages are kept back.
+    pub quiet: bool,
+    /// A log filter that wins over the verbosity.
+    pub log_filter: Option<String>,
+    /// Which library runs the model.
+    pub backend: BackendChoice,
+    /// Which device runs it.
+    pub device: DeviceRequest,
+    /// CPU threads; none is the library's own choice.
+    pub threads: Option<NonZeroUsize>,
+    /// How exactly to calculate.
+    pub precision: Precision,
+    /// Positions to make room for; none is the model's limit.
+    pub context: Option<NonZeroUsize>,
+    /// Which of several files of a model folder.
+    pub variant: Option<String>,
+    /// The logit correction.
+    pub correction: Correction,
+    /// Where the user says the native runtimes are.
+    pub pointers: Pointers,
+    /// How to call pip, if the user says.
+    pub pip: Option<PipChoice>,
+    /// Address of the Hugging Face hub, if not the usual one.
+    pub hub_endpoint: Option<String>,
+}
+
+/// Where the user says that installed runtimes are.
+#[derive(Debug, Clone, Default)]
+pub struct Pointers {
+    /// ONNX Runtime: the library or its folder.
+    pub onnxruntime: Option<Pointer>,
+    /// OpenVINO: the folder of the installation, or the C library.
+    pub openvino: Option<Pointer>,
+}
+
+/// A path and who named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// The path as given.
+    pub path: PathBuf,
+    /// Who gave it.
+    pub origin: Origin,
+}
+
+/// How to call pip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PipChoice {
+    /// A Python interpreter, called with `-m pip`.
+    Python(OsString),
+    /// A whole command.
+    Command(Vec<String>),
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An environment variable.
+    Environment(&'static str),
+    /// A key of the settings file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(formatter, "environment variable {name}"),
+            Self::File { path, key } => write!(formatter, "key `{key}` of {}", path.display()),
+        }
+    }
+}
+
+/// Why the settings make no sense. The program ends with 2, as for a wrong flag.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveSettingsError {
+    /// No folder to keep things in.
+    #[error(transparent)]
+    Home(#[from] FindHomeError),
+    /// The settings file cannot be read.
+    #[error(transparent)]
+    File(#[from] ReadSettingsError),
+    /// A value is none of those allowed.
+    #[error("wrong value in {origin}")]
+    Value {
+        /// Where the value is.
+        origin: Origin,
+        /// What is wrong with it.
+        source: ParseChoiceError,
+    },
+}
+
+impl Settings {
+    /// The settings for this command line in this process's environment.
+    ///
+    /// # Errors
+    ///
+    /// When a value of the environment or the settings file is wrong.
+    pub fn resolve(cli: &Cli) -> Result<Self, ResolveSettingsError> {
+        Self::resolve_with(cli, &|name| std::env::var_os(name))
+    }
+
+    fn resolve_with(cli: &Cli, lookup: Lookup<'_>) -> Result<Self, ResolveSettingsError> {
+        // An empty variable counts as unset, as shells make it easy to write.
+        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let home = Home::find(lookup(env::LAPWING_HOME).as_deref().map(Path::new))?;
+        let named = cli.global.config.clone().or(lookup(env::LAPWING_CONFIG).map(PathBuf::from));
+        let file_path = named.clone().unwrap_or_else(|| home.settings_file());
+        let file = SettingsFile::read(&file_path, named.is_some())?;
+        let layers = Layers { lookup: &lookup, path: &file_path };
+
+        let defaults = RuntimeArgs::default();
+        let flags = cli.command.runtime().unwrap_or(&defaults);
+        let threads =
+            layers.pick(flags.threads, env::LAPWING_THREADS, "threads", file.threads())?;
+        let context =
+            layers.pick(flags.context, env::LAPWING_CONTEXT, "context", file.context())?;
+        Ok(Self {
+            backend: layers
+                .pick(flags.backend, env::LAPWING_BACKEND, "backend", file.backend)?
+                .unwrap_or(BACKEND),
+            device: layers
+                .pick(flags.device, env::LAPWING_DEVICE, "device", file.device)?
+                .unwrap_or(DEVICE),
+            threads,
+            precision: layers
+                .pick(flags.precision, env::LAPWING_PRECISION, "precision", file.precision)?
+                .unwrap_or(PRECISION),
+            context,
+            variant: flags.variant.clone().or(layers.text(env::LAPWING_VARIANT)).or(file.variant),
+            correction: layers
+                .pick(
+                    flags.correction.clone(),
+                    env::LAPWING_CORRECTION,
+                    "correction",
+                    file.correction,
+                )?
+                .unwrap_or(CORRECTION),
+            pointers: Pointers {
+                onnxruntime: layers.pointer(
+                    &[env::ORT_DYLIB_PATH],
+                    "onnxruntime",
+                    file.onnxruntime,
+                ),
+                openvino: layers.pointer(
+                    &[env::OPENVINO_INSTALL_DIR, env::INTEL_OPENVINO_DIR],
+                    "openvino",
+                    file.openvino,
+                ),
+            },
+            pip: lookup(env::LAPWING_PYTHON)
+                .map(PipChoice::Python)
+                .or(file.pip.map(|words| PipChoice::Command(words.into_vec()))),
+            hub_endpoint: layers.text(env::HF_ENDPOINT).or(file.hub),
+            log_filter: layers.text(env::LAPWING_LOG),
+            verbosity: cli.global.verbose,
+            quiet: cli.global.quiet,
+            file: file_path.is_file().then(|| file_path.clone()),
+            home,
+        })
+    }
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Environment and settings file, in this order, for one value after the other.
+struct Layers<'a> {
+    lookup: Lookup<'a>,
+    path: &'a Path,
+}
+
+impl Layers<'_> {
+    fn pick<T: Choice>(
+        &self,
+        flag: Option<T>,
+        variable: &'static str,
+        key: &'static str,
+        in_file: Option<String>,
+    ) -> Result<Option<T>, ResolveSettingsError> {
+        if flag.is_some() {
+            return Ok(flag);
+        }
+        let (origin, text) = match (self.text(variable), in_file) {
+            (Some(text), _) => (Origin::Environment(variable), text),
+            (None, Some(text)) => (Origin::File { path: self.path.to_path_buf(), key }, text),
+            (None, None) => return Ok(None),
+        };
+        match T::parse(&text) {
+            Ok(value) => Ok(Some(value)),
+            Err(source) => Err(ResolveSettingsError::Value { origin, source }),
+        }
+    }
+
+    fn text(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn pointer(
+        &self,
+        variables: &[&'static str],
+        key: &'static str,
+        in_file: Option<PathBuf>,
+    ) -> Option<Pointer> {
+        let from_environment = variables.iter().find_map(|variable| {
+            let path = PathBuf::from((self.lookup)(variable)?);
+            Some(Pointer { path, origin: Origin::Environment(variable) })
+        });
+        from_environment.or_else(|| {
+            let origin = Origin::File { path: self.path.to_path_buf(), key };
+            in_file.map(|path| Pointer { path, origin })
+        })
+    }
+}
+
+/// A value that the environment and the settings file spell as text.
+trait Choice: Sized {
+    fn parse(text: &str) -> Result<Self, ParseChoiceError>;
+}
+
+macro_rules! choice_from_str {
+    ($($name:ty),+) => {$(
+        impl Choice for $name {
+            fn parse(text: &str) -> Result<Self, ParseChoiceError> {
+                Self::from_str(text)
+            }
+        }
+    )+};
+}
+
+choice_from_str!(BackendChoice, Precision, Correction);
+
+impl Choice for DeviceRequest {
+    fn parse(text: &str) -> Result<Self, ParseChoiceError> {
+        text.parse().map_err(|_| ParseChoiceError {
+            expected: "auto, cpu, gpu, npu, or one of several such as gpu.1",
+            found: text.to_owned(),
+        })
+    }
+}
+
+impl Choice for NonZeroUsize {
+    fn parse(text: &str) -> Result<Self, ParseChoiceError> {
+        text.trim().parse().map_err(|_| ParseChoiceError {
+            expected: "a whole number above 0",
+            found: text.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

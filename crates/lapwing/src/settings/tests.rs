@@ -1,0 +1,94 @@
+use std::collections::HashMap;
+
+use clap::Parser;
+
+use super::*;
+
+struct World {
+    folder: tempfile::TempDir,
+    environment: HashMap<&'static str, OsString>,
+}
+
+fn world(file: &str, environment: &[(&'static str, &str)]) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("lapwing.toml"), file).unwrap();
+    let mut environment: HashMap<_, _> =
+        environment.iter().map(|(name, value)| (*name, OsString::from(value))).collect();
+    environment.insert(env::LAPWING_HOME, folder.path().into());
+    World { folder, environment }
+}
+
+fn resolve(world: &World, line: &str) -> Result<Settings, ResolveSettingsError> {
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    Settings::resolve_with(&cli, &|name| world.environment.get(name).cloned())
+}
+
+const RUN: &str = "lapwing run --model m";
+
+#[test]
+fn flag_then_environment_then_file_then_constant() {
+    let check = |file: &str, environment: &[(&'static str, &str)], line: &str, expected: &str| {
+        let settings = resolve(&world(file, environment), line).unwrap();
+        assert_eq!(settings.device.to_string(), expected, "{file} {environment:?} {line}");
+    };
+    let in_file = "device = \"npu\"";
+    let in_environment = [(env::LAPWING_DEVICE, "gpu")];
+    let flag = "lapwing run --model m --device cpu";
+    check("", &[], RUN, "auto");
+    check(in_file, &[], RUN, "npu");
+    check(in_file, &in_environment, RUN, "gpu");
+    check(in_file, &in_environment, flag, "cpu");
+    check(in_file, &[(env::LAPWING_DEVICE, "")], RUN, "npu");
+}
+
+#[test]
+fn wrong_values_say_where_they_are() {
+    let check = |file: &str, environment: &[(&'static str, &str)], expected: &str| {
+        let error = anyhow::Error::from(resolve(&world(file, environment), RUN).unwrap_err());
+        let text = format!("{error:#}");
+        assert!(text.contains(expected), "{text} does not say {expected}");
+    };
+    check("", &[(env::LAPWING_THREADS, "0")], "environment variable LAPWING_THREADS");
+    check("", &[(env::LAPWING_BACKEND, "tpu")], "found \"tpu\"");
+    check("threads = -3", &[], "key `threads` of ");
+    check("treads = 3", &[], "unknown field `treads`");
+    check("device = ", &[], "lapwing.toml is wrong");
+}
+
+#[test]
+fn a_named_settings_file_must_exist() {
+    let world = world("", &[(env::LAPWING_CONFIG, "/nowhere/lapwing.toml")]);
+    let error = resolve(&world, RUN).unwrap_err();
+    assert!(matches!(error, ResolveSettingsError::File(ReadSettingsError::Read { .. })));
+}
+
+#[test]
+fn pointers_to_runtimes() {
+    let file = "onnxruntime = \"/file/ort\"\nopenvino = \"/file/ov\"";
+    let from_file = resolve(&world(file, &[]), RUN).unwrap().pointers;
+    assert_eq!(from_file.onnxruntime.unwrap().path, Path::new("/file/ort"));
+
+    let environment =
+        [(env::INTEL_OPENVINO_DIR, "/intel"), (env::OPENVINO_INSTALL_DIR, "/install")];
+    let openvino = resolve(&world(file, &environment), RUN).unwrap().pointers.openvino.unwrap();
+    assert_eq!(openvino.path, Path::new("/install"));
+    assert_eq!(openvino.origin, Origin::Environment(env::OPENVINO_INSTALL_DIR));
+}
+
+#[test]
+fn pip_as_word_or_words() {
+    let check = |file: &str, expected: PipChoice| {
+        assert_eq!(resolve(&world(file, &[]), RUN).unwrap().pip, Some(expected));
+    };
+    check("pip = \"pip3\"", PipChoice::Command(vec!["pip3".into()]));
+    check("pip = [\"py\", \"-m\", \"pip\"]", {
+        PipChoice::Command(vec!["py".into(), "-m".into(), "pip".into()])
+    });
+}
+
+#[test]
+fn the_file_in_the_home_folder_is_reported() {
+    let world = world("", &[]);
+    let expected = world.folder.path().join("lapwing.toml");
+    assert_eq!(resolve(&world, RUN).unwrap().file, Some(expected));
+}

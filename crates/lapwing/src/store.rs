@@ -1,0 +1,366 @@
+//! The store: one folder per model below the data folder.
+//!
+//! A model is in the store when its folder is; a pull fills a staging folder and renames it, so a
+//! folder is always whole. What was pulled, and its hashes, are in a small record inside it.
+
+mod resolve;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::lock::{Lock, LockError};
+
+pub use resolve::{ResolveModelError, nearest, resolve_model};
+
+/// The record of a pull inside a model's folder.
+const RECORD_FILE: &str = ".lapwing.json";
+/// Unfinished pulls, beside the models so that a rename finishes them.
+const STAGING_FOLDER: &str = ".partial";
+const LOCK_FOLDER: &str = ".locks";
+
+/// What a file or folder is, as far as names tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// A GGUF checkpoint.
+    Gguf,
+    /// A Hugging Face safetensors checkpoint.
+    Safetensors,
+    /// An OpenVINO model folder.
+    OpenVino,
+    /// An ONNX model folder.
+    Onnx,
+    /// None of these.
+    Unknown,
+}
+
+impl ModelKind {
+    /// The word in tables and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gguf => "gguf",
+            Self::Safetensors => "safetensors",
+            Self::OpenVino => "openvino",
+            Self::Onnx => "onnx",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The kind of model that consists of files with these names.
+    pub fn of_files<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut best = Self::Unknown;
+        for name in names {
+            let file = name.rsplit('/').next().unwrap_or(name);
+            let lower = file.to_ascii_lowercase();
+            let kind = match lower.rsplit_once('.').map(|(_, extension)| extension) {
+                // Tokenizers and other helpers are IR files too.
+                Some("xml") if lower.starts_with("openvino_") && !lower.contains("tokenizer") => {
+                    return Self::OpenVino;
+                }
+                Some("onnx") => Self::Onnx,
+                Some("gguf") => Self::Gguf,
+                Some("safetensors") => Self::Safetensors,
+                _ => continue,
+            };
+            // Exports beside a checkpoint are what can run.
+            if best == Self::Unknown || kind == Self::Onnx {
+                best = kind;
+            }
+        }
+        best
+    }
+}
+
+/// What a pull wrote down about a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The name in the store.
+    pub name: String,
+    /// Where the model came from, with the exact revision.
+    pub source: String,
+    /// What it is.
+    pub kind: ModelKind,
+    /// Licence, if known.
+    pub licence: Option<String>,
+    /// Its files.
+    pub files: Vec<FileRecord>,
+}
+
+/// One file of a pulled model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Path inside the model's folder.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its hash, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// A model in the store.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoredModel {
+    /// The name for commands.
+    pub name: String,
+    /// What it is.
+    pub kind: ModelKind,
+    /// Size of all its files.
+    pub size_bytes: u64,
+    /// What to give to a command: the folder, or the file of a GGUF checkpoint.
+    pub path: PathBuf,
+    /// Where it came from; none for exports.
+    pub source: Option<String>,
+    /// Licence, if known.
+    pub licence: Option<String>,
+}
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A name that could leave the store or confuse it.
+    #[error(
+        "\"{name}\" cannot be a model name: expected letters, digits and -_.@ with at most one /"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// No such model.
+    #[error("no model {name} in {}", folder.display())]
+    NotFound {
+        /// The name.
+        name: String,
+        /// The store.
+        folder: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("cannot access {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process works on the model.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| StoreError::Io { path, source }
+}
+
+impl Store {
+    /// The store in this folder, which need not exist.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of the model `name`, there or not.
+    ///
+    /// # Errors
+    ///
+    /// When `name` is no model name.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.root.join(folder_name(name)?))
+    }
+
+    /// Where a pull of `name` collects its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::folder`].
+    pub fn staging(&self, name: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.root.join(STAGING_FOLDER).join(folder_name(name)?))
+    }
+
+    /// The lock file of the model `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::folder`].
+    pub fn lock_file(&self, name: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.root.join(LOCK_FOLDER).join(format!("{}.lock", folder_name(name)?)))
+    }
+
+    /// The model `name`, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// When `name` is no model name.
+    pub fn get(&self, name: &str) -> Result<Option<StoredModel>, StoreError> {
+        let folder = self.folder(name)?;
+        Ok(folder.is_dir().then(|| describe(&folder, name)))
+    }
+
+    /// Every model, by name.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read; a store that does not exist is empty.
+    pub fn list(&self) -> Result<Vec<StoredModel>, StoreError> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error(&self.root)(error)),
+        };
+        let mut models = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(io_error(&self.root))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') && entry.path().is_dir() {
+                models.push(describe(&entry.path(), &name));
+            }
+        }
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
+    /// The record of a pulled model whose files are all there with their sizes.
+    pub fn whole_record(&self, name: &str) -> Option<Record> {
+        let folder = self.folder(name).ok()?;
+        let record = read_record(&folder)?;
+        let is_whole = record.files.iter().all(|file| {
+            std::fs::metadata(folder.join(&file.path)).is_ok_and(|m| m.len() == file.size_bytes)
+        });
+        is_whole.then_some(record)
+    }
+
+    /// Make the staged folder `staged`, with its record, the model `record.name`.
+    ///
+    /// # Errors
+    ///
+    /// When writing fails; the model is then as it was.
+    pub fn install(&self, staged: &Path, record: &Record) -> Result<PathBuf, StoreError> {
+        let folder = self.folder(&record.name)?;
+        let text = serde_json::to_string_pretty(record)
+            .map_err(|error| io_error(staged)(io::Error::other(error)))?;
+        let record_path = staged.join(RECORD_FILE);
+        std::fs::write(&record_path, text).map_err(io_error(&record_path))?;
+        if folder.symlink_metadata().is_ok() {
+            self.discard(&folder)?;
+        }
+        std::fs::rename(staged, &folder).map_err(io_error(&folder))?;
+        Ok(folder)
+    }
+
+    /// Remove the model `name` and what an unfinished pull of it left. Never follows a link.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such model, another process works on it, or removing fails.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let folder = self.folder(name)?;
+        let staging = self.staging(name)?;
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        if !there(&folder) && !there(&staging) {
+            let folder = self.root.clone();
+            return Err(StoreError::NotFound { name: name.to_owned(), folder });
+        }
+        let _lock = Lock::try_acquire(&self.lock_file(name)?)?;
+        for path in [folder, staging] {
+            if there(&path) {
+                self.discard(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Take `path` out of the store at once, then delete it at leisure.
+    fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        let staging = self.root.join(STAGING_FOLDER);
+        std::fs::create_dir_all(&staging).map_err(io_error(&staging))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = staging.join(format!(".removed-{}-{name}", std::process::id()));
+        std::fs::rename(path, &aside).map_err(io_error(path))?;
+        let metadata = aside.symlink_metadata().map_err(io_error(&aside))?;
+        let result = match metadata.is_dir() {
+            // Links inside are removed, not what they point to.
+            true => std::fs::remove_dir_all(&aside),
+            false => std::fs::remove_file(&aside),
+        };
+        result.map_err(io_error(&aside))
+    }
+}
+
+/// `org/repo@rev` as `org--repo@rev`.
+fn folder_name(name: &str) -> Result<String, StoreError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    let is_part = |part: &str| !part.is_empty() && !part.starts_with(['.', '-']);
+    let mut parts = name.split('/');
+    let fits = parts.clone().count() <= 2
+        && name.len() <= 200
+        && parts.all(|part| is_part(part) && part.chars().all(allowed));
+    match fits {
+        true => Ok(name.replace('/', "--")),
+        false => Err(StoreError::Name { name: name.to_owned() }),
+    }
+}
+
+fn read_record(folder: &Path) -> Option<Record> {
+    serde_json::from_str(&std::fs::read_to_string(folder.join(RECORD_FILE)).ok()?).ok()
+}
+
+fn describe(folder: &Path, name: &str) -> StoredModel {
+    let record = read_record(folder);
+    let files = files_below(folder);
+    let names: Vec<_> = files.iter().map(|(path, _)| path.to_string_lossy()).collect();
+    let kind = ModelKind::of_files(names.iter().map(AsRef::as_ref));
+    StoredModel {
+        name: record.as_ref().map_or(name, |record| &record.name).to_owned(),
+        kind,
+        size_bytes: files.iter().map(|(_, size_bytes)| size_bytes).sum(),
+        path: model_path(folder, kind, &files),
+        source: record.as_ref().map(|record| record.source.clone()),
+        licence: record.and_then(|record| record.licence),
+    }
+}
+
+/// A GGUF checkpoint is one file; everything else is a folder.
+fn model_path(folder: &Path, kind: ModelKind, files: &[(PathBuf, u64)]) -> PathBuf {
+    let is_gguf = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
+    let mut checkpoints = files.iter().map(|(path, _)| path).filter(is_gguf);
+    match (kind, checkpoints.next(), checkpoints.next()) {
+        (ModelKind::Gguf, Some(path), None) => path.clone(),
+        _ => folder.to_path_buf(),
+    }
+}
+
+/// Every file below `folder` with its size, the record left out; directory links are not followed.
+fn files_below(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(file_type) if file_type.is_dir() => folders.push(path),
+                Ok(_) if entry.file_name() != RECORD_FILE => {
+                    // Through a link to a file: the size is the file's.
+                    let size_bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+                    files.push((path, size_bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! From what a user types after `--model` to a path.
+
+use std::path::PathBuf;
+
+use crate::catalog::{Catalog, ReadCatalogError};
+use crate::settings::Settings;
+
+use super::{Store, StoreError};
+
+/// Why a name is no model.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveModelError {
+    /// The catalogue has it, the store not yet.
+    #[error("the model {name} is in the catalogue but was not pulled yet")]
+    NotPulled {
+        /// The name.
+        name: String,
+    },
+    /// Neither a path nor a name.
+    #[error("no model \"{name}\": neither a path nor a name in {}", store.display())]
+    Unknown {
+        /// What the user typed.
+        name: String,
+        /// The store.
+        store: PathBuf,
+        /// A name that is spelt almost like it.
+        nearest: Option<String>,
+    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] ReadCatalogError),
+}
+
+/// The path of a model: an existing path as it is, else a name in the store.
+///
+/// # Errors
+///
+/// When it is neither, with what could have been meant.
+pub fn resolve_model(
+    name_or_path: &str,
+    settings: &Settings,
+) -> Result<PathBuf, ResolveModelError> {
+    let path = PathBuf::from(name_or_path);
+    if path.exists() {
+        return Ok(path);
+    }
+    let store = Store::new(settings.home.models());
+    // What cannot be a name is a path that does not exist.
+    if let Ok(Some(model)) = store.get(name_or_path) {
+        return Ok(model.path);
+    }
+    let catalog = Catalog::load(&settings.home.catalog_file())?;
+    if catalog.get(name_or_path).is_some() {
+        return Err(ResolveModelError::NotPulled { name: name_or_path.to_owned() });
+    }
+    let stored = store.list()?;
+    let names = stored.iter().map(|model| model.name.as_str()).chain(catalog.names());
+    Err(ResolveModelError::Unknown {
+        name: name_or_path.to_owned(),
+        store: store.root().to_path_buf(),
+        nearest: nearest(name_or_path, names).map(str::to_owned),
+    })
+}
+
+/// The candidate that `name` is probably a misspelling of.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let max_distance = (lower.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= max_distance)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance: insertions, deletions and replacements.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (a_idx, a_char) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = a_idx + 1;
+        for (b_idx, b_char) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(a_char != *b_char);
+            diagonal = row[b_idx + 1];
+            row[b_idx + 1] = replaced.min(diagonal + 1).min(row[b_idx] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspellings() {
+        let check = |name: &str, expected: Option<&str>| {
+            let names = ["smollm2-135m-instruct", "qwen3-8b", "qwen3-4b"];
+            assert_eq!(nearest(name, names.into_iter()), expected, "{name}");
+        };
+        check("smollm2-135m-instrcut", Some("smollm2-135m-instruct"));
+        check("smollm-135m-instruct", Some("smollm2-135m-instruct"));
+        check("QWEN3-8B", Some("qwen3-8b"));
+        check("qwen3-6b", Some("qwen3-4b"));
+        check("llama", None);
+        check("", None);
+    }
+
+    #[test]
+    fn distances() {
+        let check = |a, b, expected| assert_eq!(distance(a, b), expected, "{a} {b}");
+        check("", "", 0);
+        check("", "abc", 3);
+        check("kitten", "sitting", 3);
+        check("flaw", "lawn", 2);
+    }
+}

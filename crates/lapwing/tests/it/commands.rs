@@ -1,0 +1,124 @@
+//! Exit codes, help, JSON, colours and closed pipes.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::Lapwing;
+
+#[test]
+fn help_needs_nothing() {
+    let lapwing = Lapwing::new();
+    let help = lapwing.run(&["--help"]).expect_code(0).stdout;
+    for command in [
+        "run",
+        "chat",
+        "devices",
+        "doctor",
+        "inspect",
+        "pull",
+        "list",
+        "rm",
+        "export",
+        "completions",
+        "man",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in: {help}");
+        let own = lapwing.run(&[command, "--help"]).expect_code(0).stdout;
+        assert!(own.contains("Usage: lapwing"), "{own}");
+    }
+    assert!(lapwing.run(&["--version"]).expect_code(0).stdout.starts_with("lapwing "));
+}
+
+#[test]
+fn exit_codes() {
+    let check = |arguments: &[&str], code: i32, says: &[&str]| {
+        Lapwing::new().run(arguments).expect_code(code).expect_says(says);
+    };
+    check(&[], 2, &["Usage: lapwing"]);
+    check(&["fly"], 2, &["unrecognized subcommand 'fly'"]);
+    check(&["list", "--nonsense"], 2, &["--nonsense"]);
+    check(&["list"], 0, &["the store is empty", "lapwing list --all"]);
+    check(&["pull", "qwen3-8b-int4-o"], 1, &["unknown model", "hint: did you mean"]);
+    check(&["pull", "nothing-like-it"], 1, &["hint: `lapwing list --all`"]);
+    check(&["rm", "gone"], 2, &["cannot ask", "hint:", "--yes"]);
+    check(&["rm", "gone", "--yes"], 1, &["no model gone", "hint: `lapwing list`"]);
+    check(&["rm", "../../etc", "--yes"], 1, &["cannot be a model name"]);
+    check(&["pull", "a/b", "c/d", "--as", "x"], 2, &["several models"]);
+}
+
+#[test]
+fn wrong_settings_are_wrong_usage() {
+    let outcome = Lapwing::new().with("LAPWING_THREADS", "many").run(&["run", "--model", "m"]);
+    outcome.expect_code(2).expect_says(&["LAPWING_THREADS", "\"many\""]);
+
+    let lapwing = Lapwing::new();
+    std::fs::write(lapwing.path("lapwing.toml"), "treads = 4\n").unwrap();
+    lapwing.run(&["list"]).expect_code(2).expect_says(&["lapwing.toml", "treads"]);
+    // Completions describe the program and need no settings.
+    lapwing.run(&["completions", "bash"]).expect_code(0);
+    lapwing.run(&["--config", "/nowhere.toml", "list"]).expect_code(2);
+}
+
+#[test]
+fn tables_have_json() {
+    let lapwing = Lapwing::new();
+    assert_eq!(lapwing.json(&["list", "--json"]), serde_json::json!([]));
+    let all = lapwing.json(&["list", "--all", "--json"]);
+    let smollm = all.as_array().unwrap().iter().find(|m| m["name"] == "smollm2-135m-instruct");
+    let smollm = smollm.unwrap();
+    assert_eq!(smollm["in_store"], false);
+    assert_eq!(smollm["size_bytes"], 98_362_432);
+    assert_eq!(smollm["kind"], "gguf");
+}
+
+#[test]
+fn quiet_keeps_messages_back_and_not_errors() {
+    let lapwing = Lapwing::new();
+    assert_eq!(lapwing.run(&["list", "--quiet"]).expect_code(0).stderr, "");
+    let outcome = lapwing.run(&["--quiet", "rm", "gone", "--yes"]).expect_code(1);
+    outcome.expect_says(&["error: ", "hint: "]);
+}
+
+#[test]
+fn colours() {
+    let check = |environment: &[(&'static str, &str)], coloured: bool| {
+        let mut lapwing = Lapwing::new();
+        for (name, value) in environment {
+            lapwing = lapwing.with(name, *value);
+        }
+        let stderr = lapwing.run(&["rm", "gone", "--yes"]).expect_code(1).stderr;
+        assert_eq!(stderr.contains('\x1b'), coloured, "{environment:?}: {stderr:?}");
+    };
+    check(&[], false);
+    check(&[("CLICOLOR_FORCE", "1")], true);
+    check(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let lapwing = Lapwing::new();
+    for arguments in [&["completions", "bash"][..], &["list", "--all"], &["man"], &["--help"]] {
+        let mut command = lapwing.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}: {stderr}");
+        assert_eq!(stderr, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn completions_and_manual() {
+    let lapwing = Lapwing::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = lapwing.run(&["completions", shell]).expect_code(0).stdout;
+        assert!(script.contains("lapwing") && script.contains("completions"), "{shell}");
+    }
+    let page = lapwing.run(&["man"]).expect_code(0).stdout;
+    assert!(page.contains(".TH lapwing 1") && page.contains("LAPWING_HOME"), "{page}");
+
+    let folder = lapwing.path("man");
+    lapwing.run(&["man", "--out", folder.to_str().unwrap()]).expect_code(0);
+    assert!(crate::files_below(&folder).contains(&"lapwing-run.1".to_owned()));
+}

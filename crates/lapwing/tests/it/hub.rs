@@ -1,0 +1,221 @@
+//! A server that speaks as much of the hub's protocol as a pull needs, and can misbehave.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::sha256;
+
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A file of the repository; large ones are kept by hash, as on the hub.
+#[derive(Clone)]
+pub(crate) struct HubFile {
+    pub(crate) path: &'static str,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_large: bool,
+}
+
+/// How the server behaves; the default is well.
+#[derive(Clone, Default)]
+pub(crate) struct Manners {
+    /// Every request is answered with this status and error code.
+    pub(crate) refuse: Option<(u16, &'static str)>,
+    /// Requests without this token get 401.
+    pub(crate) token: Option<&'static str>,
+    /// Connections break off at this offset of a file.
+    pub(crate) cut_at: Option<usize>,
+    /// Ranges come with a flipped byte.
+    pub(crate) flip_in_ranges: bool,
+    /// The hash that the hub claims, instead of the file's.
+    pub(crate) claimed_hash: Option<String>,
+    /// Large files are elsewhere.
+    pub(crate) redirect_to: Option<String>,
+    /// Pause before each answer about a file.
+    pub(crate) pause: Duration,
+}
+
+/// One request as the server saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) range: Option<(usize, usize)>,
+    pub(crate) authorization: Option<String>,
+}
+
+/// The running server; it ends with the test process.
+pub(crate) struct Hub {
+    pub(crate) endpoint: String,
+    manners: Arc<Mutex<Manners>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Hub {
+    pub(crate) fn start(files: Vec<HubFile>, manners: Manners) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let manners = Arc::new(Mutex::new(manners));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (shared_manners, shared_requests) = (manners.clone(), requests.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (files, manners) = (files.clone(), shared_manners.lock().unwrap().clone());
+                let requests = shared_requests.clone();
+                std::thread::spawn(move || {
+                    // A client that hangs up early is what some tests are about.
+                    let _ = answer(&stream.unwrap(), &files, &manners, &requests);
+                });
+            }
+        });
+        Self { endpoint, manners, requests }
+    }
+
+    pub(crate) fn behave(&self, manners: Manners) {
+        *self.manners.lock().unwrap() = manners;
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The requests for bytes of the file at `path`.
+    pub(crate) fn downloads(&self, path: &str) -> Vec<Request> {
+        let is_download =
+            |request: &Request| request.method == "GET" && request.path.ends_with(path);
+        self.requests().into_iter().filter(is_download).collect()
+    }
+}
+
+fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut words = first.split(' ').map(str::to_owned);
+    let mut request = Request {
+        method: words.next().unwrap_or_default(),
+        path: words.next().unwrap_or_default(),
+        range: None,
+        authorization: None,
+    };
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => request.authorization = Some(value.to_owned()),
+            "range" => {
+                let (start, last) = value.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                request.range = Some((start.parse().unwrap(), last.parse::<usize>().unwrap() + 1));
+            }
+            _ => {}
+        }
+    }
+    Ok(request)
+}
+
+fn answer(
+    stream: &TcpStream,
+    files: &[HubFile],
+    manners: &Manners,
+    requests: &Mutex<Vec<Request>>,
+) -> std::io::Result<()> {
+    let request = read_request(stream)?;
+    requests.lock().unwrap().push(request.clone());
+    let wanted_token = manners.token.map(|token| format!("Bearer {token}"));
+    if let Some((status, code)) = manners.refuse {
+        let headers = [("X-Error-Code", code.to_owned())];
+        return send(stream, status, &headers, b"{\"error\":\"refused\"}", &request);
+    }
+    if wanted_token.is_some() && request.authorization != wanted_token {
+        return send(stream, 401, &[], b"{\"error\":\"Invalid credentials\"}", &request);
+    }
+    let path = request.path.split('?').next().unwrap_or_default().to_owned();
+    if path == "/api/models/org/repo" || path == "/api/models/org/repo/revision/v1" {
+        let body = json!({"id": "org/repo", "sha": COMMIT}).to_string();
+        return send(stream, 200, &[], body.as_bytes(), &request);
+    }
+    if path == format!("/api/models/org/repo/tree/{COMMIT}") {
+        let entries: Vec<_> = files.iter().map(list_entry).collect();
+        let body = serde_json::to_vec(&entries)?;
+        return send(stream, 200, &[], &body, &request);
+    }
+    let resolve = format!("/org/repo/resolve/{COMMIT}/");
+    let file = path.strip_prefix(&resolve).or_else(|| path.strip_prefix("/store/"));
+    match file.and_then(|path| files.iter().find(|file| file.path == path)) {
+        Some(file) => send_file(stream, file, manners, &request),
+        None => {
+            let headers = [("X-Error-Code", "RepoNotFound".to_owned())];
+            send(stream, 404, &headers, b"{\"error\":\"not found\"}", &request)
+        }
+    }
+}
+
+fn list_entry(file: &HubFile) -> serde_json::Value {
+    let mut entry = json!({
+        "type": "file", "oid": "ab", "size": file.bytes.len(), "path": file.path,
+    });
+    if file.is_large {
+        let oid = sha256(&file.bytes);
+        entry["lfs"] = json!({"oid": oid, "size": file.bytes.len(), "pointerSize": 134});
+    }
+    entry
+}
+
+fn send_file(
+    stream: &TcpStream,
+    file: &HubFile,
+    manners: &Manners,
+    request: &Request,
+) -> std::io::Result<()> {
+    std::thread::sleep(manners.pause);
+    let hash = match (&manners.claimed_hash, file.is_large) {
+        (Some(claimed), true) => claimed.clone(),
+        (None, true) => sha256(&file.bytes),
+        (_, false) => "00112233445566778899aabbccddeeff00112233".to_owned(),
+    };
+    let mut headers = vec![("ETag", format!("\"{hash}\"")), ("X-Repo-Commit", COMMIT.to_owned())];
+    if file.is_large {
+        headers.push(("X-Linked-Etag", format!("\"{hash}\"")));
+        headers.push(("X-Linked-Size", file.bytes.len().to_string()));
+    }
+    if let (Some(other), true) = (&manners.redirect_to, file.is_large) {
+        headers.push(("Location", format!("{other}/store/{}", file.path)));
+        return send(stream, 302, &headers, b"", request);
+    }
+    let (start, end) = request.range.unwrap_or((0, file.bytes.len()));
+    let mut bytes = file.bytes[start..end].to_vec();
+    if manners.flip_in_ranges && request.range.is_some() && file.is_large {
+        bytes[0] ^= 1;
+    }
+    if let Some(cut_at) = manners.cut_at.filter(|cut_at| end > *cut_at) {
+        let promised = bytes.len();
+        bytes.truncate(cut_at.saturating_sub(start));
+        headers.push(("Content-Length", promised.to_string()));
+        return send(stream, 206, &headers, &bytes, request);
+    }
+    let status = if request.range.is_some() { 206 } else { 200 };
+    send(stream, status, &headers, &bytes, request)
+}
+
+fn send(
+    mut stream: &TcpStream,
+    status: u16,
+    headers: &[(&str, String)],
+    body: &[u8],
+    request: &Request,
+) -> std::io::Result<()> {
+    let mut head = format!("HTTP/1.1 {status} Status\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !headers.iter().any(|(name, _)| *name == "Content-Length") {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    if request.method != "HEAD" {
+        stream.write_all(body)?;
+    }
+    stream.flush()
+}
