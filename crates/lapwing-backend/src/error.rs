@@ -52,7 +52,7 @@ pub enum OpenError {
         offered: String,
     },
     /// The model's files cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("the model's files cannot be used")]
     Read {
         /// The file.
         path: PathBuf,

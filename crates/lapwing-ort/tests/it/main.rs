@@ -26,7 +26,7 @@ const ONE_ROW_DIFFERS: f32 = 1.0;
 /// The folder of exports and the backend; `None` when either is absent on a user's machine.
 fn setup() -> Option<(PathBuf, OrtBackend)> {
     let exports = shared_folder()?.join("exports");
-    let library = library_file("ORT_DYLIB_PATH")?;
+    let library = library_file("LAPWING_TEST_ORT")?;
     Some((exports, OrtBackend::load(&library).expect("ONNX Runtime loads")))
 }
 

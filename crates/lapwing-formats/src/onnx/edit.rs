@@ -1,0 +1,513 @@
+//! Computing the logits of the last positions only.
+//!
+//! Most exports compute the logits of every position of a prompt, which nobody reads but for the
+//! last. The head is a large matrix product over positions that are independent of each other, so
+//! taking the last positions before it gives the same numbers for less work:
+//!
+//! ```text
+//! hidden [b, s, h] ── Slice(axis 1, from lapwing_logits_start) ── head ── elementwise ── logits
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use prost::{DecodeError, Message};
+
+use super::external::{GRAPH_NODE, GRAPH_OUTPUT, N_LEVELS_MAX};
+use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use super::{Dim, ElementType, OnnxModel, Value, wire};
+
+/// The input that [`slice_before_head`] adds, `i64 [1]`: feed `-n` to get the last `n` positions
+/// (all of them when there are fewer).
+pub const LOGITS_START: &str = "lapwing_logits_start";
+
+/// The symbolic size of the logits' position axis after [`slice_before_head`].
+pub const SLICED_DIM: &str = "lapwing_n_logits";
+
+/// Inputs by which exporters themselves let a caller choose how many logits to compute.
+const SELECTING_INPUTS: [&str; 2] = ["num_logits_to_keep", "logits_to_keep"];
+
+/// Matrix products that a head can be; input 0 is the activation. `Gemm` is named to be refused with
+/// its reason: it takes two axes, not `[b, s, h]`.
+const HEADS: [&str; 7] = [
+    "MatMul",
+    "Gemm",
+    "MatMulNBits",
+    "FusedMatMul",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "MatMulBnb4",
+];
+
+/// Nodes between the head and the logits, and weights' ancestors, are few; a longer walk is a
+/// graph made to be long.
+const N_STEPS_MAX: usize = 64;
+
+/// What [`slice_before_head`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SliceEdit {
+    /// The graph has the input [`LOGITS_START`] now, and the logits' position axis is
+    /// [`SLICED_DIM`].
+    Inserted {
+        /// The value that is sliced: the head's activation.
+        hidden: String,
+    },
+    /// The export has an input of its own for this; the graph is unchanged.
+    AlreadySelective {
+        /// That input.
+        input: String,
+    },
+    /// The export computes one position only; the graph is unchanged.
+    OnePosition,
+    /// No head was found; the graph is unchanged and computes the logits of every position.
+    NotFound {
+        /// Where the search ended.
+        reason: String,
+    },
+}
+
+/// Why a graph cannot be edited. The graph is unchanged then.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The graph has no such output.
+    #[error("the graph has no output {name}")]
+    NoOutput {
+        /// The name looked for.
+        name: String,
+    },
+    /// A value with a name that the edit needs is already there.
+    #[error("the graph already has a value {name}")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A part of the graph that the edit must read is malformed.
+    #[error("a part of the graph cannot be decoded")]
+    Decode(#[from] DecodeError),
+}
+
+/// Make the graph compute `logits_output` (shape `[batch, positions, vocabulary]`) for the last
+/// positions only; how many is said with every run through the new input [`LOGITS_START`].
+///
+/// The head's activation is sliced, at the matrix product itself. Where the activation is
+/// quantised on the fly, its codes are sliced, so that the scale still covers the whole prompt.
+///
+/// # Errors
+///
+/// When there is no such output, a name is taken or the graph is malformed; see [`EditError`].
+pub fn slice_before_head(
+    model: &mut OnnxModel,
+    logits_output: &str,
+) -> Result<SliceEdit, EditError> {
+    let Some(logits) = model.outputs().into_iter().find(|value| value.name == logits_output) else {
+        return Err(EditError::NoOutput { name: logits_output.to_owned() });
+    };
+    let inputs = model.inputs();
+    if let Some(input) = inputs.iter().find(|i| SELECTING_INPUTS.contains(&i.name.as_str())) {
+        return Ok(SliceEdit::AlreadySelective { input: input.name.clone() });
+    }
+    match logits.dims.as_deref() {
+        Some([_, Dim::Fixed(1), _]) => return Ok(SliceEdit::OnePosition),
+        Some([_, _, _]) | None => {}
+        Some(dims) => {
+            let reason = format!("{logits_output} has {} axes instead of 3", dims.len());
+            return Ok(SliceEdit::NotFound { reason });
+        }
+    }
+    let search = Search::new(model.graph(), logits_output)?;
+    let path = match search.head() {
+        Ok(path) => path,
+        Err(reason) => return Ok(SliceEdit::NotFound { reason }),
+    };
+    check_names(&search, &[LOGITS_START, SLICE_ENDS, SLICE_AXES, SLICED])?;
+    let stale = stale_value_infos(model.graph(), &path)?;
+    let hidden = insert(model.graph_mut(), &path, logits_output)?;
+    let mut value_idx = 0;
+    model.graph_mut().value_info.retain(|_| {
+        value_idx += 1;
+        !stale.contains(&(value_idx - 1))
+    });
+    Ok(SliceEdit::Inserted { hidden })
+}
+
+const SLICE_ENDS: &str = "lapwing_slice_ends";
+const SLICE_AXES: &str = "lapwing_slice_axes";
+const SLICED: &str = "lapwing_last_hidden";
+
+/// From the head to the logits.
+struct HeadPath {
+    /// The head's index among the nodes.
+    head_idx: usize,
+    /// Values that lose positions: the head's output, …, the logits.
+    values: HashSet<String>,
+}
+
+/// The walk from the logits back to the head.
+struct Search<'a> {
+    graph: &'a GraphProto,
+    logits: &'a str,
+    weights: HashSet<&'a str>,
+    /// Which node writes a value.
+    writers: HashMap<String, usize>,
+}
+
+impl<'a> Search<'a> {
+    fn new(graph: &'a GraphProto, logits: &'a str) -> Result<Search<'a>, DecodeError> {
+        let mut writers = HashMap::new();
+        for (node_idx, node) in graph.node.iter().enumerate() {
+            let node = NodeProto::decode(node.clone())?;
+            writers.extend(node.output.into_iter().map(|output| (output, node_idx)));
+        }
+        let weights = graph.initializer.iter().map(TensorProto::name).collect();
+        Ok(Search { graph, logits, weights, writers })
+    }
+
+    /// The head and the values behind it, or where the search ended.
+    fn head(&self) -> Result<HeadPath, String> {
+        let mut values = HashSet::new();
+        let mut chain = HashSet::new();
+        let mut value = self.logits.to_owned();
+        for _ in 0..N_STEPS_MAX {
+            let Some((node_idx, node)) = self.writer(&value) else {
+                return Err(format!("{value} is not computed by a node"));
+            };
+            values.insert(value);
+            if HEADS.contains(&node.op_type()) {
+                self.check_head(&node)?;
+                self.check_readers(&values, &chain)?;
+                return Ok(HeadPath { head_idx: node_idx, values });
+            }
+            chain.insert(node_idx);
+            value = self.previous(&node)?.to_owned();
+        }
+        Err(format!("no head within {N_STEPS_MAX} nodes of {}", self.logits))
+    }
+
+    /// The node that writes a value.
+    fn writer(&self, value: &str) -> Option<(usize, NodeProto)> {
+        let &node_idx = self.writers.get(value)?;
+        Some((node_idx, NodeProto::decode(self.graph.node[node_idx].clone()).ok()?))
+    }
+
+    /// The input of an elementwise node that comes from the head.
+    fn previous<'n>(&self, node: &'n NodeProto) -> Result<&'n str, String> {
+        let ended = || format!("{} is written by {}", first(&node.output), node.op_type());
+        if !node.domain().is_empty() && node.domain() != "ai.onnx" {
+            return Err(ended());
+        }
+        let carried = match (node.op_type(), node.input.as_slice()) {
+            ("Cast" | "Identity" | "Tanh", [only]) => only,
+            ("Div", [left, right]) if self.spans_no_positions(right) => left,
+            ("Mul" | "Add", [left, right]) if self.spans_no_positions(right) => left,
+            ("Mul" | "Add", [left, right]) if self.spans_no_positions(left) => right,
+            _ => return Err(ended()),
+        };
+        Ok(carried)
+    }
+
+    /// The head must multiply an activation by weights, and have it to itself in this position.
+    fn check_head(&self, head: &NodeProto) -> Result<(), String> {
+        let [activation, weight, ..] = head.input.as_slice() else {
+            return Err(format!("{} has fewer than two inputs", head.op_type()));
+        };
+        if !self.spans_no_positions(weight) {
+            return Err(format!("{} multiplies two activations", head.op_type()));
+        }
+        if self.spans_no_positions(activation) {
+            return Err(format!("the activation {activation} of {} is constant", head.op_type()));
+        }
+        // A transposed or rank-2 activation has its positions on another axis.
+        let transposed = |name: &str| match head.attribute(name) {
+            Ok(attribute) => attribute.is_some_and(|attribute| attribute.i() != 0),
+            Err(_) => true,
+        };
+        if head.op_type() == "Gemm" || transposed("transA") || transposed("transBatchA") {
+            return Err(format!("the activation of {} is not [b, s, h]", head.op_type()));
+        }
+        // Zero points with one entry a row of the activation would have to be sliced too.
+        let others = head.input.iter().skip(2).filter(|name| !name.is_empty());
+        match others.into_iter().find(|name| !self.spans_no_positions(name)) {
+            Some(name) => Err(format!("{} also reads {name}", head.op_type())),
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody but the way to the logits may read a value that loses positions.
+    fn check_readers(
+        &self,
+        values: &HashSet<String>,
+        chain: &HashSet<usize>,
+    ) -> Result<(), String> {
+        let elsewhere = |name: &str| Err(format!("{name} is also used elsewhere"));
+        for (node_idx, node) in self.graph.node.iter().enumerate() {
+            if chain.contains(&node_idx) {
+                continue;
+            }
+            match reads(node, values, 0) {
+                Ok(None) => {}
+                Ok(Some(name)) => return elsewhere(&name),
+                Err(error) => return Err(format!("a subgraph cannot be read: {error}")),
+            }
+        }
+        let mut outputs = self.graph.output.iter().map(|output| output.name());
+        match outputs.find(|&name| name != self.logits && values.contains(name)) {
+            Some(name) => elsewhere(name),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a value is built from weights, and from the scales and zero points of activations
+    /// that are quantised as a whole: it has no position axis to slice.
+    fn spans_no_positions(&self, name: &str) -> bool {
+        let mut pending = vec![name.to_owned()];
+        for _ in 0..N_STEPS_MAX {
+            let Some(name) = pending.pop() else { return true };
+            if name.is_empty() || self.weights.contains(name.as_str()) {
+                continue;
+            }
+            let Some((_, node)) = self.writer(&name) else { return false };
+            if node.encoded_subgraphs().next().is_some() || node.op_type().starts_with("Random") {
+                return false;
+            }
+            let is_codes = first(&node.output) == name;
+            if node.op_type() != "DynamicQuantizeLinear" || is_codes {
+                pending.extend(node.input);
+            }
+        }
+        false
+    }
+}
+
+fn first(names: &[String]) -> &str {
+    names.first().map_or("", String::as_str)
+}
+
+/// The first of `names` that an encoded node, or a body in it, reads.
+fn reads(
+    node: &Bytes,
+    names: &HashSet<String>,
+    level: usize,
+) -> Result<Option<String>, DecodeError> {
+    let node = NodeProto::decode(node.clone())?;
+    if let Some(name) = node.input.iter().find(|name| names.contains(*name)) {
+        return Ok(Some(name.clone()));
+    }
+    // `OnnxModel::open` refuses deeper bodies.
+    if level == N_LEVELS_MAX {
+        return Ok(None);
+    }
+    for body in node.encoded_subgraphs() {
+        for inner in wire::payloads(&body, GRAPH_NODE) {
+            if let Some(name) = reads(&body.slice_ref(inner), names, level + 1)? {
+                return Ok(Some(name));
+            }
+        }
+        // A body may also hand an outer value on as its result.
+        for output in wire::payloads(&body, GRAPH_OUTPUT) {
+            let output = ValueInfoProto::decode(body.slice_ref(output))?;
+            if names.contains(output.name()) {
+                return Ok(Some(output.name().to_owned()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn check_names(search: &Search<'_>, names: &[&'static str]) -> Result<(), EditError> {
+    let inputs: HashSet<&str> = search.graph.input.iter().map(|input| input.name()).collect();
+    let is_taken = |name: &&&'static str| {
+        inputs.contains(**name)
+            || search.weights.contains(**name)
+            || search.writers.contains_key(**name)
+    };
+    match names.iter().find(is_taken) {
+        Some(&name) => Err(EditError::NameTaken { name: name.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Indices of the value infos that would say a wrong number of positions after the edit.
+fn stale_value_infos(graph: &GraphProto, path: &HeadPath) -> Result<HashSet<usize>, DecodeError> {
+    let mut stale = HashSet::new();
+    for (value_idx, encoded) in graph.value_info.iter().enumerate() {
+        if path.values.contains(ValueInfoProto::decode(encoded.clone())?.name()) {
+            stale.insert(value_idx);
+        }
+    }
+    Ok(stale)
+}
+
+/// Put the slice before the head; gives the name of what is sliced.
+fn insert(graph: &mut GraphProto, path: &HeadPath, logits: &str) -> Result<String, DecodeError> {
+    let mut head = NodeProto::decode(graph.node[path.head_idx].clone())?;
+    let hidden = std::mem::replace(&mut head.input[0], SLICED.to_owned());
+    let inputs = [hidden.as_str(), LOGITS_START, SLICE_ENDS, SLICE_AXES];
+    let mut slice = NodeProto::new("", "Slice", &inputs, &[SLICED]);
+    slice.name = Some("lapwing_slice_before_head".to_owned());
+    graph.node[path.head_idx] = head.encode_to_vec().into();
+    graph.node.insert(path.head_idx, slice.encode_to_vec().into());
+    graph.initializer.push(i64_tensor(SLICE_ENDS, i64::MAX));
+    graph.initializer.push(i64_tensor(SLICE_AXES, 1));
+    graph.input.push(Value::to_proto(LOGITS_START, ElementType::I64, &[Dim::Fixed(1)]));
+    let output = graph.output.iter_mut().find(|output| output.name() == logits);
+    let shape = output
+        .and_then(|output| output.r#type.as_mut())
+        .and_then(|r#type| r#type.tensor_type.as_mut())
+        .and_then(|tensor| tensor.shape.as_mut());
+    if let Some(positions) = shape.and_then(|shape| shape.dim.get_mut(1)) {
+        *positions = Dim::symbol(SLICED_DIM).to_proto();
+    }
+    Ok(hidden)
+}
+
+fn i64_tensor(name: &str, value: i64) -> TensorProto {
+    TensorProto {
+        dims: vec![1],
+        data_type: Some(ElementType::I64.number()),
+        name: Some(name.to_owned()),
+        raw_data: Some(Bytes::copy_from_slice(&value.to_le_bytes())),
+        ..TensorProto::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::proto::{AttributeProto, ModelProto};
+    use super::*;
+
+    const FIXTURE: &[u8] = include_bytes!("../../tests/data/inline.onnx");
+
+    fn model(proto: &ModelProto) -> OnnxModel {
+        let bytes = proto.encode_to_vec().into();
+        OnnxModel::decode(Path::new("model.onnx"), bytes).expect("the test's graph decodes")
+    }
+
+    /// A graph `x [b, s, 4]` → `nodes` → `logits [b, positions, 6]` with a weight `w`.
+    fn graph(nodes: &[NodeProto], positions: Dim) -> ModelProto {
+        let dims = |n| [Dim::symbol("b"), Dim::symbol("s"), Dim::Fixed(n)];
+        let logits = [Dim::symbol("b"), positions, Dim::Fixed(6)];
+        let weight = |name: &str| TensorProto { dims: vec![4, 6], ..i64_tensor(name, 0) };
+        let graph = GraphProto {
+            node: nodes.iter().map(|node| node.encode_to_vec().into()).collect(),
+            initializer: vec![weight("w"), weight("cap")],
+            input: vec![Value::to_proto("x", ElementType::F32, &dims(4))],
+            output: vec![Value::to_proto("logits", ElementType::F32, &logits)],
+            value_info: ["product", "h"]
+                .map(|name| Value::to_proto(name, ElementType::F32, &dims(6)))
+                .map(|info| info.encode_to_vec().into())
+                .to_vec(),
+            ..GraphProto::default()
+        };
+        ModelProto { graph: Some(graph), ..ModelProto::default() }
+    }
+
+    fn node(op_type: &str, input: &[&str], output: &[&str]) -> NodeProto {
+        NodeProto::new("", op_type, input, output)
+    }
+
+    fn inserted(hidden: &str) -> SliceEdit {
+        SliceEdit::Inserted { hidden: hidden.to_owned() }
+    }
+
+    fn check(nodes: &[NodeProto], expected: Result<&str, &str>) {
+        let mut model = model(&graph(nodes, Dim::symbol("s")));
+        let before = model.encode();
+        match (slice_before_head(&mut model, "logits").unwrap(), expected) {
+            (SliceEdit::Inserted { hidden }, Ok(expected)) => assert_eq!(hidden, expected),
+            (SliceEdit::NotFound { reason }, Err(expected)) => {
+                assert!(reason.contains(expected), "{reason}");
+                assert_eq!(model.encode(), before, "the graph was changed");
+            }
+            (outcome, expected) => panic!("{outcome:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn heads_and_what_may_follow() {
+        let head = |output: &str| node("MatMul", &["x", "w"], &[output]);
+        check(&[head("logits")], Ok("x"));
+        check(&[NodeProto::new("com.microsoft", "MatMulNBits", &["x", "w"], &["logits"])], Ok("x"));
+        let cap = [
+            head("product"),
+            node("Cast", &["product"], &["f32"]),
+            node("Div", &["f32", "cap"], &["divided"]),
+            node("Tanh", &["divided"], &["tanh"]),
+            node("Mul", &["cap", "tanh"], &["logits"]),
+        ];
+        check(&cap, Ok("x"));
+        let transposed =
+            [node("Transpose", &["w"], &["wt"]), node("MatMul", &["x", "wt"], &["logits"])];
+        check(&transposed, Ok("x"));
+    }
+
+    #[test]
+    fn what_is_no_head() {
+        let head = node("MatMul", &["x", "w"], &["product"]);
+        let identity = node("Identity", &["product"], &["logits"]);
+        check(&[], Err("not computed"));
+        check(&[node("MatMul", &["x", "x"], &["logits"])], Err("two activations"));
+        check(&[node("MatMul", &["w", "cap"], &["logits"])], Err("constant"));
+        check(&[node("Gemm", &["x", "w"], &["logits"])], Err("not [b, s, h]"));
+        check(&[head.clone(), node("Reshape", &["product", "w"], &["logits"])], Err("Reshape"));
+        check(&[head.clone(), node("Mul", &["product", "x"], &["logits"])], Err("Mul"));
+        check(&[head.clone(), node("Div", &["cap", "product"], &["logits"])], Err("Div"));
+        let transposed = NodeProto::new("com.microsoft", "FusedMatMul", &["x", "w"], &["logits"])
+            .with(AttributeProto::int("transA", 1));
+        check(&[transposed], Err("not [b, s, h]"));
+        check(&[node("Tanh", &["logits"], &["logits"])], Err("within 64 nodes"));
+        let reader = node("Identity", &["product"], &["other"]);
+        check(&[head.clone(), identity.clone(), reader.clone()], Err("product is also used"));
+        let body = GraphProto {
+            node: vec![reader.encode_to_vec().into()],
+            output: vec![Value::to_proto("other", ElementType::F32, &[])],
+            ..GraphProto::default()
+        };
+        let mut branch = AttributeProto::int("then_branch", 0);
+        branch.g = Some(body.encode_to_vec().into());
+        let inside = node("If", &["flag"], &["other"]).with(branch);
+        check(&[head, identity, inside], Err("product is also used"));
+    }
+
+    #[test]
+    fn codes_are_sliced_so_that_the_scale_covers_the_prompt() {
+        let mut model = OnnxModel::decode(Path::new("m.onnx"), FIXTURE.into()).unwrap();
+        assert_eq!(slice_before_head(&mut model, "logits").unwrap(), inserted("codes"));
+        let nodes: Vec<NodeProto> = model.nodes().map(Result::unwrap).collect();
+        let slice_idx = nodes.iter().position(|node| node.op_type() == "Slice").unwrap();
+        assert_eq!(nodes[slice_idx].input[..2], ["codes", LOGITS_START]);
+        assert_eq!(nodes[slice_idx + 1].op_type(), "MatMulInteger");
+        assert_eq!(nodes[slice_idx + 1].input[0], nodes[slice_idx].output[0]);
+        let start = model.inputs().into_iter().find(|input| input.name == LOGITS_START).unwrap();
+        assert_eq!(start.dims, Some(vec![Dim::Fixed(1)]));
+        assert_eq!(model.outputs()[0].dims.as_ref().unwrap()[1], Dim::symbol(SLICED_DIM));
+        let infos = model.graph().value_info.iter();
+        let names: Vec<String> =
+            infos.map(|info| ValueInfoProto::decode(info.clone()).unwrap().name.unwrap()).collect();
+        assert_eq!(names, ["hidden"], "`scaled` has fewer positions now");
+    }
+
+    #[test]
+    fn exports_that_need_no_slice() {
+        let head = [node("MatMul", &["x", "w"], &["logits"])];
+        let mut one = model(&graph(&head, Dim::Fixed(1)));
+        assert_eq!(slice_before_head(&mut one, "logits").unwrap(), SliceEdit::OnePosition);
+        let mut proto = graph(&head, Dim::symbol("s"));
+        let input = Value::to_proto("num_logits_to_keep", ElementType::I64, &[]);
+        proto.graph.as_mut().unwrap().input.push(input);
+        let outcome = slice_before_head(&mut model(&proto), "logits").unwrap();
+        let input = "num_logits_to_keep".to_owned();
+        assert_eq!(outcome, SliceEdit::AlreadySelective { input });
+    }
+
+    #[test]
+    fn refusals() {
+        let mut edited = model(&graph(&[node("MatMul", &["x", "w"], &["logits"])], Dim::Unknown));
+        let missing = slice_before_head(&mut edited, "scores").unwrap_err();
+        assert!(matches!(missing, EditError::NoOutput { name } if name == "scores"));
+        slice_before_head(&mut edited, "logits").unwrap();
+        let twice = slice_before_head(&mut edited, "logits").unwrap_err();
+        assert!(matches!(twice, EditError::NameTaken { .. }));
+    }
+}
