@@ -1,0 +1,200 @@
+//! Checkpoints read into plain data: shapes, token ids, text assets, and tensors by their Hugging
+//! Face names, whatever file they come from.
+
+mod config;
+mod error;
+mod tensor;
+
+mod gguf;
+mod hugging_face;
+
+mod gguf_text;
+mod hugging_face_text;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
+
+pub use config::{LlamaConfig, RopeScaling};
+pub use error::{OpenCheckpointError, ReadTensorError};
+pub(crate) use tensor::AffineQuantized;
+pub use tensor::Tensor;
+
+/// A llama-family checkpoint whose every tensor has been checked against its configuration.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Shapes, rope and token ids.
+    pub config: LlamaConfig,
+    /// Tokenizer and chat template.
+    pub text: TextAssets,
+    /// The model's own `generation_config.json`, where it has one: how its makers sample.
+    pub generation_config: Option<serde_json::Value>,
+    path: PathBuf,
+    weights: WeightFile,
+    /// Where each expected tensor is, by its Hugging Face name.
+    places: BTreeMap<String, Place>,
+}
+
+/// What a model folder needs beside its graph to turn text into ids and back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextAssets {
+    /// The contents of `tokenizer.json`.
+    pub tokenizer_json: Vec<u8>,
+    /// The contents of `tokenizer_config.json`, without the chat template.
+    pub tokenizer_config: serde_json::Value,
+    /// The contents of `chat_template.jinja`; none for a base model.
+    pub chat_template: Option<String>,
+}
+
+/// The memory maps that tensors borrow from.
+#[derive(Debug)]
+enum WeightFile {
+    Gguf(lapwing_formats::gguf::Gguf),
+    SafeTensors(lapwing_formats::safetensors::SafeTensors),
+}
+
+/// One expected tensor: its name in the file and what to know beside it.
+#[derive(Debug)]
+struct Place {
+    name_in_file: String,
+    shape: Vec<usize>,
+    interleaved_head_size: Option<usize>,
+}
+
+impl Checkpoint {
+    /// Open the GGUF file or Hugging Face folder at `path`.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither, its architecture is not of the llama family, a tensor is missing, has a
+    /// shape other than the configuration says or is none the graph would use, or its tokenizer
+    /// cannot be expressed.
+    pub fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
+        if path.is_dir() && path.join(hugging_face::CONFIG_FILE).is_file() {
+            hugging_face::open(path)
+        } else if path.is_file() {
+            gguf::open(path)
+        } else {
+            Err(OpenCheckpointError::Unrecognised { path: path.to_owned() })
+        }
+    }
+
+    /// Where the checkpoint is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensor with this Hugging Face name, in Hugging Face layout.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; `lm_head.weight` is absent when the head is tied.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, ReadTensorError> {
+        let missing = || ReadTensorError { path: self.path.clone(), name: name.to_owned() };
+        let place = self.places.get(name).ok_or_else(missing)?;
+        let (_, dtype, bytes) = self.weights.find(&place.name_in_file).ok_or_else(missing)?;
+        Ok(Tensor {
+            shape: place.shape.clone(),
+            dtype: dtype.ok_or_else(missing)?,
+            bytes,
+            interleaved_head_size: place.interleaved_head_size,
+        })
+    }
+
+    /// Whether there is a tensor with this Hugging Face name.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// Every Hugging Face name, in the order of the layers.
+    pub fn tensor_names(&self) -> Vec<String> {
+        self.config.expected_tensors().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+impl WeightFile {
+    /// Shape, type (none when it cannot be dequantised) and bytes of a tensor.
+    fn find(&self, name: &str) -> Option<(&[usize], Option<DType>, &[u8])> {
+        use lapwing_formats::safetensors::Dtype;
+        match self {
+            WeightFile::Gguf(gguf) => {
+                let tensor = gguf.tensor(name)?;
+                let refused = dequantize(tensor.dtype, &[], &mut []);
+                let is_read = !matches!(refused, Err(DequantizeError::Type { .. }));
+                Some((tensor.shape, is_read.then_some(tensor.dtype), tensor.bytes))
+            }
+            WeightFile::SafeTensors(checkpoint) => {
+                let tensor = checkpoint.tensor(name)?;
+                let dtype = match tensor.dtype {
+                    Dtype::F32 => Some(DType::F32),
+                    Dtype::F16 => Some(DType::F16),
+                    Dtype::BF16 => Some(DType::BF16),
+                    _ => None,
+                };
+                Some((tensor.shape, dtype, tensor.bytes))
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        match self {
+            WeightFile::Gguf(gguf) => gguf.tensors().map(|tensor| tensor.name).collect(),
+            WeightFile::SafeTensors(checkpoint) => checkpoint.tensors().map(|t| t.name).collect(),
+        }
+    }
+
+    fn dtype_name(&self, name: &str) -> String {
+        match self {
+            WeightFile::Gguf(gguf) => gguf.tensor(name).map(|t| t.dtype.to_string()),
+            WeightFile::SafeTensors(checkpoint) => {
+                checkpoint.tensor(name).map(|t| t.dtype.to_string())
+            }
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// Find every tensor that `config` calls for, check shapes and types, and refuse any tensor that
+/// the graph would leave out: a bias that nobody adds gives wrong answers.
+fn place_tensors(
+    path: &Path,
+    config: &LlamaConfig,
+    weights: &WeightFile,
+    name_in_file: impl Fn(&str) -> String,
+    interleaved_head_size: impl Fn(&str) -> Option<usize>,
+    is_needless: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Place>, OpenCheckpointError> {
+    let path = path.to_owned();
+    let mut places = BTreeMap::new();
+    let mut used = std::collections::BTreeSet::new();
+    for (name, shape) in config.expected_tensors() {
+        let name_in_file = name_in_file(&name);
+        let Some((found, dtype, _)) = weights.find(&name_in_file) else {
+            return Err(OpenCheckpointError::MissingTensor { path, name: name_in_file });
+        };
+        if found != shape {
+            let (expected, found) = (shape, found.to_vec());
+            return Err(OpenCheckpointError::Shape { path, name: name_in_file, expected, found });
+        }
+        if dtype.is_none() {
+            return Err(OpenCheckpointError::Unsupported {
+                path,
+                what: format!("type of {name_in_file}"),
+                expected: "a float or a type of the Q4, Q5, Q6_K and Q8_0 kinds".to_owned(),
+                found: weights.dtype_name(&name_in_file),
+            });
+        }
+        used.insert(name_in_file.clone());
+        let interleaved_head_size = interleaved_head_size(&name);
+        places.insert(name, Place { name_in_file, shape, interleaved_head_size });
+    }
+    let unexpected = weights.names().into_iter().find(|n| !used.contains(*n) && !is_needless(n));
+    match unexpected {
+        Some(name) => Err(OpenCheckpointError::UnexpectedTensor { path, name: name.to_owned() }),
+        None => Ok(places),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,163 @@
+//! Tokenizer and chat template of a GGUF file, as the files of a Hugging Face folder.
+//!
+//! Source: the GGUF specification (`tokenizer.ggml.*`) and the serialised form of the `tokenizers`
+//! library.
+
+mod byte_level;
+mod sentence_piece;
+mod vocabulary;
+
+use lapwing_formats::gguf::Gguf;
+use serde_json::{Map, Value, json};
+
+use super::{LlamaConfig, OpenCheckpointError, TextAssets};
+use vocabulary::{TokenType, Vocabulary};
+
+/// Texts that end a turn in chat formats; a control token of such a text ends answers even where
+/// the metadata names only the end of the document.
+const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>"];
+
+/// Read the tokenizer and the chat template.
+pub(super) fn read(gguf: &Gguf, config: &LlamaConfig) -> Result<TextAssets, OpenCheckpointError> {
+    let vocabulary = Vocabulary::read(gguf)?;
+    if config.n_vocab < vocabulary.len() {
+        let expected = format!("at most {}, the rows of the embedding", config.n_vocab);
+        let found = vocabulary.len().to_string();
+        return Err(unsupported(gguf, "tokenizer.ggml.tokens", expected, found));
+    }
+    let model = gguf.get("tokenizer.ggml.model").and_then(|value| value.as_str());
+    let (tokenizer, adds_bos) = match model {
+        Some("gpt2") => byte_level::tokenizer(gguf, &vocabulary)?,
+        Some("llama") => (sentence_piece::tokenizer(gguf, &vocabulary)?, true),
+        other => {
+            let found = other.unwrap_or("none").to_owned();
+            let expected = "gpt2 or llama".to_owned();
+            return Err(unsupported(gguf, "tokenizer.ggml.model", expected, found));
+        }
+    };
+    let flag = |key: &str| gguf.get(&format!("tokenizer.ggml.{key}")).and_then(|v| v.as_bool());
+    let adds_bos = flag("add_bos_token").unwrap_or(adds_bos);
+    let adds_eos = flag("add_eos_token").unwrap_or(false);
+    let start = config.bos.filter(|_| adds_bos);
+    let end = config.eos.first().copied().filter(|_| adds_eos);
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": vocabulary.added_tokens(),
+        "normalizer": tokenizer.normalizer,
+        "pre_tokenizer": tokenizer.pre_tokenizer,
+        "post_processor": post_processor(&vocabulary, start, end),
+        "decoder": tokenizer.decoder,
+        "model": tokenizer.model,
+    });
+    let template = gguf.get("tokenizer.chat_template").and_then(|value| value.as_str());
+    Ok(TextAssets {
+        tokenizer_json: tokenizer.to_string().into_bytes(),
+        tokenizer_config: tokenizer_config(&vocabulary, config, adds_bos, adds_eos),
+        chat_template: template.map(str::to_owned),
+    })
+}
+
+/// Every id that ends an answer: those the metadata names, then control tokens whose text says so.
+pub(super) fn end_ids(gguf: &Gguf, eos: Option<u32>, eot: Option<u32>) -> Vec<u32> {
+    let mut ids: Vec<u32> = eos.into_iter().chain(eot).collect();
+    if let Ok(vocabulary) = Vocabulary::read(gguf) {
+        let control = vocabulary.of_type(TokenType::Control);
+        ids.extend(control.filter(|(_, text)| END_OF_TURN.contains(text)).map(|(id, _)| id));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    ids.retain(|id| seen.insert(*id));
+    ids
+}
+
+/// The parts of `tokenizer.json` in which the kinds differ.
+struct TokenizerParts {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    model: Value,
+}
+
+/// The byte-pair model both kinds have.
+fn byte_pair_model(vocabulary: &Vocabulary<'_>, merges: &[(&str, &str)], special: Value) -> Value {
+    let mut model = json!({
+        "type": "BPE",
+        "dropout": null,
+        "unk_token": null,
+        "continuing_subword_prefix": null,
+        "end_of_word_suffix": null,
+        "fuse_unk": false,
+        "byte_fallback": false,
+        "ignore_merges": false,
+    });
+    for (key, value) in special.as_object().into_iter().flatten() {
+        model[key] = value.clone();
+    }
+    let ids = vocabulary.iter().map(|(id, text)| (text.to_owned(), Value::from(id)));
+    model["vocab"] = Value::Object(ids.collect::<Map<String, Value>>());
+    model["merges"] = merges.iter().map(|(left, right)| json!([left, right])).collect();
+    model
+}
+
+/// Puts start and end tokens around a text; without any it adds nothing.
+fn post_processor(vocabulary: &Vocabulary<'_>, start: Option<u32>, end: Option<u32>) -> Value {
+    let special = |id: Option<u32>| {
+        let text = id.and_then(|id| vocabulary.text(id));
+        text.map(|text| json!({ "SpecialToken": { "id": text, "type_id": 0 } }))
+    };
+    let around = |name: &str| {
+        let sequence = json!({ "Sequence": { "id": name, "type_id": 0 } });
+        special(start).into_iter().chain([sequence]).chain(special(end)).collect::<Vec<Value>>()
+    };
+    let tokens = start.into_iter().chain(end).filter_map(|id| {
+        let text = vocabulary.text(id)?;
+        Some((text.to_owned(), json!({ "id": text, "ids": [id], "tokens": [text] })))
+    });
+    let pair = [around("A"), around("B")].concat();
+    json!({
+        "type": "TemplateProcessing",
+        "single": around("A"),
+        "pair": pair,
+        "special_tokens": tokens.collect::<Map<String, Value>>(),
+    })
+}
+
+fn tokenizer_config(
+    vocabulary: &Vocabulary<'_>,
+    config: &LlamaConfig,
+    adds_bos: bool,
+    adds_eos: bool,
+) -> Value {
+    let mut json = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.n_positions_max,
+        "clean_up_tokenization_spaces": false,
+        "add_bos_token": adds_bos,
+        "add_eos_token": adds_eos,
+    });
+    let roles = [
+        ("bos_token", config.bos),
+        ("eos_token", config.eos.first().copied()),
+        ("unk_token", config.unk),
+        ("pad_token", config.pad),
+    ];
+    for (role, id) in roles {
+        if let Some(text) = id.and_then(|id| vocabulary.text(id)) {
+            json[role] = text.into();
+        }
+    }
+    json
+}
+
+fn unsupported(gguf: &Gguf, what: &str, expected: String, found: String) -> OpenCheckpointError {
+    OpenCheckpointError::Unsupported {
+        path: gguf.path().to_owned(),
+        what: what.to_owned(),
+        expected,
+        found,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

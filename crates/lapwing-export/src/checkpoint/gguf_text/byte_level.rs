@@ -1,0 +1,152 @@
+//! Byte-level BPE as GPT-2 introduced it, in the variants that `tokenizer.ggml.pre` names.
+
+use lapwing_formats::gguf::Gguf;
+use serde_json::{Value, json};
+
+use super::vocabulary::Vocabulary;
+use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, unsupported};
+
+const MERGES: &str = "tokenizer.ggml.merges";
+const PRE_TOKENIZER: &str = "tokenizer.ggml.pre";
+/// What a file without [`PRE_TOKENIZER`] means.
+const PRE_TOKENIZER_DEFAULT: &str = "default";
+
+/// How one family of models cuts a text into words before merging.
+struct WordRule {
+    names: &'static [&'static str],
+    words: Words,
+    /// Whether text is brought to Unicode normal form C first.
+    composes: bool,
+    /// Whether a word that is a token skips the merges.
+    ignores_merges: bool,
+    /// Whether a text starts with the start token unless the file says otherwise.
+    adds_bos: bool,
+}
+
+enum Words {
+    /// GPT-2's own pattern, built into the byte-level pre-tokenizer.
+    Gpt2,
+    /// Each digit alone, then GPT-2's pattern.
+    DigitsThenGpt2,
+    /// A pattern of the model's own.
+    Pattern(&'static str),
+}
+
+/// Source: the `pre_tokenizer` in `tokenizer.json` of SmolLM2, Qwen2.5, Llama 3 and GPT-2.
+const WORD_RULES: &[WordRule] = &[
+    WordRule {
+        names: &["smollm"],
+        words: Words::DigitsThenGpt2,
+        composes: false,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+    WordRule {
+        names: &["qwen2"],
+        words: Words::Pattern(concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        )),
+        composes: true,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+    WordRule {
+        names: &["llama-bpe", "llama3", "llama-v3"],
+        words: Words::Pattern(concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        )),
+        composes: false,
+        ignores_merges: true,
+        adds_bos: true,
+    },
+    WordRule {
+        names: &["gpt-2", "default"],
+        words: Words::Gpt2,
+        composes: false,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+];
+
+/// The parts of `tokenizer.json`, and whether this family starts a text with the start token.
+pub(super) fn tokenizer(
+    gguf: &Gguf,
+    vocabulary: &Vocabulary<'_>,
+) -> Result<(TokenizerParts, bool), OpenCheckpointError> {
+    let name = match gguf.get(PRE_TOKENIZER) {
+        None => PRE_TOKENIZER_DEFAULT,
+        Some(value) => value.as_str().unwrap_or("no text"),
+    };
+    let Some(rule) = WORD_RULES.iter().find(|rule| rule.names.contains(&name)) else {
+        let known: Vec<&str> = WORD_RULES.iter().flat_map(|rule| rule.names).copied().collect();
+        return Err(unsupported(gguf, PRE_TOKENIZER, known.join(", "), name.to_owned()));
+    };
+    let merges = merges(gguf, vocabulary)?;
+    let parts = TokenizerParts {
+        normalizer: if rule.composes { json!({ "type": "NFC" }) } else { Value::Null },
+        pre_tokenizer: pre_tokenizer(&rule.words),
+        decoder: byte_level(true, true),
+        model: byte_pair_model(
+            vocabulary,
+            &merges,
+            json!({ "ignore_merges": rule.ignores_merges }),
+        ),
+    };
+    Ok((parts, rule.adds_bos))
+}
+
+fn pre_tokenizer(words: &Words) -> Value {
+    let first = match words {
+        Words::Gpt2 => return byte_level(false, true),
+        Words::DigitsThenGpt2 => json!({ "type": "Digits", "individual_digits": true }),
+        Words::Pattern(pattern) => json!({
+            "type": "Split",
+            "pattern": { "Regex": pattern },
+            "behavior": "Isolated",
+            "invert": false,
+        }),
+    };
+    let cuts_words = matches!(words, Words::DigitsThenGpt2);
+    json!({ "type": "Sequence", "pretokenizers": [first, byte_level(false, cuts_words)] })
+}
+
+fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
+    json!({
+        "type": "ByteLevel",
+        "add_prefix_space": add_prefix_space,
+        "trim_offsets": true,
+        "use_regex": use_regex,
+    })
+}
+
+/// The merges in order, each two tokens whose concatenation is one too.
+fn merges<'a>(
+    gguf: &'a Gguf,
+    vocabulary: &Vocabulary<'_>,
+) -> Result<Vec<(&'a str, &'a str)>, OpenCheckpointError> {
+    let Some(array) = gguf.get(MERGES).and_then(|value| value.as_array()) else {
+        return Err(unsupported(gguf, MERGES, "a list of strings".to_owned(), "none".to_owned()));
+    };
+    let mut merges = Vec::with_capacity(array.len());
+    let mut joined = String::new();
+    for merge in array.iter() {
+        // Only a separating space is a space: the bytes of text are other characters.
+        let pair = merge.as_str().and_then(|text| text.split_once(' '));
+        let mut is_known = |(left, right): &(&str, &str)| {
+            joined.clear();
+            joined.extend([*left, *right]);
+            [left, right, joined.as_str()].iter().all(|text| vocabulary.id(text).is_some())
+        };
+        match pair.filter(&mut is_known) {
+            Some(pair) => merges.push(pair),
+            None => {
+                let expected = "two tokens that make a third".to_owned();
+                let found = format!("{:?}", merge.as_str().unwrap_or("no text"));
+                return Err(unsupported(gguf, MERGES, expected, found));
+            }
+        }
+    }
+    Ok(merges)
+}

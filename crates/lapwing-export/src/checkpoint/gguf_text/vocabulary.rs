@@ -1,0 +1,115 @@
+//! The token list of a GGUF file.
+
+use std::collections::HashMap;
+
+use lapwing_formats::gguf::{Gguf, Value};
+use serde_json::json;
+
+use super::{OpenCheckpointError, unsupported};
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
+
+/// What kind of token the file says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenType {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+/// Every token with its type; the index is the id. Borrows from the file.
+#[derive(Debug)]
+pub(super) struct Vocabulary<'a> {
+    texts: Vec<&'a str>,
+    types: Vec<TokenType>,
+    ids: HashMap<&'a str, u32>,
+}
+
+impl<'a> Vocabulary<'a> {
+    pub(super) fn read(gguf: &'a Gguf) -> Result<Vocabulary<'a>, OpenCheckpointError> {
+        let array = |key: &str| gguf.get(key).and_then(|value| value.as_array());
+        let wrong = |what: &str, expected: &str, found: String| {
+            Err(unsupported(gguf, what, expected.to_owned(), found))
+        };
+        let Some(tokens) = array(TOKENS) else {
+            return wrong(TOKENS, "a list of strings", "none".to_owned());
+        };
+        let mut texts = Vec::with_capacity(tokens.len());
+        let mut ids = HashMap::with_capacity(tokens.len());
+        for (id, token) in (0_u32..).zip(tokens.iter()) {
+            let Some(text) = token.as_str() else {
+                return wrong(TOKENS, "UTF-8 text", format!("token {id}: {token:?}"));
+            };
+            if ids.insert(text, id).is_some() {
+                return wrong(TOKENS, "each token once", format!("{text:?} twice"));
+            }
+            texts.push(text);
+        }
+        let types = match array(TOKEN_TYPES) {
+            None => vec![TokenType::Normal; texts.len()],
+            Some(types) => types.iter().map(|value| token_type(&value)).collect(),
+        };
+        if types.len() != texts.len() {
+            let expected = format!("{}, one a token", texts.len());
+            return wrong(TOKEN_TYPES, &expected, types.len().to_string());
+        }
+        Ok(Vocabulary { texts, types, ids })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(super) fn text(&self, id: u32) -> Option<&'a str> {
+        self.texts.get(id as usize).copied()
+    }
+
+    pub(super) fn id(&self, text: &str) -> Option<u32> {
+        self.ids.get(text).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &'a str)> {
+        (0_u32..).zip(self.texts.iter().copied())
+    }
+
+    pub(super) fn of_type(&self, wanted: TokenType) -> impl Iterator<Item = (u32, &'a str)> {
+        let types = self.types.iter();
+        self.iter().zip(types).filter(move |(_, found)| **found == wanted).map(|(token, _)| token)
+    }
+
+    /// `added_tokens` of `tokenizer.json`: what is cut out of a text before the model sees it.
+    pub(super) fn added_tokens(&self) -> serde_json::Value {
+        let added = self.iter().zip(&self.types).filter_map(|((id, text), token_type)| {
+            let special = match token_type {
+                TokenType::Control | TokenType::Unknown => true,
+                TokenType::UserDefined => false,
+                TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
+            };
+            Some(json!({
+                "id": id,
+                "content": text,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": false,
+                "normalized": false,
+                "special": special,
+            }))
+        });
+        added.collect()
+    }
+}
+
+fn token_type(value: &Value<'_>) -> TokenType {
+    match value.as_u64() {
+        Some(2) => TokenType::Unknown,
+        Some(3) => TokenType::Control,
+        Some(4) => TokenType::UserDefined,
+        Some(5) => TokenType::Unused,
+        Some(6) => TokenType::Byte,
+        _ => TokenType::Normal,
+    }
+}

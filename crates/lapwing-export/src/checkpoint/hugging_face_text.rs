@@ -1,0 +1,65 @@
+//! The text files of a Hugging Face folder.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::hugging_face::{read_file, read_json};
+use super::{LlamaConfig, OpenCheckpointError, TextAssets};
+
+/// Read tokenizer and chat template; check that every id fits the vocabulary.
+pub(super) fn read(folder: &Path, config: &LlamaConfig) -> Result<TextAssets, OpenCheckpointError> {
+    let tokenizer_path = folder.join("tokenizer.json");
+    let tokenizer_json = read_file(&tokenizer_path)?;
+    let tokenizer: Value = serde_json::from_slice(&tokenizer_json)
+        .map_err(|source| OpenCheckpointError::Json { path: tokenizer_path.clone(), source })?;
+    if let Some(id) = largest_id(&tokenizer).filter(|&id| config.n_vocab as u64 <= id) {
+        return Err(OpenCheckpointError::Unsupported {
+            path: tokenizer_path,
+            what: "largest token id".to_owned(),
+            expected: format!("less than the vocabulary of {}", config.n_vocab),
+            found: id.to_string(),
+        });
+    }
+    let config_path = folder.join("tokenizer_config.json");
+    let mut tokenizer_config = match config_path.is_file() {
+        true => read_json(&config_path)?,
+        false => Value::Object(serde_json::Map::new()),
+    };
+    let inside =
+        tokenizer_config.as_object_mut().and_then(|json| json.shift_remove("chat_template"));
+    let template_path = folder.join("chat_template.jinja");
+    let chat_template = if template_path.is_file() {
+        let bytes = read_file(&template_path)?;
+        Some(String::from_utf8(bytes).map_err(|error| OpenCheckpointError::Read {
+            path: template_path,
+            source: std::io::Error::other(error),
+        })?)
+    } else {
+        inside.as_ref().and_then(default_template)
+    };
+    Ok(TextAssets { tokenizer_json, tokenizer_config, chat_template })
+}
+
+/// The template inside of an older `tokenizer_config.json`: text, or a list of named ones.
+fn default_template(json: &Value) -> Option<String> {
+    let text = |json: &Value| json.as_str().map(str::to_owned);
+    match json {
+        Value::Array(named) => {
+            let default = named.iter().find(|entry| entry["name"] == "default");
+            default.or(named.first()).and_then(|entry| text(&entry["template"]))
+        }
+        single => text(single),
+    }
+}
+
+/// The largest id of the model's vocabulary (a map, or for Unigram a list) and the added tokens.
+fn largest_id(tokenizer: &Value) -> Option<u64> {
+    let in_vocabulary = match &tokenizer["model"]["vocab"] {
+        Value::Object(ids) => ids.values().filter_map(Value::as_u64).max(),
+        Value::Array(pieces) => (pieces.len() as u64).checked_sub(1),
+        _ => None,
+    };
+    let added = tokenizer["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    in_vocabulary.into_iter().chain(added.iter().filter_map(|token| token["id"].as_u64())).max()
+}

@@ -1,0 +1,272 @@
+use std::path::PathBuf;
+
+use super::*;
+use gguf_file::GgufFile;
+
+pub(super) mod gguf_file;
+
+/// A path below the folder of real exports that lies beside the workspace; none when it is absent.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let folder = std::env::var_os("LAPWING_SHARED").map_or(beside, PathBuf::from);
+    let found = folder.join(path);
+    if found.exists() {
+        return Some(found);
+    }
+    assert!(std::env::var_os("CI").is_none(), "no {}", found.display());
+    eprintln!("skipped: no ../shared");
+    None
+}
+
+/// A GGUF of one layer, four heads of four, two key and value heads, and a vocabulary of six.
+fn small(architecture: &str) -> GgufFile {
+    let mut file = GgufFile::default();
+    let key = |name: &str| format!("{architecture}.{name}");
+    file.string("general.architecture", architecture)
+        .u32(&key("block_count"), 1)
+        .u32(&key("context_length"), 64)
+        .u32(&key("embedding_length"), 16)
+        .u32(&key("feed_forward_length"), 24)
+        .u32(&key("attention.head_count"), 4)
+        .u32(&key("attention.head_count_kv"), 2)
+        .f32(&key("attention.layer_norm_rms_epsilon"), 1e-6)
+        .string("tokenizer.ggml.model", "gpt2")
+        .string("tokenizer.ggml.pre", "gpt-2")
+        .u32("tokenizer.ggml.eos_token_id", 4);
+    let tokens = ["a", "b", "ab", "<s>", "</s>", "<|im_end|>"].map(str::to_owned);
+    file.strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &[1, 1, 1, 3, 3, 3])
+        .strings("tokenizer.ggml.merges", &["a b".to_owned()]);
+    let mut add = |name: &str, shape: &[usize]| {
+        let n_elements = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..n_elements).map(|index| index as f32).collect();
+        file.tensor(name, shape, &values);
+    };
+    add("token_embd.weight", &[6, 16]);
+    add("output_norm.weight", &[16]);
+    add("blk.0.attn_norm.weight", &[16]);
+    add("blk.0.ffn_norm.weight", &[16]);
+    add("blk.0.attn_q.weight", &[16, 16]);
+    add("blk.0.attn_k.weight", &[8, 16]);
+    add("blk.0.attn_v.weight", &[8, 16]);
+    add("blk.0.attn_output.weight", &[16, 16]);
+    add("blk.0.ffn_gate.weight", &[24, 16]);
+    add("blk.0.ffn_up.weight", &[24, 16]);
+    add("blk.0.ffn_down.weight", &[16, 24]);
+    if architecture == "qwen2" {
+        add("blk.0.attn_q.bias", &[16]);
+        add("blk.0.attn_k.bias", &[8]);
+        add("blk.0.attn_v.bias", &[8]);
+    }
+    if architecture == "qwen3" {
+        add("blk.0.attn_q_norm.weight", &[4]);
+        add("blk.0.attn_k_norm.weight", &[4]);
+    }
+    file
+}
+
+fn open(file: &GgufFile) -> Result<Checkpoint, OpenCheckpointError> {
+    let folder = tempfile::tempdir().unwrap();
+    Checkpoint::open(&file.write(folder.path()))
+}
+
+/// The first element of each row, divided by the row's length: which stored row it is.
+fn stored_rows(checkpoint: &Checkpoint, name: &str) -> Vec<usize> {
+    let tensor = checkpoint.tensor(name).unwrap();
+    let n_columns = tensor.shape[1];
+    tensor.to_f32().chunks(n_columns).map(|row| row[0] as usize / n_columns).collect()
+}
+
+#[test]
+fn only_llama_files_interleave_the_rows_of_q_and_k() {
+    let llama = open(&small("llama")).unwrap();
+    let (q, k, v) = ("q_proj.weight", "k_proj.weight", "v_proj.weight");
+    fn rows(checkpoint: &Checkpoint, name: &str) -> Vec<usize> {
+        stored_rows(checkpoint, &format!("model.layers.0.self_attn.{name}"))
+    }
+    assert_eq!(rows(&llama, q), [0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15]);
+    assert_eq!(rows(&llama, k), [0, 2, 1, 3, 4, 6, 5, 7]);
+    assert_eq!(rows(&llama, v), (0..8).collect::<Vec<_>>());
+    for architecture in ["qwen2", "qwen3"] {
+        let qwen = open(&small(architecture)).unwrap();
+        assert_eq!(rows(&qwen, q), (0..16).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_gguf_says_what_its_model_is() {
+    let config = open(&small("qwen2")).unwrap().config;
+    let expected = LlamaConfig {
+        model_type: "qwen2".to_owned(),
+        n_vocab: 6,
+        n_layers: 1,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_size: 4,
+        hidden_size: 16,
+        intermediate_size: 24,
+        n_positions_max: 64,
+        rms_epsilon: 1e-6,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        sliding_window: None,
+        attention_bias: true,
+        qk_norm: false,
+        tied_head: true,
+        bos: None,
+        pad: None,
+        unk: None,
+        // The second by its text.
+        eos: vec![4, 5],
+    };
+    assert_eq!(config, expected);
+
+    let mut file = small("llama");
+    file.f32("llama.rope.freq_base", 5e5)
+        .u32("llama.attention.sliding_window", 32)
+        .u32("tokenizer.ggml.bos_token_id", 3)
+        .tensor("rope_freqs.weight", &[2], &[1.0, 7.0])
+        .tensor("output.weight", &[6, 16], &[0.5; 96]);
+    for (projection, n_rows) in [("q", 16), ("k", 8), ("v", 8)] {
+        file.tensor(&format!("blk.0.attn_{projection}.bias"), &[n_rows], &vec![0.0; n_rows]);
+    }
+    let checkpoint = open(&file).unwrap();
+    let config = &checkpoint.config;
+    assert_eq!((config.rope_theta, config.sliding_window, config.bos), (5e5, Some(32), Some(3)));
+    assert_eq!(config.rope_scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
+    assert!(config.attention_bias && !config.tied_head);
+    assert!(checkpoint.has("lm_head.weight") && !checkpoint.has("output.weight"));
+    assert_eq!(checkpoint.tensor("lm_head.weight").unwrap().to_f32(), [0.5; 96]);
+    for name in checkpoint.tensor_names() {
+        checkpoint.tensor(&name).unwrap();
+    }
+}
+
+#[test]
+fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
+    let check = |change: &dyn Fn(&mut GgufFile) -> &mut GgufFile, expected: &str| {
+        let mut file = small("llama");
+        let message = open(change(&mut file)).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    check(
+        &|f| f.string("general.architecture", "mamba"),
+        "general.architecture: expected llama, qwen2, qwen3, found mamba",
+    );
+    check(&|f| f.without_tensor("blk.0.ffn_up.weight"), "has no tensor blk.0.ffn_up.weight");
+    let norm = ("blk.0.attn_q_norm.weight", [4], [1.0; 4]);
+    check(&|f| f.tensor(norm.0, &norm.1, &norm.2), "uses: blk.0.attn_q_norm.weight");
+    check(
+        &|f| f.tensor("blk.0.ffn_up.weight", &[16, 24], &[0.0; 384]),
+        "shape of blk.0.ffn_up.weight: expected [24, 16], found [16, 24]",
+    );
+    check(&|f| f.u32("llama.block_count", 2), "has no tensor blk.1.");
+    check(
+        &|f| f.tensor("blk.0.attn_output.bias", &[16], &[0.0; 16]),
+        "no llama-family graph uses: blk.0.attn_output.bias",
+    );
+    check(&|f| f.u32("llama.expert_count", 8), "llama.expert_count: expected 0, found 8");
+    check(&|f| f.u32("llama.rope.dimension_count", 2), "expected 4, found 2");
+    check(&|f| f.string("llama.rope.scaling.type", "yarn"), "found \"yarn\"");
+    check(&|f| f.u32("tokenizer.ggml.eos_token_id", 6), "below the vocabulary of 6");
+    check(&|f| f.i32s("llama.attention.head_count_kv", &[2]), "one number, found a list of 1");
+    check(&|f| f.string("tokenizer.ggml.pre", "viking"), "tokenizer.ggml.pre: expected smollm");
+    check(&|f| f.string("tokenizer.ggml.model", "t5"), "expected gpt2 or llama, found t5");
+    check(&|f| f.i32s("tokenizer.ggml.token_type", &[1]), "expected 6, one a token, found 1");
+    check(&|f| f.tensor("rope_freqs.weight", &[3], &[1.0; 3]), "expected [2], found [3]");
+    let tokens = |tokens: &[&str]| tokens.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();
+    check(
+        &|f| f.strings("tokenizer.ggml.tokens", &tokens(&["a", "a"])),
+        "each token once, found \"a\" twice",
+    );
+    check(
+        &|f| {
+            f.strings("tokenizer.ggml.tokens", &tokens(&["a", "b", "c", "d", "e", "f", "g"]))
+                .i32s("tokenizer.ggml.token_type", &[1; 7])
+        },
+        "expected at most 6, the rows of the embedding, found 7",
+    );
+    check(
+        &|f| f.strings("tokenizer.ggml.merges", &tokens(&["b a"])),
+        "expected two tokens that make a third, found \"b a\"",
+    );
+}
+
+#[test]
+fn what_is_no_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("none");
+    for path in [folder.path(), &missing] {
+        let error = Checkpoint::open(path).unwrap_err();
+        assert!(matches!(error, OpenCheckpointError::Unrecognised { .. }), "{error}");
+    }
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "no model").unwrap();
+    let error = Checkpoint::open(&text).unwrap_err();
+    assert!(error.to_string().contains("expected GGUF"), "{error}");
+}
+
+#[test]
+fn a_hugging_face_folder_is_read() {
+    let Some(folder) = shared("exports/stories260k-hf") else { return };
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let config = &checkpoint.config;
+    assert_eq!((config.n_vocab, config.n_layers, config.head_size), (512, 5, 8));
+    assert_eq!((config.n_heads, config.n_kv_heads, config.hidden_size), (8, 4, 64));
+    assert_eq!((config.bos, config.eos.as_slice(), config.pad), (Some(1), &[2][..], Some(0)));
+    assert_eq!((config.rope_theta, config.rms_epsilon), (10_000.0, 1e-5));
+    assert!(config.tied_head && !config.attention_bias && !config.qk_norm);
+    assert_eq!(checkpoint.tensor_names().len(), 2 + 5 * 9);
+    for name in checkpoint.tensor_names() {
+        let tensor = checkpoint.tensor(&name).unwrap();
+        assert!(tensor.to_f32().iter().all(|element| element.is_finite()), "{name}");
+        assert_eq!(tensor.dtype_name(), "F32");
+    }
+    assert!(!checkpoint.has("lm_head.weight"));
+    assert_eq!(checkpoint.text.chat_template, None);
+    assert_eq!(checkpoint.text.tokenizer_config["bos_token"], "<s>");
+}
+
+#[test]
+fn a_real_model_is_the_same_from_gguf_and_from_safetensors() {
+    let Some(folder) = shared("exports/stories260k-hf") else { return };
+    let expected = Checkpoint::open(&folder).unwrap();
+    let config = &expected.config;
+    let mut file = GgufFile::default();
+    file.string("general.architecture", "llama")
+        .u32("llama.block_count", config.n_layers as u32)
+        .u32("llama.context_length", config.n_positions_max as u32)
+        .u32("llama.embedding_length", config.hidden_size as u32)
+        .u32("llama.feed_forward_length", config.intermediate_size as u32)
+        .u32("llama.attention.head_count", config.n_heads as u32)
+        .u32("llama.attention.head_count_kv", config.n_kv_heads as u32)
+        .f32("llama.attention.layer_norm_rms_epsilon", config.rms_epsilon)
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 2)
+        .u32("tokenizer.ggml.padding_token_id", 0);
+    gguf_text::tests::add_stories_tokenizer(&mut file, &expected.text.tokenizer_json);
+    for (name, shape) in config.expected_tensors() {
+        let mut values = expected.tensor(&name).unwrap().to_f32();
+        if name.contains(".q_proj.") || name.contains(".k_proj.") {
+            values = interleaved(&values, config.head_size, config.hidden_size);
+        }
+        file.tensor(&gguf::name_in_file(&name), &shape, &values);
+    }
+    let found = open(&file).unwrap();
+    assert_eq!(found.config, *config);
+    for name in config.expected_tensors().into_iter().map(|(name, _)| name) {
+        let (found, expected) = (found.tensor(&name).unwrap(), expected.tensor(&name).unwrap());
+        assert_eq!(found.shape, expected.shape, "{name}");
+        assert!(found.to_f32() == expected.to_f32(), "{name} differs");
+    }
+}
+
+/// What the converter to GGUF does to q and k: each head's rows seen as [2, size / 2], transposed.
+fn interleaved(values: &[f32], head_size: usize, n_columns: usize) -> Vec<f32> {
+    let heads = values.chunks(head_size * n_columns);
+    let rows = heads.flat_map(|head| {
+        let (first, second) = head.split_at(head.len() / 2);
+        first.chunks(n_columns).zip(second.chunks(n_columns)).flat_map(|(a, b)| [a, b])
+    });
+    rows.flatten().copied().collect()
+}

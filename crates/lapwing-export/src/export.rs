@@ -1,0 +1,225 @@
+//! One export from start to end: a folder appears whole or not at all.
+
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use lapwing_quant::QuantizeError;
+
+use crate::checkpoint::{Checkpoint, OpenCheckpointError, ReadTensorError};
+use crate::plan::{ExportOptions, Weights};
+use crate::report::ExportReport;
+use crate::{onnx_folder, openvino_folder};
+
+/// Files that only a model folder has: what tells an earlier export from a folder of the user's.
+const EXPORT_FILES: &[&str] = &["openvino_model.xml", "genai_config.json"];
+
+/// Which kind of model folder to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A stateful OpenVINO IR folder, as optimum-intel writes.
+    OpenVino,
+    /// An onnxruntime-genai folder.
+    Onnx,
+}
+
+/// How far an export is; told before each tensor is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// The tensor that comes next.
+    pub name: &'a str,
+    /// Tensors written before it.
+    pub n_tensors_done: usize,
+    /// Tensors in all.
+    pub n_tensors: usize,
+}
+
+/// Hears of progress and may stop the export by breaking.
+pub(crate) type OnProgress<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+
+/// Why an export failed. Nothing is left behind then.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The source could not be opened.
+    #[error("cannot open the checkpoint")]
+    Open(#[from] OpenCheckpointError),
+    /// A tensor could not be read.
+    #[error("cannot read a weight")]
+    Read(#[from] ReadTensorError),
+    /// A tensor could not be quantised.
+    #[error("cannot quantise {name}")]
+    Quantize {
+        /// The Hugging Face name.
+        name: String,
+        /// Why.
+        source: QuantizeError,
+    },
+    /// The target has no way to say what the checkpoint or the plan asks.
+    #[error("a {target} folder cannot hold this: expected {expected}, found {found}")]
+    Unsupported {
+        /// `OpenVINO` or `ONNX`.
+        target: &'static str,
+        /// What it can hold.
+        expected: String,
+        /// What was asked.
+        found: String,
+    },
+    /// A folder with files in it is already there.
+    #[error("{} already exists and is not empty", path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The graph could not be encoded.
+    #[error("cannot write the graph {}", path.display())]
+    Graph {
+        /// The graph's file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What is at the output is no earlier export, or holds the source: it is not replaced.
+    #[error("{} is no earlier export, or holds the checkpoint", path.display())]
+    NotAnExport {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A weight does not fit 16 bits.
+    #[error("{name}: expected weights within the range of f16, found {found}")]
+    Range {
+        /// The Hugging Face name.
+        name: String,
+        /// The weight.
+        found: f32,
+    },
+    /// The caller's progress hook broke.
+    #[error("the export was stopped")]
+    Stopped,
+}
+
+/// Export the checkpoint at `source` as a folder at `out`.
+///
+/// The folder is written under a temporary name beside `out` and renamed when it is whole; an error
+/// or a stop removes it.
+///
+/// # Errors
+///
+/// See [`ExportError`].
+pub fn export(
+    source: &Path,
+    target: Target,
+    options: &ExportOptions,
+    out: &Path,
+    on_progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<ExportReport, ExportError> {
+    refuse_existing(source, out, options.overwrite)?;
+    let checkpoint = Checkpoint::open(source)?;
+    let mut weights = Weights::new(&checkpoint, options);
+    let mut folder = UnfinishedFolder::create(out)?;
+    match target {
+        Target::OpenVino => {
+            openvino_folder::write(&checkpoint, &mut weights, &folder.path, on_progress)?;
+        }
+        Target::Onnx => onnx_folder::write(&checkpoint, &mut weights, &folder.path, on_progress)?,
+    }
+    folder.finish(out)?;
+    tracing::debug!(out = %out.display(), "exported");
+    Ok(ExportReport { folder: out.to_owned(), tensors: weights.into_reports() })
+}
+
+/// Refuse to touch what is there, unless it is an earlier export that the user gives up.
+fn refuse_existing(source: &Path, out: &Path, overwrite: bool) -> Result<(), ExportError> {
+    let path = out.to_owned();
+    let mut entries = match std::fs::read_dir(out) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(ExportError::Write { path, source }),
+    };
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    if !overwrite {
+        return Err(ExportError::OutputExists { path });
+    }
+    let holds_source = match (source.canonicalize(), out.canonicalize()) {
+        (Ok(source), Ok(out)) => source.starts_with(out),
+        _ => false,
+    };
+    let is_export = EXPORT_FILES.iter().any(|name| out.join(name).is_file());
+    if is_export && !holds_source { Ok(()) } else { Err(ExportError::NotAnExport { path }) }
+}
+
+/// A folder beside its final place; removed unless it is finished.
+struct UnfinishedFolder {
+    path: PathBuf,
+    is_finished: bool,
+}
+
+impl UnfinishedFolder {
+    fn create(out: &Path) -> Result<UnfinishedFolder, ExportError> {
+        let path = beside(out, "tmp")?;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| ExportError::Write { path, source }
+        };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed(parent))?;
+        }
+        std::fs::create_dir(&path).map_err(failed(&path))?;
+        Ok(UnfinishedFolder { path, is_finished: false })
+    }
+
+    /// Put the folder in its place. What was there gives way only now, and comes back if the
+    /// renaming fails.
+    fn finish(&mut self, out: &Path) -> Result<(), ExportError> {
+        let failed = |source| ExportError::Write { path: out.to_owned(), source };
+        let old = beside(out, "old")?;
+        let had_old = out.exists();
+        if had_old {
+            std::fs::rename(out, &old).map_err(failed)?;
+        }
+        if let Err(source) = std::fs::rename(&self.path, out) {
+            if had_old {
+                // The first error is the one to tell.
+                let _ = std::fs::rename(&old, out);
+            }
+            return Err(failed(source));
+        }
+        self.is_finished = true;
+        if had_old {
+            std::fs::remove_dir_all(&old)
+                .map_err(|source| ExportError::Write { path: old.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for UnfinishedFolder {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Nobody is left to hear of a failure here.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// A hidden name beside `out` that no other process uses.
+fn beside(out: &Path, what: &str) -> Result<PathBuf, ExportError> {
+    let Some(name) = out.file_name() else {
+        let source = std::io::Error::new(ErrorKind::InvalidInput, "the path has no last name");
+        return Err(ExportError::Write { path: out.to_owned(), source });
+    };
+    let name = name.to_string_lossy();
+    Ok(out.with_file_name(format!(".{name}.{what}-{}", std::process::id())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use std::fs;
+
+use super::*;
+use crate::checkpoint::tests::shared;
+use crate::plan::Precision;
+
+const STORIES: &str = "exports/stories260k-hf";
+const TARGETS: [(Target, &str); 2] =
+    [(Target::OpenVino, "openvino_model.xml"), (Target::Onnx, "genai_config.json")];
+
+fn go_on(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_appears_whole_and_alone() {
+    let Some(source) = shared(STORIES) else { return };
+    for (target, file) in TARGETS {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("deep/out");
+        let options = ExportOptions::new(Precision::F32);
+        let mut n_heard = 0;
+        let report = export(&source, target, &options, &out, &mut |progress: Progress<'_>| {
+            assert!(progress.n_tensors_done < progress.n_tensors);
+            n_heard += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(n_heard > 5, "{n_heard}");
+        assert_eq!(report.folder, out);
+        // The embedding and seven projections a layer; the head is the embedding.
+        assert_eq!(report.tensors.len(), 1 + 5 * 7);
+        assert!(report.tensors.iter().all(|tensor| tensor.relative_rms == 0.0));
+        assert_eq!(names(&folder.path().join("deep")), ["out"]);
+        assert!(out.join(file).is_file() && out.join("tokenizer.json").is_file());
+    }
+}
+
+#[test]
+fn a_stopped_export_leaves_nothing() {
+    let Some(source) = shared(STORIES) else { return };
+    for (target, _) in TARGETS {
+        for n_tensors in [0, 3, 20] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("out");
+            let options = ExportOptions::new(Precision::F16);
+            let stop = &mut |progress: Progress<'_>| match progress.n_tensors_done < n_tensors {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            let error = export(&source, target, &options, &out, stop).unwrap_err();
+            assert!(matches!(error, ExportError::Stopped), "{error}");
+            assert_eq!(names(folder.path()), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn what_is_there_is_kept_unless_it_is_an_export_to_overwrite() {
+    let Some(source) = shared(STORIES) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let run = |overwrite: bool| {
+        let mut options = ExportOptions::new(Precision::F32);
+        options.overwrite = overwrite;
+        export(&source, Target::Onnx, &options, &out, &mut go_on)
+    };
+    fs::create_dir(&out).unwrap();
+    run(false).unwrap();
+    fs::write(out.join("mine.txt"), "a note").unwrap();
+    let error = run(false).unwrap_err();
+    assert!(matches!(error, ExportError::OutputExists { .. }), "{error}");
+    assert!(out.join("mine.txt").is_file());
+    run(true).unwrap();
+    assert!(!out.join("mine.txt").exists());
+    assert_eq!(names(folder.path()), ["out"]);
+
+    fs::remove_file(out.join("genai_config.json")).unwrap();
+    let error = run(true).unwrap_err();
+    assert!(matches!(error, ExportError::NotAnExport { .. }), "{error}");
+    assert!(out.join("model.onnx").is_file());
+
+    fs::remove_dir_all(&out).unwrap();
+    fs::write(&out, "a file").unwrap();
+    let error = run(true).unwrap_err();
+    assert!(matches!(error, ExportError::Write { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "a file");
+}
+
+#[test]
+fn the_checkpoint_is_never_overwritten() {
+    let Some(source) = shared(STORIES) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for name in names(&source) {
+        fs::write(folder.path().join(&name), fs::read(source.join(&name)).unwrap()).unwrap();
+    }
+    fs::write(folder.path().join("genai_config.json"), "{}").unwrap();
+    let before = names(folder.path());
+    let mut options = ExportOptions::new(Precision::F32);
+    options.overwrite = true;
+    let error = export(folder.path(), Target::Onnx, &options, folder.path(), &mut go_on);
+    assert!(matches!(error.unwrap_err(), ExportError::NotAnExport { .. }));
+    assert_eq!(names(folder.path()), before);
+}

@@ -1,0 +1,26 @@
+//! A checkpoint (GGUF file, Hugging Face folder) and a precision plan into a model folder
+//! (onnxruntime-genai or OpenVINO IR).
+//!
+//! Offline work: nothing that serves a model depends on this crate, and it loads no runtime.
+//! Weights stream from the checkpoint's memory map to disk one tensor at a time.
+//!
+//! To add a target: a module with a `write` like `onnx_folder`'s, a variant of [`Target`], and
+//! an arm in [`export()`]. To add a checkpoint kind: a module below `checkpoint` that answers to
+//! the Hugging Face tensor names.
+
+mod export;
+
+mod checkpoint;
+mod plan;
+mod report;
+mod sidecar;
+
+mod onnx_folder;
+mod openvino_folder;
+
+pub use checkpoint::{
+    Checkpoint, LlamaConfig, OpenCheckpointError, ReadTensorError, RopeScaling, Tensor, TextAssets,
+};
+pub use export::{ExportError, Progress, Target, export};
+pub use plan::{ExportOptions, GROUP_SIZE_DEFAULT, Precision, ReadPlanError};
+pub use report::{ExportReport, TensorReport};

@@ -1,0 +1,58 @@
+//! An onnxruntime-genai folder: the graph, its weights, `genai_config.json` and the text assets.
+//!
+//! ```text
+//! input_ids ─ embedding ─┬─ [ norm ─ q,k,v ─ attention ─ o ─(+)─ norm ─ gate,up ─ down ─(+)─ ] ─ norm ─ head ─ logits
+//!                        └──────────────────────────────────┘ skip, fused with the norms
+//! ```
+//!
+//! Attention is one `GroupQueryAttention` node a layer, with rotary embedding inside and past and
+//! present that a caller may bind to one buffer. That operator takes head sizes that are multiples
+//! of 16 (ONNX Runtime 1.31.1 on CPU, found by trying 2 … 512); others get standard operators.
+
+mod genai_config;
+
+mod decoder;
+
+mod attention;
+mod plain_attention;
+
+mod embedding;
+mod matrix;
+
+mod blocks;
+mod graph;
+mod source;
+
+use std::path::Path;
+
+use crate::checkpoint::Checkpoint;
+use crate::export::{ExportError, OnProgress};
+use crate::plan::Weights;
+use attention::AttentionKind;
+use graph::Graph;
+use source::Source;
+
+/// Write the folder's files into `out`, which exists and is empty.
+///
+/// # Errors
+///
+/// When a weight cannot be read or expressed, a file cannot be written, or the caller stops.
+pub(crate) fn write(
+    checkpoint: &Checkpoint,
+    weights: &mut Weights<'_>,
+    out: &Path,
+    on_progress: OnProgress<'_>,
+) -> Result<(), ExportError> {
+    let config = &checkpoint.config;
+    let kind = AttentionKind::for_head_size(config.head_size);
+    let mut graph = Graph::create(&out.join("model.onnx"))?;
+    let mut source = Source::new(weights, on_progress, config.expected_tensors().len());
+    decoder::write(&mut graph, config, kind, &mut source)?;
+    graph.finish()?;
+    let genai_config = genai_config::genai_config(config, kind);
+    crate::sidecar::write_json(&out.join("genai_config.json"), &genai_config)?;
+    crate::sidecar::write_text_assets(checkpoint, out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use half::f16;
+use lapwing_formats::onnx::proto::NodeProto;
+use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, SliceEdit, slice_before_head};
+use lapwing_quant::{Bits, Grid};
+
+use super::source::TakeWeight;
+use super::*;
+use crate::checkpoint::LlamaConfig;
+use crate::plan::PlannedWeight;
+
+/// A model of two layers.
+fn config(head_size: usize) -> LlamaConfig {
+    LlamaConfig {
+        model_type: "llama".to_owned(),
+        n_vocab: 96,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_size,
+        hidden_size: 64,
+        intermediate_size: 80,
+        n_positions_max: 50,
+        rms_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        sliding_window: None,
+        attention_bias: false,
+        qk_norm: false,
+        tied_head: true,
+        bos: Some(1),
+        pad: None,
+        unk: None,
+        eos: vec![2, 5],
+    }
+}
+
+/// How the fake weights come.
+#[derive(Clone, Copy)]
+enum Stored {
+    F32,
+    F16,
+    Grid(Grid),
+}
+
+/// Deterministic weights of the shapes that a configuration calls for.
+struct Fake {
+    shapes: HashMap<String, Vec<usize>>,
+    stored: Stored,
+}
+
+impl TakeWeight for Fake {
+    fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
+        let shape = self.shapes.remove(name).unwrap_or_else(|| panic!("{name} taken twice"));
+        let n = shape.iter().product::<usize>();
+        let values: Vec<f32> =
+            (0..n).map(|index| ((index * 29) % 53) as f32 / 53.0 - 0.5).collect();
+        let [n_rows, n_columns] = shape[..] else { return Ok(PlannedWeight::F32(values)) };
+        Ok(match self.stored {
+            Stored::F32 => PlannedWeight::F32(values),
+            Stored::F16 => PlannedWeight::F16(values.into_iter().map(f16::from_f32).collect()),
+            Stored::Grid(grid) => PlannedWeight::Quantized(
+                lapwing_quant::quantize(&values, n_rows, n_columns, grid).expect("it fits"),
+            ),
+        })
+    }
+}
+
+fn written(config: &LlamaConfig, stored: Stored) -> Result<OnnxModel, ExportError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let shapes: HashMap<_, _> = config.expected_tensors().into_iter().collect();
+    let n_tensors = shapes.len();
+    let mut fake = Fake { shapes, stored };
+    let mut n_calls = 0;
+    let mut on_progress = |_: crate::export::Progress<'_>| {
+        n_calls += 1;
+        ControlFlow::Continue(())
+    };
+    let mut source = Source::new(&mut fake, &mut on_progress, n_tensors);
+    let mut graph = Graph::create(&path)?;
+    let kind = AttentionKind::for_head_size(config.head_size);
+    decoder::write(&mut graph, config, kind, &mut source)?;
+    graph.finish()?;
+    assert_eq!(n_calls, n_tensors);
+    assert!(fake.shapes.is_empty(), "never taken: {:?}", fake.shapes);
+    Ok(OnnxModel::open(&path).expect("what is written opens"))
+}
+
+fn nodes(model: &OnnxModel) -> Vec<NodeProto> {
+    model.nodes().map(Result::unwrap).collect()
+}
+
+fn count(model: &OnnxModel, operator: &str) -> usize {
+    nodes(model).iter().filter(|node| node.op_type() == operator).count()
+}
+
+fn int4(symmetric: bool) -> Stored {
+    Stored::Grid(Grid { bits: Bits::Four, group_size: 32, symmetric })
+}
+
+/// Every value is written before it is read, once, and every output is written.
+fn check_wiring(model: &OnnxModel) {
+    let mut known: Vec<String> = vec![String::new()];
+    known.extend(model.inputs().into_iter().map(|input| input.name));
+    known.extend(model.initializers().map(|weight| weight.name));
+    for node in nodes(model) {
+        for input in &node.input {
+            assert!(known.contains(input), "{} reads {input}, not yet written", node.name());
+        }
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            assert!(!known.contains(output), "{} writes {output} again", node.name());
+            known.push(output.clone());
+        }
+    }
+    let read: Vec<String> = nodes(model).into_iter().flat_map(|node| node.input).collect();
+    for weight in model.initializers() {
+        assert!(read.contains(&weight.name), "{} is never read", weight.name);
+    }
+    for output in model.outputs() {
+        assert!(known.contains(&output.name), "{} is not written", output.name);
+    }
+}
+
+#[test]
+fn every_variant_is_wired() {
+    for head_size in [16, 8] {
+        for (attention_bias, qk_norm, tied_head) in
+            [(false, false, true), (true, false, false), (false, true, true)]
+        {
+            for stored in [Stored::F32, Stored::F16, int4(true), int4(false)] {
+                let config =
+                    LlamaConfig { attention_bias, qk_norm, tied_head, ..config(head_size) };
+                check_wiring(&written(&config, stored).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn int4_with_fused_attention() {
+    let mut model = written(&config(16), int4(true)).unwrap();
+    let inputs: Vec<String> = model.inputs().into_iter().map(|input| input.name).collect();
+    assert_eq!(
+        inputs,
+        [
+            "input_ids",
+            "attention_mask",
+            "past_key_values.0.key",
+            "past_key_values.0.value",
+            "past_key_values.1.key",
+            "past_key_values.1.value"
+        ]
+    );
+    let past = &model.inputs()[2];
+    assert_eq!(past.element, Some(ElementType::F32));
+    let dims = past.dims.as_ref().unwrap();
+    assert_eq!((&dims[1], &dims[3]), (&Dim::Fixed(2), &Dim::Fixed(16)));
+    // q, k and v are one product: four a layer and gate and up, then the head.
+    assert_eq!(count(&model, "MatMulNBits"), 2 * 5 + 1);
+    assert_eq!(count(&model, "GroupQueryAttention"), 2);
+    assert_eq!(count(&model, "SkipSimplifiedLayerNormalization"), 4);
+    assert_eq!(count(&model, "SimplifiedLayerNormalization"), 1);
+    let nodes = nodes(&model);
+    let packed = nodes.iter().find(|node| node.op_type() == "MatMulNBits").unwrap();
+    let attribute = |name: &str| packed.attribute(name).unwrap().unwrap().i();
+    let attributes = ["K", "N", "bits", "block_size", "accuracy_level"].map(attribute);
+    assert_eq!(attributes, [64, (4 + 2 + 2) * 16, 4, 32, 4]);
+    assert_eq!(packed.input.len(), 3, "a symmetric grid needs no zero points");
+    assert_eq!(count(&model, "GatherBlockQuantized"), 1);
+    let outcome = slice_before_head(&mut model, "logits").unwrap();
+    assert!(matches!(outcome, SliceEdit::Inserted { .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_tied_head_shares_its_bytes_with_the_embedding() {
+    let model = written(&config(16), int4(true)).unwrap();
+    let place = |name: &str| {
+        let found = model.initializers().find(|weight| weight.name == name);
+        found.unwrap_or_else(|| panic!("no {name}")).place
+    };
+    let name = "model.embed_tokens.weight";
+    assert_eq!(place(&format!("{name}_Q4")), place(&format!("{name}_rows")));
+}
+
+#[test]
+fn asymmetric_grids_bring_zero_points() {
+    let model = written(&config(16), int4(false)).unwrap();
+    for node in nodes(&model).iter().filter(|node| node.op_type() == "MatMulNBits") {
+        assert_eq!(node.input.len(), 4, "{}", node.name());
+    }
+}
+
+#[test]
+fn standard_operators_where_the_head_size_asks_for_them() {
+    let model = written(&config(8), Stored::F32).unwrap();
+    assert_eq!(count(&model, "GroupQueryAttention"), 0);
+    assert_eq!(count(&model, "Softmax"), 2);
+    assert!(model.inputs().iter().any(|input| input.name == "position_ids"));
+    let genai = genai_config::genai_config(&config(8), AttentionKind::Plain);
+    assert_eq!(genai["model"]["decoder"]["inputs"]["position_ids"], "position_ids");
+    assert_eq!(genai["search"]["past_present_share_buffer"], false);
+}
+
+#[test]
+fn genai_config_has_every_end_id() {
+    let genai = genai_config::genai_config(&config(16), AttentionKind::Fused);
+    assert_eq!(genai["model"]["eos_token_id"], serde_json::json!([2, 5]));
+    assert_eq!(genai["model"]["pad_token_id"], 2);
+    assert_eq!(genai["model"]["decoder"]["inputs"].get("position_ids"), None);
+    assert_eq!(genai["search"]["past_present_share_buffer"], true);
+}
+
+#[test]
+fn groups_that_no_block_fits_are_refused() {
+    let grid = Grid { bits: Bits::Four, group_size: 24, symmetric: true };
+    let error = written(&config(16), Stored::Grid(grid)).unwrap_err();
+    assert!(matches!(error, ExportError::Unsupported { .. }), "{error:?}");
+}
+
+#[test]
+fn a_break_stops_the_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(16);
+    let shapes = config.expected_tensors().into_iter().collect();
+    let mut fake = Fake { shapes, stored: Stored::F32 };
+    let mut on_progress = |progress: crate::export::Progress<'_>| {
+        if progress.n_tensors_done == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let mut source = Source::new(&mut fake, &mut on_progress, 21);
+    let mut graph = Graph::create(&folder.path().join("model.onnx")).unwrap();
+    let error = decoder::write(&mut graph, &config, AttentionKind::Fused, &mut source).unwrap_err();
+    assert!(matches!(error, ExportError::Stopped));
+}

@@ -1,0 +1,187 @@
+//! Attention over keys and values that live in the model.
+
+use lapwing_formats::ir::{Dim, ElementType, Node};
+
+use super::graph::Graph;
+use super::norm::rms_norm;
+use super::rope::Rope;
+use super::source::Source;
+use super::weight::project;
+use crate::checkpoint::LlamaConfig;
+use crate::export::ExportError;
+
+/// The keys or the values of one layer, from one call to the next.
+pub(super) struct State {
+    variable_id: String,
+    /// What earlier calls left, in the order of `beam_idx`.
+    ///
+    /// Shapes: `[batch, n_kv_heads, n_past, head_size]`.
+    pub(super) past: Node,
+}
+
+impl State {
+    /// Read the state of `layer_idx`; `which` is `key` or `value`.
+    ///
+    /// Shapes: `n_batch [1]`, `beam_idx [batch]`.
+    ///
+    /// # Errors
+    ///
+    /// When a constant cannot be written.
+    pub(super) fn read(
+        graph: &mut Graph,
+        config: &LlamaConfig,
+        (n_batch, beam_idx): (&Node, &Node),
+        layer_idx: usize,
+        which: &str,
+    ) -> Result<State, ExportError> {
+        graph.set_scope(&format!("layers.{layer_idx}.{which}_state/"));
+        let input_name = format!("past_key_values.{layer_idx}.{which}");
+        let variable_id = format!("{input_name}present.{layer_idx}.{which}");
+        let (n_heads, head_size) = (config.n_kv_heads, config.head_size);
+        let parts = [
+            graph.integers(&[n_heads as i64])?,
+            graph.integers(&[0])?,
+            graph.integers(&[head_size as i64])?,
+        ];
+        let empty_shape =
+            graph.concat(&[n_batch, &parts[0], &parts[1], &parts[2]], 0, Dim::Fixed(4));
+        let nothing = graph.float(0.0, 0)?;
+        let dims = |n_past| {
+            vec![Dim::ANY, Dim::Fixed(n_heads as u64), n_past, Dim::Fixed(head_size as u64)]
+        };
+        let empty = graph.operator(
+            ("Broadcast", "opset3"),
+            &[("mode", "numpy")],
+            &[&nothing, &empty_shape],
+            (ElementType::F32, dims(Dim::Fixed(0))),
+        );
+        let stored = graph.named_operator(
+            ("ReadValue", "opset6"),
+            &[
+                ("variable_id", &variable_id),
+                ("variable_type", "f32"),
+                ("variable_shape", &format!("?,{n_heads},?,{head_size}")),
+            ],
+            &[&empty],
+            (ElementType::F32, dims(Dim::ANY)),
+            Some(&input_name),
+        );
+        let past = graph.gather(&stored, beam_idx, 0)?;
+        Ok(State { variable_id, past })
+    }
+
+    /// Append the new positions, and keep the whole for the next call.
+    ///
+    /// Shapes: `new [batch, n_kv_heads, n_tokens, head_size]`.
+    fn append(&self, graph: &mut Graph, new: &Node) -> Node {
+        let whole = graph.concat(&[&self.past, new], 2, Dim::ANY);
+        let output = (ElementType::F32, whole.dims.clone());
+        graph.operator(
+            ("Assign", "opset6"),
+            &[("variable_id", &self.variable_id)],
+            &[&whole],
+            output,
+        );
+        whole
+    }
+}
+
+/// What all layers share.
+pub(super) struct Shared<'a> {
+    pub(super) config: &'a LlamaConfig,
+    pub(super) rope: &'a Rope,
+    pub(super) mask: &'a Node,
+}
+
+/// Attention of one layer, without the residual.
+///
+/// Shapes: `x [batch, n_tokens, hidden_size]`, and so is the result.
+///
+/// # Errors
+///
+/// When a weight cannot be read or written.
+pub(super) fn attention(
+    graph: &mut Graph,
+    source: &mut Source<'_>,
+    shared: &Shared<'_>,
+    x: &Node,
+    layer: &str,
+    [key_state, value_state]: [&State; 2],
+) -> Result<Node, ExportError> {
+    let Shared { config, rope, mask } = shared;
+    let query = heads(graph, source, config, x, layer, ("q", config.n_heads))?;
+    let query = rope.rotate(graph, &query)?;
+    let key = heads(graph, source, config, x, layer, ("k", config.n_kv_heads))?;
+    let key = rope.rotate(graph, &key)?;
+    let value = heads(graph, source, config, x, layer, ("v", config.n_kv_heads))?;
+    let key = key_state.append(graph, &key);
+    let value = value_state.append(graph, &value);
+    let key = repeat_heads(graph, config, &key)?;
+    let value = repeat_heads(graph, config, &value)?;
+    let scale = graph.float((config.head_size as f32).sqrt().recip(), 0)?;
+    let output = (ElementType::F32, query.dims.clone());
+    let attended = graph.operator(
+        ("ScaledDotProductAttention", "opset13"),
+        &[("causal", "false")],
+        &[&query, &key, &value, mask, &scale],
+        output,
+    );
+    let attended = graph.transpose(&attended, &[0, 2, 1, 3])?;
+    let n_columns = config.n_heads * config.head_size;
+    let dims = vec![Dim::ANY, Dim::ANY, Dim::Fixed(n_columns as u64)];
+    let attended = graph.reshape(&attended, &[0, 0, n_columns as i64], dims)?;
+    let name = format!("{layer}.self_attn.o_proj.weight");
+    project(graph, source, &attended, &name, [config.hidden_size, n_columns])
+}
+
+/// Queries, keys or values by head: `[batch, n_heads, n_tokens, head_size]`.
+fn heads(
+    graph: &mut Graph,
+    source: &mut Source<'_>,
+    config: &LlamaConfig,
+    x: &Node,
+    layer: &str,
+    (which, n_heads): (&str, usize),
+) -> Result<Node, ExportError> {
+    let n_rows = n_heads * config.head_size;
+    let name = format!("{layer}.self_attn.{which}_proj");
+    let weight_name = format!("{name}.weight");
+    let mut projected = project(graph, source, x, &weight_name, [n_rows, config.hidden_size])?;
+    if config.attention_bias {
+        let bias_name = format!("{name}.bias");
+        let bias = source.vector(&bias_name)?;
+        let bias = graph.floats(&format!("self.{bias_name}"), &[1, 1, n_rows], &bias)?;
+        projected = graph.binary("Add", &projected, &bias);
+    }
+    let sizes = [n_heads, config.head_size];
+    let dims = [Dim::ANY, Dim::ANY].into_iter().chain(sizes.map(|size| Dim::Fixed(size as u64)));
+    let pattern = [0, 0, n_heads as i64, config.head_size as i64];
+    let mut by_head = graph.reshape(&projected, &pattern, dims.collect())?;
+    if config.qk_norm && which != "v" {
+        let norm_name = format!("{layer}.self_attn.{which}_norm.weight");
+        let weight = source.vector(&norm_name)?;
+        by_head = rms_norm(graph, &by_head, &norm_name, &weight, config.rms_epsilon)?;
+    }
+    graph.transpose(&by_head, &[0, 2, 1, 3])
+}
+
+/// Each head of keys or values as often as query heads share it.
+fn repeat_heads(graph: &mut Graph, config: &LlamaConfig, x: &Node) -> Result<Node, ExportError> {
+    let n_times = config.n_heads / config.n_kv_heads;
+    if n_times == 1 {
+        return Ok(x.clone());
+    }
+    let single = graph.unsqueeze(x, &[2])?;
+    let mut dims = single.dims.clone();
+    dims[2] = Dim::Fixed(n_times as u64);
+    let times = graph.integers(&[1, 1, n_times as i64, 1, 1])?;
+    let repeated = graph.operator(
+        ("Broadcast", "opset3"),
+        &[("mode", "bidirectional")],
+        &[&single, &times],
+        (x.element_type, dims),
+    );
+    let (n_heads, head_size) = (config.n_heads as i64, config.head_size as i64);
+    let dims = vec![Dim::ANY, Dim::Fixed(config.n_heads as u64), Dim::ANY, x.dims[3]];
+    graph.reshape(&repeated, &[0, n_heads, -1, head_size], dims)
+}

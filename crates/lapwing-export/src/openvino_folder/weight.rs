@@ -1,0 +1,162 @@
+//! Matrices, with the layers that turn codes back into floats as NNCF writes them.
+//!
+//! ```text
+//! f16:   Const f16 ─ Convert f32 (decompression)
+//! int8:  Const u8 ─ Convert f16 ─ Subtract ─ Multiply ─ Convert f32          one scale a row
+//!                   zero point u8 ─ Convert f16 ┘  scale f16 ┘
+//! int4:  Const u4 [rows, groups, columns] ─ … ─ Multiply ─ Reshape [rows, columns] ─ Convert f32
+//! ```
+//!
+//! Symmetric codes are i8 or i4 and have no `Subtract`. Plugins fuse all of it into the product and
+//! read the codes themselves.
+//!
+//! Codes whose zero lies between two of them (GGUF's `Q4_1`) keep their grid: the arithmetic is then
+//! in f32, with a zero point in f32. The CPU plugin of OpenVINO 2026.4 fuses that as well, but has no
+//! integer path for it, so at its default precision long prompts take longer than with whole zero
+//! points. The weights are those of the checkpoint, and a second quantisation costs far more.
+
+use half::f16;
+use lapwing_formats::ir::{Dim, ElementType, Node};
+use lapwing_quant::{Bits, GroupQuantized};
+
+use super::graph::Graph;
+use super::source::{Matrix, Source};
+use crate::checkpoint::AffineQuantized;
+use crate::export::ExportError;
+use crate::plan::PlannedWeight;
+
+/// `x` times the transpose of a matrix.
+///
+/// Shapes: `x [… , n_columns]`, the matrix `[n_rows, n_columns]`, the result `[… , n_rows]`.
+///
+/// # Errors
+///
+/// When the matrix cannot be read or written.
+pub(super) fn project(
+    graph: &mut Graph,
+    source: &mut Source<'_>,
+    x: &Node,
+    name: &str,
+    shape: [usize; 2],
+) -> Result<Node, ExportError> {
+    let weight = weight(graph, source, name, shape)?;
+    Ok(graph.matmul(x, &weight, true, None))
+}
+
+/// A matrix as floats, however it is stored.
+///
+/// # Errors
+///
+/// When the matrix cannot be read or written.
+pub(super) fn weight(
+    graph: &mut Graph,
+    source: &mut Source<'_>,
+    name: &str,
+    shape: [usize; 2],
+) -> Result<Node, ExportError> {
+    let const_name = format!("self.{name}");
+    match source.matrix(name, shape)? {
+        Matrix::Planned(PlannedWeight::F32(values)) => graph.floats(&const_name, &shape, &values),
+        Matrix::Planned(PlannedWeight::F16(values)) => {
+            let stored = halves(graph, &const_name, &shape, &values)?;
+            Ok(graph.decompress(&stored, ElementType::F32))
+        }
+        Matrix::Planned(PlannedWeight::Quantized(quantized)) => {
+            dequantized(graph, &const_name, &quantized)
+        }
+        Matrix::Affine(affine) => affine_dequantized(graph, &const_name, &affine),
+    }
+}
+
+fn affine_dequantized(
+    graph: &mut Graph,
+    name: &str,
+    affine: &AffineQuantized,
+) -> Result<Node, ExportError> {
+    let AffineQuantized { n_rows, n_columns, group_size, .. } = *affine;
+    let n_groups = n_columns / group_size;
+    let scale_dims = [n_rows, n_groups, 1];
+    let code_dims = [n_rows, n_groups, group_size];
+    let codes = graph.constant(name, ElementType::U4, &code_dims, &affine.codes)?;
+    let codes = graph.convert(&codes, ElementType::F32);
+    let zero_name = format!("{name}/zero_point");
+    let zero_point = graph.floats(&zero_name, &scale_dims, &affine.zero_points)?;
+    let weights = graph.binary("Subtract", &codes, &zero_point);
+    let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &affine.scales)?;
+    let scales = graph.convert(&scales, ElementType::F32);
+    let weights = graph.binary("Multiply", &weights, &scales);
+    ungrouped(graph, &weights, [n_rows, n_columns])
+}
+
+fn dequantized(
+    graph: &mut Graph,
+    name: &str,
+    quantized: &GroupQuantized,
+) -> Result<Node, ExportError> {
+    let GroupQuantized { n_rows, n_columns, grid, .. } = *quantized;
+    let n_groups = quantized.n_groups();
+    // One scale a row needs no third dimension.
+    let (code_dims, scale_dims) = match n_groups {
+        1 => (vec![n_rows, n_columns], vec![n_rows, 1]),
+        _ => (vec![n_rows, n_groups, grid.group_size], vec![n_rows, n_groups, 1]),
+    };
+    let (code_type, codes) = codes(quantized);
+    let codes = graph.constant(name, code_type, &code_dims, &codes)?;
+    let mut weights = graph.convert(&codes, ElementType::F16);
+    if !grid.symmetric {
+        let bytes = match grid.bits {
+            Bits::Eight => quantized.zero_points.clone(),
+            Bits::Four => paired(&quantized.zero_points),
+        };
+        let zero_name = format!("{name}/zero_point");
+        let zero_point = graph.constant(&zero_name, code_type, &scale_dims, &bytes)?;
+        let zero_point = graph.convert(&zero_point, ElementType::F16);
+        weights = graph.binary("Subtract", &weights, &zero_point);
+    }
+    let scales: Vec<f16> = quantized.scales.iter().map(|&scale| f16::from_f32(scale)).collect();
+    let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &scales)?;
+    weights = graph.binary("Multiply", &weights, &scales);
+    if n_groups > 1 {
+        weights = ungrouped(graph, &weights, [n_rows, n_columns])?;
+    }
+    Ok(graph.convert(&weights, ElementType::F32))
+}
+
+/// Groups of a row side by side.
+fn ungrouped(
+    graph: &mut Graph,
+    x: &Node,
+    [n_rows, n_columns]: [usize; 2],
+) -> Result<Node, ExportError> {
+    let dims = vec![Dim::Fixed(n_rows as u64), Dim::Fixed(n_columns as u64)];
+    let pattern = graph.integers(&[n_rows as i64, n_columns as i64])?;
+    let attributes = [("special_zero", "false")];
+    let output = (x.element_type, dims);
+    Ok(graph.operator(("Reshape", "opset1"), &attributes, &[x, &pattern], output))
+}
+
+/// Unsigned codes as they are; symmetric ones around zero, in two's complement.
+fn codes(quantized: &GroupQuantized) -> (ElementType, Vec<u8>) {
+    let codes = &quantized.codes;
+    match (quantized.grid.bits, quantized.grid.symmetric) {
+        (Bits::Eight, false) => (ElementType::U8, codes.clone()),
+        (Bits::Four, false) => (ElementType::U4, codes.clone()),
+        (Bits::Eight, true) => (ElementType::I8, codes.iter().map(|code| code ^ 0x80).collect()),
+        (Bits::Four, true) => (ElementType::I4, codes.iter().map(|pair| pair ^ 0x88).collect()),
+    }
+}
+
+/// Two a byte, the low nibble first.
+fn paired(codes: &[u8]) -> Vec<u8> {
+    codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |high| high << 4)).collect()
+}
+
+fn halves(
+    graph: &mut Graph,
+    name: &str,
+    dims: &[usize],
+    values: &[f16],
+) -> Result<Node, ExportError> {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    graph.constant(name, ElementType::F16, dims, &bytes)
+}

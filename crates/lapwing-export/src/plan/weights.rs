@@ -1,0 +1,134 @@
+//! A checkpoint's tensors at their planned precision, one at a time.
+
+mod affine;
+
+use half::f16;
+use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
+
+use super::{ExportOptions, Precision};
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::export::ExportError;
+use crate::report::TensorReport;
+
+/// One weight as the target shall store it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PlannedWeight {
+    /// Row-major 32-bit floats.
+    F32(Vec<f32>),
+    /// Row-major 16-bit floats.
+    F16(Vec<f16>),
+    /// Codes, scales and zero points.
+    Quantized(GroupQuantized),
+}
+
+/// The weights of a checkpoint after the plan, one at a time.
+#[derive(Debug)]
+pub(crate) struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    options: &'a ExportOptions,
+    reports: Vec<TensorReport>,
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, options: &'a ExportOptions) -> Weights<'a> {
+        Weights { checkpoint, options, reports: Vec::new() }
+    }
+
+    /// The precision that the plan gives a tensor; see [`ExportOptions::precision`].
+    ///
+    /// # Errors
+    ///
+    /// When the checkpoint has no such tensor.
+    pub(crate) fn precision(&self, name: &str) -> Result<Precision, ExportError> {
+        let tensor = self.checkpoint.tensor(name)?;
+        Ok(self.options.precision(name, tensor.shape.len()))
+    }
+
+    /// The tensor at its planned precision.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor is missing or cannot be stored at that precision.
+    pub(crate) fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
+        self.take_as(name, self.precision(name)?)
+    }
+
+    /// The tensor at another precision, where the target cannot express the planned one; the
+    /// report then tells the precision used. Asking again replaces what the report says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Weights::take`].
+    pub(crate) fn take_as(
+        &mut self,
+        name: &str,
+        precision: Precision,
+    ) -> Result<PlannedWeight, ExportError> {
+        let tensor = self.checkpoint.tensor(name)?;
+        let (weight, relative_rms, kept_grid) = match precision {
+            Precision::F32 => (PlannedWeight::F32(tensor.to_f32()), 0.0, false),
+            Precision::F16 => {
+                let (halves, error) = to_f16(&tensor, name)?;
+                (PlannedWeight::F16(halves), error, false)
+            }
+            Precision::Int8 { group_size, symmetric } => {
+                let group_size = group_size.unwrap_or(usize::MAX);
+                on_grid(&tensor, name, Grid { bits: Bits::Eight, group_size, symmetric })?
+            }
+            Precision::Int4 { group_size, symmetric } => {
+                on_grid(&tensor, name, Grid { bits: Bits::Four, group_size, symmetric })?
+            }
+        };
+        if tensor.shape.len() > 1 {
+            let report = TensorReport {
+                name: name.to_owned(),
+                source_dtype: tensor.dtype_name(),
+                precision: precision.to_string(),
+                shape: tensor.shape,
+                kept_grid,
+                relative_rms,
+            };
+            self.reports.retain(|earlier| earlier.name != report.name);
+            self.reports.push(report);
+        }
+        Ok(weight)
+    }
+
+    /// How each matrix taken so far was stored.
+    pub(crate) fn into_reports(self) -> Vec<TensorReport> {
+        self.reports
+    }
+}
+
+/// The weight, its relative error, and whether the checkpoint's own codes were kept.
+type OnGrid = (PlannedWeight, f64, bool);
+
+/// The checkpoint's own codes where they are on the grid already, else codes of ours.
+fn on_grid(tensor: &Tensor<'_>, name: &str, mut grid: Grid) -> Result<OnGrid, ExportError> {
+    let &[n_rows, n_columns] = tensor.shape.as_slice() else {
+        return Ok((PlannedWeight::F32(tensor.to_f32()), 0.0, false));
+    };
+    grid.group_size = grid.group_size.min(n_columns);
+    if let Some(own) = tensor.own_grid().filter(|own| own.grid == grid) {
+        return Ok((PlannedWeight::Quantized(own), 0.0, true));
+    }
+    let elements = tensor.to_f32();
+    let quantized = quantize(&elements, n_rows, n_columns, grid)
+        .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
+    let mut approximation = vec![0.0; elements.len()];
+    quantized.dequantize(&mut approximation);
+    let error = relative_rms(&elements, &approximation);
+    Ok((PlannedWeight::Quantized(quantized), error, false))
+}
+
+fn to_f16(tensor: &Tensor<'_>, name: &str) -> Result<(Vec<f16>, f64), ExportError> {
+    let elements = tensor.to_f32();
+    let halves: Vec<f16> = elements.iter().map(|&element| f16::from_f32(element)).collect();
+    let overflow = elements.iter().zip(&halves).find(|(_, half)| !half.is_finite());
+    if let Some((&found, _)) = overflow {
+        return Err(ExportError::Range { name: name.to_owned(), found });
+    }
+    let approximation: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
+    let error = relative_rms(&elements, &approximation);
+    Ok((halves, error))
+}

@@ -1,0 +1,157 @@
+//! The small files beside the graph that every target needs: configuration, generation defaults,
+//! tokenizer, chat template.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::checkpoint::{Checkpoint, LlamaConfig, RopeScaling};
+use crate::export::ExportError;
+
+/// The contents of a Hugging Face `config.json`.
+pub(crate) fn config_json(config: &LlamaConfig) -> Value {
+    let mut json = json!({
+        "architectures": [architecture(&config.model_type)],
+        "model_type": config.model_type,
+        "vocab_size": config.n_vocab,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_size,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.n_positions_max,
+        "rms_norm_eps": shortest(config.rms_epsilon),
+        "rope_theta": shortest(config.rope_theta),
+        "rope_parameters": rope_json(config),
+        "attention_bias": config.attention_bias,
+        "tie_word_embeddings": config.tied_head,
+    });
+    if let Some(window) = config.sliding_window {
+        json["sliding_window"] = window.into();
+        // The window is on in Qwen models only with the other two keys.
+        json["use_sliding_window"] = true.into();
+        json["max_window_layers"] = 0.into();
+    }
+    add_ids(&mut json, config);
+    json["unk_token_id"] = config.unk.into();
+    json
+}
+
+/// The contents of `generation_config.json`: the checkpoint's own sampling defaults where it has
+/// them, and the start, end and padding ids.
+pub(crate) fn generation_config_json(checkpoint: &Checkpoint) -> Value {
+    let own = checkpoint.generation_config.clone().filter(Value::is_object);
+    let mut json = own.unwrap_or_else(|| json!({}));
+    add_ids(&mut json, &checkpoint.config);
+    json
+}
+
+/// One id as a number, several as a list, as both runtimes expect; none as null.
+pub(crate) fn eos_json(eos: &[u32]) -> Value {
+    match eos {
+        [] => Value::Null,
+        [only] => (*only).into(),
+        several => several.into(),
+    }
+}
+
+/// Write `tokenizer.json`, `tokenizer_config.json` and, where there is one, `chat_template.jinja`.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub(crate) fn write_text_assets(checkpoint: &Checkpoint, out: &Path) -> Result<(), ExportError> {
+    write_json(&out.join("tokenizer_config.json"), &checkpoint.text.tokenizer_config)?;
+    if let Some(template) = &checkpoint.text.chat_template {
+        write_file(&out.join("chat_template.jinja"), template.as_bytes())?;
+    }
+    write_file(&out.join("tokenizer.json"), &checkpoint.text.tokenizer_json)
+}
+
+/// Write `value` with two spaces of indentation and a final newline.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ExportError> {
+    write_file(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Write a whole small file.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    std::fs::write(path, bytes)
+        .map_err(|source| ExportError::Write { path: path.to_owned(), source })
+}
+
+fn architecture(model_type: &str) -> &'static str {
+    match model_type {
+        "mistral" => "MistralForCausalLM",
+        "qwen2" => "Qwen2ForCausalLM",
+        "qwen3" => "Qwen3ForCausalLM",
+        _ => "LlamaForCausalLM",
+    }
+}
+
+fn rope_json(config: &LlamaConfig) -> Value {
+    let theta = shortest(config.rope_theta);
+    match &config.rope_scaling {
+        None => json!({ "rope_type": "default", "rope_theta": theta }),
+        Some(RopeScaling::Linear { factor }) => {
+            json!({ "rope_type": "linear", "rope_theta": theta, "factor": shortest(*factor) })
+        }
+        Some(RopeScaling::Llama3 {
+            factor,
+            low_frequency_factor,
+            high_frequency_factor,
+            n_positions_original,
+        }) => json!({
+            "rope_type": "llama3",
+            "rope_theta": theta,
+            "factor": shortest(*factor),
+            "low_freq_factor": shortest(*low_frequency_factor),
+            "high_freq_factor": shortest(*high_frequency_factor),
+            "original_max_position_embeddings": n_positions_original,
+        }),
+        // No name of transformers' own: nobody shall take these for plain frequencies.
+        Some(RopeScaling::Divisors(divisors)) => {
+            json!({ "rope_type": "divisors", "rope_theta": theta, "divisors": divisors })
+        }
+    }
+}
+
+fn add_ids(json: &mut Value, config: &LlamaConfig) {
+    json["bos_token_id"] = config.bos.into();
+    json["eos_token_id"] = eos_json(&config.eos);
+    json["pad_token_id"] = config.pad.into();
+}
+
+/// The shortest decimal that reads back as this `f32`: 1e-5, and not 9.999999747378752e-6.
+fn shortest(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_ids_are_null_a_number_or_a_list() {
+        for (ids, expected) in [(&[][..], json!(null)), (&[2], json!(2)), (&[2, 7], json!([2, 7]))]
+        {
+            assert_eq!(eos_json(ids), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        for (number, expected) in [(1e-5, "0.00001"), (1e5, "100000.0"), (0.1, "0.1")] {
+            assert_eq!(shortest(number).to_string(), expected);
+        }
+    }
+}
