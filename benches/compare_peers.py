@@ -24,8 +24,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def prompt_ids(n_prompt):
-    generator = random.Random(100)
+def prompt_ids(n_prompt, seed=100):
+    generator = random.Random(seed)
     return [generator.randrange(1000, 40000) for _ in range(n_prompt)]
 
 

@@ -4,11 +4,12 @@
 //! input_ids ─ embedding ─ [ layer … ] ─ norm ─ head ─ logits
 //! layer:      x + attention(norm(x)), then x + down(silu(gate(norm(x))) * up(norm(x)))
 //! attention:
-//!   q ─ rope ──────────────────────────────────────┐
-//!   k ─ rope ─┬─ Concat ─┬─ heads repeated ────────┼─ ScaledDotProductAttention ─ o
-//!   v ────────┘          └─ Assign                 │
-//!   ReadValue ─ Gather by beam_idx ─ Concat        │
-//!   attention_mask ─ one causal mask for all layers┘
+//!   q ─ rope ───────────────────────────────────────────┐
+//!   k ─ rope ─ Concat ─┬─ heads repeated ───────────────┼─ ScaledDotProductAttention ─ o
+//!   v ──────── Concat ─┤                                │
+//!                      └─ Assign                        │
+//!   attention_mask ─ one causal mask for all layers ────┘
+//! ReadValue ─ Gather by beam_idx ─ the other input of each Concat
 //! position_ids ─ cosines and sines for all layers
 //! ```
 //!
@@ -16,9 +17,8 @@
 //! and never the past. Every group of layers has the form that OpenVINO's plugins fuse into one of
 //! their own operations: normalisation, rope, attention with its cache, and a matrix with codes.
 //!
-//! There is no `openvino_tokenizer.xml`: our runtime reads `tokenizer.json`. OpenVINO GenAI wants
-//! that file as well; `convert_tokenizer` of the openvino-tokenizers package makes it from this
-//! folder.
+//! There is no `openvino_tokenizer.xml`: our runtime reads `tokenizer.json`. OpenVINO GenAI needs
+//! that file as well, and this export does not make it.
 
 mod graph;
 mod source;

@@ -1,10 +1,10 @@
 //! OpenVINO IR: a graph in XML, its constants in a BIN beside it.
 //!
-//! [`IrModel::open`] checks the whole XML against the BIN and keeps the text as it is, with an index
-//! into it; the BIN stays a memory map. Whatever the text holds beyond what this module knows
-//! (other attributes, `rt_info` of layers, bodies of loops) is therefore still there when
-//! [`IrModel::xml`] hands the text to a runtime. An edit makes a new text and checks it again; it
-//! needs no byte of the BIN that is not there already:
+//! [`IrModel::open`] checks the whole XML against the BIN and keeps the text as it is, with an
+//! index into it; the BIN stays a memory map. What the text holds beyond what this module knows (other
+//! attributes, `rt_info` of layers, bodies of loops) is therefore still there when [`IrModel::xml`]
+//! hands the text to a runtime. An edit makes a new text and checks it again; it needs no byte of
+//! the BIN that is not there already:
 //!
 //! ```text
 //! let mut model = IrModel::open(&folder.join("openvino_model.xml"))?;
@@ -12,7 +12,7 @@
 //!     SliceEdit::Sliced { .. } => {}                // one more input: LOGITS_POSITIONS
 //!     SliceEdit::NotFound(_) => {}                  // run it as it is
 //! }
-//! read_model(model.xml(), model.bin())                      // the weights as one host tensor
+//! read_model(model.xml(), model.bin())              // the weights as one host tensor
 //! ```
 //!
 //! New models are written with [`IrWriter`]. This module knows no runtime, and of the operators

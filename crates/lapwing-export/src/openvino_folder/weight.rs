@@ -10,10 +10,10 @@
 //! Symmetric codes are i8 or i4 and have no `Subtract`. Plugins fuse all of it into the product and
 //! read the codes themselves.
 //!
-//! Codes whose zero lies between two of them (GGUF's `Q4_1`) keep their grid: the arithmetic is then
-//! in f32, with a zero point in f32. The CPU plugin of OpenVINO 2026.4 fuses that as well, but has no
-//! integer path for it, so at its default precision long prompts take longer than with whole zero
-//! points. The weights are those of the checkpoint, and a second quantisation costs far more.
+//! Codes whose zero lies between two of them (GGUF's `Q4_1`) keep their grid: the arithmetic is
+//! then in f32, with a zero point in f32. The CPU plugin of OpenVINO 2026.4 fuses that as well, but
+//! has no integer path for it, so at its default precision long prompts take longer than with whole
+//! zero points. The weights are those of the checkpoint; a second quantisation costs far more.
 
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, Node};
