@@ -16,6 +16,13 @@ import numpy as np
 
 from compare_peers import prompt_ids
 
+def rss_bytes():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(status["VmRSS"].split()[0]) * 1024
+
+
+# What Python and NumPy take before the library is there: not the library's own.
+python_rss_bytes = rss_bytes()
 kind, model_dir = sys.argv[1:3]
 n_prompt, n_new, n_threads = map(int, sys.argv[3:6])
 
@@ -140,6 +147,9 @@ answer = {
 # peer that keeps prompts would otherwise not have to read the second at all.
 answer(prompt_ids(n_prompt, seed=101))
 ttft_ms, tpot_ms = answer(prompt_ids(n_prompt))
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-rss_bytes = int(status["VmRSS"].split()[0]) * 1024
-print(json.dumps({"ttft_ms": ttft_ms, "tpot_ms": tpot_ms, "rss_bytes": rss_bytes}))
+print(json.dumps({
+    "ttft_ms": ttft_ms,
+    "tpot_ms": tpot_ms,
+    "rss_bytes": rss_bytes(),
+    "python_rss_bytes": python_rss_bytes,
+}))

@@ -30,6 +30,22 @@ pub enum Tolerance {
     Absolute(f32),
 }
 
+/// Every logit is within `allowed` of the expected one.
+///
+/// # Panics
+///
+/// When one is not, or is NaN, or there are more or fewer.
+pub fn close(found: &[f32], expected: &[f32], allowed: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    for (id, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (found - expected).abs();
+        assert!(
+            difference <= allowed,
+            "{what}: logit {id} is {found} instead of {expected}, {allowed} allowed"
+        );
+    }
+}
+
 /// Options under which results are comparable across machines.
 pub fn exact_options() -> OpenOptions {
     OpenOptions {
@@ -70,9 +86,13 @@ pub fn library_file(name: &str) -> Option<PathBuf> {
     found
 }
 
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "CI skips nothing: {reason}");
+    note(reason);
+}
+
+#[allow(clippy::print_stderr, reason = "a skipped check says so")]
+fn note(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
@@ -86,6 +106,7 @@ pub fn golden_cases(file: &Path, section: Option<&str>) -> Vec<GoldenCase> {
     let json: Value = serde_json::from_slice(&text).expect("golden files are JSON");
     let part = section.map_or(&json, |name| &json[name]);
     let cases = part["cases"].as_array().expect("golden files have cases");
+    assert!(!cases.is_empty(), "{} has no cases", file.display());
     cases.iter().map(|case| golden_case(&case["prompt_ids"], case)).collect()
 }
 
@@ -131,8 +152,10 @@ pub fn agrees_with_golden(model: &dyn Model, case: &GoldenCase, tolerance: Toler
         assert!((found - expected).abs() <= allowed, "logit {id}: {found} is not {expected}");
     }
     for (token_idx, &expected) in case.greedy_ids.iter().enumerate() {
-        let (found, margin) = argmax(&logits);
+        let found = argmax(&logits);
         if found != expected {
+            // A fork is right only where the reference's choice is as good as ours.
+            let margin = logits[found as usize] - logits[expected as usize];
             assert!(margin <= allowed, "token {token_idx}: {found} by {margin}, not {expected}");
             return;
         }
@@ -143,7 +166,8 @@ pub fn agrees_with_golden(model: &dyn Model, case: &GoldenCase, tolerance: Toler
 }
 
 /// Prefill in one chunk, in several and token by token gives the same logits, and `score` gives
-/// the same rows.
+/// the same rows. Chunks of one token may differ by `allowed_alone` where the library multiplies a
+/// single row by another kernel.
 ///
 /// # Panics
 ///
@@ -153,11 +177,13 @@ pub fn chunks_do_not_matter(
     folder: &ModelFolder,
     prompt: &[TokenId],
     allowed: f32,
+    allowed_alone: f32,
 ) {
     let model = backend.open(folder, &exact_options()).expect("the model opens");
     let expected = rows_by_score(&*model, prompt);
     let last = expected.last().expect("a prompt");
     for n_chunk_tokens in [1, 3, prompt.len()] {
+        let allowed = if n_chunk_tokens == 1 { allowed_alone } else { allowed };
         let options = OpenOptions { n_chunk_tokens: Some(n_chunk_tokens), ..exact_options() };
         let chunked = backend.open(folder, &options).expect("the model opens");
         let found = logits_after(&mut *chunked.decoder().expect("a decoder"), &*chunked, prompt);
@@ -171,7 +197,7 @@ pub fn chunks_do_not_matter(
     let mut decoder = model.decoder().expect("a decoder");
     for (token_idx, token) in prompt.iter().enumerate() {
         let found = logits_after(&mut *decoder, &*model, &[*token]);
-        close(&found, &expected[token_idx], allowed, &format!("token {token_idx} alone"));
+        close(&found, &expected[token_idx], allowed_alone, &format!("token {token_idx} alone"));
     }
 }
 
@@ -216,6 +242,7 @@ pub fn rewind_equals_fresh(model: &dyn Model, prompt: &[TokenId], other: &[Token
             Ok(()) => assert_eq!(decoder.n_positions(), n_kept),
             Err(error) => {
                 assert!(!model.limits().can_rewind, "it can rewind, but not to {n_kept}: {error}");
+                note(&format!("no rewind to {n_kept}: {error}"));
                 continue;
             }
         }
@@ -248,18 +275,9 @@ pub fn bad_input_is_refused(backend: &dyn Backend, folder: &ModelFolder) {
     decoder.step(&[1], &mut logits).expect_err("there is no room");
 }
 
-/// The likeliest token and by how much.
-fn argmax(logits: &[f32]) -> (TokenId, f32) {
-    let (mut best, mut second) = ((0, f32::NEG_INFINITY), f32::NEG_INFINITY);
-    for (id, &logit) in logits.iter().enumerate() {
-        if best.1 < logit {
-            second = best.1;
-            best = (id as TokenId, logit);
-        } else {
-            second = second.max(logit);
-        }
-    }
-    (best.0, best.1 - second)
+fn argmax(logits: &[f32]) -> TokenId {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.expect("a vocabulary has tokens").0 as TokenId
 }
 
 fn logits_after(decoder: &mut dyn Decoder, model: &dyn Model, tokens: &[TokenId]) -> Vec<f32> {
@@ -277,10 +295,4 @@ fn rows_by_score(model: &dyn Model, tokens: &[TokenId]) -> Vec<Vec<f32>> {
     };
     decoder.score(tokens, &mut take).expect("a score");
     rows
-}
-
-fn close(found: &[f32], expected: &[f32], allowed: f32, what: &str) {
-    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
-    let largest = differences.fold(0.0_f32, |a, b| if b.is_nan() { f32::NAN } else { a.max(b) });
-    assert!(largest <= allowed, "{what}: logits differ by {largest}, {allowed} allowed");
 }

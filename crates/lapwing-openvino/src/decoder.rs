@@ -239,12 +239,9 @@ impl Input {
         values: impl Iterator<Item = i64>,
     ) -> Result<(), NativeError> {
         self.tensor.set_shape(shape)?;
-        if self.spec.is_i32 {
-            let elements = self.tensor.write::<i32>()?;
-            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from as i32);
-        } else {
-            let elements = self.tensor.write::<i64>()?;
-            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+        match self.spec.is_i32 {
+            true => self.tensor.write(values.map(|value| value as i32))?,
+            false => self.tensor.write(values)?,
         }
         request.set_input(&self.spec.name, &self.tensor)
     }

@@ -94,7 +94,9 @@ impl Inputs {
                 "its input `cache_position` belongs to a recurrent model".to_owned()
             }
             name if name.starts_with("past_key_values") => {
-                format!("its input `{name}` means that it keeps no state (--disable-stateful)")
+                format!(
+                    "its input `{name}` means that it keeps no state: expected a stateful export"
+                )
             }
             name => format!("its input `{name}` is not understood"),
         })
@@ -117,11 +119,12 @@ fn refuse_other_states(ir: &IrModel) -> Result<(), String> {
 }
 
 fn state_bytes_per_position(ir: &IrModel) -> Option<u64> {
-    let mut n_bytes = 0;
+    let mut n_bytes: u64 = 0;
     for variable in ir.variables() {
         let dims = variable.dims?;
-        let fixed = dims.iter().filter_map(|dim: &Dim| dim.fixed());
-        n_bytes += variable.element_type.n_bytes(fixed.product())?;
+        let mut fixed = dims.iter().filter_map(|dim: &Dim| dim.fixed());
+        let n_elements = fixed.try_fold(1_u64, u64::checked_mul)?;
+        n_bytes = n_bytes.checked_add(variable.element_type.n_bytes(n_elements)?)?;
     }
     Some(n_bytes)
 }

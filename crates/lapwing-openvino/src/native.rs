@@ -34,14 +34,12 @@ fn check(call: &'static str, status: ov_status_e) -> Result<(), NativeError> {
     }
     // SAFETY: the library is loaded, for it just returned a status.
     let text = unsafe { openvino_sys::ov_get_last_err_msg() };
-    let said = match text.is_null() {
-        true => String::new(),
-        // SAFETY: the library keeps its last message as a C string until the next failure.
-        false => unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned(),
-    };
+    // The library gives a copy of its last message, which the caller owns.
+    let said = take_string(text.cast_mut());
+    // A status that sets no message leaves that of an earlier failure, so the status is told too.
     let message = match tidy(&said) {
-        empty if empty.is_empty() => format!("status {status:?}"),
-        message => message,
+        empty if empty.is_empty() => format!("{status:?}"),
+        message => format!("{message} ({status:?})"),
     };
     Err(NativeError { call, message })
 }

@@ -95,7 +95,10 @@ impl Contract {
             format!("{}{}", names.join(", "), if 6 < values.len() { ", …" } else { "" })
         };
         let Some(input_ids) = integers(&inputs, "input_ids") else {
-            return Err(ContractError::Absent { what: "input `input_ids`", found: names(&inputs) });
+            return Err(ContractError::Absent {
+                what: "integer input `input_ids`",
+                found: names(&inputs),
+            });
         };
         let Some(logits) = outputs.iter().find(|value| value.name == "logits") else {
             return Err(ContractError::Absent { what: "output `logits`", found: names(&outputs) });
@@ -106,9 +109,9 @@ impl Contract {
         };
         let mut states = Vec::new();
         for input in &inputs {
-            match understand(input) {
-                Some(()) => {}
-                None => states.push(state(input, &outputs, architecture)?),
+            match INTEGERS.contains(&input.name.as_str()) {
+                true => check_integers(input)?,
+                false => states.push(state(input, &outputs, architecture)?),
             }
         }
         check_head_size(model, &states)?;
@@ -126,19 +129,28 @@ impl Contract {
         })
     }
 
-    /// Bytes of all states for one position.
-    pub(crate) fn state_bytes_per_position(&self) -> u64 {
-        let bytes =
-            |state: &State| state.n_heads * state.head_size * if state.is_f16 { 2 } else { 4 };
-        self.states.iter().map(|state| bytes(state) as u64).sum()
+    /// Bytes of all states for one position; `None` when the sizes make no sense.
+    pub(crate) fn state_bytes_per_position(&self) -> Option<u64> {
+        self.states.iter().try_fold(0_u64, |sum, state| {
+            let n_elements = (state.n_heads as u64).checked_mul(state.head_size as u64)?;
+            sum.checked_add(n_elements.checked_mul(if state.is_f16 { 2 } else { 4 })?)
+        })
     }
 }
 
 /// Inputs that are no states.
-fn understand(input: &Value) -> Option<()> {
-    const KNOWN: [&str; 5] =
-        ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", "logits_to_keep"];
-    KNOWN.contains(&input.name.as_str()).then_some(())
+const INTEGERS: [&str; 5] =
+    ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", "logits_to_keep"];
+
+fn check_integers(input: &Value) -> Result<(), ContractError> {
+    match input.element {
+        Some(ElementType::I64 | ElementType::I32) => Ok(()),
+        _ => Err(ContractError::Unknown {
+            name: input.name.clone(),
+            shape: format!("{:?} {:?}", input.element, input.dims),
+            reason: "expected integers of 32 or 64 bits",
+        }),
+    }
 }
 
 fn integers(inputs: &[Value], name: &str) -> Option<Integers> {

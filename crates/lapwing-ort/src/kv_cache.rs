@@ -55,8 +55,7 @@ impl KvCache {
         }
         if self.n_capacity < n_needed {
             let doubled = n_needed.max(2 * self.n_capacity).next_multiple_of(N_POSITIONS_STEP);
-            self.n_capacity = doubled.min(self.n_positions_max.max(n_needed));
-            self.grow()?;
+            self.resize(doubled.min(self.n_positions_max.max(n_needed)), self.n_positions)?;
             self.bind_shared(binding)?;
         }
         Ok(())
@@ -70,26 +69,25 @@ impl KvCache {
         }
     }
 
-    /// Forget the positions from `n_positions` on.
+    /// Forget the positions from `n_positions` on; after an error nothing has changed.
     pub(crate) fn rewind(&mut self, n_positions: usize) -> ort::Result<()> {
         if !self.shares_buffers && n_positions < self.n_positions {
-            for (spec, tensor) in self.specs.iter().zip(&mut self.tensors) {
-                let mut kept = allocate(spec, n_positions)?;
-                copy(spec, tensor, self.n_positions, &mut kept, n_positions, n_positions)?;
-                *tensor = kept;
-            }
+            self.resize(n_positions, n_positions)?;
         }
         self.n_positions = n_positions;
         Ok(())
     }
 
-    fn grow(&mut self) -> ort::Result<()> {
-        for (spec, tensor) in self.specs.iter().zip(&mut self.tensors) {
-            let n_old = shape_positions(tensor);
-            let mut grown = allocate(spec, self.n_capacity)?;
-            copy(spec, tensor, n_old, &mut grown, self.n_capacity, self.n_positions)?;
-            *tensor = grown;
+    /// Buffers with room for `n_capacity` positions and the first `n_kept` in them.
+    fn resize(&mut self, n_capacity: usize, n_kept: usize) -> ort::Result<()> {
+        let mut resized = Vec::with_capacity(self.tensors.len());
+        for (spec, tensor) in self.specs.iter().zip(&self.tensors) {
+            let mut to = allocate(spec, n_capacity)?;
+            copy(spec, tensor, shape_positions(tensor), &mut to, n_capacity, n_kept)?;
+            resized.push(to);
         }
+        self.tensors = resized;
+        self.n_capacity = n_capacity;
         Ok(())
     }
 

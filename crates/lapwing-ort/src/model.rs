@@ -114,7 +114,7 @@ impl Model for OrtModel {
         MemoryBreakdown {
             weights_mapped_bytes: self.weights_mapped_bytes,
             state_bytes_per_decoder: None,
-            state_bytes_per_position: Some(per_position),
+            state_bytes_per_position: per_position,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Memory that is shared with the library.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::{ptr, slice};
 
 use lapwing_formats::Map;
@@ -14,7 +15,7 @@ pub(crate) struct Tensor {
     pointer: *mut ov_tensor_t,
 }
 
-// SAFETY: a tensor is a reference to memory; access to it goes through `&mut self`.
+// SAFETY: a tensor is a reference to memory that no thread is tied to; it is not `Sync`.
 unsafe impl Send for Tensor {}
 
 /// A Rust type that stands for an element type of the library.
@@ -86,16 +87,24 @@ impl Tensor {
         check("reshaping a tensor", status)
     }
 
-    /// The elements, for writing.
+    /// Write every element, in order, as far as `values` go.
     ///
     /// # Errors
     ///
     /// When the tensor's element type is another.
-    pub(crate) fn write<T: Element>(&mut self) -> Result<&mut [T], NativeError> {
+    pub(crate) fn write<T: Element>(
+        &mut self,
+        values: impl Iterator<Item = T>,
+    ) -> Result<(), NativeError> {
         let (data, n_elements) = self.parts(T::TYPE)?;
-        // SAFETY: the library says that the memory holds so many elements of this type; it is
-        // borrowed from `self` mutably, and integers and floats have no invalid bits.
-        Ok(unsafe { slice::from_raw_parts_mut(data.cast::<T>(), n_elements) })
+        let data = data.cast::<MaybeUninit<T>>();
+        // SAFETY: the library says that the memory holds so many elements of this type, aligned for
+        // it; they need not be initialised, and `&mut self` keeps other accesses away.
+        let elements = unsafe { slice::from_raw_parts_mut(data, n_elements) };
+        for (element, value) in elements.iter_mut().zip(values) {
+            element.write(value);
+        }
+        Ok(())
     }
 
     /// The elements, for reading.
@@ -105,8 +114,9 @@ impl Tensor {
     /// When the tensor's element type is another.
     pub(crate) fn read<T: Element>(&self) -> Result<&[T], NativeError> {
         let (data, n_elements) = self.parts(T::TYPE)?;
-        // SAFETY: as in `write`; the request that fills this memory is not running, for running
-        // one needs `&mut` on the decoder that holds both.
+        // SAFETY: the library says that the memory holds so many elements of this type, and an
+        // output is wholly written by the run before; the request that fills it is not running, for
+        // running one needs `&mut` on the decoder that holds both.
         Ok(unsafe { slice::from_raw_parts(data.cast::<T>(), n_elements) })
     }
 
