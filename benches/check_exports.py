@@ -74,7 +74,8 @@ def run_lapwing(args, folder, prompt, n_new):
         ["--prompt-ids", ",".join(map(str, prompt))]
     report = json.loads(lapwing(
         args, "run", "--model", str(folder), "--json", "--precision", "exact", "--temperature",
-        "0", "--max-tokens", str(n_new), "--threads", str(args.threads), *given))
+        "0", "--repeat-penalty", "1", "--max-tokens", str(n_new), "--threads", str(args.threads),
+        *given))
     return report["prompt_ids"], report["token_ids"]
 
 
@@ -173,7 +174,9 @@ class GenAi:
 
     def greedy(self, prompt_ids, n_new):
         params = self.genai.GeneratorParams(self.model)
-        params.set_search_options(max_length=len(prompt_ids) + n_new, do_sample=False)
+        # Plainly greedy, whatever the folder's makers say about sampling.
+        params.set_search_options(
+            max_length=len(prompt_ids) + n_new, do_sample=False, repetition_penalty=1.0)
         generator = self.genai.Generator(self.model, params)
         generator.append_tokens(np.array(prompt_ids, np.int32))
         while not generator.is_done():

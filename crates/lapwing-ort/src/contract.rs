@@ -147,10 +147,21 @@ fn check_integers(input: &Value) -> Result<(), ContractError> {
         Some(ElementType::I64 | ElementType::I32) => Ok(()),
         _ => Err(ContractError::Unknown {
             name: input.name.clone(),
-            shape: format!("{:?} {:?}", input.element, input.dims),
+            shape: shape(input),
             reason: "expected integers of 32 or 64 bits",
         }),
     }
+}
+
+/// An input's element type and sizes, such as `f32 [batch, 64, 3]`.
+fn shape(input: &Value) -> String {
+    let element = input.element.map_or("no tensor", ElementType::name);
+    let dims = input.dims.iter().flatten().map(|dim| match dim {
+        Dim::Fixed(size) => size.to_string(),
+        Dim::Symbolic(name) => name.clone(),
+        Dim::Unknown => "?".to_owned(),
+    });
+    format!("{element} [{}]", dims.collect::<Vec<_>>().join(", "))
 }
 
 fn integers(inputs: &[Value], name: &str) -> Option<Integers> {
@@ -171,8 +182,7 @@ fn state(
     architecture: &Architecture,
 ) -> Result<State, ContractError> {
     let unknown = |reason| {
-        let shape = format!("{:?} {:?}", input.element, input.dims);
-        ContractError::Unknown { name: input.name.clone(), shape, reason }
+        ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason }
     };
     let is_f16 = match input.element {
         Some(ElementType::F32) => false,
