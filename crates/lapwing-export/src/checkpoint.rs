@@ -109,7 +109,7 @@ impl Checkpoint {
 
     /// Every Hugging Face name, in the order of the layers.
     pub fn tensor_names(&self) -> Vec<String> {
-        self.config.expected_tensors().into_iter().map(|(name, _)| name).collect()
+        self.config.expected_tensors().map(|(name, _)| name).collect()
     }
 }
 

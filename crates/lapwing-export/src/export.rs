@@ -1,5 +1,7 @@
 //! One export from start to end: a folder appears whole or not at all.
 
+mod unfinished_folder;
+
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use crate::checkpoint::{Checkpoint, OpenCheckpointError, ReadTensorError};
 use crate::plan::{ExportOptions, Weights};
 use crate::report::ExportReport;
 use crate::{onnx_folder, openvino_folder};
+use unfinished_folder::UnfinishedFolder;
 
 /// Files that only a model folder has: what tells an earlier export from a folder of the user's.
 const EXPORT_FILES: &[&str] = &["openvino_model.xml", "genai_config.json"];
@@ -55,7 +58,7 @@ pub enum ExportError {
         source: QuantizeError,
     },
     /// The target has no way to say what the checkpoint or the plan asks.
-    #[error("a {target} folder cannot hold this: expected {expected}, found {found}")]
+    #[error("the {target} folder cannot hold this: expected {expected}, found {found}")]
     Unsupported {
         /// `OpenVINO` or `ONNX`.
         target: &'static str,
@@ -108,7 +111,7 @@ pub enum ExportError {
 /// Export the checkpoint at `source` as a folder at `out`.
 ///
 /// The folder is written under a temporary name beside `out` and renamed when it is whole; an error
-/// or a stop removes it.
+/// or a stop removes it, and the next export to `out` what a killed one left.
 ///
 /// # Errors
 ///
@@ -120,6 +123,7 @@ pub fn export(
     out: &Path,
     on_progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<ExportReport, ExportError> {
+    unfinished_folder::sweep(out);
     refuse_existing(source, out, options.overwrite)?;
     let checkpoint = Checkpoint::open(source)?;
     let mut weights = Weights::new(&checkpoint, options);
@@ -155,70 +159,6 @@ fn refuse_existing(source: &Path, out: &Path, overwrite: bool) -> Result<(), Exp
     };
     let is_export = EXPORT_FILES.iter().any(|name| out.join(name).is_file());
     if is_export && !holds_source { Ok(()) } else { Err(ExportError::NotAnExport { path }) }
-}
-
-/// A folder beside its final place; removed unless it is finished.
-struct UnfinishedFolder {
-    path: PathBuf,
-    is_finished: bool,
-}
-
-impl UnfinishedFolder {
-    fn create(out: &Path) -> Result<UnfinishedFolder, ExportError> {
-        let path = beside(out, "tmp")?;
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            |source| ExportError::Write { path, source }
-        };
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed(parent))?;
-        }
-        std::fs::create_dir(&path).map_err(failed(&path))?;
-        Ok(UnfinishedFolder { path, is_finished: false })
-    }
-
-    /// Put the folder in its place. What was there gives way only now, and comes back if the
-    /// renaming fails.
-    fn finish(&mut self, out: &Path) -> Result<(), ExportError> {
-        let failed = |source| ExportError::Write { path: out.to_owned(), source };
-        let old = beside(out, "old")?;
-        let had_old = out.exists();
-        if had_old {
-            std::fs::rename(out, &old).map_err(failed)?;
-        }
-        if let Err(source) = std::fs::rename(&self.path, out) {
-            if had_old {
-                // The first error is the one to tell.
-                let _ = std::fs::rename(&old, out);
-            }
-            return Err(failed(source));
-        }
-        self.is_finished = true;
-        if had_old {
-            std::fs::remove_dir_all(&old)
-                .map_err(|source| ExportError::Write { path: old.clone(), source })?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for UnfinishedFolder {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // Nobody is left to hear of a failure here.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-/// A hidden name beside `out` that no other process uses.
-fn beside(out: &Path, what: &str) -> Result<PathBuf, ExportError> {
-    let Some(name) = out.file_name() else {
-        let source = std::io::Error::new(ErrorKind::InvalidInput, "the path has no last name");
-        return Err(ExportError::Write { path: out.to_owned(), source });
-    };
-    let name = name.to_string_lossy();
-    Ok(out.with_file_name(format!(".{name}.{what}-{}", std::process::id())))
 }
 
 #[cfg(test)]

@@ -46,10 +46,11 @@ pub(crate) fn write(
     let config = &checkpoint.config;
     let kind = AttentionKind::for_head_size(config.head_size);
     let mut graph = Graph::create(&out.join("model.onnx"))?;
-    let mut source = Source::new(weights, on_progress, config.expected_tensors().len());
+    let mut source = Source::new(weights, on_progress, config.expected_tensors().count());
     decoder::write(&mut graph, config, kind, &mut source)?;
     graph.finish()?;
-    let genai_config = genai_config::genai_config(config, kind);
+    let genai_config =
+        genai_config::genai_config(config, checkpoint.generation_config.as_ref(), kind);
     crate::sidecar::write_json(&out.join("genai_config.json"), &genai_config)?;
     crate::sidecar::write_text_assets(checkpoint, out)
 }

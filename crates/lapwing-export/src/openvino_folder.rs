@@ -57,7 +57,7 @@ pub(crate) fn write(
 ) -> Result<(), ExportError> {
     let config = &checkpoint.config;
     let mut graph = Graph::create(&out.join("openvino_model.xml"))?;
-    let mut source = Source::new(weights, on_progress, config.expected_tensors().len());
+    let mut source = Source::new(weights, on_progress, config.expected_tensors().count());
     decoder::write(&mut graph, config, &mut source)?;
     graph.finish(&notes::rt_info(source.written()))?;
     let generation_config = crate::sidecar::generation_config_json(checkpoint);

@@ -11,6 +11,18 @@ pub struct ExportReport {
     pub tensors: Vec<TensorReport>,
 }
 
+impl ExportReport {
+    /// Matrices stored at another precision than was asked for: the target has no such groups.
+    pub fn n_other_precision(&self) -> usize {
+        self.tensors.iter().filter(|tensor| tensor.asked != tensor.precision).count()
+    }
+
+    /// Matrices whose own codes were quantised a second time; see [`TensorReport::lost_grid`].
+    pub fn n_lost_grids(&self) -> usize {
+        self.tensors.iter().filter(|tensor| tensor.lost_grid).count()
+    }
+}
+
 /// How one weight matrix was stored and what that cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorReport {
@@ -20,10 +32,15 @@ pub struct TensorReport {
     pub shape: Vec<usize>,
     /// How the checkpoint stored it, e.g. `Q4_1`.
     pub source_dtype: String,
-    /// How the folder stores it, e.g. `int4 group 32 symmetric`.
+    /// The precision that was asked for, e.g. `int4 group 32 symmetric`.
+    pub asked: String,
+    /// How the folder stores it; other than asked where the target cannot hold that.
     pub precision: String,
     /// Whether the checkpoint's own codes were kept.
     pub kept_grid: bool,
+    /// Whether the checkpoint's own codes have the width and groups asked for, and the target
+    /// cannot hold their zero points: they were quantised again, to the nearest grid it can hold.
+    pub lost_grid: bool,
     /// Root mean square of the error over that of the weights.
     pub relative_rms: f64,
 }

@@ -54,6 +54,36 @@ fn mutated_indexes_neither_panic_nor_hang_nor_fill_the_memory() {
 }
 
 #[test]
+fn keys_that_are_no_tensors_reserve_no_table() {
+    // One tensor, then keys of five bytes each.
+    let mut header = String::from(r#"{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#);
+    (0..100_000).for_each(|_| header.push_str(r#","":0"#));
+    header.push('}');
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.safetensors");
+    std::fs::write(&path, &bytes).unwrap();
+    let peak = hostile::peak_allocation(|| assert!(SafeTensorsFile::open(&path).is_err()));
+    assert!(peak < 4 * bytes.len(), "{peak} for {}", bytes.len());
+}
+
+#[test]
+fn tensors_in_the_shortest_form_stay_within_four_times_the_file() {
+    let entries = (0..20_000).map(|i| format!(r#""{i}":["U8",[],[{i},{}]]"#, i + 1));
+    let header = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+    let mut bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    bytes.resize(bytes.len() + 20_000, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("short.safetensors");
+    std::fs::write(&path, &bytes).unwrap();
+    let mut n_read = 0;
+    let peak =
+        hostile::peak_allocation(|| n_read = SafeTensorsFile::open(&path).unwrap().tensors().len());
+    assert_eq!(n_read, 20_000);
+    assert!(peak < 4 * bytes.len(), "{peak} for {}", bytes.len());
+}
+
+#[test]
 fn many_small_tensors_stay_within_four_times_the_file() {
     let entries: Vec<String> = (0..20_000)
         .map(|i| {

@@ -170,37 +170,43 @@ impl LlamaConfig {
     }
 
     /// Every tensor the configuration calls for, with its shape, in the order of the layers.
-    pub fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let q_size = self.n_heads * self.head_size;
-        let kv_size = self.n_kv_heads * self.head_size;
+    ///
+    /// Made one at a time: a configuration may claim more layers than any file has.
+    pub fn expected_tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let head = (!self.tied_head).then_some("lm_head.weight");
+        let matrix = |name: &str| (name.to_owned(), vec![self.n_vocab, self.hidden_size]);
+        let embedding = std::iter::once(matrix("model.embed_tokens.weight"));
+        let layers = (0..self.n_layers).flat_map(|layer_idx| {
+            let tensors = self.expected_layer_tensors().into_iter();
+            tensors.map(move |(name, shape)| (format!("model.layers.{layer_idx}.{name}"), shape))
+        });
+        let norm = ("model.norm.weight".to_owned(), vec![self.hidden_size]);
+        embedding.chain(layers).chain([norm]).chain(head.map(matrix))
+    }
+
+    /// The tensors of one layer, by their names inside of it.
+    fn expected_layer_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let q_size = self.n_heads.saturating_mul(self.head_size);
+        let kv_size = self.n_kv_heads.saturating_mul(self.head_size);
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let mut tensors =
-            vec![("model.embed_tokens.weight".to_owned(), vec![self.n_vocab, hidden])];
-        for layer_idx in 0..self.n_layers {
-            let mut add = |name: &str, shape: &[usize]| {
-                tensors.push((format!("model.layers.{layer_idx}.{name}"), shape.to_vec()));
-            };
-            add("input_layernorm.weight", &[hidden]);
-            for (projection, n_rows) in [("q", q_size), ("k", kv_size), ("v", kv_size)] {
-                add(&format!("self_attn.{projection}_proj.weight"), &[n_rows, hidden]);
-                if self.attention_bias {
-                    add(&format!("self_attn.{projection}_proj.bias"), &[n_rows]);
-                }
+        let mut tensors = Vec::new();
+        let mut add = |name: &str, shape: &[usize]| tensors.push((name.to_owned(), shape.to_vec()));
+        add("input_layernorm.weight", &[hidden]);
+        for (projection, n_rows) in [("q", q_size), ("k", kv_size), ("v", kv_size)] {
+            add(&format!("self_attn.{projection}_proj.weight"), &[n_rows, hidden]);
+            if self.attention_bias {
+                add(&format!("self_attn.{projection}_proj.bias"), &[n_rows]);
             }
-            if self.qk_norm {
-                add("self_attn.q_norm.weight", &[self.head_size]);
-                add("self_attn.k_norm.weight", &[self.head_size]);
-            }
-            add("self_attn.o_proj.weight", &[hidden, q_size]);
-            add("post_attention_layernorm.weight", &[hidden]);
-            add("mlp.gate_proj.weight", &[inner, hidden]);
-            add("mlp.up_proj.weight", &[inner, hidden]);
-            add("mlp.down_proj.weight", &[hidden, inner]);
         }
-        tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
-        if !self.tied_head {
-            tensors.push(("lm_head.weight".to_owned(), vec![self.n_vocab, hidden]));
+        if self.qk_norm {
+            add("self_attn.q_norm.weight", &[self.head_size]);
+            add("self_attn.k_norm.weight", &[self.head_size]);
         }
+        add("self_attn.o_proj.weight", &[hidden, q_size]);
+        add("post_attention_layernorm.weight", &[hidden]);
+        add("mlp.gate_proj.weight", &[inner, hidden]);
+        add("mlp.up_proj.weight", &[inner, hidden]);
+        add("mlp.down_proj.weight", &[hidden, inner]);
         tensors
     }
 }

@@ -126,7 +126,7 @@ impl<'a> Keys<'a> {
                 path: gguf.path().to_owned(),
                 what: "general.architecture".to_owned(),
                 expected: ARCHITECTURES.join(", "),
-                found: found.unwrap_or("none").to_owned(),
+                found: gguf_text::excerpt(found.unwrap_or("none")),
             }),
         }
     }
@@ -212,17 +212,33 @@ impl<'a> Keys<'a> {
             }
             let mut divisors = vec![0.0; n_divisors];
             dequantize(tensor.dtype, tensor.bytes, &mut divisors).expect("type and length fit");
-            return Ok(Some(RopeScaling::from_divisors(divisors, rope_theta, head_size)));
+            let Some(factor) = self.linear_factor()? else {
+                return Ok(Some(RopeScaling::from_divisors(divisors, rope_theta, head_size)));
+            };
+            divisors.iter_mut().for_each(|divisor| *divisor *= factor);
+            return Ok(Some(RopeScaling::Divisors(divisors)));
         }
+        Ok(self.linear_factor()?.map(|factor| RopeScaling::Linear { factor }))
+    }
+
+    /// The factor that divides every frequency; none where it is 1.
+    ///
+    /// As in llama.cpp: without a type the scaling is linear, the factor may stand under the key
+    /// of early files, and a factor that is absent or 0 means none.
+    fn linear_factor(&self) -> Result<Option<f32>, OpenCheckpointError> {
         let scaling_type = self.get("rope.scaling.type");
         match scaling_type.map(|value| value.as_str()) {
-            None | Some(Some("none")) => Ok(None),
-            Some(Some("linear")) => {
-                let factor = self.required_number("rope.scaling.factor")?;
-                Ok(Some(RopeScaling::Linear { factor }))
+            Some(Some("none")) => return Ok(None),
+            None | Some(Some("linear")) => {}
+            Some(_) => {
+                return Err(self.wrong("rope.scaling.type", "none or linear", scaling_type));
             }
-            Some(_) => Err(self.wrong("rope.scaling.type", "none or linear", scaling_type)),
         }
+        let factor = match self.number("rope.scaling.factor")? {
+            None => self.number("rope.scale_linear")?,
+            factor => factor,
+        };
+        Ok(factor.filter(|&factor| factor != 0.0 && factor != 1.0))
     }
 }
 

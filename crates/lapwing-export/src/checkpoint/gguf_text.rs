@@ -11,6 +11,7 @@ use lapwing_formats::gguf::Gguf;
 use serde_json::{Map, Value, json};
 
 use super::{LlamaConfig, OpenCheckpointError, TextAssets};
+pub(super) use vocabulary::excerpt;
 use vocabulary::{TokenType, Vocabulary};
 
 /// Texts that end a turn in chat formats; a control token of such a text ends answers even where
@@ -30,7 +31,7 @@ pub(super) fn read(gguf: &Gguf, config: &LlamaConfig) -> Result<TextAssets, Open
         Some("gpt2") => byte_level::tokenizer(gguf, &vocabulary)?,
         Some("llama") => (sentence_piece::tokenizer(gguf, &vocabulary)?, true),
         other => {
-            let found = other.unwrap_or("none").to_owned();
+            let found = excerpt(other.unwrap_or("none"));
             let expected = "gpt2 or llama".to_owned();
             return Err(unsupported(gguf, "tokenizer.ggml.model", expected, found));
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_formats::safetensors::SafeTensors;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::config::{LlamaConfig, RopeScaling};
@@ -19,6 +20,9 @@ const N_POSITIONS_DEFAULT: usize = 2048;
 /// Open the folder at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let config_path = path.join(CONFIG_FILE);
+    // First of all: other families lack fields that this one needs.
+    let Family { model_type } = read_json(&config_path)?;
+    refuse_other_families(&model_type, &config_path)?;
     let raw: RawConfig = read_json(&config_path)?;
     let generation_path = path.join(GENERATION_FILE);
     let generation_config: Option<Value> =
@@ -54,6 +58,19 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
         .map_err(|source| OpenCheckpointError::Read { path: path.to_owned(), source })
 }
 
+/// What every `config.json` says.
+#[derive(Deserialize)]
+struct Family {
+    model_type: String,
+}
+
+fn refuse_other_families(model_type: &str, path: &Path) -> Result<(), OpenCheckpointError> {
+    if MODEL_TYPES.contains(&model_type) {
+        return Ok(());
+    }
+    Err(unsupported(path, "model_type", &MODEL_TYPES.join(", "), model_type.to_owned()))
+}
+
 /// `config.json` as transformers writes it, now and in earlier years.
 #[derive(Deserialize)]
 struct RawConfig {
@@ -77,7 +94,7 @@ struct RawConfig {
     #[serde(default)]
     tie_word_embeddings: bool,
     partial_rotary_factor: Option<f32>,
-    quantization_config: Option<Value>,
+    quantization_config: Option<IgnoredAny>,
     bos_token_id: Option<Value>,
     eos_token_id: Option<Value>,
     pad_token_id: Option<Value>,
@@ -87,8 +104,10 @@ struct RawConfig {
 /// Rope parameters: `rope_scaling` in old files, `rope_parameters` in new ones.
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name of the same; some files have both.
+    #[serde(rename = "type")]
+    old_rope_type: Option<String>,
     rope_theta: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
@@ -140,9 +159,7 @@ impl RawConfig {
         let refuse = |what: &str, expected: &str, found: String| {
             Err(unsupported(path, what, expected, found))
         };
-        if !MODEL_TYPES.contains(&self.model_type.as_str()) {
-            return refuse("model_type", &MODEL_TYPES.join(", "), self.model_type.clone());
-        }
+        refuse_other_families(&self.model_type, path)?;
         if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
             return refuse("hidden_act", "silu", other.clone());
         }
@@ -179,7 +196,7 @@ impl RawRope {
         let need = |value: Option<f32>, key: &str| {
             value.ok_or_else(|| unsupported(path, key, "a number", "none".to_owned()))
         };
-        match self.rope_type.as_deref() {
+        match self.rope_type.as_deref().or(self.old_rope_type.as_deref()) {
             None | Some("default") => Ok(None),
             Some("linear") => {
                 Ok(Some(RopeScaling::Linear { factor: need(self.factor, "rope factor")? }))
@@ -269,10 +286,29 @@ mod tests {
     }
 
     #[test]
+    fn both_names_of_the_rope_type_may_stand_side_by_side() {
+        let mut both = old();
+        let rope = r#"{"type":"default","rope_type":"linear","factor":2.0}"#;
+        both["rope_scaling"] = serde_json::from_str(rope).unwrap();
+        let scaling = resolve(&both, None).unwrap().rope_scaling;
+        assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
+    }
+
+    #[test]
     fn generation_ids_win_over_those_of_the_config() {
         let generation = serde_json::json!({ "eos_token_id": 7, "bos_token_id": null });
         let config = resolve(&old(), Some(generation)).unwrap();
         assert_eq!((config.eos.as_slice(), config.bos), (&[7][..], Some(128_000)));
+    }
+
+    #[test]
+    fn another_family_is_named_before_the_fields_it_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join(CONFIG_FILE);
+        std::fs::write(config, r#"{"model_type":"mamba","state_size":16}"#).unwrap();
+        let message = open(folder.path()).map(drop).unwrap_err().to_string();
+        let expected = "model_type: expected llama, mistral, qwen2, qwen3, found mamba";
+        assert!(message.contains(expected), "{message}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
 use super::*;
-use gguf_file::GgufFile;
+use gguf_file::{GgufFile, small};
 
-pub(super) mod gguf_file;
+pub(crate) mod gguf_file;
 
 /// A path below the folder of real exports that lies beside the workspace; none when it is absent.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
@@ -16,53 +16,6 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none(), "no {}", found.display());
     eprintln!("skipped: no ../shared");
     None
-}
-
-/// A GGUF of one layer, four heads of four, two key and value heads, and a vocabulary of six.
-fn small(architecture: &str) -> GgufFile {
-    let mut file = GgufFile::default();
-    let key = |name: &str| format!("{architecture}.{name}");
-    file.string("general.architecture", architecture)
-        .u32(&key("block_count"), 1)
-        .u32(&key("context_length"), 64)
-        .u32(&key("embedding_length"), 16)
-        .u32(&key("feed_forward_length"), 24)
-        .u32(&key("attention.head_count"), 4)
-        .u32(&key("attention.head_count_kv"), 2)
-        .f32(&key("attention.layer_norm_rms_epsilon"), 1e-6)
-        .string("tokenizer.ggml.model", "gpt2")
-        .string("tokenizer.ggml.pre", "gpt-2")
-        .u32("tokenizer.ggml.eos_token_id", 4);
-    let tokens = ["a", "b", "ab", "<s>", "</s>", "<|im_end|>"].map(str::to_owned);
-    file.strings("tokenizer.ggml.tokens", &tokens)
-        .i32s("tokenizer.ggml.token_type", &[1, 1, 1, 3, 3, 3])
-        .strings("tokenizer.ggml.merges", &["a b".to_owned()]);
-    let mut add = |name: &str, shape: &[usize]| {
-        let n_elements = shape.iter().product::<usize>();
-        let values: Vec<f32> = (0..n_elements).map(|index| index as f32).collect();
-        file.tensor(name, shape, &values);
-    };
-    add("token_embd.weight", &[6, 16]);
-    add("output_norm.weight", &[16]);
-    add("blk.0.attn_norm.weight", &[16]);
-    add("blk.0.ffn_norm.weight", &[16]);
-    add("blk.0.attn_q.weight", &[16, 16]);
-    add("blk.0.attn_k.weight", &[8, 16]);
-    add("blk.0.attn_v.weight", &[8, 16]);
-    add("blk.0.attn_output.weight", &[16, 16]);
-    add("blk.0.ffn_gate.weight", &[24, 16]);
-    add("blk.0.ffn_up.weight", &[24, 16]);
-    add("blk.0.ffn_down.weight", &[16, 24]);
-    if architecture == "qwen2" {
-        add("blk.0.attn_q.bias", &[16]);
-        add("blk.0.attn_k.bias", &[8]);
-        add("blk.0.attn_v.bias", &[8]);
-    }
-    if architecture == "qwen3" {
-        add("blk.0.attn_q_norm.weight", &[4]);
-        add("blk.0.attn_k_norm.weight", &[4]);
-    }
-    file
 }
 
 fn open(file: &GgufFile) -> Result<Checkpoint, OpenCheckpointError> {
@@ -168,6 +121,15 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     check(&|f| f.u32("llama.expert_count", 8), "llama.expert_count: expected 0, found 8");
     check(&|f| f.u32("llama.rope.dimension_count", 2), "expected 4, found 2");
     check(&|f| f.string("llama.rope.scaling.type", "yarn"), "found \"yarn\"");
+    check(&|f| f.f32("llama.rope.scaling.factor", -2.0), "rope factor: expected a positive");
+    check(
+        &|f| f.i32s("tokenizer.ggml.tokens", &[1; 100]),
+        "tokenizer.ggml.tokens: expected a list of strings, found I32 x 100",
+    );
+    check(
+        &|f| f.i32s("tokenizer.ggml.merges", &[1; 100]),
+        "tokenizer.ggml.merges: expected a list of strings, found I32 x 100",
+    );
     check(&|f| f.u32("tokenizer.ggml.eos_token_id", 6), "below the vocabulary of 6");
     check(&|f| f.i32s("llama.attention.head_count_kv", &[2]), "one number, found a list of 1");
     check(&|f| f.string("tokenizer.ggml.pre", "viking"), "tokenizer.ggml.pre: expected smollm");
@@ -190,6 +152,49 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
         &|f| f.strings("tokenizer.ggml.merges", &tokens(&["b a"])),
         "expected two tokens that make a third, found \"b a\"",
     );
+}
+
+#[test]
+fn a_claim_of_two_billion_layers_is_refused_at_the_first_that_is_missing() {
+    let mut file = small("llama");
+    let error = open(file.u32("llama.block_count", 2_000_000_000)).unwrap_err();
+    assert!(error.to_string().contains("has no tensor blk.1."), "{error}");
+}
+
+#[test]
+fn linear_rope_needs_no_type_and_may_stand_under_its_old_key() {
+    let check = |change: &dyn Fn(&mut GgufFile) -> &mut GgufFile, expected: Option<f32>| {
+        let mut file = small("llama");
+        let found = open(change(&mut file)).unwrap().config.rope_scaling;
+        assert_eq!(found, expected.map(|factor| RopeScaling::Linear { factor }));
+    };
+    let (factor, old_factor) = ("llama.rope.scaling.factor", "llama.rope.scale_linear");
+    check(&|f| f.f32(factor, 4.0), Some(4.0));
+    check(&|f| f.f32(old_factor, 2.0), Some(2.0));
+    check(&|f| f.f32(factor, 4.0).f32(old_factor, 2.0), Some(4.0));
+    check(&|f| f.string("llama.rope.scaling.type", "linear").f32(old_factor, 2.0), Some(2.0));
+    check(&|f| f.string("llama.rope.scaling.type", "none").f32(factor, 4.0), None);
+    check(&|f| f.string("llama.rope.scaling.type", "linear"), None);
+    check(&|f| f.f32(factor, 0.0), None);
+    // The tensor of divisors does not hide the factor.
+    let mut file = small("llama");
+    file.f32(factor, 2.0).tensor("rope_freqs.weight", &[2], &[1.0, 7.0]);
+    let found = open(&file).unwrap().config.rope_scaling;
+    assert_eq!(found, Some(RopeScaling::Divisors(vec![2.0, 14.0])));
+}
+
+#[test]
+fn pieces_that_can_be_cut_in_too_many_ways_are_refused() {
+    let pieces: Vec<String> = (1..=60).map(|n| "a".repeat(n)).collect();
+    let mut file = small("llama");
+    file.string("tokenizer.ggml.model", "llama")
+        .u32("tokenizer.ggml.eos_token_id", 0)
+        .tensor("token_embd.weight", &[60, 16], &[0.0; 960])
+        .strings("tokenizer.ggml.tokens", &pieces)
+        .i32s("tokenizer.ggml.token_type", &[1; 60])
+        .f32s("tokenizer.ggml.scores", &[0.0; 60]);
+    let message = open(&file).unwrap_err().to_string();
+    assert!(message.contains("at most 480 ways to cut pieces"), "{message}");
 }
 
 #[test]
@@ -254,7 +259,7 @@ fn a_real_model_is_the_same_from_gguf_and_from_safetensors() {
     }
     let found = open(&file).unwrap();
     assert_eq!(found.config, *config);
-    for name in config.expected_tensors().into_iter().map(|(name, _)| name) {
+    for name in config.expected_tensors().map(|(name, _)| name) {
         let (found, expected) = (found.tensor(&name).unwrap(), expected.tensor(&name).unwrap());
         assert_eq!(found.shape, expected.shape, "{name}");
         assert!(found.to_f32() == expected.to_f32(), "{name} differs");

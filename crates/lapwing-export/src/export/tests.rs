@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::checkpoint::tests::gguf_file::small;
 use crate::checkpoint::tests::shared;
 use crate::plan::Precision;
 
@@ -93,6 +94,50 @@ fn what_is_there_is_kept_unless_it_is_an_export_to_overwrite() {
     let error = run(true).unwrap_err();
     assert!(matches!(error, ExportError::Write { .. }), "{error}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "a file");
+}
+
+#[test]
+fn the_report_tells_what_a_target_could_not_store_as_asked() {
+    let down = "model.layers.0.mlp.down_proj.weight";
+    // Scale 1, minimum -0.5: zero lies between two codes.
+    let mut block = [0x3c; 20];
+    block[..4].copy_from_slice(&[0x00, 0x3c, 0x00, 0xb8]);
+    let mut file = small("llama");
+    file.u32("llama.feed_forward_length", 32)
+        .tensor("blk.0.ffn_gate.weight", &[32, 16], &[0.5; 512])
+        .tensor("blk.0.ffn_up.weight", &[32, 16], &[0.5; 512])
+        .q4_1("blk.0.ffn_down.weight", &[16, 32], block);
+    let folder = tempfile::tempdir().unwrap();
+    let source = file.write(folder.path());
+    let options = ExportOptions::new(Precision::Int4 { group_size: 32, symmetric: false });
+    let run = |target, name: &str| {
+        let out = folder.path().join(name);
+        export(&source, target, &options, &out, &mut go_on).unwrap()
+    };
+    // Groups of 32 do not divide the 16 columns of all others.
+    let report = run(Target::OpenVino, "ir");
+    assert_eq!((report.n_other_precision(), report.n_lost_grids()), (6, 0));
+    let up = report.tensors.iter().find(|tensor| tensor.name.contains("up_proj")).unwrap();
+    let (asked, stored) = ("int4 group 32 asymmetric", "int8 per row asymmetric");
+    assert_eq!((up.asked.as_str(), up.precision.as_str()), (asked, stored));
+    assert!(report.tensors.iter().any(|tensor| tensor.name == down && tensor.kept_grid));
+
+    let report = run(Target::Onnx, "onnx");
+    assert_eq!((report.n_other_precision(), report.n_lost_grids()), (0, 1));
+    let lost = report.tensors.iter().find(|tensor| tensor.lost_grid).unwrap();
+    assert!(lost.name == down && !lost.kept_grid, "{lost:?}");
+}
+
+#[test]
+fn a_killed_export_is_swept_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = small("llama").write(folder.path());
+    fs::create_dir(folder.path().join(".out.tmp-41-0")).unwrap();
+    fs::create_dir(folder.path().join(".out.old-41-0")).unwrap();
+    let out = folder.path().join("out");
+    let options = ExportOptions::new(Precision::F32);
+    export(&source, Target::Onnx, &options, &out, &mut go_on).unwrap();
+    assert_eq!(names(folder.path()), ["model.gguf", "out"]);
 }
 
 #[test]

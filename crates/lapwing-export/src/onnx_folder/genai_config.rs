@@ -7,7 +7,14 @@ use crate::checkpoint::LlamaConfig;
 use crate::sidecar::eos_json;
 
 /// The file's contents, with the keys that the runtime's own model builder writes.
-pub(super) fn genai_config(config: &LlamaConfig, kind: AttentionKind) -> Value {
+///
+/// `generation` is the checkpoint's own `generation_config.json`: how its makers sample. Its
+/// `min_p` has no place: ONNX Runtime GenAI 0.18.0 refuses files with that key.
+pub(super) fn genai_config(
+    config: &LlamaConfig,
+    generation: Option<&Value>,
+    kind: AttentionKind,
+) -> Value {
     let mut inputs = json!({
         "input_ids": "input_ids",
         "attention_mask": "attention_mask",
@@ -17,13 +24,8 @@ pub(super) fn genai_config(config: &LlamaConfig, kind: AttentionKind) -> Value {
     }
     inputs["past_key_names"] = "past_key_values.%d.key".into();
     inputs["past_value_names"] = "past_key_values.%d.value".into();
-    // The runtime wants numbers: what a checkpoint does not name is never generated on purpose.
-    let end = config.eos.first().copied().unwrap_or(0);
-    let bos = config.bos.unwrap_or(end);
-    let pad = config.pad.unwrap_or(end);
-    json!({
+    let mut json = json!({
         "model": {
-            "bos_token_id": bos,
             "context_length": config.n_positions_max,
             "decoder": {
                 "session_options": { "log_id": "onnxruntime-genai", "provider_options": [] },
@@ -40,8 +42,6 @@ pub(super) fn genai_config(config: &LlamaConfig, kind: AttentionKind) -> Value {
                 "num_hidden_layers": config.n_layers,
                 "num_key_value_heads": config.n_kv_heads,
             },
-            "eos_token_id": eos_json(&config.eos),
-            "pad_token_id": pad,
             "type": config.model_type,
             "vocab_size": config.n_vocab,
         },
@@ -62,5 +62,45 @@ pub(super) fn genai_config(config: &LlamaConfig, kind: AttentionKind) -> Value {
             "top_k": 50,
             "top_p": 1.0,
         },
-    })
+    });
+    add_ids(&mut json["model"], config);
+    if let Some(generation) = generation {
+        add_sampling(&mut json["search"], generation);
+    }
+    json
+}
+
+/// Ids that the checkpoint names. The runtime refuses null and takes a missing key for none: a
+/// made-up end would cut answers short.
+fn add_ids(model: &mut Value, config: &LlamaConfig) {
+    let end = config.eos.first().copied();
+    if let Some(bos) = config.bos.or(end) {
+        model["bos_token_id"] = bos.into();
+    }
+    if end.is_some() {
+        model["eos_token_id"] = eos_json(&config.eos);
+    }
+    if let Some(pad) = config.pad.or(end) {
+        model["pad_token_id"] = pad.into();
+    }
+}
+
+/// What the makers say about sampling, where the runtime takes the value.
+fn add_sampling(search: &mut Value, generation: &Value) {
+    for key in ["do_sample", "temperature", "top_k", "top_p", "repetition_penalty"] {
+        if let Some(value) = generation.get(key).filter(|value| is_taken(key, value)) {
+            search[key] = value.clone();
+        }
+    }
+}
+
+fn is_taken(key: &str, value: &Value) -> bool {
+    let number = value.as_f64();
+    match key {
+        "do_sample" => value.is_boolean(),
+        "temperature" => number.is_some_and(|temperature| temperature >= 0.0),
+        "top_k" => value.as_u64().is_some_and(|n| n <= i32::MAX as u64),
+        "top_p" => number.is_some_and(|share| (0.0..=1.0).contains(&share)),
+        _ => number.is_some_and(|penalty| penalty > 0.0),
+    }
 }

@@ -71,7 +71,7 @@ impl TakeWeight for Fake {
 fn written(config: &LlamaConfig, stored: Stored) -> Result<OnnxModel, ExportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let shapes: HashMap<_, _> = config.expected_tensors().into_iter().collect();
+    let shapes: HashMap<_, _> = config.expected_tensors().collect();
     let n_tensors = shapes.len();
     let mut fake = Fake { shapes, stored };
     let mut n_calls = 0;
@@ -199,18 +199,49 @@ fn standard_operators_where_the_head_size_asks_for_them() {
     assert_eq!(count(&model, "GroupQueryAttention"), 0);
     assert_eq!(count(&model, "Softmax"), 2);
     assert!(model.inputs().iter().any(|input| input.name == "position_ids"));
-    let genai = genai_config::genai_config(&config(8), AttentionKind::Plain);
+    let genai = genai_config::genai_config(&config(8), None, AttentionKind::Plain);
     assert_eq!(genai["model"]["decoder"]["inputs"]["position_ids"], "position_ids");
     assert_eq!(genai["search"]["past_present_share_buffer"], false);
 }
 
 #[test]
 fn genai_config_has_every_end_id() {
-    let genai = genai_config::genai_config(&config(16), AttentionKind::Fused);
+    let genai = genai_config::genai_config(&config(16), None, AttentionKind::Fused);
     assert_eq!(genai["model"]["eos_token_id"], serde_json::json!([2, 5]));
     assert_eq!(genai["model"]["pad_token_id"], 2);
     assert_eq!(genai["model"]["decoder"]["inputs"].get("position_ids"), None);
     assert_eq!(genai["search"]["past_present_share_buffer"], true);
+}
+
+#[test]
+fn genai_config_samples_as_the_makers_do() {
+    let own = serde_json::json!({
+        "do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95,
+        "repetition_penalty": 1.1, "min_p": 0.05, "max_length": 7, "eos_token_id": 9
+    });
+    let search = |own: &serde_json::Value| {
+        let genai = genai_config::genai_config(&config(16), Some(own), AttentionKind::Fused);
+        genai["search"].clone()
+    };
+    let found = search(&own);
+    for key in ["do_sample", "temperature", "top_k", "top_p", "repetition_penalty"] {
+        assert_eq!(found[key], own[key], "{key}");
+    }
+    assert_eq!((found.get("min_p"), &found["max_length"]), (None, &50.into()));
+    // What the runtime does not take leaves its own default.
+    let odd = serde_json::json!({
+        "do_sample": null, "temperature": "hot", "top_k": -1, "top_p": 1.5, "repetition_penalty": 0
+    });
+    assert_eq!(search(&odd), search(&serde_json::json!({})));
+}
+
+#[test]
+fn genai_config_without_an_end_id_names_none() {
+    let config = LlamaConfig { eos: Vec::new(), bos: None, ..config(16) };
+    let genai = genai_config::genai_config(&config, None, AttentionKind::Fused);
+    for key in ["eos_token_id", "bos_token_id", "pad_token_id"] {
+        assert_eq!(genai["model"].get(key), None, "{key}");
+    }
 }
 
 #[test]
@@ -224,7 +255,7 @@ fn groups_that_no_block_fits_are_refused() {
 fn a_break_stops_the_export() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(16);
-    let shapes = config.expected_tensors().into_iter().collect();
+    let shapes = config.expected_tensors().collect();
     let mut fake = Fake { shapes, stored: Stored::F32 };
     let mut on_progress = |progress: crate::export::Progress<'_>| {
         if progress.n_tensors_done == 3 {

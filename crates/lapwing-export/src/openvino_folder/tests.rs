@@ -100,7 +100,7 @@ fn exported(
 ) -> (IrModel, Vec<Written>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("openvino_model.xml");
-    let shapes: BTreeMap<_, _> = config.expected_tensors().into_iter().collect();
+    let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
     let n_tensors = shapes.len();
     let mut weights = MadeUp { shapes, precision, is_affine };
     let mut n_announced = 0;
@@ -303,7 +303,7 @@ fn notes_say_how_the_weights_were_compressed() {
 #[test]
 fn a_stop_is_an_error() {
     let config = config();
-    let shapes: BTreeMap<_, _> = config.expected_tensors().into_iter().collect();
+    let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
     let mut weights = MadeUp { shapes, precision: Precision::F32, is_affine: false };
     let mut on_progress = |progress: crate::export::Progress<'_>| match progress.n_tensors_done {
         3 => ControlFlow::Break(()),

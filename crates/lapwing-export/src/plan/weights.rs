@@ -83,7 +83,9 @@ impl<'a> Weights<'a> {
             let report = TensorReport {
                 name: name.to_owned(),
                 source_dtype: tensor.dtype_name(),
+                asked: self.options.precision(name, tensor.shape.len()).to_string(),
                 precision: precision.to_string(),
+                lost_grid: !kept_grid && has_affine_grid(&tensor, precision),
                 shape: tensor.shape,
                 kept_grid,
                 relative_rms,
@@ -98,6 +100,12 @@ impl<'a> Weights<'a> {
     pub(crate) fn into_reports(self) -> Vec<TensorReport> {
         self.reports
     }
+}
+
+/// Whether the checkpoint has codes of just this width and these groups, with any zero points.
+fn has_affine_grid(tensor: &Tensor<'_>, precision: Precision) -> bool {
+    let Precision::Int4 { group_size, symmetric: false } = precision else { return false };
+    tensor.own_affine_grid().is_some_and(|grid| grid.group_size == group_size)
 }
 
 /// The weight, its relative error, and whether the checkpoint's own codes were kept.

@@ -20,6 +20,8 @@ const HEADER_BYTES_MAX: usize = 100_000_000;
 /// Keys of the header that are no tensors.
 const METADATA_KEY: &str = "__metadata__";
 const N_DIMENSIONS_MAX: usize = 8;
+/// Bytes of the shortest entry that is read: `"":["U8",[],[0,0]],`.
+const ENTRY_BYTES_MIN: usize = 19;
 
 /// One tensor, checked: its bytes are `start..end` of the file.
 #[derive(Debug)]
@@ -41,7 +43,9 @@ pub(super) fn read(map: &Map) -> Result<Vec<TensorEntry>, OpenSafeTensorsError> 
     // A first walk counts, so that the table needs no room to grow.
     let Count(n_tensors) = serde_json::from_slice(header).map_err(failed)?;
     let mut json = serde_json::Deserializer::from_slice(header);
-    let mut tensors = json.deserialize_map(Tensors { n_tensors }).map_err(failed)?;
+    // A key may have anything behind it: what is reserved is what tensors have room for.
+    let n_tensors_max = n_tensors.min(header.len() / ENTRY_BYTES_MIN);
+    let mut tensors = json.deserialize_map(Tensors { n_tensors_max }).map_err(failed)?;
     place(map, &mut tensors, N_LENGTH_BYTES + header.len())?;
     tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     match tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -138,9 +142,9 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Reads the header into a table of known length.
+/// Reads the header into a table with room for so many.
 struct Tensors {
-    n_tensors: usize,
+    n_tensors_max: usize,
 }
 
 impl<'de> Visitor<'de> for Tensors {
@@ -159,8 +163,7 @@ impl<'de> Visitor<'de> for Tensors {
             }
             let Description { dtype, shape: Shape(shape), data_offsets: (start, end) } =
                 map.next_value()?;
-            // Reserved only now: the first entry proves that entries have their full length.
-            let tensors = tensors.get_or_insert_with(|| Vec::with_capacity(self.n_tensors));
+            let tensors = tensors.get_or_insert_with(|| Vec::with_capacity(self.n_tensors_max));
             tensors.push(TensorEntry { name, dtype, shape, start, end });
         }
         Ok(tensors.unwrap_or_default())

@@ -1,9 +1,9 @@
 //! Byte-level BPE as GPT-2 introduced it, in the variants that `tokenizer.ggml.pre` names.
 
-use lapwing_formats::gguf::Gguf;
+use lapwing_formats::gguf::{Gguf, ValueType};
 use serde_json::{Value, json};
 
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Vocabulary, excerpt};
 use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, unsupported};
 
 const MERGES: &str = "tokenizer.ggml.merges";
@@ -81,7 +81,7 @@ pub(super) fn tokenizer(
     };
     let Some(rule) = WORD_RULES.iter().find(|rule| rule.names.contains(&name)) else {
         let known: Vec<&str> = WORD_RULES.iter().flat_map(|rule| rule.names).copied().collect();
-        return Err(unsupported(gguf, PRE_TOKENIZER, known.join(", "), name.to_owned()));
+        return Err(unsupported(gguf, PRE_TOKENIZER, known.join(", "), excerpt(name)));
     };
     let merges = merges(gguf, vocabulary)?;
     let parts = TokenizerParts {
@@ -129,6 +129,11 @@ fn merges<'a>(
     let Some(array) = gguf.get(MERGES).and_then(|value| value.as_array()) else {
         return Err(unsupported(gguf, MERGES, "a list of strings".to_owned(), "none".to_owned()));
     };
+    if array.element_type() != ValueType::String {
+        let expected = "a list of strings".to_owned();
+        return Err(unsupported(gguf, MERGES, expected, format!("{array:?}")));
+    }
+    // Each string has its length in the file, which bounds their number.
     let mut merges = Vec::with_capacity(array.len());
     let mut joined = String::new();
     for merge in array.iter() {
@@ -143,7 +148,7 @@ fn merges<'a>(
             Some(pair) => merges.push(pair),
             None => {
                 let expected = "two tokens that make a third".to_owned();
-                let found = format!("{:?}", merge.as_str().unwrap_or("no text"));
+                let found = format!("{:?}", excerpt(merge.as_str().unwrap_or("no text")));
                 return Err(unsupported(gguf, MERGES, expected, found));
             }
         }

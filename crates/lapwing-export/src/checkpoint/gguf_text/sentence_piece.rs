@@ -8,6 +8,11 @@ use super::vocabulary::{TokenType, Vocabulary};
 use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, unsupported};
 
 const SCORES: &str = "tokenizer.ggml.scores";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+/// Pieces can be cut in many ways (`aaaa` in three), and each way is written down: a limit keeps
+/// the result in proportion to the file. It is several times what a trained vocabulary has, whose
+/// pieces come from two each.
+const N_MERGES_PER_TOKEN_MAX: usize = 8;
 /// Stands for a space in pieces.
 const SPACE: &str = "\u{2581}";
 
@@ -53,11 +58,12 @@ fn merges<'a>(
     vocabulary: &Vocabulary<'a>,
 ) -> Result<Vec<(&'a str, &'a str)>, OpenCheckpointError> {
     let scores = gguf.get(SCORES).and_then(|value| value.as_array());
+    let scores = scores.filter(|scores| scores.len() == vocabulary.len());
     let scores: Vec<f64> =
         scores.into_iter().flat_map(|scores| scores.iter()).filter_map(|s| s.as_f64()).collect();
     if scores.len() != vocabulary.len() {
         let expected = format!("{} numbers, one a token", vocabulary.len());
-        return Err(unsupported(gguf, SCORES, expected, scores.len().to_string()));
+        return Err(unsupported(gguf, SCORES, expected, "other".to_owned()));
     }
     let is_piece = {
         let mut is_piece = vec![false; vocabulary.len()];
@@ -65,11 +71,16 @@ fn merges<'a>(
         is_piece
     };
     let piece = |text: &str| vocabulary.id(text).filter(|&id| is_piece[id as usize]);
+    let n_merges_max = N_MERGES_PER_TOKEN_MAX.saturating_mul(vocabulary.len());
     let mut scored = Vec::new();
     for (id, text) in vocabulary.of_type(TokenType::Normal) {
         let cuts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
         let cuts = cuts.filter(|(left, right)| piece(left).is_some() && piece(right).is_some());
         scored.extend(cuts.map(|(left, right)| (scores[id as usize], left, right)));
+        if n_merges_max < scored.len() {
+            let expected = format!("at most {n_merges_max} ways to cut pieces into pieces");
+            return Err(unsupported(gguf, TOKENS, expected, "more".to_owned()));
+        }
     }
     scored.sort_by(|a, b| {
         let n_chars = |text: &str| text.chars().count();

@@ -1,14 +1,15 @@
 //! The token list of a GGUF file.
 
-use std::collections::HashMap;
-
-use lapwing_formats::gguf::{Gguf, Value};
+use lapwing_formats::gguf::{Gguf, Value, ValueType};
 use serde_json::json;
 
 use super::{OpenCheckpointError, unsupported};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
+
+/// Characters of a text of the file in a message.
+const EXCERPT_CHARS: usize = 64;
 
 /// What kind of token the file says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,9 @@ pub(super) enum TokenType {
 pub(super) struct Vocabulary<'a> {
     texts: Vec<&'a str>,
     types: Vec<TokenType>,
-    ids: HashMap<&'a str, u32>,
+    /// Every id, sorted by its text: a fraction of a hash map, so that a file of short tokens
+    /// costs no multiple of its size.
+    by_text: Vec<u32>,
 }
 
 impl<'a> Vocabulary<'a> {
@@ -38,26 +41,33 @@ impl<'a> Vocabulary<'a> {
         let Some(tokens) = array(TOKENS) else {
             return wrong(TOKENS, "a list of strings", "none".to_owned());
         };
-        let mut texts = Vec::with_capacity(tokens.len());
-        let mut ids = HashMap::with_capacity(tokens.len());
+        if tokens.element_type() != ValueType::String {
+            return wrong(TOKENS, "a list of strings", format!("{tokens:?}"));
+        }
+        // Each string has its length in the file, which bounds their number.
+        let mut texts: Vec<&str> = Vec::with_capacity(tokens.len());
         for (id, token) in (0_u32..).zip(tokens.iter()) {
             let Some(text) = token.as_str() else {
                 return wrong(TOKENS, "UTF-8 text", format!("token {id}: {token:?}"));
             };
-            if ids.insert(text, id).is_some() {
-                return wrong(TOKENS, "each token once", format!("{text:?} twice"));
-            }
             texts.push(text);
+        }
+        let mut by_text: Vec<u32> = (0_u32..).zip(&texts).map(|(id, _)| id).collect();
+        by_text.sort_unstable_by_key(|&id| texts[id as usize]);
+        let text_of = |id: u32| texts[id as usize];
+        if let Some(pair) = by_text.windows(2).find(|pair| text_of(pair[0]) == text_of(pair[1])) {
+            let found = format!("{:?} twice", excerpt(text_of(pair[0])));
+            return wrong(TOKENS, "each token once", found);
         }
         let types = match array(TOKEN_TYPES) {
             None => vec![TokenType::Normal; texts.len()],
+            Some(types) if types.len() != texts.len() => {
+                let expected = format!("{}, one a token", texts.len());
+                return wrong(TOKEN_TYPES, &expected, types.len().to_string());
+            }
             Some(types) => types.iter().map(|value| token_type(&value)).collect(),
         };
-        if types.len() != texts.len() {
-            let expected = format!("{}, one a token", texts.len());
-            return wrong(TOKEN_TYPES, &expected, types.len().to_string());
-        }
-        Ok(Vocabulary { texts, types, ids })
+        Ok(Vocabulary { texts, types, by_text })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,7 +79,9 @@ impl<'a> Vocabulary<'a> {
     }
 
     pub(super) fn id(&self, text: &str) -> Option<u32> {
-        self.ids.get(text).copied()
+        let text_of = |id: &u32| self.texts[*id as usize];
+        let found = self.by_text.binary_search_by(|id| text_of(id).cmp(text)).ok()?;
+        Some(self.by_text[found])
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &'a str)> {
@@ -101,6 +113,11 @@ impl<'a> Vocabulary<'a> {
         });
         added.collect()
     }
+}
+
+/// Enough of a text of the file to tell it by.
+pub(in crate::checkpoint) fn excerpt(text: &str) -> String {
+    text.chars().take(EXCERPT_CHARS).collect()
 }
 
 fn token_type(value: &Value<'_>) -> TokenType {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Default)]
 pub(crate) struct GgufFile {
     entries: Vec<(String, Vec<u8>)>,
-    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+    tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
 }
 
 impl GgufFile {
@@ -56,9 +56,25 @@ impl GgufFile {
     /// A tensor of F32, its shape outermost first; one of the same name gives way.
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) -> &mut GgufFile {
         assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
-        self.tensors.retain(|(other, ..)| other != name);
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.tensors.push((name.to_owned(), shape.to_vec(), bytes));
+        self.tensor_of_type(name, shape, 0, bytes)
+    }
+
+    /// A tensor of Q4_1: blocks of 32 columns, each with this scale, minimum (both f16) and codes.
+    pub(crate) fn q4_1(&mut self, name: &str, shape: &[usize], block: [u8; 20]) -> &mut GgufFile {
+        let n_blocks = shape.iter().product::<usize>() / 32;
+        self.tensor_of_type(name, shape, 3, block.repeat(n_blocks))
+    }
+
+    fn tensor_of_type(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        type_id: u32,
+        bytes: Vec<u8>,
+    ) -> &mut GgufFile {
+        self.tensors.retain(|(other, ..)| other != name);
+        self.tensors.push((name.to_owned(), shape.to_vec(), type_id, bytes));
         self
     }
 
@@ -77,11 +93,11 @@ impl GgufFile {
             bytes.extend(value);
         }
         let mut data: Vec<u8> = Vec::new();
-        for (name, shape, values) in &self.tensors {
+        for (name, shape, type_id, values) in &self.tensors {
             bytes.extend(string(name));
             bytes.extend((shape.len() as u32).to_le_bytes());
             shape.iter().rev().for_each(|&size| bytes.extend((size as u64).to_le_bytes()));
-            bytes.extend(0_u32.to_le_bytes());
+            bytes.extend(type_id.to_le_bytes());
             bytes.extend((data.len() as u64).to_le_bytes());
             data.extend(values);
             data.resize(data.len().next_multiple_of(32), 0);
@@ -89,9 +105,56 @@ impl GgufFile {
         bytes.resize(bytes.len().next_multiple_of(32), 0);
         bytes.extend(data);
         let path = folder.join("model.gguf");
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(&path, bytes).expect("the folder is writable");
         path
     }
+}
+
+/// A GGUF of one layer, four heads of four, two key and value heads, and a vocabulary of six.
+pub(crate) fn small(architecture: &str) -> GgufFile {
+    let mut file = GgufFile::default();
+    let key = |name: &str| format!("{architecture}.{name}");
+    file.string("general.architecture", architecture)
+        .u32(&key("block_count"), 1)
+        .u32(&key("context_length"), 64)
+        .u32(&key("embedding_length"), 16)
+        .u32(&key("feed_forward_length"), 24)
+        .u32(&key("attention.head_count"), 4)
+        .u32(&key("attention.head_count_kv"), 2)
+        .f32(&key("attention.layer_norm_rms_epsilon"), 1e-6)
+        .string("tokenizer.ggml.model", "gpt2")
+        .string("tokenizer.ggml.pre", "gpt-2")
+        .u32("tokenizer.ggml.eos_token_id", 4);
+    let tokens = ["a", "b", "ab", "<s>", "</s>", "<|im_end|>"].map(str::to_owned);
+    file.strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &[1, 1, 1, 3, 3, 3])
+        .strings("tokenizer.ggml.merges", &["a b".to_owned()]);
+    let mut add = |name: &str, shape: &[usize]| {
+        let n_elements = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..n_elements).map(|index| index as f32).collect();
+        file.tensor(name, shape, &values);
+    };
+    add("token_embd.weight", &[6, 16]);
+    add("output_norm.weight", &[16]);
+    add("blk.0.attn_norm.weight", &[16]);
+    add("blk.0.ffn_norm.weight", &[16]);
+    add("blk.0.attn_q.weight", &[16, 16]);
+    add("blk.0.attn_k.weight", &[8, 16]);
+    add("blk.0.attn_v.weight", &[8, 16]);
+    add("blk.0.attn_output.weight", &[16, 16]);
+    add("blk.0.ffn_gate.weight", &[24, 16]);
+    add("blk.0.ffn_up.weight", &[24, 16]);
+    add("blk.0.ffn_down.weight", &[16, 24]);
+    if architecture == "qwen2" {
+        add("blk.0.attn_q.bias", &[16]);
+        add("blk.0.attn_k.bias", &[8]);
+        add("blk.0.attn_v.bias", &[8]);
+    }
+    if architecture == "qwen3" {
+        add("blk.0.attn_q_norm.weight", &[4]);
+        add("blk.0.attn_k_norm.weight", &[4]);
+    }
+    file
 }
 
 fn string(text: &str) -> Vec<u8> {

@@ -25,9 +25,11 @@ impl Weights<'_> {
             let report = TensorReport {
                 name: name.to_owned(),
                 source_dtype: tensor.dtype_name(),
+                asked: self.options.precision(name, tensor.shape.len()).to_string(),
                 precision: precision.to_string(),
                 shape: tensor.shape,
                 kept_grid: true,
+                lost_grid: false,
                 relative_rms: 0.0,
             };
             self.reports.retain(|earlier| earlier.name != report.name);
