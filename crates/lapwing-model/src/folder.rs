@@ -103,6 +103,14 @@ pub enum OpenFolderError {
         /// What is there.
         available: Vec<String>,
     },
+    /// A variant was asked for, and there is nothing to choose from.
+    #[error("no variant `{asked}` in {}: it has one graph only", folder.display())]
+    OneGraph {
+        /// The folder.
+        folder: PathBuf,
+        /// What was asked for.
+        asked: String,
+    },
 }
 
 impl FolderKind {
@@ -118,11 +126,12 @@ impl FolderKind {
 
 impl ModelFolder {
     /// Read the folder at `root`. `variant` picks one graph of a transformers.js folder; by
-    /// default a 4-bit one, else an 8-bit one, else the first of the rest.
+    /// default the first of [`VARIANT_PREFERENCE`](crate::VARIANT_PREFERENCE), else any.
     ///
     /// # Errors
     ///
-    /// When the folder is no model, a file it needs is missing, or a manifest is malformed.
+    /// When the folder is no model, has no such variant, a file it needs is missing, or a manifest
+    /// is malformed.
     pub fn open(root: &Path, variant: Option<&str>) -> Result<ModelFolder, OpenFolderError> {
         let metadata = fs::metadata(root)
             .map_err(|source| OpenFolderError::NoFolder { folder: root.to_owned(), source })?;
@@ -161,11 +170,9 @@ impl TextFiles {
 fn refuse_variant(root: &Path, variant: Option<&str>) -> Result<(), OpenFolderError> {
     match variant {
         None => Ok(()),
-        Some(asked) => Err(OpenFolderError::NoVariant {
-            folder: root.to_owned(),
-            asked: asked.to_owned(),
-            available: vec!["one graph only".to_owned()],
-        }),
+        Some(asked) => {
+            Err(OpenFolderError::OneGraph { folder: root.to_owned(), asked: asked.to_owned() })
+        }
     }
 }
 

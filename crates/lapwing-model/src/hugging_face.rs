@@ -9,9 +9,10 @@ use crate::{
     TextFiles,
 };
 
-/// Variants from the most to the least wanted on a laptop: 4 bits, then 8, then the rest.
+/// Variants of a transformers.js model from the most to the least wanted on a laptop: 4 bits, then
+/// 8, then the rest.
 /// Source: transformers.js, `src/utils/dtypes.js`.
-const PREFERRED: [&str; 9] =
+pub const VARIANT_PREFERENCE: [&str; 9] =
     ["q4", "q4f16", "bnb4", "quantized", "int8", "uint8", "fp16", "fp32", "q2"];
 
 pub(crate) fn read_openvino(root: &Path, ir: PathBuf) -> Result<ModelFolder, OpenFolderError> {
@@ -31,18 +32,22 @@ pub(crate) fn read_transformers_js(
     variants: Vec<String>,
     asked: Option<&str>,
 ) -> Result<ModelFolder, OpenFolderError> {
-    let preferred = || PREFERRED.iter().find(|name| variants.iter().any(|v| v == *name)).copied();
+    let preferred =
+        || VARIANT_PREFERENCE.iter().find(|name| variants.iter().any(|v| v == *name)).copied();
     let chosen = asked.or_else(preferred).or(variants.first().map(String::as_str));
     let chosen = chosen.filter(|name| variants.iter().any(|variant| variant == name));
     let Some(variant) = chosen.map(str::to_owned) else {
-        return Err(OpenFolderError::NoVariant {
-            folder: root.to_owned(),
-            asked: asked.unwrap_or_default().to_owned(),
-            available: variants,
+        let (folder, asked) = (root.to_owned(), asked.unwrap_or_default().to_owned());
+        return Err(match variants.len() {
+            1 => OpenFolderError::OneGraph { folder, asked },
+            _ => OpenFolderError::NoVariant { folder, asked, available: variants },
         });
     };
-    let suffix = if variant == "fp32" { String::new() } else { format!("_{variant}") };
-    let graph = root.join("onnx").join(format!("model{suffix}.onnx"));
+    let plain = root.join("onnx/model.onnx");
+    let graph = match variant.as_str() {
+        "fp32" if plain.is_file() => plain,
+        suffix => root.join("onnx").join(format!("model_{suffix}.onnx")),
+    };
     let mut folder = read(root, FolderKind::TransformersJs, graph)?;
     folder.variant = Some(variant);
     folder.variants = variants;
@@ -64,6 +69,7 @@ pub(crate) fn onnx_variants(root: &Path) -> Vec<String> {
         })
         .collect();
     variants.sort();
+    variants.dedup();
     variants
 }
 

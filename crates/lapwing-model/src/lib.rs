@@ -15,6 +15,7 @@ mod json;
 
 pub use config::{Architecture, GenerationDefaults, SpecialTokens, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
+pub use hugging_face::VARIANT_PREFERENCE;
 
 /// The number of a token in a model's vocabulary.
 pub type TokenId = u32;

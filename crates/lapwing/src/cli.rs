@@ -23,7 +23,8 @@ pub use models::{
 #[derive(Debug, Parser)]
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
-    smollm2-135m-instruct`. `lapwing man` lists the environment variables.")]
+    smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
+    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -118,7 +119,12 @@ mod tests {
         check("lapwing run --model m --threads 0", false);
         check("lapwing export a.gguf --to onnx --weights int4 --out d", true);
         check("lapwing export a.gguf --to tflite --weights int4 --out d", false);
+        check("lapwing export a.gguf --to onnx --name n", true);
+        check("lapwing export a.gguf --to onnx --name n --out d", false);
+        check("lapwing export a.gguf --to onnx", false);
         check("lapwing pull", false);
+        check("lapwing rm", false);
+        check("lapwing rm --cache", true);
         check("lapwing pull openvino onnxruntime", true);
         check("lapwing list --all --json", true);
         check("lapwing -v -q list", false);

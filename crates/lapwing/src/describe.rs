@@ -12,6 +12,9 @@ use lapwing_text::ChatTemplate;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::engine::open_folder;
+use crate::settings::Variant;
+
 /// Everything that `inspect` tells.
 #[derive(Debug, Serialize)]
 pub struct Description {
@@ -86,7 +89,7 @@ struct Found {
 /// # Errors
 ///
 /// When it is not there, is none of the kinds, or is malformed.
-pub fn describe(path: &Path, variant: Option<&str>) -> anyhow::Result<Description> {
+pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Description> {
     let found = match std::fs::metadata(path) {
         Err(error) => {
             return Err(error).with_context(|| format!("cannot open {}", path.display()));
@@ -116,8 +119,8 @@ fn file(path: &Path) -> anyhow::Result<Found> {
     }
 }
 
-fn folder(path: &Path, variant: Option<&str>) -> anyhow::Result<Found> {
-    let model = match ModelFolder::open(path, variant) {
+fn folder(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Found> {
+    let model = match open_folder(path, variant) {
         Ok(model) => model,
         Err(error) => {
             return match checkpoint::in_folder(path)? {

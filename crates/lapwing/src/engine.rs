@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Model, OpenOptions};
-use lapwing_model::{FolderKind, ModelFolder};
+use lapwing_logits::Level;
+use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
 use lapwing_ort::OrtBackend;
 use lapwing_text::{ChatTemplate, Tokenizer};
 
 use crate::cli::choice::{BackendChoice, Correction};
+use crate::compile_cache;
 use crate::natives::{Runtime, locate};
-use crate::settings::Settings;
+use crate::settings::{Settings, Variant};
 use crate::store::resolve_model;
 
 /// A model that is ready to run, with its text side.
@@ -80,8 +82,8 @@ impl Engine {
         let started = Instant::now();
         refuse_correction(settings)?;
         let path = resolve_model(name, settings).context("cannot open the model")?;
-        let folder = ModelFolder::open(&path, settings.variant.as_deref())
-            .context("cannot open the model")?;
+        let folder =
+            open_folder(&path, settings.variant.as_ref()).context("cannot open the model")?;
         let template = ChatTemplate::open(&path).context("cannot open the model")?;
         let tokenizer = match &folder.text.tokenizer {
             Some(file) => Some(Tokenizer::open(file).context("cannot open the model")?),
@@ -90,11 +92,14 @@ impl Engine {
         let runtime = runtime_for(settings.backend, folder.kind)?;
         let backend = load(runtime, settings)?;
         let options = open_options(settings, runtime);
+        if let Some(cache) = &options.cache_folder {
+            compile_cache::trim(cache);
+        }
         let model = backend.open(&folder, &options).context("cannot open the model")?;
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
             check_vocabulary(tokenizer, file, model.n_vocab())?;
         }
-        Ok(Engine {
+        let engine = Engine {
             path,
             backend: backend.name(),
             backend_version: backend.version(),
@@ -103,7 +108,21 @@ impl Engine {
             template,
             folder,
             load: started.elapsed(),
-        })
+        };
+        engine.log();
+        Ok(engine)
+    }
+
+    fn log(&self) {
+        tracing::info!(
+            model = %self.path.display(),
+            backend = self.backend,
+            version = self.backend_version,
+            device = self.model.device_used().id,
+            load_ms = u64::try_from(self.load.as_millis()).unwrap_or(u64::MAX),
+            "opened"
+        );
+        tracing::debug!(level = Level::detect().name(), "host kernels");
     }
 
     /// The tokenizer, for a command that was given text.
@@ -125,6 +144,21 @@ impl fmt::Debug for Engine {
             .field("path", &self.path)
             .field("backend", &self.backend)
             .finish_non_exhaustive()
+    }
+}
+
+/// Read a model folder. A variant that nobody asked for this very model is left out where there is
+/// nothing to choose from.
+///
+/// # Errors
+///
+/// As [`ModelFolder::open`].
+pub fn open_folder(path: &Path, variant: Option<&Variant>) -> Result<ModelFolder, OpenFolderError> {
+    match (ModelFolder::open(path, variant.map(|v| v.name.as_str())), variant) {
+        (Err(OpenFolderError::OneGraph { .. }), Some(Variant { is_default: true, .. })) => {
+            ModelFolder::open(path, None)
+        }
+        (opened, _) => opened,
     }
 }
 
@@ -177,7 +211,7 @@ fn open_options(settings: &Settings, runtime: Runtime) -> OpenOptions {
         n_positions_max: settings.context.map(usize::from),
         n_chunk_tokens: None,
         cache_folder: match runtime {
-            Runtime::OpenVino => Some(settings.home.cache().join("openvino")),
+            Runtime::OpenVino => Some(compile_cache::folder(&settings.home)),
             Runtime::OnnxRuntime => None,
         },
     }

@@ -5,9 +5,11 @@
 //! below.
 
 mod model;
+pub mod note;
 
 use std::io;
 
+use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::natives::{LocateError, PullRuntimeError, Runtime};
 use crate::pip::PipError;
@@ -22,6 +24,8 @@ pub const EXIT_DONE: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Wrong usage: a flag, a setting, a question that nobody can answer.
 pub const EXIT_USAGE: u8 = 2;
+/// Ctrl-C ended it, as shells expect that to be told.
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// A command that was called in a way that cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(PrintError::Closed) = cause.downcast_ref() {
             return EXIT_DONE;
+        }
+        if cause.is::<Interrupted>() {
+            return EXIT_INTERRUPTED;
         }
         if cause.is::<UsageError>() || cause.is::<ResolveSettingsError>() {
             return EXIT_USAGE;
@@ -203,6 +210,9 @@ fn pull(error: &PullError) -> Option<String> {
         PullError::Unknown { .. } => {
             Some("`lapwing list --all` shows the catalogue; repositories are org/repo".into())
         }
+        PullError::Taken { .. } => {
+            Some("--as keeps this one under another name, --force replaces what is there".into())
+        }
         PullError::LinkOfRemote { .. } => Some("leave out --link".into()),
         PullError::Store(error) => store(error),
         PullError::Lock(error) => lock(error),
@@ -217,6 +227,8 @@ fn store(error: &StoreError) -> Option<String> {
     match error {
         StoreError::NotFound { .. } => Some("`lapwing list` shows what is there".into()),
         StoreError::Name { .. } => Some("choose another name; pull takes one with --as".into()),
+        StoreError::Exists { .. } => Some("choose another name, or --overwrite".into()),
+        StoreError::NotAnExport { .. } => Some("choose another name".into()),
         StoreError::Lock(error) => lock(error),
         StoreError::Io { .. } => None,
     }
@@ -273,5 +285,6 @@ mod tests {
         check(anyhow::Error::from(PrintError::Closed).context("listing"), EXIT_DONE);
         let usage = UsageError { problem: "no".into(), advice: None };
         check(anyhow::Error::from(usage).context("removing"), EXIT_USAGE);
+        check(anyhow::Error::from(Interrupted).context("answering"), EXIT_INTERRUPTED);
     }
 }

@@ -6,11 +6,10 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::hint;
+
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<bool> = OnceLock::new();
-
-/// The exit code of a program that a second Ctrl-C ended, as shells expect it.
-const EXIT_INTERRUPTED: i32 = 130;
 
 /// Take over SIGINT, SIGTERM and SIGHUP from now on. Further calls do nothing.
 ///
@@ -22,13 +21,27 @@ pub fn install() {
 fn on_signal() {
     if REQUESTED.swap(true, Ordering::SeqCst) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
-        std::process::exit(EXIT_INTERRUPTED);
+        std::process::exit(hint::EXIT_INTERRUPTED.into());
     }
 }
 
 /// Whether the user wants the current work to stop.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
+}
+
+/// The user ended the program with Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Stop here when the user wants the current work to stop.
+///
+/// # Errors
+///
+/// When that is so.
+pub fn check() -> Result<(), Interrupted> {
+    if requested() { Err(Interrupted) } else { Ok(()) }
 }
 
 /// Forget the request: the work was stopped and the program goes on (a chat).

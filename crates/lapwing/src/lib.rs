@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod checksum;
 pub mod cli;
 pub mod commands;
+pub mod compile_cache;
 pub mod describe;
 pub mod disk;
 pub mod engine;
@@ -56,8 +57,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::from(hint::EXIT_DONE),
         Err(error) => {
             let exit_code = hint::exit_code(&error);
-            if exit_code != hint::EXIT_DONE {
-                printer.error(&error, hint::for_error(&error).as_deref());
+            match exit_code {
+                hint::EXIT_DONE => {}
+                // The user knows why, and wants no advice.
+                hint::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
+                _ => printer.error(&error, hint::for_error(&error).as_deref()),
             }
             ExitCode::from(exit_code)
         }

@@ -175,11 +175,23 @@ pub fn pull(
     let wheel_path = download(&wheel, runtime, staging.path(), settings, printer)?;
     let unpacked = staging.path().join("unpacked");
     unpack::libraries(runtime, &wheel_path, &unpacked)?;
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(io_error(&folder))?;
-    }
-    std::fs::rename(&unpacked, &folder).map_err(io_error(&folder))?;
+    replace(&unpacked, &folder, &staging.path().join("replaced")).map_err(io_error(&folder))?;
     Ok(PulledRuntime { folder, was_there: false })
+}
+
+/// Put `new` where `folder` is, which moves to `aside` first: half a runtime never has the name of
+/// a whole one. When that fails, the old one comes back.
+fn replace(new: &Path, folder: &Path, aside: &Path) -> io::Result<()> {
+    let was_there = folder.symlink_metadata().is_ok();
+    if was_there {
+        std::fs::rename(folder, aside)?;
+    }
+    std::fs::rename(new, folder).inspect_err(|_| {
+        if was_there {
+            // The first error is the one to tell.
+            let _ = std::fs::rename(aside, folder);
+        }
+    })
 }
 
 /// Remove a runtime that was fetched.
@@ -189,9 +201,15 @@ pub fn pull(
 /// When it is not there, another process fetches it, or removing fails.
 pub fn remove(runtime: Runtime, settings: &Settings) -> Result<(), PullRuntimeError> {
     let folder = runtime.folder(settings);
-    let lock_path = settings.home.natives().join(format!(".{}.lock", runtime.name()));
+    let natives = settings.home.natives();
+    let lock_path = natives.join(format!(".{}.lock", runtime.name()));
     let _lock = Lock::try_acquire(&lock_path)?;
-    std::fs::remove_dir_all(&folder).map_err(|source| PullRuntimeError::Io { path: folder, source })
+    sweep(&natives, runtime);
+    // Out of its place first: what is left of a removal that breaks off is swept the next time.
+    let aside = natives.join(format!(".{}-removed-{}", runtime.name(), std::process::id()));
+    std::fs::rename(&folder, &aside)
+        .and_then(|()| std::fs::remove_dir_all(&aside))
+        .map_err(|source| PullRuntimeError::Io { path: folder, source })
 }
 
 /// Remove what a killed run left behind; we hold the lock, so nobody uses it.
@@ -227,4 +245,23 @@ fn download(
         return Err(PullRuntimeError::Checksum { file, expected: wheel.sha256, found });
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_cannot_be_replaced_comes_back() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        std::fs::create_dir(path("runtime")).unwrap();
+        std::fs::write(path("runtime/library"), "old").unwrap();
+        replace(&path("absent"), &path("runtime"), &path("aside")).unwrap_err();
+        assert_eq!(std::fs::read_to_string(path("runtime/library")).unwrap(), "old");
+
+        std::fs::create_dir(path("new")).unwrap();
+        replace(&path("new"), &path("runtime"), &path("aside")).unwrap();
+        assert!(path("aside/library").is_file() && !path("runtime/library").exists());
+    }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::lock::{Lock, LockError};
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Settings, Variant};
 use crate::store::{self, FileRecord, ModelKind, Record, Store, StoreError};
 
 pub use hub::HubError;
@@ -64,6 +64,16 @@ pub enum PullError {
         /// A name that is spelt almost like it.
         nearest: Option<String>,
     },
+    /// The name belongs to another model.
+    #[error("the name {name} is taken: expected {expected}, found {found}")]
+    Taken {
+        /// The name in the store.
+        name: String,
+        /// What was asked for.
+        expected: String,
+        /// What has the name.
+        found: String,
+    },
     /// A path that does not fit a link or a copy.
     #[error("only a path can be linked, and \"{name}\" is none")]
     LinkOfRemote {
@@ -108,7 +118,7 @@ struct Wanted {
     licence: Option<String>,
     kind: Option<ModelKind>,
     files: Vec<String>,
-    variant: Option<String>,
+    variant: Option<Variant>,
     size_bytes: Option<u64>,
     sha256: Option<String>,
     archive_sha256: Option<String>,
@@ -121,6 +131,8 @@ struct Delivery {
     source: String,
     /// The folder to install; the staging folder or one inside it.
     folder: PathBuf,
+    /// Which of several, if there are several.
+    variant: Option<String>,
     files: Vec<FileRecord>,
 }
 
@@ -142,7 +154,7 @@ pub fn pull(
     let _lock = Lock::acquire(&store.lock_file(&wanted.name)?, &mut |holder| {
         printer.note(format!("waiting for {holder}, which is pulling {}", wanted.name));
     })?;
-    if !request.force && store.whole_record(&wanted.name).is_some() {
+    if !request.force && is_there(&store, &wanted)? {
         return pulled(&store, &wanted.name, true);
     }
     let staging = store.staging(&wanted.name)?;
@@ -161,6 +173,8 @@ pub fn pull(
     let record = Record {
         name: wanted.name,
         source: delivery.source,
+        requested: Some(wanted.source.canonical()),
+        variant: delivery.variant,
         kind: ModelKind::of_files(delivery.files.iter().map(|file| file.path.as_str())),
         licence: wanted.licence,
         files: delivery.files,
@@ -170,6 +184,43 @@ pub fn pull(
         remove_folder(&staging)?;
     }
     pulled(&store, &record.name, false)
+}
+
+/// Whether the very model that is wanted is in the store, and whole.
+fn is_there(store: &Store, wanted: &Wanted) -> Result<bool, PullError> {
+    let requested = wanted.source.canonical();
+    let expected = match &wanted.variant {
+        Some(variant) if !variant.is_default => format!("{requested} ({})", variant.name),
+        _ => requested.clone(),
+    };
+    let taken = |found| PullError::Taken { name: wanted.name.clone(), expected, found };
+    let Some(record) = store.record(&wanted.name) else {
+        return match store.get(&wanted.name)? {
+            Some(_) => Err(taken("a folder that was not pulled".to_owned())),
+            None => Ok(false),
+        };
+    };
+    let is_same_source = record.source == requested
+        || match &record.requested {
+            Some(other) => *other == requested,
+            // Records once had no more than the exact revision.
+            None => record.source.starts_with(&format!("{requested}@")),
+        };
+    let is_same_variant = match (&wanted.variant, &record.variant) {
+        (Some(variant), found) if !variant.is_default => {
+            found.as_ref().is_some_and(|found| found.eq_ignore_ascii_case(&variant.name))
+        }
+        // Nobody insists on another one.
+        _ => true,
+    };
+    if !(is_same_source && is_same_variant) {
+        let source = record.requested.unwrap_or(record.source);
+        return Err(taken(match record.variant {
+            Some(variant) => format!("{source} ({variant})"),
+            None => source,
+        }));
+    }
+    Ok(store.is_whole(&record))
 }
 
 fn pulled(store: &Store, name: &str, was_there: bool) -> Result<Pulled, PullError> {
@@ -182,7 +233,7 @@ fn pulled(store: &Store, name: &str, was_there: bool) -> Result<Pulled, PullErro
 
 fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullError> {
     let catalog = Catalog::load(&settings.home.catalog_file())?;
-    let user_variant = request.variant.clone().or_else(|| settings.variant.clone());
+    let asked = request.variant.as_deref().map(Variant::asked);
     if let Some(entry) = catalog.get(&request.name) {
         return Ok(Wanted {
             name: request.store_name.clone().unwrap_or_else(|| entry.name.clone()),
@@ -191,7 +242,9 @@ fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullErr
             kind: Some(entry.kind),
             files: entry.files.clone(),
             // A default for every model must not override what one entry needs.
-            variant: request.variant.clone().or(entry.variant.clone()).or(user_variant),
+            variant: asked
+                .or_else(|| entry.variant.as_deref().map(Variant::asked))
+                .or_else(|| settings.variant.clone()),
             size_bytes: entry.size_bytes,
             sha256: entry.sha256.clone(),
             archive_sha256: entry.archive_sha256.clone(),
@@ -212,7 +265,7 @@ fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullErr
         licence: None,
         kind: None,
         files: Vec::new(),
-        variant: user_variant,
+        variant: asked.or_else(|| settings.variant.clone()),
         size_bytes: None,
         sha256: None,
         archive_sha256: None,

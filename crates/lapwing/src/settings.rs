@@ -52,7 +52,7 @@ pub struct Settings {
     /// Positions to make room for; none is the model's limit.
     pub context: Option<NonZeroUsize>,
     /// Which of several files of a model folder.
-    pub variant: Option<String>,
+    pub variant: Option<Variant>,
     /// The logit correction.
     pub correction: Correction,
     /// Where the user says the native runtimes are.
@@ -61,6 +61,23 @@ pub struct Settings {
     pub pip: Option<PipChoice>,
     /// Address of the Hugging Face hub, if not the usual one.
     pub hub_endpoint: Option<String>,
+}
+
+/// A choice among the files of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// Such as `q4`.
+    pub name: String,
+    /// Whether it was said for every model, in the environment or the settings file: a model with
+    /// nothing to choose from is then taken as it is.
+    pub is_default: bool,
+}
+
+impl Variant {
+    /// A variant that was asked for by a flag.
+    pub fn asked(name: &str) -> Self {
+        Self { name: name.to_owned(), is_default: false }
+    }
 }
 
 /// Where the user says that installed runtimes are.
@@ -169,7 +186,7 @@ impl Settings {
                 .pick(flags.precision, env::LAPWING_PRECISION, "precision", file.precision)?
                 .unwrap_or(PRECISION),
             context,
-            variant: flags.variant.clone().or(layers.text(env::LAPWING_VARIANT)).or(file.variant),
+            variant: layers.variant(flags.variant.as_deref(), file.variant),
             correction: layers
                 .pick(
                     flags.correction.clone(),
@@ -235,6 +252,12 @@ impl Layers<'_> {
 
     fn text(&self, variable: &str) -> Option<String> {
         (self.lookup)(variable).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn variant(&self, flag: Option<&str>, in_file: Option<String>) -> Option<Variant> {
+        let default = || self.text(env::LAPWING_VARIANT).or(in_file);
+        flag.map(Variant::asked)
+            .or_else(|| default().map(|name| Variant { name, is_default: true }))
     }
 
     fn pointer(

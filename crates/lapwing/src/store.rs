@@ -3,101 +3,29 @@
 //! A model is in the store when its folder is; a pull fills a staging folder and renames it, so a
 //! folder is always whole. What was pulled, and its hashes, are in a small record inside it.
 
+mod new_model;
+mod record;
 mod resolve;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::lock::{Lock, LockError};
 
+use record::{RECORD_FILE, read_record};
+
+pub use new_model::NewModel;
+pub use record::{FileRecord, ModelKind, Record};
 pub use resolve::{ResolveModelError, nearest, resolve_model};
 
-/// The record of a pull inside a model's folder.
-const RECORD_FILE: &str = ".lapwing.json";
 /// Unfinished pulls, beside the models so that a rename finishes them.
 const STAGING_FOLDER: &str = ".partial";
 const LOCK_FOLDER: &str = ".locks";
-
-/// What a file or folder is, as far as names tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModelKind {
-    /// A GGUF checkpoint.
-    Gguf,
-    /// A Hugging Face safetensors checkpoint.
-    Safetensors,
-    /// An OpenVINO model folder.
-    OpenVino,
-    /// An ONNX model folder.
-    Onnx,
-    /// None of these.
-    Unknown,
-}
-
-impl ModelKind {
-    /// The word in tables and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gguf => "gguf",
-            Self::Safetensors => "safetensors",
-            Self::OpenVino => "openvino",
-            Self::Onnx => "onnx",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The kind of model that consists of files with these names.
-    pub fn of_files<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut best = Self::Unknown;
-        for name in names {
-            let file = name.rsplit('/').next().unwrap_or(name);
-            let lower = file.to_ascii_lowercase();
-            let kind = match lower.rsplit_once('.').map(|(_, extension)| extension) {
-                // Tokenizers and other helpers are IR files too.
-                Some("xml") if lower.starts_with("openvino_") && !lower.contains("tokenizer") => {
-                    return Self::OpenVino;
-                }
-                Some("onnx") => Self::Onnx,
-                Some("gguf") => Self::Gguf,
-                Some("safetensors") => Self::Safetensors,
-                _ => continue,
-            };
-            // Exports beside a checkpoint are what can run.
-            if best == Self::Unknown || kind == Self::Onnx {
-                best = kind;
-            }
-        }
-        best
-    }
-}
-
-/// What a pull wrote down about a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The name in the store.
-    pub name: String,
-    /// Where the model came from, with the exact revision.
-    pub source: String,
-    /// What it is.
-    pub kind: ModelKind,
-    /// Licence, if known.
-    pub licence: Option<String>,
-    /// Its files.
-    pub files: Vec<FileRecord>,
-}
-
-/// One file of a pulled model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Path inside the model's folder.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// Its hash, lower-case hexadecimal.
-    pub sha256: String,
-}
+/// How the name of what was taken out of the store begins, in the staging folder; then come the
+/// process, a `-` and the model's folder name.
+const REMOVED_PREFIX: &str = ".removed-";
 
 /// A model in the store.
 #[derive(Debug, Clone, Serialize)]
@@ -127,7 +55,8 @@ pub struct Store {
 pub enum StoreError {
     /// A name that could leave the store or confuse it.
     #[error(
-        "\"{name}\" cannot be a model name: expected letters, digits and -_.@ with at most one /"
+        "\"{name}\" cannot be a model name: expected letters, digits and -_.@ with at most one / \
+         and no --"
     )]
     Name {
         /// The name.
@@ -136,6 +65,22 @@ pub enum StoreError {
     /// No such model.
     #[error("no model {name} in {}", folder.display())]
     NotFound {
+        /// The name.
+        name: String,
+        /// The store.
+        folder: PathBuf,
+    },
+    /// A name that is taken.
+    #[error("{name} is already in {}", folder.display())]
+    Exists {
+        /// The name.
+        name: String,
+        /// The store.
+        folder: PathBuf,
+    },
+    /// What has the name was pulled or put there by hand: it is not replaced by an export.
+    #[error("{name} in {} is no earlier export", folder.display())]
+    NotAnExport {
         /// The name.
         name: String,
         /// The store.
@@ -223,24 +168,28 @@ impl Store {
             let entry = entry.map_err(io_error(&self.root))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !name.starts_with('.') && entry.path().is_dir() {
-                models.push(describe(&entry.path(), &name));
+                models.push(describe(&entry.path(), &model_name(&name)));
             }
         }
         models.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(models)
     }
 
-    /// The record of a pulled model whose files are all there with their sizes.
-    pub fn whole_record(&self, name: &str) -> Option<Record> {
-        let folder = self.folder(name).ok()?;
-        let record = read_record(&folder)?;
-        let is_whole = record.files.iter().all(|file| {
-            std::fs::metadata(folder.join(&file.path)).is_ok_and(|m| m.len() == file.size_bytes)
-        });
-        is_whole.then_some(record)
+    /// The record of the model `name`; none when it was put there by hand.
+    pub fn record(&self, name: &str) -> Option<Record> {
+        read_record(&self.folder(name).ok()?)
     }
 
-    /// Make the staged folder `staged`, with its record, the model `record.name`.
+    /// Whether the files of a record are all there with their sizes.
+    pub fn is_whole(&self, record: &Record) -> bool {
+        let Ok(folder) = self.folder(&record.name) else { return false };
+        record.files.iter().all(|file| {
+            std::fs::metadata(folder.join(&file.path)).is_ok_and(|m| m.len() == file.size_bytes)
+        })
+    }
+
+    /// Make the staged folder `staged`, with its record, the model `record.name`. The caller holds
+    /// the model's lock.
     ///
     /// # Errors
     ///
@@ -251,10 +200,22 @@ impl Store {
             .map_err(|error| io_error(staged)(io::Error::other(error)))?;
         let record_path = staged.join(RECORD_FILE);
         std::fs::write(&record_path, text).map_err(io_error(&record_path))?;
-        if folder.symlink_metadata().is_ok() {
-            self.discard(&folder)?;
+        self.sweep(&record.name)?;
+        let old = match folder.symlink_metadata() {
+            Ok(_) => Some(self.set_aside(&folder)?),
+            Err(_) => None,
+        };
+        if let Err(error) = std::fs::rename(staged, &folder) {
+            if let Some(old) = old {
+                // The first error is the one to tell.
+                let _ = std::fs::rename(old, &folder);
+            }
+            return Err(io_error(&folder)(error));
         }
-        std::fs::rename(staged, &folder).map_err(io_error(&folder))?;
+        if let Some(Err(error)) = old.map(|old| delete(&old)) {
+            // The new model is in its place; the next pull or removal tries again.
+            tracing::warn!(%error, "what was replaced is not deleted yet");
+        }
         Ok(folder)
     }
 
@@ -272,38 +233,69 @@ impl Store {
             return Err(StoreError::NotFound { name: name.to_owned(), folder });
         }
         let _lock = Lock::try_acquire(&self.lock_file(name)?)?;
+        self.sweep(name)?;
         for path in [folder, staging] {
             if there(&path) {
-                self.discard(&path)?;
+                delete(&self.set_aside(&path)?)?;
             }
         }
         Ok(())
     }
 
-    /// Take `path` out of the store at once, then delete it at leisure.
-    fn discard(&self, path: &Path) -> Result<(), StoreError> {
+    /// Take `path` out of the store at once, so that it can be deleted at leisure.
+    fn set_aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let staging = self.root.join(STAGING_FOLDER);
         std::fs::create_dir_all(&staging).map_err(io_error(&staging))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let aside = staging.join(format!(".removed-{}-{name}", std::process::id()));
+        let aside = staging.join(format!("{REMOVED_PREFIX}{}-{name}", std::process::id()));
         std::fs::rename(path, &aside).map_err(io_error(path))?;
-        let metadata = aside.symlink_metadata().map_err(io_error(&aside))?;
-        let result = match metadata.is_dir() {
-            // Links inside are removed, not what they point to.
-            true => std::fs::remove_dir_all(&aside),
-            false => std::fs::remove_file(&aside),
+        Ok(aside)
+    }
+
+    /// Delete what killed processes had taken out of the store. The caller holds the lock of
+    /// `name`; what belongs to another model is left alone while somebody works on that.
+    fn sweep(&self, name: &str) -> Result<(), StoreError> {
+        let own = folder_name(name)?;
+        let staging = self.root.join(STAGING_FOLDER);
+        let entries = match std::fs::read_dir(&staging) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error(&staging)(error)),
         };
-        result.map_err(io_error(&aside))
+        for entry in entries {
+            let entry = entry.map_err(io_error(&staging))?;
+            let file_name = entry.file_name().to_string_lossy().into_owned();
+            let Some(rest) = file_name.strip_prefix(REMOVED_PREFIX) else { continue };
+            let Some((_, model)) = rest.split_once('-') else { continue };
+            let lock_file = self.root.join(LOCK_FOLDER).join(format!("{model}.lock"));
+            let lock = (model != own).then(|| Lock::try_acquire(&lock_file));
+            if !matches!(lock, Some(Err(_))) {
+                delete(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// `org/repo@rev` as `org--repo@rev`.
+/// Delete a file, a link or a folder; links inside are removed, not what they point to.
+fn delete(path: &Path) -> Result<(), StoreError> {
+    let metadata = path.symlink_metadata().map_err(io_error(path))?;
+    let result = match metadata.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
+    result.map_err(io_error(path))
+}
+
+/// `org/repo@rev` as `org--repo@rev`. A name has no `--` of its own, so that no two names share a
+/// folder.
 fn folder_name(name: &str) -> Result<String, StoreError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     let is_part = |part: &str| !part.is_empty() && !part.starts_with(['.', '-']);
     let mut parts = name.split('/');
     let fits = parts.clone().count() <= 2
         && name.len() <= 200
+        && !name.contains("--")
         && parts.all(|part| is_part(part) && part.chars().all(allowed));
     match fits {
         true => Ok(name.replace('/', "--")),
@@ -311,8 +303,9 @@ fn folder_name(name: &str) -> Result<String, StoreError> {
     }
 }
 
-fn read_record(folder: &Path) -> Option<Record> {
-    serde_json::from_str(&std::fs::read_to_string(folder.join(RECORD_FILE)).ok()?).ok()
+/// The name that belongs to a folder of the store.
+fn model_name(folder_name: &str) -> String {
+    folder_name.replacen("--", "/", 1)
 }
 
 fn describe(folder: &Path, name: &str) -> StoredModel {

@@ -77,6 +77,25 @@ fn transformers_js_folders_prefer_four_bits() {
 }
 
 #[test]
+fn a_graph_that_is_called_fp32_is_found() {
+    let root = folder(&[("config.json", CONFIG), ("onnx/model_fp32.onnx", "")]);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert!(model.graph.ends_with("onnx/model_fp32.onnx"), "{}", model.graph.display());
+}
+
+#[test]
+fn a_variant_of_the_only_graph_is_refused_in_its_own_way() {
+    let genai = [("genai_config.json", GENAI), ("model.onnx", "")];
+    let one = [("config.json", CONFIG), ("onnx/model_fp16.onnx", "")];
+    for files in [genai, one] {
+        let root = folder(&files);
+        let error = ModelFolder::open(root.path(), Some("q4")).unwrap_err();
+        assert!(matches!(error, OpenFolderError::OneGraph { .. }), "{error}");
+        assert!(error.to_string().contains("no variant `q4` in"), "{error}");
+    }
+}
+
+#[test]
 fn a_refusal_says_what_was_expected_and_found() {
     let check = |files: &[(&str, &str)], expected: &str| {
         let found = refusal(files, None);

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 /// Arguments of `lapwing export`.
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("destination").required(true)))]
 pub struct ExportArgs {
     /// A GGUF file, a Hugging Face safetensors folder, or a name from `lapwing list`
     #[arg(value_name = "SRC")]
@@ -14,25 +15,30 @@ pub struct ExportArgs {
     /// The kind of model folder to write
     #[arg(long, value_enum)]
     pub to: ExportTarget,
-    /// int4, int8, f16, f32, or a precision plan (a JSON file)
+    /// int4, int8, f16, f32, or a precision plan (a JSON file). int4 and int8 are asymmetric, int4
+    /// in groups of 32 and int8 by rows, unless the options below say otherwise; asymmetric int4 in
+    /// groups of 32 keeps the values of Q4_1 exactly on OpenVINO
     #[arg(long, value_name = "PRECISION", default_value = "int4")]
     pub weights: String,
-    /// Weights that share a scale in int4 and int8
+    /// Weights that share a scale in int4 (32 without it) and int8 (a row without it)
     #[arg(long, value_name = "N")]
     pub group_size: Option<NonZeroUsize>,
     /// Quantise around zero, without zero points
     #[arg(long, conflicts_with = "asymmetric")]
     pub symmetric: bool,
-    /// Quantise with zero points
+    /// Quantise with zero points (the default)
     #[arg(long)]
     pub asymmetric: bool,
     /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32
     #[arg(long, value_name = "PRECISION")]
     pub head: Option<String>,
     /// The folder to write
-    #[arg(short, long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Write over a folder that is there
+    #[arg(short, long, value_name = "DIR", group = "destination")]
+    pub out: Option<PathBuf>,
+    /// Put the model into the store under this name instead
+    #[arg(long, value_name = "NAME", group = "destination")]
+    pub name: Option<String>,
+    /// Write over an earlier export that is there
     #[arg(long)]
     pub overwrite: bool,
     /// Print the error that quantisation made in each tensor

@@ -77,8 +77,11 @@ pub struct ListArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RmArgs {
     /// Names from `lapwing list`, or `onnxruntime` and `openvino`
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required_unless_present = "cache")]
     pub names: Vec<String>,
+    /// Also what OpenVINO compiled and keeps for a faster start; it is made again when needed
+    #[arg(long)]
+    pub cache: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -1,9 +1,13 @@
 //! `lapwing chat`: a conversation on the terminal.
 //!
 //! On a pipe each line of stdin is one message and only the answers are printed.
+//!
+//! Ctrl-C stops an answer and not the program; while nothing is answered it ends the program.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use lapwing_logits::{Details, Level};
@@ -14,11 +18,15 @@ use rustyline::error::ReadlineError;
 
 use crate::cli::ChatArgs;
 use crate::engine::Engine;
+use crate::hint::{self, note};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::prompt;
 use crate::sampling;
 use crate::settings::Settings;
+
+/// How often a Ctrl-C is looked for while a pipe is silent.
+const POLL: Duration = Duration::from_millis(50);
 
 const HELP: &str = "\
 /help           this text
@@ -32,11 +40,13 @@ Ctrl-C stops an answer.";
 ///
 /// # Errors
 ///
-/// When the model or the device cannot be used. A message that cannot be answered is reported and
-/// the conversation goes on.
+/// When the model or the device cannot be used, or after Ctrl-C while nothing is answered. A
+/// message that cannot be answered is reported and the conversation goes on; on a pipe the program
+/// then fails at the end.
 pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
     interrupt::install();
     let engine = Engine::open(&args.model, settings)?;
+    interrupt::check()?;
     if engine.template.is_none() {
         printer.warning("the model has no chat template: each message is sent as it is");
     }
@@ -46,47 +56,85 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         printer.note(format!("{} on {device}; /help for commands", args.model));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history)?;
-        talk(&mut conversation, printer, &mut || lines.message())
-    } else {
-        let mut stdin = std::io::stdin().lock();
-        talk(&mut conversation, printer, &mut || {
-            let mut line = String::new();
-            let n_bytes = stdin.read_line(&mut line).context("cannot read stdin")?;
-            Ok((n_bytes != 0).then_some(line))
-        })
+        talk(&mut conversation, printer, &mut || lines.message())?;
+        return Ok(());
+    }
+    let lines = lines_of_stdin();
+    match talk(&mut conversation, printer, &mut || next_line(&lines))? {
+        0 => Ok(()),
+        n_failed => Err(UnansweredError { n_failed }.into()),
     }
 }
 
-/// Take messages from `next` until there are no more.
+/// Messages on a pipe that were not answered; each was reported when it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("messages that were not answered: {n_failed}")]
+struct UnansweredError {
+    n_failed: usize,
+}
+
+/// Read stdin on a thread of its own: a read that waits cannot be interrupted.
+fn lines_of_stdin() -> Receiver<std::io::Result<String>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let failed = line.is_err();
+            // Nobody listens any more when the program is about to end.
+            if sender.send(line).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The next line, or none at the end.
+fn next_line(lines: &Receiver<std::io::Result<String>>) -> anyhow::Result<Option<String>> {
+    loop {
+        interrupt::check()?;
+        match lines.recv_timeout(POLL) {
+            Ok(line) => return Ok(Some(line.context("cannot read stdin")?)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Take messages from `next` until there are no more; gives the number of those that failed.
 fn talk(
     conversation: &mut Conversation<'_>,
     printer: &Printer,
     next: &mut dyn FnMut() -> anyhow::Result<Option<String>>,
-) -> anyhow::Result<()> {
-    while let Some(message) = next()? {
+) -> anyhow::Result<usize> {
+    let mut n_failed = 0;
+    loop {
+        interrupt::check()?;
+        let Some(message) = next()? else { return Ok(n_failed) };
         let message = message.trim();
         match message.split_once(' ').unwrap_or((message, "")) {
             ("", _) => {}
             ("/help", _) => printer.note(HELP),
-            ("/exit" | "/quit" | "/bye", _) => return Ok(()),
+            ("/exit" | "/quit" | "/bye", _) => return Ok(n_failed),
             ("/reset", _) => conversation.reset(),
             ("/system", text) => conversation.set_system(text.trim()),
             (command, _) if is_command(command) => {
                 printer.warning(format!("no command {command}; /help lists them"));
             }
             _ => {
+                let answered = conversation.answer(message, printer);
+                // Whatever was asked for during the answer was about the answer.
                 interrupt::clear();
-                if let Err(error) = conversation.answer(message, printer) {
+                if let Err(error) = answered {
                     // A closed stdout ends the program; anything else only this answer.
                     if error.is::<crate::printer::PrintError>() {
                         return Err(error);
                     }
-                    printer.error(&error, crate::hint::for_error(&error).as_deref());
+                    n_failed += 1;
+                    printer.error(&error, hint::for_error(&error).as_deref());
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// `/word`, and not a path such as `/etc/hosts`.
@@ -164,7 +212,9 @@ impl<'a> Conversation<'a> {
         printer.line("")?;
         match generated.finish {
             Finish::Cancelled => printer.note("(stopped)"),
-            Finish::MaxTokens => printer.note("(stopped at --max-tokens)"),
+            Finish::MaxTokens => {
+                printer.note(note::stopped_at_limit(generated.usage.n_completion_tokens));
+            }
             Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
             Finish::StopToken { .. } | Finish::StopText { .. } => {}
         }

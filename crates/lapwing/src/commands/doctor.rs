@@ -5,10 +5,11 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::DoctorArgs;
+use crate::compile_cache;
 use crate::engine;
 use crate::natives::{Runtime, locate};
 use crate::pip::Pip;
-use crate::printer::Printer;
+use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -103,6 +104,7 @@ fn examine(settings: &Settings) -> Vec<Finding> {
         });
     }
     findings.push(models(settings));
+    findings.push(cache(settings));
     findings.extend(drivers());
     findings
 }
@@ -129,7 +131,7 @@ fn disk(settings: &Settings) -> Finding {
     let folder = settings.home.models();
     match crate::disk::free_bytes(&folder) {
         Some(n_bytes) => {
-            let found = format!("{} free", crate::printer::human_bytes(n_bytes));
+            let found = format!("{} free", human_bytes(n_bytes));
             match N_BYTES_WANTED <= n_bytes {
                 true => fine("disk", found),
                 false => Finding {
@@ -196,6 +198,13 @@ fn models(settings: &Settings) -> Finding {
             cure: "remove the broken entry by hand",
         },
     }
+}
+
+fn cache(settings: &Settings) -> Finding {
+    let folder = compile_cache::folder(&settings.home);
+    let size = human_bytes(compile_cache::n_bytes(&folder));
+    let most = human_bytes(compile_cache::N_BYTES_MAX);
+    fine("compile cache", format!("{size} of at most {most} (`lapwing rm --cache` empties it)"))
 }
 
 /// Graphics and neural processors: the kernel's devices and the user's libraries.

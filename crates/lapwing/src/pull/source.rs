@@ -65,6 +65,19 @@ impl Source {
         Ok(hub(text))
     }
 
+    /// The source with its scheme, as [`Source::parse`] reads it; paths are real ones.
+    pub fn canonical(&self) -> String {
+        match self {
+            Self::Hub { repo, revision: Some(revision) } => format!("hf:{repo}@{revision}"),
+            Self::Hub { repo, revision: None } => format!("hf:{repo}"),
+            Self::PyPi { requirement, member } => format!("pypi:{requirement}!{member}"),
+            Self::File(path) => {
+                let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+                format!("file:{}", real.display())
+            }
+        }
+    }
+
     /// The name in the store when nobody gives one.
     pub fn store_name(&self) -> String {
         match self {
@@ -84,8 +97,11 @@ fn name_of_path(path: &Path) -> String {
     let full = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = full.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gguf").unwrap_or(&name);
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    name.chars().map(safe).collect::<String>().trim_start_matches(['.', '-']).to_owned()
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
+    let mut safe: Vec<char> = name.chars().map(safe).collect();
+    // The store keeps `--` for the `/` of a repository.
+    safe.dedup_by(|a, b| *a == '-' && *b == '-');
+    safe.into_iter().collect::<String>().trim_start_matches(['.', '-']).to_owned()
 }
 
 fn hub(id: &str) -> Option<Source> {
@@ -157,5 +173,6 @@ mod tests {
         check("hf:a/b@refs/pr/1", "a/b@refs-pr-1");
         check("file:/nowhere/My Model.gguf", "My-Model");
         check("file:/nowhere/.hidden/", "hidden");
+        check("file:/nowhere/a & b--c.gguf", "a-b-c");
     }
 }

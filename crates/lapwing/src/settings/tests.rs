@@ -63,6 +63,19 @@ fn a_named_settings_file_must_exist() {
 }
 
 #[test]
+fn only_the_flag_insists_on_a_variant() {
+    let check = |environment: &[(&'static str, &str)], line: &str, name: &str, is_default| {
+        let settings = resolve(&world("variant = \"q8\"", environment), line).unwrap();
+        let expected = Variant { name: name.into(), is_default };
+        assert_eq!(settings.variant, Some(expected), "{environment:?} {line}");
+    };
+    let variable = [(env::LAPWING_VARIANT, "q4")];
+    check(&[], RUN, "q8", true);
+    check(&variable, RUN, "q4", true);
+    check(&variable, "lapwing run --model m --variant fp16", "fp16", false);
+}
+
+#[test]
 fn pointers_to_runtimes() {
     let file = "onnxruntime = \"/file/ort\"\nopenvino = \"/file/ov\"";
     let from_file = resolve(&world(file, &[]), RUN).unwrap().pointers;

@@ -14,6 +14,8 @@ fn staged(store: &Store, name: &str, file: &str, text: &str) -> Record {
     Record {
         name: name.into(),
         source: "file:/x".into(),
+        requested: None,
+        variant: None,
         kind: ModelKind::Gguf,
         licence: None,
         files: vec![FileRecord { path: file.into(), size_bytes, sha256: "00".into() }],
@@ -41,6 +43,8 @@ fn names_stay_inside() {
     check("-rf", None);
     check("", None);
     check("a b", None);
+    // Else it would share the folder of a/b.
+    check("a--b", None);
     check("a\\b", None);
     check(&"a".repeat(201), None);
 }
@@ -68,7 +72,7 @@ fn install_list_remove() {
     assert_eq!(models.len(), 1);
     assert_eq!((models[0].name.as_str(), models[0].size_bytes), ("org/one", 6));
     assert_eq!(models[0].path.file_name().unwrap(), "one.gguf");
-    assert!(store.whole_record("org/one").is_some());
+    assert!(store.is_whole(&store.record("org/one").unwrap()));
 
     store.remove("org/one").unwrap();
     assert!(store.list().unwrap().is_empty());
@@ -80,7 +84,47 @@ fn a_damaged_model_is_not_whole() {
     let (_folder, store) = store();
     install(&store, "m", "m.gguf", "12345");
     std::fs::write(store.folder("m").unwrap().join("m.gguf"), "123").unwrap();
-    assert_eq!(store.whole_record("m"), None);
+    assert!(!store.is_whole(&store.record("m").unwrap()));
+}
+
+#[test]
+fn what_a_killed_removal_left_is_swept_by_the_next_install_or_removal() {
+    let (_folder, store) = store();
+    let staging = store.root().join(STAGING_FOLDER);
+    let leave = |name: &str| {
+        let left = staging.join(format!(".removed-1-{name}"));
+        std::fs::create_dir_all(&left).unwrap();
+        std::fs::write(left.join("weights"), "old").unwrap();
+        left
+    };
+    let (own, other, held) = (leave("org--m"), leave("other"), leave("held"));
+    let lock = Lock::try_acquire(&store.lock_file("held").unwrap()).unwrap();
+    install(&store, "org/m", "m.gguf", "12345");
+    assert!(!own.exists() && !other.exists() && held.exists());
+    drop(lock);
+    store.remove("org/m").unwrap();
+    assert!(!held.exists());
+}
+
+#[test]
+fn a_replacement_that_fails_leaves_the_old_model() {
+    let (_folder, store) = store();
+    install(&store, "m", "m.gguf", "12345");
+    let record = staged(&store, "m", "m.gguf", "new");
+    let staging = store.staging("m").unwrap();
+    // A folder cannot be renamed into itself: the record is written, and the last step fails.
+    let inside = store.folder("m").unwrap().join("staged");
+    std::fs::rename(staging, &inside).unwrap();
+    assert!(matches!(store.install(&inside, &record), Err(StoreError::Io { .. })));
+    let old = store.folder("m").unwrap().join("m.gguf");
+    assert_eq!(std::fs::read_to_string(old).unwrap(), "12345");
+}
+
+#[test]
+fn a_folder_without_a_record_is_listed_under_the_name_that_opens_it() {
+    let (_folder, store) = store();
+    std::fs::create_dir_all(store.folder("org/by-hand").unwrap()).unwrap();
+    assert_eq!(store.list().unwrap()[0].name, "org/by-hand");
 }
 
 #[test]

@@ -122,3 +122,21 @@ fn completions_and_manual() {
     lapwing.run(&["man", "--out", folder.to_str().unwrap()]).expect_code(0);
     assert!(crate::files_below(&folder).contains(&"lapwing-run.1".to_owned()));
 }
+
+#[test]
+fn the_compile_cache_is_shown_and_removed() {
+    let lapwing = Lapwing::new();
+    let blobs = lapwing.path("cache/openvino");
+    std::fs::create_dir_all(&blobs).unwrap();
+    std::fs::write(blobs.join("1.blob"), vec![0; 12_000]).unwrap();
+    let says = |part: &str| {
+        let report = lapwing.run(&["doctor"]).stdout;
+        let line = report.lines().find(|line| line.contains("compile cache")).unwrap();
+        assert!(line.contains(part), "{line}");
+    };
+    says("12.0 kB of at most 4.3 GB");
+    lapwing.run(&["rm", "--cache"]).expect_code(2).expect_says(&["the compile cache", "--yes"]);
+    lapwing.run(&["rm", "--cache", "--yes"]).expect_code(0).expect_says(&["12.0 kB"]);
+    assert!(!blobs.exists());
+    says("0 B");
+}

@@ -32,6 +32,8 @@ pub(crate) struct Manners {
     pub(crate) flip_in_ranges: bool,
     /// The hash that the hub claims, instead of the file's.
     pub(crate) claimed_hash: Option<String>,
+    /// The git hash that the hub lists for every small file.
+    pub(crate) git_hash: Option<&'static str>,
     /// Large files are elsewhere.
     pub(crate) redirect_to: Option<String>,
     /// Pause before each answer about a file.
@@ -137,7 +139,8 @@ fn answer(
         return send(stream, 200, &[], body.as_bytes(), &request);
     }
     if path == format!("/api/models/org/repo/tree/{COMMIT}") {
-        let entries: Vec<_> = files.iter().map(list_entry).collect();
+        let git_hash = manners.git_hash.unwrap_or("ab");
+        let entries: Vec<_> = files.iter().map(|file| list_entry(file, git_hash)).collect();
         let body = serde_json::to_vec(&entries)?;
         return send(stream, 200, &[], &body, &request);
     }
@@ -152,9 +155,9 @@ fn answer(
     }
 }
 
-fn list_entry(file: &HubFile) -> serde_json::Value {
+fn list_entry(file: &HubFile, git_hash: &str) -> serde_json::Value {
     let mut entry = json!({
-        "type": "file", "oid": "ab", "size": file.bytes.len(), "path": file.path,
+        "type": "file", "oid": git_hash, "size": file.bytes.len(), "path": file.path,
     });
     if file.is_large {
         let oid = sha256(&file.bytes);

@@ -1,14 +1,19 @@
 //! The program as users meet it: the built binary, its output and its exit codes.
 //!
-//! No network: repositories come from a small server in [`hub`], wheels from a pretended pip.
+//! No network: repositories come from a small server in [`hub`], wheels from a pretended pip. Real
+//! models and runtimes are those that `scripts/test` provides; [`real`] finds them.
 
 #![allow(clippy::unwrap_used, reason = "the lint knows tests, not their helpers")]
 
+mod bad_models;
 mod commands;
+mod exports;
 mod hub;
 mod pull_hub;
 mod pull_local;
 mod pull_wheel;
+mod real;
+mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -185,6 +185,76 @@ fn one_precision_of_several() {
     assert_eq!(files, [".lapwing.json", "config.json", "onnx/model_fp16.onnx"]);
 }
 
+#[test]
+fn another_revision_or_variant_does_not_pass_for_what_is_there() {
+    let file = |path: &'static str| HubFile { path, bytes: path.into(), is_large: false };
+    let paths = ["config.json", "onnx/model_q4.onnx", "onnx/model_fp16.onnx"];
+    let hub = Hub::start(paths.map(file).into(), Manners::default());
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
+    lapwing.run(&["pull", "org/repo", "--as", "m"]).expect_code(0);
+    let check = |arguments: &[&str], says: &[&str]| {
+        let outcome = lapwing.run(&[&["pull"], arguments, &["--as", "m"]].concat()).expect_code(1);
+        outcome.expect_says(says).expect_says(&["the name m is taken", "--as", "--force"]);
+    };
+    let found = "found hf:org/repo (q4)";
+    check(&["hf:org/repo@v1"], &["expected hf:org/repo@v1,", found]);
+    check(&["org/repo", "--variant", "fp16"], &["expected hf:org/repo (fp16),", found]);
+    let other = lapwing.path("other.gguf");
+    std::fs::write(&other, "weights").unwrap();
+    check(&[other.to_str().unwrap()], &["other.gguf,", found]);
+
+    // The same again, by whatever name, is there.
+    for same in [&["org/repo"][..], &["org/repo", "--variant", "q4"]] {
+        let pulled = lapwing.json(&[&["pull"], same, &["--as", "m", "--json"]].concat());
+        assert_eq!(pulled[0]["was_there"], true, "{same:?}");
+    }
+    let commit = format!("hf:org/repo@{COMMIT}");
+    assert_eq!(lapwing.json(&["pull", &commit, "--as", "m", "--json"])[0]["was_there"], true);
+    lapwing.run(&["pull", "org/repo", "--variant", "fp16", "--as", "m", "--force"]).expect_code(0);
+    let files = files_below(&lapwing.path("models/m"));
+    assert_eq!(files, [".lapwing.json", "config.json", "onnx/model_fp16.onnx"]);
+}
+
+#[test]
+fn a_pull_of_one_variant_brings_nothing_of_another_that_broke_off() {
+    let file = |path: &'static str, n| HubFile { path, bytes: vec![7; n], is_large: true };
+    let files = vec![
+        file("config.json", 2),
+        file("onnx/model_q4.onnx", 3 << 20),
+        file("onnx/model_q4.onnx_data", 4 << 20),
+        file("onnx/model_fp16.onnx", 1000),
+    ];
+    let cut = Manners { cut_at: Some(3 << 20), ..Manners::default() };
+    let hub = Hub::start(files, cut);
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
+    lapwing.run(&["pull", "org/repo"]).expect_code(1).expect_says(&["broke off"]);
+    assert!(leftovers(&lapwing).iter().any(|path| path.ends_with("model_q4.onnx_data.partial")));
+    hub.behave(Manners::default());
+    lapwing.run(&["pull", "org/repo", "--variant", "fp16"]).expect_code(0);
+    let files = files_below(&lapwing.path("models/org--repo"));
+    assert_eq!(files, [".lapwing.json", "config.json", "onnx/model_fp16.onnx"]);
+}
+
+#[test]
+fn a_small_file_that_is_damaged_is_refused() {
+    let file = |path, bytes: &str| HubFile { path, bytes: bytes.into(), is_large: false };
+    let files = vec![file("openvino_model.xml", "hello\n"), file("config.json", "hello\n")];
+    let right = Manners {
+        git_hash: Some("ce013625030ba8dba906f756967f9e9ca394464a"),
+        ..Manners::default()
+    };
+    let wrong = Manners {
+        git_hash: Some("ce013625030ba8dba906f756967f9e9ca394464b"),
+        ..Manners::default()
+    };
+    let hub = Hub::start(files, wrong);
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
+    let outcome = lapwing.run(&["pull", "org/repo"]).expect_code(1);
+    outcome.expect_says(&["is damaged: expected git sha1 ce01", "hint: "]);
+    hub.behave(right);
+    lapwing.run(&["pull", "org/repo"]).expect_code(0);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_can_be_continued() {

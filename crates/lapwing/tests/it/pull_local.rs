@@ -94,3 +94,24 @@ fn one_process_per_model() {
     assert!(output.status.success(), "{stderr}");
     assert!(stderr.contains(&format!("waiting for {holder}")), "{stderr}");
 }
+
+#[test]
+fn a_folder_that_was_not_pulled_is_not_replaced() {
+    let lapwing = Lapwing::new();
+    let original = checkpoint(&lapwing);
+    let by_hand = lapwing.path("models/My-Model");
+    std::fs::create_dir_all(&by_hand).unwrap();
+    std::fs::write(by_hand.join("letter.txt"), "dear").unwrap();
+    let outcome = lapwing.run(&["pull", &original]).expect_code(1);
+    outcome.expect_says(&["the name My-Model is taken", "a folder that was not pulled", "--as"]);
+    assert_eq!(files_below(&by_hand), ["letter.txt"]);
+}
+
+#[test]
+fn names_that_would_share_a_folder_are_refused() {
+    let lapwing = Lapwing::new();
+    let original = checkpoint(&lapwing);
+    lapwing.run(&["pull", &original, "--as", "a/b"]).expect_code(0);
+    let outcome = lapwing.run(&["pull", &original, "--as", "a--b"]).expect_code(1);
+    outcome.expect_says(&["cannot be a model name", "hint: "]);
+}

@@ -113,10 +113,12 @@ pub enum HubError {
         found: u64,
     },
     /// The file is not what the hub says it is.
-    #[error("{path} is damaged: expected sha256 {expected}, found {found}")]
+    #[error("{path} is damaged: expected {hash} {expected}, found {found}")]
     Checksum {
         /// The file in the repository.
         path: String,
+        /// Which hash.
+        hash: &'static str,
         /// The hub's hash.
         expected: String,
         /// The file's hash.

@@ -12,7 +12,7 @@ use crate::printer::{Printer, Progress};
 use crate::store::FileRecord;
 
 use super::error::innermost;
-use super::{Hub, HubError, Listed, interruptible};
+use super::{Hub, HubError, Listed, git_blob, interruptible};
 
 /// The first range; later ones follow the speed.
 const FIRST_RANGE_BYTES: u64 = 1 << 20;
@@ -61,7 +61,7 @@ impl Download<'_> {
     }
 
     fn download(&self, target: &Path, progress: &mut Progress<'_>) -> Result<PathBuf, HubError> {
-        let partial = with_ending(target, ".partial");
+        let partial = partial(target);
         let fail = || HubError::at(&partial);
         if let Some(folder) = partial.parent() {
             std::fs::create_dir_all(folder).map_err(HubError::at(folder))?;
@@ -144,14 +144,18 @@ impl Download<'_> {
         })
     }
 
-    /// Compare with the hub's hash, and return it. Small files have none: their size was checked.
+    /// Compare with the hub's hash, and return the SHA-256. A file without any hash has its size
+    /// checked only.
     fn verify(&self, partial: &Path, printer: &Printer) -> Result<String, HubError> {
         let found = self.hash(partial, printer)?;
-        let Some(lfs) = &self.listed.lfs else { return Ok(found) };
+        let Some(lfs) = &self.listed.lfs else {
+            self.verify_git_blob(partial)?;
+            return Ok(found);
+        };
         if let Some(expected) = &lfs.sha256 {
             return match *expected == found {
                 true => Ok(found),
-                false => Err(self.damaged(partial, expected, found)),
+                false => Err(self.damaged(partial, "sha256", expected, found)),
             };
         }
         let verified = self.verify_by_cache(partial, found, printer);
@@ -159,6 +163,15 @@ impl Download<'_> {
             std::fs::remove_dir_all(self.hub_cache).map_err(HubError::at(self.hub_cache))?;
         }
         verified
+    }
+
+    fn verify_git_blob(&self, partial: &Path) -> Result<(), HubError> {
+        let Some(expected) = &self.listed.git_sha1 else { return Ok(()) };
+        let found = git_blob::sha1_file(partial).map_err(HubError::at(partial))?;
+        match *expected == found {
+            true => Ok(()),
+            false => Err(self.damaged(partial, "git sha1", expected, found)),
+        }
     }
 
     /// `hf-hub` keeps files under the hub's hash and fetches what it has not. So a file that is
@@ -189,7 +202,7 @@ impl Download<'_> {
         let refetched = self.hash(&accepted, printer)?;
         let is_sha256 = hub_hash.len() == 64 && hub_hash.bytes().all(|b| b.is_ascii_hexdigit());
         if is_sha256 && refetched != hub_hash {
-            return Err(self.damaged(partial, &hub_hash, refetched));
+            return Err(self.damaged(partial, "sha256", &hub_hash, refetched));
         }
         if !is_sha256 {
             let endpoint = &self.hub.endpoint;
@@ -212,12 +225,18 @@ impl Download<'_> {
     }
 
     /// A damaged file is of no use to the next run.
-    fn damaged(&self, partial: &Path, expected: &str, found: String) -> HubError {
+    fn damaged(
+        &self,
+        partial: &Path,
+        hash: &'static str,
+        expected: &str,
+        found: String,
+    ) -> HubError {
         if let Err(source) = remove_if_there(partial) {
             return HubError::Io { path: partial.to_path_buf(), source };
         }
         let (path, expected) = (self.remote.to_owned(), expected.to_owned());
-        HubError::Checksum { path, expected, found }
+        HubError::Checksum { path, hash, expected, found }
     }
 }
 
@@ -244,10 +263,11 @@ fn next_range(range_bytes: u64, elapsed: Duration) -> u64 {
     }
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
+/// What a file is called while it is being downloaded.
+pub(super) fn partial(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    target.with_file_name(name)
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

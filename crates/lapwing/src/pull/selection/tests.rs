@@ -1,9 +1,10 @@
 use super::*;
 
 fn check(paths: &[&str], variant: Option<&str>, expected: Result<&[&str], &str>) {
-    match (select("org/repo", paths, None, variant, &[]), expected) {
+    let variant = variant.map(Variant::asked);
+    match (select("org/repo", paths, None, variant.as_ref(), &[]), expected) {
         (Ok(found), Ok(expected)) => {
-            let mut found: Vec<_> = found.iter().map(|file| file.local).collect();
+            let mut found: Vec<_> = found.files.iter().map(|file| file.local).collect();
             found.sort_unstable();
             let mut expected = expected.to_vec();
             expected.sort_unstable();
@@ -100,6 +101,20 @@ fn one_gguf_of_several() {
     check(&paths, Some("q8_0"), Ok(&["a.Q8_0.gguf"]));
     check(&paths, Some("q2_k"), Err("it has Q8_0, Q4_K_M, f16"));
     check(&["only.gguf"], None, Ok(&["only.gguf"]));
+}
+
+#[test]
+fn a_default_variant_is_left_out_where_there_is_one_file() {
+    let q4 = Variant { name: "q4".into(), is_default: true };
+    let check = |paths: &[&str], expected: Option<&str>| {
+        let selection = select("org/repo", paths, None, Some(&q4), &[]);
+        let found = selection.ok().map(|selection| selection.variant);
+        assert_eq!(found, expected.map(|name| Some(name.to_owned())), "{paths:?}");
+    };
+    check(&["a.Q8_0.gguf"], Some("Q8_0"));
+    check(&["onnx/model.onnx"], Some("fp32"));
+    check(&["onnx/model_q4.onnx", "onnx/model_fp16.onnx"], Some("q4"));
+    check(&["onnx/model_q8.onnx", "onnx/model_fp16.onnx"], None);
 }
 
 #[test]
