@@ -181,9 +181,8 @@ fn state(
     outputs: &[Value],
     architecture: &Architecture,
 ) -> Result<State, ContractError> {
-    let unknown = |reason| {
-        ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason }
-    };
+    let unknown =
+        |reason| ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason };
     let is_f16 = match input.element {
         Some(ElementType::F32) => false,
         Some(ElementType::F16) => true,

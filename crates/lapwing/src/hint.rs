@@ -127,6 +127,9 @@ fn locate(error: &LocateError) -> Option<String> {
                 runtime.name()
             ))
         }
+        LocateError::CutOff { runtime, .. } => {
+            Some(format!("`lapwing pull {} --force` gets it again", runtime.name()))
+        }
         LocateError::Pointer { runtime, .. } => {
             Some(format!("correct it, or remove it and run `lapwing pull {}`", runtime.name()))
         }

@@ -1,5 +1,6 @@
 //! Where a runtime is: an installed one that the user points to, else the one in our home.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::settings::{Origin, Pointer, Settings};
@@ -55,6 +56,18 @@ pub enum LocateError {
         /// How.
         origin: Origin,
     },
+    /// The library is cut off: loading it would end the process.
+    #[error("{} is cut off: its header tells of {expected} bytes, it has {found}", path.display())]
+    CutOff {
+        /// The runtime.
+        runtime: Runtime,
+        /// The library.
+        path: PathBuf,
+        /// Bytes that its section table needs.
+        expected: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
     /// It was never fetched, and the user points nowhere.
     #[error("{runtime} is not installed: no {} in {}", runtime.library(), folder.display())]
     Missing {
@@ -71,6 +84,34 @@ pub enum LocateError {
 ///
 /// When the user points to a place without it, or it was never fetched.
 pub fn locate(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
+    let located = find(runtime, settings)?;
+    match missing_bytes(&located.path) {
+        Some((expected, found)) => {
+            Err(LocateError::CutOff { runtime, path: located.path, expected, found })
+        }
+        None => Ok(located),
+    }
+}
+
+/// How long a 64-bit little-endian ELF file says that it is, and how long it is, when it is
+/// shorter. The section table is at its end; the system's loader maps a cut-off file all the same
+/// and the process dies when it reads beyond.
+fn missing_bytes(library: &Path) -> Option<(u64, u64)> {
+    const N_HEADER_BYTES: usize = 64;
+    let mut header = [0; N_HEADER_BYTES];
+    let mut file = std::fs::File::open(library).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let found = file.metadata().ok()?.len();
+    let is_elf = header.starts_with(&[0x7f, b'E', b'L', b'F', 2, 1]);
+    let number = |range: std::ops::Range<usize>| {
+        header[range].iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
+    };
+    // e_shoff, e_shentsize and e_shnum of the ELF header.
+    let expected = number(0x28..0x30).saturating_add(number(0x3a..0x3c) * number(0x3c..0x3e));
+    (is_elf && found < expected).then_some((expected, found))
+}
+
+fn find(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
     let pointer = match runtime {
         Runtime::OnnxRuntime => &settings.pointers.onnxruntime,
         Runtime::OpenVino => &settings.pointers.openvino,
@@ -126,6 +167,20 @@ fn version_of(path: &Path) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_off_library_is_told_before_it_is_loaded() {
+        // This test's own program is an ELF file on the systems where it matters.
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &whole).unwrap();
+        assert_eq!(missing_bytes(file.path()), None);
+        std::fs::write(file.path(), &whole[..100_000]).unwrap();
+        let is_elf = whole.starts_with(b"\x7fELF");
+        assert_eq!(missing_bytes(file.path()).is_some(), is_elf);
+        std::fs::write(file.path(), "no library").unwrap();
+        assert_eq!(missing_bytes(file.path()), None);
+    }
 
     #[test]
     fn layouts_of_installations() {
