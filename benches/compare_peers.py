@@ -2,7 +2,7 @@
 """Lapwing against its peers, in turn, on the same model, prompt and machine.
 
 Usage: compare_peers.py --lapwing target/release/lapwing --openvino DIR --onnx DIR
-                        [--prompt 512] [--new 128] [--rounds 7] [--threads 2] [--out FILE]
+                        [--prompt 512] [--new 128] [--rounds 7] [--threads 0] [--out FILE]
 
 Each round runs every program once, in an order that changes from round to round, each in a process
 of its own and warm. What counts is the ratio within a round: absolute times move with the machine.
@@ -32,9 +32,11 @@ def prompt_ids(n_prompt, seed=100):
 def run_lapwing(args, model):
     command = [
         args.lapwing, "run", "--model", model, "--json", "--warmup", "--ignore-eos",
-        "--temperature", "0", "--threads", str(args.threads), "--max-tokens", str(args.new),
+        "--temperature", "0", "--max-tokens", str(args.new),
         "--prompt-ids", ",".join(map(str, prompt_ids(args.prompt))),
     ]
+    if args.threads:
+        command += ["--threads", str(args.threads)]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     timings = report["timings"]
     return {
@@ -71,7 +73,7 @@ def main():
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--new", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="0: each program's own choice")
     parser.add_argument("--out")
     args = parser.parse_args()
 

@@ -2,6 +2,8 @@
 
 Usage: peer.py openvino-genai|onnxruntime-genai|openvino-loop|onnxruntime-loop MODEL N_PROMPT N_NEW THREADS
 
+THREADS 0 leaves the choice to the library.
+
 The two "-loop" peers are the plainest loops over the libraries themselves: what a backend's own
 library costs without anything of Lapwing's. Prompt ids are those of `prompt_ids` in
 compare_peers.py, so that every program does the same work.
@@ -31,7 +33,8 @@ def openvino_genai():
     import openvino as ov
     import openvino_genai as genai
 
-    pipe = genai.LLMPipeline(model_dir, "CPU", INFERENCE_NUM_THREADS=n_threads)
+    properties = {"INFERENCE_NUM_THREADS": n_threads} if n_threads else {}
+    pipe = genai.LLMPipeline(model_dir, "CPU", **properties)
     config = genai.GenerationConfig()
     config.max_new_tokens = config.min_new_tokens = n_new
     config.do_sample, config.ignore_eos = False, True
@@ -50,7 +53,9 @@ def onnxruntime_genai():
     import onnxruntime_genai as genai
 
     config = genai.Config(model_dir)
-    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": n_threads}}}}))
+    if n_threads:
+        options = {"intra_op_num_threads": n_threads}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     model = genai.Model(config)
 
     def answer(ids):
@@ -75,7 +80,9 @@ def openvino_loop():
     import openvino as ov
 
     core = ov.Core()
-    properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": n_threads}
+    properties = {"PERFORMANCE_HINT": "LATENCY"}
+    if n_threads:
+        properties["INFERENCE_NUM_THREADS"] = n_threads
     compiled = core.compile_model(f"{model_dir}/openvino_model.xml", "CPU", properties)
 
     def step(request, tokens, n_past):

@@ -2,15 +2,31 @@
 
 use lapwing_backend::{OpenOptions, Precision};
 
-/// The properties for a model on the CPU or a GPU.
+/// Weights in groups of this size have their activations quantised in the same groups.
+const MATCHED_GROUP_SIZE: i64 = 64;
+
+/// The properties for a model on the CPU or a GPU, whose weights share scales in groups of
+/// `weight_group_size` columns.
 ///
 /// The plugins' own defaults are bf16 or f16 inference, an 8-bit KV cache and dynamic
 /// quantisation of activations: fast, and different from machine to machine. `Exact` turns all
 /// three off.
-pub(crate) fn properties(options: &OpenOptions) -> Vec<(&'static str, String)> {
+///
+/// The plugin quantises activations in groups of 32 by default. With weights in groups of 64 it
+/// then splits every group of weights in two; `Fast` asks for 64, which shortens the prefill. How
+/// much, and what it costs in divergence, is recorded in
+/// `benches/records/openvino-activation-groups.jsonl`.
+pub(crate) fn properties(
+    options: &OpenOptions,
+    weight_group_size: Option<i64>,
+) -> Vec<(&'static str, String)> {
     let mut properties = vec![("PERFORMANCE_HINT", "LATENCY".to_owned())];
     if let Some(n_threads) = options.n_threads {
         properties.push(("INFERENCE_NUM_THREADS", n_threads.to_string()));
+    }
+    if options.precision == Precision::Fast && weight_group_size == Some(MATCHED_GROUP_SIZE) {
+        let group_size = MATCHED_GROUP_SIZE.to_string();
+        properties.push(("DYNAMIC_QUANTIZATION_GROUP_SIZE", group_size));
     }
     if options.precision == Precision::Exact {
         properties.push(("INFERENCE_PRECISION_HINT", "f32".to_owned()));
@@ -21,4 +37,34 @@ pub(crate) fn properties(options: &OpenOptions) -> Vec<(&'static str, String)> {
         properties.push(("CACHE_DIR", folder.display().to_string()));
     }
     properties
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_backend::{DeviceRequest, OpenOptions, Precision};
+
+    use super::properties;
+
+    fn check(precision: Precision, weight_group_size: Option<i64>, expected: Option<&str>) {
+        let options = OpenOptions {
+            device: DeviceRequest::Auto,
+            n_threads: None,
+            precision,
+            n_positions_max: None,
+            n_chunk_tokens: None,
+            cache_folder: None,
+        };
+        let found = properties(&options, weight_group_size);
+        let found = found.iter().find(|(key, _)| *key == "DYNAMIC_QUANTIZATION_GROUP_SIZE");
+        assert_eq!(found.map(|(_, value)| value.as_str()), expected);
+    }
+
+    #[test]
+    fn activations_are_grouped_as_the_weights_and_never_in_exact_runs() {
+        check(Precision::Fast, Some(64), Some("64"));
+        check(Precision::Fast, Some(32), None);
+        check(Precision::Fast, Some(-1), None);
+        check(Precision::Fast, None, None);
+        check(Precision::Exact, Some(64), Some("0"));
+    }
 }

@@ -18,7 +18,7 @@ use crate::decoder::OrtDecoder;
 use crate::load::NAME;
 
 /// Tokens that go into the library at once by default.
-const N_CHUNK_TOKENS: usize = 512;
+const N_CHUNK_TOKENS: usize = 128;
 
 /// Inline weights from this size on are left in their file, mapped by the library.
 const EXTERNALIZED_BYTES_MIN: usize = 4096;
