@@ -38,6 +38,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lapwing-kernels/src", "SIMD"),
     ("lapwing-formats/src/map.rs", "memory maps"),
     ("lapwing-openvino/src/native", "a C library"),
+    ("lapwing/src/bin/lapwing.rs", "an environment variable, before any thread"),
 ];
 
 /// Words that only the program may use: one place decides, prints and reads the environment.

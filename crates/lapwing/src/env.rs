@@ -33,10 +33,12 @@ pub const OPENVINO_INSTALL_DIR: &str = "OPENVINO_INSTALL_DIR";
 pub const INTEL_OPENVINO_DIR: &str = "INTEL_OPENVINO_DIR";
 /// The address of the Hugging Face hub or of a mirror.
 pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
+/// Keeps ONNX Runtime from recording and sending events; set to 1 unless the user sets it.
+pub const ORT_DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Name and meaning of every variable, for the man page and `--help`.
 ///
-/// The last three are read by the crates that honour them, not by [`crate::settings`].
+/// Those after `HF_ENDPOINT` are read by the libraries and crates that honour them, not by [`crate::settings`].
 pub const ALL: &[(&str, &str)] = &[
     (LAPWING_HOME, "one folder for settings, models, runtimes and caches"),
     (LAPWING_CONFIG, "the settings file"),
@@ -53,6 +55,7 @@ pub const ALL: &[(&str, &str)] = &[
     (OPENVINO_INSTALL_DIR, "the folder of an installed OpenVINO"),
     (INTEL_OPENVINO_DIR, "the same, as setupvars.sh sets it"),
     (HF_ENDPOINT, "address of the Hugging Face hub or a mirror"),
+    (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),
     ("HF_TOKEN", "access token for gated and private repositories"),
     ("HF_HOME", "folder with the token that `hf auth login` saved"),
     ("NO_COLOR", "no colours"),

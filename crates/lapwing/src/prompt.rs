@@ -67,6 +67,13 @@ fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> 
     if PROMPT_BYTES_MAX < n_bytes as u64 {
         return Err(PromptError::TooLarge { path: path.to_owned() });
     }
+    // The newline that ends a file or `echo`'s output is not part of the question.
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
     Ok(text)
 }
 
@@ -102,4 +109,23 @@ pub fn encode(engine: &Engine, messages: &[Message], raw: bool) -> anyhow::Resul
 fn now() -> LocalTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     LocalTime::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::read;
+
+    #[test]
+    fn one_final_newline_is_not_part_of_the_prompt() {
+        let check = |bytes: &[u8], expected: &str| {
+            assert_eq!(read(bytes, Path::new("stdin")).unwrap(), expected);
+        };
+        check(b"hello\n", "hello");
+        check(b"hello\r\n", "hello");
+        check(b"hello\n\n", "hello\n");
+        check(b"hello", "hello");
+        check(b"", "");
+    }
 }
