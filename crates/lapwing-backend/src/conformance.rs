@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use lapwing_model::{ModelFolder, TokenId};
 use serde_json::Value;
 
-use crate::{Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision};
+use crate::{Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row};
 
 /// One prompt and what the reference loop made of it.
 #[derive(Clone, Debug)]
@@ -54,6 +54,7 @@ pub fn exact_options() -> OpenOptions {
         precision: Precision::Exact,
         n_positions_max: None,
         n_chunk_tokens: None,
+        hidden_states: false,
         cache_folder: None,
     }
 }
@@ -289,9 +290,9 @@ fn logits_after(decoder: &mut dyn Decoder, model: &dyn Model, tokens: &[TokenId]
 fn rows_by_score(model: &dyn Model, tokens: &[TokenId]) -> Vec<Vec<f32>> {
     let mut rows = Vec::new();
     let mut decoder = model.decoder().expect("a decoder");
-    let mut take = |token_idx: usize, row: &[f32]| {
-        assert_eq!(token_idx, rows.len(), "rows come in order");
-        rows.push(row.to_vec());
+    let mut take = |row: Row<'_>| {
+        assert_eq!(row.token_idx, rows.len(), "rows come in order");
+        rows.push(row.logits.to_vec());
     };
     decoder.score(tokens, &mut take).expect("a score");
     rows

@@ -6,7 +6,7 @@ use lapwing_model::{ModelFolder, TokenId};
 
 use crate::{
     Backend, Decoder, Device, DeviceError, DeviceKind, Limits, MemoryBreakdown, Model, OpenError,
-    OpenOptions, RewindError, StepError,
+    OpenOptions, RewindError, Row, StepError,
 };
 
 /// A backend whose likeliest next token is always the last token plus one.
@@ -119,13 +119,13 @@ impl Decoder for FakeDecoder {
     fn score(
         &mut self,
         tokens: &[TokenId],
-        row: &mut dyn FnMut(usize, &[f32]),
+        row: &mut dyn FnMut(Row<'_>),
     ) -> Result<(), StepError> {
         self.append(tokens)?;
         let mut logits = vec![0.0; self.model.n_vocab];
         for (token_idx, &token) in tokens.iter().enumerate() {
             self.fill(token, &mut logits);
-            row(token_idx, &logits);
+            row(Row { token_idx, logits: &logits, hidden: None });
         }
         Ok(())
     }

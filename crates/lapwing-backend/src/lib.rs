@@ -45,10 +45,31 @@ pub trait Backend: Send + Sync {
     ) -> Result<Box<dyn Model>, OpenError>;
 }
 
+/// What one position gave while scoring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row<'a> {
+    /// The token's place in what was given to [`Decoder::score`].
+    pub token_idx: usize,
+    /// The logits after that token.
+    ///
+    /// Shapes: `[n_vocab]`.
+    pub logits: &'a [f32],
+    /// What went into the output head, after the last norm; only where
+    /// [`OpenOptions::hidden_states`] asked for it.
+    ///
+    /// Shapes: `[n_hidden]`, see [`Model::n_hidden`].
+    pub hidden: Option<&'a [f32]>,
+}
+
 /// One loaded model. Its weights are shared by all its decoders.
 pub trait Model: Send + Sync {
     /// Length of one row of logits.
     fn n_vocab(&self) -> usize;
+
+    /// Length of the hidden states that [`Decoder::score`] gives; `None` when none were asked for.
+    fn n_hidden(&self) -> Option<usize> {
+        None
+    }
 
     /// What a decoder of this model can do.
     fn limits(&self) -> Limits;
@@ -85,10 +106,9 @@ pub trait Decoder: Send {
     /// When `tokens` is empty or `logits` has another length than the vocabulary.
     fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError>;
 
-    /// Append `tokens` and give the logits of every one of them to `row`, in order, with the
-    /// token's place in `tokens`.
+    /// Append `tokens` and give the logits of every one of them to `row`, in order.
     ///
-    /// Shapes: `tokens [n]` with `1 <= n`, each row `[n_vocab]`.
+    /// Shapes: `tokens [n]` with `1 <= n`, each row's logits `[n_vocab]`.
     ///
     /// # Errors
     ///
@@ -96,7 +116,7 @@ pub trait Decoder: Send {
     fn score(
         &mut self,
         tokens: &[TokenId],
-        row: &mut dyn FnMut(usize, &[f32]),
+        row: &mut dyn FnMut(Row<'_>),
     ) -> Result<(), StepError>;
 
     /// Number of positions seen.

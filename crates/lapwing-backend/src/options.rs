@@ -17,6 +17,9 @@ pub struct OpenOptions {
     pub n_positions_max: Option<usize>,
     /// Most tokens to hand to the library at once; `None` takes the backend's own choice.
     pub n_chunk_tokens: Option<usize>,
+    /// Give the input of the output head with every scored row; a model where it cannot be found
+    /// is refused then.
+    pub hidden_states: bool,
     /// Where compiled models may be kept between runs; `None` keeps nothing.
     pub cache_folder: Option<PathBuf>,
 }

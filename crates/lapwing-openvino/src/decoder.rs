@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{Decoder, RewindError, StepError};
+use lapwing_backend::{Decoder, RewindError, Row, StepError};
 use lapwing_formats::ir::LOGITS_POSITIONS;
 use lapwing_model::TokenId;
 
@@ -153,7 +153,7 @@ impl Decoder for OpenVinoDecoder {
     fn score(
         &mut self,
         tokens: &[TokenId],
-        row: &mut dyn FnMut(usize, &[f32]),
+        row: &mut dyn FnMut(Row<'_>),
     ) -> Result<(), StepError> {
         self.check(tokens)?;
         self.inference = Duration::ZERO;
@@ -163,7 +163,7 @@ impl Decoder for OpenVinoDecoder {
         for chunk in tokens.chunks(n_rows_max.min(self.shared.n_chunk_tokens)) {
             self.run(chunk, chunk.len(), &mut |rows| {
                 for logits in rows.chunks_exact(n_vocab) {
-                    row(token_idx, logits);
+                    row(Row { token_idx, logits, hidden: None });
                     token_idx += 1;
                 }
             })?;

@@ -52,6 +52,7 @@ mod tests {
             precision,
             n_positions_max: None,
             n_chunk_tokens: None,
+            hidden_states: false,
             cache_folder: None,
         };
         let found = properties(&options, weight_group_size);

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use half::f16;
-use lapwing_backend::{Decoder, RewindError, StepError};
+use lapwing_backend::{Decoder, RewindError, Row, StepError};
 use lapwing_formats::onnx::LOGITS_START;
 use lapwing_model::TokenId;
 use ort::memory::Allocator;
@@ -172,7 +172,7 @@ impl Decoder for OrtDecoder {
     fn score(
         &mut self,
         tokens: &[TokenId],
-        row: &mut dyn FnMut(usize, &[f32]),
+        row: &mut dyn FnMut(Row<'_>),
     ) -> Result<(), StepError> {
         self.check(tokens)?;
         self.inference = Duration::ZERO;
@@ -187,7 +187,7 @@ impl Decoder for OrtDecoder {
             self.run(chunk, chunk.len())?;
             for row_idx in 0..chunk.len() {
                 self.read(row_idx, chunk.len(), &mut logits).map_err(self.failed())?;
-                row(token_idx, &logits);
+                row(Row { token_idx, logits: &logits, hidden: None });
                 token_idx += 1;
             }
         }

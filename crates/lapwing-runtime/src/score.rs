@@ -1,6 +1,6 @@
 //! How probable a model finds a given text.
 
-use lapwing_backend::{Decoder, Model, OpenError, StepError};
+use lapwing_backend::{Decoder, Model, OpenError, Row, StepError};
 use lapwing_logits::{Level, log_probability};
 use lapwing_model::TokenId;
 
@@ -89,19 +89,14 @@ pub fn score(model: &dyn Model, level: Level, tokens: &[TokenId]) -> Result<Scor
     let mut decoder = model.decoder().map_err(ScoreError::Decoder)?;
     let mut negative_log_likelihoods = Vec::with_capacity(n_tokens - 1);
     let mut broken = None;
-    let mut on_row = |position: usize, logits: &[f32]| {
-        let next = tokens[position + 1];
-        match log_probability(level, logits, next) {
+    let mut on_row = |row: Row<'_>| {
+        let next = tokens[row.token_idx + 1];
+        match log_probability(level, row.logits, next) {
             Some(log_probability) => negative_log_likelihoods.push(-log_probability),
-            None => broken = broken.or(Some(position)),
+            None => broken = broken.or(Some(row.token_idx)),
         }
     };
-    let given = &tokens[..n_tokens - 1];
-    let scored = if model.limits().can_score {
-        decoder.score(given, &mut on_row)
-    } else {
-        step_each(&mut *decoder, given, model.n_vocab(), &mut on_row)
-    };
+    let scored = score_rows(model, &mut *decoder, &tokens[..n_tokens - 1], &mut on_row);
     scored.map_err(|source| ScoreError::Step { n_tokens, source })?;
     if let Some(position) = broken {
         return Err(ScoreError::NoDistribution { position });
@@ -127,16 +122,27 @@ fn check(model: &dyn Model, tokens: &[TokenId]) -> Result<(), ScoreError> {
     }
 }
 
-fn step_each(
+/// Give every row of `tokens` to `on_row`, in order, as [`Decoder::score`] does; where the device
+/// gives only the last position's logits the tokens are stepped one by one, without hidden states.
+///
+/// `decoder` is one of `model`'s.
+///
+/// # Errors
+///
+/// As [`Decoder::score`].
+pub fn score_rows(
+    model: &dyn Model,
     decoder: &mut dyn Decoder,
     tokens: &[TokenId],
-    n_vocab: usize,
-    on_row: &mut dyn FnMut(usize, &[f32]),
+    on_row: &mut dyn FnMut(Row<'_>),
 ) -> Result<(), StepError> {
-    let mut logits = vec![0.0; n_vocab];
-    for (position, token) in tokens.iter().enumerate() {
+    if model.limits().can_score {
+        return decoder.score(tokens, on_row);
+    }
+    let mut logits = vec![0.0; model.n_vocab()];
+    for (token_idx, token) in tokens.iter().enumerate() {
         decoder.step(std::slice::from_ref(token), &mut logits)?;
-        on_row(position, &logits);
+        on_row(Row { token_idx, logits: &logits, hidden: None });
     }
     Ok(())
 }

@@ -210,6 +210,7 @@ fn open_options(settings: &Settings, runtime: Runtime) -> OpenOptions {
         precision: settings.precision.into(),
         n_positions_max: settings.context.map(usize::from),
         n_chunk_tokens: None,
+        hidden_states: false,
         cache_folder: match runtime {
             Runtime::OpenVino => Some(compile_cache::folder(&settings.home)),
             Runtime::OnnxRuntime => None,

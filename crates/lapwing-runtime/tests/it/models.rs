@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapwing_backend::{
-    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, StepError,
+    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, Row, StepError,
 };
 use lapwing_logits::Level;
 use lapwing_runtime::Session;
@@ -83,14 +83,15 @@ impl Decoder for FaultyDecoder {
     fn score(
         &mut self,
         tokens: &[u32],
-        row: &mut dyn FnMut(usize, &[f32]),
+        row: &mut dyn FnMut(Row<'_>),
     ) -> Result<(), StepError> {
         match self.fault {
             Fault::LastPositionOnly => Err(StepError::LastPositionOnly { backend: "faulty" }),
             Fault::StepAt(_) => self.inner.score(tokens, row),
-            Fault::NanFrom(from) => self.inner.score(tokens, &mut |position, logits| {
-                let broken = vec![f32::NAN; logits.len()];
-                row(position, if from <= position { &broken } else { logits });
+            Fault::NanFrom(from) => self.inner.score(tokens, &mut |given| {
+                let broken = vec![f32::NAN; given.logits.len()];
+                let is_broken = from <= given.token_idx;
+                row(if is_broken { Row { logits: &broken, ..given } } else { given });
             }),
         }
     }
