@@ -22,5 +22,5 @@ pub use checkpoint::{
     Checkpoint, LlamaConfig, OpenCheckpointError, ReadTensorError, RopeScaling, Tensor, TextAssets,
 };
 pub use export::{ExportError, Progress, Target, export};
-pub use plan::{ExportOptions, GROUP_SIZE_DEFAULT, Precision, ReadPlanError};
+pub use plan::{ExportOptions, GROUP_SIZE_DEFAULT, Precision, ReadPlanError, WHOLE_ROW};
 pub use report::{ExportReport, TensorReport};

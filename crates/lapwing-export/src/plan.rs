@@ -12,6 +12,9 @@ pub(crate) use weights::{PlannedWeight, Weights};
 /// Columns that share a scale where nobody says: the block of GGUF's types and of ONNX exports.
 pub const GROUP_SIZE_DEFAULT: usize = 32;
 
+/// A group size that means all columns of a row, however many they are.
+pub const WHOLE_ROW: usize = usize::MAX;
+
 /// How the weights of one matrix are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -28,7 +31,7 @@ pub enum Precision {
     },
     /// 4-bit codes.
     Int4 {
-        /// Columns that share a scale.
+        /// Columns that share a scale, or [`WHOLE_ROW`].
         group_size: usize,
         /// Whether the zero point is fixed in the middle.
         symmetric: bool,
@@ -78,7 +81,10 @@ impl Precision {
         Some(match name {
             "f32" => Precision::F32,
             "f16" => Precision::F16,
-            "int8" => Precision::Int8 { group_size, symmetric },
+            "int8" => {
+                let group_size = group_size.filter(|&size| size != WHOLE_ROW);
+                Precision::Int8 { group_size, symmetric }
+            }
             "int4" => {
                 let group_size = group_size.unwrap_or(GROUP_SIZE_DEFAULT);
                 Precision::Int4 { group_size, symmetric }
@@ -105,7 +111,9 @@ impl fmt::Display for Precision {
             Precision::F32 => return formatter.write_str("f32"),
             Precision::F16 => return formatter.write_str("f16"),
             Precision::Int8 { group_size, symmetric } => ("int8", group_size, symmetric),
-            Precision::Int4 { group_size, symmetric } => ("int4", Some(group_size), symmetric),
+            Precision::Int4 { group_size, symmetric } => {
+                ("int4", Some(group_size).filter(|&size| size != WHOLE_ROW), symmetric)
+            }
         };
         let symmetry = if symmetric { "symmetric" } else { "asymmetric" };
         match group_size {
@@ -192,7 +200,9 @@ mod tests {
         check("f16", None, true, "f16");
         check("int8", None, false, "int8 per row asymmetric");
         check("int8", Some(128), true, "int8 group 128 symmetric");
+        check("int8", Some(WHOLE_ROW), true, "int8 per row symmetric");
         check("int4", None, true, "int4 group 32 symmetric");
+        check("int4", Some(WHOLE_ROW), true, "int4 per row symmetric");
         assert_eq!(Precision::named("int2", None, true), None);
     }
 }

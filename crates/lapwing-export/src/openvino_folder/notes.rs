@@ -1,7 +1,7 @@
 //! What the IR says about itself in `rt_info`.
 
 use super::source::Written;
-use crate::plan::Precision;
+use crate::plan::{Precision, WHOLE_ROW};
 
 /// By how much plugins that compute in f16 shrink activations, as optimum-intel notes it for
 /// every decoder.
@@ -20,7 +20,11 @@ pub(super) fn rt_info(written: &[Written]) -> Vec<(String, String)> {
             .find(|&other| matches!(other, Precision::Int8 { .. }) && other != main);
         let group_size = match main {
             Precision::Int8 { group_size: Some(size), .. }
-            | Precision::Int4 { group_size: size, .. } => size.to_string(),
+            | Precision::Int4 { group_size: size, .. }
+                if size != WHOLE_ROW =>
+            {
+                size.to_string()
+            }
             _ => "-1".to_owned(),
         };
         note("nncf/weight_compression/backup_mode", mode(backup.unwrap_or(main)).to_owned());

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::checkpoint::AffineQuantized;
 use crate::export::{ExportError, OnProgress, Progress};
-use crate::plan::{PlannedWeight, Precision, Weights};
+use crate::plan::{PlannedWeight, Precision, WHOLE_ROW, Weights};
 
 /// Gives weights by their Hugging Face names, as [`Weights`] does.
 pub(super) trait TakeWeight {
@@ -109,14 +109,12 @@ impl<'a> Source<'a> {
     ) -> Result<Matrix, ExportError> {
         let precision = match self.weights.precision(name)? {
             Precision::Int4 { group_size, symmetric }
-                if group_size == 0
-                    || !n_columns.is_multiple_of(group_size)
-                    || !n_columns.is_multiple_of(2) =>
+                if !divides(group_size, n_columns) || !n_columns.is_multiple_of(2) =>
             {
                 Precision::Int8 { group_size: None, symmetric }
             }
             Precision::Int8 { group_size: Some(group_size), symmetric }
-                if group_size == 0 || !n_columns.is_multiple_of(group_size) =>
+                if !divides(group_size, n_columns) =>
             {
                 Precision::Int8 { group_size: None, symmetric }
             }
@@ -158,4 +156,9 @@ impl<'a> Source<'a> {
         self.n_tensors_done += 1;
         Ok(())
     }
+}
+
+/// Whether groups of this size fill the columns.
+fn divides(group_size: usize, n_columns: usize) -> bool {
+    group_size == WHOLE_ROW || (group_size != 0 && n_columns.is_multiple_of(group_size))
 }

@@ -9,7 +9,7 @@ use lapwing_quant::{Bits, Grid, quantize};
 use super::source::{TakeWeight, Written};
 use super::*;
 use crate::checkpoint::{AffineQuantized, LlamaConfig};
-use crate::plan::{PlannedWeight, Precision};
+use crate::plan::{PlannedWeight, Precision, WHOLE_ROW};
 
 const INT4: Precision = Precision::Int4 { group_size: 8, symmetric: false };
 const INT4_SYMMETRIC: Precision = Precision::Int4 { group_size: 8, symmetric: true };
@@ -271,6 +271,15 @@ fn groups_that_do_not_divide_the_columns_give_way_to_rows() {
     assert_eq!(constant_type(&model, down), (ElementType::I8, vec![16, 20]));
     let rows = Precision::Int8 { group_size: None, symmetric: true };
     assert_eq!(written.iter().filter(|weight| weight.precision == rows).count(), 2 + 1);
+}
+
+#[test]
+fn a_group_of_a_whole_row_keeps_four_bits() {
+    let whole_row = Precision::Int4 { group_size: WHOLE_ROW, symmetric: true };
+    let (model, _) = exported(&config(), whole_row, false);
+    let down = "self.model.layers.0.mlp.down_proj.weight";
+    assert_eq!(constant_type(&model, down), (ElementType::I4, vec![16, 20]));
+    assert_eq!(model.weight_compression().unwrap().group_size, Some(-1));
 }
 
 #[test]
