@@ -1,4 +1,5 @@
-//! Loads and stores of whole vectors: with the dispatch, the only unsafe code here.
+//! Loads and stores of whole vectors: with the dispatch, the only unsafe code
+//! here. Beside them the widening to `f64`, which every sum needs.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

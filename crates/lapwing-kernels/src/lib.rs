@@ -12,28 +12,45 @@
 //!
 //! One more kernel: `foo.rs` holds the contract and the dispatch, `foo/scalar.rs`
 //! the definition, `foo/avx2.rs` and friends the loops over whole vectors,
-//! built from `lanes` (loads and stores) and `exp` (the exponential). Its test
-//! is one body over [`Level::available`] with the rows of `oracle.rs`; its
-//! bench is a function in `benches/rows.rs`.
+//! built from `lanes` (loads and stores), `finite` (which lanes are) and `exp`
+//! (the exponential). Its test is one body over [`Level::available`] with the
+//! rows of `oracle.rs`; its bench is a function in `benches/rows.rs`.
 #![allow(unsafe_code, reason = "SIMD loads and the dispatch call; see level.rs")]
 
+mod distribution;
 mod exp;
+mod exp_moments;
+mod finite;
+mod finite_sum;
+mod gather;
+mod kl_divergence;
+mod kls_update;
 mod lanes;
 mod level;
 #[cfg(test)]
 mod oracle;
+mod row_affine;
 mod row_argmax;
 mod row_find;
 mod row_max;
 mod softmax;
 mod sum_exp;
 mod top_k;
+mod top_k_ids;
 
+pub use distribution::Distribution;
 pub use exp::exp_nonpositive;
+pub use exp_moments::{ExpMoments, exp_moments};
+pub use finite_sum::{FiniteSum, finite_squares, finite_sum};
+pub use gather::{gather, scatter};
+pub use kl_divergence::kl_divergence;
+pub use kls_update::{Reversion, kls_update, kls_update_each, kls_update_reverting};
 pub use level::Level;
+pub use row_affine::{add_offset, affine_in_place};
 pub use row_argmax::row_argmax;
 pub use row_find::{row_find_equal, row_find_nan};
 pub use row_max::row_max;
 pub use softmax::{exp_in_place, softmax_in_place};
 pub use sum_exp::{log_sum_exp, sum_exp};
 pub use top_k::{Candidate, top_k, top_k_buffer_len};
+pub use top_k_ids::{TopKIdsBuffer, top_k_ids};

@@ -21,9 +21,29 @@ pub(crate) fn rows() -> impl Iterator<Item = Row> {
     short.chain(long)
 }
 
+/// [`rows`] and short rows that also hold `+inf`.
+pub(crate) fn rows_with_infinity() -> impl Iterator<Item = Row> {
+    let infinite = (0..=67).map(|len| {
+        let mut logits = special(len);
+        logits.iter_mut().skip(len % 3).step_by(7).for_each(|logit| *logit = f32::INFINITY);
+        Row { name: format!("infinite {len}"), logits }
+    });
+    rows().chain(infinite)
+}
+
+/// The bits of a row, so that NaN and signed zeros are compared as well.
+pub(crate) fn bits(row: &[f32]) -> Vec<u32> {
+    row.iter().map(|x| x.to_bits()).collect()
+}
+
 /// Distinct-looking values in [-12, 12) with most of the mass on a few.
 pub(crate) fn spread(len: usize) -> Vec<f32> {
-    let mut state = 0x9e37_79b9_u32;
+    spread_from(len, 0x9e37_79b9)
+}
+
+/// [`spread`] from another seed, where a test needs a second row.
+pub(crate) fn spread_from(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
     let mut next = || {
         // Numerical Recipes' linear congruential generator: enough for test data.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

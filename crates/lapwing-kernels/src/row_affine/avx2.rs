@@ -1,0 +1,31 @@
+use std::arch::x86_64::{
+    _mm256_add_ps, _mm256_blendv_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_sub_ps,
+};
+
+use super::scalar;
+use crate::finite::avx2::is_finite;
+use crate::lanes::avx2::{load, store};
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn add_offset(row: &mut [f32], offset: &[f32]) {
+    let (row_chunks, row_tail) = row.as_chunks_mut::<8>();
+    let (offset_chunks, offset_tail) = offset.as_chunks::<8>();
+    for (chunk, offset) in row_chunks.iter_mut().zip(offset_chunks) {
+        let x = load(chunk);
+        *chunk = store(_mm256_blendv_ps(x, _mm256_add_ps(x, load(offset)), is_finite(x)));
+    }
+    scalar::add_offset(row_tail, offset_tail);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn affine_in_place(row: &mut [f32], from_mean: f32, scale: f32, to_mean: f32) {
+    let (chunks, tail) = row.as_chunks_mut::<8>();
+    let (from, factor) = (_mm256_set1_ps(from_mean), _mm256_set1_ps(scale));
+    let to = _mm256_set1_ps(to_mean);
+    for chunk in chunks {
+        let x = load(chunk);
+        let scaled = _mm256_mul_ps(_mm256_sub_ps(x, from), factor);
+        *chunk = store(_mm256_blendv_ps(x, _mm256_add_ps(scaled, to), is_finite(x)));
+    }
+    scalar::affine_in_place(tail, from_mean, scale, to_mean);
+}
