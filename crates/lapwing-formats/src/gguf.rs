@@ -213,7 +213,7 @@ impl TensorEntry {
 fn read_header(cursor: &mut Cursor<'_>) -> Result<(u32, u64, u64), OpenGgufError> {
     let magic = cursor.array::<4>("magic")?;
     if magic != MAGIC {
-        return Err(cursor.malformed("magic", "GGUF", format!("{:?}", magic.escape_ascii())));
+        return Err(cursor.malformed("magic", "GGUF", format!("\"{}\"", magic.escape_ascii())));
     }
     let version = cursor.u32("version")?;
     if !VERSIONS.contains(&version) {
@@ -315,10 +315,13 @@ fn place_tensors(
         let end = start.and_then(|start| start.checked_add(tensor.n_bytes));
         match (start, end) {
             (Some(start), Some(end)) if end <= file_size => tensor.file_offset = start,
-            _ => {
-                let expected = format!("{} bytes", tensor.n_bytes);
-                let found = format!("offset {} of a {file_size} byte file", tensor.file_offset);
-                return Err(cursor.malformed(what(), expected, found));
+            (_, Some(end)) => {
+                let expected = format!("a file of at least {end} bytes");
+                return Err(cursor.malformed(what(), expected, format!("{file_size} bytes")));
+            }
+            (_, None) => {
+                let expected = "an offset within a file";
+                return Err(cursor.malformed(what(), expected, tensor.file_offset.to_string()));
             }
         }
     }
