@@ -7,12 +7,15 @@
 //! # The order of the filters
 //!
 //! ```text
-//! raw logits ── logit bias ── repetition, frequency and presence penalties ─┐
+//! raw logits ── correction ── logit bias ── repetition and other penalties ─┐
 //! ┌─────────────────────────────────────────────────────────────────────────┘
 //! ├─ temperature 0: the largest
 //! └─ temperature ── top-k ── top-p ── min-p ── draw
 //! ```
 //!
+//! - The correction (offset, smoothing, rescaling; see [`Corrector`]) undoes part
+//!   of what quantisation did to the model's own logits, so it comes before
+//!   anything that the user asked for: a forbidden token must not enter its state.
 //! - Bias and penalties change logits, so they come before anything that looks
 //!   at probabilities, and they hold for the greedy choice too. Bias comes
 //!   first because a repetition penalty depends on the sign of the logit that
@@ -36,13 +39,19 @@
 //! One more filter: a field of [`SamplerOptions`] with its range in `check`,
 //! its place in the order above, a line in the naive sampler of `tests/it`.
 
+pub mod calibration;
+mod correction;
 mod draw;
 mod history;
+mod kls;
 mod likelihood;
 mod options;
+pub mod profile;
 mod sampler;
 mod truncate;
 
+pub use correction::{CorrectRowError, Correction, CorrectionError, Corrector, SavedState};
+pub use kls::{Gains, Gauge, Levels, Rescale, Scope, Smoothing, centre};
 pub use lapwing_kernels::{Candidate, Level};
 pub use likelihood::{log_probability, top_logits};
 pub use options::{SamplerOptions, SamplerOptionsError};

@@ -42,7 +42,7 @@ pub struct Choice {
     pub token: u32,
     /// Natural logarithm of its probability, in nats, when asked for.
     ///
-    /// Of the model's own distribution: the softmax of the raw row, before
+    /// Of the distribution that the sampler was given, corrected or not: before
     /// bias, penalties, temperature and truncation. It therefore compares
     /// across sampling options, and a token that bias forced shows as improbable.
     pub log_probability: Option<f64>,

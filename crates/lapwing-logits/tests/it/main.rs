@@ -1,8 +1,18 @@
-//! The sampler against its definition, and against the distribution it promises.
+//! The sampler and the correction stage against their definitions, and what else they promise.
 
+mod calibration;
+mod calibration_local_level;
+mod calibration_paired;
+mod calibration_published;
+mod calibration_reverting;
+mod calibration_rows;
+mod correction;
 mod distribution;
 mod naive;
+mod naive_kls;
+mod profile;
 mod reproducible;
+mod sequences;
 
 use lapwing_logits::SamplerOptions;
 
