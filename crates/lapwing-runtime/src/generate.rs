@@ -3,7 +3,7 @@
 //! ```text
 //! reuse what the session still knows of the prompt, step the rest
 //! loop:
-//!     choose a token from the logits, report it with its text
+//!     correct the logits, choose a token from them, report it with its text
 //!     stop on: caller, stop string, stop token, limit, full context
 //!     step the token
 //! ```
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use lapwing_backend::{OpenError, StepError};
 use lapwing_logits::{
-    Choice, ChooseError, Details, Sampler, SamplerOptions, SamplerOptionsError, top_logits,
+    Choice, ChooseError, CorrectRowError, Details, Sampler, SamplerOptions, SamplerOptionsError,
+    top_logits,
 };
 use lapwing_model::TokenId;
 use lapwing_text::{SpecialPieces, Tokenizer};
@@ -85,6 +86,15 @@ pub enum GenerateError {
         /// What failed.
         #[source]
         source: StepError,
+    },
+    /// The model's logits cannot be corrected.
+    #[error("cannot correct the logits of generated token {n_generated}")]
+    Correct {
+        /// Tokens chosen before.
+        n_generated: usize,
+        /// What is wrong with the logits.
+        #[source]
+        source: CorrectRowError,
     },
     /// The model's logits allow no choice.
     #[error("cannot choose generated token {n_generated}")]
@@ -181,6 +191,7 @@ impl<'a> Answer<'a> {
         let stepped = session.step(new_tokens);
         self.last_step =
             stepped.map_err(|source| GenerateError::Step { n_generated: 0, source })?;
+        session.begin_answer();
         let StepTimings { elapsed, inference } = self.last_step;
         self.generated.timings.prefill = elapsed;
         self.generated.timings.prefill_inference = inference;
@@ -198,8 +209,10 @@ impl<'a> Answer<'a> {
         session: &mut Session,
         on_event: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<Option<Finish>, GenerateError> {
-        let sample_started = Instant::now();
         let n_generated = self.generated.token_ids.len();
+        let correct =
+            session.correct().map_err(|source| GenerateError::Correct { n_generated, source })?;
+        let sample_started = Instant::now();
         let chosen = self.sampler.choose(session.logits(), self.request.details);
         let Choice { token, log_probability, top } =
             chosen.map_err(|source| GenerateError::Choose { n_generated, source })?;
@@ -215,6 +228,7 @@ impl<'a> Answer<'a> {
         let timings = TokenTimings {
             decode: self.last_step.elapsed,
             inference: self.last_step.inference,
+            correct,
             sample: detokenize_started - sample_started,
             detokenize: detokenize_started.elapsed(),
         };
@@ -276,6 +290,7 @@ fn record(timings: &mut Timings, token: TokenTimings, started: Instant) {
         timings.decode.push(token.decode);
         timings.inference.push(token.inference);
     }
+    timings.correct.extend(token.correct);
     timings.sample.push(token.sample);
     timings.detokenize.push(token.detokenize);
 }
@@ -292,6 +307,7 @@ fn nothing_generated(n_prompt_tokens: usize) -> Generated {
             time_to_first_token: None,
             decode: Vec::new(),
             inference: Vec::new(),
+            correct: Vec::new(),
             sample: Vec::new(),
             detokenize: Vec::new(),
             total: Duration::ZERO,

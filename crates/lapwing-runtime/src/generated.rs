@@ -23,7 +23,7 @@ pub enum Event<'a> {
     Token {
         /// The token.
         token: TokenId,
-        /// Its log probability in the raw distribution, in nats, when asked for.
+        /// Its log probability before bias, penalties and temperature, in nats, when asked for.
         log_probability: Option<f64>,
         /// The most probable tokens, when asked for.
         top: &'a [Alternative],
@@ -41,6 +41,8 @@ pub struct TokenTimings {
     pub decode: Duration,
     /// Time within `decode` which the library spent in its own inference calls.
     pub inference: Duration,
+    /// From the raw logits to the corrected ones; `None` without a correction.
+    pub correct: Option<Duration>,
     /// From the logits to the token.
     pub sample: Duration,
     /// From the token to text, stop strings included.
@@ -123,6 +125,8 @@ pub struct Timings {
     pub decode: Vec<Duration>,
     /// Time within each of `decode` which the library spent in its own inference calls.
     pub inference: Vec<Duration>,
+    /// From raw logits to corrected ones, for each token; empty without a correction.
+    pub correct: Vec<Duration>,
     /// From logits to token, for each token.
     pub sample: Vec<Duration>,
     /// From token to text, for each token.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{Decoder, Model, OpenError, StepError};
-use lapwing_logits::Level;
+use lapwing_logits::{CorrectRowError, Correction, Corrector, Level};
 use lapwing_model::TokenId;
 
 /// A conversation with a model: what a follow-up prompt repeats is not computed again.
@@ -18,6 +18,8 @@ pub struct Session {
     is_broken: bool,
     /// The row of the last step; allocated once.
     logits: Vec<f32>,
+    /// What is done to rows before a token is chosen.
+    corrector: Option<Corrector>,
 }
 
 /// What one step of the decoder cost.
@@ -36,7 +38,20 @@ impl Session {
     pub fn new(model: Arc<dyn Model>, level: Level) -> Result<Session, OpenError> {
         let decoder = model.decoder()?;
         let logits = vec![0.0; model.n_vocab()];
-        Ok(Session { model, level, decoder, seen: Vec::new(), is_broken: false, logits })
+        Ok(Session {
+            model,
+            level,
+            decoder,
+            seen: Vec::new(),
+            is_broken: false,
+            logits,
+            corrector: None,
+        })
+    }
+
+    /// Correct the rows of all answers from now on, or of none.
+    pub fn set_correction(&mut self, correction: Option<Arc<Correction>>) {
+        self.corrector = correction.map(|correction| Corrector::new(correction, self.level));
     }
 
     /// The model this session talks to.
@@ -94,7 +109,23 @@ impl Session {
         Ok(StepTimings { elapsed, inference: self.decoder.last_inference() })
     }
 
-    /// The row of the last step.
+    /// Forget the rows of the answer before: a prompt is a border that no smoothing crosses.
+    pub(crate) fn begin_answer(&mut self) {
+        if let Some(corrector) = &mut self.corrector {
+            corrector.reset();
+        }
+    }
+
+    /// Correct the row of the last step in place; call it once for each. Returns the time it took,
+    /// `None` without a correction.
+    pub(crate) fn correct(&mut self) -> Result<Option<Duration>, CorrectRowError> {
+        let Some(corrector) = &mut self.corrector else { return Ok(None) };
+        let started = Instant::now();
+        corrector.apply(&mut self.logits)?;
+        Ok(Some(started.elapsed()))
+    }
+
+    /// The row of the last step, corrected if that was asked for.
     pub(crate) fn logits(&mut self) -> &mut [f32] {
         &mut self.logits
     }

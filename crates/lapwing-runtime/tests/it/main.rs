@@ -2,6 +2,7 @@
 
 mod answers;
 mod bad_input;
+mod corrections;
 mod models;
 mod scores;
 mod sessions;

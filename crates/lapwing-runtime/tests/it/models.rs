@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapwing_backend::{
-    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, Row, StepError,
+    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, Row,
+    StepError,
 };
 use lapwing_logits::Level;
 use lapwing_runtime::Session;
@@ -80,11 +81,7 @@ impl Decoder for FaultyDecoder {
         Ok(())
     }
 
-    fn score(
-        &mut self,
-        tokens: &[u32],
-        row: &mut dyn FnMut(Row<'_>),
-    ) -> Result<(), StepError> {
+    fn score(&mut self, tokens: &[u32], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
         match self.fault {
             Fault::LastPositionOnly => Err(StepError::LastPositionOnly { backend: "faulty" }),
             Fault::StepAt(_) => self.inner.score(tokens, row),
