@@ -3,10 +3,14 @@
 //! Each check panics with what differed, so a test calls it and nothing else. The reference
 //! outputs (`golden.json`) come from plain Python loops over the libraries, not from Lapwing.
 
+mod hidden_states;
+
 use std::path::{Path, PathBuf};
 
 use lapwing_model::{ModelFolder, TokenId};
 use serde_json::Value;
+
+pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
 
 use crate::{Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row};
 
@@ -292,6 +296,7 @@ fn rows_by_score(model: &dyn Model, tokens: &[TokenId]) -> Vec<Vec<f32>> {
     let mut decoder = model.decoder().expect("a decoder");
     let mut take = |row: Row<'_>| {
         assert_eq!(row.token_idx, rows.len(), "rows come in order");
+        assert_eq!(row.hidden, None, "nobody asked");
         rows.push(row.logits.to_vec());
     };
     decoder.score(tokens, &mut take).expect("a score");

@@ -53,6 +53,13 @@ impl Backend for FakeBackend {
         folder: &ModelFolder,
         options: &OpenOptions,
     ) -> Result<Box<dyn Model>, OpenError> {
+        if options.hidden_states {
+            return Err(OpenError::Unsupported {
+                backend: "fake",
+                folder: folder.root.clone(),
+                reason: "it has no hidden states".to_owned(),
+            });
+        }
         let n_positions = options.n_positions_max.unwrap_or(folder.architecture.n_positions_max);
         Ok(Box::new(FakeModel::new(folder.architecture.n_vocab, n_positions, true)))
     }
@@ -116,11 +123,7 @@ impl Decoder for FakeDecoder {
         Ok(())
     }
 
-    fn score(
-        &mut self,
-        tokens: &[TokenId],
-        row: &mut dyn FnMut(Row<'_>),
-    ) -> Result<(), StepError> {
+    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
         self.append(tokens)?;
         let mut logits = vec![0.0; self.model.n_vocab];
         for (token_idx, &token) in tokens.iter().enumerate() {

@@ -113,11 +113,7 @@ pub trait Decoder: Send {
     /// # Errors
     ///
     /// As for [`Decoder::step`], or when the device gives only the last position's logits.
-    fn score(
-        &mut self,
-        tokens: &[TokenId],
-        row: &mut dyn FnMut(Row<'_>),
-    ) -> Result<(), StepError>;
+    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError>;
 
     /// Number of positions seen.
     fn n_positions(&self) -> usize;

@@ -26,6 +26,7 @@ mod index;
 mod layer;
 
 mod edit;
+mod hidden;
 mod rt_info;
 mod write;
 
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use edit::{EditError, LOGITS_POSITIONS, NotFound, SliceEdit, slice_before_head};
 pub use element_type::ElementType;
+pub use hidden::{HIDDEN_STATES, HiddenEdit, expose_hidden};
 pub use index::Edge;
 pub use layer::{Constant, Layer, Port};
 pub use rt_info::WeightCompression;

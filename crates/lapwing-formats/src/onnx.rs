@@ -28,6 +28,7 @@ mod external;
 
 mod edit;
 mod externalize;
+mod hidden;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use prost::Message;
 
 pub use edit::{EditError, LOGITS_START, SLICED_DIM, SliceEdit, slice_before_head};
 pub use external::{ExternalError, ExternalRange};
+pub use hidden::{HIDDEN_STATES, HiddenEdit, expose_hidden};
 pub use value::{Dim, ElementType, Value};
 pub use writer::{OnnxWriter, WriteOnnxError};
 

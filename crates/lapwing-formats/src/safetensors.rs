@@ -107,6 +107,11 @@ impl SafeTensors {
         Ok(checkpoint)
     }
 
+    /// The files, in the order in which the index first names them.
+    pub fn files(&self) -> &[SafeTensorsFile] {
+        &self.shards
+    }
+
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         self.shards.iter().find_map(|shard| shard.tensor(name))

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
-use lapwing_formats::ir::{IrModel, slice_before_head};
+use lapwing_formats::ir::{ElementType, IrModel, expose_hidden, slice_before_head};
 
 #[path = "support/hostile.rs"]
 mod hostile;
@@ -29,6 +29,7 @@ fn read(path: &Path) {
     drop(black_box((model.parameters(), model.results(), model.variables())));
     drop(black_box(model.weight_compression()));
     drop(black_box(slice_before_head(&mut model)));
+    drop(black_box(expose_hidden(&mut model, ElementType::F16)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod hostile;
 
 use std::path::{Path, PathBuf};
 
-use lapwing_formats::onnx::{OnnxModel, slice_before_head};
+use lapwing_formats::onnx::{OnnxModel, expose_hidden, slice_before_head};
 
 #[global_allocator]
 static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
@@ -33,6 +33,7 @@ fn read(path: &Path) {
     drop((model.inputs(), model.outputs()));
     model.initializers().for_each(drop);
     let _ = slice_before_head(&mut model, "logits");
+    let _ = expose_hidden(&mut model, "logits");
     model.externalize(64);
 }
 

@@ -8,7 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_head};
+use lapwing_formats::ir::{
+    Dim, ElementType, HIDDEN_STATES, HiddenEdit, IrModel, SliceEdit, expose_hidden,
+    slice_before_head,
+};
 
 /// The shared folder; none, said aloud, where it is not there and need not be.
 fn shared() -> Option<PathBuf> {
@@ -55,13 +58,17 @@ fn every_ir_opens_and_stays_as_it_is() {
 }
 
 #[test]
-fn every_language_model_can_be_sliced() {
+fn every_language_model_can_be_sliced_and_show_its_hidden_states() {
     let Some(shared) = shared() else { return };
     let irs = irs_below(&shared.join("exports"));
     for path in irs.iter().filter(|path| path.ends_with("openvino_model.xml")) {
         let mut model = IrModel::open(path).unwrap();
         let outcome = slice_before_head(&mut model).unwrap();
         assert!(matches!(outcome, SliceEdit::Sliced { .. }), "{}: {outcome:?}", path.display());
+        let outcome = expose_hidden(&mut model, ElementType::F32).unwrap();
+        assert!(matches!(outcome, HiddenEdit::Exposed { .. }), "{}: {outcome:?}", path.display());
+        assert_eq!(model.results()[0].names, ["logits"], "{}", path.display());
+        assert_eq!(model.results().last().unwrap().names, [HIDDEN_STATES]);
     }
 }
 

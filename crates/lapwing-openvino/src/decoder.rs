@@ -1,20 +1,22 @@
 //! One sequence on OpenVINO: a request, whose variables hold the KV cache.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use half::{bf16, f16};
 use lapwing_backend::{Decoder, RewindError, Row, StepError};
-use lapwing_formats::ir::LOGITS_POSITIONS;
+use lapwing_formats::ir::{ElementType, HIDDEN_STATES, LOGITS_POSITIONS};
 use lapwing_model::TokenId;
 
 use crate::graph::Integers;
 use crate::load::NAME;
-use crate::model::Shared;
-use crate::native::{InferRequest, NativeError, Tensor};
+use crate::model::{Hidden, Shared};
+use crate::native::{Element, InferRequest, NativeError, Tensor};
 
-/// Rows of logits that are computed at once while scoring take at most this much memory.
-const SCORED_ROWS_BYTES_MAX: usize = 16 << 20;
+/// Rows of logits that are computed at once while scoring take at most this much memory. Much, so
+/// that a window of a small model goes in at once: the CPU plugin is slower behind a filled cache.
+const SCORED_ROWS_BYTES_MAX: usize = 128 << 20;
 
 /// So many forgotten positions may stay in the cache, whatever is kept.
 const N_FORGOTTEN_MAX: usize = 256;
@@ -27,6 +29,7 @@ pub(crate) struct OpenVinoDecoder {
     attention_mask: Option<Input>,
     position_ids: Option<Input>,
     logits_positions: Option<Input>,
+    hidden: Option<HiddenOutput>,
     /// For every entry of the cache whether it still counts: 1 or 0.
     ///
     /// The C API cannot change a variable, so a forgotten position stays in the cache and is
@@ -36,6 +39,17 @@ pub(crate) struct OpenVinoDecoder {
     n_positions: usize,
     inference: Duration,
 }
+
+/// The output of hidden states and those of the last run.
+struct HiddenOutput {
+    name: CString,
+    spec: Hidden,
+    /// Shapes: `[n_rows, n_hidden]`.
+    rows: Vec<f32>,
+}
+
+/// Takes rows of logits, and of hidden states where the graph gives them.
+type ReadRows<'a> = dyn FnMut(&[f32], Option<&[f32]>) + 'a;
 
 /// An integer input and its tensor.
 struct Input {
@@ -54,7 +68,7 @@ impl OpenVinoDecoder {
         }
         let optional = |spec: &Option<Integers>| spec.as_ref().map(Input::new).transpose();
         let positions = shared.chooses_positions.then(|| Integers {
-            name: std::ffi::CString::new(LOGITS_POSITIONS).expect("a name without NUL"),
+            name: CString::new(LOGITS_POSITIONS).expect("a name without NUL"),
             is_i32: false,
         });
         Ok(OpenVinoDecoder {
@@ -62,6 +76,7 @@ impl OpenVinoDecoder {
             attention_mask: optional(&graph.attention_mask)?,
             position_ids: optional(&graph.position_ids)?,
             logits_positions: optional(&positions)?,
+            hidden: shared.hidden.map(HiddenOutput::new),
             request,
             mask: Vec::new(),
             n_positions: 0,
@@ -83,12 +98,13 @@ impl OpenVinoDecoder {
         }
     }
 
-    /// Run one chunk and give the last `n_rows` rows of its logits to `read`.
+    /// Run one chunk and give the last `n_rows` rows of its logits to `read`, and what entered the
+    /// head for each of them.
     fn run(
         &mut self,
         tokens: &[TokenId],
         n_rows: usize,
-        read: &mut dyn FnMut(&[f32]),
+        read: &mut ReadRows<'_>,
     ) -> Result<(), StepError> {
         let n_positions = self.n_positions;
         let failed = |error: NativeError| StepError::Library {
@@ -102,15 +118,17 @@ impl OpenVinoDecoder {
         self.inference += started.elapsed();
         outcome.map_err(failed)?;
         self.n_positions += tokens.len();
-        let logits: &CStr = &self.shared.graph.logits;
-        let output = self.request.output(logits).map_err(failed)?;
-        let values = output.read::<f32>().map_err(failed)?;
-        let n_wanted = n_rows * self.shared.graph.n_vocab;
-        let Some(start) = values.len().checked_sub(n_wanted) else {
-            let message = format!("expected {n_wanted} logits, found {}", values.len());
-            return Err(failed(NativeError { call: "reading the logits", message }));
+        let graph = &self.shared.graph;
+        let logits = self.request.output(&graph.logits).map_err(failed)?;
+        let n_wanted = n_rows * graph.n_vocab;
+        let logits = last::<f32>(&logits, "logits", n_wanted).map_err(failed)?;
+        let Some(hidden) = &mut self.hidden else {
+            read(logits, None);
+            return Ok(());
         };
-        read(&values[start..]);
+        let output = self.request.output(&hidden.name).map_err(failed)?;
+        hidden.take(&output, n_rows).map_err(failed)?;
+        read(logits, Some(&hidden.rows));
         Ok(())
     }
 
@@ -141,7 +159,7 @@ impl Decoder for OpenVinoDecoder {
         let n_chunk_tokens = self.shared.n_chunk_tokens;
         let n_chunks = tokens.len().div_ceil(n_chunk_tokens);
         for (chunk_idx, chunk) in tokens.chunks(n_chunk_tokens).enumerate() {
-            self.run(chunk, 1, &mut |row| {
+            self.run(chunk, 1, &mut |row, _| {
                 if chunk_idx + 1 == n_chunks {
                     logits.copy_from_slice(row);
                 }
@@ -150,20 +168,19 @@ impl Decoder for OpenVinoDecoder {
         Ok(())
     }
 
-    fn score(
-        &mut self,
-        tokens: &[TokenId],
-        row: &mut dyn FnMut(Row<'_>),
-    ) -> Result<(), StepError> {
+    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
         self.check(tokens)?;
         self.inference = Duration::ZERO;
         let n_vocab = self.shared.graph.n_vocab;
+        let n_hidden = self.shared.hidden.map_or(0, |hidden| hidden.n_hidden);
         let n_rows_max = (SCORED_ROWS_BYTES_MAX / (4 * n_vocab)).max(1);
         let mut token_idx = 0;
         for chunk in tokens.chunks(n_rows_max.min(self.shared.n_chunk_tokens)) {
-            self.run(chunk, chunk.len(), &mut |rows| {
-                for logits in rows.chunks_exact(n_vocab) {
-                    row(Row { token_idx, logits, hidden: None });
+            self.run(chunk, chunk.len(), &mut |rows, hidden| {
+                for (row_idx, logits) in rows.chunks_exact(n_vocab).enumerate() {
+                    let start = row_idx * n_hidden;
+                    let hidden = hidden.map(|hidden| &hidden[start..start + n_hidden]);
+                    row(Row { token_idx, logits, hidden });
                     token_idx += 1;
                 }
             })?;
@@ -220,6 +237,48 @@ impl OpenVinoDecoder {
             reason: "there is no memory for a new request",
         })?;
         Ok(())
+    }
+}
+
+impl HiddenOutput {
+    fn new(spec: Hidden) -> HiddenOutput {
+        let name = CString::new(HIDDEN_STATES).expect("a name without NUL");
+        HiddenOutput { name, spec, rows: Vec::new() }
+    }
+
+    /// Copy the last `n_rows` rows of `output` to `self.rows`.
+    fn take(&mut self, output: &Tensor, n_rows: usize) -> Result<(), NativeError> {
+        const WHAT: &str = "entries of hidden states";
+        let n_wanted = n_rows * self.spec.n_hidden;
+        self.rows.clear();
+        match self.spec.element_type {
+            ElementType::Bf16 => {
+                let entries = last::<bf16>(output, WHAT, n_wanted)?;
+                self.rows.extend(entries.iter().map(|entry| entry.to_f32()));
+            }
+            ElementType::F16 => {
+                let entries = last::<f16>(output, WHAT, n_wanted)?;
+                self.rows.extend(entries.iter().map(|entry| entry.to_f32()));
+            }
+            _ => self.rows.extend_from_slice(last::<f32>(output, WHAT, n_wanted)?),
+        }
+        Ok(())
+    }
+}
+
+/// The last `n_wanted` elements of an output; `what` is their name.
+fn last<'a, T: Element>(
+    output: &'a Tensor,
+    what: &str,
+    n_wanted: usize,
+) -> Result<&'a [T], NativeError> {
+    let values = output.read::<T>()?;
+    match values.len().checked_sub(n_wanted) {
+        Some(start) => Ok(&values[start..]),
+        None => {
+            let message = format!("expected {n_wanted} {what}, found {}", values.len());
+            Err(NativeError { call: "reading an output", message })
+        }
     }
 }
 

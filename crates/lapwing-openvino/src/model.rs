@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use lapwing_backend::{
-    Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
+    Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Precision,
 };
-use lapwing_formats::ir::{IrModel, SliceEdit, slice_before_head};
+use lapwing_formats::ir::{
+    ElementType, HiddenEdit, IrModel, SliceEdit, expose_hidden, slice_before_head,
+};
 use lapwing_model::ModelFolder;
 use tracing::{debug, warn};
 
@@ -16,7 +18,7 @@ use crate::native::{CompiledModel, Core};
 use crate::properties::properties;
 
 /// Tokens that go into the library at once by default. Many: the CPU plugin takes several tokens
-/// behind a filled cache by a path that is about twice as slow as a prompt at once.
+/// behind a filled cache by a slower path than a prompt at once.
 const N_CHUNK_TOKENS: usize = 4096;
 
 /// A model that OpenVINO accepted.
@@ -36,6 +38,17 @@ pub(crate) struct Shared {
     pub(crate) n_positions_max: usize,
     pub(crate) n_chunk_tokens: usize,
     pub(crate) can_rewind: bool,
+    /// The hidden states, when they were asked for.
+    pub(crate) hidden: Option<Hidden>,
+}
+
+/// Hidden states as the graph gives them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hidden {
+    /// Length of one.
+    pub(crate) n_hidden: usize,
+    /// Type of their entries: f32, f16 or bf16.
+    pub(crate) element_type: ElementType,
 }
 
 impl OpenVinoModel {
@@ -62,6 +75,10 @@ impl OpenVinoModel {
         })?;
         let group_size = ir.weight_compression().and_then(|facts| facts.group_size);
         let properties = properties(options, group_size);
+        let hidden = match options.hidden_states {
+            true => Some(show_hidden(&mut ir, folder, arithmetic(core, &device, options))?),
+            false => None,
+        };
         let compiled =
             core.compile(ir.xml(), ir.bin(), &device.id, &properties).map_err(|error| {
                 OpenError::Refused {
@@ -85,6 +102,7 @@ impl OpenVinoModel {
             can_rewind: graph.position_ids.is_some()
                 && graph.attention_mask.is_some()
                 && folder.architecture.sliding_window.is_none(),
+            hidden,
             compiled,
             graph,
         };
@@ -100,6 +118,10 @@ impl OpenVinoModel {
 impl Model for OpenVinoModel {
     fn n_vocab(&self) -> usize {
         self.shared.graph.n_vocab
+    }
+
+    fn n_hidden(&self) -> Option<usize> {
+        self.shared.hidden.map(|hidden| hidden.n_hidden)
     }
 
     fn limits(&self) -> Limits {
@@ -145,6 +167,44 @@ fn chooses_positions(edit: &SliceEdit) -> bool {
             warn!(?why, "the logits of every position are computed: prefill is slower");
             false
         }
+    }
+}
+
+/// What the plugin computes in; a hidden state of another type would change what it computes.
+fn arithmetic(core: &Core, device: &Device, options: &OpenOptions) -> ElementType {
+    if options.precision == Precision::Exact {
+        return ElementType::F32;
+    }
+    match core.property(&device.id, "INFERENCE_PRECISION_HINT").as_deref() {
+        Ok("bf16") => ElementType::Bf16,
+        Ok("f16") => ElementType::F16,
+        _ => ElementType::F32,
+    }
+}
+
+/// Make the graph give what enters its head.
+fn show_hidden(
+    ir: &mut IrModel,
+    folder: &ModelFolder,
+    element_type: ElementType,
+) -> Result<Hidden, OpenError> {
+    let outcome = expose_hidden(ir, element_type)
+        .map_err(|error| OpenError::Read { path: folder.graph.clone(), source: error.into() })?;
+    let refused = |why: String| OpenError::Unsupported {
+        backend: NAME,
+        folder: folder.root.clone(),
+        reason: format!("its hidden states cannot be given: {why}"),
+    };
+    match outcome {
+        HiddenEdit::Exposed { head } => {
+            debug!(%head, ?element_type, "what enters the head is given");
+            let result = ir.results().pop();
+            let size = result.and_then(|result| result.dims.last()?.fixed());
+            let size = size.and_then(|size| usize::try_from(size).ok());
+            let n_hidden = size.ok_or_else(|| refused("their length is not fixed".to_owned()))?;
+            Ok(Hidden { n_hidden, element_type })
+        }
+        HiddenEdit::NotFound(why) => Err(refused(why.to_string())),
     }
 }
 

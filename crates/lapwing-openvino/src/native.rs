@@ -15,7 +15,7 @@ use openvino_sys::ov_status_e;
 
 pub(crate) use compiled::{CompiledModel, InferRequest};
 pub(crate) use core::Core;
-pub(crate) use tensor::Tensor;
+pub(crate) use tensor::{Element, Tensor};
 
 /// What OpenVINO said when a call failed.
 #[derive(Debug, thiserror::Error)]

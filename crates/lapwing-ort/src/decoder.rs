@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use half::f16;
 use lapwing_backend::{Decoder, RewindError, Row, StepError};
-use lapwing_formats::onnx::LOGITS_START;
+use lapwing_formats::onnx::{HIDDEN_STATES, LOGITS_START};
 use lapwing_model::TokenId;
 use ort::memory::Allocator;
 use ort::session::IoBinding;
@@ -30,6 +30,8 @@ pub(crate) struct OrtDecoder {
     /// Which rows of logits to compute, where the graph is told.
     rows: Option<Input>,
     logits: Option<DynTensor>,
+    /// What entered the head for each of those rows, when the graph gives it.
+    hidden: Option<DynTensor>,
     n_logits_bound: usize,
     inference: Duration,
 }
@@ -59,6 +61,7 @@ impl OrtDecoder {
                 LogitsRows::Every | LogitsRows::Last => None,
             },
             logits: None,
+            hidden: None,
             n_logits_bound: 0,
             inference: Duration::ZERO,
             binding,
@@ -131,6 +134,13 @@ impl OrtDecoder {
             let mut logits = DynTensor::new(&Allocator::default(), element, shape)?;
             self.binding.bind_output(&*contract.logits, &mut logits)?;
             self.logits = Some(logits);
+            if let Some(n_hidden) = self.shared.n_hidden {
+                let shape = [1, n_logits, n_hidden];
+                let element = TensorElementType::Float32;
+                let mut hidden = DynTensor::new(&Allocator::default(), element, shape)?;
+                self.binding.bind_output(HIDDEN_STATES, &mut hidden)?;
+                self.hidden = Some(hidden);
+            }
             self.n_logits_bound = n_logits;
         }
         Ok(())
@@ -152,6 +162,16 @@ impl OrtDecoder {
         Ok(())
     }
 
+    /// What entered the head for row `row_idx` of the last `n_rows` rows of the last run.
+    fn hidden(&self, row_idx: usize, n_rows: usize) -> ort::Result<Option<&[f32]>> {
+        let (Some(hidden), Some(n_hidden)) = (&self.hidden, self.shared.n_hidden) else {
+            return Ok(None);
+        };
+        let (_, values) = hidden.try_extract_tensor::<f32>()?;
+        let start = (self.n_logits_bound - n_rows + row_idx) * n_hidden;
+        Ok(Some(&values[start..start + n_hidden]))
+    }
+
     fn failed(&self) -> impl Fn(ort::Error) -> StepError + use<> {
         let n_positions = self.kv_cache.n_positions();
         move |error| StepError::Library { backend: NAME, n_positions, source: error.into() }
@@ -169,11 +189,7 @@ impl Decoder for OrtDecoder {
         self.read(0, 1, logits).map_err(self.failed())
     }
 
-    fn score(
-        &mut self,
-        tokens: &[TokenId],
-        row: &mut dyn FnMut(Row<'_>),
-    ) -> Result<(), StepError> {
+    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
         self.check(tokens)?;
         self.inference = Duration::ZERO;
         let n_vocab = self.shared.contract.n_vocab;
@@ -187,7 +203,8 @@ impl Decoder for OrtDecoder {
             self.run(chunk, chunk.len())?;
             for row_idx in 0..chunk.len() {
                 self.read(row_idx, chunk.len(), &mut logits).map_err(self.failed())?;
-                row(Row { token_idx, logits: &logits, hidden: None });
+                let hidden = self.hidden(row_idx, chunk.len()).map_err(self.failed())?;
+                row(Row { token_idx, logits: &logits, hidden });
                 token_idx += 1;
             }
         }

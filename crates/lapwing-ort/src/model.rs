@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use lapwing_backend::{
     Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Source,
 };
-use lapwing_formats::onnx::{LOGITS_START, OnnxModel, SliceEdit, slice_before_head};
+use lapwing_formats::onnx::{
+    HIDDEN_STATES, HiddenEdit, LOGITS_START, OnnxModel, SliceEdit, expose_hidden, slice_before_head,
+};
 use lapwing_model::ModelFolder;
 use ort::environment::Environment;
 use ort::session::Session;
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) rows: LogitsRows,
     pub(crate) n_positions_max: usize,
     pub(crate) n_chunk_tokens: usize,
+    /// Length of the hidden states, when they were asked for.
+    pub(crate) n_hidden: Option<usize>,
 }
 
 /// How the graph is told which positions' logits to compute.
@@ -71,6 +75,9 @@ impl OrtModel {
         let edit = slice_before_head(&mut model, &contract.logits)
             .map_err(|error| unreadable(error.into()))?;
         let rows = rows(&edit, &contract);
+        if options.hidden_states {
+            show_hidden(&mut model, &contract.logits, folder)?;
+        }
         model.externalize(EXTERNALIZED_BYTES_MIN);
         let weights_mapped_bytes = model.initializers().filter_map(|weight| weight.n_bytes).sum();
         let session =
@@ -85,8 +92,10 @@ impl OrtModel {
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
         let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS).max(1);
         debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
+        let n_hidden =
+            options.hidden_states.then(|| n_hidden(&session, folder.architecture.hidden_size));
         let session = Mutex::new(session);
-        let shared = Shared { session, contract, rows, n_positions_max, n_chunk_tokens };
+        let shared = Shared { session, contract, rows, n_positions_max, n_chunk_tokens, n_hidden };
         Ok(OrtModel { shared: Arc::new(shared), device, weights_mapped_bytes })
     }
 }
@@ -94,6 +103,10 @@ impl OrtModel {
 impl Model for OrtModel {
     fn n_vocab(&self) -> usize {
         self.shared.contract.n_vocab
+    }
+
+    fn n_hidden(&self) -> Option<usize> {
+        self.shared.n_hidden
     }
 
     fn limits(&self) -> Limits {
@@ -143,6 +156,30 @@ fn rows(edit: &SliceEdit, contract: &Contract) -> LogitsRows {
             LogitsRows::Every
         }
     }
+}
+
+fn show_hidden(model: &mut OnnxModel, logits: &str, folder: &ModelFolder) -> Result<(), OpenError> {
+    let outcome = expose_hidden(model, logits)
+        .map_err(|error| OpenError::Read { path: folder.graph.clone(), source: error.into() })?;
+    match outcome {
+        HiddenEdit::Exposed { hidden } => {
+            debug!(%hidden, output = HIDDEN_STATES, "what enters the head is given");
+            Ok(())
+        }
+        HiddenEdit::NotFound { reason } => Err(OpenError::Unsupported {
+            backend: NAME,
+            folder: folder.root.clone(),
+            reason: format!("its hidden states cannot be given: {reason}"),
+        }),
+    }
+}
+
+/// The size that the library inferred, or the manifest's.
+fn n_hidden(session: &Session, hidden_size: usize) -> usize {
+    let output = session.outputs().iter().find(|output| output.name() == HIDDEN_STATES);
+    let shape = output.and_then(|output| output.dtype().tensor_shape());
+    let last = shape.and_then(|shape| shape.last().copied());
+    last.and_then(|size| usize::try_from(size).ok()).filter(|&size| 0 < size).unwrap_or(hidden_size)
 }
 
 fn session(

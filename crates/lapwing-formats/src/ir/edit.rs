@@ -11,7 +11,7 @@
 //!
 //! The axis needs a constant; it points at bytes that the BIN holds anyway.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::cursor::{Cursor, Fault};
 use super::element_type::ElementType;
@@ -68,6 +68,23 @@ pub enum NotFound {
     NoAxis,
 }
 
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotFound::NoLogits => f.write_str("there is no output `logits`"),
+            NotFound::UnknownLayer { name, kind } => {
+                write!(f, "`{name}` ({kind}) on the way back from the logits is no head")
+            }
+            NotFound::FixedPositions { dims } => {
+                write!(f, "the head takes {dims:?}, expected a free number of positions")
+            }
+            NotFound::AlreadySliced => f.write_str("positions are chosen already"),
+            NotFound::Shared { name } => write!(f, "`{name}` behind the head has another user"),
+            NotFound::NoAxis => f.write_str("no constant holds an integer 1"),
+        }
+    }
+}
+
 /// Why an edit failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot edit the graph")]
@@ -116,21 +133,14 @@ fn sliced(model: &IrModel) -> Result<(String, Result<String, Fault>), NotFound> 
         return Err(NotFound::AlreadySliced);
     }
     let (axis_type, axis_offset) = find_one(model).ok_or(NotFound::NoAxis)?;
-    let ids = free_ids(model);
+    let ids = free_ids::<3>(model);
     let edges = [
         (edge.from_layer, edge.from_port, ids[2], 0),
         (ids[0], 0, ids[2], 1),
         (ids[1], 0, ids[2], 2),
         (ids[2], 3, edge.to_layer, edge.to_port),
     ];
-    let mut edge_text = String::new();
-    for (from_layer, from_port, to_layer, to_port) in edges {
-        let _ = write!(
-            edge_text,
-            "\t<edge from-layer=\"{from_layer}\" from-port=\"{from_port}\" \
-             to-layer=\"{to_layer}\" to-port=\"{to_port}\" />\n\t"
-        );
-    }
+    let edge_text: String = edges.into_iter().map(new_edge).collect();
     let layer_text = new_layers(ids, axis_type, axis_offset, &port);
     let text = old_edge(model, edge.to_layer, edge.to_port).map(|old_edge| {
         splice(
@@ -146,7 +156,7 @@ fn sliced(model: &IrModel) -> Result<(String, Result<String, Fault>), NotFound> 
 }
 
 /// Walk back from the logits to the `MatMul` that makes them.
-fn find_head(model: &IrModel) -> Result<Layer<'_>, NotFound> {
+pub(super) fn find_head(model: &IrModel) -> Result<Layer<'_>, NotFound> {
     let results: Vec<Layer<'_>> = model.layers().filter(|layer| layer.kind() == "Result").collect();
     let names = model.results();
     let named = names.iter().position(|result| result.names.iter().any(|name| name == "logits"));
@@ -176,7 +186,7 @@ fn find_head(model: &IrModel) -> Result<Layer<'_>, NotFound> {
     Err(unknown(layer))
 }
 
-fn unknown(layer: Layer<'_>) -> NotFound {
+pub(super) fn unknown(layer: Layer<'_>) -> NotFound {
     NotFound::UnknownLayer { name: layer.name().into_owned(), kind: layer.kind().into_owned() }
 }
 
@@ -209,15 +219,22 @@ fn find_one(model: &IrModel) -> Option<(ElementType, u64)> {
     Some((ElementType::I64, offset as u64))
 }
 
-/// Three ids that no layer has.
-fn free_ids(model: &IrModel) -> [u32; 3] {
+/// Ids that no layer has.
+pub(super) fn free_ids<const N: usize>(model: &IrModel) -> [u32; N] {
     let n_layers = u32::try_from(model.index.layers.len()).expect("the text is below 4 GiB");
     let mut free = (n_layers..=u32::MAX).chain(0..n_layers);
-    let mut next = || {
+    std::array::from_fn(|_| {
         let id = free.find(|&id| model.layer(id).is_none());
         id.expect("there are more ids than layers")
-    };
-    [next(), next(), next()]
+    })
+}
+
+/// The text of an edge: from layer, its port, to layer, its port.
+pub(super) fn new_edge((from_layer, from_port, to_layer, to_port): (u32, u32, u32, u32)) -> String {
+    format!(
+        "\t<edge from-layer=\"{from_layer}\" from-port=\"{from_port}\" \
+         to-layer=\"{to_layer}\" to-port=\"{to_port}\" />\n\t"
+    )
 }
 
 fn new_layers(ids: [u32; 3], axis_type: ElementType, axis_offset: u64, data: &Port<'_>) -> String {
@@ -225,12 +242,8 @@ fn new_layers(ids: [u32; 3], axis_type: ElementType, axis_offset: u64, data: &Po
     let (axis, axis_port) = (axis_type.name(), axis_type.port_name());
     let axis_size = axis_type.n_bytes(1).expect("an integer has a fixed size");
     let precision = quick_xml::escape::escape(data.precision.as_ref());
-    let dims = |dims: &[Dim]| -> String {
-        let dim = |dim: &Dim| dim.fixed().map_or("-1".to_owned(), |size| size.to_string());
-        dims.iter().map(|size| format!("\n\t\t\t\t\t<dim>{}</dim>", dim(size))).collect()
-    };
-    let data_dims = dims(&data.dims);
-    let out_dims = dims(&[data.dims[0], Dim::ANY, data.dims[2]]);
+    let data_dims = dims_text(&data.dims);
+    let out_dims = dims_text(&[data.dims[0], Dim::ANY, data.dims[2]]);
     format!(
         r#"	<layer id="{parameter_id}" name="{LOGITS_POSITIONS}" type="Parameter" version="opset1">
 			<data shape="?" element_type="i64" />
@@ -265,6 +278,12 @@ fn new_layers(ids: [u32; 3], axis_type: ElementType, axis_offset: u64, data: &Po
     )
 }
 
+/// The sizes of a port, as its children.
+pub(super) fn dims_text(dims: &[Dim]) -> String {
+    let dim = |dim: &Dim| dim.fixed().map_or("-1".to_owned(), |size| size.to_string());
+    dims.iter().map(|size| format!("\n\t\t\t\t\t<dim>{}</dim>", dim(size))).collect()
+}
+
 /// Where the text of the edge into this port lies.
 fn old_edge(model: &IrModel, to_layer: u32, to_port: u32) -> Result<std::ops::Range<usize>, Fault> {
     let mut cursor = Cursor::at(&model.text, model.index.edges_start);
@@ -281,7 +300,7 @@ fn old_edge(model: &IrModel, to_layer: u32, to_port: u32) -> Result<std::ops::Ra
 }
 
 /// Replace ranges that do not overlap.
-fn splice(text: &str, mut changes: Vec<(std::ops::Range<usize>, String)>) -> String {
+pub(super) fn splice(text: &str, mut changes: Vec<(std::ops::Range<usize>, String)>) -> String {
     changes.sort_by_key(|(range, _)| range.start);
     let n_new: usize = changes.iter().map(|(_, new)| new.len()).sum();
     let mut spliced = String::with_capacity(text.len() + n_new);

@@ -179,6 +179,41 @@ fn an_edited_model_takes_the_positions_last() {
     );
 }
 
+#[test]
+fn what_enters_the_head_is_shown_behind_the_choice_of_positions() {
+    let check = |model: &mut IrModel, element_type| {
+        let n_layers = model.layers().len();
+        let head = model.layers().find(|layer| layer.kind() == "MatMul").unwrap();
+        let (hidden, port_id) = head.source_of(0).unwrap();
+        let dims = hidden.outputs().find(|port| port.id == port_id).unwrap().dims;
+        let (hidden, head) = (hidden.id(), head.name().into_owned());
+        assert_eq!(expose_hidden(model, element_type).unwrap(), HiddenEdit::Exposed { head });
+        assert_eq!(model.layers().len(), n_layers + 2);
+        let results = model.results();
+        assert_eq!(results[0].names, ["logits"]);
+        assert_eq!(results[1].names, [HIDDEN_STATES]);
+        assert_eq!((results[1].element_type, &results[1].dims), (element_type, &dims));
+        let convert = model.layers().find(|layer| layer.name() == HIDDEN_STATES).unwrap();
+        assert_eq!(convert.source_of(0).unwrap().0.id(), hidden);
+    };
+    check(&mut IrModel::open(&fixture()).unwrap(), ElementType::F32);
+    let mut sliced = IrModel::open(&fixture()).unwrap();
+    slice_before_head(&mut sliced).unwrap();
+    check(&mut sliced, ElementType::Bf16);
+}
+
+#[test]
+fn a_model_without_a_head_shows_no_hidden_states() {
+    let mut model = open_changed("type=\"Tanh\"", "type=\"Softmax\"").unwrap();
+    let before = model.xml().to_owned();
+    let outcome = expose_hidden(&mut model, ElementType::F32).unwrap();
+    let HiddenEdit::NotFound(NotFound::UnknownLayer { kind, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(kind, "Softmax");
+    assert_eq!(model.xml(), before);
+}
+
 #[track_caller]
 fn check_not_sliced(from: &str, to: &str, expected: impl Fn(&NotFound) -> bool) {
     let mut model = open_changed(from, to).unwrap();

@@ -135,16 +135,16 @@ const SLICE_AXES: &str = "lapwing_slice_axes";
 const SLICED: &str = "lapwing_last_hidden";
 
 /// From the head to the logits.
-struct HeadPath {
+pub(super) struct HeadPath {
     /// The head's index among the nodes.
-    head_idx: usize,
+    pub(super) head_idx: usize,
     /// Values that lose positions: the head's output, …, the logits.
     values: HashSet<String>,
 }
 
 /// The walk from the logits back to the head.
-struct Search<'a> {
-    graph: &'a GraphProto,
+pub(super) struct Search<'a> {
+    pub(super) graph: &'a GraphProto,
     logits: &'a str,
     weights: HashSet<&'a str>,
     /// Which node writes a value.
@@ -152,7 +152,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(graph: &'a GraphProto, logits: &'a str) -> Result<Search<'a>, DecodeError> {
+    pub(super) fn new(graph: &'a GraphProto, logits: &'a str) -> Result<Search<'a>, DecodeError> {
         let mut writers = HashMap::new();
         for (node_idx, node) in graph.node.iter().enumerate() {
             let node = NodeProto::decode(node.clone())?;
@@ -163,7 +163,7 @@ impl<'a> Search<'a> {
     }
 
     /// The head and the values behind it, or where the search ended.
-    fn head(&self) -> Result<HeadPath, String> {
+    pub(super) fn head(&self) -> Result<HeadPath, String> {
         let mut values = HashSet::new();
         let mut chain = HashSet::new();
         let mut value = self.logits.to_owned();
@@ -184,7 +184,7 @@ impl<'a> Search<'a> {
     }
 
     /// The node that writes a value.
-    fn writer(&self, value: &str) -> Option<(usize, NodeProto)> {
+    pub(super) fn writer(&self, value: &str) -> Option<(usize, NodeProto)> {
         let &node_idx = self.writers.get(value)?;
         Some((node_idx, NodeProto::decode(self.graph.node[node_idx].clone()).ok()?))
     }
@@ -313,7 +313,7 @@ fn reads(
     Ok(None)
 }
 
-fn check_names(search: &Search<'_>, names: &[&'static str]) -> Result<(), EditError> {
+pub(super) fn check_names(search: &Search<'_>, names: &[&'static str]) -> Result<(), EditError> {
     let inputs: HashSet<&str> = search.graph.input.iter().map(|input| input.name()).collect();
     let is_taken = |name: &&&'static str| {
         inputs.contains(**name)

@@ -27,6 +27,12 @@ pub(crate) trait Element: Copy {
 impl Element for f32 {
     const TYPE: ov_element_type_e = ov_element_type_e::F32;
 }
+impl Element for half::bf16 {
+    const TYPE: ov_element_type_e = ov_element_type_e::BF16;
+}
+impl Element for half::f16 {
+    const TYPE: ov_element_type_e = ov_element_type_e::F16;
+}
 impl Element for i64 {
     const TYPE: ov_element_type_e = ov_element_type_e::I64;
 }

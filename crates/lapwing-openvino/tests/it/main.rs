@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
     Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
-    decoders_are_independent, exact_options, golden_case, golden_cases, library_file,
-    rewind_equals_fresh, shared_folder,
+    decoders_are_independent, exact_options, golden_case, golden_cases,
+    hidden_states_come_with_rows, hidden_states_make_the_logits, library_file, rewind_equals_fresh,
+    shared_folder,
 };
-use lapwing_backend::{Backend as _, OpenError, OpenOptions};
+use lapwing_backend::{Backend as _, OpenError, OpenOptions, Precision};
+use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
 
@@ -77,7 +79,49 @@ fn the_conformance_suite_holds() {
         decoders_are_independent(&*model, &PROMPT, &OTHER);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
         bad_input_is_refused(&backend, &folder);
+        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
     }
+}
+
+#[test]
+fn the_logits_are_the_head_times_the_hidden_states() {
+    let Some((exports, backend)) = setup() else { return };
+    let checkpoint = SafeTensors::open(&exports.join("stories260k-hf")).expect("the checkpoint");
+    let embedding = checkpoint.tensor("model.embed_tokens.weight").expect("it is tied");
+    let (entries, _) = embedding.bytes.as_chunks::<4>();
+    let head: Vec<f32> = entries.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let folder = open(&exports.join("stories260k-ov-fp32"));
+    for precision in [Precision::Exact, Precision::Fast] {
+        let options = OpenOptions { precision, hidden_states: true, ..exact_options() };
+        let model = backend.open(&folder, &options).expect("it opens");
+        // The default arithmetic may be bf16, which keeps 8 bits of a logit of about 10.
+        let allowed = if precision == Precision::Exact { 1e-3 } else { 0.2 };
+        hidden_states_make_the_logits(&*model, &PROMPT, &head, allowed);
+    }
+}
+
+#[test]
+fn a_model_whose_head_is_hidden_is_refused_only_when_asked_for_hidden_states() {
+    let Some((exports, backend)) = setup() else { return };
+    let copy = std::env::temp_dir().join(format!("lapwing-no-head-{}", std::process::id()));
+    std::fs::create_dir_all(&copy).expect("a folder");
+    let real = exports.join("stories260k-ov-fp32");
+    for name in ["config.json", "openvino_model.bin"] {
+        std::fs::copy(real.join(name), copy.join(name)).expect("a copy");
+    }
+    // The graph without its last layer's product: the logits come out of an unknown operation.
+    let xml = std::fs::read_to_string(real.join("openvino_model.xml")).expect("the graph");
+    let head = xml.rfind("type=\"MatMul\"").expect("the head");
+    let xml = format!("{}type=\"NoSuch\"{}", &xml[..head], &xml[head + 13..]);
+    std::fs::write(copy.join("openvino_model.xml"), xml).expect("the graph");
+    let asked = OpenOptions { hidden_states: true, ..exact_options() };
+    let asked = backend.open(&open(&copy), &asked).map(drop).expect_err("it is refused");
+    let plain = backend.open(&open(&copy), &exact_options()).map(drop).expect_err("no such layer");
+    std::fs::remove_dir_all(&copy).expect("the folder goes");
+    assert!(matches!(asked, OpenError::Unsupported { .. }), "{asked}");
+    assert!(asked.to_string().contains("hidden states cannot be given"), "{asked}");
+    assert!(asked.to_string().contains("NoSuch"), "{asked}");
+    assert!(matches!(plain, OpenError::Refused { .. }), "{plain}");
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
     Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
-    decoders_are_independent, exact_options, golden_case, golden_cases, library_file,
-    rewind_equals_fresh, shared_folder,
+    decoders_are_independent, exact_options, golden_case, golden_cases,
+    hidden_states_come_with_rows, hidden_states_make_the_logits, library_file, rewind_equals_fresh,
+    shared_folder,
 };
 use lapwing_backend::{Backend as _, OpenError, OpenOptions};
+use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_ort::OrtBackend;
 
@@ -92,6 +94,23 @@ fn the_conformance_suite_holds() {
         decoders_are_independent(&*model, &PROMPT, &OTHER);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
         bad_input_is_refused(&backend, &folder);
+        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
+    }
+}
+
+#[test]
+fn the_logits_are_the_head_times_the_hidden_states() {
+    let Some((exports, backend)) = setup() else { return };
+    let checkpoint = SafeTensors::open(&exports.join("stories260k-hf")).expect("the checkpoint");
+    let embedding = checkpoint.tensor("model.embed_tokens.weight").expect("it is tied");
+    let (entries, _) = embedding.bytes.as_chunks::<4>();
+    let head: Vec<f32> = entries.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    let options = OpenOptions { hidden_states: true, ..exact_options() };
+    // The head of the second has codes of 8 bits on both sides, with one scale each.
+    for (variant, allowed) in [("fp32", 1e-3), (DYNAMICALLY_QUANTISED, 0.5)] {
+        let folder = open(&exports.join("stories260k-transformersjs"), Some(variant));
+        let model = backend.open(&folder, &options).expect(variant);
+        hidden_states_make_the_logits(&*model, &PROMPT, &head, allowed);
     }
 }
 
