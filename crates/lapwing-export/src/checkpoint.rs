@@ -2,6 +2,7 @@
 //! Face names, whatever file they come from.
 
 mod config;
+mod digest;
 mod error;
 mod tensor;
 
@@ -12,14 +13,24 @@ mod gguf_text;
 mod hugging_face_text;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
+use lapwing_model::ModelFolder;
 
 pub use config::{LlamaConfig, RopeScaling};
+pub(crate) use digest::hexadecimal;
 pub use error::{OpenCheckpointError, ReadTensorError};
 pub(crate) use tensor::AffineQuantized;
 pub use tensor::Tensor;
+
+/// The Hugging Face name of the embedding.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The Hugging Face name of the output head.
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]
@@ -67,16 +78,30 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// When it is neither, its architecture is not of the llama family, a tensor is missing, has a
+    /// When it is neither, is an export already, its architecture is not of the llama family, a tensor is missing, has a
     /// shape other than the configuration says or is none the graph would use, or its tokenizer
     /// cannot be expressed.
     pub fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
-        if path.is_dir() && path.join(hugging_face::CONFIG_FILE).is_file() {
-            hugging_face::open(path)
-        } else if path.is_file() {
-            gguf::open(path)
-        } else {
-            Err(OpenCheckpointError::Unrecognised { path: path.to_owned() })
+        let is_folder = path.is_dir();
+        if !is_folder && path.is_file() {
+            let start = first_bytes(path)?;
+            return match start.starts_with(b"GGUF") {
+                true => gguf::open(path),
+                false => Err(unrecognised(path, beginning(&start))),
+            };
+        }
+        // What was exported has a configuration too, and says less clearly what is missing.
+        if is_folder
+            && !hugging_face::has_weights(path)
+            && let Ok(export) = ModelFolder::open(path, None)
+        {
+            let (path, kind) = (path.to_owned(), export.kind.name());
+            return Err(OpenCheckpointError::AlreadyExported { path, kind });
+        }
+        match (is_folder, path.join(hugging_face::CONFIG_FILE).is_file()) {
+            (true, true) => hugging_face::open(path),
+            (true, false) => Err(unrecognised(path, "a folder without config.json".to_owned())),
+            (false, _) => Err(unrecognised(path, "nothing".to_owned())),
         }
     }
 
@@ -102,6 +127,32 @@ impl Checkpoint {
         })
     }
 
+    /// The output head: `lm_head.weight`, or the embedding where the head is tied.
+    ///
+    /// Shapes: `[n_vocab, hidden_size]`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::tensor`].
+    pub fn head(&self) -> Result<Tensor<'_>, ReadTensorError> {
+        self.tensor(if self.has(HEAD) { HEAD } else { EMBEDDING })
+    }
+
+    /// Some rows of the output head, one for each token, as a fit needs them band by band.
+    ///
+    /// Shapes: `[rows.len(), hidden_size]`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Checkpoint::tensor`].
+    ///
+    /// # Panics
+    ///
+    /// When `rows` reaches beyond the vocabulary.
+    pub fn head_rows(&self, rows: Range<usize>) -> Result<Vec<f32>, ReadTensorError> {
+        Ok(self.head()?.rows_to_f32(rows))
+    }
+
     /// Whether there is a tensor with this Hugging Face name.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
@@ -110,6 +161,27 @@ impl Checkpoint {
     /// Every Hugging Face name, in the order of the layers.
     pub fn tensor_names(&self) -> Vec<String> {
         self.config.expected_tensors().map(|(name, _)| name).collect()
+    }
+}
+
+fn unrecognised(path: &Path, found: String) -> OpenCheckpointError {
+    OpenCheckpointError::Unrecognised { path: path.to_owned(), found }
+}
+
+/// Enough of a file to tell what it is.
+fn first_bytes(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
+    const N_BYTES: u64 = 16;
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(N_BYTES).read_to_end(&mut bytes))
+        .map_err(|source| OpenCheckpointError::Read { path: path.to_owned(), source })?;
+    Ok(bytes)
+}
+
+fn beginning(start: &[u8]) -> String {
+    match start {
+        [] => "an empty file".to_owned(),
+        _ => format!("a file that begins with \"{}\"", start.escape_ascii()),
     }
 }
 

@@ -7,18 +7,21 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lapwing_quant::QuantizeError;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, OpenCheckpointError, ReadTensorError};
 use crate::plan::{ExportOptions, Weights};
+use crate::recipe::{RECIPE_FILE, Recipe};
 use crate::report::ExportReport;
-use crate::{onnx_folder, openvino_folder};
+use crate::{onnx_folder, openvino_folder, sidecar};
 use unfinished_folder::UnfinishedFolder;
 
 /// Files that only a model folder has: what tells an earlier export from a folder of the user's.
 const EXPORT_FILES: &[&str] = &["openvino_model.xml", "genai_config.json"];
 
 /// Which kind of model folder to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// A stateful OpenVINO IR folder, as optimum-intel writes.
     OpenVino,
@@ -26,10 +29,21 @@ pub enum Target {
     Onnx,
 }
 
-/// How far an export is; told before each tensor is written.
+impl Target {
+    /// As recipes name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::OpenVino => "openvino",
+            Target::Onnx => "onnx",
+        }
+    }
+}
+
+/// How far an export is; told before each tensor is written, and while the checkpoint's hash is
+/// taken before the first one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress<'a> {
-    /// The tensor that comes next.
+    /// The tensor that comes next, or the file that is hashed.
     pub name: &'a str,
     /// Tensors written before it.
     pub n_tensors_done: usize,
@@ -103,6 +117,27 @@ pub enum ExportError {
         /// The weight.
         found: f32,
     },
+    /// The head map does not fit the checkpoint.
+    #[error("the head map does not fit: expected {expected}, found {found}")]
+    HeadMap {
+        /// What fits.
+        expected: String,
+        /// What the map is.
+        found: String,
+    },
+    /// The head map was fitted to hidden states that this export does not have.
+    #[error(
+        "the head map was fitted to another body: {what}: expected {expected}, found {found} \
+         in this export"
+    )]
+    OtherBody {
+        /// Which part of the recipes differs.
+        what: &'static str,
+        /// The part that the map was fitted to.
+        expected: String,
+        /// The part of this export.
+        found: String,
+    },
     /// The caller's progress hook broke.
     #[error("the export was stopped")]
     Stopped,
@@ -126,6 +161,7 @@ pub fn export(
     unfinished_folder::sweep(out);
     refuse_existing(source, out, options.overwrite)?;
     let checkpoint = Checkpoint::open(source)?;
+    let recipe = recipe(&checkpoint, target, options, on_progress)?;
     let mut weights = Weights::new(&checkpoint, options);
     let mut folder = UnfinishedFolder::create(out)?;
     match target {
@@ -134,9 +170,40 @@ pub fn export(
         }
         Target::Onnx => onnx_folder::write(&checkpoint, &mut weights, &folder.path, on_progress)?,
     }
+    sidecar::write_json(&folder.path.join(RECIPE_FILE), &recipe.to_json())?;
     folder.finish(out)?;
     tracing::debug!(out = %out.display(), "exported");
     Ok(ExportReport { folder: out.to_owned(), tensors: weights.into_reports() })
+}
+
+/// How this export is made; refused where its head map fits another one.
+fn recipe(
+    checkpoint: &Checkpoint,
+    target: Target,
+    options: &ExportOptions,
+    on_progress: OnProgress<'_>,
+) -> Result<Recipe, ExportError> {
+    let map = options.head_map.as_ref();
+    if let Some(map) = map {
+        map.check(checkpoint.config.hidden_size)?;
+    }
+    let n_tensors = checkpoint.config.expected_tensors().count();
+    let mut is_stopped = false;
+    let hash = checkpoint.sha256(&mut |path, _| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let flow = on_progress(Progress { name: &name, n_tensors_done: 0, n_tensors });
+        is_stopped |= flow.is_break();
+        flow
+    });
+    if is_stopped {
+        return Err(ExportError::Stopped);
+    }
+    let is_head_tied = checkpoint.config.tied_head && map.is_none();
+    let recipe = Recipe::new(hash?, target, options, is_head_tied);
+    if let Some(body) = map.and_then(|map| map.body.as_ref()) {
+        body.check(&recipe.body())?;
+    }
+    Ok(recipe)
 }
 
 /// Refuse to touch what is there, unless it is an earlier export that the user gives up.

@@ -11,7 +11,9 @@
 mod export;
 
 mod checkpoint;
+mod head_map;
 mod plan;
+mod recipe;
 mod report;
 mod sidecar;
 
@@ -22,5 +24,7 @@ pub use checkpoint::{
     Checkpoint, LlamaConfig, OpenCheckpointError, ReadTensorError, RopeScaling, Tensor, TextAssets,
 };
 pub use export::{ExportError, Progress, Target, export};
+pub use head_map::HeadMap;
 pub use plan::{ExportOptions, GROUP_SIZE_DEFAULT, Precision, ReadPlanError, WHOLE_ROW};
+pub use recipe::{BodyRecipe, RECIPE_FILE, ReadRecipeError, Recipe, read_recipe};
 pub use report::{ExportReport, TensorReport};

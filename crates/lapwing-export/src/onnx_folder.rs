@@ -43,7 +43,7 @@ pub(crate) fn write(
     out: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<(), ExportError> {
-    let config = &checkpoint.config;
+    let config = &weights.config();
     let kind = AttentionKind::for_head_size(config.head_size);
     let mut graph = Graph::create(&out.join("model.onnx"))?;
     let mut source = Source::new(weights, on_progress, config.expected_tensors().count());

@@ -55,7 +55,7 @@ pub(crate) fn write(
     out: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<(), ExportError> {
-    let config = &checkpoint.config;
+    let config = &weights.config();
     let mut graph = Graph::create(&out.join("openvino_model.xml"))?;
     let mut source = Source::new(weights, on_progress, config.expected_tensors().count());
     decoder::write(&mut graph, config, &mut source)?;

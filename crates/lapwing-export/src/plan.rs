@@ -9,6 +9,9 @@ use std::fmt;
 pub use plan_file::ReadPlanError;
 pub(crate) use weights::{PlannedWeight, Weights};
 
+use crate::checkpoint::{EMBEDDING, HEAD};
+use crate::head_map::HeadMap;
+
 /// Columns that share a scale where nobody says: the block of GGUF's types and of ONNX exports.
 pub const GROUP_SIZE_DEFAULT: usize = 32;
 
@@ -48,15 +51,19 @@ pub struct ExportOptions {
     /// Exceptions: a pattern over Hugging Face tensor names (`*` any characters, `?` one), and its
     /// precision. The longest pattern that fits wins.
     pub per_tensor: BTreeMap<String, Precision>,
+    /// What is folded into the output head, which is stored apart from the embedding then.
+    pub head_map: Option<HeadMap>,
     /// Whether a folder already there is replaced.
     pub overwrite: bool,
 }
 
 impl ExportOptions {
-    /// All projections at one precision, the head at [`Precision::head_default`], no exception.
+    /// All projections at one precision, the head at [`Precision::head_default`], no exception and
+    /// no head map.
     pub fn new(weights: Precision) -> ExportOptions {
         let head = weights.head_default();
-        ExportOptions { weights, head, per_tensor: BTreeMap::new(), overwrite: false }
+        let (per_tensor, overwrite) = (BTreeMap::new(), false);
+        ExportOptions { weights, head, per_tensor, head_map: None, overwrite }
     }
 
     /// The precision of a tensor: the longest pattern that fits its name, else that of the head or
@@ -68,7 +75,7 @@ impl ExportOptions {
         let fitting = self.per_tensor.iter().filter(|(pattern, _)| fits(pattern, name));
         match fitting.max_by_key(|(pattern, _)| pattern.len()) {
             Some((_, precision)) => *precision,
-            None if name == "lm_head.weight" || name == "model.embed_tokens.weight" => self.head,
+            None if name == HEAD || name == EMBEDDING => self.head,
             None => self.weights,
         }
     }

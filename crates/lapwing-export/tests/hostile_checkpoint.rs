@@ -28,6 +28,7 @@ fn read(path: &Path) {
         let tensor = checkpoint.tensor(&name).expect("every expected tensor was found");
         black_box((tensor.dtype_name(), tensor.shape));
     }
+    black_box(checkpoint.head_rows(0..1).expect("there is a head"));
     // Its length is that of a head, which a stored matrix bounds.
     black_box(checkpoint.config.inverse_frequencies());
 }

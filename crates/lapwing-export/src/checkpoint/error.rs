@@ -10,12 +10,27 @@ use lapwing_formats::safetensors::OpenSafeTensorsError;
 pub enum OpenCheckpointError {
     /// Neither a GGUF file nor a folder with a configuration and safetensors.
     #[error(
-        "{} is no checkpoint: expected a GGUF file, or a folder with config.json and safetensors",
+        "{} is no checkpoint: expected a GGUF file, or a folder with config.json and safetensors, \
+         found {found}",
         path.display()
     )]
     Unrecognised {
         /// What was given.
         path: PathBuf,
+        /// What is there; of a file its first bytes.
+        found: String,
+    },
+    /// A model folder that runs as it is, without the weights of a checkpoint.
+    #[error(
+        "{} is an export already ({kind}): expected a GGUF file, or a folder with config.json and \
+         safetensors",
+        path.display()
+    )]
+    AlreadyExported {
+        /// The folder.
+        path: PathBuf,
+        /// Its kind, as records name it.
+        kind: &'static str,
     },
     /// The GGUF file is damaged or unreadable.
     #[error(transparent)]

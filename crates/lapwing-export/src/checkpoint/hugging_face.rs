@@ -17,6 +17,15 @@ const ROPE_THETA_DEFAULT: f32 = 10_000.0;
 /// The length of context that transformers assumes for a llama without one.
 const N_POSITIONS_DEFAULT: usize = 2048;
 
+/// Whether any file of `folder` is safetensors, or an index of them.
+pub(super) fn has_weights(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| {
+        let name = name.to_string_lossy();
+        name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
+    })
+}
+
 /// Open the folder at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let config_path = path.join(CONFIG_FILE);

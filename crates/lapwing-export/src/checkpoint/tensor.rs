@@ -2,6 +2,8 @@
 
 mod affine;
 
+use std::ops::Range;
+
 use lapwing_formats::gguf::{DType, dequantize};
 use lapwing_quant::{Bits, Grid, GroupQuantized};
 
@@ -36,12 +38,21 @@ impl Tensor<'_> {
 
     /// Every element, row-major.
     pub fn to_f32(&self) -> Vec<f32> {
-        let mut elements = vec![0.0; self.n_elements()];
-        let n_columns = elements.len() / self.n_rows().max(1);
+        self.rows_to_f32(0..self.n_rows())
+    }
+
+    /// The elements of some rows, row-major. In a vector each element is a row.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer rows.
+    pub fn rows_to_f32(&self, rows: Range<usize>) -> Vec<f32> {
+        let n_columns = self.n_elements() / self.n_rows().max(1);
+        let mut elements = vec![0.0; rows.len() * n_columns];
         if n_columns == 0 {
             return elements;
         }
-        for (row_idx, row) in elements.chunks_exact_mut(n_columns).enumerate() {
+        for (row_idx, row) in rows.zip(elements.chunks_exact_mut(n_columns)) {
             dequantize(self.dtype, self.row(row_idx), row)
                 .expect("type and shape were checked when the checkpoint was opened");
         }

@@ -205,10 +205,34 @@ fn what_is_no_checkpoint_is_refused() {
         let error = Checkpoint::open(path).unwrap_err();
         assert!(matches!(error, OpenCheckpointError::Unrecognised { .. }), "{error}");
     }
-    let text = folder.path().join("notes.txt");
-    std::fs::write(&text, "no model").unwrap();
-    let error = Checkpoint::open(&text).unwrap_err();
-    assert!(error.to_string().contains("expected GGUF"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_gguf_is_told_by_its_readable_first_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |bytes: &[u8], found: &str| {
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, bytes).unwrap();
+        let message = Checkpoint::open(&path).unwrap_err().to_string();
+        assert!(message.contains("expected a GGUF file"), "{message}");
+        assert!(message.ends_with(&format!("found {found}")), "{message}");
+    };
+    check(b"no model", "a file that begins with \"no model\"");
+    check(
+        b"PK\x03\x04 and more than is told",
+        "a file that begins with \"PK\\x03\\x04 and more th\"",
+    );
+    check(b"", "an empty file");
+}
+
+#[test]
+fn an_export_is_not_told_that_safetensors_are_missing() {
+    for export in ["stories260k-ov-int8", "stories260k-ort-int4", "stories260k-transformersjs"] {
+        let Some(folder) = shared(&format!("exports/{export}")) else { return };
+        let error = Checkpoint::open(&folder).unwrap_err();
+        assert!(matches!(error, OpenCheckpointError::AlreadyExported { .. }), "{error}");
+        assert!(error.to_string().contains("is an export already"), "{error}");
+    }
 }
 
 #[test]

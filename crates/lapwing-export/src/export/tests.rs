@@ -1,9 +1,14 @@
 use std::fs;
 
+use lapwing_formats::{ir, onnx};
+use lapwing_model::ModelFolder;
+
 use super::*;
 use crate::checkpoint::tests::gguf_file::small;
 use crate::checkpoint::tests::shared;
+use crate::head_map::tests::map;
 use crate::plan::Precision;
+use crate::recipe::read_recipe;
 
 const STORIES: &str = "exports/stories260k-hf";
 const TARGETS: [(Target, &str); 2] =
@@ -154,4 +159,123 @@ fn the_checkpoint_is_never_overwritten() {
     let error = export(folder.path(), Target::Onnx, &options, folder.path(), &mut go_on);
     assert!(matches!(error.unwrap_err(), ExportError::NotAnExport { .. }));
     assert_eq!(names(folder.path()), before);
+}
+
+/// Both edits that backends make at load find the head of the folder at `out`.
+fn check_edits(target: Target, out: &Path) {
+    match target {
+        Target::OpenVino => {
+            let mut model = ir::IrModel::open(&out.join("openvino_model.xml")).unwrap();
+            let sliced = ir::slice_before_head(&mut model).unwrap();
+            assert!(matches!(sliced, ir::SliceEdit::Sliced { .. }), "{sliced:?}");
+            let exposed = ir::expose_hidden(&mut model, ir::ElementType::F32).unwrap();
+            assert!(matches!(exposed, ir::HiddenEdit::Exposed { .. }), "{exposed:?}");
+        }
+        Target::Onnx => {
+            let mut model = onnx::OnnxModel::open(&out.join("model.onnx")).unwrap();
+            let sliced = onnx::slice_before_head(&mut model, "logits").unwrap();
+            assert!(matches!(sliced, onnx::SliceEdit::Inserted { .. }), "{sliced:?}");
+            let exposed = onnx::expose_hidden(&mut model, "logits").unwrap();
+            assert!(matches!(exposed, onnx::HiddenEdit::Exposed { .. }), "{exposed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_mapped_head_is_stored_apart_from_the_embedding() {
+    let Some(source) = shared(STORIES) else { return };
+    for (target, file) in TARGETS {
+        for name in ["f32", "f16", "int8"] {
+            let folder = tempfile::tempdir().unwrap();
+            let out = folder.path().join("out");
+            let mut options = ExportOptions::new(Precision::named(name, None, false).unwrap());
+            options.head_map = Some(map(64, 0.1));
+            let mut n_heard = 0;
+            let report = export(&source, target, &options, &out, &mut |progress: Progress<'_>| {
+                assert!(progress.n_tensors_done < progress.n_tensors);
+                n_heard += 1;
+                ControlFlow::Continue(())
+            });
+            let tensors = report.unwrap().tensors;
+            assert_eq!(tensors.len(), 1 + 5 * 7 + 1);
+            let head = tensors.iter().find(|tensor| tensor.name == "lm_head.weight").unwrap();
+            assert_eq!((&head.shape[..], head.kept_grid), (&[512, 64][..], false));
+            check_edits(target, &out);
+            assert_eq!(ModelFolder::open(&out, None).unwrap().architecture.n_vocab, 512);
+            assert!(out.join(file).is_file());
+            if let Ok(config) = fs::read(out.join("config.json")) {
+                let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+                assert_eq!(config["tie_word_embeddings"], false);
+            }
+            let recipe = read_recipe(&out).unwrap().unwrap();
+            assert_eq!(recipe.head_map_sha256, Some(map(64, 0.1).sha256()));
+        }
+    }
+}
+
+#[test]
+fn a_recipe_tells_how_a_folder_was_made() {
+    let Some(source) = shared(STORIES) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut options = ExportOptions::new(Precision::named("int4", None, true).unwrap());
+    options.per_tensor.insert("*.v_proj.*".to_owned(), Precision::F16);
+    export(&source, Target::OpenVino, &options, &out, &mut go_on).unwrap();
+    let recipe = read_recipe(&out).unwrap().unwrap();
+    assert_eq!(recipe.lapwing_version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(recipe.checkpoint_sha256.len(), 64);
+    assert_eq!(recipe.target, Target::OpenVino);
+    assert_eq!(recipe.weights, "int4 group 32 symmetric");
+    assert_eq!((&*recipe.embedding, &*recipe.head), (&*recipe.head, "int8 per row symmetric"));
+    assert_eq!(recipe.per_tensor["*.v_proj.*"], "f16");
+    assert_eq!(recipe.head_map_sha256, None);
+    let json = serde_json::to_value(recipe.body()).unwrap();
+    assert_eq!(serde_json::from_value::<crate::BodyRecipe>(json).unwrap(), recipe.body());
+    assert_eq!(read_recipe(folder.path()).unwrap(), None);
+}
+
+#[test]
+fn a_map_is_folded_only_into_the_body_it_was_fitted_to() {
+    let Some(source) = shared(STORIES) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |target, options: &ExportOptions, name: &str| {
+        export(&source, target, options, &folder.path().join(name), &mut go_on)
+    };
+    let plain = ExportOptions::new(Precision::named("int8", None, true).unwrap());
+    run(Target::Onnx, &plain, "plain").unwrap();
+    let body = read_recipe(&folder.path().join("plain")).unwrap().unwrap().body();
+    let mapped = crate::HeadMap { body: Some(body), ..map(64, 0.1) };
+    let options = ExportOptions { head_map: Some(mapped.clone()), ..plain.clone() };
+    run(Target::Onnx, &options, "mapped").unwrap();
+    // The head itself may be another.
+    let mut other_head = options.clone();
+    other_head.per_tensor.insert("lm_head.weight".to_owned(), Precision::F16);
+    run(Target::Onnx, &other_head, "other-head").unwrap();
+
+    let refused = |target, options: &ExportOptions, expected: &[&str]| {
+        let error = run(target, options, "refused").unwrap_err();
+        assert!(matches!(error, ExportError::OtherBody { .. }), "{error}");
+        for part in expected {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert!(!folder.path().join("refused").exists());
+    };
+    refused(Target::OpenVino, &options, &["target", "expected onnx", "found openvino"]);
+    let mut other = ExportOptions { weights: Precision::F16, ..options.clone() };
+    refused(Target::Onnx, &other, &["weights", "expected int8 per row symmetric", "found f16"]);
+    other = ExportOptions { head: Precision::F32, ..options.clone() };
+    refused(Target::Onnx, &other, &["embedding", "found f32"]);
+    other = options.clone();
+    other.per_tensor.insert("*.up_proj.*".to_owned(), Precision::F32);
+    refused(Target::Onnx, &other, &["expected no exception", "found *.up_proj.*: f32"]);
+    let mut body = mapped.body.clone().unwrap();
+    body.checkpoint_sha256 = "0".repeat(64);
+    other = ExportOptions {
+        head_map: Some(crate::HeadMap { body: Some(body), ..mapped.clone() }),
+        ..options.clone()
+    };
+    refused(Target::Onnx, &other, &["checkpoint", "expected 0000", "in this export"]);
+    other = ExportOptions { head_map: Some(map(63, 0.1)), ..options };
+    let error = run(Target::Onnx, &other, "refused").unwrap_err();
+    assert!(matches!(error, ExportError::HeadMap { .. }), "{error}");
 }

@@ -43,7 +43,14 @@ pub(super) fn write(
             matrix::store(graph, "lm_head.weight", weight, [config.n_vocab, config.hidden_size])?
         }
     };
-    matrix::product(graph, "/lm_head/MatMul", &normed, &head, "logits");
+    let Some(constant) = source.logits_constant()? else {
+        matrix::product(graph, "/lm_head/MatMul", &normed, &head, "logits");
+        return Ok(());
+    };
+    let product = "/lm_head/MatMul/output_0";
+    matrix::product(graph, "/lm_head/MatMul", &normed, &head, product);
+    graph.f32_weight("lm_head.bias", &[constant.len()], &constant)?;
+    graph.node_to("/lm_head/Add", "Add", &[product, "lm_head.bias"], &["logits"], []);
     Ok(())
 }
 

@@ -13,11 +13,22 @@ pub(super) trait TakeWeight {
     ///
     /// When it is missing or cannot be quantised.
     fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError>;
+
+    /// What is added to the logits, if anything.
+    ///
+    /// # Errors
+    ///
+    /// When an entry is not finite.
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError>;
 }
 
 impl TakeWeight for Weights<'_> {
     fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
         Weights::take(self, name)
+    }
+
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        Weights::logits_constant(self)
     }
 }
 
@@ -51,6 +62,15 @@ impl<'a> Source<'a> {
         }
         self.n_tensors_done += 1;
         self.weights.take(name)
+    }
+
+    /// See [`TakeWeight::logits_constant`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        self.weights.logits_constant()
     }
 
     /// The next vector (a norm or a bias), which no plan quantises.

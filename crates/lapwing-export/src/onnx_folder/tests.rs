@@ -52,6 +52,10 @@ struct Fake {
 }
 
 impl TakeWeight for Fake {
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        Ok(None)
+    }
+
     fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
         let shape = self.shapes.remove(name).unwrap_or_else(|| panic!("{name} taken twice"));
         let n = shape.iter().product::<usize>();

@@ -54,7 +54,17 @@ pub(super) fn write(
         true => embedding,
         false => weight(graph, source, "lm_head.weight", [config.n_vocab, config.hidden_size])?,
     };
-    let logits = graph.matmul(&hidden, &head, true, Some("logits"));
+    let logits = match source.logits_constant()? {
+        None => graph.matmul(&hidden, &head, true, Some("logits")),
+        Some(constant) => {
+            let product = graph.matmul(&hidden, &head, true, None);
+            let constant = graph.floats("self.lm_head.bias", &[1, 1, constant.len()], &constant)?;
+            let attributes = [("auto_broadcast", "numpy")];
+            let output = (product.element_type, product.dims.clone());
+            let inputs = [&product, &constant];
+            graph.named_operator(("Add", "opset1"), &attributes, &inputs, output, Some("logits"))
+        }
+    };
     graph.result(&logits);
     Ok(())
 }

@@ -32,6 +32,13 @@ pub(super) trait TakeWeight {
         name: &str,
         precision: Precision,
     ) -> Result<Option<AffineQuantized>, ExportError>;
+
+    /// What is added to the logits, if anything.
+    ///
+    /// # Errors
+    ///
+    /// When an entry is not finite.
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError>;
 }
 
 impl TakeWeight for Weights<'_> {
@@ -49,6 +56,10 @@ impl TakeWeight for Weights<'_> {
         precision: Precision,
     ) -> Result<Option<AffineQuantized>, ExportError> {
         Weights::take_affine(self, name, precision)
+    }
+
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        Weights::logits_constant(self)
     }
 }
 
@@ -127,6 +138,15 @@ impl<'a> Source<'a> {
             Some(affine) => Ok(Matrix::Affine(affine)),
             None => Ok(Matrix::Planned(self.weights.take_as(name, precision)?)),
         }
+    }
+
+    /// See [`TakeWeight::logits_constant`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        self.weights.logits_constant()
     }
 
     /// The next vector (a norm or a bias), which no plan quantises.

@@ -48,6 +48,10 @@ struct MadeUp {
 }
 
 impl TakeWeight for MadeUp {
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        Ok(None)
+    }
+
     fn precision(&self, name: &str) -> Result<Precision, ExportError> {
         let is_head = name.contains("embed") || name.contains("lm_head");
         Ok(if is_head { self.precision.head_default() } else { self.precision })

@@ -6,8 +6,9 @@ use half::f16;
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 
 use super::{ExportOptions, Precision};
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::{Checkpoint, HEAD, LlamaConfig, Tensor};
 use crate::export::ExportError;
+use crate::head_map::HeadMap;
 use crate::report::TensorReport;
 
 /// One weight as the target shall store it.
@@ -34,13 +35,45 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, options, reports: Vec::new() }
     }
 
+    /// The configuration of what is exported: a mapped head is no longer the embedding.
+    pub(crate) fn config(&self) -> LlamaConfig {
+        let config = self.checkpoint.config.clone();
+        let tied_head = config.tied_head && self.options.head_map.is_none();
+        LlamaConfig { tied_head, ..config }
+    }
+
+    /// What is added to the logits; none without a head map.
+    ///
+    /// Shapes: `[n_vocab]`.
+    ///
+    /// # Errors
+    ///
+    /// When an entry is not finite.
+    pub(crate) fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        let Some(map) = &self.options.head_map else { return Ok(None) };
+        Ok(Some(map.constant(&self.checkpoint.head()?)?))
+    }
+
+    /// The map to fold into this tensor.
+    fn map_of(&self, name: &str) -> Option<&'a HeadMap> {
+        self.options.head_map.as_ref().filter(|_| name == HEAD)
+    }
+
+    /// The checkpoint's tensor; a mapped head is made from the embedding where that is the head.
+    fn tensor(&self, name: &str) -> Result<Tensor<'a>, ExportError> {
+        Ok(match self.map_of(name) {
+            Some(_) => self.checkpoint.head()?,
+            None => self.checkpoint.tensor(name)?,
+        })
+    }
+
     /// The precision that the plan gives a tensor; see [`ExportOptions::precision`].
     ///
     /// # Errors
     ///
     /// When the checkpoint has no such tensor.
     pub(crate) fn precision(&self, name: &str) -> Result<Precision, ExportError> {
-        let tensor = self.checkpoint.tensor(name)?;
+        let tensor = self.tensor(name)?;
         Ok(self.options.precision(name, tensor.shape.len()))
     }
 
@@ -64,20 +97,22 @@ impl<'a> Weights<'a> {
         name: &str,
         precision: Precision,
     ) -> Result<PlannedWeight, ExportError> {
-        let tensor = self.checkpoint.tensor(name)?;
+        let (tensor, map) = (self.tensor(name)?, self.map_of(name));
+        let elements = || map.map_or_else(|| Ok(tensor.to_f32()), |map| map.fold(&tensor));
+        let grid = |bits, group_size, symmetric| {
+            let own = if map.is_none() { tensor.own_grid() } else { None };
+            on_grid(own, &tensor.shape, elements, name, Grid { bits, group_size, symmetric })
+        };
         let (weight, relative_rms, kept_grid) = match precision {
-            Precision::F32 => (PlannedWeight::F32(tensor.to_f32()), 0.0, false),
+            Precision::F32 => (PlannedWeight::F32(elements()?), 0.0, false),
             Precision::F16 => {
-                let (halves, error) = to_f16(&tensor, name)?;
+                let (halves, error) = to_f16(&elements()?, name)?;
                 (PlannedWeight::F16(halves), error, false)
             }
             Precision::Int8 { group_size, symmetric } => {
-                let group_size = group_size.unwrap_or(usize::MAX);
-                on_grid(&tensor, name, Grid { bits: Bits::Eight, group_size, symmetric })?
+                grid(Bits::Eight, group_size.unwrap_or(usize::MAX), symmetric)?
             }
-            Precision::Int4 { group_size, symmetric } => {
-                on_grid(&tensor, name, Grid { bits: Bits::Four, group_size, symmetric })?
-            }
+            Precision::Int4 { group_size, symmetric } => grid(Bits::Four, group_size, symmetric)?,
         };
         if tensor.shape.len() > 1 {
             let report = TensorReport {
@@ -85,7 +120,7 @@ impl<'a> Weights<'a> {
                 source_dtype: tensor.dtype_name(),
                 asked: self.options.precision(name, tensor.shape.len()).to_string(),
                 precision: precision.to_string(),
-                lost_grid: !kept_grid && has_affine_grid(&tensor, precision),
+                lost_grid: !kept_grid && map.is_none() && has_affine_grid(&tensor, precision),
                 shape: tensor.shape,
                 kept_grid,
                 relative_rms,
@@ -112,15 +147,21 @@ fn has_affine_grid(tensor: &Tensor<'_>, precision: Precision) -> bool {
 type OnGrid = (PlannedWeight, f64, bool);
 
 /// The checkpoint's own codes where they are on the grid already, else codes of ours.
-fn on_grid(tensor: &Tensor<'_>, name: &str, mut grid: Grid) -> Result<OnGrid, ExportError> {
-    let &[n_rows, n_columns] = tensor.shape.as_slice() else {
-        return Ok((PlannedWeight::F32(tensor.to_f32()), 0.0, false));
+fn on_grid(
+    own: Option<GroupQuantized>,
+    shape: &[usize],
+    elements: impl Fn() -> Result<Vec<f32>, ExportError>,
+    name: &str,
+    mut grid: Grid,
+) -> Result<OnGrid, ExportError> {
+    let &[n_rows, n_columns] = shape else {
+        return Ok((PlannedWeight::F32(elements()?), 0.0, false));
     };
     grid.group_size = grid.group_size.min(n_columns);
-    if let Some(own) = tensor.own_grid().filter(|own| own.grid == grid) {
+    if let Some(own) = own.filter(|own| own.grid == grid) {
         return Ok((PlannedWeight::Quantized(own), 0.0, true));
     }
-    let elements = tensor.to_f32();
+    let elements = elements()?;
     let quantized = quantize(&elements, n_rows, n_columns, grid)
         .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
     let mut approximation = vec![0.0; elements.len()];
@@ -129,14 +170,13 @@ fn on_grid(tensor: &Tensor<'_>, name: &str, mut grid: Grid) -> Result<OnGrid, Ex
     Ok((PlannedWeight::Quantized(quantized), error, false))
 }
 
-fn to_f16(tensor: &Tensor<'_>, name: &str) -> Result<(Vec<f16>, f64), ExportError> {
-    let elements = tensor.to_f32();
+fn to_f16(elements: &[f32], name: &str) -> Result<(Vec<f16>, f64), ExportError> {
     let halves: Vec<f16> = elements.iter().map(|&element| f16::from_f32(element)).collect();
     let overflow = elements.iter().zip(&halves).find(|(_, half)| !half.is_finite());
     if let Some((&found, _)) = overflow {
         return Err(ExportError::Range { name: name.to_owned(), found });
     }
     let approximation: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
-    let error = relative_rms(&elements, &approximation);
+    let error = relative_rms(elements, &approximation);
     Ok((halves, error))
 }

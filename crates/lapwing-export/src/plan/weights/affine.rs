@@ -19,6 +19,9 @@ impl Weights<'_> {
         precision: Precision,
     ) -> Result<Option<AffineQuantized>, ExportError> {
         let Precision::Int4 { group_size, symmetric: false } = precision else { return Ok(None) };
+        if self.map_of(name).is_some() {
+            return Ok(None);
+        }
         let tensor = self.checkpoint.tensor(name)?;
         let grid = tensor.own_affine_grid().filter(|grid| grid.group_size == group_size);
         if grid.is_some() {
