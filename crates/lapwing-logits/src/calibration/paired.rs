@@ -167,6 +167,10 @@ impl PairedMoments {
     }
 
     fn take_block(&mut self) {
+        // Every reader comes here first, often once for each token.
+        if self.models.is_empty() {
+            return;
+        }
         let rows = self.references.tiles().zip(self.models.tiles());
         for (tile, (references, models)) in self.tiles.iter_mut().zip(rows) {
             tile.take(references, models);

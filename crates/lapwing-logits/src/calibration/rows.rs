@@ -55,6 +55,10 @@ impl RowBlock {
         RowBlock { tiles: vec![tile; n_lanes.div_ceil(N_LANES)], n_rows: 0 }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.n_rows == 0
+    }
+
     /// Append a row whose tokens are in the order of the lanes.
     pub(super) fn push(&mut self, row: &[f32]) {
         for (tile, tokens) in self.tiles.iter_mut().zip(row.chunks(N_LANES)) {

@@ -146,6 +146,10 @@ impl GainSearch {
     }
 
     fn take_block(&mut self) {
+        // Every reader comes here first, often once for each token.
+        if self.block.is_empty() {
+            return;
+        }
         let errors = self.errors.chunks_mut(self.n_grid);
         for ((tile, rows), errors) in self.tiles.iter_mut().zip(self.block.tiles()).zip(errors) {
             tile.take(rows, errors, &mut self.bands[tile.band_idx]);

@@ -142,6 +142,10 @@ impl SeriesMoments {
     }
 
     fn take_block(&mut self) {
+        // Every reader comes here first, often once for each token.
+        if self.block.is_empty() {
+            return;
+        }
         for (tile, rows) in self.tiles.iter_mut().zip(self.block.tiles()) {
             tile.take(rows, self.alpha);
         }
