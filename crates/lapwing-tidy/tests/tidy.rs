@@ -17,9 +17,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lapwing-export", &["lapwing-formats", "lapwing-quant", "lapwing-model"]),
     ("lapwing-runtime", &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-text"]),
     (
+        "lapwing-eval",
+        &[
+            "lapwing-backend",
+            "lapwing-kernels",
+            "lapwing-logits",
+            "lapwing-model",
+            "lapwing-quant",
+            "lapwing-runtime",
+            "lapwing-text",
+        ],
+    ),
+    (
         "lapwing",
         &[
             "lapwing-backend",
+            "lapwing-eval",
             "lapwing-export",
             "lapwing-formats",
             "lapwing-logits",

@@ -1,0 +1,246 @@
+//! A calibration's steps, each of which the caller may break off.
+
+use lapwing_backend::Model;
+use lapwing_model::TokenId;
+
+use super::candidates::{self, Candidate};
+use super::fit::{self, Fit};
+use super::windows::Windows;
+use super::{
+    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
+    OnCalibrateProgress, Stage, combine, diagnostics,
+};
+use crate::bootstrap::BootstrapError;
+use crate::conditions::Condition;
+use crate::gate::{Answers, Gate, Place, ScorePair, Verdict, choose};
+use crate::judge::{ConditionScore, JudgeInputs, JudgeOptions, judge};
+use crate::progress::{Outcome, Progress, Stopped};
+use crate::repetition::{Generator, Repetition, RepetitionError, cut_prompts};
+
+/// A result, unless the caller broke off.
+pub(super) type Step<T> = Result<Result<T, Stopped>, CalibrateError>;
+
+/// `?` for the inner of two results.
+macro_rules! go_on {
+    ($step:expr) => {
+        match $step? {
+            Ok(value) => value,
+            Err(stopped) => return Ok(Err(stopped)),
+        }
+    };
+}
+
+/// A calibration while it runs.
+pub(super) struct Run<'a, 'b> {
+    pub(super) inputs: &'a CalibrateInputs<'a>,
+    pub(super) options: &'a CalibrateOptions,
+    pub(super) on_progress: OnCalibrateProgress<'b>,
+}
+
+impl Run<'_, '_> {
+    /// Everything, in order.
+    pub(super) fn all(&mut self, windows: &Windows) -> Step<Calibration> {
+        let mut fit = go_on!(self.fit(&windows.fit));
+        let single = candidates::single(&mut fit, self.options)?;
+        let best = go_on!(self.select(&single.candidates, &windows.selection));
+        let mut candidates = single.candidates;
+        candidates.extend(combine::with_best(&candidates, best, self.inputs.n_tokens)?);
+
+        let home = go_on!(self.judge(Stage::JudgeHome, &candidates, &windows.home));
+        let other = match &windows.other {
+            Some(windows) => Some(go_on!(self.judge(Stage::JudgeOther, &candidates, windows))),
+            None => None,
+        };
+        let gate = Gate::new(self.options.gate, candidates.len());
+        let mut verdicts = verdicts(&gate, &candidates, &home, other.as_deref())?;
+        go_on!(self.generate(&gate, &candidates, best, &mut verdicts));
+        let run_time = choose(&verdicts, Place::RunTime);
+        let export = choose(&verdicts, Place::Export);
+        Ok(Ok(Calibration {
+            n_fit_rows: fit.n_rows(),
+            n_fit_windows: windows.fit.len(),
+            n_selection_windows: windows.selection.len(),
+            diagnostics: diagnostics::diagnose(&mut fit),
+            candidates,
+            unfitted: single.unfitted,
+            home,
+            other,
+            reason: reason(&verdicts, run_time, export),
+            verdicts,
+            best_smoothing: best,
+            run_time,
+            export,
+            n_tokens: self.inputs.n_tokens,
+            seed: self.options.gate.seed,
+        }))
+    }
+
+    fn fit(&mut self, windows: &[Vec<TokenId>]) -> Step<Fit> {
+        let mut fit = Fit::new(self.inputs, self.options);
+        let mut source = fit::source(self.inputs)?;
+        for (window_idx, window) in windows.iter().enumerate() {
+            if let Some(stopped) = self.report(Stage::Fit, window_idx, windows.len()) {
+                return Ok(Err(stopped));
+            }
+            fit.take_window(window_idx, windows.len(), window, &mut source)?;
+        }
+        Ok(Ok(fit))
+    }
+
+    /// The KLS that does best on windows it was not fitted on; `None` when none does anything.
+    fn select(
+        &mut self,
+        candidates: &[Candidate],
+        windows: &[Vec<TokenId>],
+    ) -> Step<Option<usize>> {
+        let places: Vec<usize> =
+            (0..candidates.len()).filter(|&idx| candidates[idx].is_plain_smoothing()).collect();
+        let smoothings: Vec<Candidate> =
+            places.iter().map(|&idx| candidates[idx].clone()).collect();
+        if smoothings.is_empty() {
+            return Ok(Ok(None));
+        }
+        let scores = go_on!(self.judge(Stage::Select, &smoothings, windows));
+        let value = |score: &ConditionScore| {
+            score.mean_divergence().unwrap_or_else(|| score.mean_negative_log_likelihood())
+        };
+        // The first score is the raw model's.
+        let of_candidates = scores[1..].iter().map(value).zip(places);
+        let best = of_candidates.min_by(|one, other| one.0.total_cmp(&other.0));
+        Ok(Ok(best.map(|(_, idx)| idx)))
+    }
+
+    /// The raw model's score and those of `candidates`.
+    fn judge(
+        &mut self,
+        stage: Stage,
+        candidates: &[Candidate],
+        windows: &[Vec<TokenId>],
+    ) -> Step<Vec<ConditionScore>> {
+        let of_candidates = candidates.iter().map(|candidate| candidate.condition.clone());
+        let conditions: Vec<Condition> =
+            std::iter::once(Condition::raw()).chain(of_candidates).collect();
+        let inputs = JudgeInputs {
+            model: self.inputs.model,
+            reference: self.inputs.reference,
+            head: self.inputs.head,
+            n_tokens: self.inputs.n_tokens,
+            windows,
+            n_unscored_rows: 0,
+        };
+        let options = JudgeOptions { level: self.options.level, n_threads: self.options.n_threads };
+        let on_progress = &mut |progress: Progress| {
+            let Progress { n_done, n_total, .. } = progress;
+            (self.on_progress)(CalibrateProgress { stage, n_done, n_total })
+        };
+        let judged = judge(&inputs, &conditions, options, on_progress)
+            .map_err(|source| CalibrateError::Judge { stage, source: source.into() })?;
+        Ok(match judged {
+            Outcome::Finished(scores) => Ok(scores),
+            Outcome::Stopped(stopped) => Err(stopped),
+        })
+    }
+
+    /// Generate freely with what passed so far and with the best KLS.
+    fn generate(
+        &mut self,
+        gate: &Gate,
+        candidates: &[Candidate],
+        best: Option<usize>,
+        verdicts: &mut [Verdict],
+    ) -> Step<()> {
+        let is_due = |idx: &usize| verdicts[*idx].passes || Some(*idx) == best;
+        let due: Vec<usize> = (0..candidates.len()).filter(is_due).collect();
+        if due.is_empty() {
+            return Ok(Ok(()));
+        }
+        let raw = Condition::raw();
+        let n_total = due.len() + 1 + usize::from(self.inputs.reference.is_some());
+        let mut report = Answering { n_done: 0, n_total };
+        let of_model = go_on!(self.answers(self.inputs.model, &raw, &mut report));
+        let of_reference = match self.inputs.reference {
+            Some(reference) => Some(go_on!(self.answers(reference, &raw, &mut report))),
+            None => None,
+        };
+        for idx in due {
+            let condition = &candidates[idx].condition;
+            let corrected = go_on!(self.answers(self.inputs.model, condition, &mut report));
+            let answers = Answers {
+                raw: &of_model,
+                reference: of_reference.as_deref(),
+                corrected: &corrected,
+            };
+            gate.weigh_repetition(&mut verdicts[idx], answers).map_err(intervals)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Answers to the prompts of the held-out text.
+    fn answers(
+        &mut self,
+        model: &dyn Model,
+        condition: &Condition,
+        report: &mut Answering,
+    ) -> Step<Vec<Repetition>> {
+        let CalibrateInputs { head, n_tokens, .. } = *self.inputs;
+        let options = &self.options.repetition;
+        let failed = |source: RepetitionError| {
+            let (condition, source) = (condition.name.clone(), Box::new(source));
+            CalibrateError::Generate { condition, source }
+        };
+        let generator = Generator::new(model, condition, head, n_tokens, self.options.level);
+        let mut generator = generator.map_err(|source| failed(source.into()))?;
+        let mut answers = Vec::new();
+        for prompt in cut_prompts(self.inputs.held_out, self.inputs.begin, options) {
+            if let Some(stopped) = self.report(Stage::Generate, report.n_done, report.n_total) {
+                return Ok(Err(stopped));
+            }
+            answers.push(generator.repetition(&prompt, options).map_err(failed)?);
+        }
+        report.n_done += 1;
+        Ok(Ok(answers))
+    }
+
+    /// `Some` when the caller breaks off.
+    fn report(&mut self, stage: Stage, n_done: usize, n_total: usize) -> Option<Stopped> {
+        let flow = (self.on_progress)(CalibrateProgress { stage, n_done, n_total });
+        flow.is_break().then_some(Stopped { n_done, n_total })
+    }
+}
+
+/// Conditions that have answered all prompts.
+struct Answering {
+    n_done: usize,
+    n_total: usize,
+}
+
+fn intervals(source: BootstrapError) -> CalibrateError {
+    CalibrateError::Intervals(source)
+}
+
+fn verdicts(
+    gate: &Gate,
+    candidates: &[Candidate],
+    home: &[ConditionScore],
+    other: Option<&[ConditionScore]>,
+) -> Result<Vec<Verdict>, CalibrateError> {
+    let verdict = |(idx, candidate): (usize, &Candidate)| {
+        // The first score is the raw model's.
+        let home = ScorePair { raw: &home[0], corrected: &home[idx + 1] };
+        let other = other.map(|other| ScorePair { raw: &other[0], corrected: &other[idx + 1] });
+        gate.judge(&candidate.name, candidate.place, home, other)
+    };
+    candidates.iter().enumerate().map(verdict).collect::<Result<_, _>>().map_err(intervals)
+}
+
+fn reason(verdicts: &[Verdict], run_time: Option<usize>, export: Option<usize>) -> String {
+    let describe = |idx: usize| format!("{}: {}", verdicts[idx].name, verdicts[idx].reason);
+    match (run_time, export) {
+        (None, None) => format!("none of {} candidates helps for sure", verdicts.len()),
+        (Some(run_time), None) => describe(run_time),
+        (None, Some(export)) => format!("only for a new export, {}", describe(export)),
+        (Some(run_time), Some(export)) => {
+            format!("{}; for a new export, {}", describe(run_time), describe(export))
+        }
+    }
+}

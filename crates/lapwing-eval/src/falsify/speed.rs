@@ -1,0 +1,193 @@
+//! Tokens a second with and without a correction, and the time of the stage alone.
+//!
+//! Conditions generate in turn within a round, so that what else the machine does falls on all of
+//! them; ratios are of one round.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapwing_backend::{Model, OpenError, StepError};
+use lapwing_logits::{
+    CorrectRowError, Correction, Corrector, Details, Level, SamplerOptions, Scope, Smoothing,
+};
+use lapwing_model::TokenId;
+use lapwing_runtime::{GenerateError, Generated, Request, Session, generate, score_rows};
+use lapwing_text::SpecialPieces;
+
+use super::ablations::N_TRACKED;
+use super::{Cost, Speed};
+use crate::progress::{OnProgress, Outcome, Progress, Stopped};
+
+/// Tokens of the prompt.
+const N_PROMPT_TOKENS: usize = 32;
+/// Rows that the stage is timed on, again and again.
+const N_COST_ROWS: usize = 16;
+/// How often.
+const N_COST_ROUNDS: usize = 25;
+
+/// Why speed could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeedError {
+    /// There was no room for a new sequence.
+    #[error("cannot start a new sequence")]
+    Session(#[source] OpenError),
+    /// Generation failed.
+    #[error("cannot generate")]
+    Generate(#[source] GenerateError),
+    /// Rows could not be had.
+    #[error("cannot score rows to time the stage on")]
+    Step(#[source] StepError),
+    /// A row could not be corrected.
+    #[error("cannot correct a row")]
+    Correct(#[source] CorrectRowError),
+}
+
+/// A condition that generates: a name, and what is done to rows.
+pub(super) type Generating = (String, Option<Arc<Correction>>);
+
+/// Let every condition generate in every round; the first is what the others are compared with.
+pub(super) fn speeds(
+    model: &Arc<dyn Model>,
+    level: Level,
+    prompt: &[TokenId],
+    conditions: &[Generating],
+    (n_rounds, n_tokens): (usize, usize),
+    on_progress: OnProgress<'_>,
+) -> Result<Outcome<Vec<Speed>>, SpeedError> {
+    let prompt = &prompt[..prompt.len().min(N_PROMPT_TOKENS)];
+    let mut sessions = Vec::with_capacity(conditions.len());
+    for (_, correction) in conditions {
+        let mut session = Session::new(Arc::clone(model), level).map_err(SpeedError::Session)?;
+        session.set_correction(correction.clone());
+        // Untimed: a library's first steps create what the later ones use.
+        answer(&mut session, prompt, 2)?;
+        sessions.push(session);
+    }
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); conditions.len()];
+    let mut corrects: Vec<Vec<Duration>> = vec![Vec::new(); conditions.len()];
+    let n_total = n_rounds.max(1);
+    for round in 0..n_total {
+        let progress = Progress { n_done: round, n_total, n_resumed: 0, so_far: None };
+        if on_progress(progress).is_break() {
+            return Ok(Outcome::Stopped(Stopped { n_done: round, n_total }));
+        }
+        for place in 0..conditions.len() {
+            // Every condition comes first once in a while.
+            let idx = (place + round) % conditions.len();
+            let generated = answer(&mut sessions[idx], prompt, n_tokens.max(2))?;
+            rates[idx].push(tokens_per_s(&generated));
+            corrects[idx].extend(&generated.timings.correct);
+        }
+    }
+    let speed = |idx: usize| {
+        let mut ratios: Vec<f64> =
+            rates[idx].iter().zip(&rates[0]).map(|(rate, raw)| rate / raw).collect();
+        ratios.sort_by(f64::total_cmp);
+        let mut of_condition = rates[idx].clone();
+        of_condition.sort_by(f64::total_cmp);
+        corrects[idx].sort_unstable();
+        let correct = corrects[idx].get(corrects[idx].len() / 2).copied().unwrap_or_default();
+        Speed {
+            name: conditions[idx].0.clone(),
+            tokens_per_s: of_condition[of_condition.len() / 2],
+            ratio: ratios[ratios.len() / 2],
+            ratio_range: [ratios[0], ratios[ratios.len() - 1]],
+            correction_us_p50: correct.as_secs_f64() * 1e6,
+        }
+    };
+    Ok(Outcome::Finished((0..conditions.len()).map(speed).collect()))
+}
+
+/// Greedy and without an end.
+fn answer(
+    session: &mut Session,
+    prompt: &[TokenId],
+    n_tokens_max: usize,
+) -> Result<Generated, SpeedError> {
+    let sampler = SamplerOptions {
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repeat_penalty: 1.0,
+        repeat_window: None,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        logit_bias: Vec::new(),
+        seed: 0,
+    };
+    let request = Request {
+        prompt,
+        tokenizer: None,
+        special: SpecialPieces::Skip,
+        sampler: &sampler,
+        details: Details::NONE,
+        n_tokens_max,
+        stop_ids: &[],
+        ignore_stop_ids: true,
+        stop_texts: &[],
+        n_first_step_top: 0,
+    };
+    generate(session, &request, &mut |_| ControlFlow::Continue(())).map_err(SpeedError::Generate)
+}
+
+/// Of all tokens after the first, with everything that was done for them.
+fn tokens_per_s(generated: &Generated) -> f64 {
+    let timings = &generated.timings;
+    let n_decoded = timings.decode.len();
+    let after_first =
+        |samples: &[Duration]| -> Duration { samples.iter().rev().take(n_decoded).sum() };
+    let stages = [&timings.decode, &timings.correct, &timings.sample, &timings.detokenize];
+    let elapsed: Duration = stages.into_iter().map(|samples| after_first(samples)).sum();
+    n_decoded as f64 / elapsed.as_secs_f64()
+}
+
+/// Time the stage on rows of the model: over the full vocabulary and over tracked sets.
+pub(super) fn costs(
+    model: &dyn Model,
+    level: Level,
+    tokens: &[TokenId],
+    default: &Smoothing,
+    n_tokens: usize,
+) -> Result<Vec<Cost>, SpeedError> {
+    let mut rows: Vec<f32> = Vec::new();
+    let mut decoder = model.decoder().map_err(SpeedError::Session)?;
+    let given = &tokens[..tokens.len().min(N_COST_ROWS)];
+    let on_row = &mut |row: lapwing_backend::Row<'_>| {
+        rows.extend_from_slice(&row.logits[..n_tokens]);
+    };
+    score_rows(model, &mut *decoder, given, on_row).map_err(SpeedError::Step)?;
+    let scopes = N_TRACKED.into_iter().filter(|&n_tracked| n_tracked <= n_tokens);
+    let scopes = scopes.map(|n_tracked_max| (Some(n_tracked_max), Scope::TopK { n_tracked_max }));
+    let mut costs = Vec::new();
+    for (n_tracked_max, scope) in std::iter::once((None, Scope::Full)).chain(scopes) {
+        let smoothing = Smoothing { scope, ..default.clone() };
+        let correction = Correction::new(n_tokens, None, Some(smoothing))
+            .expect("the smoothing of a correction that was made before");
+        let row_us_p50 = row_us_p50(Corrector::new(Arc::new(correction), level), &rows, n_tokens)?;
+        let name = n_tracked_max.map_or("full vocabulary".to_owned(), |m| format!("M = {m}"));
+        costs.push(Cost { name, n_tracked_max, row_us_p50 });
+    }
+    Ok(costs)
+}
+
+fn row_us_p50(mut corrector: Corrector, rows: &[f32], n_tokens: usize) -> Result<f64, SpeedError> {
+    let mut row = vec![0.0; n_tokens];
+    let mut times = Vec::with_capacity(N_COST_ROWS * N_COST_ROUNDS);
+    for _ in 0..N_COST_ROUNDS {
+        corrector.reset();
+        for (row_idx, raw) in rows.chunks_exact(n_tokens).enumerate() {
+            row.copy_from_slice(raw);
+            let started = Instant::now();
+            corrector.apply(&mut row).map_err(SpeedError::Correct)?;
+            // The first row only starts the state.
+            if row_idx != 0 {
+                times.push(started.elapsed());
+            }
+        }
+    }
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    Ok(median.as_secs_f64() * 1e6)
+}

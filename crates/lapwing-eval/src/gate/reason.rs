@@ -1,0 +1,102 @@
+//! The decision on one candidate, in words.
+
+use crate::bootstrap::Interval;
+use crate::gate::{
+    Comparison, Domain, GateOptions, Measure, RepetitionComparison, deciding_measure,
+};
+
+/// Whether a candidate passes, and why.
+pub(super) struct Finding {
+    pub(super) passes: bool,
+    pub(super) text: String,
+}
+
+/// The decision as far as scores go.
+pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Finding {
+    let refused = |text: String| Finding { passes: false, text };
+    let measure = deciding_measure(comparisons);
+    for found in comparisons {
+        if found.improvement_plain.high < 0.0 {
+            return refused(format!(
+                "{} gets worse {}: by {}",
+                name(found.measure),
+                place(found.domain),
+                amount(&negated(&found.improvement_plain)),
+            ));
+        }
+    }
+    // Without a reference the other domain only has to be no worse: NLL is the noisier measure.
+    let must_improve = |found: &&Comparison| {
+        found.measure == measure && (measure == Measure::Divergence || found.domain == Domain::Home)
+    };
+    let deciding: Vec<&Comparison> = comparisons.iter().filter(must_improve).collect();
+    for found in &deciding {
+        if found.improvement.low <= 0.0 {
+            return refused(format!(
+                "{} does not surely fall {}: by {}",
+                name(measure),
+                place(found.domain),
+                amount(&found.improvement),
+            ));
+        }
+        let share = found.improvement.mean / found.raw;
+        if measure == Measure::Divergence && share < options.min_divergence_share {
+            return refused(format!(
+                "{} falls {} by {:.2} % only, less than {:.2} %",
+                name(measure),
+                place(found.domain),
+                share * 100.0,
+                options.min_divergence_share * 100.0,
+            ));
+        }
+    }
+    let is_judged_elsewhere = comparisons.iter().any(|found| found.domain == Domain::Other);
+    if !is_judged_elsewhere && !options.allow_one_domain {
+        return refused("there is no text of another domain to judge it on".to_owned());
+    }
+    let falls: Vec<String> = deciding
+        .iter()
+        .map(|found| format!("{} by {}", place(found.domain), amount(&found.improvement)))
+        .collect();
+    Finding { passes: true, text: format!("{} falls {}", name(measure), falls.join(", ")) }
+}
+
+/// The decision on a candidate that passed by its scores, `so_far` saying how.
+pub(super) fn of_repetition(found: &RepetitionComparison, so_far: &str) -> Finding {
+    for (what, shares) in [("4-grams", &found.grams), ("tokens at once", &found.immediate)] {
+        let is_over_reference = shares.excess.is_none_or(|excess| 0.0 < excess.low);
+        if 0.0 < shares.increase.low && is_over_reference {
+            let text = format!(
+                "{so_far}, but free generation repeats more {what}: {:.1} % instead of {:.1} %",
+                shares.corrected * 100.0,
+                shares.raw * 100.0,
+            );
+            return Finding { passes: false, text };
+        }
+    }
+    let text = format!("{so_far}; free generation does not surely repeat more");
+    Finding { passes: true, text }
+}
+
+fn name(measure: Measure) -> &'static str {
+    match measure {
+        Measure::NegativeLogLikelihood => "NLL",
+        Measure::Divergence => "KL",
+    }
+}
+
+fn place(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Home => "at home",
+        Domain::Other => "in the other domain",
+    }
+}
+
+fn negated(interval: &Interval) -> Interval {
+    Interval { mean: -interval.mean, low: -interval.high, high: -interval.low, ..*interval }
+}
+
+fn amount(interval: &Interval) -> String {
+    let Interval { mean, low, high, .. } = *interval;
+    format!("{mean:.5} nat ({low:.5} to {high:.5})")
+}

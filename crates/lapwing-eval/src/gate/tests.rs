@@ -1,0 +1,178 @@
+use super::*;
+use crate::judge::WindowScore;
+use crate::repetition::Repetition;
+use crate::test_numbers::Numbers;
+
+const OPTIONS: GateOptions = GateOptions {
+    confidence: 0.95,
+    n_resamples: 1000,
+    seed: 5,
+    min_divergence_share: 0.0,
+    allow_one_domain: false,
+};
+
+const N_WINDOWS: usize = 24;
+
+/// How far the windows of a changed condition are from its mean change, in nats, up and down.
+const NOISE: f64 = 0.01;
+
+/// Scores about 3 nats (NLL) and 0.5 nats (KL) a token, which depend on the window's text; a
+/// `change` is added to both, with noise.
+fn score(change: Option<(f64, Option<f64>)>, has_reference: bool) -> ConditionScore {
+    let mut numbers = Numbers::new(1);
+    let n = 100;
+    let window = |window_idx: usize| {
+        let text = numbers.normal();
+        let noise = if window_idx.is_multiple_of(2) { NOISE } else { -NOISE };
+        let (nll, kl) =
+            change.map_or((0.0, 0.0), |(nll, kl)| (nll + noise, kl.unwrap_or(0.0) + noise));
+        WindowScore {
+            n,
+            negative_log_likelihood: n as f64 * (3.0 + 0.3 * text + nll),
+            divergence: has_reference.then_some(n as f64 * (0.5 + 0.1 * text + kl)),
+            n_agreeing: has_reference.then_some(70),
+        }
+    };
+    ConditionScore {
+        name: "c".into(),
+        windows: (0..N_WINDOWS).map(window).collect(),
+        divergence_by_position: Vec::new(),
+    }
+}
+
+/// Changes of NLL and KL in a domain.
+type Change = (f64, Option<f64>);
+
+fn verdict(options: GateOptions, home: Change, other: Option<Change>) -> Verdict {
+    let has_reference = home.1.is_some();
+    let raw = score(None, has_reference);
+    let home = score(Some(home), has_reference);
+    let other = other.map(|other| score(Some(other), has_reference));
+    let pair = |corrected| ScorePair { raw: &raw, corrected };
+    Gate::new(options, 20)
+        .judge("c", Place::RunTime, pair(&home), other.as_ref().map(pair))
+        .expect("intervals")
+}
+
+#[test]
+fn only_sure_improvements_pass() {
+    let check = |home: Change, other: Option<Change>, passes: bool, reason: &str| {
+        let found = verdict(OPTIONS, home, other);
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.starts_with(reason), "{:?} is not {reason:?}", found.reason);
+    };
+    let better = (-0.05, Some(-0.05));
+    let same = (0.0, Some(0.0));
+    check(better, Some(better), true, "KL falls at home by 0.05");
+    check((0.0, Some(-0.05)), Some(better), true, "KL falls at home by 0.05");
+    check(better, Some(same), false, "KL does not surely fall in the other domain");
+    check(same, Some(better), false, "KL does not surely fall at home");
+    check(better, Some((0.05, Some(-0.05))), false, "NLL gets worse in the other domain: by 0.0");
+    check(better, Some((0.0, Some(0.05))), false, "KL gets worse in the other domain");
+    check(better, None, false, "there is no text of another domain");
+    // Without a reference.
+    check((-0.05, None), Some((0.0, None)), true, "NLL falls at home by 0.05");
+    check((0.0, None), Some((-0.05, None)), false, "NLL does not surely fall at home");
+    check((-0.05, None), Some((0.05, None)), false, "NLL gets worse in the other domain");
+    check((-0.05, None), None, false, "there is no text of another domain");
+}
+
+#[test]
+fn one_domain_can_be_allowed() {
+    let options = GateOptions { allow_one_domain: true, ..OPTIONS };
+    assert!(verdict(options, (-0.05, Some(-0.05)), None).passes);
+    assert!(verdict(options, (-0.05, None), None).passes);
+    assert!(!verdict(options, (0.05, None), None).passes);
+}
+
+#[test]
+fn a_sure_change_can_be_too_small() {
+    let check = |min_divergence_share: f64, passes: bool, reason: &str| {
+        let options = GateOptions { min_divergence_share, ..OPTIONS };
+        let better = (-0.02, Some(-0.02));
+        let found = verdict(options, better, Some(better));
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.starts_with(reason), "{:?}", found.reason);
+    };
+    // 0.02 of about 0.5 nats.
+    check(0.03, true, "KL falls at home by 0.02");
+    check(0.05, false, "KL falls at home by 4.00 % only, less than 5.00 %");
+}
+
+#[test]
+fn an_improvement_must_hold_for_the_luckiest_of_many() {
+    // Three standard errors are sure enough for one candidate, not for the best of 1000.
+    let gain = 3.0 * NOISE / (N_WINDOWS as f64).sqrt();
+    let (raw, corrected) = (score(None, true), score(Some((-gain, Some(-gain))), true));
+    let pair = ScorePair { raw: &raw, corrected: &corrected };
+    let check = |n_candidates: usize, passes: bool| {
+        let gate = Gate::new(OPTIONS, n_candidates);
+        let found = gate.judge("c", Place::RunTime, pair, Some(pair)).expect("intervals");
+        assert_eq!(found.passes, passes, "{n_candidates}: {found:?}");
+    };
+    check(1, true);
+    check(1000, false);
+}
+
+#[test]
+fn the_worst_domain_of_the_best_counts() {
+    let named = |name: &str, home: f64, other: f64, place: Place| {
+        let found = verdict(OPTIONS, (0.0, Some(home)), Some((0.0, Some(other))));
+        Verdict { name: name.into(), place, ..found }
+    };
+    let verdicts = [
+        named("great at home", -0.2, -0.02, Place::RunTime),
+        named("good in both", -0.06, -0.05, Place::RunTime),
+        named("best, but an export", -0.3, -0.3, Place::Export),
+        named("harmful", -0.4, 0.1, Place::RunTime),
+    ];
+    assert_eq!(choose(&verdicts, Place::RunTime), Some(1));
+    assert_eq!(choose(&verdicts, Place::Export), Some(2));
+    assert_eq!(choose(&verdicts[3..], Place::RunTime), None);
+    assert_eq!(choose(&verdicts[..2], Place::Export), None);
+    // What is added must add something.
+    let verdicts = [
+        named("simple", -0.06, -0.06, Place::RunTime),
+        named("a hair better", -0.0602, -0.0602, Place::RunTime),
+    ];
+    assert_eq!(choose(&verdicts, Place::RunTime), Some(0));
+}
+
+#[test]
+fn repetition_refuses_what_scores_allow() {
+    let answers = |seed: u64, mean: f64| -> Vec<Repetition> {
+        let mut numbers = Numbers::new(seed);
+        let count = |share: f64| (100.0 * share.clamp(0.0, 1.0)) as usize;
+        (0..24)
+            .map(|_| Repetition {
+                n_tokens: 100,
+                n_immediate: 2,
+                n_grams: 100,
+                n_repeated_grams: count(mean + 0.1 * numbers.normal()),
+            })
+            .collect()
+    };
+    let check = |corrected: f64, reference: Option<f64>, passes: bool, reason: &str| {
+        let gate = Gate::new(OPTIONS, 20);
+        let better = (-0.05, Some(-0.05));
+        let mut found = verdict(OPTIONS, better, Some(better));
+        let (raw, reference) = (answers(1, 0.3), reference.map(|mean| answers(3, mean)));
+        let given = Answers {
+            raw: &raw,
+            reference: reference.as_deref(),
+            corrected: &answers(2, corrected),
+        };
+        gate.weigh_repetition(&mut found, given).expect("intervals");
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.contains(reason), "{:?}", found.reason);
+        let increase = found.repetition.expect("was weighed").grams.increase.mean;
+        assert!((increase - (corrected - 0.3)).abs() < 0.06, "{increase}");
+    };
+    let fine = "; free generation does not surely repeat more";
+    let too_much = ", but free generation repeats more 4-grams: ";
+    check(0.3, None, true, fine);
+    check(0.1, None, true, fine);
+    check(0.6, None, false, too_much);
+    check(0.6, Some(0.6), true, fine);
+    check(0.6, Some(0.3), false, too_much);
+}

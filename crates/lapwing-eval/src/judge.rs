@@ -1,0 +1,394 @@
+//! What many conditions score on the same text, in one pass of the models.
+//!
+//! ```text
+//! for each window:
+//!     rows of the reference (if there is one) and of the model, gathered in blocks
+//!     for each block, threads take conditions: treat the rows, add up NLL, KL, top-1 agreement
+//! ```
+//!
+//! Windows are independent: models and conditions begin anew with each. A condition is worked on
+//! by one thread at a time and in the order of the rows, so that results do not depend on timing.
+//! This module must not know where conditions come from or what is made of their scores.
+
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
+
+use lapwing_backend::Model;
+use lapwing_kernels::{Distribution, Level, kl_divergence, row_find_equal};
+use lapwing_model::TokenId;
+use serde::Serialize;
+
+use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
+use crate::pairs::{PairError, Side};
+use crate::progress::{OnProgress, Outcome, Progress, Stopped};
+
+mod rows;
+
+pub(crate) use rows::RowSource;
+
+/// What to judge on.
+#[derive(Clone, Copy)]
+pub struct JudgeInputs<'a> {
+    /// The model whose rows are treated.
+    pub model: &'a dyn Model,
+    /// The model that is taken as right; without one there is no KL.
+    pub reference: Option<&'a dyn Model>,
+    /// The model's output head, for conditions that map the hidden state.
+    pub head: Option<HeadMatrix<'a>>,
+    /// The tokenizer's vocabulary; rows are cut to it.
+    pub n_tokens: usize,
+    /// The text: each window with the token that it begins with, at least two tokens long.
+    pub windows: &'a [Vec<TokenId>],
+    /// Rows at the start of each window that are treated but not scored.
+    pub n_unscored_rows: usize,
+}
+
+/// How to judge.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgeOptions {
+    /// The SIMD level.
+    pub level: Level,
+    /// Threads for what is done to rows; the models have their own. At least 1.
+    pub n_threads: usize,
+}
+
+/// What one condition scored on one window: sums over its scored rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct WindowScore {
+    /// Scored rows.
+    pub n: usize,
+    /// Of `-ln p(next token)`, in nats.
+    pub negative_log_likelihood: f64,
+    /// Of `KL(reference || condition)`, in nats; `None` without a reference.
+    pub divergence: Option<f64>,
+    /// Rows whose likeliest token is that of the reference; `None` without a reference.
+    pub n_agreeing: Option<usize>,
+}
+
+/// What one condition scored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConditionScore {
+    /// The condition's name.
+    pub name: String,
+    /// Window by window, in order.
+    pub windows: Vec<WindowScore>,
+    /// Mean KL after each position of a window, in nats; NaN where none was scored, empty without
+    /// a reference.
+    #[serde(skip)]
+    pub divergence_by_position: Vec<f64>,
+}
+
+/// Why conditions could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// There is nothing to judge on.
+    #[error("cannot judge on no windows: expected at least one")]
+    NoWindows,
+    /// A window leaves nothing to score.
+    #[error("window {window_idx} of {n_tokens} tokens leaves nothing to score: more are needed")]
+    ShortWindow {
+        /// Its place.
+        window_idx: usize,
+        /// Its tokens.
+        n_tokens: usize,
+    },
+    /// A model failed, or a window does not fit it.
+    #[error("window {window_idx} cannot be scored")]
+    Rows {
+        /// Its place.
+        window_idx: usize,
+        /// What failed.
+        #[source]
+        source: PairError,
+    },
+    /// A condition does not fit the model.
+    #[error("a condition cannot be applied")]
+    Apply(#[from] ApplyError),
+    /// A row is no distribution.
+    #[error(
+        "the row after position {position} of window {window_idx} is no distribution \
+         under {name}: NaN, +inf or all -inf"
+    )]
+    NoDistribution {
+        /// The window.
+        window_idx: usize,
+        /// Place in the window of the token that the row follows.
+        position: usize,
+        /// The condition, or the reference.
+        name: String,
+    },
+    /// A mean with such a row in it says nothing.
+    #[error(
+        "{name} excludes what the text or the reference allows after position {position} of \
+         window {window_idx}: the logit is -inf"
+    )]
+    Excluded {
+        /// The window.
+        window_idx: usize,
+        /// Place in the window of the token that the row follows.
+        position: usize,
+        /// The condition.
+        name: String,
+    },
+}
+
+/// Score every condition on every window; the result has one score a condition, in order.
+///
+/// Memory: blocks of some 16 MiB for each model and thread, and what the conditions remember.
+///
+/// # Errors
+///
+/// When there is nothing to score, a condition does not fit, a model fails, or a row under some
+/// condition is no distribution or excludes the text.
+pub fn judge(
+    inputs: &JudgeInputs<'_>,
+    conditions: &[Condition],
+    options: JudgeOptions,
+    on_progress: OnProgress<'_>,
+) -> Result<Outcome<Vec<ConditionScore>>, JudgeError> {
+    check(inputs)?;
+    let mut judging = Judging::new(inputs, conditions, options)?;
+    let on_rows = |window_idx| move |source| JudgeError::Rows { window_idx, source };
+    let mut source =
+        RowSource::new(inputs.reference, inputs.model, inputs.n_tokens).map_err(on_rows(0))?;
+    let n_total = inputs.windows.len();
+    for (window_idx, window) in inputs.windows.iter().enumerate() {
+        let so_far = judging.mean_of_first();
+        let progress = Progress { n_done: window_idx, n_total, n_resumed: 0, so_far };
+        if on_progress(progress).is_break() {
+            return Ok(Outcome::Stopped(Stopped { n_done: window_idx, n_total }));
+        }
+        judging.begin_window();
+        let mut failure = None;
+        let on_block = &mut |block: &mut RowBlock| match judging.take(window_idx, block) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        source.stream(window, on_block).map_err(on_rows(window_idx))?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        judging.end_window();
+    }
+    let so_far = judging.mean_of_first();
+    // Nothing is left to break off.
+    let _ = on_progress(Progress { n_done: n_total, n_total, n_resumed: 0, so_far });
+    Ok(Outcome::Finished(judging.finish()))
+}
+
+fn check(inputs: &JudgeInputs<'_>) -> Result<(), JudgeError> {
+    if inputs.windows.is_empty() {
+        return Err(JudgeError::NoWindows);
+    }
+    let n_needed = inputs.n_unscored_rows.saturating_add(2);
+    match inputs.windows.iter().position(|window| window.len() < n_needed) {
+        Some(window_idx) => {
+            let n_tokens = inputs.windows[window_idx].len();
+            Err(JudgeError::ShortWindow { window_idx, n_tokens })
+        }
+        None => Ok(()),
+    }
+}
+
+/// All conditions at work.
+struct Judging<'a> {
+    level: Level,
+    evaluators: Vec<Evaluator<'a>>,
+    /// One for each thread.
+    scratches: Vec<Scratch>,
+}
+
+/// One condition at work, with its sums.
+struct Evaluator<'a> {
+    name: &'a str,
+    applier: Applier<'a>,
+    n_unscored_rows: usize,
+    window: WindowScore,
+    windows: Vec<WindowScore>,
+    /// Sum and number by position.
+    divergence_by_position: Vec<(f64, usize)>,
+    failure: Option<JudgeError>,
+}
+
+/// What the reference says about one row.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    reference: Distribution<'a>,
+    /// Its likeliest token.
+    best: Option<usize>,
+}
+
+impl<'a> Judging<'a> {
+    fn new(
+        inputs: &JudgeInputs<'a>,
+        conditions: &'a [Condition],
+        options: JudgeOptions,
+    ) -> Result<Judging<'a>, ApplyError> {
+        let evaluators = conditions.iter().map(|condition| {
+            Ok(Evaluator {
+                name: &condition.name,
+                applier: Applier::new(condition, inputs.head, inputs.n_tokens, options.level)?,
+                n_unscored_rows: inputs.n_unscored_rows,
+                window: WindowScore::default(),
+                windows: Vec::new(),
+                divergence_by_position: Vec::new(),
+                failure: None,
+            })
+        });
+        let evaluators = evaluators.collect::<Result<_, ApplyError>>()?;
+        let scratches = (0..options.n_threads.max(1)).map(|_| Scratch::default()).collect();
+        Ok(Judging { level: options.level, evaluators, scratches })
+    }
+
+    fn begin_window(&mut self) {
+        self.evaluators.iter_mut().for_each(|evaluator| evaluator.applier.begin_window());
+    }
+
+    fn end_window(&mut self) {
+        for evaluator in &mut self.evaluators {
+            evaluator.windows.push(std::mem::take(&mut evaluator.window));
+        }
+    }
+
+    /// Let every condition work on the next rows.
+    fn take(&mut self, window_idx: usize, block: &RowBlock) -> Result<(), JudgeError> {
+        let level = self.level;
+        let targets = targets(level, window_idx, block)?;
+        let queue = Mutex::new(self.evaluators.iter_mut());
+        let work = |scratch: &mut Scratch| {
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(evaluator) = next else { return };
+                evaluator.take(level, window_idx, block, &targets, scratch);
+            }
+        };
+        let (own, others) = self.scratches.split_first_mut().expect("at least one thread");
+        std::thread::scope(|scope| {
+            for scratch in others {
+                scope.spawn(|| work(scratch));
+            }
+            work(own);
+        });
+        let failures = self.evaluators.iter_mut().filter_map(|found| found.failure.take());
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Mean KL, or NLL, of the first condition.
+    fn mean_of_first(&self) -> Option<f64> {
+        let windows = &self.evaluators.first()?.windows;
+        let n: usize = windows.iter().map(|window| window.n).sum();
+        let value =
+            |window: &WindowScore| window.divergence.unwrap_or(window.negative_log_likelihood);
+        (0 < n).then(|| windows.iter().map(value).sum::<f64>() / n as f64)
+    }
+
+    fn finish(self) -> Vec<ConditionScore> {
+        let score = |evaluator: Evaluator<'_>| {
+            let means = evaluator.divergence_by_position.iter();
+            ConditionScore {
+                name: evaluator.name.to_owned(),
+                windows: evaluator.windows,
+                divergence_by_position: means.map(|&(sum, n)| sum / n as f64).collect(),
+            }
+        };
+        self.evaluators.into_iter().map(score).collect()
+    }
+}
+
+/// The reference's side of a block; empty without a reference.
+fn targets(
+    level: Level,
+    window_idx: usize,
+    block: &RowBlock,
+) -> Result<Vec<Target<'_>>, JudgeError> {
+    let mut targets = Vec::new();
+    for row_idx in 0..block.n_rows() {
+        let Some(row) = block.reference(row_idx) else { break };
+        let position = block.position(row_idx);
+        let name = || Side::Reference.to_string();
+        let reference = Distribution::new(level, row)
+            .ok_or_else(|| JudgeError::NoDistribution { window_idx, position, name: name() })?;
+        let best = row_find_equal(level, row, reference.max());
+        targets.push(Target { reference, best });
+    }
+    Ok(targets)
+}
+
+impl Evaluator<'_> {
+    fn take(
+        &mut self,
+        level: Level,
+        window_idx: usize,
+        block: &RowBlock,
+        targets: &[Target<'_>],
+        scratch: &mut Scratch,
+    ) {
+        let Evaluator { name, applier, window, divergence_by_position, .. } = self;
+        let n_unscored = self.n_unscored_rows;
+        let mut failure = None;
+        let on_row = &mut |row_idx: usize, row: &[f32]| {
+            let position = block.position(row_idx);
+            if failure.is_some() || position < n_unscored {
+                return;
+            }
+            let name = || (*name).to_owned();
+            let Some(found) = Distribution::new(level, row) else {
+                failure = Some(JudgeError::NoDistribution { window_idx, position, name: name() });
+                return;
+            };
+            let surprise = -found.log_probability(block.next(row_idx) as usize);
+            let target = targets.get(row_idx);
+            let divergence = target.map(|target| kl_divergence(level, target.reference, found));
+            if !(surprise + divergence.unwrap_or(0.0)).is_finite() {
+                failure = Some(JudgeError::Excluded { window_idx, position, name: name() });
+                return;
+            }
+            window.n += 1;
+            window.negative_log_likelihood += surprise;
+            if let (Some(target), Some(divergence)) = (target, divergence) {
+                *window.divergence.get_or_insert(0.0) += divergence;
+                let agrees = row_find_equal(level, row, found.max()) == target.best;
+                *window.n_agreeing.get_or_insert(0) += usize::from(agrees);
+                if divergence_by_position.len() <= position {
+                    divergence_by_position.resize(position + 1, (0.0, 0));
+                }
+                divergence_by_position[position].0 += divergence;
+                divergence_by_position[position].1 += 1;
+            }
+        };
+        let applied = applier.apply(block, scratch, on_row);
+        self.failure = applied.err().map(JudgeError::Apply).or(failure);
+    }
+}
+
+impl ConditionScore {
+    /// Rows that were scored.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.windows.iter().map(|window| window.n).sum()
+    }
+
+    /// `-ln p` of the next token, in nats, over all rows.
+    #[must_use]
+    pub fn mean_negative_log_likelihood(&self) -> f64 {
+        let sum: f64 = self.windows.iter().map(|window| window.negative_log_likelihood).sum();
+        sum / self.n() as f64
+    }
+
+    /// `KL(reference || condition)`, in nats, over all rows; `None` without a reference.
+    #[must_use]
+    pub fn mean_divergence(&self) -> Option<f64> {
+        let sum: Option<f64> = self.windows.iter().map(|window| window.divergence).sum();
+        Some(sum? / self.n() as f64)
+    }
+
+    /// Share of rows whose likeliest token is that of the reference; `None` without one.
+    #[must_use]
+    pub fn agreement(&self) -> Option<f64> {
+        let n_agreeing: Option<usize> = self.windows.iter().map(|window| window.n_agreeing).sum();
+        Some(n_agreeing? as f64 / self.n() as f64)
+    }
+}

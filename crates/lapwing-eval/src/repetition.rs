@@ -1,0 +1,271 @@
+//! Whether free generation repeats itself: smoothing makes the last token likelier again.
+
+use lapwing_backend::{Decoder, Model, OpenError, Row, StepError};
+use lapwing_kernels::{Level, row_argmax};
+use lapwing_model::TokenId;
+use lapwing_runtime::score_rows;
+use serde::Serialize;
+
+use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
+
+/// Tokens in the sequences that are looked for.
+const N_GRAM: usize = 4;
+
+/// What to generate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepetitionOptions {
+    /// Prompts, cut from a text at even distances.
+    pub n_prompts: usize,
+    /// Tokens of each.
+    pub n_prompt_tokens: usize,
+    /// Tokens generated after each, fewer where a stop token comes.
+    pub n_new_tokens: usize,
+    /// Each of these tokens ends an answer and does not count.
+    pub stop_ids: Vec<TokenId>,
+}
+
+/// How much one answer repeats itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repetition {
+    /// Tokens of the answer.
+    pub n_tokens: usize,
+    /// Tokens equal to the one before.
+    pub n_immediate: usize,
+    /// Sequences of four tokens.
+    pub n_grams: usize,
+    /// Those that occurred before in the same answer.
+    pub n_repeated_grams: usize,
+}
+
+/// Why nothing could be generated.
+#[derive(Debug, thiserror::Error)]
+pub enum RepetitionError {
+    /// There was no room for a new sequence.
+    #[error("cannot start a new sequence")]
+    Decoder(#[source] OpenError),
+    /// The model failed.
+    #[error("cannot generate after {n_tokens} tokens")]
+    Step {
+        /// Tokens seen.
+        n_tokens: usize,
+        /// What failed.
+        #[source]
+        source: StepError,
+    },
+    /// The condition does not fit.
+    #[error("a condition cannot be applied")]
+    Apply(#[from] ApplyError),
+    /// There is no token to choose.
+    #[error("nothing can be chosen after {n_tokens} tokens: every logit is NaN")]
+    NoChoice {
+        /// Tokens seen.
+        n_tokens: usize,
+    },
+}
+
+impl Repetition {
+    /// Look at the tokens of one answer.
+    #[must_use]
+    pub fn of(answer: &[TokenId]) -> Repetition {
+        let n_immediate = answer.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        let mut grams: Vec<&[TokenId]> = answer.windows(N_GRAM).collect();
+        let n_grams = grams.len();
+        grams.sort_unstable();
+        grams.dedup();
+        let n_repeated_grams = n_grams - grams.len();
+        Repetition { n_tokens: answer.len(), n_immediate, n_grams, n_repeated_grams }
+    }
+
+    /// Share of the 4-grams that occurred before; 0 for an answer too short to have one.
+    #[must_use]
+    pub fn gram_share(&self) -> f64 {
+        self.n_repeated_grams as f64 / self.n_grams.max(1) as f64
+    }
+
+    /// Share of the tokens that equal the one before; 0 for an empty answer.
+    #[must_use]
+    pub fn immediate_share(&self) -> f64 {
+        self.n_immediate as f64 / self.n_tokens.max(1) as f64
+    }
+}
+
+/// Prompts from `text`, at even distances, each after `begin` if there is such a token.
+///
+/// Fewer than asked for where the text is too short for them not to overlap.
+#[must_use]
+pub fn cut_prompts(
+    text: &[TokenId],
+    begin: Option<TokenId>,
+    options: &RepetitionOptions,
+) -> Vec<Vec<TokenId>> {
+    let n_prompt = options.n_prompt_tokens.max(1);
+    let n_prompts = options.n_prompts.min(text.len() / n_prompt);
+    let distance = text.len() / n_prompts.max(1);
+    let prompt = |prompt_idx: usize| {
+        let cut = &text[prompt_idx * distance..][..n_prompt];
+        begin.into_iter().chain(cut.iter().copied()).collect()
+    };
+    (0..n_prompts).map(prompt).collect()
+}
+
+/// Greedy generation under one condition.
+pub(crate) struct Generator<'a> {
+    model: &'a dyn Model,
+    applier: Applier<'a>,
+    needs_hidden_states: bool,
+    n_tokens: usize,
+    level: Level,
+    block: RowBlock,
+    scratch: Scratch,
+    logits: Vec<f32>,
+}
+
+impl<'a> Generator<'a> {
+    pub(crate) fn new(
+        model: &'a dyn Model,
+        condition: &'a Condition,
+        head: Option<HeadMatrix<'a>>,
+        n_tokens: usize,
+        level: Level,
+    ) -> Result<Generator<'a>, ApplyError> {
+        Ok(Generator {
+            model,
+            applier: Applier::new(condition, head, n_tokens, level)?,
+            needs_hidden_states: condition.needs_hidden_states(),
+            n_tokens,
+            level,
+            block: RowBlock::new(n_tokens, 1),
+            scratch: Scratch::default(),
+            logits: vec![0.0; model.n_vocab()],
+        })
+    }
+
+    /// How much the answer to one prompt repeats itself.
+    ///
+    /// It ends early where the model's context does.
+    pub(crate) fn repetition(
+        &mut self,
+        prompt: &[TokenId],
+        options: &RepetitionOptions,
+    ) -> Result<Repetition, RepetitionError> {
+        let n_positions_max = self.model.limits().n_positions_max;
+        let n_room = n_positions_max.saturating_sub(prompt.len());
+        let mut decoder = self.model.decoder().map_err(RepetitionError::Decoder)?;
+        let mut answer = Vec::new();
+        self.applier.begin_window();
+        self.step(&mut *decoder, prompt)?;
+        loop {
+            let token = self.choose(prompt.len() + answer.len())?;
+            if options.stop_ids.contains(&token) {
+                break;
+            }
+            answer.push(token);
+            if options.n_new_tokens.min(n_room) <= answer.len() {
+                break;
+            }
+            self.step(&mut *decoder, &[token])?;
+        }
+        Ok(Repetition::of(&answer))
+    }
+
+    /// Leave the last row of `tokens` in the block.
+    fn step(
+        &mut self,
+        decoder: &mut dyn Decoder,
+        tokens: &[TokenId],
+    ) -> Result<(), RepetitionError> {
+        let n_tokens = decoder.n_positions();
+        let failed = |source| RepetitionError::Step { n_tokens, source };
+        let block = &mut self.block;
+        block.clear();
+        if !self.needs_hidden_states {
+            decoder.step(tokens, &mut self.logits).map_err(failed)?;
+            let logits = &self.logits[..self.n_tokens];
+            block.push(None, Row { token_idx: 0, logits, hidden: None }, 0);
+            return Ok(());
+        }
+        let n_vocab = self.n_tokens;
+        let scored = score_rows(self.model, decoder, tokens, &mut |row| {
+            if row.token_idx + 1 == tokens.len() {
+                block.push(None, Row { logits: &row.logits[..n_vocab], ..row }, 0);
+            }
+        });
+        scored.map_err(failed)
+    }
+
+    fn choose(&mut self, n_tokens: usize) -> Result<TokenId, RepetitionError> {
+        let (level, mut chosen) = (self.level, None);
+        let on_row = &mut |_: usize, row: &[f32]| chosen = row_argmax(level, row);
+        self.applier.apply(&self.block, &mut self.scratch, on_row)?;
+        let token = chosen.and_then(|token| TokenId::try_from(token).ok());
+        token.ok_or(RepetitionError::NoChoice { n_tokens })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_backend::FakeModel;
+
+    use super::*;
+
+    #[test]
+    fn repetitions_are_counted() {
+        let check = |answer: &[TokenId], immediate: f64, gram: f64| {
+            let found = Repetition::of(answer);
+            assert_eq!((found.immediate_share(), found.gram_share()), (immediate, gram));
+        };
+        check(&[], 0.0, 0.0);
+        check(&[1, 1, 1], 2.0 / 3.0, 0.0);
+        check(&[1, 2, 3, 4, 5], 0.0, 0.0);
+        check(&[7; 8], 7.0 / 8.0, 4.0 / 5.0);
+        // 1212 and 2121, then both again.
+        check(&[1, 2, 1, 2, 1, 2, 1], 0.0, 0.5);
+    }
+
+    #[test]
+    fn prompts_are_spread_over_the_text_and_do_not_overlap() {
+        let text: Vec<TokenId> = (0..20).collect();
+        let check = |n_prompts: usize, expected: &[&[TokenId]]| {
+            let stop_ids = Vec::new();
+            let options =
+                RepetitionOptions { n_prompts, n_prompt_tokens: 3, n_new_tokens: 1, stop_ids };
+            assert_eq!(cut_prompts(&text, Some(99), &options), expected);
+        };
+        check(2, &[&[99, 0, 1, 2], &[99, 10, 11, 12]]);
+        check(0, &[]);
+        let options = |n_prompt_tokens: usize| RepetitionOptions {
+            n_prompts: 50,
+            n_prompt_tokens,
+            n_new_tokens: 1,
+            stop_ids: Vec::new(),
+        };
+        assert_eq!(
+            cut_prompts(&text, None, &options(7)),
+            [[0, 1, 2, 3, 4, 5, 6], [10, 11, 12, 13, 14, 15, 16]]
+        );
+        assert!(cut_prompts(&text, None, &options(21)).is_empty());
+    }
+
+    #[test]
+    fn answers_follow_the_model_until_they_end() {
+        // The fake says the next number; the vocabulary of 20 makes it come round.
+        let model = FakeModel::new(20, 30, true);
+        let raw = Condition::raw();
+        let mut generator = Generator::new(&model, &raw, None, 20, Level::detect()).expect("fits");
+        let mut check = |n_new_tokens: usize, stop_ids: &[TokenId], n_expected: usize| {
+            let options = RepetitionOptions {
+                n_prompts: 1,
+                n_prompt_tokens: 2,
+                n_new_tokens,
+                stop_ids: stop_ids.to_vec(),
+            };
+            let found = generator.repetition(&[3, 4], &options).expect("generates");
+            assert_eq!(found.n_tokens, n_expected, "{n_new_tokens} {stop_ids:?}");
+            found
+        };
+        check(6, &[], 6);
+        check(6, &[8], 3);
+        // 28 fit behind a prompt of two, and eight of them come round.
+        assert_eq!(check(100, &[], 28).n_repeated_grams, 5);
+    }
+}

@@ -1,0 +1,12 @@
+//! The evaluation against plain loops: over made-up models, and over real exports.
+
+mod calibrated_exports;
+mod calibrations;
+mod divergences;
+mod exports;
+mod judged;
+mod models;
+mod pairs;
+mod perplexities;
+mod simulated;
+mod task_scores;
