@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::home::Home;
 
 /// What the cache may take; a model of a few billion parameters leaves a blob of its own size.
-pub const N_BYTES_MAX: u64 = 4 << 30;
+pub const N_BYTES_MAX: u64 = 4_000_000_000;
 
 /// The cache's folder, there or not.
 pub fn folder(home: &Home) -> PathBuf {

@@ -3,7 +3,9 @@
 mod checkpoint;
 mod graph;
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -34,7 +36,7 @@ pub struct Description {
     pub tensors: Vec<TensorLine>,
 }
 
-/// The weights that are stored in one way.
+/// The weights that are stored in one way. What several tensors share counts once.
 #[derive(Debug, Serialize)]
 pub struct Storage {
     /// Element type.
@@ -56,6 +58,27 @@ pub struct TensorLine {
     pub shape: Vec<u64>,
     /// Its bytes, when the type has a size.
     pub n_bytes: Option<u64>,
+    /// The tensor before it that has the very same bytes: a tied matrix is stored once.
+    pub same_as: Option<String>,
+}
+
+/// Tensors by where their bytes are, to tell those that share them.
+#[derive(Default)]
+struct Places<P> {
+    first_at: HashMap<P, String>,
+}
+
+impl<P: Eq + Hash> Places<P> {
+    /// The tensor that was the first at `place`, unless it is `name` itself.
+    fn same_as(&mut self, place: P, name: &str) -> Option<String> {
+        match self.first_at.entry(place) {
+            Entry::Occupied(first) => Some(first.get().clone()),
+            Entry::Vacant(free) => {
+                free.insert(name.to_owned());
+                None
+            }
+        }
+    }
 }
 
 /// One file.
@@ -176,7 +199,7 @@ fn template_source(folder: &Path) -> Option<String> {
 
 fn storage(tensors: &[TensorLine]) -> Vec<Storage> {
     let mut by_type: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-    for tensor in tensors {
+    for tensor in tensors.iter().filter(|tensor| tensor.same_as.is_none()) {
         let entry = by_type.entry(&tensor.dtype).or_default();
         entry.0 += 1;
         entry.1 = entry.1.saturating_add(tensor.n_bytes.unwrap_or(0));
@@ -215,4 +238,26 @@ fn files(path: &Path) -> Vec<FileSize> {
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tied_matrix_counts_once() {
+        let mut places = Places::default();
+        let mut tensor = |name: &str, start: u64| TensorLine {
+            name: name.to_owned(),
+            dtype: "u8".to_owned(),
+            shape: vec![8],
+            n_bytes: Some(8),
+            same_as: places.same_as(("model.onnx.data", start), name),
+        };
+        let tensors = [tensor("embed", 0), tensor("norm", 8), tensor("lm_head", 0)];
+        let same_as: Vec<_> = tensors.iter().map(|tensor| tensor.same_as.as_deref()).collect();
+        assert_eq!(same_as, [None, None, Some("embed")]);
+        let parts = storage(&tensors);
+        assert_eq!((parts.len(), parts[0].n_tensors, parts[0].n_bytes), (1, 2, 16));
+    }
 }

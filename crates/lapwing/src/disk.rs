@@ -21,6 +21,24 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
         .map(sysinfo::Disk::available_space)
 }
 
+/// Size of every file below `folder`; what links lead to is elsewhere and not counted.
+pub fn n_bytes_below(folder: &Path) -> u64 {
+    let mut n_bytes = 0_u64;
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) if metadata.is_file() => {
+                    n_bytes = n_bytes.saturating_add(metadata.len());
+                }
+                _ => {}
+            }
+        }
+    }
+    n_bytes
+}
+
 /// Not enough room for what is to be written.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -37,6 +37,16 @@ pub enum PromptError {
         /// The file, or `stdin`.
         path: PathBuf,
     },
+    /// It does not fit.
+    #[error("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
+    TooLong {
+        /// Length of the prompt.
+        n_tokens: usize,
+        /// Positions there is room for: what the user asked for, at most the model's own limit.
+        n_positions_max: usize,
+        /// The model's own limit.
+        n_positions_model: usize,
+    },
 }
 
 /// Read a prompt from a file.
@@ -82,8 +92,39 @@ fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> 
 ///
 /// # Errors
 ///
-/// When there is no tokenizer, the template refuses, or the text cannot be encoded.
+/// When there is no tokenizer, the template refuses, the text cannot be encoded, or the model has no
+/// room for it.
 pub fn encode(engine: &Engine, messages: &[Message], raw: bool) -> anyhow::Result<Vec<TokenId>> {
+    let prompt = encode_any_length(engine, messages, raw)?;
+    check_length(engine, prompt.len())?;
+    Ok(prompt)
+}
+
+/// Refuse a prompt that the model has no room for.
+///
+/// # Errors
+///
+/// When that is so.
+pub fn check_length(engine: &Engine, n_tokens: usize) -> anyhow::Result<()> {
+    let n_positions_max = engine.model.limits().n_positions_max;
+    if n_tokens <= n_positions_max {
+        return Ok(());
+    }
+    let n_positions_model = engine.folder.architecture.n_positions_max;
+    Err(PromptError::TooLong { n_tokens, n_positions_max, n_positions_model })
+        .context("cannot answer")
+}
+
+/// As [`encode`], whether there is room or not.
+///
+/// # Errors
+///
+/// When there is no tokenizer, the template refuses, or the text cannot be encoded.
+pub fn encode_any_length(
+    engine: &Engine,
+    messages: &[Message],
+    raw: bool,
+) -> anyhow::Result<Vec<TokenId>> {
     let tokenizer = engine.tokenizer().context("cannot read the prompt")?;
     let template = engine.template.as_ref().filter(|_| !raw);
     let Some(template) = template else {

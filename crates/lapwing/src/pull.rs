@@ -9,6 +9,7 @@ mod local;
 mod pypi;
 mod selection;
 mod source;
+mod whole;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use local::LocalError;
 pub use pypi::PyPiError;
 pub use selection::SelectError;
 pub use source::{ParseSourceError, Source};
+pub use whole::NotWholeError;
 
 /// What to pull and how.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +49,10 @@ pub struct Pulled {
     pub name: String,
     /// What to give to a command.
     pub path: PathBuf,
-    /// Size of all files.
+    /// Size of all files, of those that links lead to as well.
     pub size_bytes: u64,
+    /// The part of it that is not in the store: what links lead to.
+    pub linked_bytes: u64,
     /// Whether it was there before.
     pub was_there: bool,
 }
@@ -228,7 +232,13 @@ fn pulled(store: &Store, name: &str, was_there: bool) -> Result<Pulled, PullErro
         name: name.to_owned(),
         folder: store.root().to_path_buf(),
     })?;
-    Ok(Pulled { name: model.name, path: model.path, size_bytes: model.size_bytes, was_there })
+    Ok(Pulled {
+        name: model.name,
+        path: model.path,
+        size_bytes: model.size_bytes,
+        linked_bytes: model.linked_bytes,
+        was_there,
+    })
 }
 
 fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullError> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::lock::{Lock, LockError};
+use crate::printer::human_bytes;
 
 use record::{RECORD_FILE, read_record};
 
@@ -34,8 +35,10 @@ pub struct StoredModel {
     pub name: String,
     /// What it is.
     pub kind: ModelKind,
-    /// Size of all its files.
+    /// Size of all its files, of those that links lead to as well.
     pub size_bytes: u64,
+    /// The part of it that is not in the store: what links lead to.
+    pub linked_bytes: u64,
     /// What to give to a command: the folder, or the file of a GGUF checkpoint.
     pub path: PathBuf,
     /// Where it came from; none for exports.
@@ -102,6 +105,22 @@ pub enum StoreError {
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { path, source }
+}
+
+impl StoredModel {
+    /// How large it is, and how much of that is only linked: a removal frees the rest.
+    pub fn told_size(&self) -> String {
+        told_size(self.size_bytes, self.linked_bytes)
+    }
+}
+
+/// Sizes for people: `98.4 MB`, or `a link to 98.4 MB` where the store holds no more than that.
+pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
+    match size_bytes.saturating_sub(linked_bytes) {
+        _ if linked_bytes == 0 => human_bytes(size_bytes),
+        0 => format!("a link to {}", human_bytes(linked_bytes)),
+        own => format!("{} and links to {}", human_bytes(own), human_bytes(linked_bytes)),
+    }
 }
 
 impl Store {
@@ -313,10 +332,13 @@ fn describe(folder: &Path, name: &str) -> StoredModel {
     let files = files_below(folder);
     let names: Vec<_> = files.iter().map(|(path, _)| path.to_string_lossy()).collect();
     let kind = ModelKind::of_files(names.iter().map(AsRef::as_ref));
+    let is_all_linked = folder.is_symlink();
+    let linked = files.iter().filter(|(path, _)| is_all_linked || path.is_symlink());
     StoredModel {
         name: record.as_ref().map_or(name, |record| &record.name).to_owned(),
         kind,
         size_bytes: files.iter().map(|(_, size_bytes)| size_bytes).sum(),
+        linked_bytes: linked.map(|(_, size_bytes)| size_bytes).sum(),
         path: model_path(folder, kind, &files),
         source: record.as_ref().map(|record| record.source.clone()),
         licence: record.and_then(|record| record.licence),

@@ -18,6 +18,13 @@ pub(super) const STORE_TEST: &str = "lapwing_store";
 /// recurses into them. The longest expressions in use have about 200.
 const PARTS_MAX: usize = 500;
 
+/// What opens each kind of code in a template, and what closes it.
+const COMMENT: (&str, &str) = ("{#", "#}");
+const EXPRESSION: (&str, &str) = ("{{", "}}");
+const TAG: (&str, &str) = ("{%", "%}");
+/// What they all begin with.
+const BRACE: char = '{';
+
 /// A tag that the engine could not parse on a small stack.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {PARTS_MAX} {what}")]
@@ -103,7 +110,8 @@ fn line(source: &str, position: usize) -> usize {
 }
 
 fn probe(subject: &str, test: &str, close: &str) -> String {
-    format!("{{% if {subject} is {test} %}}{{% endif {close}")
+    let (open, shut) = TAG;
+    format!("{open} if {subject} is {test} {shut}{open} endif {close}")
 }
 
 /// The variable of `set variable = …`; none for the form with a body.
@@ -139,13 +147,13 @@ impl<'a> Iterator for Tags<'a> {
     fn next(&mut self) -> Option<Tag<'a>> {
         loop {
             let rest = &self.source[self.position..];
-            let start = self.position + rest.find('{')?;
+            let start = self.position + rest.find(BRACE)?;
             let rest = &self.source[start..];
-            if rest.starts_with("{#") {
-                self.position = start + rest.find("#}")? + 2;
-            } else if rest.starts_with("{{") {
-                self.position = self.end_of_code(start + 2, "}}")?;
-            } else if rest.starts_with("{%") {
+            if rest.starts_with(COMMENT.0) {
+                self.position = start + rest.find(COMMENT.1)? + 2;
+            } else if rest.starts_with(EXPRESSION.0) {
+                self.position = self.end_of_code(start + 2, EXPRESSION.1)?;
+            } else if rest.starts_with(TAG.0) {
                 let tag = self.tag(start)?;
                 self.position = match tag.name {
                     "raw" => end_of_raw(self.source, tag.range.end)?,
@@ -161,7 +169,7 @@ impl<'a> Iterator for Tags<'a> {
 
 impl<'a> Tags<'a> {
     fn tag(&mut self, start: usize) -> Option<Tag<'a>> {
-        let end = self.end_of_code(start + 2, "%}")?;
+        let end = self.end_of_code(start + 2, TAG.1)?;
         let inner = &self.source[start + 2..end - 2];
         let close_len = if inner.ends_with(['-', '+']) { 3 } else { 2 };
         let inner = &self.source[start + 2..(end - close_len).max(start + 2)];
@@ -218,11 +226,11 @@ impl<'a> Tags<'a> {
 fn end_of_raw(source: &str, position: usize) -> Option<usize> {
     let mut position = position;
     loop {
-        let start = position + source[position..].find("{%")? + 2;
+        let start = position + source[position..].find(TAG.0)? + 2;
         let code = &source[start..];
         let code = code.strip_prefix(['-', '+']).unwrap_or(code).trim_start();
         if code.starts_with("endraw") {
-            return Some(start + source[start..].find("%}")? + 2);
+            return Some(start + source[start..].find(TAG.1)? + 2);
         }
         position = start;
     }

@@ -2,7 +2,8 @@
 //!
 //! On a pipe each line of stdin is one message and only the answers are printed.
 //!
-//! Ctrl-C stops an answer and not the program; while nothing is answered it ends the program.
+//! On a terminal Ctrl-C stops an answer and not the program; while nothing is answered it ends the
+//! program. On a pipe nobody is there to go on: Ctrl-C always ends it.
 
 use std::io::IsTerminal as _;
 use std::ops::ControlFlow;
@@ -17,6 +18,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::cli::ChatArgs;
+use crate::correction::{self, Resolved};
 use crate::engine::Engine;
 use crate::hint::{self, note};
 use crate::interrupt;
@@ -40,9 +42,9 @@ Ctrl-C stops an answer.";
 ///
 /// # Errors
 ///
-/// When the model or the device cannot be used, or after Ctrl-C while nothing is answered. A
-/// message that cannot be answered is reported and the conversation goes on; on a pipe the program
-/// then fails at the end.
+/// When the model or the device cannot be used, or after Ctrl-C on a pipe or while nothing is
+/// answered. A message that cannot be answered is reported and the conversation goes on; on a pipe
+/// the program then fails at the end.
 pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
     interrupt::install();
     let engine = Engine::open(&args.model, settings)?;
@@ -50,20 +52,28 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
     if engine.template.is_none() {
         printer.warning("the model has no chat template: each message is sent as it is");
     }
-    let mut conversation = Conversation::new(args, &engine)?;
+    let correction = correction::resolve(&engine, settings, printer)?;
+    let mut conversation = Conversation::new(args, &engine, &correction)?;
     if std::io::stdin().is_terminal() {
         let device = &engine.model.device_used().id;
         printer.note(format!("{} on {device}; /help for commands", args.model));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history)?;
-        talk(&mut conversation, printer, &mut || lines.message())?;
+        talk(&mut conversation, printer, CtrlC::StopsTheAnswer, &mut || lines.message())?;
         return Ok(());
     }
     let lines = lines_of_stdin();
-    match talk(&mut conversation, printer, &mut || next_line(&lines))? {
+    match talk(&mut conversation, printer, CtrlC::EndsTheProgram, &mut || next_line(&lines))? {
         0 => Ok(()),
         n_failed => Err(UnansweredError { n_failed }.into()),
     }
+}
+
+/// What Ctrl-C does during an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CtrlC {
+    StopsTheAnswer,
+    EndsTheProgram,
 }
 
 /// Messages on a pipe that were not answered; each was reported when it failed.
@@ -104,6 +114,7 @@ fn next_line(lines: &Receiver<std::io::Result<String>>) -> anyhow::Result<Option
 fn talk(
     conversation: &mut Conversation<'_>,
     printer: &Printer,
+    ctrl_c: CtrlC,
     next: &mut dyn FnMut() -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<usize> {
     let mut n_failed = 0;
@@ -122,8 +133,11 @@ fn talk(
             }
             _ => {
                 let answered = conversation.answer(message, printer);
-                // Whatever was asked for during the answer was about the answer.
-                interrupt::clear();
+                match ctrl_c {
+                    // Whatever was asked for during the answer was about the answer.
+                    CtrlC::StopsTheAnswer => interrupt::clear(),
+                    CtrlC::EndsTheProgram => interrupt::check()?,
+                }
                 if let Err(error) = answered {
                     // A closed stdout ends the program; anything else only this answer.
                     if error.is::<crate::printer::PrintError>() {
@@ -150,9 +164,14 @@ struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(args: &'a ChatArgs, engine: &'a Engine) -> anyhow::Result<Conversation<'a>> {
-        let session = Session::new(engine.model.clone(), Level::detect())
+    fn new(
+        args: &'a ChatArgs,
+        engine: &'a Engine,
+        correction: &Resolved,
+    ) -> anyhow::Result<Conversation<'a>> {
+        let mut session = Session::new(engine.model.clone(), Level::detect())
             .context("cannot start a session")?;
+        session.set_correction(correction.correction.clone());
         let system = args.system.as_ref().map(|text| Message::new("system", text.as_str()));
         Ok(Conversation { args, engine, session, messages: system.into_iter().collect() })
     }
@@ -231,8 +250,12 @@ impl<'a> Conversation<'a> {
         // A small context is not all for the answer.
         let n_room = n_tokens_max.min(n_positions_max / 2);
         loop {
-            let prompt = prompt::encode(self.engine, &self.messages, false)?;
-            if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
+            let prompt = prompt::encode_any_length(self.engine, &self.messages, false)?;
+            if prompt.len() + n_room <= n_positions_max {
+                return Ok(prompt);
+            }
+            if !self.forget_oldest() {
+                prompt::check_length(self.engine, prompt.len())?;
                 return Ok(prompt);
             }
             printer.note("(the oldest messages are forgotten: the context is full)");

@@ -1,5 +1,6 @@
 //! `lapwing devices`: what this machine has, and which backend can use it.
 
+use lapwing_backend::{Device, DeviceKind};
 use lapwing_logits::Level;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::cli::DevicesArgs;
 struct Offer {
     backend: &'static str,
     version: String,
-    outcome: Result<Vec<lapwing_backend::Device>, String>,
+    outcome: Result<Vec<Device>, String>,
 }
 
 /// List the devices of every backend.
@@ -34,8 +35,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     for offer in &offers {
         match &offer.outcome {
             Ok(devices) => rows.extend(devices.iter().map(|device| {
-                let name =
-                    if device.name.is_empty() { processor_name() } else { device.name.clone() };
+                let name = name_of(device).unwrap_or_else(|| "-".to_owned());
                 row(offer, &device.kind.to_string(), &device.id, &name)
             })),
             Err(reason) => rows.push(row(offer, "-", "-", reason)),
@@ -78,7 +78,7 @@ fn as_json(offers: &[Offer], levels: &[String]) -> Value {
                 .iter()
                 .map(|device| {
                     let kind = device.kind.to_string();
-                    json!({"kind": kind, "id": device.id, "name": device.name})
+                    json!({"kind": kind, "id": device.id, "name": name_of(device)})
                 })
                 .collect();
             json!({"backend": offer.backend, "version": offer.version, "devices": devices})
@@ -94,11 +94,37 @@ fn as_json(offers: &[Offer], levels: &[String]) -> Value {
     })
 }
 
-/// The processor's name as the system knows it; `-` when it does not.
-pub fn processor_name() -> String {
+/// The device's name by its library, else the system's for a processor; none when neither knows.
+fn name_of(device: &Device) -> Option<String> {
+    match device.name.trim() {
+        "" if device.kind == DeviceKind::Cpu => processor_name(),
+        "" => None,
+        name => Some(name.to_owned()),
+    }
+}
+
+/// The processor's name as the system knows it.
+pub fn processor_name() -> Option<String> {
     let system = sysinfo::System::new_with_specifics(
         sysinfo::RefreshKind::nothing().with_cpu(sysinfo::CpuRefreshKind::nothing()),
     );
     let name = system.ok().and_then(|s| s.cpus().first().map(|cpu| cpu.brand().trim().to_owned()));
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned())
+    name.filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_a_name_has_the_processors_or_none_and_never_an_empty_one() {
+        let check = |kind, name: &str, expected: Option<&str>| {
+            let device = Device { kind, id: "X".into(), name: name.into() };
+            assert_eq!(name_of(&device).as_deref(), expected, "{device:?}");
+        };
+        check(DeviceKind::Cpu, "", processor_name().as_deref());
+        check(DeviceKind::Cpu, "Some CPU", Some("Some CPU"));
+        check(DeviceKind::Gpu, " ", None);
+        assert_ne!(processor_name().as_deref(), Some(""));
+    }
 }

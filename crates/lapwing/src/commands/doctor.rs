@@ -1,5 +1,6 @@
 //! `lapwing doctor`: what is wrong with the installation, and how to mend it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::json;
@@ -7,10 +8,10 @@ use serde_json::json;
 use crate::cli::DoctorArgs;
 use crate::compile_cache;
 use crate::engine;
-use crate::natives::{Runtime, locate};
+use crate::natives::{LocateError, Runtime, locate};
 use crate::pip::Pip;
 use crate::printer::{Printer, human_bytes};
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 use crate::store::Store;
 
 /// How one thing stands.
@@ -32,7 +33,7 @@ struct Finding {
     /// What was found.
     found: String,
     /// What the user can do; empty when nothing needs doing.
-    cure: &'static str,
+    cure: Cow<'static, str>,
 }
 
 /// Something is broken; the table says what.
@@ -55,7 +56,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DoctorArgs) -> anyhow:
     let n_broken = findings.iter().filter(|f| f.standing == Standing::Broken).count();
     if args.json {
         let checks = findings.iter().map(|finding| {
-            let cure = (!finding.cure.is_empty()).then_some(finding.cure);
+            let cure = (!finding.cure.is_empty()).then_some(&finding.cure);
             let standing = finding.standing.name();
             json!({"what": finding.what, "standing": standing, "found": finding.found, "cure": cure})
         });
@@ -94,13 +95,17 @@ fn examine(settings: &Settings) -> Vec<Finding> {
     let runtimes: Vec<Finding> =
         Runtime::ALL.into_iter().map(|each| runtime(each, settings)).collect();
     let n_usable = runtimes.iter().filter(|f| f.standing == Standing::Fine).count();
+    let n_broken = runtimes.iter().filter(|f| f.standing == Standing::Broken).count();
     findings.extend(runtimes);
     if n_usable == 0 {
         findings.push(Finding {
             what: "backends",
             standing: Standing::Broken,
             found: "no runtime can be used: no model can run".to_owned(),
-            cure: "lapwing pull onnxruntime openvino",
+            cure: match n_broken {
+                0 => "lapwing pull onnxruntime openvino".into(),
+                _ => "mend one of those above".into(),
+            },
         });
     }
     findings.push(models(settings));
@@ -120,7 +125,7 @@ fn home(settings: &Settings) -> Finding {
             what: "data folder",
             standing: Standing::Broken,
             found: format!("cannot write {}: {error}", folder.display()),
-            cure: "make it writable, or set LAPWING_HOME to a folder that is",
+            cure: "make it writable, or set LAPWING_HOME to a folder that is".into(),
         },
     }
 }
@@ -138,7 +143,7 @@ fn disk(settings: &Settings) -> Finding {
                     what: "disk",
                     standing: Standing::Absent,
                     found: format!("only {found}"),
-                    cure: "remove models with `lapwing rm`, or move LAPWING_HOME",
+                    cure: "remove models with `lapwing rm`, or move LAPWING_HOME".into(),
                 },
             }
         }
@@ -146,7 +151,7 @@ fn disk(settings: &Settings) -> Finding {
             what: "disk",
             standing: Standing::Absent,
             found: "the free space is not known".to_owned(),
-            cure: "",
+            cure: "".into(),
         },
     }
 }
@@ -158,28 +163,49 @@ fn python(settings: &Settings) -> Finding {
             what: "pip",
             standing: Standing::Absent,
             found: error.to_string(),
-            cure: "needed by `lapwing pull` only: install Python 3 with pip",
+            cure: "needed by `lapwing pull` only: install Python 3 with pip".into(),
         },
     }
 }
 
 fn runtime(runtime: Runtime, settings: &Settings) -> Finding {
     let what = runtime.name();
-    let cure = match runtime {
-        Runtime::OnnxRuntime => "lapwing pull onnxruntime",
-        Runtime::OpenVino => "lapwing pull openvino",
+    let located = match locate(runtime, settings) {
+        Ok(located) => located,
+        Err(error @ LocateError::Missing { .. }) => {
+            let cure = format!("lapwing pull {what}").into();
+            return Finding { what, standing: Standing::Absent, found: error.to_string(), cure };
+        }
+        Err(error) => return broken(runtime, error.to_string(), settings),
     };
-    match locate(runtime, settings) {
-        Err(error) => Finding { what, standing: Standing::Absent, found: error.to_string(), cure },
-        Ok(located) => match engine::load(runtime, settings) {
-            Ok(backend) => {
-                fine(what, format!("{} from {}", backend.version(), located.path.display()))
-            }
-            Err(error) => {
-                Finding { what, standing: Standing::Broken, found: format!("{error:#}"), cure }
-            }
-        },
+    match engine::load(runtime, settings) {
+        Ok(backend) => fine(what, format!("{} from {}", backend.version(), located.path.display())),
+        Err(error) => broken(runtime, format!("{error:#}"), settings),
     }
+}
+
+/// A library that is not where the user says, or cannot be used.
+fn broken(runtime: Runtime, found: String, settings: &Settings) -> Finding {
+    let what = runtime.name();
+    let pointer = match runtime {
+        Runtime::OnnxRuntime => &settings.pointers.onnxruntime,
+        Runtime::OpenVino => &settings.pointers.openvino,
+    };
+    // As long as the user points somewhere, no other library is looked for.
+    let without = match runtime.folder(settings).exists() {
+        true => "then the pulled runtime is found".to_owned(),
+        false => format!("then `lapwing pull {what}` gets one"),
+    };
+    let cure = match pointer.as_ref().map(|pointer| &pointer.origin) {
+        None => format!("lapwing pull {what} --force"),
+        Some(Origin::Environment(variable)) => {
+            format!("correct {variable}, or unset it: {without}")
+        }
+        Some(Origin::File { path, key }) => {
+            format!("correct `{key}` in {}, or remove it: {without}", path.display())
+        }
+    };
+    Finding { what, standing: Standing::Broken, found, cure: cure.into() }
 }
 
 fn models(settings: &Settings) -> Finding {
@@ -188,14 +214,14 @@ fn models(settings: &Settings) -> Finding {
             what: "models",
             standing: Standing::Absent,
             found: "none in the store".to_owned(),
-            cure: "lapwing list --all, then lapwing pull NAME",
+            cure: "lapwing list --all, then lapwing pull NAME".into(),
         },
         Ok(models) => fine("models", format!("{} in the store", models.len())),
         Err(error) => Finding {
             what: "models",
             standing: Standing::Broken,
             found: format!("{:#}", anyhow::Error::new(error)),
-            cure: "remove the broken entry by hand",
+            cure: "remove the broken entry by hand".into(),
         },
     }
 }
@@ -219,7 +245,12 @@ fn drivers() -> Vec<Finding> {
 
 fn driver(what: &'static str, devices: Vec<String>, cure: &'static str) -> Finding {
     if devices.is_empty() {
-        return Finding { what, standing: Standing::Absent, found: "none".to_owned(), cure };
+        return Finding {
+            what,
+            standing: Standing::Absent,
+            found: "none".to_owned(),
+            cure: cure.into(),
+        };
     }
     let closed: Vec<&String> =
         devices.iter().filter(|path| std::fs::File::open(path).is_err()).collect();
@@ -229,7 +260,7 @@ fn driver(what: &'static str, devices: Vec<String>, cure: &'static str) -> Findi
             what,
             standing: Standing::Broken,
             found: format!("{path} cannot be opened"),
-            cure: "add yourself to the group `render`, then log in again",
+            cure: "add yourself to the group `render`, then log in again".into(),
         },
     }
 }
@@ -246,5 +277,5 @@ fn device_files(folder: &str, prefix: &str) -> Vec<String> {
 }
 
 fn fine(what: &'static str, found: String) -> Finding {
-    Finding { what, standing: Standing::Fine, found, cure: "" }
+    Finding { what, standing: Standing::Fine, found, cure: "".into() }
 }

@@ -57,7 +57,10 @@ fn print(description: &Description, lists_tensors: bool, printer: &Printer) -> a
             .iter()
             .map(|tensor| {
                 let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
-                let bytes = tensor.n_bytes.map_or("-".to_owned(), human_bytes);
+                let bytes = match &tensor.same_as {
+                    Some(first) => format!("in {first}"),
+                    None => tensor.n_bytes.map_or("-".to_owned(), human_bytes),
+                };
                 vec![tensor.name.clone(), tensor.dtype.clone(), shape.join("x"), bytes]
             })
             .collect();

@@ -4,12 +4,14 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::PullArgs;
+use crate::disk;
 use crate::hint::UsageError;
 use crate::interrupt;
 use crate::natives::{self, Runtime};
 use crate::printer::{Printer, human_bytes};
 use crate::pull::{self, PullRequest};
 use crate::settings::Settings;
+use crate::store::told_size;
 
 /// Pull each name in turn; stop at the first that fails.
 ///
@@ -46,15 +48,17 @@ fn pull_runtime(
     args: &PullArgs,
 ) -> anyhow::Result<Value> {
     let pulled = natives::pull(runtime, args.force, settings, printer)?;
-    let path = pulled.folder.display();
+    let (path, size_bytes) = (pulled.folder.display(), disk::n_bytes_below(&pulled.folder));
+    let size = human_bytes(size_bytes);
     printer.note(match pulled.was_there {
-        true => format!("{runtime} is already in {path}"),
-        false => format!("{runtime} is in {path}"),
+        true => format!("{runtime} is already in {path} ({size})"),
+        false => format!("{runtime} is in {path} ({size})"),
     });
     Ok(json!({
         "name": runtime.name(),
         "version": runtime.version(),
         "path": pulled.folder,
+        "size_bytes": size_bytes,
         "was_there": pulled.was_there,
     }))
 }
@@ -73,7 +77,8 @@ fn pull_model(
         force: args.force,
     };
     let pulled = pull::pull(&request, settings, printer)?;
-    let (size, path) = (human_bytes(pulled.size_bytes), pulled.path.display());
+    let size = told_size(pulled.size_bytes, pulled.linked_bytes);
+    let path = pulled.path.display();
     printer.note(match pulled.was_there {
         true => format!("{} is already in {path} ({size})", pulled.name),
         false => format!("{} is in {path} ({size})", pulled.name),
@@ -82,6 +87,7 @@ fn pull_model(
         "name": pulled.name,
         "path": pulled.path,
         "size_bytes": pulled.size_bytes,
+        "linked_bytes": pulled.linked_bytes,
         "was_there": pulled.was_there,
     }))
 }

@@ -4,11 +4,17 @@ use anyhow::Context;
 
 use crate::cli::RmArgs;
 use crate::compile_cache;
+use crate::disk;
 use crate::hint::UsageError;
 use crate::natives::{self, Runtime};
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
+
+/// Something that is no name was to be removed, such as a path.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NotAModelName(StoreError);
 
 /// Remove each name in turn, after a question unless `--yes`.
 ///
@@ -51,16 +57,22 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
 
 fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
     if let Some(runtime) = Runtime::from_name(name) {
-        if yes || printer.confirm(&format!("remove {runtime}?")) {
+        let size = human_bytes(disk::n_bytes_below(&runtime.folder(settings)));
+        let what = format!("{runtime} ({size})");
+        if yes || printer.confirm(&format!("remove {what}?")) {
             natives::remove(runtime, settings)?;
-            printer.note(format!("removed {runtime}"));
+            printer.note(format!("removed {what}"));
         }
         return Ok(());
     }
     let store = Store::new(settings.home.models());
+    let staging = store.staging(name).map_err(NotAModelName)?;
     let what = match store.get(name)? {
-        Some(model) => format!("{name} ({})", human_bytes(model.size_bytes)),
-        None if store.staging(name)?.exists() => format!("the unfinished pull of {name}"),
+        Some(model) => format!("{name} ({})", model.told_size()),
+        None if staging.exists() => {
+            let size = human_bytes(disk::n_bytes_below(&staging));
+            format!("the unfinished pull of {name} ({size})")
+        }
         None => {
             let folder = store.root().to_path_buf();
             return Err(StoreError::NotFound { name: name.to_owned(), folder }.into());

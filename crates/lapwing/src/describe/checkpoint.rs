@@ -49,6 +49,7 @@ pub(super) fn gguf(path: &Path) -> anyhow::Result<Found> {
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.iter().map(|&size| size as u64).collect(),
             n_bytes: Some(tensor.bytes.len() as u64),
+            same_as: None,
         })
         .collect();
     Ok(found)
@@ -98,6 +99,7 @@ fn line(tensor: Tensor<'_>) -> TensorLine {
         dtype: format!("{:?}", tensor.dtype).to_lowercase(),
         shape: tensor.shape.iter().map(|&size| size as u64).collect(),
         n_bytes: Some(tensor.bytes.len() as u64),
+        same_as: None,
     }
 }
 

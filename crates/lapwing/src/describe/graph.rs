@@ -6,7 +6,7 @@ use lapwing_formats::ir::IrModel;
 use lapwing_formats::onnx::{self, OnnxModel};
 use serde_json::json;
 
-use super::{Found, TensorLine};
+use super::{Found, Places, TensorLine};
 
 pub(super) fn onnx(path: &Path) -> anyhow::Result<Found> {
     let model = OnnxModel::open(path)?;
@@ -36,9 +36,16 @@ pub(super) fn onnx(path: &Path) -> anyhow::Result<Found> {
             .facts
             .insert("states".to_owned(), json!(format!("{n_states} such as {}", value(first))));
     }
+    let mut places = Places::default();
     found.tensors = model
         .initializers()
         .map(|weight| TensorLine {
+            same_as: match weight.place {
+                onnx::Place::External(range) if weight.n_bytes != Some(0) => {
+                    places.same_as((range.location, range.offset, weight.n_bytes), &weight.name)
+                }
+                _ => None,
+            },
             name: weight.name,
             dtype: weight.element.name().to_owned(),
             shape: weight.dims.iter().map(|&dim| u64::try_from(dim).unwrap_or(0)).collect(),
@@ -75,9 +82,14 @@ pub(super) fn ir(path: &Path) -> anyhow::Result<Found> {
         }
         found.facts.insert("weight compression".to_owned(), json!(text));
     }
+    let mut places = Places::default();
     found.tensors = model
         .constants()
         .map(|constant| TensorLine {
+            same_as: match constant.range.is_empty() {
+                true => None,
+                false => places.same_as(constant.range.clone(), &constant.name),
+            },
             name: constant.name.into_owned(),
             dtype: constant.element_type.name().to_owned(),
             shape: constant.dims,

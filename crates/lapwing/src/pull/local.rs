@@ -9,6 +9,7 @@ use crate::disk::{self, NoRoomError};
 use crate::printer::{Printer, Progress};
 use crate::store::{FileRecord, ModelKind};
 
+use super::whole::{self, NotWholeError};
 use super::{Delivery, Wanted};
 
 /// More files than any model has: the path is something else, such as a home folder.
@@ -39,6 +40,9 @@ pub enum LocalError {
         /// The path.
         path: PathBuf,
     },
+    /// Half a file, by its own header.
+    #[error(transparent)]
+    NotWhole(#[from] NotWholeError),
     /// A copy does not fit on the disk.
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),
@@ -78,6 +82,9 @@ pub(super) fn fetch(
     let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
     if ModelKind::of_files(names) == ModelKind::Unknown {
         return Err(LocalError::NoModel { path });
+    }
+    for file in &files {
+        whole::check(&file.path)?;
     }
     let n_bytes = files.iter().map(|file| file.size_bytes).sum();
     if !link {

@@ -4,9 +4,27 @@ use lapwing::lock::Lock;
 
 use crate::{Lapwing, files_below, leftovers, sha256};
 
+/// A GGUF of one tensor of four numbers, which are its last 16 bytes.
+fn gguf() -> Vec<u8> {
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3_u32.to_le_bytes());
+    // One tensor, no metadata.
+    bytes.extend([1_u64, 0].map(u64::to_le_bytes).as_flattened());
+    bytes.extend(1_u64.to_le_bytes());
+    bytes.push(b'w');
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend(4_u64.to_le_bytes());
+    // Of type f32, at the start of the data.
+    bytes.extend(0_u32.to_le_bytes());
+    bytes.extend(0_u64.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    bytes.extend([0; 16]);
+    bytes
+}
+
 fn checkpoint(lapwing: &Lapwing) -> String {
     let path = lapwing.path("My Model.gguf");
-    std::fs::write(&path, "weights").unwrap();
+    std::fs::write(&path, gguf()).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -17,10 +35,11 @@ fn a_file_there_and_back() {
     let pulled = lapwing.json(&["pull", &original, "--json"]);
     assert_eq!(pulled[0]["name"], "My-Model");
     assert_eq!(pulled[0]["was_there"], false);
-    assert_eq!(pulled[0]["size_bytes"], 7);
+    assert_eq!(pulled[0]["size_bytes"], gguf().len());
+    assert_eq!(pulled[0]["linked_bytes"], 0);
 
     let record = std::fs::read_to_string(lapwing.path("models/My-Model/.lapwing.json")).unwrap();
-    assert!(record.contains(&sha256(b"weights")), "{record}");
+    assert!(record.contains(&sha256(&gguf())), "{record}");
     let listed = lapwing.json(&["list", "--json"]);
     assert_eq!(listed[0]["path"], lapwing.path("models/My-Model/My Model.gguf").to_str().unwrap());
     assert_eq!(listed[0]["kind"], "gguf");
@@ -35,14 +54,19 @@ fn a_file_there_and_back() {
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
 }
 
+/// A graph of nothing.
+const IR: &str =
+    r#"<?xml version="1.0"?><net name="m" version="11"><layers></layers><edges></edges></net>"#;
+
 #[test]
 fn a_folder_under_another_name() {
     let lapwing = Lapwing::new();
     let folder = lapwing.path("export");
     std::fs::create_dir_all(folder.join("sub")).unwrap();
-    for file in ["openvino_model.xml", "openvino_model.bin", "sub/extra.json", ".hidden"] {
+    for file in ["openvino_model.bin", "sub/extra.json", ".hidden"] {
         std::fs::write(folder.join(file), file).unwrap();
     }
+    std::fs::write(folder.join("openvino_model.xml"), IR).unwrap();
     lapwing.run(&["pull", folder.to_str().unwrap(), "--as", "team/model"]).expect_code(0);
     let files = files_below(&lapwing.path("models/team--model"));
     let expected = [".lapwing.json", "openvino_model.bin", "openvino_model.xml", "sub/extra.json"];
@@ -55,11 +79,64 @@ fn a_folder_under_another_name() {
 fn a_link_and_its_removal() {
     let lapwing = Lapwing::new();
     let original = checkpoint(&lapwing);
-    lapwing.run(&["pull", &original, "--link"]).expect_code(0);
+    let said = lapwing.run(&["pull", &original, "--link"]).expect_code(0);
+    said.expect_says(&["(a link to 80 B)"]);
     assert!(lapwing.path("models/My-Model/My Model.gguf").is_symlink());
-    assert_eq!(lapwing.json(&["list", "--json"])[0]["size_bytes"], 7);
-    lapwing.run(&["rm", "My-Model", "--yes"]).expect_code(0);
-    assert_eq!(std::fs::read(&original).unwrap(), b"weights");
+    let listed = lapwing.json(&["list", "--json"]);
+    assert_eq!(listed[0]["size_bytes"], gguf().len());
+    assert_eq!(listed[0]["linked_bytes"], gguf().len());
+    let removed = lapwing.run(&["rm", "My-Model", "--yes"]).expect_code(0);
+    removed.expect_says(&["removed My-Model (a link to 80 B)"]);
+    assert_eq!(std::fs::read(&original).unwrap(), gguf());
+}
+
+/// Pull what was cut off, as a copy and as a link: both fail, and the store stays as it was.
+#[track_caller]
+fn refuses_the_rest(path: &std::path::Path, says: &[&str]) {
+    let lapwing = Lapwing::new();
+    for more in [&[][..], &["--link"]] {
+        let outcome = lapwing.run(&[&["pull", path.to_str().unwrap()], more].concat());
+        outcome.expect_code(1).expect_says(says).expect_says(&["not whole", "hint: nothing was"]);
+        assert_eq!(leftovers(&lapwing), Vec::<String>::new());
+        assert_eq!(lapwing.json(&["list", "--json"]), serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_gguf_that_is_cut_off_is_not_pulled() {
+    let lapwing = Lapwing::new();
+    let path = lapwing.path("m.gguf");
+    let whole = gguf();
+    for (n_left, says) in
+        [(0, "m.gguf"), (30, "found 6 until the end"), (whole.len() - 1, "16 bytes, found")]
+    {
+        std::fs::write(&path, &whole[..n_left]).unwrap();
+        refuses_the_rest(&path, &["m.gguf", says]);
+    }
+}
+
+#[test]
+fn weights_that_are_cut_off_are_not_pulled() {
+    let Some(shared) = crate::real::shared_folder() else { return };
+    let check = |export: &str, weights: &str, says: &[&str]| {
+        let lapwing = Lapwing::new();
+        let original = shared.join("exports").join(export);
+        let folder = lapwing.path("export");
+        for file in files_below(&original) {
+            let to = folder.join(&file);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            // Not with the permissions of the original, which may be read-only.
+            std::fs::write(to, std::fs::read(original.join(file)).unwrap()).unwrap();
+        }
+        lapwing.run(&["pull", folder.to_str().unwrap()]).expect_code(0);
+        let weights = std::fs::File::options().write(true).open(folder.join(weights)).unwrap();
+        weights.set_len(10_000).unwrap();
+        refuses_the_rest(&folder, says);
+    };
+    check("stories260k-hf", "model.safetensors", &["model.safetensors", "expected", "found"]);
+    check("stories260k-ov-int8", "openvino_model.bin", &["inside the BIN of 10000 bytes"]);
+    check("stories260k-ort-int4", "model.onnx.data", &["expected at least", "found 10000"]);
+    check("stories260k-transformersjs", "onnx/model_q4.onnx", &["model_q4.onnx"]);
 }
 
 #[test]
