@@ -43,7 +43,16 @@ pub fn copy_and_hash(
         target.write_all(&buffer[..n_bytes])?;
         on_bytes(n_bytes as u64);
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(digest))
+}
+
+/// The SHA-256 of bytes in memory, in lower-case hexadecimal.
+pub fn sha256_bytes(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::new_with_prefix(bytes))
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -57,6 +66,7 @@ mod tests {
             let mut n_bytes = 0;
             let found = copy_and_hash(&mut &data[..], &mut copy, &mut |n| n_bytes += n).unwrap();
             assert_eq!(found, expected);
+            assert_eq!(sha256_bytes(data), expected);
             assert_eq!((copy.as_slice(), n_bytes), (data, data.len() as u64));
         };
         check(b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

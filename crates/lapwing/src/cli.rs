@@ -5,26 +5,34 @@
 //! arguments beside the others, a file in `commands/`, a line in `crate::main`'s dispatch.
 
 pub mod choice;
+mod evaluation;
 mod export;
 mod generation;
 mod models;
+mod study;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use evaluation::{
+    CalibrateArgs, ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs,
+    ReferenceArgs, TaskArgs, TaskName, WindowArgs,
+};
 pub use export::{ExportArgs, ExportTarget};
 pub use generation::{ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, SamplingArgs};
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
+pub use study::FalsifyArgs;
 
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
     smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
-    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`.")]
+    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval` or \
+    `calibrate`.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -69,6 +77,10 @@ pub enum Command {
     Rm(RmArgs),
     /// Turn a checkpoint into a model folder for OpenVINO or ONNX Runtime
     Export(ExportArgs),
+    /// Fit a correction of a quantised model's logits, and judge whether it helps
+    Calibrate(Box<CalibrateArgs>),
+    /// Measure a model: perplexity, divergence from a reference, tasks
+    Eval(Box<EvalArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -81,6 +93,8 @@ impl Command {
         match self {
             Self::Run(args) => Some(&args.runtime),
             Self::Chat(args) => Some(&args.runtime),
+            Self::Calibrate(args) => Some(&args.runtime),
+            Self::Eval(args) => Some(args.measure.runtime()),
             _ => None,
         }
     }
@@ -122,6 +136,24 @@ mod tests {
         check("lapwing export a.gguf --to onnx --name n", true);
         check("lapwing export a.gguf --to onnx --name n --out d", false);
         check("lapwing export a.gguf --to onnx", false);
+        check("lapwing eval", false);
+        check("lapwing eval ppl --model m --text t", true);
+        check("lapwing eval ppl --model m --text t --convention hugging-face --stride 8", true);
+        check("lapwing eval ppl --model m --text t --convention gguf", false);
+        check("lapwing eval ppl --model m --text t --correction auto --device cpu --fresh", true);
+        check("lapwing eval ppl --model m", false);
+        check("lapwing eval kl --model m --reference r --text t --limit 4 --json", true);
+        check("lapwing eval kl --model m --reference r --reference-variant q4 --text t", true);
+        check("lapwing eval kl --model m --text t", false);
+        check("lapwing eval task piqa --model m --data d --labels l", true);
+        check("lapwing eval task arc-challenge --model m --data d", true);
+        check("lapwing eval task mmlu --model m --data d", false);
+        check("lapwing calibrate --model m --text a --text b --other-text c --windows 9", true);
+        check("lapwing calibrate --model m", false);
+        check("lapwing calibrate --model m --text a --held-out 0", false);
+        check("lapwing calibrate --model m --text a --checkpoint c", false);
+        check("lapwing calibrate --model m --text a --reference r --checkpoint c -o p", true);
+        check("lapwing calibrate --model m --text a --reference-variant fp32", false);
         check("lapwing pull", false);
         check("lapwing rm", false);
         check("lapwing rm --cache", true);

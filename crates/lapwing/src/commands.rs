@@ -2,10 +2,12 @@
 //!
 //! A command wires libraries together and prints; what can be tested without printing is elsewhere.
 
+pub mod calibrate;
 pub mod chat;
 pub mod completions;
 pub mod devices;
 pub mod doctor;
+pub mod eval;
 pub mod export;
 pub mod inspect;
 pub mod list;

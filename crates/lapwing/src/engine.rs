@@ -13,7 +13,7 @@ use lapwing_openvino::OpenVinoBackend;
 use lapwing_ort::OrtBackend;
 use lapwing_text::{ChatTemplate, Tokenizer};
 
-use crate::cli::choice::{BackendChoice, Correction};
+use crate::cli::choice::BackendChoice;
 use crate::compile_cache;
 use crate::natives::{Runtime, locate};
 use crate::settings::{Settings, Variant};
@@ -39,18 +39,21 @@ pub struct Engine {
     pub load: Duration,
 }
 
+/// Whether scored rows bring the input of the output head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenStates {
+    /// They bring logits only.
+    Hide,
+    /// They do; a model where it cannot be found is refused.
+    Show,
+}
+
 /// What was asked for is not in this version, or does not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// `--backend native`.
     #[error("the native backend is not part of this version: expected auto, ort or openvino")]
     NoNativeBackend,
-    /// `--correction`.
-    #[error("logit correction is not part of this version: expected off, found `{found}`")]
-    NoCorrection {
-        /// What was asked for.
-        found: String,
-    },
     /// The tokenizer of another model.
     #[error(
         "{} does not fit the model: it knows {n_tokenizer} tokens, the model {n_model}",
@@ -79,8 +82,20 @@ impl Engine {
     ///
     /// When the model, the backend's library or the device is not there or not usable.
     pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
+        Self::open_with(name, settings, HiddenStates::Hide)
+    }
+
+    /// As [`Engine::open`], where scored rows may have to bring the input of the output head.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::open`], or when that input cannot be found in the graph.
+    pub fn open_with(
+        name: &str,
+        settings: &Settings,
+        hidden_states: HiddenStates,
+    ) -> anyhow::Result<Engine> {
         let started = Instant::now();
-        refuse_correction(settings)?;
         let path = resolve_model(name, settings).context("cannot open the model")?;
         let folder =
             open_folder(&path, settings.variant.as_ref()).context("cannot open the model")?;
@@ -91,7 +106,7 @@ impl Engine {
         };
         let runtime = runtime_for(settings.backend, folder.kind)?;
         let backend = load(runtime, settings)?;
-        let options = open_options(settings, runtime);
+        let options = open_options(settings, runtime, hidden_states);
         if let Some(cache) = &options.cache_folder {
             compile_cache::trim(cache);
         }
@@ -134,6 +149,11 @@ impl Engine {
         self.tokenizer
             .as_ref()
             .ok_or_else(|| EngineError::NoTokenizer { folder: self.folder.root.clone() })
+    }
+
+    /// How many tokens mean something: rows of logits may be padded beyond them.
+    pub fn n_tokens(&self) -> usize {
+        self.tokenizer.as_ref().map_or(self.model.n_vocab(), Tokenizer::n_vocab)
     }
 }
 
@@ -194,23 +214,14 @@ fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, Engin
     }
 }
 
-fn refuse_correction(settings: &Settings) -> Result<(), EngineError> {
-    let found = match &settings.correction {
-        Correction::Off => return Ok(()),
-        Correction::Auto => "auto".to_owned(),
-        Correction::Profile(profile) => profile.clone(),
-    };
-    Err(EngineError::NoCorrection { found })
-}
-
-fn open_options(settings: &Settings, runtime: Runtime) -> OpenOptions {
+fn open_options(settings: &Settings, runtime: Runtime, hidden_states: HiddenStates) -> OpenOptions {
     OpenOptions {
         device: settings.device,
         n_threads: settings.threads.map(usize::from),
         precision: settings.precision.into(),
         n_positions_max: settings.context.map(usize::from),
         n_chunk_tokens: None,
-        hidden_states: false,
+        hidden_states: hidden_states == HiddenStates::Show,
         cache_folder: match runtime {
             Runtime::OpenVino => Some(compile_cache::folder(&settings.home)),
             Runtime::OnnxRuntime => None,

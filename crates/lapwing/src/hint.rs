@@ -4,11 +4,15 @@
 //! wraps from that chain, so it is looked into here. Flags and commands are named here and nowhere
 //! below.
 
+mod evaluation;
 mod model;
 pub mod note;
 
 use std::io;
 
+use lapwing_export::ExportError;
+
+use crate::commands::rm::NotAModelName;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::natives::{LocateError, PullRuntimeError, Runtime};
@@ -55,9 +59,15 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// What the user can do about an error, if that is known.
 pub fn for_error(error: &anyhow::Error) -> Option<String> {
-    // The innermost cause knows best.
     let causes: Vec<_> = error.chain().collect();
-    causes.into_iter().rev().find_map(for_cause)
+    let is_export = causes.iter().any(|cause| cause.is::<ExportError>());
+    // The innermost cause knows best.
+    let innermost_first = causes.into_iter().rev();
+    innermost_first
+        .clone()
+        .filter(|_| is_export)
+        .find_map(|cause| cause.downcast_ref().and_then(io_of_export))
+        .or_else(|| innermost_first.clone().find_map(for_cause))
 }
 
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
@@ -71,9 +81,11 @@ fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(local))
         .or_else(|| cause.downcast_ref().and_then(pypi))
         .or_else(|| cause.downcast_ref().and_then(pull))
+        .or_else(|| cause.downcast_ref().and_then(removal))
         .or_else(|| cause.downcast_ref().and_then(store))
         .or_else(|| cause.downcast_ref().and_then(lock))
         .or_else(|| cause.downcast_ref().and_then(resolve_model))
+        .or_else(|| evaluation::for_cause(cause))
         .or_else(|| model::for_cause(cause))
 }
 
@@ -89,6 +101,21 @@ fn io(error: &io::Error) -> Option<String> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(NO_ROOM.into()),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Some("check the permissions; LAPWING_HOME moves Lapwing's own folders".into())
+        }
+        _ => None,
+    }
+}
+
+/// An export goes where the user says, which need not be our own folder.
+fn io_of_export(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+            "make room on the disk, or choose another --out (with --name: LAPWING_HOME) on \
+             another one; nothing was kept"
+                .into(),
+        ),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("check the permissions; --out chooses another folder to write".into())
         }
         _ => None,
     }
@@ -117,22 +144,26 @@ const AGAIN: &str = "run the same command again to go on";
 
 fn locate(error: &LocateError) -> Option<String> {
     match error {
-        LocateError::Missing { runtime, .. } => {
-            let variable = match runtime {
-                Runtime::OnnxRuntime => crate::env::ORT_DYLIB_PATH,
-                Runtime::OpenVino => crate::env::OPENVINO_INSTALL_DIR,
-            };
-            Some(format!(
-                "`lapwing pull {}` gets it; or set {variable} to an installed one",
-                runtime.name()
-            ))
-        }
+        LocateError::Missing { runtime, .. } => Some(format!(
+            "`lapwing pull {}` gets it; or set {} to an installed one",
+            runtime.name(),
+            variable_of(*runtime)
+        )),
         LocateError::CutOff { runtime, .. } => {
             Some(format!("`lapwing pull {} --force` gets it again", runtime.name()))
         }
         LocateError::Pointer { runtime, .. } => {
-            Some(format!("correct it, or remove it and run `lapwing pull {}`", runtime.name()))
+            let name = runtime.name();
+            Some(format!("correct it or unset it: then the one of `lapwing pull {name}` is taken"))
         }
+    }
+}
+
+/// The variable that points to an installed runtime.
+fn variable_of(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::OnnxRuntime => crate::env::ORT_DYLIB_PATH,
+        Runtime::OpenVino => crate::env::OPENVINO_INSTALL_DIR,
     }
 }
 
@@ -191,6 +222,9 @@ fn local(error: &LocalError) -> Option<String> {
     match error {
         LocalError::Interrupted => Some("nothing was kept; run the same command again".into()),
         LocalError::NoRoom(_) => Some(NO_ROOM.into()),
+        LocalError::NotWhole(_) => {
+            Some("nothing was kept; get the whole file and try again".into())
+        }
         _ => None,
     }
 }
@@ -229,12 +263,18 @@ fn pull(error: &PullError) -> Option<String> {
 fn store(error: &StoreError) -> Option<String> {
     match error {
         StoreError::NotFound { .. } => Some("`lapwing list` shows what is there".into()),
-        StoreError::Name { .. } => Some("choose another name; pull takes one with --as".into()),
+        StoreError::Name { .. } => {
+            Some("choose another name: `pull` takes it with --as, `export` with --name".into())
+        }
         StoreError::Exists { .. } => Some("choose another name, or --overwrite".into()),
         StoreError::NotAnExport { .. } => Some("choose another name".into()),
         StoreError::Lock(error) => lock(error),
         StoreError::Io { .. } => None,
     }
+}
+
+fn removal(_: &NotAModelName) -> Option<String> {
+    Some("`lapwing list` shows the names; what is elsewhere is not Lapwing's to remove".into())
 }
 
 fn lock(error: &LockError) -> Option<String> {
@@ -279,6 +319,19 @@ mod tests {
         assert!(for_error(&error.into()).unwrap().contains("make room"));
         let gated = HubError::Gated { repo: "a/b".into(), endpoint: "https://h".into() };
         assert!(for_error(&PullError::from(gated).into()).unwrap().contains("https://h/a/b"));
+    }
+
+    #[test]
+    fn a_full_disk_during_an_export_is_told_of_another_out() {
+        let check = |kind: io::ErrorKind| {
+            let error = ExportError::Write { path: "/x".into(), source: kind.into() };
+            let hint = for_error(&anyhow::Error::new(error).context("cannot export")).unwrap();
+            assert!(hint.contains("--out"), "{hint}");
+            let elsewhere = for_error(&anyhow::Error::new(io::Error::from(kind))).unwrap();
+            assert!(!elsewhere.contains("--out"), "{elsewhere}");
+        };
+        check(io::ErrorKind::StorageFull);
+        check(io::ErrorKind::PermissionDenied);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Home {
         self.data.join("natives")
     }
 
+    /// Correction profiles, as `calibrate` writes them.
+    pub fn profiles(&self) -> PathBuf {
+        self.data.join("profiles")
+    }
+
     /// What can be made again: compiled models, chat history of the line editor.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -93,6 +98,7 @@ mod tests {
             home.catalog_file(),
             home.models(),
             home.natives(),
+            home.profiles(),
             home.cache().to_path_buf(),
         ] {
             assert!(path.starts_with("/moved"), "{}", path.display());

@@ -11,6 +11,7 @@ pub mod checksum;
 pub mod cli;
 pub mod commands;
 pub mod compile_cache;
+pub mod correction;
 pub mod describe;
 pub mod disk;
 pub mod engine;
@@ -20,14 +21,18 @@ pub mod home;
 pub mod interrupt;
 pub mod lock;
 pub mod memory;
+pub mod model_files;
 pub mod natives;
+pub mod new_file;
 pub mod pip;
 pub mod printer;
 pub mod prompt;
 pub mod pull;
+pub mod reference;
 pub mod sampling;
 pub mod settings;
 pub mod store;
+pub mod text_file;
 
 use std::process::ExitCode;
 
@@ -91,6 +96,8 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::List(args) => commands::list::run(settings, printer, args),
         Command::Rm(args) => commands::rm::run(settings, printer, args),
         Command::Export(args) => commands::export::run(settings, printer, args),
+        Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
+        Command::Eval(args) => commands::eval::run(settings, printer, args),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),
     }

@@ -100,6 +100,19 @@ impl Printer {
         Ok(())
     }
 
+    /// Write names and values, one pair a line, the values below each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::line`].
+    pub fn facts(&self, facts: &[(&str, String)]) -> Result<(), PrintError> {
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in facts {
+            self.line(format!("{name:width$}  {value}"))?;
+        }
+        Ok(())
+    }
+
     /// Say what happens; kept back by `--quiet`.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {

@@ -1,5 +1,6 @@
 //! The values that options, environment variables and the settings file share.
 
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -11,7 +12,7 @@ use serde::Serialize;
 pub enum BackendChoice {
     /// The one that fits the folder and the device.
     Auto,
-    /// Lapwing's own CPU kernels.
+    /// Lapwing's own CPU kernels (not in this version).
     Native,
     /// ONNX Runtime.
     Ort,
@@ -87,6 +88,43 @@ impl FromStr for Precision {
         <Self as ValueEnum>::from_str(text, true)
             .map_err(|_| ParseChoiceError::new("fast or exact", text))
     }
+}
+
+/// A whole number of at least 1, for options that count something.
+///
+/// # Errors
+///
+/// What was expected, as the command line says it.
+pub fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number of at least 1".to_owned())
+}
+
+/// A whole number of at least 0.
+///
+/// # Errors
+///
+/// As [`count`].
+pub fn count_or_zero(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number of at least 0".to_owned())
+}
+
+/// A seed: all 64 bits.
+///
+/// # Errors
+///
+/// As [`count`].
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// A share between 0 and 1, without both.
+///
+/// # Errors
+///
+/// As [`count`].
+pub fn share(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|&value: &f64| 0.0 < value && value < 1.0);
+    value.ok_or_else(|| "expected a number between 0 and 1".to_owned())
 }
 
 impl From<Precision> for lapwing_backend::Precision {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
+use lapwing_export::WHOLE_ROW;
 
 /// Arguments of `lapwing export`.
 #[derive(Debug, Clone, Args)]
@@ -20,8 +21,9 @@ pub struct ExportArgs {
     /// groups of 32 keeps the values of Q4_1 exactly on OpenVINO
     #[arg(long, value_name = "PRECISION", default_value = "int4")]
     pub weights: String,
-    /// Weights that share a scale in int4 (32 without it) and int8 (a row without it)
-    #[arg(long, value_name = "N")]
+    /// Weights that share a scale in int4 (32 without it) and int8 (a row without it); `row` for a
+    /// whole row
+    #[arg(long, value_name = "N", value_parser = group_size)]
     pub group_size: Option<NonZeroUsize>,
     /// Quantise around zero, without zero points
     #[arg(long, conflicts_with = "asymmetric")]
@@ -32,6 +34,10 @@ pub struct ExportArgs {
     /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32
     #[arg(long, value_name = "PRECISION")]
     pub head: Option<String>,
+    /// Fold the head map of this correction profile into the output head, at no cost when the model
+    /// runs; the export must be that of the profile's model in all but the head
+    #[arg(long, value_name = "PROFILE")]
+    pub correct_head: Option<PathBuf>,
     /// The folder to write
     #[arg(short, long, value_name = "DIR", group = "destination")]
     pub out: Option<PathBuf>,
@@ -57,4 +63,11 @@ pub enum ExportTarget {
     OpenVino,
     /// ONNX, as the onnxruntime-genai builder lays it out.
     Onnx,
+}
+
+fn group_size(text: &str) -> Result<NonZeroUsize, String> {
+    match text {
+        "row" => Ok(NonZeroUsize::new(WHOLE_ROW).expect("it is the largest number")),
+        _ => text.parse().map_err(|_| "expected a number of columns above 0, or `row`".to_owned()),
+    }
 }

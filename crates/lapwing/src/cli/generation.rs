@@ -8,7 +8,9 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use lapwing_backend::DeviceRequest;
 
-use super::choice::{BackendChoice, Correction, ParseChoiceError, Precision};
+use super::choice::{
+    BackendChoice, Correction, ParseChoiceError, Precision, count, count_or_zero, seed,
+};
 
 /// Arguments of `lapwing run`.
 #[derive(Debug, Clone, Args)]
@@ -35,7 +37,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub json: bool,
     /// With --json: the N largest raw logits of the first step
-    #[arg(long, value_name = "N", requires = "json")]
+    #[arg(long, value_name = "N", requires = "json", value_parser = count)]
+    #[arg(allow_negative_numbers = true)]
     pub top_logits: Option<NonZeroUsize>,
     /// Run an untimed prompt of the same length first, so that timings are of a warm model
     #[arg(long)]
@@ -72,17 +75,18 @@ pub struct RuntimeArgs {
     /// The library that runs the model [env: LAPWING_BACKEND]
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
-    /// auto, cpu, gpu, npu, or one of several such as gpu.1 [env: LAPWING_DEVICE]
+    /// auto, cpu, gpu, npu (refused in this version), or one of several such as gpu.1
+    /// [env: LAPWING_DEVICE]
     #[arg(long)]
     pub device: Option<DeviceRequest>,
     /// CPU threads; the library's own choice without it [env: LAPWING_THREADS]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub threads: Option<NonZeroUsize>,
     /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
     /// Positions to make room for; the model's own limit without it [env: LAPWING_CONTEXT]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub context: Option<NonZeroUsize>,
     /// Logit correction: off, auto or a profile [env: LAPWING_CORRECTION]
     #[arg(long, value_name = "PROFILE")]
@@ -97,22 +101,23 @@ pub struct RuntimeArgs {
 #[command(next_help_heading = "Sampling (defaults come from the model folder)")]
 pub struct SamplingArgs {
     /// Stop after this many tokens
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = count)]
+    #[arg(allow_negative_numbers = true)]
     pub max_tokens: Option<NonZeroUsize>,
     /// Randomness; 0 always takes the likeliest token
     #[arg(long, value_name = "T", value_parser = non_negative, allow_negative_numbers = true)]
     pub temperature: Option<f32>,
     /// Choose among the K likeliest tokens; 0 means all
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = count_or_zero, allow_negative_numbers = true)]
     pub top_k: Option<usize>,
     /// Choose among the likeliest tokens that together reach this probability
-    #[arg(long, value_name = "P", value_parser = probability)]
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
     pub top_p: Option<f32>,
     /// Leave out tokens below this fraction of the likeliest one's probability
-    #[arg(long, value_name = "P", value_parser = probability)]
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
     pub min_p: Option<f32>,
     /// Make tokens that already occurred less likely; 1 is off
-    #[arg(long, value_name = "X", value_parser = positive)]
+    #[arg(long, value_name = "X", value_parser = positive, allow_negative_numbers = true)]
     pub repeat_penalty: Option<f32>,
     /// Subtracted once from the logit of every token that occurred
     #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
@@ -124,7 +129,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "ID=V")]
     pub logit_bias: Vec<LogitBias>,
     /// Same seed, same answer
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Stop before this text; repeatable
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]

@@ -1,5 +1,7 @@
 //! `lapwing export`: a checkpoint into a model folder.
 
+mod correct_head;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,8 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::store::{Store, resolve_model};
+
+pub use correct_head::CorrectHeadError;
 
 /// Export a checkpoint.
 ///
@@ -67,7 +71,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
 }
 
 /// A store folder that holds one GGUF means that file.
-fn checkpoint(path: PathBuf) -> PathBuf {
+pub(super) fn checkpoint(path: PathBuf) -> PathBuf {
     let Ok(entries) = std::fs::read_dir(&path) else { return path };
     let is_gguf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
     let mut ggufs = entries.flatten().map(|entry| entry.path()).filter(is_gguf);
@@ -95,6 +99,10 @@ fn options(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
             problem: format!("no precision: `{name}`"),
             advice: Some(note::head_values()),
         })?;
+    }
+    if let Some(profile) = &args.correct_head {
+        let map = correct_head::head_map(profile).context("cannot correct the head")?;
+        options.head_map = Some(map);
     }
     Ok(options)
 }

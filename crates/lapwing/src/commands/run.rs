@@ -12,6 +12,7 @@ use lapwing_text::{Message, SpecialPieces};
 use serde_json::{Value, json};
 
 use crate::cli::RunArgs;
+use crate::correction::{self, Resolved};
 use crate::engine::Engine;
 use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
@@ -34,21 +35,22 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     interrupt::install();
     let engine = Engine::open(&args.model, settings)?;
     interrupt::check()?;
+    let started = Instant::now();
+    let correction = correction::resolve(&engine, settings, printer)?;
+    let mut load = engine.load + started.elapsed();
     let ids = prompt_ids(args, &engine, text, printer)?;
     let sampler = sampling::options(&args.sampling, &engine.folder.generation);
     for option in sampling::without_effect(&args.sampling, &sampler) {
         printer.warning(note::no_effect_when_greedy(option));
     }
     let request = request(args, &engine, &ids, &sampler);
-    let mut warm_up = Duration::ZERO;
     if args.warmup {
         let started = Instant::now();
-        warm(&engine, &request)?;
-        warm_up = started.elapsed();
+        warm(&engine, &correction, &request)?;
+        load += started.elapsed();
     }
     interrupt::check()?;
-    let mut session =
-        Session::new(engine.model.clone(), Level::detect()).context("cannot start a session")?;
+    let mut session = session(&engine, &correction)?;
     let mut written = Ok(());
     let generated = generate(&mut session, &request, &mut |event| {
         if let (Event::Token { text, .. }, false) = (event, args.json) {
@@ -62,8 +64,11 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     .context("cannot answer")?;
     written?;
     if args.json {
-        let load = engine.load + warm_up;
-        printer.json(&report(args, settings, &engine, &request, &generated, load))?;
+        let mut report = report(args, settings, &engine, &request, &generated);
+        report["correction"] = correction.as_json();
+        report["timings"] = timings(&generated, load);
+        report["memory"] = json!({"rss_bytes": crate::memory::resident_bytes()});
+        printer.json(&report)?;
     } else {
         if !generated.text.ends_with('\n') {
             printer.line("")?;
@@ -137,10 +142,16 @@ fn prompt_ids(
     prompt::encode(engine, &messages, args.raw)
 }
 
+fn session(engine: &Engine, correction: &Resolved) -> anyhow::Result<Session> {
+    let session = Session::new(engine.model.clone(), Level::detect());
+    let mut session = session.context("cannot start a session")?;
+    session.set_correction(correction.correction.clone());
+    Ok(session)
+}
+
 /// Run the prompt and a few steps in a session of their own and forget them.
-fn warm(engine: &Engine, request: &Request<'_>) -> anyhow::Result<()> {
-    let mut session =
-        Session::new(engine.model.clone(), Level::detect()).context("cannot start a session")?;
+fn warm(engine: &Engine, correction: &Resolved, request: &Request<'_>) -> anyhow::Result<()> {
+    let mut session = session(engine, correction)?;
     let request = Request {
         n_tokens_max: N_WARMUP_TOKENS,
         ignore_stop_ids: true,
@@ -169,14 +180,13 @@ fn say_how_it_ended(generated: &Generated, printer: &Printer) {
     }
 }
 
-/// The one JSON object of `--json`; its keys are the contract of the command line.
+/// What the JSON object of `--json` begins with; its keys are the contract of the command line.
 fn report(
     args: &RunArgs,
     settings: &Settings,
     engine: &Engine,
     request: &Request<'_>,
     generated: &Generated,
-    load: Duration,
 ) -> Value {
     let mut report = json!({
         "model": args.model,
@@ -200,8 +210,6 @@ fn report(
         let top = generated.first_step_top.iter().map(|top| json!([top.token_idx, top.logit]));
         report["first_step_top"] = top.collect();
     }
-    report["timings"] = timings(generated, load);
-    report["memory"] = json!({"rss_bytes": crate::memory::resident_bytes()});
     report
 }
 
@@ -210,10 +218,10 @@ fn timings(generated: &Generated, load: Duration) -> Value {
     let p50 = |samples: &[Duration]| median(samples).map(|duration| duration.as_secs_f64());
     let timings = &generated.timings;
     let n_decoded = timings.decode.len();
-    let after_first: Duration = [&timings.decode, &timings.sample, &timings.detokenize]
-        .iter()
-        .map(|samples| samples.iter().rev().take(n_decoded).sum::<Duration>())
-        .sum();
+    let stages = [&timings.decode, &timings.correct, &timings.sample, &timings.detokenize];
+    let of_stage =
+        |samples: &&Vec<Duration>| samples.iter().rev().take(n_decoded).sum::<Duration>();
+    let after_first: Duration = stages.iter().map(of_stage).sum();
     let tokens_per_s =
         (n_decoded != 0).then(|| round(n_decoded as f64 / after_first.as_secs_f64()));
     json!({
@@ -224,8 +232,7 @@ fn timings(generated: &Generated, load: Duration) -> Value {
         "decode_inference_ms_p50": p50(&timings.inference).map(|s| round(s * 1e3)),
         "decode_tokens_per_s": tokens_per_s,
         "host_us_p50": median(&host_work(timings)).map(|d| round(d.as_secs_f64() * 1e6)),
-        // There is no correction stage in this version.
-        "correction_us_p50": null,
+        "correction_us_p50": p50(&timings.correct).map(|s| round(s * 1e6)),
         "sample_us_p50": p50(&timings.sample).map(|s| round(s * 1e6)),
         "detokenize_us_p50": p50(&timings.detokenize).map(|s| round(s * 1e6)),
     })
@@ -233,11 +240,14 @@ fn timings(generated: &Generated, load: Duration) -> Value {
 
 /// Our own work in each decoding step: all but the library's inference calls.
 fn host_work(timings: &Timings) -> Vec<Duration> {
-    // The first token's sampling belongs to the prefill.
-    let stages = timings.sample.iter().zip(&timings.detokenize).skip(1);
-    let steps = timings.decode.iter().zip(&timings.inference);
-    let host = steps.zip(stages).map(|((decode, inference), (sample, detokenize))| {
-        decode.saturating_sub(*inference) + *sample + *detokenize
+    let steps = timings.decode.iter().zip(&timings.inference).enumerate();
+    let host = steps.map(|(step_idx, (decode, inference))| {
+        // The first token's stages belong to the prefill.
+        let of_token =
+            |samples: &[Duration]| samples.get(step_idx + 1).copied().unwrap_or_default();
+        let stages = [&timings.correct, &timings.sample, &timings.detokenize];
+        let stages: Duration = stages.into_iter().map(|samples| of_token(samples)).sum();
+        decode.saturating_sub(*inference) + stages
     });
     host.collect()
 }

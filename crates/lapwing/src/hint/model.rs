@@ -1,6 +1,7 @@
 //! Advice about models, backends and answers.
 
 use std::error::Error;
+use std::path::Path;
 
 use lapwing_backend::OpenError;
 use lapwing_export::{ExportError, OpenCheckpointError};
@@ -10,7 +11,9 @@ use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 
+use crate::commands::export::CorrectHeadError;
 use crate::engine::EngineError;
+use crate::natives::Runtime;
 use crate::prompt::PromptError;
 
 /// What the user can do about an error of the libraries, if that is known.
@@ -24,13 +27,19 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(template))
         .or_else(|| cause.downcast_ref().and_then(tokenizer))
         .or_else(|| cause.downcast_ref().and_then(export))
+        .or_else(|| cause.downcast_ref().and_then(correct_head))
         .or_else(|| cause.downcast_ref().and_then(checkpoint))
-        .or_else(|| cause.downcast_ref::<OrtLoadError>().map(|_| library("onnxruntime")))
-        .or_else(|| cause.downcast_ref::<OpenVinoLoadError>().map(|_| library("openvino")))
+        .or_else(|| cause.downcast_ref::<OrtLoadError>().map(|_| library(Runtime::OnnxRuntime)))
+        .or_else(|| cause.downcast_ref::<OpenVinoLoadError>().map(|_| library(Runtime::OpenVino)))
 }
 
-fn library(name: &str) -> String {
-    format!("`lapwing pull {name}` gets the right one; `lapwing doctor` looks at all of them")
+/// A library that is there and cannot be used.
+fn library(runtime: Runtime) -> String {
+    let (name, variable) = (runtime.name(), super::variable_of(runtime));
+    format!(
+        "`lapwing pull {name}` gets the right one, which is taken when {variable} is unset; \
+         `lapwing doctor` looks at all of them"
+    )
 }
 
 const INCOMPLETE: &str = "the copy is not complete: get it again (`lapwing pull --force` for a \
@@ -38,21 +47,12 @@ const INCOMPLETE: &str = "the copy is not complete: get it again (`lapwing pull 
 
 fn folder(error: &OpenFolderError) -> Option<String> {
     match error {
-        OpenFolderError::NotAFolder { path } => {
-            let name = path.display();
-            Some(format!(
-                "a checkpoint is exported first: `lapwing export {name} --to openvino --out DIR`"
-            ))
+        OpenFolderError::NotAFolder { path } => Some(file(path)),
+        OpenFolderError::NoManifest { folder, found }
+            if found.contains(".gguf") || found.contains(".safetensors") =>
+        {
+            Some(export_first(folder))
         }
-        OpenFolderError::NoManifest { folder, found } if found.contains(".gguf") => {
-            let name = folder.display();
-            Some(format!(
-                "a checkpoint is exported first: `lapwing export {name} --to openvino --out DIR`"
-            ))
-        }
-        OpenFolderError::NoManifest { found, .. } if found.contains(".safetensors") => Some(
-            "a checkpoint is exported first: `lapwing export SRC --to openvino --out DIR`".into(),
-        ),
         OpenFolderError::NoManifest { .. } => {
             Some("`lapwing list` shows the models in the store".into())
         }
@@ -61,6 +61,26 @@ fn folder(error: &OpenFolderError) -> Option<String> {
         OpenFolderError::OneGraph { .. } => Some("leave out --variant".into()),
         _ => None,
     }
+}
+
+/// A file where a model was expected.
+fn file(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gguf") => export_first(path),
+        Some("safetensors") => export_first(folder),
+        Some("xml" | "bin" | "onnx" | "data") => {
+            format!("give the folder that holds all files of the model: {}", folder.display())
+        }
+        _ => "a model is a folder, or a name from `lapwing list`; `lapwing list --all` shows \
+              models that can be pulled"
+            .to_owned(),
+    }
+}
+
+fn export_first(checkpoint: &Path) -> String {
+    let checkpoint = checkpoint.display();
+    format!("a checkpoint is exported first: `lapwing export {checkpoint} --to openvino --out DIR`")
 }
 
 fn open(error: &OpenError) -> Option<String> {
@@ -89,7 +109,6 @@ fn open(error: &OpenError) -> Option<String> {
 fn engine(error: &EngineError) -> Option<String> {
     match error {
         EngineError::NoNativeBackend => Some("leave out --backend".into()),
-        EngineError::NoCorrection { .. } => Some("leave out --correction".into()),
         EngineError::Vocabulary { .. } => {
             Some("put the tokenizer.json of this model into its folder".into())
         }
@@ -104,15 +123,25 @@ fn prompt(error: &PromptError) -> Option<String> {
         PromptError::Empty { .. } => {
             Some("give one with --prompt, --prompt-file or on stdin".into())
         }
+        PromptError::TooLong { n_positions_max, n_positions_model, .. } => Some(
+            // More than the model's own limit cannot be asked for.
+            match n_positions_max < n_positions_model {
+                true => format!(
+                    "shorten the prompt, or ask for more with --context: the model has room for \
+                     {n_positions_model}"
+                ),
+                false => "shorten the prompt: the model has no room for more".to_owned(),
+            },
+        ),
         PromptError::Read { .. } | PromptError::TooLarge { .. } => None,
     }
 }
 
 fn generate(error: &GenerateError) -> Option<String> {
     match error {
-        GenerateError::PromptTooLong { .. } => {
-            Some("shorten the prompt, or allow more with --context if the model can".into())
-        }
+        GenerateError::PromptTooLong { .. } => Some(
+            "shorten the prompt; what --context allows is at most the model's own limit".into(),
+        ),
         GenerateError::NoSuchToken { .. } => {
             Some("the ids are of another model: `lapwing inspect` shows the vocabulary".into())
         }
@@ -149,10 +178,68 @@ fn export(error: &ExportError) -> Option<String> {
     match error {
         ExportError::OutputExists { .. } => Some("choose another folder, or --overwrite".into()),
         ExportError::Stopped => Some("nothing was kept".into()),
+        ExportError::HeadMap { .. } | ExportError::OtherBody { .. } => Some(CALIBRATE.into()),
         _ => None,
     }
 }
 
-fn checkpoint(_: &OpenCheckpointError) -> Option<String> {
-    Some("`lapwing inspect` shows what the file holds".into())
+const CALIBRATE: &str = "a head map holds for the weights that it was calibrated with: export with \
+    the options of the profile's model, or calibrate this export with `lapwing calibrate`";
+
+fn correct_head(error: &CorrectHeadError) -> Option<String> {
+    Some(match error {
+        CorrectHeadError::NoHeadMap { .. } => {
+            "leave out --correct-head, or calibrate with more text".to_owned()
+        }
+        CorrectHeadError::NoRecipe { .. } | CorrectHeadError::Recipe { .. } => {
+            "export the checkpoint, and calibrate that folder with `lapwing calibrate`".to_owned()
+        }
+    })
+}
+
+fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
+    Some(match error {
+        OpenCheckpointError::AlreadyExported { path, .. } => {
+            let path = path.display();
+            format!("`lapwing run --model {path}` takes it as it is; export its checkpoint instead")
+        }
+        OpenCheckpointError::Unrecognised { .. } => {
+            "`lapwing list --all` shows checkpoints that can be pulled".to_owned()
+        }
+        _ => "`lapwing inspect` shows what the file holds".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_file_as_a_model_is_not_told_to_be_exported() {
+        let check = |path: &str, expected: &str| {
+            let error = OpenFolderError::NotAFolder { path: path.into() };
+            let hint = for_cause(&error).unwrap();
+            assert!(hint.contains(expected), "{path}: {hint}");
+            assert_eq!(hint.contains("export"), expected.contains("export"), "{path}: {hint}");
+        };
+        check("some.txt", "a model is a folder, or a name from `lapwing list`");
+        check("noname", "a model is a folder");
+        check("a/m.gguf", "`lapwing export a/m.gguf ");
+        check("a/model.safetensors", "`lapwing export a ");
+        check("model.safetensors", "`lapwing export . ");
+        check("a/openvino_model.xml", "the folder that holds all files of the model: a");
+        check("model.onnx", "the folder that holds all files of the model: .");
+    }
+
+    #[test]
+    fn a_prompt_beyond_the_models_own_limit_is_not_told_of_context() {
+        let check = |n_positions_max: usize, names_context: bool| {
+            let n_positions_model = 512;
+            let error = PromptError::TooLong { n_tokens: 900, n_positions_max, n_positions_model };
+            let hint = for_cause(&error).unwrap();
+            assert_eq!(hint.contains("--context"), names_context, "{hint}");
+        };
+        check(512, false);
+        check(64, true);
+    }
 }

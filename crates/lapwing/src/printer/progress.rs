@@ -92,6 +92,11 @@ impl Steps {
         Self { bar }
     }
 
+    /// Whether somebody sees it.
+    pub fn is_shown(&self) -> bool {
+        self.bar.is_some()
+    }
+
     /// `n_done` of `n_steps` are done; `name` is next.
     pub fn set(&self, n_done: usize, n_steps: usize, name: &str) {
         if let Some(bar) = &self.bar {

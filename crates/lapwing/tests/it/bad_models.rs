@@ -130,6 +130,11 @@ fn prompts_that_cannot_be_answered() {
         let long = "Once upon a time ".repeat(60);
         let says = ["is too long: the context holds 64", "--context"];
         damaged.refuses(&["--prompt", &long, "--context", "64"], &says);
+        // More than the model's own limit cannot be asked for.
+        let longer = long.repeat(10);
+        let outcome = damaged.run(&["--prompt", &longer, "--context", "9999"]).expect_code(1);
+        let outcome = outcome.expect_says(&["is too long: the context holds 512", "hint: shorten"]);
+        assert!(!outcome.stderr.contains("--context"), "{}", outcome.stderr);
         let says = ["token 99999 at position 1 is not in the vocabulary"];
         damaged.refuses(&["--prompt-ids", "1,99999"], &says);
     }

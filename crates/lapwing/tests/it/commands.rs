@@ -19,6 +19,8 @@ fn help_needs_nothing() {
         "list",
         "rm",
         "export",
+        "calibrate",
+        "eval",
         "completions",
         "man",
     ] {
@@ -42,8 +44,74 @@ fn exit_codes() {
     check(&["pull", "nothing-like-it"], 1, &["hint: `lapwing list --all`"]);
     check(&["rm", "gone"], 2, &["cannot ask", "hint:", "--yes"]);
     check(&["rm", "gone", "--yes"], 1, &["no model gone", "hint: `lapwing list`"]);
-    check(&["rm", "../../etc", "--yes"], 1, &["cannot be a model name"]);
+    check(&["rm", "../../etc", "--yes"], 1, &["cannot be a model name", "hint: `lapwing list`"]);
     check(&["pull", "a/b", "c/d", "--as", "x"], 2, &["several models"]);
+}
+
+#[test]
+fn numbers_out_of_range_are_told_with_the_range() {
+    let check = |more: &[&str], says: &str| {
+        let outcome = Lapwing::new().run(&[&["run", "--model", "m"], more].concat());
+        outcome.expect_code(2).expect_says(&[more[0], more[1], says]);
+    };
+    check(&["--seed", "-1"], "expected a whole number from 0 to 18446744073709551615");
+    check(&["--max-tokens", "0"], "expected a whole number of at least 1");
+    check(&["--max-tokens", "-5"], "expected a whole number of at least 1");
+    check(&["--threads", "0"], "expected a whole number of at least 1");
+    check(&["--context", "many"], "expected a whole number of at least 1");
+    check(&["--top-k", "-1"], "expected a whole number of at least 0");
+    check(&["--top-p", "-1"], "expected a number from 0 to 1");
+}
+
+#[test]
+fn help_marks_what_this_version_cannot_do() {
+    let help = Lapwing::new().run(&["run", "--help"]).expect_code(0).stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for mark in ["CPU kernels (not in this version)", "npu (refused in this version)"] {
+        assert!(help.contains(mark), "{mark} is not in: {help}");
+    }
+}
+
+#[test]
+fn the_doctor_says_to_correct_or_unset_a_wrong_pointer() {
+    let lapwing = Lapwing::new().with("ORT_DYLIB_PATH", "/nowhere/lib.so");
+    let check = |says: &str| {
+        let report = lapwing.run(&["doctor"]).expect_code(1).stdout;
+        let mut lines = report.lines().skip_while(|line| !line.contains("ORT_DYLIB_PATH points"));
+        assert!(lines.next().is_some_and(|line| line.starts_with("broken")), "{report}");
+        let cure = lines.next().unwrap();
+        assert!(cure.contains("-> correct ORT_DYLIB_PATH, or unset it: "), "{report}");
+        assert!(cure.ends_with(says), "{report}");
+    };
+    check("then `lapwing pull onnxruntime` gets one");
+    let version = lapwing::natives::Runtime::OnnxRuntime.version();
+    std::fs::create_dir_all(lapwing.path(&format!("natives/onnxruntime-{version}"))).unwrap();
+    check("then the pulled runtime is found");
+}
+
+#[test]
+fn what_is_no_checkpoint_is_told_by_its_first_bytes() {
+    let lapwing = Lapwing::new();
+    let text = lapwing.path("q.txt");
+    std::fs::write(&text, "hello world this is text").unwrap();
+    let (text, out) = (text.to_str().unwrap(), lapwing.path("out"));
+    let arguments = ["export", text, "--to", "onnx", "--out", out.to_str().unwrap()];
+    let outcome = lapwing.run(&arguments).expect_code(1);
+    outcome.expect_says(&["expected a GGUF file", "begins with \"hello world this\"", "hint: "]);
+    let outcome = lapwing.run(&["run", "--model", text, "--prompt", "hi"]).expect_code(1);
+    let outcome = outcome.expect_says(&["hint: a model is a folder, or a name"]);
+    assert!(!outcome.stderr.contains("export"), "{}", outcome.stderr);
+}
+
+#[test]
+fn removing_a_runtime_tells_its_size() {
+    let lapwing = Lapwing::new();
+    let version = lapwing::natives::Runtime::OnnxRuntime.version();
+    let folder = lapwing.path(&format!("natives/onnxruntime-{version}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("libonnxruntime.so"), vec![0; 1_200_000]).unwrap();
+    let said = lapwing.run(&["rm", "onnxruntime", "--yes"]).expect_code(0);
+    said.expect_says(&["removed onnxruntime", "(1.2 MB)"]);
 }
 
 #[test]
@@ -134,7 +202,7 @@ fn the_compile_cache_is_shown_and_removed() {
         let line = report.lines().find(|line| line.contains("compile cache")).unwrap();
         assert!(line.contains(part), "{line}");
     };
-    says("12.0 kB of at most 4.3 GB");
+    says("12.0 kB of at most 4.0 GB");
     lapwing.run(&["rm", "--cache"]).expect_code(2).expect_says(&["the compile cache", "--yes"]);
     lapwing.run(&["rm", "--cache", "--yes"]).expect_code(0).expect_says(&["12.0 kB"]);
     assert!(!blobs.exists());

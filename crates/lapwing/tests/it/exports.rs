@@ -223,6 +223,36 @@ fn an_export_of_safetensors_tells_the_same_story() {
 }
 
 #[test]
+fn a_tied_matrix_of_an_onnx_folder_counts_once() {
+    let Some(shared) = shared_folder() else { return };
+    let lapwing = Lapwing::new();
+    let folder = export(&lapwing, &shared.join("exports/stories260k-hf"), "onnx", "int8");
+    let told = lapwing.json(&["inspect", folder.to_str().unwrap(), "--json"]);
+    let tensors = told["tensors"].as_array().unwrap();
+    let shared: Vec<_> = tensors.iter().filter(|tensor| !tensor["same_as"].is_null()).collect();
+    let [tied] = shared.as_slice() else { panic!("{shared:?}") };
+    assert!(tied["name"].as_str().unwrap().starts_with("model.embed_tokens."), "{tied}");
+    let of_bytes = |part: &&Value| part["dtype"] == "u8";
+    let bytes = told["quantisation"].as_array().unwrap().iter().find(of_bytes).unwrap();
+    let n_bytes = std::fs::metadata(folder.join("model.onnx.data")).unwrap().len();
+    assert!(bytes["n_bytes"].as_u64().unwrap() <= n_bytes, "{bytes} of {n_bytes}");
+}
+
+#[test]
+fn what_is_an_export_already_is_told_to_run() {
+    let Some(shared) = shared_folder() else { return };
+    let lapwing = Lapwing::new();
+    for export in ["stories260k-ov-int8", "stories260k-ort-int4"] {
+        let source = shared.join("exports").join(export);
+        let (source, out) = (source.to_str().unwrap(), lapwing.path("out"));
+        let arguments = ["export", source, "--to", "onnx", "--out", out.to_str().unwrap()];
+        let outcome = lapwing.run(&arguments).expect_code(1);
+        let hint = format!("hint: `lapwing run --model {source}` takes it as it is");
+        outcome.expect_says(&["is an export already", &hint]);
+    }
+}
+
+#[test]
 fn smollm_from_the_store_knows_paris() {
     let Some(lapwing) = with_runtimes(Lapwing::new()) else { return };
     let Some(checkpoint) = smollm_checkpoint() else { return };

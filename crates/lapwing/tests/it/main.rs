@@ -6,7 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "the lint knows tests, not their helpers")]
 
 mod bad_models;
+mod calibrating;
 mod commands;
+mod correct_head;
+mod evaluating;
 mod exports;
 mod hub;
 mod pull_hub;

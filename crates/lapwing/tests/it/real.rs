@@ -11,14 +11,16 @@ use crate::{Lapwing, files_below};
 
 /// The program with both runtimes, on two threads.
 pub(crate) fn with_runtimes(lapwing: Lapwing) -> Option<Lapwing> {
-    let library = |name: &str| {
-        let path = std::env::var(name).ok().filter(|path| !path.is_empty());
-        or_skip(path, &format!("{name} names no library; scripts/test sets it"))
-    };
     let onnxruntime = library("LAPWING_TEST_ORT")?;
     let openvino = library("LAPWING_TEST_OPENVINO")?;
     let lapwing = lapwing.with("ORT_DYLIB_PATH", onnxruntime);
     Some(lapwing.with("OPENVINO_INSTALL_DIR", openvino).with("LAPWING_THREADS", "2"))
+}
+
+/// The library file that the variable `name` names.
+pub(crate) fn library(name: &str) -> Option<String> {
+    let path = std::env::var(name).ok().filter(|path| !path.is_empty());
+    or_skip(path, &format!("{name} names no library; scripts/test sets it"))
 }
 
 /// Real exports and the reference outputs.

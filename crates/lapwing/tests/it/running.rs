@@ -126,6 +126,23 @@ fn ctrl_c_while_chat_waits_on_a_pipe_ends_it() {
 }
 
 #[test]
+fn ctrl_c_during_an_answer_of_a_piped_chat_ends_it_before_the_next_line() {
+    let Some(setting) = slow_setting() else { return };
+    let mut child = setting.start("chat", &["--ignore-eos", "--max-tokens", "100000"]);
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "Once upon a time\nAnd then").unwrap();
+    drop(stdin);
+    let mut first = [0; 4];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    interrupt(&child);
+    let (code, stdout, stderr) = end(child);
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stderr.contains("interrupted") && !stderr.contains("error"), "{stderr}");
+    assert_eq!(stderr.matches("(stopped)").count(), 1, "one answer was begun: {stderr}");
+    assert!(stdout.ends_with('\n'), "{stdout}");
+}
+
+#[test]
 fn a_message_on_a_pipe_that_fails_fails_the_chat_at_its_end() {
     let Some(setting) = setting() else { return };
     let mut child = setting.start("chat", &["--max-tokens", "4", "--context", "64"]);

@@ -1,0 +1,222 @@
+//! Arguments of the commands that measure models and their corrections.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::choice::{count, seed, share};
+use super::generation::RuntimeArgs;
+use super::study::FalsifyArgs;
+
+/// Arguments of `lapwing eval`.
+#[derive(Debug, Clone, Args)]
+pub struct EvalArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub measure: EvalCommand,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EvalCommand {
+    /// How surprised a model is by a text
+    Ppl(PplArgs),
+    /// How far a model is from a reference, token by token
+    Kl(KlArgs),
+    /// How many items of a benchmark a model gets right
+    Task(TaskArgs),
+    /// Put the paper's claims for Kalman-Logit Smoothing to the test, with a record and a page
+    Falsify(Box<FalsifyArgs>),
+}
+
+impl EvalCommand {
+    /// The options about backend and device.
+    pub fn runtime(&self) -> &RuntimeArgs {
+        match self {
+            Self::Ppl(args) => &args.measure.runtime,
+            Self::Kl(args) => &args.measure.runtime,
+            Self::Task(args) => &args.measure.runtime,
+            Self::Falsify(args) => &args.runtime,
+        }
+    }
+}
+
+/// What every measurement takes.
+#[derive(Debug, Clone, Args)]
+pub struct MeasureArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// Print one JSON object with everything that matters to compare
+    #[arg(long)]
+    pub json: bool,
+    /// Start over even if the same command was broken off before
+    #[arg(long)]
+    pub fresh: bool,
+    /// Backend and device.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+/// How a text is cut.
+#[derive(Debug, Clone, Args)]
+pub struct WindowArgs {
+    /// How windows are cut and which of their tokens count
+    #[arg(long, value_enum, default_value_t = ConventionName::LlamaCpp)]
+    pub convention: ConventionName,
+    /// Tokens in a window; 512, or the model's context where that is less
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub window: Option<NonZeroUsize>,
+    /// With hugging-face: tokens from one window's start to the next; half a window without it
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub stride: Option<NonZeroUsize>,
+    /// Only so many windows from the start
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<NonZeroUsize>,
+}
+
+/// What `--convention` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConventionName {
+    /// Disjoint windows; the second half of each counts.
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    /// Sliding windows; only new tokens count.
+    #[value(name = "hugging-face")]
+    HuggingFace,
+}
+
+/// Which model is taken as right. It runs on the CPU, with exact precision.
+#[derive(Debug, Clone, Args)]
+pub struct ReferenceArgs {
+    /// With --reference: which file of a folder with several, such as fp32
+    #[arg(long, value_name = "VARIANT", requires = "reference")]
+    pub reference_variant: Option<String>,
+}
+
+/// Arguments of `lapwing eval ppl`.
+#[derive(Debug, Clone, Args)]
+pub struct PplArgs {
+    /// The text
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// How it is cut.
+    #[command(flatten)]
+    pub windows: WindowArgs,
+    /// The model.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Arguments of `lapwing eval kl`.
+#[derive(Debug, Clone, Args)]
+pub struct KlArgs {
+    /// The model that is taken as right, such as an f32 export of the same checkpoint; it runs on
+    /// the CPU with exact precision, on the backend of its folder
+    #[arg(long, value_name = "MODEL")]
+    pub reference: String,
+    /// More about the reference.
+    #[command(flatten)]
+    pub more: ReferenceArgs,
+    /// The text
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// How it is cut.
+    #[command(flatten)]
+    pub windows: WindowArgs,
+    /// The model.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// Arguments of `lapwing eval task`.
+#[derive(Debug, Clone, Args)]
+pub struct TaskArgs {
+    /// The benchmark
+    #[arg(value_name = "NAME", value_enum)]
+    pub task: TaskName,
+    /// The items, in the form that the benchmark is published in
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// With piqa: the answers, one a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// With gsm8k: questions with worked answers that are shown before each item
+    #[arg(long, value_name = "FILE")]
+    pub examples: Option<PathBuf>,
+    /// Only so many items from the start
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<NonZeroUsize>,
+    /// The model.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+}
+
+/// What `eval task` takes: the names of lm-evaluation-harness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskName {
+    /// School science, multiple choice; JSON lines with question, options and answer.
+    #[value(name = "arc_challenge", alias = "arc-challenge")]
+    ArcChallenge,
+    /// Which ending makes sense; six lines an item.
+    #[value(name = "hellaswag")]
+    HellaSwag,
+    /// Which of two ways works; JSON lines with goal, sol1 and sol2, and --labels.
+    #[value(name = "piqa")]
+    Piqa,
+    /// The last word of a passage; JSON lines with text.
+    #[value(name = "lambada_openai", alias = "lambada")]
+    Lambada,
+    /// Grade-school mathematics, eight examples, exact match; JSON lines with question and answer.
+    #[value(name = "gsm8k")]
+    Gsm8k,
+}
+
+/// Arguments of `lapwing calibrate`.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrateArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// The f32, f16 or int8 export of the same checkpoint; without one only smoothing can be
+    /// fitted. It runs on the CPU with exact precision
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<String>,
+    /// More about the reference.
+    #[command(flatten)]
+    pub more: ReferenceArgs,
+    /// A text like those the model will meet; repeatable
+    #[arg(long, value_name = "FILE", required = true)]
+    pub text: Vec<PathBuf>,
+    /// A text of another domain, to judge on only; without one the gate stays closed
+    #[arg(long, value_name = "FILE")]
+    pub other_text: Option<PathBuf>,
+    /// The checkpoint that the model was exported from: also fit a map of the output head
+    #[arg(long, value_name = "SRC", requires = "reference")]
+    pub checkpoint: Option<String>,
+    /// The profile to write; its arrays go beside it
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Windows of the texts to read at most, 160 without it; of the other text as many as are held
+    /// out
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub windows: Option<NonZeroUsize>,
+    /// Tokens in a window; 512, or the model's context where that is less
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub window: Option<NonZeroUsize>,
+    /// Share of the windows that is held out to judge on: the last ones of each text
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.3)]
+    #[arg(allow_negative_numbers = true)]
+    pub held_out: f64,
+    /// Of everything that is drawn
+    #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
+    #[arg(allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Backend and device.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}

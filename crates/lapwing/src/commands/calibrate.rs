@@ -1,0 +1,272 @@
+//! `lapwing calibrate`: fit corrections, judge them on text that was held out, write a profile.
+//!
+//! Of each text the last windows are held out, and nothing is fitted on them; a text of another
+//! domain is only judged on. A gate that stays closed is a result as good as any.
+
+pub(super) mod head;
+mod report;
+pub(super) mod texts;
+mod write;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use lapwing_eval::{
+    CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration, GateOptions, HeadMatrix,
+    Outcome, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate,
+    require_same_tokenizer,
+};
+use lapwing_export::read_recipe;
+use lapwing_logits::profile::ProfiledModel;
+use lapwing_logits::{Gauge, Level};
+use lapwing_model::TokenId;
+use lapwing_text::Tokenizer;
+
+use crate::cli::CalibrateArgs;
+use crate::correction;
+use crate::engine::{Engine, HiddenStates};
+use crate::hint::note;
+use crate::interrupt::{self, Interrupted};
+use crate::printer::{Printer, Steps};
+use crate::reference;
+use crate::settings::Settings;
+
+use head::Head;
+use texts::Texts;
+
+pub use head::CheckpointError;
+pub use write::WriteError;
+
+/// Tokens in a window when nobody says and the models have room.
+const N_WINDOW: usize = 512;
+/// Windows of the texts when nobody says: with a third of them held out, enough to be sure of small
+/// changes.
+const N_WINDOWS: usize = 160;
+/// Bands of tokens that share a gain.
+const N_BANDS: usize = 16;
+/// Gains of the grid that maximum likelihood searches.
+const N_GRID: usize = 33;
+/// Ridges of the head maps, relative to the mean variance of the hidden state.
+const RIDGES: [f64; 3] = [0.3, 1.0, 3.0];
+/// How sure the gate wants to be, before the number of candidates counts.
+const CONFIDENCE: f64 = 0.95;
+/// Resamples for an interval, at least.
+const N_RESAMPLES: usize = 2000;
+/// Share of the raw model's KL that a correction must take away to be worth anything.
+const MIN_DIVERGENCE_SHARE: f64 = 0.02;
+/// Answers that are generated with and without a correction, their prompts and their length.
+const N_PROMPTS: usize = 16;
+const N_PROMPT_TOKENS: usize = 32;
+const N_NEW_TOKENS: usize = 64;
+
+/// Calibrate a model.
+///
+/// # Errors
+///
+/// When a model or a text cannot be used, the profile cannot be written, or after Ctrl-C; nothing
+/// is written then.
+pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyhow::Result<()> {
+    const FAILED: &str = "cannot calibrate";
+    let started = Instant::now();
+    interrupt::install();
+    if args.runtime.correction.is_some() {
+        printer.warning(note::NO_CORRECTION_IN_CALIBRATION);
+    }
+    let files = texts::read(args).context(FAILED)?;
+    let head = Head::open(args, settings).context(FAILED)?;
+    let models = Models::open(args, settings)?;
+    let engine = &models.engine;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => correction::default_profile(engine, &settings.home),
+    };
+    write::check_place(&out, args.out.is_some()).context(FAILED)?;
+    let tokenizer = engine.tokenizer().context(FAILED)?;
+    models.require_same_tokenizer(&files.texts[0].text)?;
+    let n_window = models.n_window(args);
+    let texts = Texts::split(&files, tokenizer, n_window, args.held_out).context(FAILED)?;
+    let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
+    let rows = rows.transpose().context(FAILED)?;
+    let fitted = texts.calibration();
+    let head_matrix = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
+    let inputs = models.inputs(tokenizer, &texts, &fitted, head_matrix).context(FAILED)?;
+    let options = options(args, settings, engine, n_window);
+    let steps = printer.steps("calibrating");
+    let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer)).context(FAILED)?;
+    drop(steps);
+    let Outcome::Finished(calibration) = outcome else {
+        printer.note("nothing was written");
+        return Err(Interrupted.into());
+    };
+    let labels = labels(&models, settings, &files, &texts)?;
+    let (mut profile, arrays) = calibration.profile(labels);
+    write::profile(&out, &mut profile, &arrays).context(FAILED)?;
+    let done = Done { args, out: &out, profile: &profile, calibration: &calibration };
+    report::tell(&done, &options, started.elapsed(), printer)
+}
+
+/// What is reported.
+struct Done<'a> {
+    args: &'a CalibrateArgs,
+    out: &'a Path,
+    profile: &'a lapwing_logits::profile::CorrectionProfile,
+    calibration: &'a Calibration,
+}
+
+/// The model and its reference, with the settings that this one runs with.
+pub(super) struct Models {
+    pub(super) engine: Engine,
+    pub(super) reference: Option<(Engine, Settings)>,
+}
+
+impl Models {
+    pub(super) fn open(args: &CalibrateArgs, settings: &Settings) -> anyhow::Result<Models> {
+        let hidden_states = match args.checkpoint {
+            Some(_) => HiddenStates::Show,
+            None => HiddenStates::Hide,
+        };
+        let engine = Engine::open_with(&args.model, settings, hidden_states)?;
+        interrupt::check()?;
+        let reference = match &args.reference {
+            None => None,
+            Some(name) => {
+                let settings = reference::settings(settings, &args.more);
+                Some((reference::open(name, &settings, hidden_states)?, settings))
+            }
+        };
+        Ok(Models { engine, reference })
+    }
+
+    /// What to calibrate on.
+    pub(super) fn inputs<'a>(
+        &'a self,
+        tokenizer: &Tokenizer,
+        texts: &'a Texts,
+        fitted: &'a [&'a [TokenId]],
+        head: Option<HeadMatrix<'a>>,
+    ) -> anyhow::Result<CalibrateInputs<'a>> {
+        Ok(CalibrateInputs {
+            model: self.engine.model.as_ref(),
+            reference: self.reference.as_ref().map(|(reference, _)| reference.model.as_ref()),
+            head,
+            n_tokens: tokenizer.n_vocab(),
+            begin: begin_token(tokenizer)?,
+            calibration: fitted,
+            held_out: &texts.held_out,
+            other_domain: texts.other.as_deref(),
+        })
+    }
+
+    /// Tokens in a window, as asked or as both models have room.
+    pub(super) fn n_window(&self, args: &CalibrateArgs) -> usize {
+        args.window.map_or(N_WINDOW.min(self.n_positions_max()), usize::from)
+    }
+
+    fn n_positions_max(&self) -> usize {
+        let of_model = self.engine.model.limits().n_positions_max;
+        let reference = self.reference.as_ref();
+        let of_reference = reference.map(|(engine, _)| engine.model.limits().n_positions_max);
+        of_reference.map_or(of_model, |n_positions_max| n_positions_max.min(of_model))
+    }
+
+    pub(super) fn require_same_tokenizer(&self, probe: &str) -> anyhow::Result<()> {
+        const FAILED: &str = "cannot use the reference";
+        let Some((reference, _)) = &self.reference else { return Ok(()) };
+        let (theirs, ours) = (reference.tokenizer().context(FAILED)?, self.engine.tokenizer()?);
+        require_same_tokenizer(theirs, ours, probe).context(FAILED)
+    }
+}
+
+pub(super) fn options(
+    args: &CalibrateArgs,
+    settings: &Settings,
+    engine: &Engine,
+    n_window: usize,
+) -> CalibrateOptions {
+    let n_windows = args.windows.map_or(N_WINDOWS, usize::from);
+    let n_judged = texts::n_held_out(n_windows, args.held_out);
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    CalibrateOptions {
+        n_window_tokens: n_window,
+        n_calibration_windows_max: n_windows - n_judged,
+        n_judged_windows_max: n_judged,
+        n_bands: N_BANDS,
+        n_grid: N_GRID,
+        given_gains: Vec::new(),
+        ridges: RIDGES.to_vec(),
+        gauge: Gauge::Mean,
+        gate: GateOptions {
+            confidence: CONFIDENCE,
+            n_resamples: N_RESAMPLES,
+            seed: args.seed,
+            allow_one_domain: false,
+            min_divergence_share: MIN_DIVERGENCE_SHARE,
+        },
+        repetition: RepetitionOptions {
+            n_prompts: N_PROMPTS,
+            n_prompt_tokens: N_PROMPT_TOKENS,
+            n_new_tokens: N_NEW_TOKENS,
+            stop_ids: engine.folder.tokens.eos.clone(),
+        },
+        level: Level::detect(),
+        n_threads: settings.threads.map_or(available, usize::from),
+    }
+}
+
+/// Shows the progress, stage by stage where there is no bar, and hears of Ctrl-C.
+fn watch<'a>(
+    steps: &'a Steps,
+    printer: &'a Printer,
+) -> impl FnMut(CalibrateProgress) -> ControlFlow<()> + 'a {
+    let mut told = None;
+    move |CalibrateProgress { stage, n_done, n_total }| {
+        steps.set(n_done, n_total, doing(stage));
+        if !steps.is_shown() && told.replace(stage) != Some(stage) {
+            printer.note(format!("{}: {n_total} to do", doing(stage)));
+        }
+        match interrupt::requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// A stage in words.
+pub(super) fn doing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Fit => "fitting",
+        Stage::Select => "choosing a filter",
+        Stage::JudgeHome => "judging on held-out text",
+        Stage::JudgeOther => "judging on the other text",
+        Stage::Generate => "generating freely",
+    }
+}
+
+/// What only the caller knows of a profile.
+fn labels(
+    models: &Models,
+    settings: &Settings,
+    files: &texts::Files,
+    texts: &Texts,
+) -> anyhow::Result<ProfileLabels> {
+    const FAILED: &str = "cannot describe the model in a profile";
+    let reference: Option<ProfiledModel> = match &models.reference {
+        None => None,
+        Some((engine, settings)) => Some(correction::profiled_model(engine, settings)?),
+    };
+    let recipe = read_recipe(&models.engine.path).context(FAILED)?;
+    let body_recipe = recipe.map(|recipe| serde_json::to_value(recipe.body())).transpose();
+    Ok(ProfileLabels {
+        model: correction::profiled_model(&models.engine, settings)?,
+        reference,
+        texts: texts.labels(files),
+        body_recipe: body_recipe.context(FAILED)?,
+    })
+}
+
+/// Where the arrays of the profile at `out` are.
+fn sidecar_of(out: &Path) -> PathBuf {
+    out.with_extension("safetensors")
+}

@@ -1,0 +1,108 @@
+//! The output head of the checkpoint, for the fit of a head map.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use lapwing_eval::{HeadMatrix, HeadMatrixError};
+use lapwing_export::{Checkpoint, read_recipe};
+
+use crate::cli::CalibrateArgs;
+use crate::commands::export;
+use crate::engine::Engine;
+use crate::interrupt;
+use crate::settings::Settings;
+use crate::store::resolve_model;
+
+/// A checkpoint that a model was exported from.
+pub(in crate::commands) struct Head {
+    checkpoint: Checkpoint,
+}
+
+/// The weights of its output head.
+pub(in crate::commands) struct Rows {
+    weights: Vec<f32>,
+    n_tokens: usize,
+    n_hidden: usize,
+}
+
+/// The checkpoint is of another model.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the model was not exported from {}: expected {what} {expected}, found {found}",
+    checkpoint.display()
+)]
+pub struct CheckpointError {
+    /// The checkpoint.
+    pub checkpoint: PathBuf,
+    /// What differs.
+    pub what: &'static str,
+    /// The model's.
+    pub expected: String,
+    /// The checkpoint's.
+    pub found: String,
+}
+
+impl Head {
+    /// Open the checkpoint that was named, if one was.
+    pub(in crate::commands) fn open(
+        args: &CalibrateArgs,
+        settings: &Settings,
+    ) -> anyhow::Result<Option<Head>> {
+        let Some(name) = &args.checkpoint else { return Ok(None) };
+        let path = export::checkpoint(resolve_model(name, settings)?);
+        let checkpoint = Checkpoint::open(&path).context("cannot open the checkpoint")?;
+        Ok(Some(Head { checkpoint }))
+    }
+
+    /// The rows of the tokens, when the checkpoint is the one that `engine` was exported from.
+    pub(in crate::commands) fn rows(
+        &self,
+        engine: &Engine,
+        n_tokens: usize,
+    ) -> anyhow::Result<Rows> {
+        let config = &self.checkpoint.config;
+        let n_hidden = engine.model.n_hidden().unwrap_or(config.hidden_size);
+        self.require(
+            "hidden states of",
+            n_hidden,
+            config.hidden_size,
+            n_hidden == config.hidden_size,
+        )?;
+        let has_all = n_tokens <= config.n_vocab;
+        self.require("a vocabulary of", n_tokens, config.n_vocab, has_all)?;
+        if let Some(recipe) = read_recipe(&engine.path)? {
+            let found = self.checkpoint.sha256(&mut |_, _| match interrupt::requested() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            });
+            interrupt::check()?;
+            let (expected, found) = (recipe.checkpoint_sha256, found?);
+            let is_same = expected == found;
+            self.require("sha256", expected, found, is_same)?;
+        }
+        let weights = self.checkpoint.head_rows(0..n_tokens)?;
+        Ok(Rows { weights, n_tokens, n_hidden })
+    }
+
+    fn require(
+        &self,
+        what: &'static str,
+        expected: impl ToString,
+        found: impl ToString,
+        fits: bool,
+    ) -> Result<(), CheckpointError> {
+        if fits {
+            return Ok(());
+        }
+        let checkpoint = self.checkpoint.path().to_owned();
+        let (expected, found) = (expected.to_string(), found.to_string());
+        Err(CheckpointError { checkpoint, what, expected, found })
+    }
+}
+
+impl Rows {
+    pub(in crate::commands) fn matrix(&self) -> Result<HeadMatrix<'_>, HeadMatrixError> {
+        HeadMatrix::new(&self.weights, self.n_tokens, self.n_hidden)
+    }
+}

@@ -1,0 +1,145 @@
+//! `lapwing eval`: measurements of a model, each resumable.
+//!
+//! One file a measurement; what they share is the [`Subject`](subject::Subject), the model with
+//! what a report tells of it, and the [`Kept`](kept::Kept) units of a run that was broken off.
+
+mod falsify;
+mod kept;
+mod kl;
+mod ppl;
+mod subject;
+mod task;
+
+use std::ops::ControlFlow;
+
+use lapwing_eval::{BootstrapOptions, Convention, Interval, Outcome, Progress, Stopped};
+
+use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
+use crate::hint::{UsageError, note};
+use crate::interrupt::{self, Interrupted};
+use crate::printer::{Printer, Steps};
+use crate::settings::Settings;
+use crate::text_file::TextFile;
+
+/// Tokens in a window when nobody says and the model has room: llama.cpp's default.
+const N_WINDOW: usize = 512;
+
+/// How the intervals of all measurements are made.
+const BOOTSTRAP: BootstrapOptions =
+    BootstrapOptions { n_resamples: 2000, confidence: 0.95, seed: 0 };
+
+/// Measure.
+///
+/// # Errors
+///
+/// When the model, the data or the options cannot be used, or after Ctrl-C: the same command then
+/// goes on where it stopped.
+pub fn run(settings: &Settings, printer: &Printer, args: &EvalArgs) -> anyhow::Result<()> {
+    interrupt::install();
+    match &args.measure {
+        EvalCommand::Ppl(args) => ppl::run(settings, printer, args),
+        EvalCommand::Kl(args) => kl::run(settings, printer, args),
+        EvalCommand::Task(args) => task::run(settings, printer, args),
+        EvalCommand::Falsify(args) => falsify::run(settings, printer, args),
+    }
+}
+
+/// The convention that was asked for, for models that hold `n_positions_max` tokens.
+fn convention(args: &WindowArgs, n_positions_max: usize) -> Result<Convention, UsageError> {
+    let n_window = args.window.map_or(N_WINDOW.min(n_positions_max), usize::from);
+    match (args.convention, args.stride) {
+        (ConventionName::LlamaCpp, None) => Ok(Convention::LlamaCpp { n_window }),
+        (ConventionName::LlamaCpp, Some(_)) => Err(UsageError {
+            problem: "windows of llama.cpp have no stride".to_owned(),
+            advice: Some(note::STRIDE.to_owned()),
+        }),
+        (ConventionName::HuggingFace, stride) => {
+            let stride = stride.map_or((n_window / 2).max(1), usize::from);
+            Ok(Convention::HuggingFace { n_window, stride })
+        }
+    }
+}
+
+/// `wiki.raw, 1290590 bytes, 283287 tokens`.
+fn describe_text(text: &TextFile, n_tokens: usize) -> String {
+    format!("{}, {} bytes, {n_tokens} tokens", text.name(), text.n_bytes())
+}
+
+/// `llama.cpp, 4 windows of 512, 1020 tokens count`.
+fn describe_windows(convention: Convention, n_windows: usize, n_tokens: usize) -> String {
+    let (name, n_window) = (convention.name(), convention.n_window());
+    let stride = match convention {
+        Convention::LlamaCpp { .. } => String::new(),
+        Convention::HuggingFace { stride, .. } => format!(", stride {stride}"),
+    };
+    format!("{name}, {n_windows} windows of {n_window}{stride}, {n_tokens} tokens count")
+}
+
+/// Shows the progress and hears of Ctrl-C. `name` is that of the value so far.
+fn watch<'a>(steps: &'a Steps, name: &'a str) -> impl FnMut(Progress) -> ControlFlow<()> + 'a {
+    move |progress| {
+        let so_far = progress.so_far.map_or(String::new(), |value| format!("{name} {value:.4}"));
+        steps.set(progress.n_done, progress.n_total, &so_far);
+        match interrupt::requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The result, or the end of the command when it was broken off.
+fn finished<T>(outcome: Outcome<T>, printer: &Printer) -> Result<T, Interrupted> {
+    match outcome {
+        Outcome::Finished(result) => Ok(result),
+        Outcome::Stopped(Stopped { n_done, n_total }) => {
+            printer.note(format!(
+                "{n_done} of {n_total} are done; the same command goes on from there"
+            ));
+            Err(Interrupted)
+        }
+    }
+}
+
+/// `12.3456 ± 0.0123 (95 %: 12.3214 to 12.3701)`, as far as it is known.
+fn with_error(value: f64, error: Option<f64>, interval: Option<Interval>) -> String {
+    let error = error.map_or(String::new(), |error| format!(" ± {error:.4}"));
+    let percent = BOOTSTRAP.confidence * 100.0;
+    let interval = interval.map_or(String::new(), |Interval { low, high, .. }| {
+        format!(" ({percent:.0} %: {low:.4} to {high:.4})")
+    });
+    format!("{value:.4}{error}{interval}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    fn windows(convention: ConventionName, window: usize, stride: usize) -> WindowArgs {
+        let (window, stride) = (NonZeroUsize::new(window), NonZeroUsize::new(stride));
+        WindowArgs { convention, window, stride, limit: None }
+    }
+
+    #[test]
+    fn windows_are_as_asked_or_as_the_model_has_room() {
+        let check = |args: WindowArgs, n_positions_max: usize, expected: Convention| {
+            assert_eq!(convention(&args, n_positions_max).unwrap(), expected);
+        };
+        let (llama, hugging) = (ConventionName::LlamaCpp, ConventionName::HuggingFace);
+        check(windows(llama, 0, 0), 2048, Convention::LlamaCpp { n_window: 512 });
+        check(windows(llama, 0, 0), 256, Convention::LlamaCpp { n_window: 256 });
+        check(windows(llama, 64, 0), 32, Convention::LlamaCpp { n_window: 64 });
+        check(windows(hugging, 0, 0), 2048, Convention::HuggingFace { n_window: 512, stride: 256 });
+        check(windows(hugging, 64, 9), 2048, Convention::HuggingFace { n_window: 64, stride: 9 });
+        assert!(convention(&windows(llama, 64, 9), 2048).is_err());
+    }
+
+    #[test]
+    fn values_are_told_with_what_is_known_of_them() {
+        let interval = Interval { mean: 1.5, low: 1.25, high: 1.75, standard_error: 0.1 };
+        assert_eq!(with_error(1.5, None, None), "1.5000");
+        let all = with_error(1.5, Some(0.125), Some(interval));
+        assert_eq!(all, "1.5000 ± 0.1250 (95 %: 1.2500 to 1.7500)");
+    }
+}

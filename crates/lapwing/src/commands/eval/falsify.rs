@@ -1,0 +1,284 @@
+//! `lapwing eval falsify`: the paper's claims for KLS, put to the test on quantised models.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use lapwing_eval::falsify::{
+    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Study, StudyProgress, Subject,
+    TaskInputs, falsify, page,
+};
+use lapwing_eval::{
+    GenerationOptions, Items, JournalKey, NamedText, Outcome, Progress, Task, TaskOptions,
+};
+use lapwing_logits::Level;
+use serde_json::json;
+
+use super::kept::Kept;
+use super::subject::{engine_key, engine_report};
+use crate::checksum;
+use crate::cli::FalsifyArgs;
+use crate::commands::calibrate::texts::{self, Texts};
+use crate::commands::calibrate::{self, Models, head};
+use crate::commands::devices;
+use crate::correction;
+use crate::interrupt::{self, Interrupted};
+use crate::new_file;
+use crate::printer::{Printer, Steps};
+use crate::settings::Settings;
+use crate::text_file::TextFile;
+
+const FAILED: &str = "cannot study";
+/// Rounds of free generation, and the tokens of each.
+const N_SPEED_ROUNDS: usize = 7;
+const N_SPEED_TOKENS: usize = 64;
+/// The record and the page in the folder.
+const RECORD: &str = "study.json";
+const PAGE: &str = "study.html";
+
+pub(super) fn run(
+    settings: &Settings,
+    printer: &Printer,
+    args: &FalsifyArgs,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let files = texts::read(&args.calibration_of(&args.model[0])).context(FAILED)?;
+    let passages = args.lambada.as_deref().map(Passages::read).transpose().context(FAILED)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make {}", args.out.display()))?;
+    let mut kept = Kept::open(&settings.home, &key(settings, args, &files)?, args.fresh, printer)?;
+    let mut study =
+        Study { schema_version: STUDY_SCHEMA_VERSION, seed: args.seed, subjects: Vec::new() };
+    let mut reports = Vec::new();
+    for (place, name) in args.model.iter().enumerate() {
+        let one = One { settings, printer, args, files: &files, passages: passages.as_ref() };
+        let (subject, report) = match kept.journal.result(name)? {
+            Some(found) => found,
+            None => {
+                printer.note(format!("{name} ({} of {})", place + 1, args.model.len()));
+                let found = one.study(name)?;
+                kept.journal.finish(name, &found)?;
+                found
+            }
+        };
+        study.subjects.push(subject);
+        reports.push(report);
+    }
+    let record = json!({
+        "command": "eval falsify",
+        "lapwing_version": env!("CARGO_PKG_VERSION"),
+        "machine": machine(),
+        "models": reports,
+        "texts": files.as_json(),
+        "passages": passages.as_ref().map(|passages| passages.file.sha256.as_str()),
+        "settings": settings_of(args),
+        "wall_s": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+        "study": study,
+    });
+    let text = format!("{record:#}\n");
+    new_file::write(&args.out.join(RECORD), text.as_bytes()).context(FAILED)?;
+    let html = page::html(&study, "Kalman-Logit Smoothing, put to the test", &facts(args, &record));
+    new_file::write(&args.out.join(PAGE), html.as_bytes()).context(FAILED)?;
+    tell(&study, printer)?;
+    printer.note(format!("wrote {RECORD} and {PAGE} to {}", args.out.display()));
+    kept.remove()
+}
+
+/// Everything that decides the result.
+fn key(
+    settings: &Settings,
+    args: &FalsifyArgs,
+    files: &texts::Files,
+) -> anyhow::Result<JournalKey> {
+    let mut key = JournalKey::new();
+    key.insert("command".to_owned(), "falsify".into());
+    key.insert("schema_version".to_owned(), STUDY_SCHEMA_VERSION.into());
+    key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
+    key.insert("texts".to_owned(), files.as_json());
+    key.insert("settings".to_owned(), settings_of(args));
+    key.insert("reference".to_owned(), args.reference.as_str().into());
+    key.insert("backend".to_owned(), json!(settings.backend));
+    key.insert("device".to_owned(), settings.device.to_string().into());
+    key.insert("precision".to_owned(), json!(settings.precision));
+    key.insert("threads".to_owned(), json!(settings.threads));
+    Ok(key)
+}
+
+fn settings_of(args: &FalsifyArgs) -> serde_json::Value {
+    json!({
+        "windows": args.windows,
+        "window": args.window,
+        "held_out": args.held_out,
+        "seed": args.seed,
+        "checkpoint": args.checkpoint,
+        "passages": args.lambada.as_ref().map(|_| args.passages),
+    })
+}
+
+/// What one study needs.
+struct One<'a> {
+    settings: &'a Settings,
+    printer: &'a Printer,
+    args: &'a FalsifyArgs,
+    files: &'a texts::Files,
+    passages: Option<&'a Passages>,
+}
+
+impl One<'_> {
+    /// The subject, and what a report tells of the two models.
+    fn study(&self, name: &str) -> anyhow::Result<(Subject, serde_json::Value)> {
+        let args = self.args.calibration_of(name);
+        let head = head::Head::open(&args, self.settings).context(FAILED)?;
+        let models = Models::open(&args, self.settings)?;
+        let engine = &models.engine;
+        let (reference, of_reference) = models.reference.as_ref().expect("it is demanded");
+        let tokenizer = engine.tokenizer().context(FAILED)?;
+        models.require_same_tokenizer(&self.files.texts[0].text)?;
+        let n_window = models.n_window(&args);
+        let texts = Texts::split(self.files, tokenizer, n_window, args.held_out).context(FAILED)?;
+        let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
+        let rows = rows.transpose().context(FAILED)?;
+        let fitted = texts.calibration();
+        let head = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
+        let inputs = models.inputs(tokenizer, &texts, &fitted, head).context(FAILED)?;
+        let options = FalsifyOptions {
+            calibrate: calibrate::options(&args, self.settings, engine, n_window),
+            n_speed_rounds: N_SPEED_ROUNDS,
+            n_speed_tokens: N_SPEED_TOKENS,
+        };
+        let task_options = TaskOptions {
+            level: Level::detect(),
+            begin: inputs.begin,
+            correction: None,
+            generation: GenerationOptions { n_tokens_max: 1, stop_ids: Vec::new() },
+        };
+        let items = self.passages.map(|found| found.items(self.args.passages.into()));
+        let items = items.transpose().context(FAILED)?;
+        let task = items.as_ref().map(|items| TaskInputs {
+            task: Task::Lambada,
+            items,
+            tokenizer,
+            options: &task_options,
+        });
+        let name = correction::model_name(engine);
+        let inputs = FalsifyInputs {
+            name: &name,
+            calibrate: inputs,
+            model: &engine.model,
+            reference: &reference.model,
+            task,
+        };
+        let steps = self.printer.steps("studying");
+        let outcome = falsify(&inputs, &options, &mut watch(&steps)).context(FAILED)?;
+        drop(steps);
+        let Outcome::Finished(subject) = outcome else {
+            self.printer.note("models that are finished are kept for the same command");
+            return Err(Interrupted.into());
+        };
+        let report = json!({
+            "model": engine_report(engine, self.settings)?,
+            "files": engine_key(engine, self.settings)?["files"],
+            "reference": engine_report(reference, of_reference)?,
+        });
+        Ok((subject, report))
+    }
+}
+
+/// LAMBADA's file.
+struct Passages {
+    file: TextFile,
+}
+
+impl Passages {
+    fn read(path: &Path) -> anyhow::Result<Passages> {
+        Ok(Passages { file: TextFile::read(path)? })
+    }
+
+    fn items(&self, n_max: usize) -> anyhow::Result<Items> {
+        let name = self.file.name();
+        let text = NamedText { name: &name, text: &self.file.text };
+        let mut items = Items::read(Task::Lambada, text, None, None, 0)?;
+        items.truncate(n_max);
+        Ok(items)
+    }
+}
+
+fn watch(steps: &Steps) -> impl FnMut(StudyProgress) -> ControlFlow<()> {
+    |progress| {
+        let show = |Progress { n_done, n_total, .. }: Progress, doing: &str| {
+            steps.set(n_done, n_total, doing);
+        };
+        match progress {
+            StudyProgress::Calibrate(progress) => {
+                let doing = calibrate::doing(progress.stage);
+                steps.set(progress.n_done, progress.n_total, doing);
+            }
+            StudyProgress::FullPrecision(progress) => show(progress, "judging full precision"),
+            StudyProgress::Ablations(progress) => show(progress, "judging ablations"),
+            StudyProgress::Speed(progress) => show(progress, "timing"),
+            StudyProgress::Task(progress) => show(progress, "reading passages"),
+        }
+        match interrupt::requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn machine() -> serde_json::Value {
+    json!({
+        "cpu": devices::processor_name(),
+        "n_cpus": std::thread::available_parallelism().map_or(1, usize::from),
+        "level": Level::detect().name(),
+        "system": std::env::consts::OS,
+    })
+}
+
+/// The lines on top of the page.
+fn facts(args: &FalsifyArgs, record: &serde_json::Value) -> Vec<(String, String)> {
+    let names = |paths: &[std::path::PathBuf]| {
+        let names: Vec<String> = paths
+            .iter()
+            .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect();
+        names.join(", ")
+    };
+    let machine = &record["machine"];
+    let cpu = machine["cpu"].as_str().unwrap_or("unknown processor");
+    vec![
+        ("lapwing".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("machine".to_owned(), format!("{cpu}, {} CPUs", machine["n_cpus"])),
+        ("full precision".to_owned(), args.reference.clone()),
+        ("text".to_owned(), names(&args.text)),
+        ("other domain".to_owned(), names(std::slice::from_ref(&args.other_text))),
+        ("record".to_owned(), format!("{RECORD}, sha256 {}", short_hash(record))),
+    ]
+}
+
+fn short_hash(record: &serde_json::Value) -> String {
+    checksum::sha256_bytes(format!("{record:#}\n").as_bytes())[..16].to_owned()
+}
+
+/// The verdicts, one line each.
+fn tell(study: &Study, printer: &Printer) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for subject in &study.subjects {
+        for hypothesis in &subject.hypotheses {
+            let finding = match hypothesis.finding {
+                Finding::Supported => "supported",
+                Finding::Refuted => "refuted",
+                Finding::Undecided => "undecided",
+            };
+            let interval = hypothesis.interval;
+            rows.push(vec![
+                subject.name.clone(),
+                hypothesis.id.clone(),
+                finding.to_owned(),
+                format!("{:+.4} ({:+.4} to {:+.4})", interval.mean, interval.low, interval.high),
+                hypothesis.statement.clone(),
+            ]);
+        }
+    }
+    Ok(printer.table(&["MODEL", "CLAIM", "FINDING", "NATS A TOKEN", "BECAUSE"], &rows)?)
+}

@@ -1,0 +1,103 @@
+//! `lapwing eval kl`: how far a model is from a reference.
+
+use anyhow::Context as _;
+use lapwing_eval::{
+    Divergence, DivergenceOptions, Text, begin_token, divergence, require_same_tokenizer,
+};
+use lapwing_logits::Level;
+use serde_json::json;
+
+use super::kept::Kept;
+use super::subject::{self, Subject, engine_key, engine_report};
+use super::{BOOTSTRAP, convention, finished, watch, with_error};
+use crate::cli::KlArgs;
+use crate::engine::HiddenStates;
+use crate::printer::Printer;
+use crate::reference;
+use crate::settings::Settings;
+use crate::text_file::TextFile;
+
+pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyhow::Result<()> {
+    const FAILED: &str = "cannot measure the divergence";
+    let text = TextFile::read(&args.text).context(FAILED)?;
+    let subject = Subject::open(&args.measure, settings, printer)?;
+    let of_reference = reference::settings(settings, &args.more);
+    let reference = reference::open(&args.reference, &of_reference, HiddenStates::Hide)?;
+    let engine = &subject.engine;
+    let tokenizer = engine.tokenizer().context(FAILED)?;
+    let tokens = text.tokens(tokenizer).context(FAILED)?;
+    let theirs = reference.tokenizer().context("cannot use the reference")?;
+    require_same_tokenizer(theirs, tokenizer, &text.text).context("cannot use the reference")?;
+    let n_positions_max = [&engine.model, &reference.model].map(|m| m.limits().n_positions_max);
+    let options = DivergenceOptions {
+        convention: convention(&args.windows, n_positions_max[0].min(n_positions_max[1]))?,
+        n_windows_max: args.windows.limit.map(usize::from),
+        n_vocab: tokenizer.n_vocab(),
+        bootstrap: BOOTSTRAP,
+        level: Level::detect(),
+        correction: subject.correction.correction.clone(),
+    };
+    let mut key = subject.key("kl")?;
+    key.insert("reference".to_owned(), engine_key(&reference, &of_reference)?);
+    key.insert("text".to_owned(), text.sha256.as_str().into());
+    key.insert("convention".to_owned(), json!(options.convention));
+    key.insert("limit".to_owned(), json!(options.n_windows_max));
+    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
+    let steps = printer.steps("windows");
+    let begin = begin_token(tokenizer).context(FAILED)?;
+    let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
+    let outcome = divergence(
+        reference.model.as_ref(),
+        engine.model.as_ref(),
+        &cut,
+        &options,
+        Some(&mut kept.journal),
+        &mut watch(&steps, "KL"),
+    );
+    drop(steps);
+    let found = finished(outcome.context(FAILED)?, printer)?;
+    if args.measure.json {
+        let mut report = subject.report("eval kl")?;
+        report["reference"] = engine_report(&reference, &of_reference)?;
+        report["text"] = text.as_json(tokens.len());
+        report["begin_token"] = json!(begin);
+        report["limit"] = json!(options.n_windows_max);
+        report["result"] = json!(found);
+        report["wall_s"] = subject.wall_s().into();
+        printer.json(&report)?;
+    } else {
+        let mut facts = subject.facts();
+        facts.push(("reference", subject::describe(&reference, &of_reference)));
+        facts.push(("text", super::describe_text(&text, tokens.len())));
+        facts.extend(results(&found));
+        facts.push(("time", format!("{:.1} s", subject.wall_s())));
+        printer.facts(&facts)?;
+    }
+    kept.remove()
+}
+
+fn results(found: &Divergence) -> Vec<(&'static str, String)> {
+    let mean = with_error(
+        found.mean_kl,
+        found.mean_kl_standard_error_windows,
+        found.mean_kl_interval_bootstrap,
+    );
+    let agreement =
+        with_error(found.top1_agreement, found.top1_agreement_standard_error_windows, None);
+    let ratio = with_error(
+        found.ln_perplexity_ratio,
+        found.ln_perplexity_ratio_standard_error_windows,
+        None,
+    );
+    vec![
+        ("convention", super::describe_windows(found.convention, found.n_windows, found.n_tokens)),
+        ("mean KL", format!("{mean} nats a token")),
+        ("median KL", format!("{:.5}", found.median_kl)),
+        ("90 % below", format!("{:.5}", found.kl_p90)),
+        ("99 % below", format!("{:.5}", found.kl_p99)),
+        ("same top token", agreement),
+        ("perplexity", format!("{:.4}", found.model_perplexity)),
+        ("of reference", format!("{:.4}", found.reference_perplexity)),
+        ("ln of ratio", ratio),
+    ]
+}

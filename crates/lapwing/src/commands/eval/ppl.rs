@@ -1,0 +1,83 @@
+//! `lapwing eval ppl`: how surprised a model is by a text.
+
+use anyhow::Context as _;
+use lapwing_eval::{Perplexity, PerplexityOptions, Text, begin_token, perplexity};
+use lapwing_logits::Level;
+use serde_json::json;
+
+use super::kept::Kept;
+use super::subject::Subject;
+use super::{BOOTSTRAP, convention, finished, watch, with_error};
+use crate::cli::PplArgs;
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::text_file::TextFile;
+
+pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> anyhow::Result<()> {
+    const FAILED: &str = "cannot measure the perplexity";
+    let text = TextFile::read(&args.text).context(FAILED)?;
+    let subject = Subject::open(&args.measure, settings, printer)?;
+    let engine = &subject.engine;
+    let tokenizer = engine.tokenizer().context(FAILED)?;
+    let tokens = text.tokens(tokenizer).context(FAILED)?;
+    let begin = begin_token(tokenizer).context(FAILED)?;
+    let options = PerplexityOptions {
+        convention: convention(&args.windows, engine.model.limits().n_positions_max)?,
+        n_windows_max: args.windows.limit.map(usize::from),
+        bootstrap: BOOTSTRAP,
+        level: Level::detect(),
+        correction: subject.correction.correction.clone(),
+    };
+    let mut key = subject.key("ppl")?;
+    key.insert("text".to_owned(), text.sha256.as_str().into());
+    key.insert("convention".to_owned(), json!(options.convention));
+    key.insert("limit".to_owned(), json!(options.n_windows_max));
+    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
+    let steps = printer.steps("windows");
+    let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
+    let outcome = perplexity(
+        engine.model.as_ref(),
+        &cut,
+        &options,
+        Some(&mut kept.journal),
+        &mut watch(&steps, "perplexity"),
+    );
+    drop(steps);
+    let found = finished(outcome.context(FAILED)?, printer)?;
+    if args.measure.json {
+        let mut report = subject.report("eval ppl")?;
+        report["text"] = text.as_json(tokens.len());
+        report["begin_token"] = json!(begin);
+        report["limit"] = json!(options.n_windows_max);
+        report["result"] = json!(found);
+        report["wall_s"] = subject.wall_s().into();
+        printer.json(&report)?;
+    } else {
+        print(&subject, &text, &found, printer)?;
+    }
+    kept.remove()
+}
+
+fn print(
+    subject: &Subject,
+    text: &TextFile,
+    found: &Perplexity,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let perplexity = with_error(
+        found.perplexity,
+        found.perplexity_standard_error_delta,
+        found.perplexity_interval_bootstrap,
+    );
+    let mean_nll = with_error(found.mean_nll, found.mean_nll_standard_error_windows, None);
+    let mut facts = subject.facts();
+    facts.extend([
+        ("text", super::describe_text(text, found.n_text_tokens)),
+        ("convention", super::describe_windows(found.convention, found.n_windows, found.n_tokens)),
+        ("perplexity", perplexity),
+        ("mean NLL", format!("{mean_nll} nats a token")),
+        ("bits a byte", format!("{:.4}", found.bits_per_byte)),
+        ("time", format!("{:.1} s", subject.wall_s())),
+    ]);
+    Ok(printer.facts(&facts)?)
+}

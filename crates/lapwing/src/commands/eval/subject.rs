@@ -1,0 +1,114 @@
+//! The model that is measured, and what a report tells of it.
+
+use std::time::Instant;
+
+use lapwing_eval::JournalKey;
+use serde_json::{Value, json};
+
+use crate::cli::MeasureArgs;
+use crate::cli::choice::Precision;
+use crate::correction::{self, Resolved};
+use crate::engine::Engine;
+use crate::interrupt;
+use crate::model_files::ModelFiles;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+/// A model with its correction.
+pub(super) struct Subject {
+    pub(super) engine: Engine,
+    pub(super) correction: Resolved,
+    settings: Settings,
+    started: Instant,
+}
+
+impl Subject {
+    /// Open the model and find its correction.
+    pub(super) fn open(
+        args: &MeasureArgs,
+        settings: &Settings,
+        printer: &Printer,
+    ) -> anyhow::Result<Subject> {
+        let started = Instant::now();
+        let engine = Engine::open(&args.model, settings)?;
+        interrupt::check()?;
+        let correction = correction::resolve(&engine, settings, printer)?;
+        Ok(Subject { engine, correction, settings: settings.clone(), started })
+    }
+
+    /// What the results of `command` depend on, as far as the model goes.
+    pub(super) fn key(&self, command: &str) -> anyhow::Result<JournalKey> {
+        let mut key = JournalKey::new();
+        key.insert("command".to_owned(), command.into());
+        key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        key.insert("model".to_owned(), engine_key(&self.engine, &self.settings)?);
+        key.insert("correction".to_owned(), json!(self.correction.profile_sha256));
+        Ok(key)
+    }
+
+    /// What every report of a measurement tells.
+    pub(super) fn report(&self, command: &str) -> anyhow::Result<Value> {
+        Ok(json!({
+            "command": command,
+            "lapwing_version": env!("CARGO_PKG_VERSION"),
+            "model": engine_report(&self.engine, &self.settings)?,
+            "correction": self.correction.as_json(),
+            "bootstrap": super::BOOTSTRAP,
+        }))
+    }
+
+    /// Seconds since the command began to open the model.
+    pub(super) fn wall_s(&self) -> f64 {
+        (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3
+    }
+
+    /// The first lines of a report for people.
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![("model", describe(&self.engine, &self.settings))];
+        if let (Some(path), Some(candidate)) =
+            (&self.correction.profile, &self.correction.candidate)
+        {
+            facts.push(("correction", format!("{candidate} of {}", path.display())));
+        }
+        facts
+    }
+}
+
+/// `NAME with openvino 2026.4.1 on CPU, precision fast`.
+pub(super) fn describe(engine: &Engine, settings: &Settings) -> String {
+    let (backend, version) = (engine.backend, &engine.backend_version);
+    let device = &engine.model.device_used().id;
+    let precision = precision_name(settings);
+    let name = correction::model_name(engine);
+    format!("{name} with {backend} {version} on {device}, precision {precision}")
+}
+
+fn precision_name(settings: &Settings) -> &'static str {
+    match settings.precision {
+        Precision::Fast => "fast",
+        Precision::Exact => "exact",
+    }
+}
+
+/// What the rows of an engine depend on, told without reading its weights.
+pub(super) fn engine_key(engine: &Engine, settings: &Settings) -> anyhow::Result<Value> {
+    Ok(json!({
+        "path": std::path::absolute(&engine.path).unwrap_or_else(|_| engine.path.clone()),
+        "files": ModelFiles::of(&engine.folder)?.stamp(),
+        "backend": [engine.backend, engine.backend_version],
+        "device": engine.model.device_used().id,
+        "precision": precision_name(settings),
+        "threads": settings.threads,
+        "n_positions_max": engine.model.limits().n_positions_max,
+    }))
+}
+
+/// An engine in a report, with the hash of its files.
+pub(super) fn engine_report(engine: &Engine, settings: &Settings) -> anyhow::Result<Value> {
+    let mut report = json!(correction::profiled_model(engine, settings)?);
+    report["kind"] = engine.folder.kind.name().into();
+    report["backend_version"] = engine.backend_version.as_str().into();
+    report["device_used"] = engine.model.device_used().id.as_str().into();
+    report["threads"] = json!(settings.threads);
+    Ok(report)
+}

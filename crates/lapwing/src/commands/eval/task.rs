@@ -1,0 +1,159 @@
+//! `lapwing eval task`: how many items of a benchmark a model gets right.
+
+use anyhow::Context as _;
+use lapwing_eval::{
+    GenerationOptions, Items, NamedText, ReadItemsError, Task, TaskOptions, TaskReport,
+    begin_token, run_task,
+};
+use lapwing_logits::Level;
+use serde_json::{Value, json};
+
+use super::kept::Kept;
+use super::subject::Subject;
+use super::{finished, watch};
+use crate::cli::{TaskArgs, TaskName};
+use crate::hint::{UsageError, note};
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::text_file::TextFile;
+
+/// Examples before each question of GSM8K.
+const N_EXAMPLES: usize = 8;
+/// Tokens of an answer to a question of GSM8K: what lm-evaluation-harness allows.
+const N_ANSWER_TOKENS_MAX: usize = 256;
+
+pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> anyhow::Result<()> {
+    const FAILED: &str = "cannot run the task";
+    let task = task(args.task);
+    refuse_what_has_no_effect(args, task)?;
+    let data = Data::read(args).context(FAILED)?;
+    let mut items = data.items(task).context(FAILED)?;
+    items.truncate(args.limit.map_or(usize::MAX, usize::from));
+    let subject = Subject::open(&args.measure, settings, printer)?;
+    let engine = &subject.engine;
+    let tokenizer = engine.tokenizer().context(FAILED)?;
+    let options = TaskOptions {
+        level: Level::detect(),
+        begin: begin_token(tokenizer).context(FAILED)?,
+        correction: subject.correction.correction.clone(),
+        generation: GenerationOptions {
+            n_tokens_max: N_ANSWER_TOKENS_MAX,
+            stop_ids: engine.folder.tokens.eos.clone(),
+        },
+    };
+    let mut key = subject.key("task")?;
+    key.insert("task".to_owned(), task.name().into());
+    key.insert("data".to_owned(), data.as_json());
+    key.insert("limit".to_owned(), json!(args.limit));
+    key.insert("stop_ids".to_owned(), json!(options.generation.stop_ids));
+    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
+    let steps = printer.steps(task.name());
+    let outcome = run_task(
+        task,
+        &engine.model,
+        tokenizer,
+        &items,
+        &options,
+        Some(&mut kept.journal),
+        &mut watch(&steps, "right"),
+    );
+    drop(steps);
+    let found = finished(outcome.context(FAILED)?, printer)?;
+    if args.measure.json {
+        let mut report = subject.report("eval task")?;
+        report["data"] = data.as_json();
+        report["begin_token"] = json!(options.begin);
+        report["limit"] = json!(args.limit);
+        report["result"] = json!(found);
+        report["wall_s"] = subject.wall_s().into();
+        printer.json(&report)?;
+    } else {
+        print(&subject, &found, printer)?;
+    }
+    kept.remove()
+}
+
+fn print(subject: &Subject, found: &TaskReport, printer: &Printer) -> anyhow::Result<()> {
+    let mut facts = subject.facts();
+    facts.push(("task", format!("{}, {} items", found.task, found.n_items)));
+    if let Some(examples) = &found.examples {
+        facts.push(("examples", format!("{} before each", examples.n)));
+    }
+    if found.n_truncated != 0 {
+        facts.push(("cut on the left", format!("{} items", found.n_truncated)));
+    }
+    for score in &found.scores {
+        facts.push((score.name, super::with_error(score.value, score.standard_error, None)));
+    }
+    facts.push(("time", format!("{:.1} s", subject.wall_s())));
+    Ok(printer.facts(&facts)?)
+}
+
+fn task(name: TaskName) -> Task {
+    match name {
+        TaskName::ArcChallenge => Task::ArcChallenge,
+        TaskName::HellaSwag => Task::HellaSwag,
+        TaskName::Piqa => Task::Piqa,
+        TaskName::Lambada => Task::Lambada,
+        TaskName::Gsm8k => Task::Gsm8k,
+    }
+}
+
+/// A file that would not be read must not look as if it were.
+fn refuse_what_has_no_effect(args: &TaskArgs, task: Task) -> Result<(), UsageError> {
+    let given = [
+        (args.labels.is_some() && task != Task::Piqa, "labels", note::LABELS),
+        (args.examples.is_some() && task != Task::Gsm8k, "examples", note::EXAMPLES),
+    ];
+    match given.into_iter().find(|(is_wrong, ..)| *is_wrong) {
+        None => Ok(()),
+        Some((_, what, advice)) => Err(UsageError {
+            problem: format!("{task} takes no {what}"),
+            advice: Some(advice.to_owned()),
+        }),
+    }
+}
+
+/// The files of a task.
+struct Data {
+    data: TextFile,
+    labels: Option<TextFile>,
+    examples: Option<TextFile>,
+}
+
+impl Data {
+    fn read(args: &TaskArgs) -> anyhow::Result<Data> {
+        let read = |path: &Option<_>| path.as_deref().map(TextFile::read).transpose();
+        Ok(Data {
+            data: TextFile::read(&args.data)?,
+            labels: read(&args.labels)?,
+            examples: read(&args.examples)?,
+        })
+    }
+
+    fn items(&self, task: Task) -> Result<Items, ReadItemsError> {
+        let (labels, examples) = (self.labels.as_ref(), self.examples.as_ref());
+        let of = |file: &TextFile| file.path.display().to_string();
+        let (data_name, labels_name) = (of(&self.data), labels.map(of).unwrap_or_default());
+        let examples_name = examples.map(of).unwrap_or_default();
+        Items::read(
+            task,
+            NamedText { name: &data_name, text: &self.data.text },
+            labels.map(|file| NamedText { name: &labels_name, text: &file.text }),
+            examples.map(|file| NamedText { name: &examples_name, text: &file.text }),
+            N_EXAMPLES,
+        )
+    }
+
+    fn as_json(&self) -> Value {
+        let one = |file: &TextFile| {
+            let (name, n_bytes) = (file.name(), file.n_bytes());
+            json!({"name": name, "sha256": file.sha256, "n_bytes": n_bytes})
+        };
+        json!({
+            "items": one(&self.data),
+            "labels": self.labels.as_ref().map(one),
+            "examples": self.examples.as_ref().map(one),
+        })
+    }
+}

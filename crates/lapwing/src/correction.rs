@@ -1,0 +1,253 @@
+//! `--correction`: from what was asked for to a correction that is known to fit, or to none.
+//!
+//! A profile is taken for the very model, backend, device and precision that it was calibrated on,
+//! and only while its gate is open. What does not fit is an error, never left out silently.
+
+mod profile;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use lapwing_logits::Correction;
+use lapwing_logits::profile::{CorrectionProfile, ProfiledModel};
+use serde_json::{Value, json};
+
+use crate::cli::choice;
+use crate::engine::Engine;
+use crate::hint::note;
+use crate::home::Home;
+use crate::interrupt;
+use crate::model_files::ModelFiles;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+pub use profile::{ProfileError, StoredProfile, read_profile};
+
+/// How the file name of a profile ends.
+const PROFILE_SUFFIX: &str = ".correction.json";
+
+/// What became of `--correction`.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What was asked for: `off`, `auto`, or the profile as it was named.
+    pub requested: String,
+    /// The profile that is used.
+    pub profile: Option<PathBuf>,
+    /// SHA-256 of the profile's bytes.
+    pub profile_sha256: Option<String>,
+    /// The candidate of the profile that is applied.
+    pub candidate: Option<String>,
+    /// Why it is used, or why none is; `None` when none was asked for.
+    pub reason: Option<String>,
+    /// What to do to the rows.
+    pub correction: Option<Arc<Correction>>,
+}
+
+impl Resolved {
+    /// No correction was asked for.
+    pub fn off() -> Self {
+        Self::without("off", None)
+    }
+
+    fn without(requested: &str, reason: Option<String>) -> Self {
+        Self {
+            requested: requested.to_owned(),
+            profile: None,
+            profile_sha256: None,
+            candidate: None,
+            reason,
+            correction: None,
+        }
+    }
+
+    /// The object that JSON outputs tell it by.
+    pub fn as_json(&self) -> Value {
+        let used = match &self.profile {
+            Some(path) => json!(path),
+            None => json!("off"),
+        };
+        json!({
+            "requested": self.requested,
+            "used": used,
+            "profile_sha256": self.profile_sha256,
+            "candidate": self.candidate,
+            "reason": self.reason,
+        })
+    }
+}
+
+/// Find, check and load what the settings ask for; says on stderr when `auto` means none.
+///
+/// The model is hashed only when there is a profile to compare with.
+///
+/// # Errors
+///
+/// When a profile is damaged or of something else than this engine, or was named and is not there
+/// or not to be used.
+pub fn resolve(
+    engine: &Engine,
+    settings: &Settings,
+    printer: &Printer,
+) -> anyhow::Result<Resolved> {
+    let resolved = match &settings.correction {
+        choice::Correction::Off => return Ok(Resolved::off()),
+        choice::Correction::Auto => automatic(engine, settings),
+        choice::Correction::Profile(name) => named(name, engine, settings),
+    };
+    let resolved = resolved.context("cannot correct the logits")?;
+    match (&resolved.profile, &resolved.reason) {
+        (None, Some(reason)) => printer.note(note::correction_off(reason)),
+        (Some(path), _) => tracing::info!(profile = %path.display(), "correcting logits"),
+        (None, None) => {}
+    }
+    Ok(resolved)
+}
+
+/// The profile that fits by its name, when there is one and its gate is open.
+fn automatic(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
+    let path = default_profile(engine, &settings.home);
+    let off = |reason: String| Resolved::without("auto", Some(reason));
+    if !path.exists() {
+        return Ok(off(format!("there is no profile {}", path.display())));
+    }
+    let stored = read_profile(&path)?;
+    fits(&stored, engine, settings)?;
+    let gate = &stored.profile.gate;
+    if !gate.open {
+        return Ok(off(format!("the gate of {} is closed: {}", path.display(), gate.reason)));
+    }
+    match stored.correction()? {
+        Some(correction) => Ok(used("auto", stored, correction)),
+        None => Ok(off(format!(
+            "what {} found is for an export, not for the running model",
+            path.display()
+        ))),
+    }
+}
+
+/// The profile that was named: it must be there and usable.
+fn named(name: &str, engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
+    let path = find(name, engine, &settings.home)?;
+    let stored = read_profile(&path)?;
+    fits(&stored, engine, settings)?;
+    let gate = &stored.profile.gate;
+    if !gate.open {
+        let reason = gate.reason.clone();
+        return Err(ProfileError::GateClosed { path, reason }.into());
+    }
+    match stored.correction()? {
+        Some(correction) => Ok(used(name, stored, correction)),
+        None => Err(ProfileError::OnlyForExport { path }.into()),
+    }
+}
+
+fn used(requested: &str, stored: StoredProfile, correction: Correction) -> Resolved {
+    let StoredProfile { path, sha256, profile, .. } = stored;
+    Resolved {
+        requested: requested.to_owned(),
+        profile: Some(path),
+        profile_sha256: Some(sha256),
+        candidate: profile.gate.chosen,
+        reason: Some(profile.gate.reason),
+        correction: Some(Arc::new(correction)),
+    }
+}
+
+/// A path, or the name of a profile in the profiles folder with or without its endings.
+fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileError> {
+    let folder = home.profiles();
+    let device = device_name(engine);
+    let in_folder = [
+        name.to_owned(),
+        format!("{name}{PROFILE_SUFFIX}"),
+        format!("{name}.{device}{PROFILE_SUFFIX}"),
+    ];
+    let candidates =
+        std::iter::once(PathBuf::from(name)).chain(in_folder.iter().map(|file| folder.join(file)));
+    let mut candidates = candidates.filter(|path| path.is_file());
+    candidates.next().ok_or_else(|| ProfileError::Missing { found: name.to_owned(), folder })
+}
+
+/// Where `calibrate` puts the profile of this model on this device, and `auto` looks for it.
+pub fn default_profile(engine: &Engine, home: &Home) -> PathBuf {
+    let (model, device) = (model_name(engine), device_name(engine));
+    home.profiles().join(format!("{model}.{device}{PROFILE_SUFFIX}"))
+}
+
+/// The name of the model's folder, which is its name in the store too.
+pub fn model_name(engine: &Engine) -> String {
+    let path = &engine.path;
+    let absolute = std::path::absolute(path).ok();
+    let name = absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let name = name.map_or("model".to_owned(), |name| name.into_owned());
+    // Two variants of one folder are two models.
+    match &engine.folder.variant {
+        Some(variant) => format!("{name}.{variant}"),
+        None => name,
+    }
+}
+
+fn device_name(engine: &Engine) -> String {
+    engine.model.device_used().id.to_lowercase().replace(['/', '\\', ':'], "-")
+}
+
+/// What a profile of this engine says about its model. Reads all of the model's files.
+///
+/// # Errors
+///
+/// When one cannot be read, or after Ctrl-C.
+pub fn profiled_model(engine: &Engine, settings: &Settings) -> anyhow::Result<ProfiledModel> {
+    let files = ModelFiles::of(&engine.folder)?;
+    let hashed = files.sha256();
+    // A hash that was broken off is no failure of the disk.
+    interrupt::check()?;
+    Ok(ProfiledModel { sha256: hashed?, ..unhashed(engine, settings) })
+}
+
+/// All but the hash.
+fn unhashed(engine: &Engine, settings: &Settings) -> ProfiledModel {
+    let precision = match settings.precision {
+        choice::Precision::Fast => "fast",
+        choice::Precision::Exact => "exact",
+    };
+    ProfiledModel {
+        name: model_name(engine),
+        sha256: String::new(),
+        backend: engine.backend.to_owned(),
+        device: device_name(engine),
+        precision: precision.to_owned(),
+        n_vocab: engine.n_tokens(),
+    }
+}
+
+/// Refuse a profile of anything else than this engine; what costs nothing is compared first.
+fn fits(stored: &StoredProfile, engine: &Engine, settings: &Settings) -> anyhow::Result<()> {
+    let CorrectionProfile { model: expected, .. } = &stored.profile;
+    let found = unhashed(engine, settings);
+    let sizes = (expected.n_vocab.to_string(), found.n_vocab.to_string());
+    for (what, expected, found) in [
+        ("backend", &expected.backend, &found.backend),
+        ("device", &expected.device, &found.device),
+        ("precision", &expected.precision, &found.precision),
+        ("number of tokens", &sizes.0, &sizes.1),
+    ] {
+        if expected != found {
+            return Err(other(stored, what, expected, found).into());
+        }
+    }
+    let found = profiled_model(engine, settings)?.sha256;
+    match expected.sha256 == found {
+        true => Ok(()),
+        false => Err(other(stored, "sha256 of the model", &expected.sha256, &found).into()),
+    }
+}
+
+fn other(stored: &StoredProfile, what: &'static str, expected: &str, found: &str) -> ProfileError {
+    ProfileError::OtherModel {
+        path: stored.path.clone(),
+        what,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}

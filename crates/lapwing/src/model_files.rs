@@ -1,0 +1,161 @@
+//! The files that decide what a model computes, and what they hash to.
+//!
+//! A hash names a model in records and correction profiles: an export that was made again with
+//! other weights is another model, a folder that was moved is the same.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lapwing_formats::onnx::{OnnxModel, OpenOnnxError, Place};
+use lapwing_model::{FolderKind, ModelFolder};
+use serde_json::{Value, json};
+
+use crate::checksum;
+
+/// The graph and its weights, in the order of their hash.
+#[derive(Debug, Clone)]
+pub struct ModelFiles(Vec<ModelFile>);
+
+#[derive(Debug, Clone)]
+struct ModelFile {
+    /// In the folder of the graph.
+    name: String,
+    path: PathBuf,
+    n_bytes: u64,
+    modified: SystemTime,
+}
+
+/// Why the files of a model cannot be told or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFilesError {
+    /// One cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The graph does not say where its weights are.
+    #[error("cannot read {}", path.display())]
+    Graph {
+        /// The graph.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<OpenOnnxError>,
+    },
+}
+
+impl ModelFiles {
+    /// The graph first, then the files of its weights by name.
+    ///
+    /// # Errors
+    ///
+    /// When one is not there or the graph is malformed.
+    pub fn of(folder: &ModelFolder) -> Result<ModelFiles, ModelFilesError> {
+        let graph = &folder.graph;
+        let beside = |name: &str| graph.with_file_name(name);
+        let weights: Vec<PathBuf> = match folder.kind {
+            FolderKind::OpenVinoIr => vec![graph.with_extension("bin")],
+            FolderKind::OnnxGenai | FolderKind::TransformersJs => {
+                external_names(folder)?.iter().map(|name| beside(name)).collect()
+            }
+        };
+        let root = graph.parent().map(PathBuf::from).unwrap_or_default();
+        let file = |path: PathBuf| {
+            let failed = |source| ModelFilesError::Read { path: path.clone(), source };
+            let metadata = std::fs::metadata(&path).map_err(failed)?;
+            let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
+            let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
+            Ok(ModelFile { name, n_bytes: metadata.len(), modified, path })
+        };
+        let files = std::iter::once(graph.clone()).chain(weights).map(file);
+        Ok(ModelFiles(files.collect::<Result<_, _>>()?))
+    }
+
+    /// SHA-256 of all of them: of one line for each, with its name, its length and its own SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read, or with [`io::ErrorKind::Interrupted`] after Ctrl-C.
+    pub fn sha256(&self) -> Result<String, ModelFilesError> {
+        let mut lines = String::new();
+        for ModelFile { name, path, n_bytes, .. } in &self.0 {
+            let sha256 = checksum::sha256_file(path, &mut |_| {})
+                .map_err(|source| ModelFilesError::Read { path: path.clone(), source })?;
+            lines.push_str(&format!("{name} {n_bytes} {sha256}\n"));
+        }
+        Ok(checksum::sha256_bytes(lines.as_bytes()))
+    }
+
+    /// What changes when a file is replaced, without reading any: names, lengths and times.
+    pub fn stamp(&self) -> Value {
+        let files = self.0.iter().map(|file| {
+            let since = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+            json!([file.name, file.n_bytes, since.as_nanos().to_string()])
+        });
+        files.collect()
+    }
+
+    /// Length of all of them.
+    pub fn n_bytes(&self) -> u64 {
+        self.0.iter().map(|file| file.n_bytes).sum()
+    }
+}
+
+/// Files that the weights of an ONNX graph lie in, by name.
+fn external_names(folder: &ModelFolder) -> Result<BTreeSet<String>, ModelFilesError> {
+    let model = OnnxModel::open(&folder.graph).map_err(|source| ModelFilesError::Graph {
+        path: folder.graph.clone(),
+        source: Box::new(source),
+    })?;
+    let names = model.initializers().filter_map(|weight| match weight.place {
+        Place::External(range) => Some(range.location),
+        Place::Inline => None,
+    });
+    Ok(names.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn files(contents: &[(&str, &str)], folder: &Path) -> ModelFiles {
+        let files = contents.iter().map(|(name, text)| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            let n_bytes = text.len() as u64;
+            ModelFile { name: (*name).into(), path, n_bytes, modified: UNIX_EPOCH }
+        });
+        ModelFiles(files.collect())
+    }
+
+    #[test]
+    fn the_hash_tells_names_and_borders_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let hash = |contents: &[(&str, &str)]| files(contents, folder.path()).sha256().unwrap();
+        let first = hash(&[("a.xml", "graph"), ("a.bin", "weights")]);
+        assert_eq!(first, hash(&[("a.xml", "graph"), ("a.bin", "weights")]));
+        for other in [
+            [("a.xml", "graph"), ("a.bin", "weightz")],
+            [("a.xml", "graph"), ("b.bin", "weights")],
+            [("a.xml", "graphw"), ("a.bin", "eights")],
+        ] {
+            assert_ne!(first, hash(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_stamp_changes_with_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut found = files(&[("a.xml", "graph")], folder.path());
+        let before = found.stamp();
+        found.0[0].modified += std::time::Duration::from_nanos(1);
+        assert_ne!(before, found.stamp());
+        assert_eq!(found.n_bytes(), 5);
+    }
+}

@@ -1,0 +1,196 @@
+//! `lapwing calibrate`, and `--correction` with what it wrote.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::evaluating::Lab;
+use crate::files_below;
+
+const HOME: &str = "wikitext2-test.raw";
+const OTHER: &str = "war-and-peace-head.txt";
+const MODEL: &str = "stories260k-ov-int4";
+
+/// Enough to be sure of a bias of this size.
+const SIZES: [&str; 6] = ["--window", "128", "--windows", "80", "--precision", "exact"];
+
+fn calibrate(lab: &Lab, more: &[&str]) -> Value {
+    let (model, text) = (lab.export(MODEL), lab.text(HOME, 60_000));
+    let line = ["calibrate", "--model", &model, "--text", &text, "--json"];
+    lab.lapwing.json(&[&line[..], more].concat())
+}
+
+/// Run the model with `more`.
+fn answer(lab: &Lab, model: &str, more: &[&str]) -> crate::Outcome {
+    let model = lab.export(model);
+    let line = ["run", "--model", &model, "--prompt", "Once upon a time", "-n", "12", "--json"];
+    lab.run(&[&line[..], &["--top-logits", "3", "--warmup"], more].concat())
+}
+
+fn json(outcome: &crate::Outcome) -> Value {
+    serde_json::from_str(&outcome.stdout).unwrap()
+}
+
+#[test]
+fn a_profile_with_an_open_gate_corrects_its_model_and_no_other() {
+    let Some(lab) = Lab::new() else { return };
+    let (reference, other) = (lab.export("stories260k-ov-fp32"), lab.text(OTHER, 30_000));
+    let made = calibrate(
+        &lab,
+        &[&SIZES[..], &["--reference", &reference, "--other-text", &other]].concat(),
+    );
+    let profile = &made["profile"];
+    assert_eq!(profile["gate"]["open"], true, "{made}");
+    let chosen = &profile["gate"]["chosen"];
+    let is_chosen = |verdict: &&Value| verdict["name"] == *chosen;
+    let verdict = profile["candidates"].as_array().unwrap().iter().find(is_chosen).unwrap();
+    assert_eq!(verdict["helps"], true);
+    let folder = lab.lapwing.path("profiles");
+    let name = format!("{MODEL}.cpu.correction");
+    let files = [format!("{name}.json"), format!("{name}.safetensors")];
+    assert_eq!(files_below(&folder), files);
+    let path = folder.join(&files[0]);
+    let path = path.to_str().unwrap();
+    assert_eq!(made["file"], path);
+
+    let exact = ["--precision", "exact"];
+    let raw = json(&answer(&lab, MODEL, &exact).expect_code(0));
+    assert_eq!(raw["correction"]["used"], "off");
+    assert_eq!(raw["timings"]["correction_us_p50"], Value::Null);
+    for asked in ["auto", path, MODEL] {
+        let outcome = answer(&lab, MODEL, &[&exact[..], &["--correction", asked]].concat());
+        let report = json(&outcome.expect_code(0));
+        let correction = &report["correction"];
+        assert_eq!((&correction["requested"], &correction["used"]), (&asked.into(), &path.into()));
+        assert_eq!(correction["candidate"], *chosen);
+        assert!(0.0 < report["timings"]["correction_us_p50"].as_f64().unwrap(), "{report}");
+        assert_eq!(report["first_step_top"], raw["first_step_top"], "logits are told raw");
+    }
+    is_measured(&lab, path, &reference, &other);
+    is_refused_elsewhere(&lab, path);
+    is_refused_when_damaged(&lab, &folder, &files);
+}
+
+/// The profile brings the model closer to its reference.
+fn is_measured(lab: &Lab, path: &str, reference: &str, text: &str) {
+    let model = lab.export(MODEL);
+    let kl = |correction: &str| {
+        let report = lab.lapwing.json(&[
+            "eval",
+            "kl",
+            "--model",
+            &model,
+            "--reference",
+            reference,
+            "--text",
+            text,
+            "--window",
+            "128",
+            "--limit",
+            "60",
+            "--precision",
+            "exact",
+            "--json",
+            "--correction",
+            correction,
+        ]);
+        report["result"]["mean_kl"].as_f64().unwrap()
+    };
+    let (off, on) = (kl("off"), kl(path));
+    assert!(on < off, "{on} {off}");
+}
+
+fn is_refused_elsewhere(lab: &Lab, path: &str) {
+    let check = |model: &str, more: &[&str], says: &str| {
+        let outcome = answer(lab, model, &[&["--correction", path], more].concat());
+        outcome.expect_code(1).expect_says(&[says, "hint: ", "--correction off"]);
+    };
+    check(MODEL, &["--precision", "fast"], "expected precision exact, found fast");
+    check("stories260k-ov-int8", &["--precision", "exact"], "expected sha256 of the model ");
+    let another = "smollm2-135m-instruct-ort-int4";
+    check(another, &["--precision", "exact"], "expected backend openvino, found ort");
+    // A profile that is found by its name is no less checked.
+    let folder = Path::new(path).parent().unwrap();
+    let int8 = folder.join("stories260k-ov-int8.cpu.correction.json");
+    std::fs::copy(path, &int8).unwrap();
+    let more = ["--correction", "auto", "--precision", "exact"];
+    let outcome = answer(lab, "stories260k-ov-int8", &more).expect_code(1);
+    outcome.expect_says(&["calibrated on something else", "hint: "]);
+    std::fs::remove_file(int8).unwrap();
+}
+
+fn is_refused_when_damaged(lab: &Lab, folder: &Path, files: &[String; 2]) {
+    let sidecar = folder.join(&files[1]);
+    let whole = std::fs::read(&sidecar).unwrap();
+    let check = |says: &[&str]| {
+        let outcome = answer(lab, MODEL, &["--precision", "exact", "--correction", "auto"]);
+        outcome.expect_code(1).expect_says(says);
+    };
+    std::fs::write(&sidecar, &whole[..whole.len() - 5]).unwrap();
+    let expected = format!("a sidecar of {} bytes: expected {}", whole.len() - 5, whole.len());
+    check(&[&expected, "hint: the copy is not complete"]);
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&sidecar, changed).unwrap();
+    check(&["not the sidecar of its profile: expected sha256", "hint: the copy"]);
+    std::fs::remove_file(&sidecar).unwrap();
+    check(&["cannot read", &files[1], "hint: a profile and its .safetensors file"]);
+    std::fs::write(&sidecar, whole).unwrap();
+    std::fs::write(folder.join(&files[0]), "{}").unwrap();
+    check(&["not a correction profile", "hint: "]);
+}
+
+#[test]
+fn a_closed_gate_is_a_result_and_its_profile_is_not_used() {
+    let Some(lab) = Lab::new() else { return };
+    // Without text of another domain nothing is let through.
+    let made = calibrate(&lab, &["--window", "32", "--windows", "60"]);
+    let gate = &made["profile"]["gate"];
+    assert_eq!((&gate["open"], &gate["chosen"]), (&false.into(), &Value::Null));
+    assert_eq!(made["profile"]["sidecar"], Value::Null);
+    let name = format!("{MODEL}.cpu.correction.json");
+    assert_eq!(files_below(&lab.lapwing.path("profiles")), [name]);
+    let outcome = answer(&lab, MODEL, &["--correction", MODEL]).expect_code(1);
+    outcome.expect_says(&["the gate of", "is closed", "hint: ", "leave out --correction"]);
+    let outcome = answer(&lab, MODEL, &["--correction", "auto"]).expect_code(0);
+    assert_eq!(outcome.stderr.matches("no logit correction: the gate of").count(), 1);
+    let correction = &json(&outcome)["correction"];
+    assert_eq!((&correction["requested"], &correction["used"]), (&"auto".into(), &"off".into()));
+    assert!(correction["reason"].as_str().unwrap().contains("is closed"), "{correction}");
+}
+
+#[test]
+fn without_a_profile_auto_is_off_and_a_name_is_refused() {
+    let Some(lab) = Lab::new() else { return };
+    let outcome = answer(&lab, MODEL, &["--correction", "auto"]).expect_code(0);
+    let outcome = outcome.expect_says(&["no logit correction: there is no profile"]);
+    assert_eq!(json(&outcome)["correction"]["used"], "off");
+    let outcome = answer(&lab, MODEL, &["--correction", "mine"]).expect_code(1);
+    outcome.expect_says(&["no correction profile \"mine\"", "hint: `lapwing calibrate`"]);
+}
+
+#[test]
+fn what_cannot_be_calibrated_is_told_with_what_to_do() {
+    let Some(lab) = Lab::new() else { return };
+    let (model, text) = (lab.export(MODEL), lab.text(HOME, 30_000));
+    let (short, stranger) = (lab.text(HOME, 2_000), lab.export("smollm2-135m-instruct-ov-int4"));
+    let checkpoint = lab.export("tiny/tiny-llama-hf");
+    let check = |line: &[&str], code: i32, says: &[&str]| {
+        let outcome = lab.run(&[&["calibrate", "--model", &model], line].concat());
+        outcome.expect_code(code).expect_says(says);
+    };
+    let too_short = ["text is too short", "expected at least", "hint: give more text"];
+    check(&["--text", &short], 1, &too_short);
+    let mismatch = ["the reference has another tokenizer", "hint: --reference takes"];
+    check(&["--text", &text, "--reference", &stranger], 1, &mismatch);
+    check(&["--text", &text, "--reference", "nothere"], 1, &["cannot use the reference", "hint: "]);
+    let both = ["is a text of the calibration too", "hint: --other-text takes"];
+    check(&["--text", &text, "--other-text", &text], 2, &both);
+    let name = ["a profile cannot be called", "hint: choose another --out"];
+    check(&["--text", &text, "--out", "/tmp/.hidden.json"], 1, &name);
+    check(&["--text", &text, "--out", "/nowhere/a.json"], 1, &["cannot write /nowhere/a.json"]);
+    check(&["--text", &text, "--held-out", "1"], 2, &["expected a number between 0 and 1"]);
+    let needs = ["--checkpoint", "--reference"];
+    check(&["--text", &text, "--checkpoint", &checkpoint], 2, &needs);
+    assert_eq!(files_below(&lab.lapwing.path("profiles")), Vec::<String>::new());
+}
