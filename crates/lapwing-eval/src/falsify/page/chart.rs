@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 44.0;
@@ -44,7 +44,8 @@ pub(super) fn lines(frame: &Frame<'_>, lines: &[Line]) -> String {
     let to_y = |y: f64| TOP + (y_max - y) / (y_max - y_min) * (HEIGHT - TOP - BOTTOM);
 
     let mut svg = open(frame.title, HEIGHT);
-    for tick in ticks(y_min, y_max) {
+    let y_ticks = if frame.logarithmic { factors(y_min, y_max) } else { ticks(y_min, y_max) };
+    for tick in y_ticks {
         let value = if frame.logarithmic { 10f64.powf(tick) } else { tick };
         let y = to_y(tick);
         let _ = write!(
@@ -179,6 +180,16 @@ fn ticks(min: f64, max: f64) -> Vec<f64> {
     (0..=count.min(20)).map(|idx| (first + idx as f64) * step).collect()
 }
 
+/// The logarithms of round numbers between two logarithms: powers of ten, and where these are few
+/// their doubles and fivefolds too.
+fn factors(min: f64, max: f64) -> Vec<f64> {
+    let steps: &[f64] = if max - min < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let decades = min.floor() as i32..=max.ceil() as i32;
+    let all =
+        decades.flat_map(|decade| steps.iter().map(move |step| f64::from(decade) + step.log10()));
+    all.filter(|tick| (min..=max).contains(tick)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +216,19 @@ mod tests {
             assert!(2 <= found.len(), "{found:?}");
             assert!(found.iter().all(|tick| (min..=max).contains(tick)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn factors_are_round_numbers() {
+        let check = |min: f64, max: f64, expected: &[f64]| {
+            let found: Vec<f64> = factors(min, max).iter().map(|log| 10f64.powf(*log)).collect();
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found / expected - 1.0).abs() < 1e-9, "{found} {expected}");
+            }
+        };
+        check(-1.1, 1.1, &[0.1, 1.0, 10.0]);
+        check(1.6, 2.5, &[50.0, 100.0, 200.0]);
     }
 
     #[test]

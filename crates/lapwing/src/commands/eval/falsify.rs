@@ -249,7 +249,7 @@ fn facts(args: &FalsifyArgs, record: &serde_json::Value) -> Vec<(String, String)
     vec![
         ("lapwing".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("machine".to_owned(), format!("{cpu}, {} CPUs", machine["n_cpus"])),
-        ("full precision".to_owned(), args.reference.clone()),
+        ("full precision".to_owned(), names(&[args.reference.clone().into()])),
         ("text".to_owned(), names(&args.text)),
         ("other domain".to_owned(), names(std::slice::from_ref(&args.other_text))),
         ("record".to_owned(), format!("{RECORD}, sha256 {}", short_hash(record))),
