@@ -51,7 +51,7 @@ pub struct FalsifyInputs<'a> {
     pub model: &'a Arc<dyn Model>,
     /// The reference again, for the task.
     pub reference: &'a Arc<dyn Model>,
-    /// A task for the second hypothesis; without one it is decided on divergence alone.
+    /// A task for the second hypothesis, which without one can only be refuted.
     pub task: Option<TaskInputs<'a>>,
 }
 
@@ -216,7 +216,7 @@ pub struct Diagnosis {
     pub coefficient: Option<f64>,
     /// The same for the token in the middle.
     pub coefficient_median: Option<f64>,
-    /// Share of tokens whose gain the published estimator puts below 1 %.
+    /// Share of tokens whose gain the published estimator puts at 0.
     pub share_frozen: f64,
     /// The one gain of maximum likelihood.
     pub gain_of_maximum_likelihood: f64,
@@ -253,7 +253,7 @@ pub struct ConditionResult {
     pub parameter: Option<f64>,
     /// What it scored: at home, and for candidates in the other domain too.
     pub scores: Vec<DomainScore>,
-    /// Mean KL by position in the window, in nats; kept for a few.
+    /// Mean KL by position in the window, in nats; of the raw model and the candidates.
     pub divergence_by_position: Vec<f64>,
     /// Share of repeated 4-grams in free generation, raw and corrected, where that was looked at.
     pub gram_shares: Option<[f64; 2]>,

@@ -197,11 +197,13 @@ impl Decoder for OrtDecoder {
             LogitsRows::Last => 1,
             _ => (SCORED_ROWS_BYTES_MAX / (4 * n_vocab)).clamp(1, self.shared.n_chunk_tokens),
         };
-        // Chunks of one size: a last one of a single row would go through another kernel.
+        // Chunks of nearly one size: a last one of a single row would go through another kernel.
         let n_chunks = tokens.len().div_ceil(n_rows_max);
         let mut logits = vec![0.0; n_vocab];
         let mut token_idx = 0;
-        for chunk in tokens.chunks(tokens.len().div_ceil(n_chunks)) {
+        for chunk_idx in 0..n_chunks {
+            let start = |chunk_idx: usize| chunk_idx * tokens.len() / n_chunks;
+            let chunk = &tokens[start(chunk_idx)..start(chunk_idx + 1)];
             self.run(chunk, chunk.len())?;
             for row_idx in 0..chunk.len() {
                 self.read(row_idx, chunk.len(), &mut logits).map_err(self.failed())?;

@@ -31,7 +31,9 @@ pub(super) fn with_best(
     let is_offset = |candidate: &&Candidate| offset_of(candidate).is_some();
     if let Some(bias) = candidates.iter().find(is_offset) {
         let name = format!("{} + {}", bias.name, best.name);
-        combined.push(make(name, offset_of(bias), smoothing.clone())?);
+        let offset = offset_of(bias);
+        let smoothing = with_shifted_levels(smoothing, offset.as_deref());
+        combined.push(make(name, offset, smoothing)?);
     }
     let rescales = [
         ("variance", Rescale::Variance),
@@ -45,6 +47,19 @@ pub(super) fn with_best(
     Ok(combined)
 }
 
+/// The smoothing for rows that the offset was added to: the levels that its state reverts to are
+/// means of rows without it. Exact for the mean as gauge.
+fn with_shifted_levels(smoothing: &Smoothing, offset: Option<&[f32]>) -> Smoothing {
+    let mut shifted = smoothing.clone();
+    if let (Some(reversion), Some(offset)) = (&mut shifted.reversion, offset) {
+        let mean = offset.iter().map(|&offset| f64::from(offset)).sum::<f64>();
+        let mean = (mean / offset.len().max(1) as f64) as f32;
+        let levels = reversion.levels.iter().zip(offset);
+        reversion.levels = levels.map(|(level, offset)| level + offset - mean).collect();
+    }
+    shifted
+}
+
 /// The offset of a candidate that is nothing else.
 fn offset_of(candidate: &Candidate) -> Option<Arc<[f32]>> {
     match &candidate.condition.kind {
@@ -52,5 +67,29 @@ fn offset_of(candidate: &Candidate) -> Option<Arc<[f32]>> {
             correction.offset().map(Arc::from)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_logits::{Gains, Gauge, Levels, Scope};
+
+    use super::*;
+
+    #[test]
+    fn a_state_reverts_to_the_levels_of_the_rows_it_sees() {
+        let smoothing = Smoothing {
+            gains: Gains::One(0.5),
+            scope: Scope::Full,
+            gauge: Gauge::Mean,
+            reversion: Some(Levels { coefficient: 0.5, levels: vec![1.0, -1.0].into() }),
+            rescale: Rescale::Off,
+        };
+        let levels = |offset: Option<&[f32]>| {
+            with_shifted_levels(&smoothing, offset).reversion.unwrap().levels.to_vec()
+        };
+        // The mean of the offsets goes with the gauge.
+        assert_eq!(levels(Some(&[3.0, 1.0])), [2.0, -2.0]);
+        assert_eq!(levels(None), [1.0, -1.0]);
     }
 }

@@ -52,8 +52,9 @@ impl Calibration {
             .and_then(|found| head_map_recipe_of(found, labels.body_recipe.clone(), &mut arrays));
         let chosen = run_time.or(export);
         // What the bands' gains come from is told when nothing was chosen.
-        let estimator = chosen.and_then(|found| found.estimator);
-        let estimator = estimator.unwrap_or(Estimator::MaximumLikelihood);
+        let default = Estimator::MaximumLikelihood.name();
+        let estimator = chosen
+            .map_or(default, |found| found.estimator.as_ref().map_or("none", Estimator::name));
         let profile = CorrectionProfile {
             schema_version: SCHEMA_VERSION,
             candidates: self.findings(&labels.texts),
@@ -61,7 +62,7 @@ impl Calibration {
             reference: labels.reference,
             texts: labels.texts,
             seed: self.seed,
-            estimator: estimator.name().to_owned(),
+            estimator: estimator.to_owned(),
             diagnostics: self.diagnostics_finding(),
             gate: GateFinding {
                 open: chosen.is_some(),

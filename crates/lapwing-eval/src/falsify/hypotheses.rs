@@ -83,12 +83,17 @@ fn lower_perplexity(evidence: &Evidence<'_>, likelihood: Interval) -> Hypothesis
 fn narrower_gap(evidence: &Evidence<'_>, likelihood: Interval, divergence: Interval) -> Hypothesis {
     let Evidence { raw, best, accuracies, full_precision, .. } = evidence;
     let nll = ConditionScore::mean_negative_log_likelihood;
+    let of = |name: &str| accuracies.iter().find(|accuracy| accuracy.name == name);
+    let is_as_accurate = match (of(&raw.name), of(&best.name)) {
+        (Some(without), Some(with)) => without.value <= with.value,
+        _ => false,
+    };
     let finding = match (finding(likelihood), finding(divergence)) {
-        (Finding::Supported, Finding::Supported) => Finding::Supported,
+        // The claim is of both: text alone can refute it, and cannot support it.
+        (Finding::Supported, Finding::Supported) if is_as_accurate => Finding::Supported,
         (Finding::Refuted, _) | (_, Finding::Refuted) => Finding::Refuted,
         _ => Finding::Undecided,
     };
-    let of = |name: &str| accuracies.iter().find(|accuracy| accuracy.name == name);
     let task = match (of(&raw.name), of(&best.name)) {
         (Some(without), Some(with)) => format!(
             "; {} {:.3} without and {:.3} with it",

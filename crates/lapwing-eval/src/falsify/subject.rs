@@ -305,7 +305,7 @@ impl Run<'_> {
     }
 }
 
-/// The raw model, the best KLS, and what the gate chose where that is something else.
+/// The raw model, the bias, the best KLS, and what the gate chose where that is something else.
 fn generating(calibration: &Calibration, best_idx: usize) -> Vec<Generating> {
     let mut conditions = vec![(calibration.home[0].name.clone(), None)];
     let is_offset =

@@ -93,6 +93,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let head_matrix = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
     let inputs = models.inputs(tokenizer, &texts, &fitted, head_matrix).context(FAILED)?;
     let options = options(args, settings, engine, n_window);
+    // Of the files as they were opened.
+    let labels = labels(&models, settings, &files, &texts)?;
     let steps = printer.steps("calibrating");
     let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer)).context(FAILED)?;
     drop(steps);
@@ -100,7 +102,6 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         printer.note("nothing was written");
         return Err(Interrupted.into());
     };
-    let labels = labels(&models, settings, &files, &texts)?;
     let (mut profile, arrays) = calibration.profile(labels);
     write::profile(&out, &mut profile, &arrays).context(FAILED)?;
     let done = Done { args, out: &out, profile: &profile, calibration: &calibration };

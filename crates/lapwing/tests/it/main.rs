@@ -17,6 +17,7 @@ mod pull_local;
 mod pull_wheel;
 mod real;
 mod running;
+mod studying;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -120,8 +120,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// Four digits that matter, without trailing zeros.
 pub(super) fn number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
     }
     let n_before = value.abs().log10().floor() as i32 + 1;
     let n_after = usize::try_from((4 - n_before).clamp(0, 6)).unwrap_or(0);
@@ -187,7 +187,8 @@ fn factors(min: f64, max: f64) -> Vec<f64> {
     let decades = min.floor() as i32..=max.ceil() as i32;
     let all =
         decades.flat_map(|decade| steps.iter().map(move |step| f64::from(decade) + step.log10()));
-    all.filter(|tick| (min..=max).contains(tick)).collect()
+    let found: Vec<f64> = all.filter(|tick| (min..=max).contains(tick)).collect();
+    if found.len() < 2 { ticks(min, max) } else { found }
 }
 
 #[cfg(test)]
@@ -204,6 +205,7 @@ mod tests {
         check(0.001_234_6, "0.001235");
         check(-1.5, "-1.5");
         check(100.0, "100");
+        check(f64::INFINITY, "inf");
     }
 
     #[test]

@@ -10,7 +10,7 @@ fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) 
     let score = |domain| DomainScore {
         domain,
         perplexity,
-        divergence: perplexity / 64.0,
+        divergence: perplexity / 99.0,
         agreement: 0.5,
         likelihood_improvement: interval(-0.25),
         divergence_improvement: interval(-0.125),
@@ -20,7 +20,7 @@ fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) 
         group,
         parameter,
         scores: vec![score(Domain::Home), score(Domain::Other)],
-        divergence_by_position: (0..64).map(f64::from).collect(),
+        divergence_by_position: (0..64).map(|i| 1.0 / f64::from(i + 1)).collect(),
         gram_shares: Some([0.25, 0.5]),
         passes: Some(false),
         reason: Some("KL rises at home".to_owned()),

@@ -77,6 +77,8 @@ impl Head {
                 false => ControlFlow::Continue(()),
             });
             interrupt::check()?;
+            let map = recipe.head_map_sha256.as_deref().unwrap_or("none");
+            self.require("a map in its head:", "none", map, map == "none")?;
             let (expected, found) = (recipe.checkpoint_sha256, found?);
             let is_same = expected == found;
             self.require("sha256", expected, found, is_same)?;

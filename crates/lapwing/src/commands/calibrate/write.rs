@@ -38,6 +38,9 @@ pub enum WriteError {
     },
 }
 
+/// How the name of a profile ends.
+const ENDING: &str = ".correction.json";
+
 /// Refuse a place that cannot be written before hours are spent on what goes there. A folder that
 /// nobody named is made.
 pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> {
@@ -49,7 +52,8 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
     if name.starts_with('.') || name.contains([':', '\\']) {
         return wrong("a name without : and \\ that does not begin with a dot");
     }
-    if sidecar_of(out) == out || out.is_dir() {
+    // The arrays go beside it under the same name: no file but those of a profile may be met there.
+    if !name.ends_with(ENDING) || name.len() == ENDING.len() || out.is_dir() {
         return wrong("a file such as NAME.correction.json");
     }
     let folder = folder_of(out);
@@ -112,13 +116,16 @@ mod tests {
             assert_eq!(checked.is_ok(), is_taken, "{name}: {checked:?}");
         };
         check("a.correction.json", true);
-        check("a", true);
-        check(".a.json", false);
-        check("a:b.json", false);
+        check("a", false);
+        check("config.json", false);
+        check("model.json", false);
+        check(".correction.json", false);
+        check(".a.correction.json", false);
+        check("a:b.correction.json", false);
         check("a.safetensors", false);
         check("", false);
-        check("missing/a.json", false);
-        assert!(check_place(&folder.path().join("made/a.json"), false).is_ok());
+        check("missing/a.correction.json", false);
+        assert!(check_place(&folder.path().join("made/a.correction.json"), false).is_ok());
         assert_eq!(names_in(folder.path()), ["made"]);
     }
 

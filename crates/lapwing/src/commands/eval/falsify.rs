@@ -23,10 +23,15 @@ use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
 use crate::correction;
+use crate::engine::open_folder;
+use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
+use crate::model_files::ModelFiles;
 use crate::new_file;
 use crate::printer::{Printer, Steps};
+use crate::reference;
 use crate::settings::Settings;
+use crate::store::resolve_model;
 use crate::text_file::TextFile;
 
 const FAILED: &str = "cannot study";
@@ -43,22 +48,31 @@ pub(super) fn run(
     args: &FalsifyArgs,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
+    if args.runtime.correction.is_some() {
+        printer.warning(note::NO_CORRECTION_IN_CALIBRATION);
+    }
     let files = texts::read(&args.calibration_of(&args.model[0])).context(FAILED)?;
     let passages = args.lambada.as_deref().map(Passages::read).transpose().context(FAILED)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
-    let mut kept = Kept::open(&settings.home, &key(settings, args, &files)?, args.fresh, printer)?;
+    let mut kept = Kept::open(
+        &settings.home,
+        &key(settings, args, &files, passages.as_ref())?,
+        args.fresh,
+        printer,
+    )?;
     let mut study =
         Study { schema_version: STUDY_SCHEMA_VERSION, seed: args.seed, subjects: Vec::new() };
     let mut reports = Vec::new();
     for (place, name) in args.model.iter().enumerate() {
         let one = One { settings, printer, args, files: &files, passages: passages.as_ref() };
-        let (subject, report) = match kept.journal.result(name)? {
+        let unit = one.unit(name)?;
+        let (subject, report) = match kept.journal.result(&unit)? {
             Some(found) => found,
             None => {
                 printer.note(format!("{name} ({} of {})", place + 1, args.model.len()));
                 let found = one.study(name)?;
-                kept.journal.finish(name, &found)?;
+                kept.journal.finish(&unit, &found)?;
                 found
             }
         };
@@ -90,12 +104,16 @@ fn key(
     settings: &Settings,
     args: &FalsifyArgs,
     files: &texts::Files,
+    passages: Option<&Passages>,
 ) -> anyhow::Result<JournalKey> {
     let mut key = JournalKey::new();
     key.insert("command".to_owned(), "falsify".into());
     key.insert("schema_version".to_owned(), STUDY_SCHEMA_VERSION.into());
     key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
     key.insert("texts".to_owned(), files.as_json());
+    let passages = passages.map(|passages| passages.file.sha256.as_str());
+    key.insert("passages".to_owned(), json!(passages));
+    key.insert("context".to_owned(), json!(settings.context));
     key.insert("settings".to_owned(), settings_of(args));
     key.insert("reference".to_owned(), args.reference.as_str().into());
     key.insert("backend".to_owned(), json!(settings.backend));
@@ -126,6 +144,21 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// What a finished study is kept under: other files of the same name are another one.
+    fn unit(&self, name: &str) -> anyhow::Result<String> {
+        let of_reference = reference::settings(self.settings, &self.args.more);
+        let stamp = |name: &str, settings: &Settings| {
+            let path = resolve_model(name, settings).context(FAILED)?;
+            let folder = open_folder(&path, settings.variant.as_ref()).context(FAILED)?;
+            anyhow::Ok(ModelFiles::of(&folder)?.stamp())
+        };
+        let stamps = json!({
+            "model": stamp(name, self.settings)?,
+            "reference": stamp(&self.args.reference, &of_reference)?,
+        });
+        Ok(format!("{name} {}", checksum::sha256_bytes(stamps.to_string().as_bytes())))
+    }
+
     /// The subject, and what a report tells of the two models.
     fn study(&self, name: &str) -> anyhow::Result<(Subject, serde_json::Value)> {
         let args = self.args.calibration_of(name);
@@ -169,6 +202,12 @@ impl One<'_> {
             reference: &reference.model,
             task,
         };
+        // Of the files as they were opened, and not lost to a late failure.
+        let report = json!({
+            "model": engine_report(engine, self.settings)?,
+            "files": engine_key(engine, self.settings)?["files"],
+            "reference": engine_report(reference, of_reference)?,
+        });
         let steps = self.printer.steps("studying");
         let outcome = falsify(&inputs, &options, &mut watch(&steps)).context(FAILED)?;
         drop(steps);
@@ -176,11 +215,6 @@ impl One<'_> {
             self.printer.note("models that are finished are kept for the same command");
             return Err(Interrupted.into());
         };
-        let report = json!({
-            "model": engine_report(engine, self.settings)?,
-            "files": engine_key(engine, self.settings)?["files"],
-            "reference": engine_report(reference, of_reference)?,
-        });
         Ok((subject, report))
     }
 }

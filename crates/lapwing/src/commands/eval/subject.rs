@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
 use lapwing_eval::JournalKey;
 use serde_json::{Value, json};
 
+use crate::checksum;
 use crate::cli::MeasureArgs;
 use crate::cli::choice::Precision;
 use crate::correction::{self, Resolved};
@@ -95,12 +97,20 @@ pub(super) fn engine_key(engine: &Engine, settings: &Settings) -> anyhow::Result
     Ok(json!({
         "path": std::path::absolute(&engine.path).unwrap_or_else(|_| engine.path.clone()),
         "files": ModelFiles::of(&engine.folder)?.stamp(),
+        "tokenizer": tokenizer_sha256(engine)?,
         "backend": [engine.backend, engine.backend_version],
         "device": engine.model.device_used().id,
         "precision": precision_name(settings),
         "threads": settings.threads,
         "n_positions_max": engine.model.limits().n_positions_max,
     }))
+}
+
+fn tokenizer_sha256(engine: &Engine) -> anyhow::Result<Option<String>> {
+    let Some(file) = &engine.folder.text.tokenizer else { return Ok(None) };
+    let bytes = std::fs::read(file)
+        .with_context(|| format!("cannot read the tokenizer {}", file.display()))?;
+    Ok(Some(checksum::sha256_bytes(&bytes)))
 }
 
 /// An engine in a report, with the hash of its files.
