@@ -55,7 +55,7 @@ const CONFIDENCE: f64 = 0.95;
 /// Resamples for an interval, at least.
 const N_RESAMPLES: usize = 2000;
 /// Share of the raw model's KL that a correction must take away to be worth anything.
-const MIN_DIVERGENCE_SHARE: f64 = 0.02;
+const MIN_DIVERGENCE_SHARE: f64 = 0.01;
 /// Answers that are generated with and without a correction, their prompts and their length.
 const N_PROMPTS: usize = 16;
 const N_PROMPT_TOKENS: usize = 32;
