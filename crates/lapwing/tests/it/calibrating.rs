@@ -188,7 +188,11 @@ fn what_cannot_be_calibrated_is_told_with_what_to_do() {
     check(&["--text", &text, "--other-text", &text], 2, &both);
     let name = ["a profile cannot be called", "hint: choose another --out"];
     check(&["--text", &text, "--out", "/tmp/.hidden.json"], 1, &name);
-    check(&["--text", &text, "--out", "/nowhere/a.correction.json"], 1, &["cannot write /nowhere/a.correction.json"]);
+    check(
+        &["--text", &text, "--out", "/nowhere/a.correction.json"],
+        1,
+        &["cannot write /nowhere/a.correction.json"],
+    );
     check(&["--text", &text, "--held-out", "1"], 2, &["expected a number between 0 and 1"]);
     let needs = ["--checkpoint", "--reference"];
     check(&["--text", &text, "--checkpoint", &checkpoint], 2, &needs);

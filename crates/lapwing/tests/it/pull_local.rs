@@ -107,9 +107,11 @@ fn a_gguf_that_is_cut_off_is_not_pulled() {
     let lapwing = Lapwing::new();
     let path = lapwing.path("m.gguf");
     let whole = gguf();
-    for (n_left, says) in
-        [(0, "m.gguf"), (30, "found 6 until the end"), (whole.len() - 1, "80 bytes, found 79 bytes")]
-    {
+    for (n_left, says) in [
+        (0, "m.gguf"),
+        (30, "found 6 until the end"),
+        (whole.len() - 1, "80 bytes, found 79 bytes"),
+    ] {
         std::fs::write(&path, &whole[..n_left]).unwrap();
         refuses_the_rest(&path, &["m.gguf", says]);
     }
