@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! fit       four of five calibration windows: moments, gains, offsets, the head map's equations
-//! select    the fifth: which of the KLS candidates the combined ones build on
+//! select    the fifth: which of the KLS candidates the combined ones build on, and by how much an
+//!           offset of rare tokens must move the others
 //! judge     held-out text of the calibration's domain, then text of another one
 //! generate  freely, what passed so far, and the best KLS for information
 //! decide    by the rules of `gate`
@@ -31,6 +32,7 @@ mod diagnostics;
 mod error;
 mod fit;
 mod profile;
+mod rare_offset;
 mod run;
 pub(crate) mod windows;
 

@@ -346,7 +346,7 @@ pub struct Hypothesis {
 pub enum Finding {
     /// The interval lies above 0, and nothing else speaks against the claim.
     Supported,
-    /// The interval lies below 0.
+    /// The interval lies below 0, or something else that the claim asks for surely fails.
     Refuted,
     /// Neither.
     Undecided,

@@ -18,12 +18,15 @@ use lapwing_kernels::{Distribution, Level, kl_divergence, row_find_equal};
 use lapwing_model::TokenId;
 use serde::Serialize;
 
+use crate::common_tokens::CommonTokens;
 use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
-use crate::pairs::{PairError, Side};
+use crate::pairs::Side;
 use crate::progress::{OnProgress, Outcome, Progress, Stopped};
 
+mod error;
 mod rows;
 
+pub use error::JudgeError;
 pub(crate) use rows::RowSource;
 
 /// What to judge on.
@@ -41,6 +44,8 @@ pub struct JudgeInputs<'a> {
     pub windows: &'a [Vec<TokenId>],
     /// Rows at the start of each window that are treated but not scored.
     pub n_unscored_rows: usize,
+    /// The commonest tokens; with them, rows that a rare token follows are also scored by themselves.
+    pub common: Option<&'a CommonTokens>,
 }
 
 /// How to judge.
@@ -63,6 +68,30 @@ pub struct WindowScore {
     pub divergence: Option<f64>,
     /// Rows whose likeliest token is that of the reference; `None` without a reference.
     pub n_agreeing: Option<usize>,
+    /// Rows whose next token is rare; `None` where the commonest tokens were not given.
+    pub rare: Option<RareScore>,
+}
+
+/// What one condition scored on the rows of a window that a rare token follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RareScore {
+    /// Rows.
+    pub n: usize,
+    /// Of `-ln p(next token)`, in nats.
+    pub negative_log_likelihood: f64,
+    /// Of `p(next token)`: how many of them a draw would hit.
+    pub probability: f64,
+    /// The same two of the reference; `None` without one.
+    pub of_reference: Option<RareSums>,
+}
+
+/// What the reference says of the rare tokens of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RareSums {
+    /// Of `-ln p(next token)`, in nats.
+    pub negative_log_likelihood: f64,
+    /// Of `p(next token)`.
+    pub probability: f64,
 }
 
 /// What one condition scored.
@@ -76,60 +105,6 @@ pub struct ConditionScore {
     /// a reference.
     #[serde(skip)]
     pub divergence_by_position: Vec<f64>,
-}
-
-/// Why conditions could not be judged.
-#[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
-    /// There is nothing to judge on.
-    #[error("cannot judge on no windows: expected at least one")]
-    NoWindows,
-    /// A window leaves nothing to score.
-    #[error("window {window_idx} of {n_tokens} tokens leaves nothing to score: more are needed")]
-    ShortWindow {
-        /// Its place.
-        window_idx: usize,
-        /// Its tokens.
-        n_tokens: usize,
-    },
-    /// A model failed, or a window does not fit it.
-    #[error("window {window_idx} cannot be scored")]
-    Rows {
-        /// Its place.
-        window_idx: usize,
-        /// What failed.
-        #[source]
-        source: PairError,
-    },
-    /// A condition does not fit the model.
-    #[error("a condition cannot be applied")]
-    Apply(#[from] ApplyError),
-    /// A row is no distribution.
-    #[error(
-        "the row after position {position} of window {window_idx} is no distribution \
-         under {name}: NaN, +inf or all -inf"
-    )]
-    NoDistribution {
-        /// The window.
-        window_idx: usize,
-        /// Place in the window of the token that the row follows.
-        position: usize,
-        /// The condition, or the reference.
-        name: String,
-    },
-    /// A mean with such a row in it says nothing.
-    #[error(
-        "{name} excludes what the text or the reference allows after position {position} of \
-         window {window_idx}: the logit is -inf"
-    )]
-    Excluded {
-        /// The window.
-        window_idx: usize,
-        /// Place in the window of the token that the row follows.
-        position: usize,
-        /// The condition.
-        name: String,
-    },
 }
 
 /// Score every condition on every window; the result has one score a condition, in order.
@@ -206,6 +181,7 @@ struct Evaluator<'a> {
     name: &'a str,
     applier: Applier<'a>,
     n_unscored_rows: usize,
+    common: Option<&'a CommonTokens>,
     window: WindowScore,
     windows: Vec<WindowScore>,
     /// Sum and number by position.
@@ -232,6 +208,7 @@ impl<'a> Judging<'a> {
                 name: &condition.name,
                 applier: Applier::new(condition, inputs.head, inputs.n_tokens, options.level)?,
                 n_unscored_rows: inputs.n_unscored_rows,
+                common: inputs.common,
                 window: WindowScore::default(),
                 windows: Vec::new(),
                 divergence_by_position: Vec::new(),
@@ -327,7 +304,7 @@ impl Evaluator<'_> {
         scratch: &mut Scratch,
     ) {
         let Evaluator { name, applier, window, divergence_by_position, .. } = self;
-        let n_unscored = self.n_unscored_rows;
+        let (n_unscored, common) = (self.n_unscored_rows, self.common);
         let mut failure = None;
         let on_row = &mut |row_idx: usize, row: &[f32]| {
             let position = block.position(row_idx);
@@ -339,7 +316,8 @@ impl Evaluator<'_> {
                 failure = Some(JudgeError::NoDistribution { window_idx, position, name: name() });
                 return;
             };
-            let surprise = -found.log_probability(block.next(row_idx) as usize);
+            let next = block.next(row_idx);
+            let surprise = -found.log_probability(next as usize);
             let target = targets.get(row_idx);
             let divergence = target.map(|target| kl_divergence(level, target.reference, found));
             if !(surprise + divergence.unwrap_or(0.0)).is_finite() {
@@ -348,6 +326,17 @@ impl Evaluator<'_> {
             }
             window.n += 1;
             window.negative_log_likelihood += surprise;
+            if let Some(common) = common {
+                let rare = window.rare.get_or_insert_default();
+                if !common.contains(next) {
+                    rare.n += 1;
+                    rare.negative_log_likelihood += surprise;
+                    rare.probability += (-surprise).exp();
+                    if let Some(target) = targets.get(row_idx) {
+                        rare.add_reference(target.reference.log_probability(next as usize));
+                    }
+                }
+            }
             if let (Some(target), Some(divergence)) = (target, divergence) {
                 *window.divergence.get_or_insert(0.0) += divergence;
                 let agrees = row_find_equal(level, row, found.max()) == target.best;
@@ -361,6 +350,14 @@ impl Evaluator<'_> {
         };
         let applied = applier.apply(block, scratch, on_row);
         self.failure = applied.err().map(JudgeError::Apply).or(failure);
+    }
+}
+
+impl RareScore {
+    fn add_reference(&mut self, log_probability: f64) {
+        let sums = self.of_reference.get_or_insert_default();
+        sums.negative_log_likelihood -= log_probability;
+        sums.probability += log_probability.exp();
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod calibrate;
+mod common_tokens;
 mod conditions;
 mod corrected;
 mod divergence;
@@ -33,6 +34,7 @@ pub use calibrate::{
     Calibration, CalibrationDiagnostics, Candidate, OnCalibrateProgress, ProfileLabels, Stage,
     TextPart, calibrate,
 };
+pub use common_tokens::CommonTokens;
 pub use conditions::{ApplyError, Condition, ConditionKind, HeadMatrix, HeadMatrixError};
 pub use divergence::{Divergence, DivergenceError, DivergenceOptions, divergence};
 pub use gate::{
@@ -41,7 +43,9 @@ pub use gate::{
 };
 pub use head_map::{HeadMapEquations, SolveHeadMapError};
 pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError};
-pub use judge::{ConditionScore, JudgeError, JudgeInputs, JudgeOptions, WindowScore, judge};
+pub use judge::{
+    ConditionScore, JudgeError, JudgeInputs, JudgeOptions, RareScore, RareSums, WindowScore, judge,
+};
 pub use pairs::{
     PairError, PairScorer, RowPair, Side, TokenizerMismatch, require_same_tokenizer, score_pair,
 };

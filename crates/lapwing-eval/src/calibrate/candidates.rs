@@ -46,10 +46,16 @@ const PUBLISHED: Estimator =
     Estimator::Published { alpha: PUBLISHED_ALPHA, reading: EmaReading::Current };
 
 /// Every correction that does not build on another one.
-pub(super) fn single(fit: &mut Fit, options: &CalibrateOptions) -> Result<Single, CalibrateError> {
+///
+/// `offsets` come with their names.
+pub(super) fn single(
+    fit: &mut Fit,
+    offsets: Vec<(String, Vec<f32>)>,
+    options: &CalibrateOptions,
+) -> Result<Single, CalibrateError> {
     let mut maker = Maker { gauge: options.gauge, n_tokens: fit.n_tokens(), made: Vec::new() };
-    if let Some(paired) = &mut fit.paired {
-        maker.offset(paired.shrunk_offsets())?;
+    for (name, offset) in offsets {
+        maker.offset(name, offset)?;
     }
     for &gain in &options.given_gains {
         let name = format!("kls, gain {gain}");
@@ -91,8 +97,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn offset(&mut self, offset: Vec<f32>) -> Result<(), CalibrateError> {
-        let name = "bias".to_owned();
+    fn offset(&mut self, name: String, offset: Vec<f32>) -> Result<(), CalibrateError> {
         let correction = correction(&name, self.n_tokens, Some(offset.into()), None)?;
         self.push(name, None, correction);
         Ok(())

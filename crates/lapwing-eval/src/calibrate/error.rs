@@ -41,6 +41,16 @@ pub enum CalibrateError {
         /// Tokens in a window.
         n_window: usize,
     },
+    /// Fewer windows were asked for than are needed.
+    #[error("{n_asked} windows of the {part} text are too few: expected at least {n_expected}")]
+    TooFewWindows {
+        /// Which text.
+        part: TextPart,
+        /// Windows at most, as asked for.
+        n_asked: usize,
+        /// Windows that are needed.
+        n_expected: usize,
+    },
     /// An option makes no sense.
     #[error("calibration option {option} must be {expected}, found {found}")]
     BadOption {

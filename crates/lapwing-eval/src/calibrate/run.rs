@@ -8,12 +8,14 @@ use super::fit::{self, Fit};
 use super::windows::Windows;
 use super::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
-    OnCalibrateProgress, Stage, combine, diagnostics,
+    OnCalibrateProgress, Stage, combine, diagnostics, rare_offset,
 };
 use crate::bootstrap::BootstrapError;
+use crate::common_tokens::CommonTokens;
 use crate::conditions::Condition;
 use crate::gate::{Answers, Gate, Place, ScorePair, Verdict, choose};
-use crate::judge::{ConditionScore, JudgeInputs, JudgeOptions, judge};
+use crate::judge::{ConditionScore, JudgeInputs, JudgeOptions, RowSource, judge};
+use crate::pairs::PairError;
 use crate::progress::{Outcome, Progress, Stopped};
 use crate::repetition::{Generator, Repetition, RepetitionError, cut_prompts};
 
@@ -41,14 +43,16 @@ impl Run<'_, '_> {
     /// Everything, in order.
     pub(super) fn all(&mut self, windows: &Windows) -> Step<Calibration> {
         let mut fit = go_on!(self.fit(&windows.fit));
-        let single = candidates::single(&mut fit, self.options)?;
-        let best = go_on!(self.select(&single.candidates, &windows.selection));
+        let offsets = self.offsets(&mut fit, windows)?;
+        let single = candidates::single(&mut fit, offsets, self.options)?;
+        let best = go_on!(self.select(&single.candidates, windows));
         let mut candidates = single.candidates;
         candidates.extend(combine::with_best(&candidates, best, self.inputs.n_tokens)?);
 
-        let home = go_on!(self.judge(Stage::JudgeHome, &candidates, &windows.home));
+        let common = Some(&windows.common);
+        let home = go_on!(self.judge(Stage::JudgeHome, &candidates, &windows.home, common));
         let other = match &windows.other {
-            Some(windows) => Some(go_on!(self.judge(Stage::JudgeOther, &candidates, windows))),
+            Some(other) => Some(go_on!(self.judge(Stage::JudgeOther, &candidates, other, common))),
             None => None,
         };
         let gate = Gate::new(self.options.gate, candidates.len());
@@ -65,7 +69,7 @@ impl Run<'_, '_> {
             unfitted: single.unfitted,
             home,
             other,
-            reason: reason(&verdicts, run_time, export),
+            reason: self.reason(&verdicts, run_time, export),
             verdicts,
             best_smoothing: best,
             run_time,
@@ -87,12 +91,30 @@ impl Run<'_, '_> {
         Ok(Ok(fit))
     }
 
+    /// What a reference says is to be added to the logits, with names: in full and by half, for all
+    /// tokens and for the rare ones. Half because a mean over all contexts is too much in many.
+    fn offsets(
+        &self,
+        fit: &mut Fit,
+        windows: &Windows,
+    ) -> Result<Vec<(String, Vec<f32>)>, CalibrateError> {
+        let Some(paired) = &mut fit.paired else { return Ok(Vec::new()) };
+        let full = paired.shrunk_offsets();
+        let half = full.iter().map(|offset| 0.5 * offset).collect();
+        let plain = vec![full, half];
+        let failed =
+            |source: PairError| CalibrateError::Fit { window_idx: 0, source: source.into() };
+        let mut source =
+            RowSource::new(None, self.inputs.model, self.inputs.n_tokens).map_err(failed)?;
+        let rare =
+            rare_offset::keep_common(&plain, &windows.common, &windows.selection, &mut source)
+                .map_err(failed)?;
+        let names = ["bias", "bias, half", "bias of rare tokens", "bias of rare tokens, half"];
+        Ok(names.map(str::to_owned).into_iter().zip(plain.into_iter().chain(rare)).collect())
+    }
+
     /// The KLS that does best on windows it was not fitted on; `None` when none does anything.
-    fn select(
-        &mut self,
-        candidates: &[Candidate],
-        windows: &[Vec<TokenId>],
-    ) -> Step<Option<usize>> {
+    fn select(&mut self, candidates: &[Candidate], windows: &Windows) -> Step<Option<usize>> {
         let places: Vec<usize> =
             (0..candidates.len()).filter(|&idx| candidates[idx].is_plain_smoothing()).collect();
         let smoothings: Vec<Candidate> =
@@ -100,7 +122,7 @@ impl Run<'_, '_> {
         if smoothings.is_empty() {
             return Ok(Ok(None));
         }
-        let scores = go_on!(self.judge(Stage::Select, &smoothings, windows));
+        let scores = go_on!(self.judge(Stage::Select, &smoothings, &windows.selection, None));
         let value = |score: &ConditionScore| {
             score.mean_divergence().unwrap_or_else(|| score.mean_negative_log_likelihood())
         };
@@ -116,6 +138,7 @@ impl Run<'_, '_> {
         stage: Stage,
         candidates: &[Candidate],
         windows: &[Vec<TokenId>],
+        common: Option<&CommonTokens>,
     ) -> Step<Vec<ConditionScore>> {
         let of_candidates = candidates.iter().map(|candidate| candidate.condition.clone());
         let conditions: Vec<Condition> =
@@ -127,6 +150,7 @@ impl Run<'_, '_> {
             n_tokens: self.inputs.n_tokens,
             windows,
             n_unscored_rows: 0,
+            common,
         };
         let options = JudgeOptions { level: self.options.level, n_threads: self.options.n_threads };
         let on_progress = &mut |progress: Progress| {
@@ -201,6 +225,33 @@ impl Run<'_, '_> {
         Ok(Ok(answers))
     }
 
+    /// The decision in words, with what was missing to open the gate.
+    fn reason(
+        &self,
+        verdicts: &[Verdict],
+        run_time: Option<usize>,
+        export: Option<usize>,
+    ) -> String {
+        let describe = |idx: usize| format!("{}: {}", verdicts[idx].name, verdicts[idx].reason);
+        match (run_time, export) {
+            (Some(run_time), None) => describe(run_time),
+            (None, Some(export)) => format!("only for a new export, {}", describe(export)),
+            (Some(run_time), Some(export)) => {
+                format!("{}; for a new export, {}", describe(run_time), describe(export))
+            }
+            (None, None) => {
+                let mut reason = format!("none of {} candidates helps for sure", verdicts.len());
+                if self.inputs.reference.is_none() {
+                    reason += "; without a reference only smoothing could be tried";
+                }
+                if self.inputs.other_domain.is_none() && !self.options.gate.allow_one_domain {
+                    reason += "; nothing passes without text of another domain";
+                }
+                reason
+            }
+        }
+    }
+
     /// `Some` when the caller breaks off.
     fn report(&mut self, stage: Stage, n_done: usize, n_total: usize) -> Option<Stopped> {
         let flow = (self.on_progress)(CalibrateProgress { stage, n_done, n_total });
@@ -231,16 +282,4 @@ fn verdicts(
         gate.judge(&candidate.name, candidate.place, home, other)
     };
     candidates.iter().enumerate().map(verdict).collect::<Result<_, _>>().map_err(intervals)
-}
-
-fn reason(verdicts: &[Verdict], run_time: Option<usize>, export: Option<usize>) -> String {
-    let describe = |idx: usize| format!("{}: {}", verdicts[idx].name, verdicts[idx].reason);
-    match (run_time, export) {
-        (None, None) => format!("none of {} candidates helps for sure", verdicts.len()),
-        (Some(run_time), None) => describe(run_time),
-        (None, Some(export)) => format!("only for a new export, {}", describe(export)),
-        (Some(run_time), Some(export)) => {
-            format!("{}; for a new export, {}", describe(run_time), describe(export))
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use lapwing_model::TokenId;
 
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions, TextPart};
+use crate::common_tokens::CommonTokens;
 
 /// Of so many calibration windows the last selects and is not fitted on.
 const SELECT_EVERY: usize = 5;
@@ -24,6 +25,8 @@ pub(crate) struct Windows {
     pub(super) selection: Vec<Vec<TokenId>>,
     pub(crate) home: Vec<Vec<TokenId>>,
     pub(crate) other: Option<Vec<Vec<TokenId>>>,
+    /// The commonest tokens of what is fitted and selected on.
+    pub(crate) common: CommonTokens,
 }
 
 impl Windows {
@@ -54,6 +57,8 @@ impl Windows {
         calibration.truncate(options.n_calibration_windows_max);
         let n_tokens = inputs.calibration.iter().map(|text| text.len()).sum();
         require(TextPart::Calibration, n_tokens, calibration.len(), N_CALIBRATION_MIN)?;
+        let read = calibration.iter().flat_map(|window| window[1..].iter().copied());
+        let common = CommonTokens::of_text(read, inputs.n_tokens);
         let (mut fit, mut selection) = (Vec::new(), Vec::new());
         for (idx, window) in calibration.into_iter().enumerate() {
             let is_selection = idx % SELECT_EVERY == SELECT_EVERY - 1;
@@ -65,6 +70,7 @@ impl Windows {
             selection,
             home: judged(TextPart::HeldOut, inputs.held_out)?,
             other: other.transpose()?,
+            common,
         })
     }
 }
@@ -73,6 +79,15 @@ fn check(options: &CalibrateOptions) -> Result<(), CalibrateError> {
     let require = |option, fits: bool, expected, found: String| {
         if fits { Ok(()) } else { Err(CalibrateError::BadOption { option, expected, found }) }
     };
+    let asked = [
+        (TextPart::Calibration, options.n_calibration_windows_max, N_CALIBRATION_MIN),
+        (TextPart::HeldOut, options.n_judged_windows_max, N_JUDGED_MIN),
+    ];
+    for (part, n_asked, n_expected) in asked {
+        if n_asked < n_expected {
+            return Err(CalibrateError::TooFewWindows { part, n_asked, n_expected });
+        }
+    }
     let CalibrateOptions { n_window_tokens, n_bands, n_grid, n_threads, .. } = *options;
     let is_long = N_WINDOW_TOKENS_MIN <= n_window_tokens;
     require("n_window_tokens", is_long, "at least 8", n_window_tokens.to_string())?;

@@ -164,6 +164,7 @@ impl Run<'_> {
             n_tokens: self.inputs.calibrate.n_tokens,
             windows,
             n_unscored_rows: 0,
+            common: None,
         };
         let (level, n_threads) = (self.options.level(), self.options.calibrate.n_threads);
         let judged = judge(&inputs, conditions, JudgeOptions { level, n_threads }, on_progress);
@@ -308,11 +309,13 @@ impl Run<'_> {
 /// The raw model, the bias, the best KLS, and what the gate chose where that is something else.
 fn generating(calibration: &Calibration, best_idx: usize) -> Vec<Generating> {
     let mut conditions = vec![(calibration.home[0].name.clone(), None)];
-    let is_offset =
-        |correction: &Correction| correction.offset().is_some() && correction.smoothing().is_none();
+    let offset_idx = calibration.candidates.iter().position(|candidate| {
+        let ConditionKind::Corrected(correction) = &candidate.condition.kind else { return false };
+        correction.offset().is_some() && correction.smoothing().is_none()
+    });
     for (idx, candidate) in calibration.candidates.iter().enumerate() {
         let ConditionKind::Corrected(correction) = &candidate.condition.kind else { continue };
-        if idx == best_idx || is_offset(correction) || calibration.run_time == Some(idx) {
+        if idx == best_idx || offset_idx == Some(idx) || calibration.run_time == Some(idx) {
             conditions.push((candidate.name.clone(), Some(Arc::clone(correction))));
         }
     }

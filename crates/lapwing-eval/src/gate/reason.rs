@@ -2,7 +2,8 @@
 
 use crate::bootstrap::Interval;
 use crate::gate::{
-    Comparison, Domain, GateOptions, Measure, RepetitionComparison, deciding_measure,
+    ABOUT_THE_SAME, Comparison, Domain, GateOptions, Measure, RepetitionComparison,
+    deciding_measure,
 };
 
 /// Whether a candidate passes, and why.
@@ -15,7 +16,9 @@ pub(super) struct Finding {
 pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Finding {
     let refused = |text: String| Finding { passes: false, text };
     let measure = deciding_measure(comparisons);
-    for found in comparisons {
+    let (of_rare, of_all): (Vec<&Comparison>, Vec<&Comparison>) =
+        comparisons.iter().partition(|found| found.measure.is_of_rare());
+    for found in of_all.iter().copied() {
         if found.improvement_plain.high < 0.0 {
             return refused(format!(
                 "{} gets worse {}: by {}",
@@ -29,7 +32,7 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
     let must_improve = |found: &&Comparison| {
         found.measure == measure && (measure == Measure::Divergence || found.domain == Domain::Home)
     };
-    let deciding: Vec<&Comparison> = comparisons.iter().filter(must_improve).collect();
+    let deciding: Vec<&Comparison> = of_all.iter().copied().filter(must_improve).collect();
     for found in &deciding {
         if found.improvement.low <= 0.0 {
             return refused(format!(
@@ -50,15 +53,47 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
             ));
         }
     }
+    if let Some(found) = of_rare.iter().find(|found| is_harm(found)) {
+        let text = format!("{}, but {}", falls(&deciding, measure), harm_to_rare(found));
+        return refused(text);
+    }
     let is_judged_elsewhere = comparisons.iter().any(|found| found.domain == Domain::Other);
     if !is_judged_elsewhere && !options.allow_one_domain {
         return refused("there is no text of another domain to judge it on".to_owned());
     }
+    Finding { passes: true, text: falls(&deciding, measure) }
+}
+
+fn falls(deciding: &[&Comparison], measure: Measure) -> String {
     let falls: Vec<String> = deciding
         .iter()
         .map(|found| format!("{} by {}", place(found.domain), amount(&found.improvement)))
         .collect();
-    Finding { passes: true, text: format!("{} falls {}", name(measure), falls.join(", ")) }
+    format!("{} falls {}", name(measure), falls.join(", "))
+}
+
+/// Whether rare tokens may lose. What is about as good as the reference is no harm: a model that
+/// bets on rare tokens more than the reference does may bet less.
+fn is_harm(found: &Comparison) -> bool {
+    let is_as_good = |reference: f64| found.corrected <= reference * (1.0 + ABOUT_THE_SAME);
+    found.improvement_plain.low < 0.0 && !found.reference.is_some_and(is_as_good)
+}
+
+/// What a measure of rare tokens says against a candidate.
+fn harm_to_rare(found: &Comparison) -> String {
+    let place = place(found.domain);
+    let Interval { mean, low, high, .. } = negated(&found.improvement_plain);
+    match found.measure {
+        Measure::RareMisses => format!(
+            "the probability of rare tokens may fall {place}: by {:+.3} % ({:+.3} to {:+.3})",
+            mean * 100.0,
+            low * 100.0,
+            high * 100.0,
+        ),
+        _ => format!(
+            "NLL of rare tokens may rise {place}: by {mean:+.5} nat ({low:+.5} to {high:+.5})"
+        ),
+    }
 }
 
 /// The decision on a candidate that passed by its scores, `so_far` saying how.
@@ -82,6 +117,8 @@ fn name(measure: Measure) -> &'static str {
     match measure {
         Measure::NegativeLogLikelihood => "NLL",
         Measure::Divergence => "KL",
+        Measure::RareNegativeLogLikelihood => "NLL of rare tokens",
+        Measure::RareMisses => "probability beside rare tokens",
     }
 }
 

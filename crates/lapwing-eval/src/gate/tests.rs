@@ -1,5 +1,5 @@
 use super::*;
-use crate::judge::WindowScore;
+use crate::judge::{RareScore, RareSums, WindowScore};
 use crate::repetition::Repetition;
 use crate::test_numbers::Numbers;
 
@@ -31,6 +31,7 @@ fn score(change: Option<(f64, Option<f64>)>, has_reference: bool) -> ConditionSc
             negative_log_likelihood: n as f64 * (3.0 + 0.3 * text + nll),
             divergence: has_reference.then_some(n as f64 * (0.5 + 0.1 * text + kl)),
             n_agreeing: has_reference.then_some(70),
+            rare: None,
         }
     };
     ConditionScore {
@@ -75,6 +76,59 @@ fn only_sure_improvements_pass() {
     check((0.0, None), Some((-0.05, None)), false, "NLL does not surely fall at home");
     check((-0.05, None), Some((0.05, None)), false, "NLL gets worse in the other domain");
     check((-0.05, None), None, false, "there is no text of another domain");
+}
+
+#[test]
+fn rare_tokens_must_not_pay() {
+    // Changes of the NLL and of the probability of rare tokens.
+    type Rare = (f64, f64);
+    let check = |reference: Option<Rare>, home: Rare, other: Rare, passes: bool, reason: &str| {
+        let with_rare = |score: ConditionScore, (nll, change): Rare| {
+            let mut score = score;
+            for (window_idx, window) in score.windows.iter_mut().enumerate() {
+                // A window without rare tokens says nothing.
+                let n = if window_idx == 0 { 0 } else { 40 };
+                let negative_log_likelihood = n as f64 * (6.0 + nll);
+                let of_reference = reference.map(|(nll, p)| RareSums {
+                    negative_log_likelihood: n as f64 * nll,
+                    probability: n as f64 * p,
+                });
+                let probability = n as f64 * (0.25 + change);
+                window.rare =
+                    Some(RareScore { n, negative_log_likelihood, probability, of_reference });
+            }
+            score
+        };
+        let raw = with_rare(score(None, true), (0.0, 0.0));
+        let better = score(Some((-0.05, Some(-0.05))), true);
+        let home = with_rare(better.clone(), home);
+        let other = with_rare(better, other);
+        let pair = |corrected| ScorePair { raw: &raw, corrected };
+        let gate = Gate::new(OPTIONS, 20);
+        let found = gate.judge("c", Place::RunTime, pair(&home), Some(pair(&other)));
+        let found = found.expect("intervals");
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.contains(reason), "{:?} has no {reason:?}", found.reason);
+        assert_eq!(found.comparisons.len(), 8);
+    };
+    check(None, (-0.1, 0.01), (-0.1, 0.01), true, "KL falls at home by 0.05");
+    check(None, (0.0, 0.0), (0.0, 0.0), true, "KL falls at home by 0.05");
+    check(
+        None,
+        (0.01, 0.0),
+        (0.0, 0.0),
+        false,
+        "but NLL of rare tokens may rise at home: by +0.01000 nat (+0.01000 to +0.01000)",
+    );
+    let less = "but the probability of rare tokens may fall in the other domain: by +0.100 %";
+    check(None, (-0.1, 0.0), (-0.1, -0.001), false, less);
+    // What is about as good as the reference is no harm.
+    check(Some((6.5, 0.2)), (0.1, -0.01), (0.1, -0.01), true, "KL falls at home by 0.05");
+    check(Some((6.0, 0.25)), (0.05, 0.0), (0.0, 0.0), true, "KL falls at home by 0.05");
+    check(Some((6.0, 0.25)), (0.07, 0.0), (0.0, 0.0), false, "but NLL of rare tokens may rise");
+    check(Some((5.0, 0.3)), (0.1, 0.0), (0.0, 0.0), false, "but NLL of rare tokens may rise");
+    // What is better than both is never harm.
+    check(Some((6.0, 0.25)), (-0.1, 0.1), (-0.1, 0.1), true, "KL falls at home by 0.05");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use lapwing_backend::Model;
-use lapwing_eval::{Condition, ConditionScore, JudgeError, JudgeInputs, JudgeOptions, judge};
+use lapwing_eval::{
+    CommonTokens, Condition, ConditionScore, JudgeError, JudgeInputs, JudgeOptions, RareScore,
+    judge,
+};
 use lapwing_logits::{Correction, Corrector, Gains, Gauge, Level, Rescale, Scope, Smoothing};
 
 use crate::models::go_on;
@@ -73,6 +76,7 @@ fn likeliest(row: &[f32]) -> usize {
 fn scores_agree_with_plain_sums() {
     let (model, windows, conditions) = (model(), windows(), conditions());
     let reference = model.reference();
+    let common = CommonTokens::of_text(windows.iter().flatten().copied(), N_TOKENS);
     let check = |with_reference: bool, n_unscored_rows: usize, windows: &[Vec<u32>]| {
         let inputs = JudgeInputs {
             model: &model,
@@ -81,6 +85,7 @@ fn scores_agree_with_plain_sums() {
             n_tokens: N_TOKENS,
             windows,
             n_unscored_rows,
+            common: Some(&common),
         };
         let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
         let judged = judge(&inputs, &conditions, options, &mut go_on);
@@ -92,10 +97,18 @@ fn scores_agree_with_plain_sums() {
                 let of_reference = rows(&reference, window, &Condition::raw());
                 let of_model = rows(&model, window, condition);
                 let (mut surprise, mut divergence, mut n_agreeing) = (0.0, 0.0, 0);
+                let (mut rare, mut rare_of_reference) = (RareScore::default(), 0.0);
                 for position in n_unscored_rows..window.len() - 1 {
                     let p = log_probabilities(&of_reference[position]);
                     let q = log_probabilities(&of_model[position]);
-                    surprise -= q[window[position + 1] as usize];
+                    let next = window[position + 1];
+                    surprise -= q[next as usize];
+                    if !common.contains(next) {
+                        rare.n += 1;
+                        rare_of_reference -= p[next as usize];
+                        rare.negative_log_likelihood -= q[next as usize];
+                        rare.probability += q[next as usize].exp();
+                    }
                     divergence += p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
                     let same = likeliest(&of_reference[position]);
                     n_agreeing += usize::from(same == likeliest(&of_model[position]));
@@ -104,6 +117,18 @@ fn scores_agree_with_plain_sums() {
                 let what = format!("{} {n} {with_reference}", score.name);
                 assert_eq!(found.n, n, "{what}");
                 assert!((found.negative_log_likelihood - surprise).abs() < 1e-4, "{what}");
+                let of_rare = found.rare.expect("the commonest tokens were given");
+                assert_eq!(of_rare.n, rare.n, "{what}");
+                assert!((of_rare.probability - rare.probability).abs() < 1e-4, "{what}");
+                let rare_surprise = rare.negative_log_likelihood;
+                let distance = (of_rare.negative_log_likelihood - rare_surprise).abs();
+                assert!(distance < 1e-4, "{what}");
+                assert!(n < 20 || 0 < rare.n && rare.n < n, "{what}");
+                assert_eq!(of_rare.of_reference.is_some(), with_reference && 0 < rare.n, "{what}");
+                if let Some(of_reference) = of_rare.of_reference {
+                    let found = of_reference.negative_log_likelihood;
+                    assert!((found - rare_of_reference).abs() < 1e-4, "{what}");
+                }
                 assert_eq!(found.n_agreeing, with_reference.then_some(n_agreeing), "{what}");
                 let found = found.divergence;
                 assert_eq!(found.is_some(), with_reference, "{what}");
@@ -133,6 +158,7 @@ fn what_cannot_be_scored_is_refused() {
             n_tokens,
             windows,
             n_unscored_rows: 0,
+            common: None,
         };
         let options = JudgeOptions { level: Level::SCALAR, n_threads: 1 };
         let judged = judge(&inputs, &conditions(), options, &mut go_on);

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lapwing_eval::{CalibrateOptions, ConditionScore};
-use lapwing_logits::profile::{CorrectionProfile, Interval, TextFinding, TextRole, Verdict};
+use lapwing_eval::{CalibrateOptions, ConditionScore, Gate};
+use lapwing_logits::profile::{
+    CorrectionProfile, HeadMapRecipe, Interval, TextFinding, TextRole, Verdict,
+};
 use serde_json::{Value, json};
 
 use super::Done;
@@ -21,7 +23,7 @@ pub(super) fn tell(
     if done.args.json {
         printer.json(&as_json(done, options, elapsed))?;
     } else {
-        print(done, printer)?;
+        print(done, options, printer)?;
     }
     printer.note(format!("wrote {}", done.out.display()));
     let profile = done.profile;
@@ -33,16 +35,19 @@ pub(super) fn tell(
                 false => note::use_by_path(&done.args.model, done.out),
             });
         }
-        if profile.head_map.is_some() {
+        // Without a recipe no export can tell whether the map fits its body.
+        let has_recipe = |map: &HeadMapRecipe| map.body_recipe.is_some();
+        if profile.head_map.as_ref().is_some_and(has_recipe) {
             printer.note(note::use_at_export(done.out));
         }
     }
     Ok(())
 }
 
-fn print(done: &Done<'_>, printer: &Printer) -> anyhow::Result<()> {
+fn print(done: &Done<'_>, options: &CalibrateOptions, printer: &Printer) -> anyhow::Result<()> {
     let profile = done.profile;
     printer.table(&HEADER, &profile.candidates.iter().map(row).collect::<Vec<_>>())?;
+    printer.line(legend(done.calibration.candidates.len(), options))?;
     printer.line("")?;
     for verdict in &profile.candidates {
         printer.line(format!("{}: {}", verdict.name, verdict.reason))?;
@@ -74,7 +79,21 @@ fn row(verdict: &Verdict) -> Vec<String> {
 
 fn change(interval: Option<Interval>) -> String {
     let Some(Interval { mean, low, high }) = interval else { return "-".to_owned() };
-    format!("{mean:+.4} ({low:+.4} to {high:+.4})")
+    format!("{mean:+.4} ± {:.4}", (mean - low).max(high - mean))
+}
+
+/// What the numbers of the table and those of the reasons are.
+fn legend(n_candidates: usize, options: &CalibrateOptions) -> String {
+    let confidence = options.gate.confidence;
+    let corrected = Gate::new(options.gate, n_candidates).simultaneous_confidence();
+    format!(
+        "changes in nats a token, below 0 is better; ± is the longer side of the interval at \
+         {:.2} %, which is {:.0} % for the luckiest of {n_candidates}; improvements below are at \
+         this confidence, harm is at {:.0} %",
+        corrected * 100.0,
+        confidence * 100.0,
+        confidence * 100.0,
+    )
 }
 
 fn facts(done: &Done<'_>) -> Vec<(&'static str, String)> {
@@ -183,6 +202,6 @@ mod tests {
         };
         let cells = row(&verdict);
         assert_eq!(cells.len(), HEADER.len());
-        assert_eq!(cells, ["bias", "-0.0125 (-0.0200 to +0.0050)", "-", "-", "-", "-", "helps"]);
+        assert_eq!(cells, ["bias", "-0.0125 ± 0.0175", "-", "-", "-", "-", "helps"]);
     }
 }
