@@ -3,7 +3,8 @@
 //! A profile is a JSON object, and its long arrays are a *sidecar*, safetensors bytes. This module
 //! must not know files: the caller reads them, and compares hashes with what it is about to run.
 //! Both are taken as hostile: every length, shape, number and version is checked, and refused with
-//! what was expected and what was found.
+//! what was expected and what was found. The JSON carries a checksum of itself and of its sidecar,
+//! so that what was changed since the calibration is not applied.
 //!
 //! One more field: add it to the struct, and raise [`SCHEMA_VERSION`] where an older reader would
 //! misunderstand the profile without it.
@@ -17,6 +18,7 @@ use crate::{Correction, Gains, Gauge, Levels, Rescale, Scope, Smoothing};
 mod arrays;
 mod error;
 mod findings;
+mod sealed;
 
 pub use arrays::{Array, Arrays};
 pub use error::{ReadProfileError, WriteProfileError};
@@ -24,15 +26,19 @@ pub use findings::{
     BandFinding, Diagnostics, Gate, Interval, RepetitionFinding, TextFinding, Verdict,
 };
 
+use sealed::Sealed;
+
 /// The version of the schema that is written, and the only one that is read.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// No profile is longer, in bytes: what is long belongs into the sidecar.
 pub const PROFILE_BYTES_MAX: usize = 1 << 20;
 
 /// What a calibration found about one model on one device.
+///
+/// Its JSON has one field more, `sha256`, which [`CorrectionProfile::to_json`] adds and
+/// [`CorrectionProfile::parse`] checks: of the compact JSON of these fields, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CorrectionProfile {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -203,8 +209,8 @@ impl CorrectionProfile {
     ///
     /// # Errors
     ///
-    /// When the bytes are too many, no JSON, of another schema version or not of its form, or
-    /// when a field is outside its range.
+    /// When the bytes are too many, no JSON, of another schema version or not of its form, when a
+    /// field is outside its range, or when something was changed after it was written.
     pub fn parse(json: &[u8]) -> Result<CorrectionProfile, ReadProfileError> {
         if PROFILE_BYTES_MAX < json.len() {
             let (expected, found) = (PROFILE_BYTES_MAX, json.len());
@@ -218,7 +224,10 @@ impl CorrectionProfile {
             return Err(ReadProfileError::Version { expected, found });
         }
         let profile: CorrectionProfile = serde_json::from_slice(json).map_err(not_a_profile)?;
+        let sealed: Sealed = serde_json::from_slice(json).map_err(not_a_profile)?;
+        // What cannot be is told as such: a checksum says less.
         profile.check()?;
+        sealed.check(&profile)?;
         Ok(profile)
     }
 
@@ -228,8 +237,7 @@ impl CorrectionProfile {
     ///
     /// When [`CorrectionProfile::parse`] would refuse them, as with a number that is not finite.
     pub fn to_json(&self) -> Result<Vec<u8>, WriteProfileError> {
-        let mut json =
-            serde_json::to_vec_pretty(self).map_err(|source| WriteProfileError::Json { source })?;
+        let mut json = sealed::seal(self).map_err(|source| WriteProfileError::Json { source })?;
         json.push(b'\n');
         match CorrectionProfile::parse(&json) {
             Ok(_) => Ok(json),

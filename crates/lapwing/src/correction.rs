@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use lapwing_logits::Correction;
-use lapwing_logits::profile::{CorrectionProfile, ProfiledModel};
+use lapwing_logits::profile::ProfiledModel;
+use lapwing_model::ModelFolder;
 use serde_json::{Value, json};
 
 use crate::cli::choice;
@@ -22,7 +23,7 @@ use crate::model_files::ModelFiles;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
-pub use profile::{ProfileError, StoredProfile, read_profile};
+pub use profile::{ProfileError, StoredProfile, peek_profile, read_profile};
 
 /// How the file name of a profile ends.
 const PROFILE_SUFFIX: &str = ".correction.json";
@@ -169,6 +170,34 @@ fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileErro
     candidates.next().ok_or_else(|| ProfileError::Missing { found: name.to_owned(), folder })
 }
 
+/// As for `--correction`, where no model runs: a path, or the name of a profile in the profiles
+/// folder with or without its endings.
+///
+/// # Errors
+///
+/// When there is none, or when the name is that of several.
+pub fn find_on_any_device(name: &str, home: &Home) -> Result<PathBuf, ProfileError> {
+    let folder = home.profiles();
+    let whole = [folder.join(name), folder.join(format!("{name}{PROFILE_SUFFIX}"))];
+    let mut whole = std::iter::once(PathBuf::from(name)).chain(whole);
+    if let Some(path) = whole.find(|path| path.is_file()) {
+        return Ok(path);
+    }
+    let start = format!("{name}.");
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|file| file.starts_with(&start) && file.ends_with(PROFILE_SUFFIX))
+        .collect();
+    names.sort();
+    let found = name.to_owned();
+    match names.as_slice() {
+        [] => Err(ProfileError::Missing { found, folder }),
+        [only] => Ok(folder.join(only)),
+        _ => Err(ProfileError::Several { found, folder, names }),
+    }
+}
+
 /// Where `calibrate` puts the profile of this model on this device, and `auto` looks for it.
 pub fn default_profile(engine: &Engine, home: &Home) -> PathBuf {
     let (model, device) = (model_name(engine), device_name(engine));
@@ -177,12 +206,16 @@ pub fn default_profile(engine: &Engine, home: &Home) -> PathBuf {
 
 /// The name of the model's folder, which is its name in the store too.
 pub fn model_name(engine: &Engine) -> String {
-    let path = &engine.path;
+    folder_name(&engine.path, &engine.folder)
+}
+
+/// The same of a folder that was only read.
+pub fn folder_name(path: &Path, folder: &ModelFolder) -> String {
     let absolute = std::path::absolute(path).ok();
     let name = absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
     let name = name.map_or("model".to_owned(), |name| name.into_owned());
     // Two variants of one folder are two models.
-    match &engine.folder.variant {
+    match &folder.variant {
         Some(variant) => format!("{name}.{variant}"),
         None => name,
     }
@@ -223,31 +256,97 @@ fn unhashed(engine: &Engine, settings: &Settings) -> ProfiledModel {
 
 /// Refuse a profile of anything else than this engine; what costs nothing is compared first.
 fn fits(stored: &StoredProfile, engine: &Engine, settings: &Settings) -> anyhow::Result<()> {
-    let CorrectionProfile { model: expected, .. } = &stored.profile;
-    let found = unhashed(engine, settings);
-    let sizes = (expected.n_vocab.to_string(), found.n_vocab.to_string());
-    for (what, expected, found) in [
-        ("backend", &expected.backend, &found.backend),
-        ("device", &expected.device, &found.device),
-        ("precision", &expected.precision, &found.precision),
-        ("number of tokens", &sizes.0, &sizes.1),
-    ] {
-        if expected != found {
-            return Err(other(stored, what, expected, found).into());
-        }
-    }
-    let found = profiled_model(engine, settings)?.sha256;
-    match expected.sha256 == found {
-        true => Ok(()),
-        false => Err(other(stored, "sha256 of the model", &expected.sha256, &found).into()),
+    let expected = &stored.profile.model;
+    let unhashed = ProfiledModel { sha256: expected.sha256.clone(), ..unhashed(engine, settings) };
+    let found = match difference(expected, &unhashed) {
+        None => difference(expected, &profiled_model(engine, settings)?),
+        found => found,
+    };
+    match found {
+        Some(found) => Err(other(stored, found).into()),
+        None => Ok(()),
     }
 }
 
-fn other(stored: &StoredProfile, what: &'static str, expected: &str, found: &str) -> ProfileError {
-    ProfileError::OtherModel {
-        path: stored.path.clone(),
-        what,
-        expected: expected.to_owned(),
-        found: found.to_owned(),
+/// Where two models differ that a profile cannot be of both.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs.
+    pub what: &'static str,
+    /// That of the first.
+    pub expected: String,
+    /// That of the second.
+    pub found: String,
+}
+
+/// What keeps a profile of `expected` from being one of `found`. Names do not: a folder that was
+/// moved holds the same model.
+pub fn difference(expected: &ProfiledModel, found: &ProfiledModel) -> Option<Difference> {
+    let n_tokens = [expected, found].map(|model| model.n_vocab.to_string());
+    let parts = [
+        ("backend", &expected.backend, &found.backend),
+        ("device", &expected.device, &found.device),
+        ("precision", &expected.precision, &found.precision),
+        ("number of tokens", &n_tokens[0], &n_tokens[1]),
+        ("sha256 of the model", &expected.sha256, &found.sha256),
+    ];
+    let (what, expected, found) =
+        parts.into_iter().find(|(_, expected, found)| expected != found)?;
+    Some(Difference { what, expected: expected.clone(), found: found.clone() })
+}
+
+fn other(stored: &StoredProfile, difference: Difference) -> ProfileError {
+    let Difference { what, expected, found } = difference;
+    ProfileError::OtherModel { path: stored.path.clone(), what, expected, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_device_is_that_of_the_only_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::find(Some(folder.path())).unwrap();
+        std::fs::create_dir_all(home.profiles()).unwrap();
+        for name in ["a.cpu", "b.cpu", "b.gpu.0"] {
+            std::fs::write(home.profiles().join(format!("{name}{PROFILE_SUFFIX}")), "").unwrap();
+        }
+        let check = |name: &str, expected: &str| {
+            let found = match find_on_any_device(name, &home) {
+                Ok(path) => path.file_name().unwrap().to_string_lossy().into_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert!(found.contains(expected), "{name}: {found}");
+        };
+        check("a", "a.cpu.correction.json");
+        check("a.cpu", "a.cpu.correction.json");
+        check("b.gpu.0.correction.json", "b.gpu.0.correction.json");
+        check("b", "b.cpu.correction.json, b.gpu.0.correction.json");
+        check("c", "no correction profile \"c\"");
+        let file = folder.path().join("profile.json");
+        std::fs::write(&file, "").unwrap();
+        check(file.to_str().unwrap(), "profile.json");
+    }
+
+    #[test]
+    fn a_profile_is_of_one_model_on_one_backend_device_and_precision() {
+        let model = ProfiledModel {
+            name: "m".into(),
+            sha256: "00".into(),
+            backend: "ort".into(),
+            device: "cpu".into(),
+            precision: "fast".into(),
+            n_vocab: 4,
+        };
+        let check = |other: ProfiledModel, expected: Option<&str>| {
+            assert_eq!(difference(&model, &other).map(|found| found.what), expected);
+        };
+        check(ProfiledModel { name: "moved".into(), ..model.clone() }, None);
+        check(ProfiledModel { backend: "openvino".into(), ..model.clone() }, Some("backend"));
+        check(ProfiledModel { device: "gpu".into(), ..model.clone() }, Some("device"));
+        check(ProfiledModel { precision: "exact".into(), ..model.clone() }, Some("precision"));
+        let hashed = ProfiledModel { sha256: "01".into(), ..model.clone() };
+        check(hashed, Some("sha256 of the model"));
     }
 }

@@ -1,28 +1,40 @@
 //! Files that appear whole or not at all.
 
-use std::fs::File;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// Write a file under another name beside `path` and rename it.
+/// Write a file under another name beside `path` and rename it. The other name is one that nobody
+/// can foresee, and that is surely new.
 ///
 /// # Errors
 ///
 /// When it cannot be written; what was at `path` is still there then, and nothing else.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    });
-    if written.is_err() {
-        // It may not be there at all.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".partial");
+    readable_by_others(&mut builder);
+    let mut partial = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    partial.write_all(bytes)?;
+    partial.as_file().sync_all()?;
+    // One that is not renamed is removed.
+    partial.persist(path)?;
+    Ok(())
 }
+
+/// As any file that is made: what the user's mask allows. Temporary files are private otherwise.
+#[cfg(unix)]
+fn readable_by_others(builder: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    builder.permissions(std::fs::Permissions::from_mode(0o666));
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &mut tempfile::Builder<'_, '_>) {}
 
 #[cfg(test)]
 mod tests {
@@ -43,5 +55,15 @@ mod tests {
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["a.json", "b"]);
+    }
+
+    #[test]
+    fn a_new_file_is_as_readable_as_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("a"), folder.path().join("b"));
+        write(&ours, b"one").unwrap();
+        std::fs::write(&plain, b"one").unwrap();
+        let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
+        assert_eq!(permissions(&ours), permissions(&plain));
     }
 }

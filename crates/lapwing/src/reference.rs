@@ -4,9 +4,18 @@ use lapwing_backend::{DeviceKind, DeviceRequest};
 
 use crate::cli::ReferenceArgs;
 use crate::cli::choice::{BackendChoice, Correction, Precision};
+use crate::describe::describe;
 use crate::engine::{Engine, HiddenStates};
 use crate::interrupt;
 use crate::settings::{Settings, Variant};
+
+/// Nothing can be learned from a reference that is the model itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the reference is the model itself: both have sha256 {sha256}")]
+pub struct SameModelError {
+    /// Of the files of both.
+    pub sha256: String,
+}
 
 /// How a reference runs: on the CPU, exactly, on the backend that fits its folder.
 pub fn settings(settings: &Settings, args: &ReferenceArgs) -> Settings {
@@ -36,4 +45,46 @@ pub fn open(
     let engine = engine.map_err(|error| error.context("cannot use the reference"))?;
     interrupt::check()?;
     Ok(engine)
+}
+
+/// Refuse a reference whose files are the model's.
+///
+/// # Errors
+///
+/// When the hashes are the same.
+pub fn require_other(model_sha256: &str, reference_sha256: &str) -> Result<(), SameModelError> {
+    match model_sha256 == reference_sha256 {
+        true => Err(SameModelError { sha256: model_sha256.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of the weights of `model` and of `reference`, when the latter's are not more.
+///
+/// Two exports of one checkpoint have as many weights, so that the larger one has more bits for each.
+///
+/// # Errors
+///
+/// When a graph cannot be read.
+pub fn coarser(model: &Engine, reference: &Engine) -> anyhow::Result<Option<[u64; 2]>> {
+    let [of_model, of_reference] = [weight_bytes(model)?, weight_bytes(reference)?];
+    Ok((of_reference <= of_model).then_some([of_model, of_reference]))
+}
+
+/// What several tensors share counts once.
+fn weight_bytes(engine: &Engine) -> anyhow::Result<u64> {
+    let storage = describe(&engine.folder.graph, None)?.quantisation;
+    Ok(storage.iter().map(|part| part.n_bytes).fold(0, u64::saturating_add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_no_reference_of_itself() {
+        let error = require_other("ab", "ab").unwrap_err().to_string();
+        assert_eq!(error, "the reference is the model itself: both have sha256 ab");
+        assert!(require_other("ab", "ac").is_ok());
+    }
 }

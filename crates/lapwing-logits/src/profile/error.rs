@@ -37,6 +37,17 @@ pub enum ReadProfileError {
         /// What it is.
         found: String,
     },
+    /// The fields are not those that the checksum was made of.
+    #[error(
+        "the correction profile was changed after it was written: expected sha256 {expected}, \
+         found {found}"
+    )]
+    Changed {
+        /// What the profile says.
+        expected: String,
+        /// That of its fields.
+        found: String,
+    },
     /// A sidecar that was cut off, exchanged or left away.
     #[error("a sidecar of {found} bytes: expected {expected}")]
     SidecarLength {

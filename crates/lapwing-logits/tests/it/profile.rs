@@ -188,7 +188,7 @@ fn profiles_that_are_none_are_refused() {
         let found = refused(pointer, value);
         assert!(found.starts_with(expected), "{pointer}: {found}");
     };
-    check("/schema_version", json!(2), "a correction profile of schema version 2: expected 1");
+    check("/schema_version", json!(1), "a correction profile of schema version 1: expected 2");
     check("/schema_version", json!(u64::MAX), "a correction profile of schema version 18446");
     check("/schema_version", json!("1"), "not a correction profile: invalid type");
     check("/seed", json!(null), "not a correction profile: invalid type: null, expected u64");
@@ -241,7 +241,40 @@ fn bytes_that_are_no_profile_are_refused() {
     // A later version may have another form: it is told as a version all the same.
     let error = CorrectionProfile::parse(br#"{"schema_version": 9, "new": []}"#);
     let error = error.expect_err("another version");
-    assert_eq!(error.to_string(), "a correction profile of schema version 9: expected 1");
+    assert_eq!(error.to_string(), "a correction profile of schema version 9: expected 2");
+}
+
+#[test]
+fn a_profile_that_was_edited_is_refused() {
+    let changed = "the correction profile was changed after it was written: expected sha256 ";
+    let check = |pointer: &str, value: Value| {
+        let found = refused(pointer, value);
+        assert!(found.starts_with(changed), "{pointer}: {found}");
+    };
+    check("/correction/offset", json!(null));
+    check("/correction/smoothing/gains", json!({"one": 0.5}));
+    check("/correction/smoothing/reversion/coefficient", json!(0.61));
+    check("/gate/reason", json!("it helped"));
+    check("/head_map/body_recipe/target", json!("openvino"));
+    check("/model/precision", json!("fast"));
+    check("/sha256", json!(SHA256));
+    let found = refused("/sha256", json!("abc"));
+    assert!(found.starts_with("sha256 in the correction profile is \"abc\""), "{found}");
+
+    let json = profile(&[]).to_json().expect("json");
+    let mut value: Value = serde_json::from_slice(&json).expect("json");
+    // How it is laid out does not matter, and another field is not overlooked.
+    let compact = serde_json::to_vec(&value).expect("json");
+    assert_eq!(CorrectionProfile::parse(&compact).expect("a profile"), profile(&[]));
+    value["ofset"] = json!(1);
+    let error = CorrectionProfile::parse(&serde_json::to_vec(&value).expect("json"));
+    let found = with_cause(&error.expect_err("an unknown field"));
+    assert!(found.starts_with("not a correction profile: unknown field `ofset`"), "{found}");
+    let fields = value.as_object_mut().expect("an object");
+    fields.retain(|name, _| !["ofset", "sha256"].contains(&name.as_str()));
+    let error = CorrectionProfile::parse(&serde_json::to_vec(&value).expect("json"));
+    let found = with_cause(&error.expect_err("no checksum"));
+    assert!(found.starts_with("not a correction profile: missing field `sha256`"), "{found}");
 }
 
 #[test]

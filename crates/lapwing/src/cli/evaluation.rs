@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::choice::{count, seed, share};
+use super::choice::{Correction, count, seed, share};
 use super::generation::RuntimeArgs;
 use super::study::FalsifyArgs;
 
@@ -175,6 +175,7 @@ pub enum TaskName {
 
 /// Arguments of `lapwing calibrate`.
 #[derive(Debug, Clone, Args)]
+#[command(mut_arg("correction", |arg| arg.hide(true).value_parser(no_correction)))]
 pub struct CalibrateArgs {
     /// A model folder, or a name from `lapwing list`
     #[arg(short, long)]
@@ -195,20 +196,26 @@ pub struct CalibrateArgs {
     /// The checkpoint that the model was exported from: also fit a map of the output head
     #[arg(long, value_name = "SRC", requires = "reference")]
     pub checkpoint: Option<String>,
-    /// The profile to write; its arrays go beside it
+    /// The profile to write, NAME.correction.json; its arrays go beside it
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Replace a profile of another model, backend, device or precision
+    #[arg(long)]
+    pub force: bool,
     /// Windows of the texts to read at most, 160 without it; of the other text as many as are held
     /// out
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub windows: Option<NonZeroUsize>,
-    /// Tokens in a window; 512, or the model's context where that is less
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    /// Tokens in a window, at least 8; 512, or the model's context where that is less
+    #[arg(long, value_name = "N", value_parser = window, allow_negative_numbers = true)]
     pub window: Option<NonZeroUsize>,
     /// Share of the windows that is held out to judge on: the last ones of each text
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.3)]
     #[arg(allow_negative_numbers = true)]
     pub held_out: f64,
+    /// Also try smoothing with this gain for all tokens, from 0 to 1; repeatable
+    #[arg(long, value_name = "GAIN", value_parser = gain, allow_negative_numbers = true)]
+    pub gain: Vec<f32>,
     /// Of everything that is drawn
     #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
     #[arg(allow_negative_numbers = true)]
@@ -219,4 +226,25 @@ pub struct CalibrateArgs {
     /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+/// A window that something can be fitted on.
+pub(super) fn window(text: &str) -> Result<NonZeroUsize, String> {
+    const N_TOKENS_MIN: usize = 8;
+    let n_tokens = text.parse().ok().filter(|n: &NonZeroUsize| N_TOKENS_MIN <= n.get());
+    n_tokens.ok_or_else(|| format!("expected a whole number of at least {N_TOKENS_MIN}"))
+}
+
+/// The share of a new row in a smoothed one.
+fn gain(text: &str) -> Result<f32, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+/// `--correction` of a command that fits on raw logits: it is told instead of left out silently.
+pub(super) fn no_correction(text: &str) -> Result<Correction, String> {
+    match text.parse() {
+        Ok(Correction::Off) => Ok(Correction::Off),
+        _ => Err("corrections are fitted to raw logits: expected off, or nothing".to_owned()),
+    }
 }

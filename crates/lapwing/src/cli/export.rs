@@ -34,10 +34,11 @@ pub struct ExportArgs {
     /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32
     #[arg(long, value_name = "PRECISION")]
     pub head: Option<String>,
-    /// Fold the head map of this correction profile into the output head, at no cost when the model
-    /// runs; the export must be that of the profile's model in all but the head
+    /// Fold the head map of this correction profile, a file or its name, into the output head, at
+    /// no cost when the model runs; the export must be that of the profile's model in all but the
+    /// head
     #[arg(long, value_name = "PROFILE")]
-    pub correct_head: Option<PathBuf>,
+    pub correct_head: Option<String>,
     /// The folder to write
     #[arg(short, long, value_name = "DIR", group = "destination")]
     pub out: Option<PathBuf>,

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::choice::{count, seed, share};
-use super::evaluation::{CalibrateArgs, ReferenceArgs};
+use super::evaluation::{CalibrateArgs, ReferenceArgs, no_correction, window};
 use super::generation::RuntimeArgs;
 
 /// Arguments of `lapwing eval falsify`.
 #[derive(Debug, Clone, Args)]
+#[command(mut_arg("correction", |arg| arg.hide(true).value_parser(no_correction)))]
 pub struct FalsifyArgs {
     /// A quantised model to study; repeatable
     #[arg(short, long, required = true)]
@@ -43,8 +44,8 @@ pub struct FalsifyArgs {
     /// Only so many windows of the texts, and of the other text as many as are judged
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub windows: Option<NonZeroUsize>,
-    /// Tokens in a window; 512, or the models' context where that is less
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    /// Tokens in a window, at least 8; 512, or the models' context where that is less
+    #[arg(long, value_name = "N", value_parser = window, allow_negative_numbers = true)]
     pub window: Option<NonZeroUsize>,
     /// Share of the windows that is kept for judging
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.3)]
@@ -54,6 +55,9 @@ pub struct FalsifyArgs {
     #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
     #[arg(allow_negative_numbers = true)]
     pub seed: u64,
+    /// Print the record instead of the verdicts
+    #[arg(long)]
+    pub json: bool,
     /// Start over even if the same command was broken off before
     #[arg(long)]
     pub fresh: bool,
@@ -73,6 +77,8 @@ impl FalsifyArgs {
             other_text: Some(self.other_text.clone()),
             checkpoint: self.checkpoint.clone(),
             out: None,
+            force: false,
+            gain: Vec::new(),
             windows: self.windows,
             window: self.window,
             held_out: self.held_out,

@@ -71,9 +71,6 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     const FAILED: &str = "cannot calibrate";
     let started = Instant::now();
     interrupt::install();
-    if args.runtime.correction.is_some() {
-        printer.warning(note::NO_CORRECTION_IN_CALIBRATION);
-    }
     let files = texts::read(args).context(FAILED)?;
     let head = Head::open(args, settings).context(FAILED)?;
     let models = Models::open(args, settings)?;
@@ -85,7 +82,17 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     write::check_place(&out, args.out.is_some()).context(FAILED)?;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     models.require_same_tokenizer(&files.texts[0].text)?;
-    let n_window = models.n_window(args);
+    // Of the files as they were opened.
+    let profiled = Profiled::of(&models, settings).context(FAILED)?;
+    if !args.force {
+        write::check_taken(&out, &profiled.model).context(FAILED)?;
+    }
+    models.warn(args, printer)?;
+    let body_recipe = body_recipe(engine).context("cannot describe the model in a profile")?;
+    if head.is_some() && body_recipe.is_none() {
+        printer.warning(note::NO_RECIPE_FOR_HEAD_MAP);
+    }
+    let n_window = models.n_window(args).context(FAILED)?;
     let texts = Texts::split(&files, tokenizer, n_window, args.held_out).context(FAILED)?;
     let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
     let rows = rows.transpose().context(FAILED)?;
@@ -93,8 +100,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let head_matrix = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
     let inputs = models.inputs(tokenizer, &texts, &fitted, head_matrix).context(FAILED)?;
     let options = options(args, settings, engine, n_window);
-    // Of the files as they were opened.
-    let labels = labels(&models, settings, &files, &texts)?;
+    let labels = labels(profiled, body_recipe, &files, &texts);
     let steps = printer.steps("calibrating");
     let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer)).context(FAILED)?;
     drop(steps);
@@ -104,16 +110,29 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     };
     let (mut profile, arrays) = calibration.profile(labels);
     write::profile(&out, &mut profile, &arrays).context(FAILED)?;
+    let model = note::with_options(&args.model, settings);
+    let args = &CalibrateArgs { model, ..args.clone() };
     let done = Done { args, out: &out, profile: &profile, calibration: &calibration };
     report::tell(&done, &options, started.elapsed(), printer)
 }
 
 /// What is reported.
 struct Done<'a> {
+    /// The model is told with the options that the profile is used with.
     args: &'a CalibrateArgs,
     out: &'a Path,
     profile: &'a lapwing_logits::profile::CorrectionProfile,
     calibration: &'a Calibration,
+}
+
+/// A window that no model holds.
+#[derive(Debug, thiserror::Error)]
+#[error("a window of {n_window} tokens is too long: there is room for {n_positions_max}")]
+pub struct WindowTooLong {
+    /// What was asked for.
+    pub n_window: usize,
+    /// What model and reference have room for.
+    pub n_positions_max: usize,
 }
 
 /// The model and its reference, with the settings that this one runs with.
@@ -161,8 +180,27 @@ impl Models {
     }
 
     /// Tokens in a window, as asked or as both models have room.
-    pub(super) fn n_window(&self, args: &CalibrateArgs) -> usize {
-        args.window.map_or(N_WINDOW.min(self.n_positions_max()), usize::from)
+    pub(super) fn n_window(&self, args: &CalibrateArgs) -> Result<usize, WindowTooLong> {
+        let n_positions_max = self.n_positions_max();
+        let n_window = args.window.map_or(N_WINDOW.min(n_positions_max), usize::from);
+        match n_window <= n_positions_max {
+            true => Ok(n_window),
+            false => Err(WindowTooLong { n_window, n_positions_max }),
+        }
+    }
+
+    /// Say what will come to less than was asked for.
+    pub(super) fn warn(&self, args: &CalibrateArgs, printer: &Printer) -> anyhow::Result<()> {
+        let Some((reference, _)) = &self.reference else { return Ok(()) };
+        let sizes = reference::coarser(&self.engine, reference);
+        if let Some(sizes) = sizes.context("cannot compare the model with the reference")? {
+            printer.warning(note::coarse_reference(sizes));
+        }
+        let n_hidden = [&self.engine, reference].map(|engine| engine.model.n_hidden());
+        if args.checkpoint.is_some() && n_hidden[0] != n_hidden[1] {
+            printer.warning(note::no_head_maps(n_hidden[0], n_hidden[1]));
+        }
+        Ok(())
     }
 
     fn n_positions_max(&self) -> usize {
@@ -195,7 +233,7 @@ pub(super) fn options(
         n_judged_windows_max: n_judged,
         n_bands: N_BANDS,
         n_grid: N_GRID,
-        given_gains: Vec::new(),
+        given_gains: distinct(&args.gain),
         ridges: RIDGES.to_vec(),
         gauge: Gauge::Mean,
         gate: GateOptions {
@@ -214,6 +252,17 @@ pub(super) fn options(
         level: Level::detect(),
         n_threads: settings.threads.map_or(available, usize::from),
     }
+}
+
+/// Each once: candidates are told apart by their gains.
+fn distinct(gains: &[f32]) -> Vec<f32> {
+    let mut kept: Vec<f32> = Vec::new();
+    for &gain in gains {
+        if !kept.contains(&gain) {
+            kept.push(gain);
+        }
+    }
+    kept
 }
 
 /// Shows the progress, stage by stage where there is no bar, and hears of Ctrl-C.
@@ -245,26 +294,41 @@ pub(super) fn doing(stage: Stage) -> &'static str {
     }
 }
 
+/// What profiles and reports tell of the models: with the hashes of their files.
+struct Profiled {
+    model: ProfiledModel,
+    reference: Option<ProfiledModel>,
+}
+
+impl Profiled {
+    fn of(models: &Models, settings: &Settings) -> anyhow::Result<Profiled> {
+        let model = correction::profiled_model(&models.engine, settings)?;
+        let reference = match &models.reference {
+            None => None,
+            Some((engine, settings)) => Some(correction::profiled_model(engine, settings)?),
+        };
+        if let Some(reference) = &reference {
+            reference::require_other(&model.sha256, &reference.sha256)?;
+        }
+        Ok(Profiled { model, reference })
+    }
+}
+
 /// What only the caller knows of a profile.
 fn labels(
-    models: &Models,
-    settings: &Settings,
+    profiled: Profiled,
+    body_recipe: Option<serde_json::Value>,
     files: &texts::Files,
     texts: &Texts,
-) -> anyhow::Result<ProfileLabels> {
-    const FAILED: &str = "cannot describe the model in a profile";
-    let reference: Option<ProfiledModel> = match &models.reference {
-        None => None,
-        Some((engine, settings)) => Some(correction::profiled_model(engine, settings)?),
-    };
-    let recipe = read_recipe(&models.engine.path).context(FAILED)?;
-    let body_recipe = recipe.map(|recipe| serde_json::to_value(recipe.body())).transpose();
-    Ok(ProfileLabels {
-        model: correction::profiled_model(&models.engine, settings)?,
-        reference,
-        texts: texts.labels(files),
-        body_recipe: body_recipe.context(FAILED)?,
-    })
+) -> ProfileLabels {
+    let Profiled { model, reference } = profiled;
+    ProfileLabels { model, reference, texts: texts.labels(files), body_recipe }
+}
+
+/// How all but the output head of the model was exported, when its folder tells.
+fn body_recipe(engine: &Engine) -> anyhow::Result<Option<serde_json::Value>> {
+    let recipe = read_recipe(&engine.path)?;
+    Ok(recipe.map(|recipe| serde_json::to_value(recipe.body())).transpose()?)
 }
 
 /// Where the arrays of the profile at `out` are.

@@ -26,7 +26,7 @@ pub use correct_head::CorrectHeadError;
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
     let source = checkpoint(resolve_model(&args.source, settings).context("cannot export")?);
-    let mut options = options(args)?;
+    let mut options = options(args, settings)?;
     for option in without_effect(args) {
         printer.warning(note::no_effect_on_export(option, &args.weights));
     }
@@ -82,7 +82,7 @@ pub(super) fn checkpoint(path: PathBuf) -> PathBuf {
 }
 
 /// The flags as the exporter wants them; anything but a precision's name is a plan file.
-fn options(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
+fn options(args: &ExportArgs, settings: &Settings) -> anyhow::Result<ExportOptions> {
     let mut options = match precision(&args.weights, args) {
         Some(weights) => ExportOptions::new(weights),
         None => {
@@ -101,7 +101,8 @@ fn options(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
         })?;
     }
     if let Some(profile) = &args.correct_head {
-        let map = correct_head::head_map(profile).context("cannot correct the head")?;
+        let map = correct_head::head_map(profile, &settings.home);
+        let map = map.context("cannot correct the head")?;
         options.head_map = Some(map);
     }
     Ok(options)

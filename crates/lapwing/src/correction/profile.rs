@@ -37,6 +37,16 @@ pub enum ProfileError {
         /// Where profiles are kept.
         folder: PathBuf,
     },
+    /// A model's name, and there are profiles for several devices or variants.
+    #[error("\"{found}\" names several profiles in {}: {}", folder.display(), names.join(", "))]
+    Several {
+        /// What was asked for.
+        found: String,
+        /// Where profiles are kept.
+        folder: PathBuf,
+        /// Those that it may mean.
+        names: Vec<String>,
+    },
     /// The profile or its sidecar cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -147,6 +157,12 @@ pub fn read_profile(path: &Path) -> Result<StoredProfile, ProfileError> {
     };
     let sha256 = checksum::sha256_bytes(&json);
     Ok(StoredProfile { path: path.to_owned(), sha256, profile, arrays })
+}
+
+/// The profile at `path` without its arrays, when there is one that can be read.
+pub fn peek_profile(path: &Path) -> Option<CorrectionProfile> {
+    let json = read(path, PROFILE_BYTES_MAX as u64 + 1).ok()?;
+    CorrectionProfile::parse(&json).ok()
 }
 
 fn check_length(path: &Path, expected: u64, bytes: &[u8]) -> Result<(), ProfileError> {

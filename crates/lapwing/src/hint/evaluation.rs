@@ -6,24 +6,35 @@ use lapwing_eval::{
     CalibrateError, OpenJournalError, PairError, PerplexityError, ReadItemsError, TextPart,
     TokenizerMismatch, WindowsError,
 };
+use lapwing_logits::profile::ReadProfileError;
 
-use crate::commands::calibrate::{CheckpointError, WriteError};
+use crate::commands::calibrate::{CheckpointError, WindowTooLong, WriteError};
+use crate::commands::export::CorrectHeadError;
 use crate::correction::ProfileError;
+use crate::reference::SameModelError;
 use crate::text_file::TextFileError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(profile))
-        .or_else(|| cause.downcast_ref().and_then(text))
-        .or_else(|| cause.downcast_ref().and_then(windows))
-        .or_else(|| cause.downcast_ref().and_then(perplexity))
-        .or_else(|| cause.downcast_ref().and_then(pair))
-        .or_else(|| cause.downcast_ref().and_then(tokenizer))
-        .or_else(|| cause.downcast_ref().and_then(journal))
-        .or_else(|| cause.downcast_ref().and_then(items))
-        .or_else(|| cause.downcast_ref().and_then(calibrate))
-        .or_else(|| cause.downcast_ref().and_then(checkpoint))
-        .or_else(|| cause.downcast_ref().and_then(write))
+    None.or_else(|| is(cause).and_then(profile))
+        .or_else(|| is(cause).and_then(text))
+        .or_else(|| is(cause).and_then(windows))
+        .or_else(|| is(cause).and_then(perplexity))
+        .or_else(|| is(cause).and_then(pair))
+        .or_else(|| is(cause).and_then(tokenizer))
+        .or_else(|| is(cause).and_then(same_model))
+        .or_else(|| is(cause).and_then(journal))
+        .or_else(|| is(cause).and_then(items))
+        .or_else(|| is(cause).and_then(calibrate))
+        .or_else(|| is(cause).and_then(window))
+        .or_else(|| is(cause).and_then(checkpoint))
+        .or_else(|| is(cause).and_then(write))
+        .or_else(|| is(cause).and_then(correct_head))
+}
+
+/// The error itself, or the one in the box that a larger error keeps it in.
+fn is<'a, E: Error + 'static>(cause: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    cause.downcast_ref().or_else(|| cause.downcast_ref::<Box<E>>().map(Box::as_ref))
 }
 
 const CALIBRATE_AGAIN: &str =
@@ -35,10 +46,14 @@ fn profile(error: &ProfileError) -> Option<String> {
             "`lapwing calibrate` makes a profile; --correction takes off, auto, a file or its name"
                 .to_owned()
         }
+        ProfileError::Several { .. } => "name one of them in full".to_owned(),
         ProfileError::Read { .. } => {
             "a profile and its .safetensors file lie in one folder: copy both, or leave out \
              --correction"
                 .to_owned()
+        }
+        ProfileError::Malformed { source: ReadProfileError::Version { .. }, .. } => {
+            format!("another version of Lapwing wrote it: {CALIBRATE_AGAIN}")
         }
         ProfileError::Malformed { .. } | ProfileError::OtherSidecar { .. } => {
             format!("the copy is not complete or was changed: {CALIBRATE_AGAIN}")
@@ -129,32 +144,138 @@ fn items(error: &ReadItemsError) -> Option<String> {
     }
 }
 
+fn same_model(_: &SameModelError) -> Option<String> {
+    Some("--reference takes a less quantised export of the same checkpoint".into())
+}
+
 fn calibrate(error: &CalibrateError) -> Option<String> {
     match error {
-        CalibrateError::TextTooShort { part, .. } => Some(match part {
-            TextPart::OtherDomain => {
-                "give a longer --other-text, a smaller --window or more --windows".to_owned()
-            }
-            TextPart::Calibration | TextPart::HeldOut => {
-                "give more text (--text is repeatable), a smaller --window, more --windows or \
-                 another --held-out"
-                    .to_owned()
-            }
-        }),
+        CalibrateError::TextTooShort { part, .. } => Some(longer_text(*part)),
+        CalibrateError::TooFewWindows { part, .. } => Some(more_windows(*part)),
         CalibrateError::BadOption { .. } => {
-            Some("--window, --windows and --held-out set these sizes".into())
+            Some("--window, --windows, --held-out and --gain set these sizes".into())
         }
         _ => None,
     }
 }
 
-fn checkpoint(_: &CheckpointError) -> Option<String> {
-    Some("--checkpoint takes what `lapwing export` made the model from".into())
+fn more_windows(part: TextPart) -> String {
+    match part {
+        TextPart::Calibration => "allow more with --windows, or a smaller --held-out".into(),
+        TextPart::HeldOut | TextPart::OtherDomain => {
+            "allow more with --windows, or a larger --held-out".into()
+        }
+    }
+}
+
+fn longer_text(part: TextPart) -> String {
+    match part {
+        TextPart::OtherDomain => "give a longer --other-text, or a smaller --window".into(),
+        TextPart::Calibration => {
+            "give more text (--text is repeatable), a smaller --window or a smaller --held-out"
+                .into()
+        }
+        TextPart::HeldOut => {
+            "give more text (--text is repeatable), a smaller --window or a larger --held-out"
+                .into()
+        }
+    }
+}
+
+fn window(_: &WindowTooLong) -> Option<String> {
+    Some(WINDOW_TOO_LONG.into())
+}
+
+fn checkpoint(error: &CheckpointError) -> Option<String> {
+    Some(match error {
+        CheckpointError::Other { .. } => {
+            "--checkpoint takes what `lapwing export` made the model from".into()
+        }
+        CheckpointError::Corrected { .. } => {
+            "calibrate an export that was made without --correct-head, or leave out --checkpoint"
+                .into()
+        }
+    })
 }
 
 fn write(error: &WriteError) -> Option<String> {
     match error {
         WriteError::Name { .. } => Some("choose another --out".into()),
+        WriteError::Taken { .. } => Some(
+            "--out NAME.correction.json writes elsewhere, and --correction takes it from there; \
+             --force replaces what is there"
+                .into(),
+        ),
         WriteError::Io { .. } | WriteError::Profile { .. } => None,
+    }
+}
+
+fn correct_head(error: &CorrectHeadError) -> Option<String> {
+    Some(match error {
+        CorrectHeadError::Profile(ProfileError::Missing { .. }) => {
+            "--correct-head takes a profile of `lapwing calibrate --checkpoint`: a file or its name"
+                .to_owned()
+        }
+        CorrectHeadError::Profile(ProfileError::Several { .. }) => {
+            "name one of them in full".to_owned()
+        }
+        CorrectHeadError::Profile(ProfileError::Read { .. }) => {
+            "a profile and its .safetensors file lie in one folder: copy both, or leave out \
+             --correct-head"
+                .to_owned()
+        }
+        CorrectHeadError::Profile(_) => "make the profile again with `lapwing calibrate \
+             --checkpoint`, or leave out --correct-head"
+            .to_owned(),
+        CorrectHeadError::GateClosed { .. } => {
+            "leave out --correct-head, or calibrate with more text".to_owned()
+        }
+        CorrectHeadError::NoHeadMap { .. } => {
+            "leave out --correct-head; `lapwing calibrate --checkpoint` fits head maps too"
+                .to_owned()
+        }
+        CorrectHeadError::NoRecipe { .. } | CorrectHeadError::Recipe { .. } => {
+            "export the checkpoint, and calibrate that folder with `lapwing calibrate`".to_owned()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use lapwing_eval::falsify::FalsifyError;
+
+    use super::*;
+    use crate::hint::for_error;
+
+    #[test]
+    fn a_short_text_and_too_few_windows_are_told_apart() {
+        let check = |make: &dyn Fn() -> CalibrateError, expected: &str| {
+            let of_calibrate = anyhow::Error::new(make()).context("cannot calibrate");
+            let source = Box::new(make());
+            let study = FalsifyError::Calibrate { name: "m".into(), source };
+            let of_study: anyhow::Result<()> = Err(study).context("cannot study");
+            for error in [of_calibrate, of_study.unwrap_err()] {
+                let hint = for_error(&error).unwrap_or_default();
+                assert!(hint.contains(expected), "{error:#}: {hint}");
+            }
+        };
+        let short = |part: TextPart| {
+            move || CalibrateError::TextTooShort {
+                part,
+                n_tokens: 299,
+                n_found: 2,
+                n_expected: 5,
+                n_window: 100,
+            }
+        };
+        let few = |part: TextPart| {
+            move || CalibrateError::TooFewWindows { part, n_asked: 2, n_expected: 5 }
+        };
+        check(&short(TextPart::Calibration), "give more text (--text is repeatable)");
+        check(&short(TextPart::HeldOut), "a larger --held-out");
+        check(&short(TextPart::OtherDomain), "give a longer --other-text");
+        check(&few(TextPart::Calibration), "allow more with --windows, or a smaller --held-out");
+        check(&few(TextPart::HeldOut), "allow more with --windows, or a larger --held-out");
     }
 }

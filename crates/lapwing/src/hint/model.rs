@@ -11,7 +11,6 @@ use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 
-use crate::commands::export::CorrectHeadError;
 use crate::engine::EngineError;
 use crate::natives::Runtime;
 use crate::prompt::PromptError;
@@ -27,7 +26,6 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(template))
         .or_else(|| cause.downcast_ref().and_then(tokenizer))
         .or_else(|| cause.downcast_ref().and_then(export))
-        .or_else(|| cause.downcast_ref().and_then(correct_head))
         .or_else(|| cause.downcast_ref().and_then(checkpoint))
         .or_else(|| cause.downcast_ref::<OrtLoadError>().map(|_| library(Runtime::OnnxRuntime)))
         .or_else(|| cause.downcast_ref::<OpenVinoLoadError>().map(|_| library(Runtime::OpenVino)))
@@ -185,17 +183,6 @@ fn export(error: &ExportError) -> Option<String> {
 
 const CALIBRATE: &str = "a head map holds for the weights that it was calibrated with: export with \
     the options of the profile's model, or calibrate this export with `lapwing calibrate`";
-
-fn correct_head(error: &CorrectHeadError) -> Option<String> {
-    Some(match error {
-        CorrectHeadError::NoHeadMap { .. } => {
-            "leave out --correct-head, or calibrate with more text".to_owned()
-        }
-        CorrectHeadError::NoRecipe { .. } | CorrectHeadError::Recipe { .. } => {
-            "export the checkpoint, and calibrate that folder with `lapwing calibrate`".to_owned()
-        }
-    })
-}
 
 fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
     Some(match error {

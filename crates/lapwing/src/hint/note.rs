@@ -1,5 +1,9 @@
 //! What commands say beside their results where that names a flag.
 
+use crate::cli::choice::{BackendChoice, Precision};
+use crate::printer::human_bytes;
+use crate::settings::{self, Settings};
+
 /// Options of sampling that were given to a greedy answer.
 pub fn no_effect_when_greedy(option: &str) -> String {
     format!("{option} has no effect: at temperature 0 the answer is greedy")
@@ -59,11 +63,54 @@ pub const STRIDE: &str = "leave out --stride, or choose --convention hugging-fac
 pub const LABELS: &str = "--labels is the file of answers of piqa";
 /// Who takes examples.
 pub const EXAMPLES: &str = "--examples is the file of worked answers of gsm8k";
-/// A correction for a command that looks at raw logits.
-pub const NO_CORRECTION_IN_CALIBRATION: &str =
-    "--correction has no effect: a calibration looks at raw logits";
+/// A model folder that does not say how it was exported, where a head map is fitted.
+pub const NO_RECIPE_FOR_HEAD_MAP: &str = "the model's folder does not say how it was exported: a \
+    head map can be judged, and `lapwing export --correct-head` will refuse it";
+/// Who is named twice.
+pub const MODEL_TWICE: &str = "name every model with one --model";
 /// What the other text is for.
 pub const OTHER_TEXT: &str = "--other-text takes a text of another domain than --text";
+
+/// A reference that is not less quantised than the model.
+pub fn coarse_reference([of_model, of_reference]: [u64; 2]) -> String {
+    let [of_model, of_reference] = [of_model, of_reference].map(human_bytes);
+    format!(
+        "the reference's weights take {of_reference}, the model's {of_model}: --reference takes a \
+         less quantised export of the same checkpoint, such as its f32 export"
+    )
+}
+
+/// Two models between which no head map can be fitted.
+pub fn no_head_maps(n_model: Option<usize>, n_reference: Option<usize>) -> String {
+    let [n_model, n_reference] = [n_model, n_reference]
+        .map(|n_hidden| n_hidden.map_or("none".to_owned(), |n_hidden| n_hidden.to_string()));
+    format!(
+        "--checkpoint has no effect: the model's hidden states have {n_model} entries and those of \
+         the reference {n_reference}, so no head map is fitted"
+    )
+}
+
+/// A model with the options that a profile made under these settings is used with.
+pub fn with_options(model: &str, settings: &Settings) -> String {
+    let mut line = model.to_owned();
+    let mut add = |option: &str, value: &str| line.push_str(&format!(" {option} {value}"));
+    match settings.backend {
+        BackendChoice::Auto => {}
+        BackendChoice::Native => add("--backend", "native"),
+        BackendChoice::Ort => add("--backend", "ort"),
+        BackendChoice::OpenVino => add("--backend", "openvino"),
+    }
+    if settings.device != settings::DEVICE {
+        add("--device", &settings.device.to_string());
+    }
+    if settings.precision == Precision::Exact {
+        add("--precision", "exact");
+    }
+    if let Some(variant) = settings.variant.as_ref().filter(|variant| !variant.is_default) {
+        add("--variant", &variant.name);
+    }
+    line
+}
 
 /// How to use a profile that is where `auto` looks for it.
 pub fn use_by_default(model: &str) -> String {
@@ -81,4 +128,42 @@ pub fn use_at_export(profile: &std::path::Path) -> String {
         "fold its head map into a new export: `lapwing export … --correct-head {}`",
         profile.display()
     )
+}
+
+/// What `bench` needs at least.
+pub const NO_TESTS: &str = "give a length above 0 with --prompt-tokens or --generated-tokens, or \
+    leave out --skip-start";
+/// A measurement that does not fit the context.
+pub const FEWER_TOKENS: &str = "ask for less with --prompt-tokens, --depth or --generated-tokens, \
+    or for more room with --context";
+
+/// A run of `bench` that was broken off before.
+pub fn goes_on(run_id: &str, n_done: usize, n_measurements: usize) -> String {
+    format!(
+        "going on with run {run_id}: {n_done} of {n_measurements} measurements are there (--fresh \
+         starts anew)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_profile_is_used_with_the_options_that_it_was_made_with() {
+        let check = |options: &str, expected: &str| {
+            let line = format!("lapwing calibrate --model m --text t {options}");
+            let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+            let settings = Settings::resolve(&cli).unwrap();
+            assert_eq!(with_options("m", &settings), expected);
+        };
+        check("--backend auto --device auto --precision fast", "m");
+        check(
+            "--backend openvino --device cpu --precision exact --variant q4",
+            "m --backend openvino --device cpu --precision exact --variant q4",
+        );
+    }
 }

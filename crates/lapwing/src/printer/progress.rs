@@ -1,5 +1,6 @@
 //! How far a long piece of work has come: a bar on a terminal, a few plain lines elsewhere.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -71,10 +72,16 @@ impl<'a> Progress<'a> {
     }
 }
 
+/// Of steps that were counted, and of those that nobody counted.
+const WITH_STEPS: &str = "{prefix} [{bar:24}] {pos}/{len} {msg}";
+const WITHOUT_STEPS: &str = "{prefix} {msg}";
+
 /// A running display of counted steps; vanishes when dropped. Nothing off a terminal.
 #[derive(Debug)]
 pub struct Steps {
     bar: Option<ProgressBar>,
+    /// Of the stage that is shown; 0 before the first one.
+    n_steps: Cell<usize>,
 }
 
 impl Steps {
@@ -82,14 +89,12 @@ impl Steps {
         let on_terminal = std::io::stderr().is_terminal() && !printer.is_quiet();
         let bar = on_terminal.then(|| {
             let bar = printer.bars.add(ProgressBar::new(0));
-            if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {msg}")
-            {
-                bar.set_style(style.progress_chars("=> "));
-            }
+            // How many steps there are is not known yet.
+            set_template(&bar, WITHOUT_STEPS);
             bar.set_prefix(what.to_owned());
             bar
         });
-        Self { bar }
+        Self { bar, n_steps: Cell::new(0) }
     }
 
     /// Whether somebody sees it.
@@ -97,13 +102,24 @@ impl Steps {
         self.bar.is_some()
     }
 
-    /// `n_done` of `n_steps` are done; `name` is next.
+    /// `n_done` of `n_steps` are done; `name` is next. Other steps than before are a new stage.
     pub fn set(&self, n_done: usize, n_steps: usize, name: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(n_steps as u64);
-            bar.set_position(n_done as u64);
-            bar.set_message(name.to_owned());
+        let Some(bar) = &self.bar else { return };
+        if self.n_steps.replace(n_steps) != n_steps {
+            // Drawn without numbers while they are of the stage before.
+            set_template(bar, WITHOUT_STEPS);
         }
+        bar.set_message(name.to_owned());
+        if n_steps != 0 {
+            set_template(bar, WITH_STEPS);
+        }
+        // Both at once: what is drawn between the two would be of no stage.
+        bar.update(|state| {
+            state.set_len(n_steps as u64);
+            state.set_pos(n_done as u64);
+        });
+        // A stage that has just begun is shown, however soon it follows what was drawn last.
+        bar.force_draw();
     }
 }
 
@@ -120,6 +136,13 @@ impl Drop for Progress<'_> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// The templates are fixed: if one were wrong, the style before it still shows the bar.
+fn set_template(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
     }
 }
 

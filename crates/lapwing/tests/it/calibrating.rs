@@ -160,6 +160,49 @@ fn a_closed_gate_is_a_result_and_its_profile_is_not_used() {
 }
 
 #[test]
+fn a_profile_of_something_else_is_not_replaced_silently() {
+    let Some(lab) = Lab::new() else { return };
+    let (model, text) = (lab.export(MODEL), lab.text(HOME, 30_000));
+    let line = ["calibrate", "--model", &model, "--text", &text, "--window", "32"];
+    let calibrate = |more: &[&str]| lab.run(&[&line[..], &["--windows", "60"], more].concat());
+    calibrate(&["--gain", "0.5", "--gain", "0.5"]).expect_code(0);
+    let path = lab.lapwing.path("profiles").join(format!("{MODEL}.cpu.correction.json"));
+    let before = std::fs::read(&path).unwrap();
+    let profile: Value = serde_json::from_slice(&before).unwrap();
+    let is_given = |verdict: &&Value| verdict["name"] == "kls, gain 0.5";
+    assert_eq!(profile["candidates"].as_array().unwrap().iter().filter(is_given).count(), 1);
+    let says = ["the profile of something else: its precision is fast", "hint: --out", "--force"];
+    calibrate(&["--precision", "exact"]).expect_code(1).expect_says(&says);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    // The same again, and what no reader takes, are replaced as ever.
+    calibrate(&[]).expect_code(0);
+    calibrate(&["--precision", "exact", "--force"]).expect_code(0);
+    let after: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(after["model"]["precision"], "exact");
+    std::fs::write(&path, "{}").unwrap();
+    calibrate(&[]).expect_code(0);
+}
+
+#[test]
+fn what_a_calibration_cannot_bring_is_told_before_it_begins() {
+    let Some(lab) = Lab::new() else { return };
+    let (int4, int8) = (lab.export(MODEL), lab.export("stories260k-ov-int8"));
+    let (fp32, text) = (lab.export("stories260k-ov-fp32"), lab.text(HOME, 30_000));
+    let checkpoint = lab.export("stories260k-hf");
+    let check = |model: &str, reference: &str, more: &[&str], says: &str, is_told: bool| {
+        let line = ["calibrate", "--model", model, "--reference", reference, "--text", &text];
+        let sizes = ["--window", "32", "--windows", "60", "--force"];
+        let outcome = lab.run(&[&line[..], &sizes, more].concat()).expect_code(0);
+        assert_eq!(outcome.stderr.contains(says), is_told, "{}", outcome.stderr);
+    };
+    check(&int8, &int4, &[], "warning: the reference's weights take", true);
+    check(&int4, &fp32, &[], "warning: the reference's weights take", false);
+    // This folder has no recipe of its export.
+    let recipe = "a head map can be judged, and `lapwing export --correct-head` will refuse it";
+    check(&int4, &fp32, &["--checkpoint", &checkpoint], recipe, true);
+}
+
+#[test]
 fn without_a_profile_auto_is_off_and_a_name_is_refused() {
     let Some(lab) = Lab::new() else { return };
     let outcome = answer(&lab, MODEL, &["--correction", "auto"]).expect_code(0);
@@ -194,6 +237,15 @@ fn what_cannot_be_calibrated_is_told_with_what_to_do() {
         &["cannot write /nowhere/a.correction.json"],
     );
     check(&["--text", &text, "--held-out", "1"], 2, &["expected a number between 0 and 1"]);
+    check(&["--text", &text, "--window", "7"], 2, &["expected a whole number of at least 8"]);
+    check(&["--text", &text, "--gain", "1.5"], 2, &["expected a number from 0 to 1"]);
+    check(&["--text", &text, "--correction", "auto"], 2, &["corrections are fitted to raw logits"]);
+    let long = ["a window of 9999 tokens is too long", "hint: give a smaller --window"];
+    check(&["--text", &text, "--window", "9999"], 1, &long);
+    let few = ["windows of the calibration text are too few: expected at least 5", "--windows"];
+    check(&["--text", &text, "--window", "64", "--windows", "3"], 1, &few);
+    let itself = ["the reference is the model itself", "hint: --reference takes"];
+    check(&["--text", &text, "--reference", &model], 1, &itself);
     let needs = ["--checkpoint", "--reference"];
     check(&["--text", &text, "--checkpoint", &checkpoint], 2, &needs);
     assert_eq!(files_below(&lab.lapwing.path("profiles")), Vec::<String>::new());

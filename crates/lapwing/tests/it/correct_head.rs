@@ -15,6 +15,7 @@ use lapwing_logits::profile::{
 use lapwing_model::ModelFolder;
 use serde_json::{Value, json};
 
+use crate::evaluating::Lab;
 use crate::real::{library, shared_folder};
 use crate::{Lapwing, files_below, sha256};
 
@@ -219,9 +220,11 @@ fn a_profile_corrects_the_head_of_its_own_body_only() {
         write_profile(folder.path(), &map, &|profile| {
             profile.gate = Gate { open: false, chosen: None, reason: "no help".to_owned() };
         });
-        refused(&[], &["no head map that may be used: no help", "hint: leave out"]);
+        let closed = "no head map that may be used: its gate is closed: no help";
+        refused(&[], &[closed, "hint: leave out --correct-head"]);
         write_profile(folder.path(), &map, &|profile| profile.head_map = None);
-        refused(&[], &["holds no head map", "hint: "]);
+        let other = "holds no head map: its gate let through head map only";
+        refused(&[], &[other, "hint: leave out --correct-head; `lapwing calibrate --checkpoint`"]);
         write_profile(folder.path(), &HeadMap { body: None, ..map.clone() }, &|_| {});
         refused(&[], &["does not say how its model was exported", "hint: export"]);
         write_profile(folder.path(), &map, &|profile| {
@@ -232,8 +235,57 @@ fn a_profile_corrects_the_head_of_its_own_body_only() {
         write_profile(folder.path(), &map, &|_| {});
         let sidecar = std::fs::read(out("p.safetensors")).unwrap();
         std::fs::write(out("p.safetensors"), &sidecar[..sidecar.len() / 2]).unwrap();
-        refused(&[], &["p.safetensors", "hint: "]);
+        refused(&[], &["p.safetensors", "hint: make the profile again", "--correct-head"]);
     }
+}
+
+#[test]
+fn a_profile_for_an_export_is_found_by_its_name() {
+    let Some(source) = checkpoint() else { return };
+    let Some(lab) = Lab::new() else { return };
+    let lapwing = &lab.lapwing;
+    let (source, profiles) = (source.to_str().unwrap(), lapwing.path("profiles"));
+    let plain = lapwing.path("plain");
+    let export = |out: &Path, more: &[&str]| {
+        let out = out.to_str().unwrap();
+        let arguments = ["export", source, "--to", "onnx", "--weights", "f32", "--out", out];
+        lapwing.run(&[&arguments[..], more].concat())
+    };
+    export(&plain, &[]).expect_code(0);
+    let map = HeadMap { body: Some(body_of(&plain)), ..map(0.05) };
+    std::fs::create_dir_all(&profiles).unwrap();
+    let whole = write_profile(&profiles, &map, &|_| {});
+    std::fs::rename(whole, profiles.join("mine.cpu.correction.json")).unwrap();
+    for (name, folder) in [("mine", "one"), ("mine.cpu", "two")] {
+        let out = lapwing.path(folder);
+        export(&out, &["--correct-head", name]).expect_code(0);
+        assert_eq!(read_recipe(&out).unwrap().unwrap().head_map_sha256, Some(map.sha256()));
+    }
+    let missing = export(&lapwing.path("three"), &["--correct-head", "other"]).expect_code(1);
+    missing.expect_says(&["no correction profile \"other\"", "hint: --correct-head takes"]);
+    // What was edited is not folded into anything, and the advice is of this command.
+    let path = profiles.join("mine.cpu.correction.json");
+    let edited = std::fs::read_to_string(&path).unwrap().replace("it helps", "it helped");
+    std::fs::write(&path, edited).unwrap();
+    let changed = export(&lapwing.path("three"), &["--correct-head", "mine"]).expect_code(1);
+    changed.expect_says(&["was changed after it was written", "hint: make the profile again"]);
+    // A head that was corrected once is not calibrated for another map.
+    let corrected = lapwing.path("one");
+    let text = lapwing.path("text.txt");
+    std::fs::write(&text, "Once upon a time there was a lapwing.".repeat(200)).unwrap();
+    let again = lab.run(&[
+        "calibrate",
+        "--model",
+        corrected.to_str().unwrap(),
+        "--reference",
+        plain.to_str().unwrap(),
+        "--checkpoint",
+        source,
+        "--text",
+        text.to_str().unwrap(),
+    ]);
+    let again = again.expect_code(1);
+    again.expect_says(&["is corrected already, with map", "hint: calibrate an export"]);
 }
 
 #[test]

@@ -41,15 +41,18 @@ fn a_study_records_every_part_and_goes_on_where_it_was_broken_off() {
     let missing = lab.run(&[&line[..], &["--model", "no-such-model"]].concat()).expect_code(1);
     assert!(missing.stderr.contains("no-such-model"), "{}", missing.stderr);
     assert!(!out.join("study.json").exists());
-    let resumed = lab.run(&line).expect_code(0);
+    let twice = lab.run(&[&line[..], &["--model", &model]].concat()).expect_code(2);
+    twice.expect_says(&["is the same model as", "hint: name every model"]);
+    let resumed = lab.run(&[&line[..], &["--json"]].concat()).expect_code(0);
     assert!(resumed.stderr.contains("1 were finished by an earlier run"), "{}", resumed.stderr);
-    assert!(resumed.stdout.contains("H3"), "{}", resumed.stdout);
+    let told: Value = serde_json::from_str(&resumed.stdout).unwrap();
     assert_eq!(files_below(&out), ["study.html", "study.json"]);
     // Nothing is left to go on from.
     assert!(files_below(&lab.lapwing.path("cache/eval")).is_empty());
 
     let record: Value =
         serde_json::from_slice(&std::fs::read(out.join("study.json")).unwrap()).unwrap();
+    assert_eq!(told, record);
     is_complete(&record["study"]["subjects"][0]);
     let page = std::fs::read_to_string(out.join("study.html")).unwrap();
     assert!(page.contains(MODEL) && page.matches("<figure>").count() == 4, "{page}");

@@ -26,21 +26,32 @@ pub(in crate::commands) struct Rows {
     n_hidden: usize,
 }
 
-/// The checkpoint is of another model.
+/// Why no head map can be fitted.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the model was not exported from {}: expected {what} {expected}, found {found}",
-    checkpoint.display()
-)]
-pub struct CheckpointError {
-    /// The checkpoint.
-    pub checkpoint: PathBuf,
-    /// What differs.
-    pub what: &'static str,
-    /// The model's.
-    pub expected: String,
-    /// The checkpoint's.
-    pub found: String,
+pub enum CheckpointError {
+    /// The checkpoint is of another model.
+    #[error(
+        "the model was not exported from {}: expected {what} {expected}, found {found}",
+        checkpoint.display()
+    )]
+    Other {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// The model's.
+        expected: String,
+        /// The checkpoint's.
+        found: String,
+    },
+    /// A map is folded into the model's head: its logits are not those of the checkpoint's head.
+    #[error("the output head of {} is corrected already, with map {map_sha256}", model.display())]
+    Corrected {
+        /// The model's folder.
+        model: PathBuf,
+        /// Of the map.
+        map_sha256: String,
+    },
 }
 
 impl Head {
@@ -72,13 +83,15 @@ impl Head {
         let has_all = n_tokens <= config.n_vocab;
         self.require("a vocabulary of", n_tokens, config.n_vocab, has_all)?;
         if let Some(recipe) = read_recipe(&engine.path)? {
+            if let Some(map_sha256) = recipe.head_map_sha256 {
+                let model = engine.path.clone();
+                return Err(CheckpointError::Corrected { model, map_sha256 }.into());
+            }
             let found = self.checkpoint.sha256(&mut |_, _| match interrupt::requested() {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             });
             interrupt::check()?;
-            let map = recipe.head_map_sha256.as_deref().unwrap_or("none");
-            self.require("a map in its head:", "none", map, map == "none")?;
             let (expected, found) = (recipe.checkpoint_sha256, found?);
             let is_same = expected == found;
             self.require("sha256", expected, found, is_same)?;
@@ -99,7 +112,7 @@ impl Head {
         }
         let checkpoint = self.checkpoint.path().to_owned();
         let (expected, found) = (expected.to_string(), found.to_string());
-        Err(CheckpointError { checkpoint, what, expected, found })
+        Err(CheckpointError::Other { checkpoint, what, expected, found })
     }
 }
 

@@ -3,10 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lapwing_logits::profile::{Arrays, CorrectionProfile, Sidecar, WriteProfileError};
+use lapwing_logits::profile::{
+    Arrays, CorrectionProfile, ProfiledModel, Sidecar, WriteProfileError,
+};
 
 use super::sidecar_of;
 use crate::checksum;
+use crate::correction::{Difference, difference, peek_profile};
 use crate::new_file;
 
 /// Why a profile was not written.
@@ -19,6 +22,21 @@ pub enum WriteError {
         path: PathBuf,
         /// What a name must be.
         expected: &'static str,
+    },
+    /// The profile of something else would be lost.
+    #[error(
+        "{} is the profile of something else: its {what} is {found}, this model's {expected}",
+        path.display()
+    )]
+    Taken {
+        /// The profile that is there.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// That of the model that is calibrated.
+        expected: String,
+        /// That of the profile that is there.
+        found: String,
     },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
@@ -66,6 +84,18 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
     }
     tempfile::NamedTempFile::new_in(folder).map_err(io_error(out))?;
     Ok(())
+}
+
+/// Refuse to replace a profile of anything else than `model`. What cannot be read as a profile, or
+/// was written by another version, is of no use to anybody and may go.
+pub(super) fn check_taken(out: &Path, model: &ProfiledModel) -> Result<(), WriteError> {
+    let there = peek_profile(out);
+    match there.and_then(|there| difference(model, &there.model)) {
+        Some(Difference { what, expected, found }) => {
+            Err(WriteError::Taken { path: out.to_owned(), what, expected, found })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Write the arrays and then the profile, which names them; each file is whole or not there.

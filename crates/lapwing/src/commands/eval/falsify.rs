@@ -1,7 +1,7 @@
 //! `lapwing eval falsify`: the paper's claims for KLS, put to the test on quantised models.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -23,8 +23,8 @@ use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
 use crate::correction;
-use crate::engine::open_folder;
-use crate::hint::note;
+use crate::engine::{Engine, open_folder};
+use crate::hint::{UsageError, note};
 use crate::interrupt::{self, Interrupted};
 use crate::model_files::ModelFiles;
 use crate::new_file;
@@ -48,9 +48,7 @@ pub(super) fn run(
     args: &FalsifyArgs,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    if args.runtime.correction.is_some() {
-        printer.warning(note::NO_CORRECTION_IN_CALIBRATION);
-    }
+    require_distinct(&args.model, settings)?;
     let files = texts::read(&args.calibration_of(&args.model[0])).context(FAILED)?;
     let passages = args.lambada.as_deref().map(Passages::read).transpose().context(FAILED)?;
     std::fs::create_dir_all(&args.out)
@@ -94,9 +92,27 @@ pub(super) fn run(
     new_file::write(&args.out.join(RECORD), text.as_bytes()).context(FAILED)?;
     let html = page::html(&study, "Kalman-Logit Smoothing, put to the test", &facts(args, &record));
     new_file::write(&args.out.join(PAGE), html.as_bytes()).context(FAILED)?;
-    tell(&study, printer)?;
+    match args.json {
+        true => printer.json(&record)?,
+        false => tell(&study, printer)?,
+    }
     printer.note(format!("wrote {RECORD} and {PAGE} to {}", args.out.display()));
     kept.remove()
+}
+
+/// Refuse a folder that is named twice; what cannot be found is told when its turn comes.
+fn require_distinct(names: &[String], settings: &Settings) -> Result<(), UsageError> {
+    let mut seen: Vec<(PathBuf, &str)> = Vec::new();
+    for name in names {
+        let Ok(path) = resolve_model(name, settings) else { continue };
+        let path = path.canonicalize().unwrap_or(path);
+        if let Some((_, first)) = seen.iter().find(|(of_first, _)| *of_first == path) {
+            let problem = format!("{name} is the same model as {first}");
+            return Err(UsageError { problem, advice: Some(note::MODEL_TWICE.to_owned()) });
+        }
+        seen.push((path, name));
+    }
+    Ok(())
 }
 
 /// Everything that decides the result.
@@ -168,7 +184,10 @@ impl One<'_> {
         let (reference, of_reference) = models.reference.as_ref().expect("it is demanded");
         let tokenizer = engine.tokenizer().context(FAILED)?;
         models.require_same_tokenizer(&self.files.texts[0].text)?;
-        let n_window = models.n_window(&args);
+        // Of the files as they were opened.
+        let report = self.report(engine, reference, of_reference)?;
+        models.warn(&args, self.printer)?;
+        let n_window = models.n_window(&args).context(FAILED)?;
         let texts = Texts::split(self.files, tokenizer, n_window, args.held_out).context(FAILED)?;
         let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
         let rows = rows.transpose().context(FAILED)?;
@@ -202,12 +221,6 @@ impl One<'_> {
             reference: &reference.model,
             task,
         };
-        // Of the files as they were opened, and not lost to a late failure.
-        let report = json!({
-            "model": engine_report(engine, self.settings)?,
-            "files": engine_key(engine, self.settings)?["files"],
-            "reference": engine_report(reference, of_reference)?,
-        });
         let steps = self.printer.steps("studying");
         let outcome = falsify(&inputs, &options, &mut watch(&steps)).context(FAILED)?;
         drop(steps);
@@ -216,6 +229,23 @@ impl One<'_> {
             return Err(Interrupted.into());
         };
         Ok((subject, report))
+    }
+
+    /// What the record tells of a model and its reference, which must be another one.
+    fn report(
+        &self,
+        engine: &Engine,
+        reference: &Engine,
+        of_reference: &Settings,
+    ) -> anyhow::Result<serde_json::Value> {
+        let report = json!({
+            "model": engine_report(engine, self.settings)?,
+            "files": engine_key(engine, self.settings)?["files"],
+            "reference": engine_report(reference, of_reference)?,
+        });
+        let sha256 = |name: &str| report[name]["sha256"].as_str().unwrap_or_default();
+        reference::require_other(sha256("model"), sha256("reference")).context(FAILED)?;
+        Ok(report)
     }
 }
 

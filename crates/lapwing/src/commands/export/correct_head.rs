@@ -1,21 +1,33 @@
 //! `--correct-head`: the head map of a correction profile, for the exporter.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lapwing_export::{BodyRecipe, HeadMap};
 
-use crate::correction::read_profile;
+use crate::correction::{ProfileError, find_on_any_device, read_profile};
+use crate::home::Home;
 
 /// Why a profile's head map cannot be folded into an export.
 #[derive(Debug, thiserror::Error)]
 pub enum CorrectHeadError {
-    /// The calibration found none that helps.
-    #[error("{} holds no head map that may be used: {reason}", path.display())]
+    /// There is no such profile, or it cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The calibration found nothing that helps.
+    #[error("{} holds no head map that may be used: its gate is closed: {reason}", path.display())]
+    GateClosed {
+        /// The profile.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What helped is no head map.
+    #[error("{} holds no head map: its gate let through {chosen} only", path.display())]
     NoHeadMap {
         /// The profile.
         path: PathBuf,
-        /// What its gate says.
-        reason: String,
+        /// What is used at run time.
+        chosen: String,
     },
     /// Nobody knows which weights the hidden states were made with.
     #[error("{} does not say how its model was exported", path.display())]
@@ -33,26 +45,30 @@ pub enum CorrectHeadError {
     },
 }
 
-/// The head map of the profile at `path`, with the recipe that an export must agree with.
+/// The head map of the profile `name`, a path or a name in the profiles folder, with the recipe that
+/// an export must agree with.
 ///
 /// # Errors
 ///
-/// When the profile cannot be read, holds no head map that its gate lets through, or does not say
-/// how its model was exported.
-pub(super) fn head_map(path: &Path) -> anyhow::Result<HeadMap> {
-    let stored = read_profile(path)?;
+/// When the profile is not there or cannot be read, holds no head map that its gate lets through, or
+/// does not say how its model was exported.
+pub(super) fn head_map(name: &str, home: &Home) -> Result<HeadMap, CorrectHeadError> {
+    let stored = read_profile(&find_on_any_device(name, home)?)?;
     let (profile, path) = (&stored.profile, stored.path.clone());
-    let map = stored.head_map()?.filter(|_| profile.gate.open);
-    let (Some(recipe), Some(map)) = (&profile.head_map, map) else {
+    if !profile.gate.open {
         let reason = profile.gate.reason.clone();
-        return Err(CorrectHeadError::NoHeadMap { path, reason }.into());
+        return Err(CorrectHeadError::GateClosed { path, reason });
+    }
+    let (Some(recipe), Some(map)) = (&profile.head_map, stored.head_map()?) else {
+        let chosen = profile.gate.chosen.clone().unwrap_or_default();
+        return Err(CorrectHeadError::NoHeadMap { path, chosen });
     };
     let Some(body) = recipe.body_recipe.clone() else {
-        return Err(CorrectHeadError::NoRecipe { path }.into());
+        return Err(CorrectHeadError::NoRecipe { path });
     };
     let body: BodyRecipe = match serde_json::from_value(body) {
         Ok(body) => body,
-        Err(source) => return Err(CorrectHeadError::Recipe { path, source }.into()),
+        Err(source) => return Err(CorrectHeadError::Recipe { path, source }),
     };
     let (matrix, bias) = (map.matrix.to_vec(), map.bias.to_vec());
     Ok(HeadMap { n_hidden: map.n_hidden, matrix, bias, body: Some(body) })
