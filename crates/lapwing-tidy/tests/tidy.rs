@@ -23,10 +23,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-kernels",
             "lapwing-logits",
             "lapwing-model",
-            "lapwing-quant",
             "lapwing-runtime",
             "lapwing-text",
         ],
+    ),
+    (
+        "lapwing-measure",
+        &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-runtime", "lapwing-text"],
     ),
     (
         "lapwing",
@@ -36,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-export",
             "lapwing-formats",
             "lapwing-logits",
+            "lapwing-measure",
             "lapwing-model",
             "lapwing-openvino",
             "lapwing-ort",

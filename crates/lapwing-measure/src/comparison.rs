@@ -1,0 +1,300 @@
+//! What two lists of records say about each other.
+//!
+//! Records are put together that measured the same thing on both sides, each metric gets the ratio
+//! of the medians with an interval, and a verdict. A verdict needs two things: an interval of the
+//! ratio that does not hold 1, and a change beyond what the same thing measured again differs by.
+//!
+//! With two or more runs on each side the interval is made of the medians of the runs, so that it
+//! knows how runs differ, and the limit is [`REPEATS_WITHIN_SEVERAL`]. With a single run on a side
+//! it is made of the repetitions within the runs, which know nothing of that, and the limit is
+//! [`Metric::repeats_within`]. A figure of which a run has one number only, such as a peak of
+//! memory, then has no interval, and the limit decides alone.
+
+mod change;
+mod metric;
+mod pairing;
+
+use serde::Serialize;
+
+use crate::identity::{Field, Identity, labels};
+use crate::record::Record;
+use crate::report::printable;
+
+pub(crate) use change::change;
+pub use change::{Change, IntervalFrom, REPEATS_WITHIN_SEVERAL, Verdict};
+pub use metric::Metric;
+use pairing::{Group, MUST_AGREE};
+pub(crate) use pairing::{TestKey, test_key};
+
+/// How strict to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompareOptions {
+    /// Whether the sides are meant to be of different machines.
+    pub across_hosts: bool,
+    /// Whether to compare what is not comparable, where it is clear which configuration of one side
+    /// belongs to which of the other.
+    pub force: bool,
+}
+
+/// What two lists of records say about each other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// One for each configuration and test that is on both sides.
+    pub pairs: Vec<Pair>,
+    /// Configurations and tests of the first side without a counterpart.
+    pub only_before: Vec<String>,
+    /// Configurations and tests of the second side without a counterpart.
+    pub only_after: Vec<String>,
+}
+
+/// The same test of two configurations.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pair {
+    /// The configuration, as the first side has it.
+    pub configuration: String,
+    /// The test, in the manner of `llama-bench`.
+    pub test: String,
+    /// What differs in the configuration, versions included.
+    pub differences: Vec<Difference>,
+    /// Why the figures may not mean what they seem to.
+    pub warnings: Vec<String>,
+    /// The metrics that both sides tell.
+    pub changes: Vec<Change>,
+}
+
+/// Something that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What it is.
+    pub what: String,
+    /// On the first side.
+    pub before: String,
+    /// On the second side.
+    pub after: String,
+}
+
+/// Why records cannot be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompareError {
+    /// One side has nothing.
+    #[error("the {side} side has no records")]
+    Empty {
+        /// `first` or `second`.
+        side: &'static str,
+    },
+    /// Configurations would belong together if they did not differ in what must agree.
+    #[error("not comparable: {}", list(differences))]
+    NotComparable {
+        /// All of it.
+        differences: Vec<Difference>,
+    },
+    /// Several configurations, and no two belong together.
+    #[error("no configuration is on both sides: {before:?} against {after:?}")]
+    NothingInCommon {
+        /// Those of the first side.
+        before: Vec<String>,
+        /// Those of the second side.
+        after: Vec<String>,
+    },
+    /// The configurations belong together and were tested differently.
+    #[error("no test is on both sides: {before:?} against {after:?}")]
+    NoTestInCommon {
+        /// Those of the first side.
+        before: Vec<String>,
+        /// Those of the second side.
+        after: Vec<String>,
+    },
+}
+
+fn list(differences: &[Difference]) -> String {
+    let one = |d: &Difference| {
+        let [before, after] = [&d.before, &d.after].map(|side| match side.as_str() {
+            "" => "not told",
+            told => told,
+        });
+        format!("{} {before} against {after}", d.what)
+    };
+    differences.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Compare `after` with `before`.
+///
+/// # Errors
+///
+/// When a side is empty, or nothing on one side may be compared with anything on the other.
+pub fn compare(
+    before: &[Record],
+    after: &[Record],
+    options: &CompareOptions,
+) -> Result<Comparison, CompareError> {
+    for (side, records) in [("first", before), ("second", after)] {
+        if records.is_empty() {
+            return Err(CompareError::Empty { side });
+        }
+    }
+    let (mut left_before, mut left_after) = (pairing::group(before), pairing::group(after));
+    let paired = pairing::pair(&mut left_before, &mut left_after, options);
+    if paired.is_empty() {
+        return Err(refusal(&left_before, &left_after));
+    }
+    let all = paired.iter().map(|(one, _)| one).chain(&left_before).chain(&left_after);
+    let mut names = name_groups(all);
+    let names_after = names.split_off(paired.len() + left_before.len());
+    let names_before = names.split_off(paired.len());
+    let mut comparison =
+        Comparison { pairs: Vec::new(), only_before: Vec::new(), only_after: Vec::new() };
+    for ((one, other), name) in paired.iter().zip(&names) {
+        compare_groups(one, other, name, &mut comparison);
+    }
+    if comparison.pairs.is_empty() {
+        let (before, after) = (comparison.only_before, comparison.only_after);
+        return Err(CompareError::NoTestInCommon { before, after });
+    }
+    comparison.only_before.extend(names_before);
+    comparison.only_after.extend(names_after);
+    Ok(comparison)
+}
+
+impl Comparison {
+    /// Where the second side is worse for certain and by more than `share`.
+    pub fn regressions(&self, share: f64) -> impl Iterator<Item = (&Pair, &Change)> {
+        let all = self.pairs.iter();
+        all.flat_map(|pair| pair.changes.iter().map(move |change| (pair, change)))
+            .filter(move |(_, change)| change.is_regression(share))
+    }
+}
+
+fn name_groups<'a>(groups: impl IntoIterator<Item = &'a Group<'a>>) -> Vec<String> {
+    let identities: Vec<Identity> = groups.into_iter().map(|g| g.identity.clone()).collect();
+    labels(&identities)
+}
+
+/// What force would have compared says what is in the way.
+fn refusal(before: &[Group], after: &[Group]) -> CompareError {
+    let forced = CompareOptions { across_hosts: true, force: true };
+    let pairs = pairing::pair(&mut before.to_vec(), &mut after.to_vec(), &forced);
+    let mut differences = Vec::new();
+    for (one, other) in &pairs {
+        for field in one.identity.differences(&other.identity) {
+            let difference = difference(field, one, other);
+            if MUST_AGREE.contains(&field) && !differences.contains(&difference) {
+                differences.push(difference);
+            }
+        }
+    }
+    if !differences.is_empty() {
+        return CompareError::NotComparable { differences };
+    }
+    let mut names = name_groups(before.iter().chain(after));
+    let after = names.split_off(before.len());
+    CompareError::NothingInCommon { before: names, after }
+}
+
+fn difference(field: Field, before: &Group, after: &Group) -> Difference {
+    let [before, after] = [before, after].map(|group| printable(group.identity.get(field)));
+    Difference { what: field.name().into(), before, after }
+}
+
+fn compare_groups(before: &Group, after: &Group, name: &str, comparison: &mut Comparison) {
+    let fields = before.identity.differences(&after.identity);
+    let differences: Vec<_> =
+        fields.into_iter().map(|field| difference(field, before, after)).collect();
+    for (test, records_before) in &before.tests {
+        let test_name = || printable(&records_before[0].test.name);
+        let Some(records_after) = after.tests.get(test) else {
+            comparison.only_before.push(format!("{name}, {}", test_name()));
+            continue;
+        };
+        let mut pair = Pair {
+            configuration: name.to_owned(),
+            test: test_name(),
+            differences: differences.clone(),
+            warnings: warnings(records_before, records_after),
+            changes: Vec::new(),
+        };
+        pair.differences.extend(version_differences(records_before, records_after));
+        let changes = Metric::ALL.into_iter();
+        pair.changes = changes.filter_map(|m| change(m, records_before, records_after)).collect();
+        comparison.pairs.push(pair);
+    }
+    let is_new = |test: &&TestKey| !before.tests.contains_key(*test);
+    for test in after.tests.keys().filter(is_new) {
+        comparison
+            .only_after
+            .push(format!("{name}, {}", printable(&after.tests[test][0].test.name)));
+    }
+}
+
+type Read = fn(&Record) -> String;
+
+/// What changes from one version to the next: this is what comparisons are for.
+fn version_differences(before: &[&Record], after: &[&Record]) -> Vec<Difference> {
+    let versions: [(&str, Read); 5] = [
+        ("program version", |r| told(&r.program.version)),
+        ("git revision", |r| told(&r.program.git_revision)),
+        ("backend version", |r| told(&r.configuration.backend_version)),
+        ("driver version", |r| told(&r.configuration.driver_version)),
+        ("positions", |r| told(&r.configuration.n_positions_max)),
+    ];
+    differing(&versions, before, after)
+}
+
+/// What should not differ, and what else one should know.
+fn warnings(before: &[&Record], after: &[&Record]) -> Vec<String> {
+    let conditions: [(&str, Read); 6] = [
+        ("instruction set", |r| told(&r.conditions.isa_level)),
+        ("governor", |r| told(&r.conditions.governor)),
+        ("power source", |r| r.conditions.power_source.map_or_else(String::new, power)),
+        ("kernel", |r| told(&r.conditions.kernel)),
+        ("seed", |r| told(&r.protocol.seed)),
+        ("a process of its own", |r| told(&Some(r.protocol.is_isolated))),
+    ];
+    let differences = differing(&conditions, before, after);
+    let mut warnings: Vec<_> = differences.iter().map(|d| list(std::slice::from_ref(d))).collect();
+    if !differences.iter().any(|difference| difference.what == "seed") {
+        let tokens: [(&str, Read); 1] = [("", |r| told(&r.tokens_sha256))];
+        if !differing(&tokens, before, after).is_empty() {
+            warnings.push("the tokens produced are not the same".into());
+        }
+    }
+    for (side, records) in [("first", before), ("second", after)] {
+        if records.iter().any(|r| r.conditions.n_throttle_events.is_some_and(|n| n > 0)) {
+            warnings.push(format!("the processor was throttled on the {side} side"));
+        }
+    }
+    if before.len().min(after.len()) == 1 {
+        warnings.push("one run on a side: how runs differ is not in the intervals".into());
+    }
+    warnings
+}
+
+fn power(source: crate::record::PowerSource) -> String {
+    match source {
+        crate::record::PowerSource::Mains => "mains".into(),
+        crate::record::PowerSource::Battery => "battery".into(),
+    }
+}
+
+fn told(value: &Option<impl ToString>) -> String {
+    value.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
+/// Where the sets of values are not the same; what a side never tells is passed over.
+fn differing(fields: &[(&str, Read)], before: &[&Record], after: &[&Record]) -> Vec<Difference> {
+    let values = |read: Read, records: &[&Record]| {
+        let mut values: Vec<String> = records.iter().map(|record| read(record)).collect();
+        values.retain(|value| !value.is_empty());
+        values.sort();
+        values.dedup();
+        printable(&values.join(" and "))
+    };
+    let one = |&(what, read): &(&str, Read)| {
+        let (before, after) = (values(read, before), values(read, after));
+        let is_told = !before.is_empty() && !after.is_empty();
+        (is_told && before != after).then(|| Difference { what: what.into(), before, after })
+    };
+    fields.iter().filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use super::*;
+use crate::report::sample;
+
+const STRICT: CompareOptions = CompareOptions { across_hosts: false, force: false };
+const FORCED: CompareOptions = CompareOptions { across_hosts: false, force: true };
+
+fn changed(change: impl Fn(&mut Record)) -> Vec<Record> {
+    let mut records = sample::run("openvino", 2, 1);
+    records.iter_mut().for_each(change);
+    records
+}
+
+#[test]
+fn a_run_does_not_differ_from_itself() {
+    let run = sample::run("openvino", 2, 1);
+    let comparison = compare(&run, &run, &STRICT).unwrap();
+    assert_eq!(comparison.pairs.len(), run.len());
+    let all: Vec<_> = comparison.pairs.iter().flat_map(|pair| &pair.changes).collect();
+    assert!(all.len() > run.len(), "{all:?}");
+    assert!(all.iter().all(|change| change.verdict == Verdict::NoDifferenceShown), "{all:?}");
+    assert_eq!(comparison.regressions(0.0).count(), 0);
+    let warned = &comparison.pairs[0].warnings;
+    assert_eq!(warned, &["one run on a side: how runs differ is not in the intervals"]);
+}
+
+#[test]
+fn fewer_threads_are_slower_and_named() {
+    let (before, after) = (sample::run("openvino", 2, 1), sample::run("openvino", 1, 2));
+    let comparison = compare(&before, &after, &STRICT).unwrap();
+    let decode = comparison.pairs.iter().find(|pair| pair.test == "tg128").unwrap();
+    let difference = &decode.differences[0];
+    assert_eq!((&*difference.before, &*difference.after), ("2", "1"));
+    assert_eq!(difference.what, "threads");
+    assert_eq!(decode.changes[0].metric, Metric::DecodeTokensPerS);
+    assert_eq!(decode.changes[0].verdict, Verdict::Slower);
+    let regressed: Vec<_> = comparison.regressions(0.05).map(|(pair, _)| &*pair.test).collect();
+    assert!(regressed.contains(&"tg128"), "{regressed:?}");
+}
+
+#[test]
+fn what_must_agree_is_refused_and_can_be_forced() {
+    let check = |change: &dyn Fn(&mut Record), expected: &str| {
+        let (before, after) = (sample::run("openvino", 2, 1), changed(change));
+        let error = compare(&before, &after, &STRICT).unwrap_err();
+        assert_eq!(error.to_string(), format!("not comparable: {expected}"));
+        let comparison = compare(&before, &after, &FORCED).unwrap();
+        assert_eq!(comparison.pairs.len(), before.len());
+        assert!(!comparison.pairs[0].differences.is_empty());
+    };
+    check(&|r| r.host = "other".into(), "host laptop against other");
+    check(&|r| r.configuration.model_sha256 = "b".into(), "model hash aaaaaaaaaaaaaaaa against b");
+    check(&|r| r.configuration.device_used = Some("GPU".into()), "device used CPU against GPU");
+    check(&|r| r.configuration.precision = "exact".into(), "precision fast against exact");
+    check(&|r| r.conditions.cpu_model = None, "processor Example CPU 3000 against not told");
+}
+
+#[test]
+fn hosts_are_compared_when_that_is_meant() {
+    let across = CompareOptions { across_hosts: true, ..STRICT };
+    let elsewhere = changed(|r| r.host = "other".into());
+    let comparison = compare(&sample::run("openvino", 2, 1), &elsewhere, &across).unwrap();
+    assert_eq!(comparison.pairs[0].differences[0].what, "host");
+    let other_model = changed(|r| r.configuration.model_sha256 = "b".into());
+    assert!(compare(&sample::run("openvino", 2, 1), &other_model, &across).is_err());
+}
+
+#[test]
+fn versions_differ_and_are_told() {
+    let newer = changed(|r| {
+        r.program.git_revision = Some("def".into());
+        r.configuration.backend_version = Some("2027.0".into());
+    });
+    let comparison = compare(&sample::run("openvino", 2, 1), &newer, &STRICT).unwrap();
+    let told: Vec<_> =
+        comparison.pairs[0].differences.iter().map(|difference| &*difference.what).collect();
+    assert_eq!(told, ["git revision", "backend version"]);
+}
+
+#[test]
+fn doubts_are_told() {
+    let check = |change: &dyn Fn(&mut Record), expected: &str| {
+        let comparison = compare(&sample::run("openvino", 2, 1), &changed(change), &STRICT);
+        let warnings = &comparison.unwrap().pairs[0].warnings;
+        assert!(warnings.iter().any(|warning| warning == expected), "{warnings:?}");
+    };
+    check(
+        &|r| r.conditions.governor = Some("powersave".into()),
+        "governor performance against powersave",
+    );
+    check(&|r| r.tokens_sha256 = Some("other".into()), "the tokens produced are not the same");
+    check(
+        &|r| r.conditions.n_throttle_events = Some(3),
+        "the processor was throttled on the second side",
+    );
+    // Other prompts have other answers.
+    let other_seed = changed(|r| {
+        r.protocol.seed = Some(9);
+        r.tokens_sha256 = Some("other".into());
+    });
+    let comparison = compare(&sample::run("openvino", 2, 1), &other_seed, &STRICT).unwrap();
+    let warnings = &comparison.pairs[0].warnings;
+    assert!(warnings.contains(&"seed 1 against 9".to_owned()), "{warnings:?}");
+    assert!(!warnings.iter().any(|warning| warning.contains("tokens")), "{warnings:?}");
+}
+
+#[test]
+fn several_configurations_find_each_other() {
+    // Both sides differ in the threads, and have the same two corrections.
+    let side = |n_threads: usize| {
+        let mut records = sample::run("openvino", n_threads, 1);
+        let mut corrected = records.clone();
+        corrected.iter_mut().for_each(|r| r.configuration.correction = "kls".into());
+        records.extend(corrected);
+        records
+    };
+    let comparison = compare(&side(2), &side(1), &STRICT).unwrap();
+    assert_eq!(comparison.pairs.len(), side(2).len());
+    let only_threads = |pair: &Pair| pair.differences.len() == 1;
+    assert!(comparison.pairs.iter().all(only_threads), "{:?}", comparison.pairs[0].differences);
+    // One of them is gone: what is left says so.
+    let comparison = compare(&side(2), &side(2)[..1], &STRICT).unwrap();
+    assert_eq!(comparison.pairs.len(), 1);
+    assert!(comparison.only_before.iter().any(|name| name.ends_with("kls")), "{comparison:?}");
+    assert!(comparison.only_before.iter().any(|name| name.ends_with("tg128")), "{comparison:?}");
+}
+
+#[test]
+fn nothing_to_compare_is_an_error() {
+    let check = |before: &[Record], after: &[Record], expected: &str| {
+        let error = compare(before, after, &STRICT).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    };
+    let run = sample::run("openvino", 2, 1);
+    check(&[], &run, "the first side has no records");
+    check(&run, &[], "the second side has no records");
+    check(
+        &[sample::prefill(128)],
+        &[sample::prefill(512)],
+        r#"no test is on both sides: ["openvino · CPU, pp128"] against"#,
+    );
+    let mut two = changed(|r| r.configuration.model_sha256 = "b".into());
+    two.extend(changed(|r| r.configuration.model_sha256 = "c".into()));
+    check(&run, &two, "no configuration is on both sides");
+    // With several, force tells which belong together, and so what is in the way.
+    let mut here = run.clone();
+    here.extend(sample::run("onnxruntime", 2, 1));
+    let mut there = here.clone();
+    there.iter_mut().for_each(|record| record.host = "other".into());
+    check(&here, &there, "not comparable: host laptop against other");
+    assert_eq!(compare(&here, &there, &FORCED).unwrap().pairs.len(), here.len());
+}

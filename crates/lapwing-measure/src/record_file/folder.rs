@@ -1,0 +1,136 @@
+//! The records of folders.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{EXTENSION, ReadFileError, RecordLineError, read};
+use crate::record::Record;
+
+/// Why folders are not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFolderError {
+    /// The system refuses.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The folder, or a file that was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// One of its files is not read.
+    #[error(transparent)]
+    File(#[from] ReadFileError),
+}
+
+/// Read all files `*.jsonl` below a folder, in the order of their paths.
+///
+/// Links to folders are not followed, so that none is read twice.
+///
+/// # Errors
+///
+/// When the folder or one of the files cannot be read. Bad lines are results of their own.
+pub fn read_folder(folder: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFolderError> {
+    let mut results = Vec::new();
+    for file in record_files(folder)? {
+        results.extend(read(&file)?);
+    }
+    Ok(results)
+}
+
+/// Read files and folders, as [`read`] and [`read_folder`] do, in the order given.
+///
+/// # Errors
+///
+/// As [`read_folder`].
+pub fn read_all(
+    paths: &[PathBuf],
+) -> Result<Vec<Result<Record, RecordLineError>>, ReadFolderError> {
+    let mut results = Vec::new();
+    for path in paths {
+        let is_folder = std::fs::metadata(path).map_err(failed(path))?.is_dir();
+        results.extend(if is_folder { read_folder(path)? } else { read(path)? });
+    }
+    Ok(results)
+}
+
+fn record_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFolderError> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(failed(&folder))? {
+            let entry = entry.map_err(failed(&folder))?;
+            let path = entry.path();
+            if entry.file_type().map_err(failed(&path))?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == EXTENSION)
+                && !path.is_dir()
+            {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> ReadFolderError {
+    let path = path.to_owned();
+    move |source| ReadFolderError::Io { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::samples;
+    use crate::record_file::append;
+
+    fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, host) in files {
+            let record = Record { host: (*host).to_owned(), ..samples::decode() };
+            append(&folder.path().join(file), &record).unwrap();
+        }
+        folder
+    }
+
+    fn hosts(results: Vec<Result<Record, RecordLineError>>) -> Vec<String> {
+        results.into_iter().map(|result| result.unwrap().host).collect()
+    }
+
+    #[test]
+    fn files_below_a_folder_come_in_order() {
+        let files =
+            [("b/2.jsonl", "b2"), ("c.jsonl", "c"), ("a/x/1.jsonl", "a1"), ("b/1.jsonl", "b1")];
+        let folder = folder_with(&files);
+        // Beside them lie their locks, and this:
+        std::fs::write(folder.path().join("schema.md"), "no records").unwrap();
+        std::fs::create_dir(folder.path().join("empty.jsonl")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("b/again")).unwrap();
+        assert_eq!(hosts(read_folder(folder.path()).unwrap()), ["a1", "b1", "b2", "c"]);
+    }
+
+    #[test]
+    fn files_and_folders_come_in_the_order_given() {
+        let folder = folder_with(&[("a/1.jsonl", "a1"), ("c.jsonl", "c")]);
+        let paths = [folder.path().join("c.jsonl"), folder.path().join("a")];
+        assert_eq!(hosts(read_all(&paths).unwrap()), ["c", "a1"]);
+        let missing = folder.path().join("missing");
+        let error = read_all(&[folder.path().to_owned(), missing.clone()]).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read {}", missing.display()));
+    }
+
+    #[test]
+    fn a_bad_line_hides_no_other_file() {
+        let folder = folder_with(&[("a.jsonl", "a"), ("c.jsonl", "c")]);
+        let bad = folder.path().join("b.jsonl");
+        std::fs::write(&bad, "bad\n").unwrap();
+        let results = read_folder(folder.path()).unwrap();
+        let found: Vec<Result<String, String>> = results
+            .into_iter()
+            .map(|result| result.map(|record| record.host).map_err(|error| error.to_string()))
+            .collect();
+        let expected = format!("cannot read {} line 1", bad.display());
+        assert_eq!(found, [Ok("a".into()), Err(expected), Ok("c".into())]);
+    }
+}
