@@ -4,17 +4,20 @@
 //! gets its value in [`crate::settings`]. To add a command: a variant of [`Command`], its
 //! arguments beside the others, a file in `commands/`, a line in `crate::main`'s dispatch.
 
+mod bench;
 pub mod choice;
 mod evaluation;
 mod export;
 mod generation;
 mod models;
+mod profiles;
 mod study;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use bench::{BenchArgs, ConfigurationArgs, Metric, ProtocolArgs, TestArgs};
 pub use evaluation::{
     CalibrateArgs, ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs,
     ReferenceArgs, TaskArgs, TaskName, WindowArgs,
@@ -24,6 +27,7 @@ pub use generation::{ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, Sampl
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
+pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
 pub use study::FalsifyArgs;
 
 /// Run language models on this laptop's CPU, GPU and NPU.
@@ -31,8 +35,8 @@ pub use study::FalsifyArgs;
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
     smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
-    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval` or \
-    `calibrate`.")]
+    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval`, \
+    `calibrate` or `bench`.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -81,6 +85,15 @@ pub enum Command {
     Calibrate(Box<CalibrateArgs>),
     /// Measure a model: perplexity, divergence from a reference, tasks
     Eval(Box<EvalArgs>),
+    /// Measure what models cost on devices: time, memory, energy
+    Bench(Box<BenchArgs>),
+    /// Show records of measurements: a page, Markdown or CSV
+    Report(ReportArgs),
+    /// Compare records of measurements: faster, slower, or no difference shown
+    Compare(CompareArgs),
+    /// Measure for another process: requests on stdin, answers on stdout
+    #[command(hide = true)]
+    BenchChild,
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -154,12 +167,31 @@ mod tests {
         check("lapwing calibrate --model m --text a --checkpoint c", false);
         check("lapwing calibrate --model m --text a --reference r --checkpoint c -o p", true);
         check("lapwing calibrate --model m --text a --reference-variant fp32", false);
+        check("lapwing report", true);
+        check("lapwing report a b --out page.html --format markdown --run latest", true);
+        check("lapwing report --format pdf", false);
+        check("lapwing compare a b --fail-over 5% --force --json", true);
+        check("lapwing compare a", false);
+        check("lapwing compare a b --fail-over much", false);
         check("lapwing pull", false);
         check("lapwing rm", false);
         check("lapwing rm --cache", true);
         check("lapwing pull openvino onnxruntime", true);
         check("lapwing list --all --json", true);
         check("lapwing -v -q list", false);
+        check("lapwing bench --model m", true);
+        check("lapwing bench -m a -m b -p 128,512 -n 0 -d 0,1024 --threads 1,2", true);
+        check(
+            "lapwing bench -m m --device cpu,gpu.1 --precision fast,exact --correction off",
+            true,
+        );
+        check("lapwing bench -m m --all-devices --recommend throughput --time 2m", true);
+        check("lapwing bench -m m --all-devices --device cpu", false);
+        check("lapwing bench -m m --device tpu", false);
+        check("lapwing bench -m m --time 0", false);
+        check("lapwing bench -m m --warmup 0", false);
+        check("lapwing bench -m m --resume 1 --fresh", false);
+        check("lapwing bench", false);
         check("lapwing completions zsh", true);
     }
 }

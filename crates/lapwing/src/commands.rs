@@ -2,8 +2,10 @@
 //!
 //! A command wires libraries together and prints; what can be tested without printing is elsewhere.
 
+pub mod bench;
 pub mod calibrate;
 pub mod chat;
+pub mod compare;
 pub mod completions;
 pub mod devices;
 pub mod doctor;
@@ -12,5 +14,6 @@ pub mod export;
 pub mod inspect;
 pub mod list;
 pub mod pull;
+pub mod report;
 pub mod rm;
 pub mod run;

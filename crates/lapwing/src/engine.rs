@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, Model, OpenOptions};
+use lapwing_backend::{Backend, DeviceRequest, Model, OpenOptions};
 use lapwing_logits::Level;
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
@@ -15,7 +15,11 @@ use lapwing_text::{ChatTemplate, Tokenizer};
 
 use crate::cli::choice::BackendChoice;
 use crate::compile_cache;
+use crate::correction;
+use crate::hint::note;
 use crate::natives::{Runtime, locate};
+use crate::printer::Printer;
+use crate::recommendation::{self, Auto};
 use crate::settings::{Settings, Variant};
 use crate::store::resolve_model;
 
@@ -25,6 +29,8 @@ pub struct Engine {
     pub path: PathBuf,
     /// What its folder says.
     pub folder: ModelFolder,
+    /// The library that the backend runs on.
+    pub runtime: Runtime,
     /// The backend's name.
     pub backend: &'static str,
     /// The version of the backend's library.
@@ -37,6 +43,19 @@ pub struct Engine {
     pub template: Option<ChatTemplate>,
     /// Time from the call to here.
     pub load: Duration,
+    /// Where that time went.
+    pub stages: OpenStages,
+}
+
+/// The stages of opening a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenStages {
+    /// The folder, the tokenizer and the template; weights are not read here.
+    pub read: Duration,
+    /// Loading the backend's library into the process.
+    pub library: Duration,
+    /// Reading the graph and compiling it for the device.
+    pub compile: Duration,
 }
 
 /// Whether scored rows bring the input of the output head.
@@ -105,12 +124,16 @@ impl Engine {
             None => None,
         };
         let runtime = runtime_for(settings.backend, folder.kind)?;
+        let read = started.elapsed();
         let backend = load(runtime, settings)?;
-        let options = open_options(settings, runtime, hidden_states);
+        let device = device(settings, &path, &folder, runtime, backend.as_ref());
+        let options = OpenOptions { device, ..open_options(settings, runtime, hidden_states) };
         if let Some(cache) = &options.cache_folder {
             compile_cache::trim(cache);
         }
+        let library = started.elapsed() - read;
         let model = backend.open(&folder, &options).context("cannot open the model")?;
+        let compile = started.elapsed() - library - read;
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
             check_vocabulary(tokenizer, file, model.n_vocab())?;
         }
@@ -122,7 +145,9 @@ impl Engine {
             tokenizer,
             template,
             folder,
+            runtime,
             load: started.elapsed(),
+            stages: OpenStages { read, library, compile },
         };
         engine.log();
         Ok(engine)
@@ -202,7 +227,11 @@ pub fn load(runtime: Runtime, settings: &Settings) -> anyhow::Result<Box<dyn Bac
 
 /// The runtime that was asked for, or the one made for this kind of folder. A runtime that does
 /// not fit the folder is taken all the same: its refusal names both.
-fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, EngineError> {
+///
+/// # Errors
+///
+/// When the backend is not part of this version.
+pub fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, EngineError> {
     match choice {
         BackendChoice::Native => Err(EngineError::NoNativeBackend),
         BackendChoice::Ort => Ok(Runtime::OnnxRuntime),
@@ -211,6 +240,34 @@ fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, Engin
             FolderKind::OpenVinoIr => Runtime::OpenVino,
             FolderKind::OnnxGenai | FolderKind::TransformersJs => Runtime::OnnxRuntime,
         }),
+    }
+}
+
+/// The device that was asked for; `auto` is the one that was measured to be best, where one was.
+fn device(
+    settings: &Settings,
+    path: &Path,
+    folder: &ModelFolder,
+    runtime: Runtime,
+    backend: &dyn Backend,
+) -> DeviceRequest {
+    if settings.device != DeviceRequest::Auto || settings.recommendations.is_empty() {
+        return settings.device;
+    }
+    let name = correction::folder_name(path, folder);
+    let devices = backend.devices().unwrap_or_default();
+    let printer = Printer::new(settings.quiet);
+    let recommendations = &settings.recommendations;
+    match recommendation::of_auto(recommendations, &name, folder, runtime.name(), &devices) {
+        Auto::Unmeasured => settings.device,
+        Auto::Measured(device, why) => {
+            printer.note(note::auto_device(&why));
+            device
+        }
+        Auto::Skipped(why) => {
+            printer.note(note::auto_device_skipped(&why));
+            settings.device
+        }
     }
 }
 
@@ -223,7 +280,10 @@ fn open_options(settings: &Settings, runtime: Runtime, hidden_states: HiddenStat
         n_chunk_tokens: None,
         hidden_states: hidden_states == HiddenStates::Show,
         cache_folder: match runtime {
-            Runtime::OpenVino => Some(compile_cache::folder(&settings.home)),
+            Runtime::OpenVino => {
+                let moved = settings.compile_cache.clone();
+                Some(moved.unwrap_or_else(|| compile_cache::folder(&settings.home)))
+            }
             Runtime::OnnxRuntime => None,
         },
     }

@@ -4,9 +4,11 @@
 //! wraps from that chain, so it is looked into here. Flags and commands are named here and nowhere
 //! below.
 
+mod bench;
 mod evaluation;
 mod model;
 pub mod note;
+mod profiles;
 
 use std::io;
 
@@ -67,6 +69,7 @@ pub fn for_error(error: &anyhow::Error) -> Option<String> {
         .clone()
         .filter(|_| is_export)
         .find_map(|cause| cause.downcast_ref().and_then(io_of_export))
+        .or_else(|| innermost_first.clone().find_map(bench::of_record_file))
         .or_else(|| innermost_first.clone().find_map(for_cause))
 }
 
@@ -85,8 +88,10 @@ fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(store))
         .or_else(|| cause.downcast_ref().and_then(lock))
         .or_else(|| cause.downcast_ref().and_then(resolve_model))
+        .or_else(|| bench::for_cause(cause))
         .or_else(|| evaluation::for_cause(cause))
         .or_else(|| model::for_cause(cause))
+        .or_else(|| profiles::for_cause(cause))
 }
 
 const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on another one; a \

@@ -26,8 +26,10 @@ pub mod natives;
 pub mod new_file;
 pub mod pip;
 pub mod printer;
+pub mod profiles;
 pub mod prompt;
 pub mod pull;
+pub mod recommendation;
 pub mod reference;
 pub mod sampling;
 pub mod settings;
@@ -98,6 +100,10 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Export(args) => commands::export::run(settings, printer, args),
         Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
         Command::Eval(args) => commands::eval::run(settings, printer, args),
+        Command::Bench(args) => commands::bench::run(settings, printer, args),
+        Command::Report(args) => commands::report::run(settings, printer, args),
+        Command::Compare(args) => commands::compare::run(settings, printer, args),
+        Command::BenchChild => commands::bench::child(settings, printer),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),
     }

@@ -16,6 +16,7 @@ use crate::cli::choice::{BackendChoice, Correction, ParseChoiceError, Precision}
 use crate::cli::{Cli, RuntimeArgs};
 use crate::env;
 use crate::home::{FindHomeError, Home};
+use crate::recommendation::Recommendations;
 
 pub use file::{ReadSettingsError, SettingsFile, Words};
 
@@ -55,6 +56,10 @@ pub struct Settings {
     pub variant: Option<Variant>,
     /// The logit correction.
     pub correction: Correction,
+    /// What `--device auto` means for models that were measured.
+    pub recommendations: Recommendations,
+    /// Where compiled models are kept, if not in the cache folder; only commands set it.
+    pub compile_cache: Option<PathBuf>,
     /// Where the user says the native runtimes are.
     pub pointers: Pointers,
     /// How to call pip, if the user says.
@@ -195,6 +200,8 @@ impl Settings {
                     file.correction,
                 )?
                 .unwrap_or(CORRECTION),
+            recommendations: file.recommendations,
+            compile_cache: None,
             pointers: Pointers {
                 onnxruntime: layers.pointer(
                     &[env::ORT_DYLIB_PATH],

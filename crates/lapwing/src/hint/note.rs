@@ -145,6 +145,16 @@ pub fn goes_on(run_id: &str, n_done: usize, n_measurements: usize) -> String {
     )
 }
 
+/// `--device auto` that was measured.
+pub fn auto_device(why: &str) -> String {
+    format!("device {why}; --device chooses another")
+}
+
+/// `--device auto` that was measured for something else.
+pub fn auto_device_skipped(why: &str) -> String {
+    format!("{why}; `lapwing bench --all-devices --recommend …` measures again")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::recommendation::Recommendations;
+
 /// The keys of `lapwing.toml`; all are optional, others are refused.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,9 @@ pub struct SettingsFile {
     pub pip: Option<Words>,
     /// Address of the Hugging Face hub or a mirror.
     pub hub: Option<String>,
+    /// Devices that `bench --recommend` found best, by model.
+    #[serde(default)]
+    pub recommendations: Recommendations,
 }
 
 /// A command: one word, or a list of words.

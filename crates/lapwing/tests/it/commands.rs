@@ -21,6 +21,8 @@ fn help_needs_nothing() {
         "export",
         "calibrate",
         "eval",
+        "report",
+        "compare",
         "completions",
         "man",
     ] {

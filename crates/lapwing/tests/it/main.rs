@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "the lint knows tests, not their helpers")]
 
 mod bad_models;
+mod benching;
 mod calibrating;
 mod commands;
 mod correct_head;
@@ -16,6 +17,7 @@ mod pull_hub;
 mod pull_local;
 mod pull_wheel;
 mod real;
+mod reporting;
 mod running;
 mod studying;
 

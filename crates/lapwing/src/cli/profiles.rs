@@ -1,0 +1,92 @@
+//! Arguments of the commands about records of measurements.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Arguments of `lapwing report`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "RECORDS are files, folders, names of hosts below the profiles folder, \
+    rev:REVISION for all records of a git revision, each also with #RUN_ID behind it. The newest \
+    record of each configuration and test is shown, and all of them in the history.")]
+pub struct ReportArgs {
+    /// What to report; this machine's records without it
+    #[arg(value_name = "RECORDS")]
+    pub records: Vec<String>,
+    /// Write to this file instead of printing
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The form; without it what the ending of --out says (.md, .csv), else html
+    #[arg(long, value_enum)]
+    pub format: Option<ReportFormat>,
+    /// Only the records of one run of `bench`: latest, or the beginning of its id; or all
+    #[arg(long, value_name = "RUN", default_value = "all")]
+    pub run: String,
+    /// The title
+    #[arg(long)]
+    pub title: Option<String>,
+}
+
+/// Forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page that loads nothing
+    Html,
+    /// Tables for pasting
+    Markdown,
+    /// The columns of llama-bench
+    Csv,
+}
+
+/// Arguments of `lapwing compare`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "A and B are files, folders, names of hosts below the profiles folder, or \
+    rev:REVISION for all records of a git revision, each also with #RUN_ID behind it. A verdict \
+    needs a 95 % interval that does not hold 1, and a change beyond what the same thing measured \
+    again differs by: 5 % of times between two single runs (3 % of memory, 10 % of energy, 20 % \
+    of the stages of a start), 1 % with two or more runs on each side.")]
+pub struct CompareArgs {
+    /// What to compare with
+    #[arg(value_name = "A")]
+    pub before: String,
+    /// What is new
+    #[arg(value_name = "B")]
+    pub after: String,
+    /// Fail when a metric of B has the verdict slower or more, and is worse by more than this
+    #[arg(long, value_name = "PERCENT", value_parser = percent, allow_negative_numbers = true)]
+    pub fail_over: Option<f64>,
+    /// Compare what is not comparable: another model, device, precision or machine
+    #[arg(long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `5%` or `5` as 0.05.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let percent = number.parse().ok().filter(|percent: &f64| (0.0..=1000.0).contains(percent));
+    let percent = percent.ok_or("expected a percentage from 0% to 1000%, such as 5%")?;
+    Ok(percent / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_are_read_with_and_without_their_sign() {
+        let check = |text: &str, expected: Option<f64>| {
+            assert_eq!(percent(text).ok(), expected, "{text}");
+        };
+        check("5%", Some(0.05));
+        check("5", Some(0.05));
+        check("2.5 %", Some(0.025));
+        check("0", Some(0.0));
+        check("-1%", None);
+        check("nan", None);
+        check("5%%", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,248 @@
+//! `lapwing bench`: what models cost on devices, measured and kept as records.
+
+mod assemble;
+mod child;
+mod destination;
+mod message;
+mod plan;
+mod profiler;
+mod recommend;
+mod rounds;
+mod runner;
+mod series;
+mod table;
+mod unfinished;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lapwing_measure::measuring::StopRule;
+use lapwing_measure::record::Record;
+use serde_json::json;
+
+use crate::cli::{BenchArgs, ProtocolArgs};
+use crate::hint::note;
+use crate::interrupt;
+use crate::printer::{PrintError, Printer};
+use crate::settings::Settings;
+
+use assemble::Header;
+use destination::Destination;
+use plan::Plan;
+use rounds::{Failure, Rounds, Sink};
+use series::{Repeating, Workplace};
+use unfinished::Unfinished;
+
+pub use child::run as child;
+pub(crate) use destination::host;
+pub use recommend::NoRecommendationError;
+pub use runner::RunnerError;
+pub use unfinished::UnfinishedError;
+
+/// Repetitions end when the interval of the median is this wide, as a share of it: 2 % to each
+/// side.
+const RELATIVE_WIDTH: f64 = 0.04;
+
+/// A measured start lasts seconds.
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Some configurations have no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The only one.
+    #[error("cannot measure {label}: {message}")]
+    Failed {
+        /// The configuration.
+        label: String,
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Some of several.
+    #[error("{n_failed} of {n_configurations} configurations could not be measured")]
+    SomeFailed {
+        /// Those that could not.
+        n_failed: usize,
+        /// All.
+        n_configurations: usize,
+    },
+}
+
+/// Measure, print and keep.
+///
+/// # Errors
+///
+/// When something that was asked for is not there, records cannot be kept, a configuration could
+/// not be measured, or after Ctrl-C. What is complete is kept in any case.
+pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::Result<()> {
+    interrupt::install();
+    let host = destination::host();
+    let destination = match &args.out {
+        Some(path) => Destination::File(path.clone()),
+        None => Destination::Daily { profiles: settings.home.profiles(), host: host.clone() },
+    };
+    destination.check().context("cannot keep records")?;
+    let plan = Plan::make(args, settings, printer)?;
+    let repeating = repeating(&args.protocol);
+    if args.check_profiler {
+        let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
+        return profiler::check(&plan, &repeating, workplace, printer, args.json);
+    }
+    let plan_sha256 = plan.sha256(&protocol_key(&args.protocol));
+    let unfinished = Unfinished::begin(
+        &destination.runs_folder(),
+        &plan_sha256,
+        &host,
+        args.resume.as_deref(),
+        args.fresh,
+    )?;
+    remove_leftovers(settings.home.cache());
+    let mut collector = Collector::new(destination, printer, args.json);
+    if unfinished.is_resumed {
+        let found = collector.destination.records_of(&unfinished.run_id);
+        collector.take_earlier(found.context("cannot go on with the run")?)?;
+        let n_measurements = plan.configurations.len() * plan.tests.len();
+        let n_done = collector.records.len();
+        printer.note(note::goes_on(&unfinished.run_id, n_done, n_measurements));
+    }
+    let header = Header { run_id: unfinished.run_id.clone(), host };
+    let steps = printer.steps("measuring");
+    let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
+    let rounds = Rounds { plan: &plan, header: &header, repeating, workplace, steps: &steps };
+    let outcome = rounds.measure(&mut collector);
+    drop(steps);
+    collector.records.sort_by_key(|record| record.protocol.order_idx);
+    collector.print_table()?;
+    outcome?;
+    // With failures the same command measures only what is missing.
+    if collector.failures.is_empty() {
+        unfinished.finish();
+    }
+    if let Some(metric) = args.recommend {
+        let file = settings.file.clone().unwrap_or_else(|| settings.home.settings_file());
+        recommend::recommend(&plan, &collector.records, metric, &file, printer)?;
+    }
+    collector.failures(plan.configurations.len())
+}
+
+fn repeating(args: &ProtocolArgs) -> Repeating {
+    Repeating {
+        rule: StopRule {
+            n_repetitions: args.repetitions.map(usize::from),
+            time_budget: args.time,
+            relative_width: RELATIVE_WIDTH,
+        },
+        n_warmups: args.warmup.get(),
+        seed: args.seed,
+        is_isolated: !args.no_isolate,
+    }
+}
+
+/// Caches that starts were measured with, of calls that were killed. A day old: nobody uses them.
+fn remove_leftovers(cache: &Path) {
+    for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(series::CACHE_PREFIX);
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if is_ours && age.is_some_and(|age| LEFTOVER_AGE <= age) {
+            // What stays is tried again by the next call.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// What makes two calls measure in the same way.
+fn protocol_key(args: &ProtocolArgs) -> serde_json::Value {
+    let repetitions = args.repetitions.map(usize::from);
+    json!([repetitions, args.time.as_secs_f64(), args.warmup, args.seed, !args.no_isolate])
+}
+
+/// Keeps, prints and remembers what is complete.
+struct Collector<'a> {
+    destination: Destination,
+    printer: &'a Printer,
+    json: bool,
+    records: Vec<Record>,
+    failures: Vec<Failure>,
+    done: BTreeSet<usize>,
+}
+
+impl<'a> Collector<'a> {
+    fn new(destination: Destination, printer: &'a Printer, json: bool) -> Self {
+        let (records, failures, done) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { destination, printer, json, records, failures, done }
+    }
+
+    /// The records of an earlier call of the same run.
+    fn take_earlier(&mut self, records: Vec<Record>) -> Result<(), PrintError> {
+        for record in records {
+            self.done.insert(record.protocol.order_idx);
+            self.print(&record)?;
+            self.records.push(record);
+        }
+        Ok(())
+    }
+
+    fn print(&self, record: &Record) -> Result<(), PrintError> {
+        match self.json {
+            true => self.printer.line(as_line(record)),
+            false => {
+                self.printer.note(table::line(record));
+                Ok(())
+            }
+        }
+    }
+
+    fn print_table(&self) -> Result<(), PrintError> {
+        if self.json || (self.records.is_empty() && self.failures.is_empty()) {
+            return Ok(());
+        }
+        let rows = self.records.iter().map(table::row);
+        let rows: Vec<_> = rows.chain(self.failures.iter().map(table::failed_row)).collect();
+        self.printer.table(&table::HEADER, &rows)
+    }
+
+    /// An error when something has no figures.
+    fn failures(&self, n_configurations: usize) -> anyhow::Result<()> {
+        match self.failures.as_slice() {
+            [] => Ok(()),
+            [Failure { label, message, hint, .. }] if n_configurations == 1 => {
+                let (label, message, hint) = (label.clone(), message.clone(), hint.clone());
+                Err(BenchError::Failed { label, message, hint }.into())
+            }
+            some => Err(BenchError::SomeFailed { n_failed: some.len(), n_configurations }.into()),
+        }
+    }
+}
+
+impl Sink for Collector<'_> {
+    fn is_done(&self, order_idx: usize) -> bool {
+        self.done.contains(&order_idx)
+    }
+
+    fn record(&mut self, record: Record) -> anyhow::Result<()> {
+        if let Err(error) = self.destination.append(&record) {
+            // What took minutes is not lost, whatever the disk does.
+            self.printer.line(as_line(&record))?;
+            return Err(anyhow::Error::new(error).context("cannot keep the record above"));
+        }
+        self.print(&record)?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: Failure) {
+        let Failure { label, test, message, hint } = &failure;
+        let advice = hint.as_ref().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
+        self.printer.warning(format!("no {test} of {label}: {message}{advice}"));
+        self.failures.push(failure);
+    }
+}
+
+fn as_line(record: &Record) -> String {
+    serde_json::to_string(record).expect("a record has only string keys")
+}

@@ -1,0 +1,57 @@
+//! `lapwing bench-child`: a worker that reads requests on stdin and answers on stdout.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use super::message::{Answer, Request};
+use super::worker::Worker;
+use crate::hint;
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+/// Whoever asks is gone.
+static ORPHANED: AtomicBool = AtomicBool::new(false);
+/// What a worker gets to stop by itself when nobody asks any more.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Answer requests until there are no more.
+///
+/// # Errors
+///
+/// When an answer cannot be written. What a request runs into is an answer.
+pub fn run(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+    interrupt::install();
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || read_requests(sender));
+    let is_cancelled = || interrupt::requested() || ORPHANED.load(Ordering::Relaxed);
+    let mut worker = Worker::new(settings, &is_cancelled);
+    for line in requests {
+        let answer = match serde_json::from_str::<Request>(&line) {
+            Ok(request) => worker.answer(request),
+            Err(error) => Answer::Failed {
+                message: format!("cannot understand the request: {error}"),
+                hint: None,
+                is_interrupted: false,
+            },
+        };
+        printer.line(serde_json::to_string(&answer)?)?;
+    }
+    Ok(())
+}
+
+/// Pass requests on. At their end the worker has little time: nobody waits for it.
+fn read_requests(sender: Sender<String>) {
+    for line in std::io::stdin().lines() {
+        let Ok(line) = line else { break };
+        if sender.send(line).is_err() {
+            return;
+        }
+    }
+    drop(sender);
+    ORPHANED.store(true, Ordering::Relaxed);
+    std::thread::sleep(GRACE);
+    #[allow(clippy::exit, reason = "a library may compute for minutes, for nobody")]
+    std::process::exit(hint::EXIT_INTERRUPTED.into());
+}

@@ -1,0 +1,320 @@
+//! What is measured on what: the product of the lists that were asked for, checked before anything
+//! is timed.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, OpenError};
+use lapwing_measure::measuring::{Timed, n_positions};
+use lapwing_measure::record::{Test, TestKind};
+use lapwing_model::ModelFolder;
+use serde::Serialize;
+
+use super::message::Setup;
+use crate::checksum;
+use crate::cli::choice::{BackendChoice, Correction, Precision};
+use crate::cli::{BenchArgs, TestArgs};
+use crate::correction;
+use crate::engine;
+use crate::hint::{UsageError, note};
+use crate::interrupt;
+use crate::model_files::ModelFiles;
+use crate::natives::Runtime;
+use crate::printer::Printer;
+use crate::recommendation::is_there;
+use crate::settings::{Settings, Variant};
+use crate::store::resolve_model;
+
+/// Length of the prompt that follows a start.
+const N_START_PROMPT_TOKENS: usize = 32;
+
+/// What is measured on what.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Plan {
+    pub(super) configurations: Vec<Planned>,
+    pub(super) tests: Vec<Test>,
+}
+
+/// One configuration, before anything was opened.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Planned {
+    pub(super) setup: Setup,
+    pub(super) model: PlannedModel,
+    pub(super) runtime: &'static str,
+    /// Positions there is room for.
+    pub(super) n_positions_max: usize,
+}
+
+/// A model that is measured.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct PlannedModel {
+    /// The name of its folder.
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) variant: Option<String>,
+    pub(super) sha256: String,
+    pub(super) n_bytes: u64,
+}
+
+impl Plan {
+    /// Everything that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// When a model, a backend or a device is not there, or a test does not fit a context.
+    pub(super) fn make(
+        args: &BenchArgs,
+        settings: &Settings,
+        printer: &Printer,
+    ) -> anyhow::Result<Plan> {
+        let tests = tests(&args.tests);
+        if tests.is_empty() {
+            return Err(usage("there is nothing to measure", note::NO_TESTS).into());
+        }
+        let mut backends = Backends { settings, loaded: Vec::new() };
+        let mut configurations: Vec<Planned> = Vec::new();
+        for name in &args.model {
+            let product = of_model(name, args, settings, printer, &mut backends)?;
+            configurations.extend(product);
+        }
+        for planned in &configurations {
+            tests.iter().try_for_each(|test| check_room(planned, test))?;
+        }
+        Ok(Plan { configurations, tests })
+    }
+
+    /// What every record of the same measurements shares.
+    pub(super) fn sha256(&self, more: &impl Serialize) -> String {
+        let text = serde_json::to_string(&(env!("CARGO_PKG_VERSION"), self, more));
+        checksum::sha256_bytes(text.expect("plans have only string keys").as_bytes())
+    }
+}
+
+impl Planned {
+    /// A name for people: what of it is not by default.
+    pub(super) fn label(&self) -> String {
+        let Setup { device, precision, n_threads, correction, .. } = &self.setup;
+        let mut words = vec![self.model.name.clone(), self.runtime.to_owned(), device.clone()];
+        if precision != "fast" {
+            words.push(precision.clone());
+        }
+        if let Some(n_threads) = n_threads {
+            words.push(format!("{n_threads} thr"));
+        }
+        if correction != "off" {
+            words.push(format!("correction {correction}"));
+        }
+        words.join(" ")
+    }
+}
+
+/// The tests, cheapest first, none twice.
+fn tests(args: &TestArgs) -> Vec<Test> {
+    let mut tests = Vec::new();
+    if !args.skip_start {
+        tests.push(Test::start(N_START_PROMPT_TOKENS));
+    }
+    let lengths = |lengths: &[usize]| -> BTreeSet<usize> {
+        lengths.iter().copied().filter(|&n| n > 0).collect()
+    };
+    tests.extend(lengths(&args.prompt_tokens).into_iter().map(|n| Test::prefill(n, 0)));
+    let depths: BTreeSet<usize> = args.depth.iter().copied().collect();
+    for n_generated in lengths(&args.generated_tokens) {
+        tests.extend(depths.iter().map(|&depth| Test::decode(n_generated, depth)));
+    }
+    tests
+}
+
+/// Tokens of the prompt of `test`: there is no decoding without one.
+pub(super) fn n_prompt_tokens(test: &Test) -> usize {
+    match test.kind {
+        TestKind::Start | TestKind::Prefill => test.n_prompt_tokens,
+        TestKind::Decode => test.n_depth_tokens.max(1),
+    }
+}
+
+fn check_room(planned: &Planned, test: &Test) -> Result<(), UsageError> {
+    let timed = match test.kind {
+        TestKind::Start | TestKind::Prefill => Timed::Prefill,
+        TestKind::Decode => Timed::Decode,
+    };
+    let n_needed = n_positions(timed, n_prompt_tokens(test), test.n_generated_tokens);
+    if n_needed <= planned.n_positions_max {
+        return Ok(());
+    }
+    let Planned { model, n_positions_max, .. } = planned;
+    let problem = format!(
+        "{} needs {n_needed} positions, and {} has room for {n_positions_max}",
+        test.name, model.name
+    );
+    Err(usage(&problem, note::FEWER_TOKENS))
+}
+
+fn of_model(
+    name: &str,
+    args: &BenchArgs,
+    settings: &Settings,
+    printer: &Printer,
+    backends: &mut Backends<'_>,
+) -> anyhow::Result<Vec<Planned>> {
+    const CANNOT_OPEN: &str = "cannot open the model";
+    let path = resolve_model(name, settings).context(CANNOT_OPEN)?;
+    let asked = &args.configurations;
+    let variant = asked.variant.as_deref().map(Variant::asked).or(settings.variant.clone());
+    let folder = engine::open_folder(&path, variant.as_ref()).context(CANNOT_OPEN)?;
+    let files = ModelFiles::of(&folder).context(CANNOT_OPEN)?;
+    let sha256 = files.sha256();
+    interrupt::check()?;
+    let model = PlannedModel {
+        name: correction::folder_name(&path, &folder),
+        kind: folder.kind.name(),
+        variant: folder.variant.clone(),
+        sha256: sha256.context(CANNOT_OPEN)?,
+        n_bytes: files.n_bytes(),
+    };
+    let limit = folder.architecture.n_positions_max;
+    let context = asked.context.or(settings.context).map(usize::from);
+    let mut planned = Vec::new();
+    for runtime in runtimes(&folder, args, settings)? {
+        for device in devices(runtime, args, settings, printer, backends)? {
+            for precision in or_default(&asked.precision, settings.precision) {
+                for n_threads in threads(args, settings) {
+                    for correction in or_default(&asked.correction, settings.correction.clone()) {
+                        let setup = Setup {
+                            model: path.to_string_lossy().into_owned(),
+                            variant: variant.as_ref().map(|variant| variant.name.clone()),
+                            backend: choice_name(runtime).to_owned(),
+                            device: device.to_string(),
+                            precision: precision_name(precision).to_owned(),
+                            n_threads,
+                            n_positions_max: context,
+                            correction: correction_name(&correction),
+                            cache_folder: None,
+                        };
+                        planned.push(Planned {
+                            setup,
+                            model: model.clone(),
+                            runtime: runtime.name(),
+                            n_positions_max: context.map_or(limit, |asked| asked.min(limit)),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    Ok(planned)
+}
+
+/// The libraries that were asked for and run this folder; with several, those that do not are left
+/// out.
+fn runtimes(
+    folder: &ModelFolder,
+    args: &BenchArgs,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Runtime>> {
+    let asked = or_default(&args.configurations.backend, settings.backend);
+    let mut runtimes = Vec::new();
+    for choice in asked {
+        let runtime = engine::runtime_for(choice, folder.kind)?;
+        if !runtimes.contains(&runtime) {
+            runtimes.push(runtime);
+        }
+    }
+    let right = engine::runtime_for(BackendChoice::Auto, folder.kind)?;
+    match (runtimes.contains(&right), runtimes.first()) {
+        (true, _) => Ok(vec![right]),
+        (false, first) => {
+            let backend = first.map_or("", |&runtime| choice_name(runtime));
+            let (kind, folder) = (folder.kind.name(), folder.root.clone());
+            let refusal = OpenError::WrongKind { backend, kind, folder };
+            Err(anyhow::Error::new(refusal).context("cannot open the model"))
+        }
+    }
+}
+
+/// Backends, each loaded once, to ask which devices they have.
+struct Backends<'a> {
+    settings: &'a Settings,
+    loaded: Vec<(Runtime, Vec<Device>, &'static str)>,
+}
+
+impl Backends<'_> {
+    fn devices(&mut self, runtime: Runtime) -> anyhow::Result<(&[Device], &'static str)> {
+        if !self.loaded.iter().any(|(loaded, ..)| *loaded == runtime) {
+            let backend: Box<dyn Backend> = engine::load(runtime, self.settings)?;
+            let devices = backend.devices().context("cannot tell which devices there are")?;
+            self.loaded.push((runtime, devices, backend.name()));
+        }
+        let found = self.loaded.iter().find(|(loaded, ..)| *loaded == runtime);
+        let (_, devices, name) = found.expect("it was loaded above");
+        Ok((devices, name))
+    }
+}
+
+fn devices(
+    runtime: Runtime,
+    args: &BenchArgs,
+    settings: &Settings,
+    printer: &Printer,
+    backends: &mut Backends<'_>,
+) -> anyhow::Result<Vec<DeviceRequest>> {
+    let (offered, backend) = backends.devices(runtime)?;
+    if args.configurations.all_devices {
+        let usable = offered.iter().filter(|device| {
+            let is_refused = device.kind == DeviceKind::Npu;
+            if is_refused {
+                printer.note(format!("{} is left out: no model runs there yet", device.id));
+            }
+            !is_refused
+        });
+        return usable.map(|device| Ok(device.id.parse()?)).collect();
+    }
+    let asked = or_default(&args.configurations.device, settings.device);
+    for &requested in &asked {
+        if !is_there(requested, offered) {
+            let ids: Vec<&str> = offered.iter().map(|device| device.id.as_str()).collect();
+            let refusal = OpenError::NoDevice { backend, requested, offered: ids.join(", ") };
+            return Err(anyhow::Error::new(refusal).context("cannot measure"));
+        }
+    }
+    Ok(asked)
+}
+
+fn threads(args: &BenchArgs, settings: &Settings) -> Vec<Option<usize>> {
+    let asked = &args.configurations.threads;
+    match asked.is_empty() {
+        true => vec![settings.threads.map(usize::from)],
+        false => asked.iter().map(|&n| Some(n.get())).collect(),
+    }
+}
+
+fn or_default<T: Clone>(asked: &[T], default: T) -> Vec<T> {
+    if asked.is_empty() { vec![default] } else { asked.to_vec() }
+}
+
+/// What `--backend` calls a runtime.
+pub(super) fn choice_name(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::OnnxRuntime => "ort",
+        Runtime::OpenVino => "openvino",
+    }
+}
+
+fn precision_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Fast => "fast",
+        Precision::Exact => "exact",
+    }
+}
+
+fn correction_name(correction: &Correction) -> String {
+    match correction {
+        Correction::Off => "off".to_owned(),
+        Correction::Auto => "auto".to_owned(),
+        Correction::Profile(name) => name.clone(),
+    }
+}
+
+fn usage(problem: &str, advice: &str) -> UsageError {
+    UsageError { problem: problem.to_owned(), advice: Some(advice.to_owned()) }
+}

@@ -1,0 +1,200 @@
+//! The order of things: configurations take turns, repetition by repetition, test after test.
+
+use lapwing_measure::record::{Record, Test, TestKind};
+
+use super::assemble::{self, Header};
+use super::plan::{Plan, Planned};
+use super::runner::RunnerError;
+use super::series::{Repeating, Series, Station, Workplace};
+use crate::hint;
+use crate::interrupt::{self, Interrupted};
+use crate::printer::Steps;
+
+/// What is measured, where and how.
+pub(super) struct Rounds<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) header: &'a Header,
+    pub(super) repeating: Repeating,
+    pub(super) workplace: Workplace<'a>,
+    pub(super) steps: &'a Steps,
+}
+
+/// Hears of everything that is complete, at once.
+pub(super) trait Sink {
+    /// Whether this measurement is there from an earlier call.
+    fn is_done(&self, order_idx: usize) -> bool;
+
+    /// One more record.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be kept; nothing more is measured then.
+    fn record(&mut self, record: Record) -> anyhow::Result<()>;
+
+    /// A configuration that could not be measured; its other tests are left out.
+    fn failure(&mut self, failure: Failure);
+}
+
+/// Why a configuration was not measured to its end.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) label: String,
+    pub(super) test: String,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+/// A configuration while it is measured.
+struct Contestant<'a> {
+    planned: &'a Planned,
+    configuration_idx: usize,
+    station: Option<Station<'a>>,
+    has_failed: bool,
+}
+
+impl<'a> Rounds<'a> {
+    /// Measure everything that `sink` does not have yet.
+    ///
+    /// # Errors
+    ///
+    /// When a record cannot be kept, or after Ctrl-C.
+    pub(super) fn measure(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let mut contestants: Vec<Contestant<'a>> = Vec::new();
+        for (configuration_idx, planned) in self.plan.configurations.iter().enumerate() {
+            let station = None;
+            contestants.push(Contestant { planned, configuration_idx, station, has_failed: false });
+        }
+        // In one process they cannot take turns: each would measure beside the others' memory.
+        let n_at_once = if self.repeating.is_isolated { contestants.len().max(1) } else { 1 };
+        for group in contestants.chunks_mut(n_at_once) {
+            for test_idx in 0..self.plan.tests.len() {
+                self.test(group, test_idx, sink)?;
+            }
+            for contestant in group {
+                contestant.station = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a measurement in the whole plan, however much of it is done.
+    fn order_idx(&self, configuration_idx: usize, test_idx: usize) -> usize {
+        let (n_configurations, n_tests) = (self.plan.configurations.len(), self.plan.tests.len());
+        match self.repeating.is_isolated {
+            true => test_idx * n_configurations + configuration_idx,
+            false => configuration_idx * n_tests + test_idx,
+        }
+    }
+
+    /// One test of all configurations of a group, in rounds.
+    fn test(
+        &self,
+        group: &mut [Contestant<'a>],
+        test_idx: usize,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
+        let test = &self.plan.tests[test_idx];
+        let mut running = Vec::new();
+        for contestant in group.iter_mut() {
+            let order_idx = self.order_idx(contestant.configuration_idx, test_idx);
+            if contestant.has_failed || sink.is_done(order_idx) {
+                continue;
+            }
+            self.say(contestant, test, order_idx, "opening");
+            let mut series = Series::new(contestant.planned, test, order_idx);
+            match self.prepare(contestant, &mut series) {
+                Ok(()) => running.push((contestant, series)),
+                Err(error) => self.failed(contestant, test, error, sink)?,
+            }
+        }
+        while !running.is_empty() {
+            let mut still_running = Vec::new();
+            for (contestant, mut series) in running {
+                let what = format!("repetition {}", series.n_repetitions() + 1);
+                self.say(contestant, test, series.order_idx, &what);
+                match self.once(contestant, &mut series) {
+                    Err(error) => self.failed(contestant, test, error, sink)?,
+                    Ok(None) => still_running.push((contestant, series)),
+                    Ok(Some(record)) => sink.record(*record)?,
+                }
+            }
+            running = still_running;
+        }
+        Ok(())
+    }
+
+    /// Everything before the first repetition that counts.
+    fn prepare(
+        &self,
+        contestant: &mut Contestant<'a>,
+        series: &mut Series<'a>,
+    ) -> anyhow::Result<()> {
+        interrupt::check()?;
+        if series.test.kind == TestKind::Start {
+            for run_idx in 0..self.repeating.n_warmups {
+                series.start(self.workplace, run_idx, &self.repeating)?;
+            }
+            return Ok(());
+        }
+        if contestant.station.is_none() {
+            let opened = Station::open(self.workplace, &contestant.planned.setup)?;
+            contestant.station = Some(opened);
+        }
+        let station = contestant.station.as_mut().expect("it was opened above");
+        Ok(series.warm(station, &self.repeating)?)
+    }
+
+    /// One repetition; the record when it was the last.
+    fn once(
+        &self,
+        contestant: &mut Contestant<'a>,
+        series: &mut Series<'a>,
+    ) -> anyhow::Result<Option<Box<Record>>> {
+        match &mut contestant.station {
+            Some(station) if series.test.kind != TestKind::Start => {
+                series.repeat(station, &self.repeating)?;
+            }
+            _ => {
+                let run_idx = self.repeating.n_warmups + series.n_repetitions();
+                series.start(self.workplace, run_idx, &self.repeating)?;
+            }
+        }
+        let Some(stopped_because) = series.stop(&self.repeating) else { return Ok(None) };
+        if let (Some(station), false) =
+            (&mut contestant.station, series.test.kind == TestKind::Start)
+        {
+            series.end(station)?;
+        }
+        let record = assemble::record(self.header, series, &self.repeating, stopped_because)?;
+        Ok(Some(record.into()))
+    }
+
+    /// Leave the configuration out from now on, unless the user wants everything to end.
+    fn failed(
+        &self,
+        contestant: &mut Contestant<'_>,
+        test: &Test,
+        error: anyhow::Error,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
+        if interrupt::requested() || hint::exit_code(&error) == hint::EXIT_INTERRUPTED {
+            return Err(Interrupted.into());
+        }
+        contestant.has_failed = true;
+        contestant.station = None;
+        let of_worker = error.downcast_ref::<RunnerError>().and_then(RunnerError::hint);
+        sink.failure(Failure {
+            label: contestant.planned.label(),
+            test: test.name.clone(),
+            message: format!("{error:#}"),
+            hint: of_worker.or_else(|| hint::for_error(&error)),
+        });
+        Ok(())
+    }
+
+    fn say(&self, contestant: &Contestant<'_>, test: &Test, order_idx: usize, what: &str) {
+        let n_measurements = self.plan.configurations.len() * self.plan.tests.len();
+        let name = format!("{} · {} · {what}", test.name, contestant.planned.label());
+        self.steps.set(order_idx, n_measurements, &name);
+    }
+}

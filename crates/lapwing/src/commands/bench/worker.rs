@@ -1,0 +1,204 @@
+//! The one who opens models and runs them: in a process of its own, or in that of `bench`.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lapwing_backend::DeviceRequest;
+use lapwing_logits::Level;
+use lapwing_measure::energy::EnergyMeter;
+use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
+use lapwing_measure::memory::{Footprint, footprint};
+use lapwing_measure::reading::{Reading, Reason, SystemFiles};
+
+use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
+use crate::cli::choice::{BackendChoice, Correction, Precision};
+use crate::correction::{self, Resolved};
+use crate::engine::Engine;
+use crate::hint;
+use crate::interrupt::{self, Interrupted};
+use crate::natives::Runtime;
+use crate::printer::Printer;
+use crate::settings::{Settings, Variant};
+
+/// How long the idle machine is watched, where there is a sensor of energy.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Answers requests; holds one model at a time.
+pub(super) struct Worker<'a> {
+    settings: &'a Settings,
+    is_cancelled: &'a dyn Fn() -> bool,
+    files: SystemFiles,
+    model: Option<OpenModel>,
+    meter: Reading<Watched>,
+}
+
+struct OpenModel {
+    engine: Engine,
+    correction: Resolved,
+}
+
+/// A sensor, and what it showed while nothing was done.
+struct Watched {
+    meter: EnergyMeter,
+    idle_power_w: Reading<f64>,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker without a model; `is_cancelled` is asked after every token.
+    pub(super) fn new(settings: &'a Settings, is_cancelled: &'a dyn Fn() -> bool) -> Self {
+        Self {
+            settings,
+            is_cancelled,
+            files: SystemFiles::of_this_system(),
+            model: None,
+            meter: Err(Reason::new("nobody looked for a sensor")),
+        }
+    }
+
+    /// Do what is asked; what goes wrong is an answer too.
+    pub(super) fn answer(&mut self, request: Request) -> Answer {
+        let outcome = match request {
+            Request::Open(setup) => self.open(&setup).map(|opened| Answer::Opened(opened.into())),
+            Request::Memory => Ok(Answer::Memory(footprint(&self.files))),
+            Request::WatchEnergy => {
+                self.watch_energy();
+                Ok(Answer::Watching {})
+            }
+            Request::Energy { n_tokens } => Ok(self.energy(n_tokens)),
+            Request::Run { work, looks_at } => {
+                self.run(&work, looks_at).map(|ran| Answer::Ran(ran.into()))
+            }
+        };
+        outcome.unwrap_or_else(|error| Answer::Failed {
+            message: format!("{error:#}"),
+            hint: hint::for_error(&error),
+            is_interrupted: hint::exit_code(&error) == hint::EXIT_INTERRUPTED
+                || interrupt::requested(),
+        })
+    }
+
+    fn open(&mut self, setup: &Setup) -> anyhow::Result<Opened> {
+        // Two models at once would be two models' memory.
+        self.model = None;
+        let settings = settings(setup, self.settings).context("cannot open the model")?;
+        let engine = Engine::open(&setup.model, &settings)?;
+        interrupt::check()?;
+        // Every start would say it again.
+        let correction = correction::resolve(&engine, &settings, &Printer::new(true))?;
+        let opened = opened(&engine, &correction);
+        self.model = Some(OpenModel { engine, correction });
+        Ok(opened)
+    }
+
+    fn watch_energy(&mut self) {
+        self.meter = EnergyMeter::open(&self.files).map(|mut meter| {
+            let idle_power_w = meter.idle_power_w(&mut || std::thread::sleep(IDLE));
+            Watched { meter, idle_power_w }
+        });
+    }
+
+    fn energy(&self, n_tokens: u64) -> Answer {
+        let mut nulls = Nulls::new();
+        let reading = self.meter.as_ref().map_err(Reason::clone).and_then(|watched| {
+            watched.meter.energy(watched.idle_power_w.clone(), n_tokens, &mut nulls)
+        });
+        Answer::Energy { reading, nulls }
+    }
+
+    fn run(&mut self, work: &Work, looks_at: LooksAt) -> anyhow::Result<Ran> {
+        let OpenModel { engine, correction } = self.model.as_ref().context("no model is open")?;
+        let subject = Subject {
+            model: &engine.model,
+            level: Level::detect(),
+            correction: correction.correction.as_ref(),
+            tokenizer: engine.tokenizer.as_ref(),
+            n_tokens: engine.n_tokens(),
+        };
+        let meter = self.meter.as_mut().ok().map(|watched| &mut watched.meter);
+        let files = &self.files;
+        let mut looks = Looks { looks_at, files, meter, prefilled: None, decoded: None };
+        let outcome = measuring::run(&subject, work, &mut looks, self.is_cancelled);
+        let run = outcome.map_err(|error| match error {
+            measuring::MeasureError::Cancelled => anyhow::Error::from(Interrupted),
+            error => error.into(),
+        })?;
+        Ok(Ran { run, prefilled: looks.prefilled, decoded: looks.decoded })
+    }
+}
+
+/// The settings of the program, with what is measured in their place.
+fn settings(setup: &Setup, settings: &Settings) -> anyhow::Result<Settings> {
+    let count = |n: Option<usize>| n.and_then(std::num::NonZeroUsize::new);
+    Ok(Settings {
+        backend: BackendChoice::from_str(&setup.backend)?,
+        device: DeviceRequest::from_str(&setup.device)?,
+        precision: Precision::from_str(&setup.precision)?,
+        threads: count(setup.n_threads),
+        context: count(setup.n_positions_max),
+        variant: setup.variant.as_deref().map(Variant::asked).or(settings.variant.clone()),
+        correction: Correction::from_str(&setup.correction)?,
+        compile_cache: setup.cache_folder.clone(),
+        quiet: true,
+        ..settings.clone()
+    })
+}
+
+fn opened(engine: &Engine, correction: &Resolved) -> Opened {
+    let memory = engine.model.memory();
+    let device = engine.model.device_used();
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let profile = correction.profile.as_deref().and_then(std::path::Path::file_name);
+    let profile = profile.map(|name| name.to_string_lossy().into_owned());
+    Opened {
+        backend: Runtime::name(engine.runtime).to_owned(),
+        backend_version: engine.backend_version.clone(),
+        device_used: device.id.clone(),
+        device_name: device.name.trim().to_owned(),
+        n_positions_max: engine.model.limits().n_positions_max,
+        weights_mapped_bytes: memory.weights_mapped_bytes,
+        state_bytes_per_decoder: memory.state_bytes_per_decoder,
+        state_bytes_per_position: memory.state_bytes_per_position,
+        has_tokenizer: engine.tokenizer.is_some(),
+        isa_level: Level::detect().name().to_owned(),
+        correction: profile.unwrap_or_else(|| "off".to_owned()),
+        correction_sha256: correction.profile_sha256.clone(),
+        read_ms: ms(engine.stages.read),
+        compile_ms: ms(engine.stages.compile),
+    }
+}
+
+/// Looks at memory or energy around the timed part of a run.
+struct Looks<'a> {
+    looks_at: LooksAt,
+    files: &'a SystemFiles,
+    meter: Option<&'a mut EnergyMeter>,
+    prefilled: Option<Footprint>,
+    decoded: Option<Footprint>,
+}
+
+impl Observer for Looks<'_> {
+    fn window_begins(&mut self) {
+        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
+            meter.begin();
+        }
+    }
+
+    fn window_ends(&mut self) {
+        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
+            meter.end();
+        }
+    }
+
+    fn prefilled(&mut self) {
+        if self.looks_at == LooksAt::Memory {
+            self.prefilled = Some(footprint(self.files));
+        }
+    }
+
+    fn decoded(&mut self) {
+        if self.looks_at == LooksAt::Memory {
+            self.decoded = Some(footprint(self.files));
+        }
+    }
+}

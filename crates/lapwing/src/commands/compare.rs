@@ -1,0 +1,141 @@
+//! `lapwing compare`: what two lists of records say about each other.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use lapwing_measure::comparison::{
+    Change, CompareOptions, Comparison, Difference, IntervalFrom, Metric, Pair, compare,
+};
+use lapwing_measure::record::Record;
+use serde_json::json;
+
+use crate::cli::CompareArgs;
+use crate::printer::{Printer, human_bytes};
+use crate::profiles::{self, Selected};
+use crate::settings::Settings;
+
+/// Something became worse by more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("{n_metrics} worse by more than {:.1} %: {worst}", share * 100.0)]
+pub struct RegressionError {
+    /// How many metrics.
+    pub n_metrics: usize,
+    /// What was allowed.
+    pub share: f64,
+    /// The worst of them, with its test and by how much.
+    pub worst: String,
+}
+
+/// Compare, print, and fail on a regression.
+///
+/// # Errors
+///
+/// When records cannot be read, are not comparable, or `--fail-over` was exceeded.
+pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow::Result<()> {
+    let (before, before_is_host) = read(settings, &args.before)?;
+    let (after, after_is_host) = read(settings, &args.after)?;
+    let across_hosts = before_is_host && after_is_host;
+    let options = CompareOptions { across_hosts, force: args.force };
+    let comparison = compare(&before, &after, &options).context("cannot compare the two sides")?;
+    match args.json {
+        true => print_json(&comparison, args, printer)?,
+        false => print(&comparison, printer)?,
+    }
+    match args.fail_over {
+        Some(share) => check(&comparison, share),
+        None => Ok(()),
+    }
+}
+
+/// Every line has to be a record: what is missing could be what became slower.
+fn read(settings: &Settings, wanted: &str) -> anyhow::Result<(Vec<Record>, bool)> {
+    let Selected { records, bad_lines, is_host } =
+        profiles::select(wanted, &settings.home.profiles())?;
+    match bad_lines.into_iter().next() {
+        Some(bad_line) => Err(bad_line.into()),
+        None => Ok((records, is_host)),
+    }
+}
+
+fn check(comparison: &Comparison, share: f64) -> anyhow::Result<()> {
+    let regressions: Vec<(&Pair, &Change)> = comparison.regressions(share).collect();
+    let worst = regressions.iter().max_by(|a, b| a.1.worsening().total_cmp(&b.1.worsening()));
+    let Some((pair, change)) = worst else { return Ok(()) };
+    let percent = change.worsening() * 100.0;
+    let worst = format!("{} of {} by {percent:.1} %", change.metric.name(), pair.test);
+    Err(RegressionError { n_metrics: regressions.len(), share, worst }.into())
+}
+
+fn print_json(
+    comparison: &Comparison,
+    args: &CompareArgs,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let n_regressions = args.fail_over.map(|share| comparison.regressions(share).count());
+    let limits = json!({
+        "fail_over": args.fail_over,
+        "n_regressions": n_regressions,
+    });
+    let mut value = serde_json::to_value(comparison)?;
+    if let (Some(value), Some(limits)) = (value.as_object_mut(), limits.as_object()) {
+        value.extend(limits.clone());
+    }
+    Ok(printer.json(&value)?)
+}
+
+fn print(comparison: &Comparison, printer: &Printer) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    let mut warnings = BTreeSet::new();
+    for pair in &comparison.pairs {
+        for change in &pair.changes {
+            let mut row = vec![pair.configuration.clone(), pair.test.clone()];
+            row.extend(cells(change));
+            rows.push(row);
+        }
+        warnings.extend(&pair.warnings);
+    }
+    let header = ["CONFIGURATION", "TEST", "METRIC", "A", "B", "B / A", "95 %", "VERDICT"];
+    printer.table(&header, &rows)?;
+    let mut told: Vec<&Difference> = Vec::new();
+    for difference in comparison.pairs.iter().flat_map(|pair| &pair.differences) {
+        if !told.contains(&difference) {
+            told.push(difference);
+            let Difference { what, before, after } = difference;
+            printer.note(format!("{what}: {} in A, {} in B", or_none(before), or_none(after)));
+        }
+    }
+    for (side, names) in [("A", &comparison.only_before), ("B", &comparison.only_after)] {
+        if !names.is_empty() {
+            printer.note(format!("only in {side}: {}", names.join("; ")));
+        }
+    }
+    for warning in warnings {
+        printer.warning(warning);
+    }
+    Ok(())
+}
+
+fn or_none(value: &str) -> &str {
+    if value.is_empty() { "nothing" } else { value }
+}
+
+fn cells(change: &Change) -> [String; 6] {
+    let figure = |value: f64| match change.metric {
+        Metric::PeakRssBytes => human_bytes(value as u64),
+        _ if value < 10.0 => format!("{value:.3}"),
+        _ => format!("{value:.1}"),
+    };
+    let interval = match (change.ratio_low, change.ratio_high, change.interval_from) {
+        (Some(low), Some(high), IntervalFrom::Runs) => format!("{low:.3} to {high:.3}, of runs"),
+        (Some(low), Some(high), _) => format!("{low:.3} to {high:.3}"),
+        _ => "-".to_owned(),
+    };
+    [
+        change.metric.name().replace(", bytes", ""),
+        figure(change.before),
+        figure(change.after),
+        format!("{:.3}", change.ratio),
+        interval,
+        change.verdict.name().to_owned(),
+    ]
+}

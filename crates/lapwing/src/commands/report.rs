@@ -1,0 +1,78 @@
+//! `lapwing report`: records as a page, as Markdown or as CSV.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use lapwing_measure::report::{self, ReportOptions};
+
+use crate::cli::{ReportArgs, ReportFormat};
+use crate::commands::bench;
+use crate::new_file;
+use crate::printer::Printer;
+use crate::profiles::{self, SelectRecordsError, Selected};
+use crate::settings::Settings;
+
+/// Read records and write the report.
+///
+/// # Errors
+///
+/// When there are no records, or the report cannot be written. Lines that are no records are told
+/// on stderr and in the report, and left out.
+pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
+    let Selected { mut records, bad_lines, .. } = read(settings, args)?;
+    if args.run != "all" {
+        profiles::keep_run(&mut records, &args.run)?;
+    }
+    let notes = match bad_lines.len() {
+        0 => Vec::new(),
+        n => vec![format!("Lines that are no records and were left out: {n}.")],
+    };
+    for bad_line in bad_lines {
+        printer.warning(format!("{:#}", anyhow::Error::from(bad_line)));
+    }
+    let title = args.title.clone().unwrap_or_else(|| "Lapwing profiles".to_owned());
+    let options = ReportOptions { title, notes };
+    let text = match format_of(args) {
+        ReportFormat::Html => report::html(&records, &options),
+        ReportFormat::Markdown => report::markdown(&records, &options),
+        ReportFormat::Csv => report::csv(&records),
+    };
+    match &args.out {
+        Some(path) => {
+            new_file::write(path, text.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            printer.note(format!("wrote {} ({} records)", path.display(), records.len()));
+        }
+        None => printer.write(text)?,
+    }
+    Ok(())
+}
+
+fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecordsError> {
+    let profiles = settings.home.profiles();
+    if args.records.is_empty() {
+        let host = bench::host();
+        let path = profiles.join(&host);
+        return match path.is_dir() {
+            true => profiles::select(&host, &profiles),
+            false => Err(SelectRecordsError::Nothing { path }),
+        };
+    }
+    let mut all = Selected { records: Vec::new(), bad_lines: Vec::new(), is_host: false };
+    for wanted in &args.records {
+        let selected = profiles::select(wanted, &profiles)?;
+        all.records.extend(selected.records);
+        all.bad_lines.extend(selected.bad_lines);
+    }
+    Ok(all)
+}
+
+fn format_of(args: &ReportArgs) -> ReportFormat {
+    let extension = args.out.as_deref().and_then(Path::extension);
+    let by_name = match extension.and_then(|extension| extension.to_str()) {
+        Some("md" | "markdown") => ReportFormat::Markdown,
+        Some("csv") => ReportFormat::Csv,
+        _ => ReportFormat::Html,
+    };
+    args.format.unwrap_or(by_name)
+}

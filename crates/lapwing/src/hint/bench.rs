@@ -1,0 +1,79 @@
+//! Advice about measuring.
+
+use std::error::Error;
+
+use lapwing_measure::record_file::AppendError;
+
+use crate::commands::bench::{BenchError, NoRecommendationError, RunnerError, UnfinishedError};
+use crate::recommendation::WriteRecommendationError;
+
+/// What the user can do about an error of these, if that is known.
+pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| cause.downcast_ref().and_then(bench))
+        .or_else(|| cause.downcast_ref().and_then(runner))
+        .or_else(|| cause.downcast_ref().and_then(unfinished))
+        .or_else(|| cause.downcast_ref().and_then(no_recommendation))
+        .or_else(|| cause.downcast_ref().and_then(write_recommendation))
+}
+
+fn bench(error: &BenchError) -> Option<String> {
+    match error {
+        BenchError::Failed { hint, .. } => hint.clone(),
+        BenchError::SomeFailed { .. } => Some(
+            "the warnings above say why; the same command measures those again that have no record"
+                .into(),
+        ),
+    }
+}
+
+fn runner(error: &RunnerError) -> Option<String> {
+    match error {
+        RunnerError::Failed { hint, .. } => hint.clone(),
+        RunnerError::Died { .. } => {
+            Some("-v shows what it did; a signal 9 is often the system that lacked memory".into())
+        }
+        _ => None,
+    }
+}
+
+fn unfinished(error: &UnfinishedError) -> Option<String> {
+    match error {
+        UnfinishedError::Unknown { .. } => {
+            Some("leave out --resume: the same command goes on by itself".into())
+        }
+        UnfinishedError::Other { .. } => {
+            Some("give the options of that run, or leave out --resume".into())
+        }
+        _ => None,
+    }
+}
+
+/// A file of records may be elsewhere than our own folders, which the system's error cannot know.
+pub(super) fn of_record_file(cause: &(dyn Error + 'static)) -> Option<String> {
+    cause.downcast_ref().and_then(append)
+}
+
+/// What is complete stays complete, whatever the disk does.
+fn append(error: &AppendError) -> Option<String> {
+    match error {
+        AppendError::DiskFull { .. } => Some(
+            "make room on the disk, or choose another file with --out; the records before are kept"
+                .into(),
+        ),
+        AppendError::Record { .. } => None,
+        _ => Some("check the permissions, or choose another file with --out".into()),
+    }
+}
+
+fn no_recommendation(_: &NoRecommendationError) -> Option<String> {
+    Some("--recommend latency and throughput need no sensor, but a decode (-n)".into())
+}
+
+fn write_recommendation(error: &WriteRecommendationError) -> Option<String> {
+    match error {
+        WriteRecommendationError::Parse { .. } | WriteRecommendationError::NotATable { .. } => {
+            Some("mend the file; the records are kept".into())
+        }
+        _ => Some("check the permissions, or name another file with --config".into()),
+    }
+}

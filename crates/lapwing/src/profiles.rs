@@ -1,0 +1,142 @@
+//! Which records of measurements the user means.
+
+use std::path::{Path, PathBuf};
+
+use lapwing_measure::record::Record;
+use lapwing_measure::record_file::{ReadFolderError, RecordLineError, read_all, read_folder};
+
+/// Records, and what else is in their files.
+#[derive(Debug)]
+pub struct Selected {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Lines that are none.
+    pub bad_lines: Vec<RecordLineError>,
+    /// Whether a machine was named, and no file.
+    pub is_host: bool,
+}
+
+/// Why there are no records.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectRecordsError {
+    /// Neither a path nor a host.
+    #[error("no records `{wanted}`: neither a path nor a host below {}", profiles.display())]
+    NotFound {
+        /// What was asked for.
+        wanted: String,
+        /// The folder of the hosts.
+        profiles: PathBuf,
+    },
+    /// Nothing was ever measured here.
+    #[error("no records in {}", path.display())]
+    Nothing {
+        /// Where they would be.
+        path: PathBuf,
+    },
+    /// There are records, of other runs.
+    #[error("no run {run} in {found} records")]
+    NoRun {
+        /// The beginning of its id.
+        run: String,
+        /// How many records there are.
+        found: usize,
+    },
+    /// There are records, of other revisions.
+    #[error("no records of revision {revision} below {}", profiles.display())]
+    NoRevision {
+        /// The beginning of its name.
+        revision: String,
+        /// The folder of the hosts.
+        profiles: PathBuf,
+    },
+    /// They cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadFolderError),
+}
+
+/// The records that `wanted` stands for: a path, a host below `profiles`, `rev:` and the beginning
+/// of a git revision; each with `#` and the beginning of a run's id behind it.
+///
+/// # Errors
+///
+/// When there are none, or they cannot be read. A line that is no record is no error here.
+pub fn select(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
+    // A file may have such a name.
+    let is_path = Path::new(wanted).exists();
+    match wanted.rsplit_once('#').filter(|_| !is_path) {
+        Some((wanted, run)) => {
+            let mut selected = select_all(wanted, profiles)?;
+            keep_run(&mut selected.records, run)?;
+            Ok(selected)
+        }
+        None => select_all(wanted, profiles),
+    }
+}
+
+/// Only the records whose run begins like this; `latest` is that of the newest record.
+///
+/// # Errors
+///
+/// When there are none.
+pub fn keep_run(records: &mut Vec<Record>, run: &str) -> Result<(), SelectRecordsError> {
+    let found = records.len();
+    let newest = records.iter().max_by(|a, b| a.measured_at.cmp(&b.measured_at));
+    let wanted = match (run, newest) {
+        ("latest", Some(newest)) => newest.run_id.clone(),
+        (run, _) => run.to_owned(),
+    };
+    records.retain(|record| !wanted.is_empty() && record.run_id.starts_with(&wanted));
+    match records.is_empty() {
+        true => Err(SelectRecordsError::NoRun { run: run.to_owned(), found }),
+        false => Ok(()),
+    }
+}
+
+fn select_all(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
+    if let Some(revision) = wanted.strip_prefix("rev:") {
+        return select_revision(revision, profiles);
+    }
+    let path = Path::new(wanted);
+    let below = profiles.join(wanted);
+    let is_name = path.components().count() == 1 && !wanted.starts_with('.');
+    let (path, is_host) = match path.exists() {
+        true => (path.to_owned(), false),
+        false if is_name && below.is_dir() => (below, true),
+        false => {
+            let (wanted, profiles) = (wanted.to_owned(), profiles.to_owned());
+            return Err(SelectRecordsError::NotFound { wanted, profiles });
+        }
+    };
+    let mut selected = sorted_out(read_all(std::slice::from_ref(&path))?);
+    selected.is_host = is_host;
+    match selected.records.is_empty() && selected.bad_lines.is_empty() {
+        true => Err(SelectRecordsError::Nothing { path }),
+        false => Ok(selected),
+    }
+}
+
+fn select_revision(revision: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
+    let all = if profiles.is_dir() { read_folder(profiles)? } else { Vec::new() };
+    let mut selected = sorted_out(all);
+    let is_wanted = |record: &Record| {
+        let found = record.program.git_revision.as_deref();
+        found.is_some_and(|found| !revision.is_empty() && found.starts_with(revision))
+    };
+    selected.records.retain(is_wanted);
+    if selected.records.is_empty() {
+        let (revision, profiles) = (revision.to_owned(), profiles.to_owned());
+        return Err(SelectRecordsError::NoRevision { revision, profiles });
+    }
+    Ok(selected)
+}
+
+fn sorted_out(lines: Vec<Result<Record, RecordLineError>>) -> Selected {
+    let mut selected = Selected { records: Vec::new(), bad_lines: Vec::new(), is_host: false };
+    for line in lines {
+        match line {
+            Ok(record) => selected.records.push(record),
+            Err(error) => selected.bad_lines.push(error),
+        }
+    }
+    selected
+}

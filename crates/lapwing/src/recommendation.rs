@@ -1,0 +1,269 @@
+//! Which device was measured to be best for a model: written by `bench --recommend` into the
+//! settings file, taken by `--device auto`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lapwing_backend::{Device, DeviceRequest};
+use lapwing_model::ModelFolder;
+use serde::{Deserialize, Serialize};
+use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
+
+use crate::model_files::ModelFiles;
+use crate::new_file;
+
+/// The table of the settings file that holds them.
+pub const KEY: &str = "recommendations";
+
+/// Recommendations by the name of the model's folder.
+pub type Recommendations = BTreeMap<String, Recommendation>;
+
+/// What was measured to be best.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recommendation {
+    /// What `--device` calls it.
+    pub device: String,
+    /// The library that was measured.
+    pub backend: String,
+    /// What it is best at: latency, throughput, energy or memory.
+    pub metric: String,
+    /// The figure of that device.
+    pub figure: f64,
+    /// The unit of the figure.
+    pub unit: String,
+    /// What the comparison with the next device showed.
+    pub verdict: String,
+    /// The record that the figure is from.
+    pub record_id: String,
+    /// SHA-256 of the files of the model.
+    pub model_sha256: String,
+    /// Length of those files: files of another length are another model.
+    pub model_bytes: u64,
+}
+
+/// What `--device auto` comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Auto {
+    /// Nothing was measured.
+    Unmeasured,
+    /// This device, because it was measured.
+    Measured(DeviceRequest, String),
+    /// There is a recommendation that does not hold here; why.
+    Skipped(String),
+}
+
+/// Why the settings file was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteRecommendationError {
+    /// It cannot be read.
+    #[error("cannot read the settings file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not TOML.
+    #[error("the settings file {} is wrong", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml_edit::TomlError>,
+    },
+    /// It has something else in the place of the table.
+    #[error("key `{KEY}` of {} is no table", path.display())]
+    NotATable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("cannot write the settings file {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What `auto` means for the model `name` on a backend that offers `devices`.
+pub fn of_auto(
+    recommendations: &Recommendations,
+    name: &str,
+    folder: &ModelFolder,
+    backend: &str,
+    devices: &[Device],
+) -> Auto {
+    let Some(recommended) = recommendations.get(name) else { return Auto::Unmeasured };
+    let n_bytes = ModelFiles::of(folder).ok().map(|files| files.n_bytes());
+    let because = |why: &str| Auto::Skipped(format!("{why}: {}", recommended.describe(name)));
+    if recommended.backend != backend {
+        return because("the recommended device is of another backend");
+    }
+    if n_bytes != Some(recommended.model_bytes) {
+        return because("the recommendation is for other files of that name");
+    }
+    match recommended.device.parse() {
+        Ok(device) if is_there(device, devices) => {
+            Auto::Measured(device, recommended.describe(name))
+        }
+        _ => because("the recommended device is not here"),
+    }
+}
+
+/// Whether a backend that offers `devices` has the requested one.
+pub fn is_there(requested: DeviceRequest, devices: &[Device]) -> bool {
+    let DeviceRequest::One(kind, number) = requested else { return true };
+    devices.iter().any(|device| {
+        let found = device.id.split_once('.').map_or(0, |(_, n)| n.parse().unwrap_or(0));
+        device.kind == kind && number.is_none_or(|number| number == found)
+    })
+}
+
+impl Recommendation {
+    /// `gpu for NAME, measured for throughput: 812 tokens/s, …`.
+    pub fn describe(&self, name: &str) -> String {
+        let Self { device, metric, figure, unit, verdict, record_id, .. } = self;
+        format!(
+            "{device} for {name}, measured for {metric}: {figure} {unit}, {verdict} (record \
+             {record_id})"
+        )
+    }
+}
+
+/// Put a recommendation into the settings file, and leave everything else of it as it is.
+///
+/// # Errors
+///
+/// When the file cannot be read or written; it is as it was then.
+pub fn write(
+    path: &Path,
+    name: &str,
+    recommendation: &Recommendation,
+) -> Result<(), WriteRecommendationError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => {
+            return Err(WriteRecommendationError::Read { path: path.to_owned(), source });
+        }
+    };
+    let mut document: DocumentMut = text.parse().map_err(|source| {
+        WriteRecommendationError::Parse { path: path.to_owned(), source: Box::new(source) }
+    })?;
+    let all = document.entry(KEY).or_insert_with(|| {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    let all = all
+        .as_table_like_mut()
+        .ok_or_else(|| WriteRecommendationError::NotATable { path: path.to_owned() })?;
+    all.insert(name, item(recommendation));
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    // A link to the file is kept: the file itself is replaced.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    written
+        .and_then(|()| new_file::write(&real, document.to_string().as_bytes()))
+        .map_err(|source| WriteRecommendationError::Write { path: path.to_owned(), source })
+}
+
+fn item(recommendation: &Recommendation) -> Item {
+    let Recommendation {
+        device,
+        backend,
+        metric,
+        figure,
+        unit,
+        verdict,
+        record_id,
+        model_sha256,
+        model_bytes,
+    } = recommendation;
+    let mut table = InlineTable::new();
+    let n_bytes = i64::try_from(*model_bytes).unwrap_or(i64::MAX);
+    let values: [(&str, Value); 9] = [
+        ("device", device.into()),
+        ("backend", backend.into()),
+        ("metric", metric.into()),
+        ("figure", (*figure).into()),
+        ("unit", unit.into()),
+        ("verdict", verdict.into()),
+        ("record_id", record_id.into()),
+        ("model_sha256", model_sha256.into()),
+        ("model_bytes", n_bytes.into()),
+    ];
+    table.extend(values);
+    Item::Table(table.into_table())
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_backend::DeviceKind;
+
+    use super::*;
+
+    fn recommendation(device: &str) -> Recommendation {
+        Recommendation {
+            device: device.into(),
+            backend: "openvino".into(),
+            metric: "throughput".into(),
+            figure: 81.5,
+            unit: "tokens/s".into(),
+            verdict: "the only device".into(),
+            record_id: "0123456789abcdef".into(),
+            model_sha256: "ab".into(),
+            model_bytes: 7,
+        }
+    }
+
+    #[test]
+    fn everything_else_of_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/lapwing.toml");
+        let own = "# mine\nthreads   = 2 # two\n\n[recommendations.\"other model\"]\n";
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(&path, own).unwrap();
+        write(&path, "a.b", &recommendation("cpu")).unwrap();
+        write(&path, "a.b", &recommendation("gpu.1")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(own), "{text}");
+        assert!(!text.contains("cpu"), "the older one is replaced: {text}");
+        let table: toml::Table = text.parse().unwrap();
+        let found = table[KEY]["a.b"].clone();
+        assert_eq!(found.try_into::<Recommendation>().unwrap(), recommendation("gpu.1"));
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lapwing.toml");
+        for text in ["threads = ", "recommendations = 1\n"] {
+            std::fs::write(&path, text).unwrap();
+            write(&path, "m", &recommendation("cpu")).unwrap_err();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        std::fs::remove_file(&path).unwrap();
+        write(&path, "m", &recommendation("cpu")).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("[recommendations.m]"));
+    }
+
+    #[test]
+    fn a_device_is_found_by_kind_and_number() {
+        let devices = ["CPU", "GPU.0", "GPU.1"].map(|id| Device {
+            kind: if id == "CPU" { DeviceKind::Cpu } else { DeviceKind::Gpu },
+            id: id.into(),
+            name: String::new(),
+        });
+        let check = |requested: &str, expected: bool| {
+            assert_eq!(is_there(requested.parse().unwrap(), &devices), expected, "{requested}");
+        };
+        check("auto", true);
+        check("cpu", true);
+        check("gpu", true);
+        check("gpu.1", true);
+        check("gpu.2", false);
+        check("npu", false);
+    }
+}

@@ -1,0 +1,278 @@
+//! `lapwing bench`: records of real exports, what is refused before anything is measured, and what
+//! is left when it is broken off.
+#![cfg(unix)]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use lapwing_measure::record::{Cache, Record, TestKind};
+use lapwing_measure::record_file;
+
+use crate::evaluating::Lab;
+use crate::files_below;
+
+const SMALL: &str = "stories260k-ov-int4";
+/// Some tests of a model that is over in no time.
+const QUICK: [&str; 6] = ["-p", "16", "-n", "8", "--time", "300ms"];
+
+struct Bench {
+    lab: Lab,
+    model: String,
+}
+
+impl Bench {
+    fn new() -> Option<Bench> {
+        let lab = Lab::new()?;
+        let model = lab.export(SMALL);
+        Some(Bench { lab, model })
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["bench", "--model", &self.model], &QUICK[..], more].concat()
+    }
+
+    fn out(&self) -> PathBuf {
+        self.lab.lapwing.path("records/out.jsonl")
+    }
+
+    /// Many repetitions of a quick test and then of a long one.
+    fn long(&self) -> Vec<String> {
+        let out = self.out();
+        let line = ["bench", "--model", &self.model, "--skip-start", "--repetitions", "400"];
+        let line = [&line[..], &["-p", "16", "-n", "300", "--out", out.to_str().unwrap()]].concat();
+        line.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Start what [`Bench::long`] says and wait for its first record.
+    fn start(&self) -> Child {
+        let line = self.long();
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let mut command = self.lab.lapwing.command(&line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.as_mut().unwrap());
+        let mut lines = stderr.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.starts_with("pp16: ")), "the first record is told");
+        child
+    }
+}
+
+#[track_caller]
+fn records(path: &Path) -> Vec<Record> {
+    record_file::read(path).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+fn signal(name: &str, process_id: u32) {
+    let id = process_id.to_string();
+    let killed = std::process::Command::new("kill").args([name, &id]).status();
+    assert!(killed.unwrap().success());
+}
+
+/// Children of a process.
+fn children(process_id: u32) -> Vec<u32> {
+    let tasks = format!("/proc/{process_id}/task/{process_id}/children");
+    let text = std::fs::read_to_string(tasks).unwrap();
+    text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+#[test]
+fn every_field_of_a_record_has_a_value_or_a_reason() {
+    let Some(bench) = Bench::new() else { return };
+    let other = bench.lab.export("smollm2-135m-instruct-ort-int4");
+    let out = bench.out();
+    let more = ["--model", &other, "--json", "--out", out.to_str().unwrap()];
+    let outcome = bench.lab.run(&bench.arguments(&more)).expect_code(0);
+    let found = records(&out);
+    let printed: Vec<Record> =
+        outcome.stdout.lines().map(|line| Record::parse(line.as_bytes()).unwrap()).collect();
+    assert_eq!(printed, found, "what is printed is what is kept");
+    assert_eq!(found.len(), 6, "three tests of two models");
+    for record in &found {
+        assert_eq!(record.missing_reasons(), [""; 0]);
+        assert_eq!(record.needless_reasons(), [""; 0]);
+        assert_eq!(record.run_id, found[0].run_id);
+        assert!(record.protocol.is_isolated && record.protocol.n_repetitions >= 3);
+        let memory = &record.memory;
+        let [idle, loaded] = [memory.idle_rss_bytes, memory.loaded_rss_bytes].map(Option::unwrap);
+        let peak = memory.peak_rss_bytes.unwrap();
+        assert!(idle < loaded && loaded <= peak, "{memory:?}");
+        match record.test.kind {
+            TestKind::Start => check_start(record),
+            TestKind::Prefill => {
+                assert!(record.step_us.is_none() && record.latency.is_some());
+                assert!(memory.prefilled_rss_bytes.is_some());
+            }
+            TestKind::Decode => check_decode(record),
+        }
+    }
+    let mut names: Vec<_> = found.iter().map(|record| record.test.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["pp16", "pp16", "start", "start", "tg8", "tg8"]);
+    let left = files_below(out.parent().unwrap());
+    assert_eq!(left, ["out.jsonl", "out.jsonl.lock"], "no note of a run that is over");
+    let caches = files_below(&bench.lab.lapwing.path("cache"));
+    assert!(caches.iter().all(|file| !file.starts_with("bench-")), "{caches:?}");
+}
+
+fn check_start(record: &Record) {
+    let start = record.start.as_ref().unwrap();
+    let process_ms = start.process_start_to_first_token_ms.unwrap();
+    let inside_ms = start.read_ms.unwrap() + start.first_inference_ms.unwrap();
+    assert!(inside_ms < process_ms, "{start:?}");
+    match record.configuration.backend.as_str() {
+        "openvino" => {
+            assert_eq!(start.cache, Cache::Hit);
+            assert!(start.compile_warm_ms.unwrap() < start.compile_cold_ms.unwrap(), "{start:?}");
+            assert!(start.cache_blob_bytes.unwrap() > 0);
+        }
+        _ => assert_eq!((start.cache, start.compile_warm_ms), (Cache::None, None)),
+    }
+}
+
+fn check_decode(record: &Record) {
+    let latency = record.latency.as_ref().unwrap();
+    let gaps = latency.inter_token_ms.as_ref().unwrap();
+    assert_eq!(gaps.n as usize, 8 * record.protocol.n_repetitions);
+    assert!(gaps.p50 <= gaps.p90 && gaps.p90 <= gaps.p99 && gaps.p99 <= gaps.max);
+    let steps = record.step_us.as_ref().unwrap();
+    assert!(0.0 < steps.inference.unwrap() && steps.inference.unwrap() < steps.total);
+    assert!(steps.detokenizer.is_some() && steps.correction.is_none());
+    assert!(record.memory.decoding_pss_bytes.is_some());
+    assert!(record.memory.kv_bytes.unwrap() > 0);
+}
+
+#[test]
+fn the_same_model_says_the_same_whatever_else_is_measured() {
+    let Some(bench) = Bench::new() else { return };
+    let out = bench.out();
+    let more = ["--skip-start", "--no-isolate", "--threads", "1,2", "--repetitions", "1"];
+    let more = [&more[..], &["--precision", "exact", "--out", out.to_str().unwrap()]].concat();
+    bench.lab.run(&bench.arguments(&more)).expect_code(0);
+    let found = records(&out);
+    assert_eq!(found.len(), 4);
+    let of = |name: &str| -> Vec<&Record> {
+        found.iter().filter(|record| record.test.name == name).collect()
+    };
+    for pair in [of("pp16"), of("tg8")] {
+        assert_eq!(pair[0].tokens_sha256, pair[1].tokens_sha256);
+        assert_ne!(pair[0].configuration.n_threads, pair[1].configuration.n_threads);
+        assert!(!pair[0].protocol.is_isolated);
+        assert_eq!(pair[0].missing_reasons(), [""; 0], "one repetition has no interval");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_measured() {
+    let Some(bench) = Bench::new() else { return };
+    let check = |more: &[&str], code: i32, says: &[&str]| {
+        let outcome = bench.lab.run(&bench.arguments(more)).expect_code(code).expect_says(says);
+        assert_eq!(outcome.stdout, "", "{more:?}");
+    };
+    check(&["--device", "gpu"], 1, &["no device `gpu` here", "hint: `lapwing devices`"]);
+    check(&["-d", "510"], 2, &["needs 518 positions", "room for 512", "hint: "]);
+    check(&["--backend", "ort"], 1, &["does not run openvino-ir folders", "hint: "]);
+    check(&["-p", "0", "-n", "0", "--skip-start"], 2, &["nothing to measure", "hint: "]);
+    check(&["--resume", "0123456789abcdef"], 1, &["no unfinished run", "hint: "]);
+    check(&["--model", "nonesuch"], 1, &["cannot open the model", "hint: "]);
+    let folder = bench.lab.lapwing.path("");
+    check(&["--out", folder.to_str().unwrap()], 1, &["cannot keep records", "hint: "]);
+    let taken = bench.lab.lapwing.path("taken");
+    std::fs::write(&taken, "a file").unwrap();
+    let below = taken.join("out.jsonl");
+    check(&["--out", below.to_str().unwrap()], 1, &["cannot keep records", "hint: "]);
+}
+
+#[test]
+fn a_configuration_that_fails_leaves_the_others_alone() {
+    let Some(bench) = Bench::new() else { return };
+    let (out, refused) = (bench.out(), bench.lab.export("stories260k-ort-int4"));
+    let more = ["--model", &refused, "--skip-start", "--out", out.to_str().unwrap()];
+    let outcome = bench.lab.run(&bench.arguments(&more)).expect_code(1);
+    let outcome = outcome.expect_says(&["heads of size 8", "1 of 2 configurations", "hint: "]);
+    assert!(outcome.stdout.contains("failed"), "{}", outcome.stdout);
+    assert_eq!(records(&out).len(), 2);
+}
+
+#[test]
+fn a_killed_run_leaves_a_valid_file_and_goes_on() {
+    let Some(bench) = Bench::new() else { return };
+    let mut child = bench.start();
+    signal("-KILL", child.id());
+    child.wait().unwrap();
+    let before = records(&bench.out());
+    assert_eq!(before.len(), 1);
+    let line = bench.long();
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let outcome = bench.lab.run(&line).expect_code(0);
+    outcome.expect_says(&["going on with run", &before[0].run_id, "1 of 2 measurements"]);
+    let after = records(&bench.out());
+    assert_eq!((after.len(), &after[0]), (2, &before[0]), "nothing is measured twice");
+    assert_eq!(after[1].run_id, before[0].run_id);
+    let left = files_below(bench.out().parent().unwrap());
+    assert_eq!(left, ["out.jsonl", "out.jsonl.lock"]);
+}
+
+#[test]
+fn a_killed_process_is_told_with_its_signal() {
+    let Some(bench) = Bench::new() else { return };
+    let child = bench.start();
+    let workers = children(child.id());
+    assert_eq!(workers.len(), 1);
+    signal("-KILL", workers[0]);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("signal: 9") && stderr.contains("hint: "), "{stderr}");
+    assert_eq!(records(&bench.out()).len(), 1);
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_complete() {
+    let Some(bench) = Bench::new() else { return };
+    let child = bench.start();
+    let worker = children(child.id());
+    signal("-INT", child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("pp16"));
+    assert_eq!(records(&bench.out()).len(), 1);
+    assert!(!Path::new(&format!("/proc/{}", worker[0])).exists(), "no process is left");
+}
+
+#[test]
+fn a_recommendation_is_what_auto_means() {
+    let Some(bench) = Bench::new() else { return };
+    let settings = bench.lab.lapwing.path("lapwing.toml");
+    std::fs::write(&settings, "# mine\nthreads = 2\n").unwrap();
+    let more = ["--all-devices", "--recommend", "throughput", "--skip-start"];
+    let outcome = bench.lab.run(&bench.arguments(&more)).expect_code(0);
+    outcome.expect_says(&["recommended: cpu for stories260k-ov-int4", "tokens/s"]);
+    let text = std::fs::read_to_string(&settings).unwrap();
+    assert!(text.starts_with("# mine\nthreads = 2\n"), "{text}");
+    let run = ["run", "--model", &bench.model, "--prompt", "Once", "--max-tokens", "2"];
+    let answer = || bench.lab.run(&run).expect_code(0);
+    answer().expect_says(&["device cpu for stories260k-ov-int4", "tokens/s", "--device"]);
+    let quiet = bench.lab.run(&[&run[..], &["--quiet"]].concat()).expect_code(0);
+    assert_eq!(quiet.stderr, "");
+    std::fs::write(&settings, text.replace("\"cpu\"", "\"gpu\"")).unwrap();
+    answer().expect_says(&["the recommended device is not here"]);
+    let n_bytes = "model_bytes = ";
+    std::fs::write(&settings, text.replace(n_bytes, "model_bytes = 1")).unwrap();
+    answer().expect_says(&["for other files of that name"]);
+    let outcome = bench.lab.run(&bench.arguments(&["--recommend", "energy", "--skip-start"]));
+    // Where there is a sensor there is a recommendation.
+    if outcome.code != Some(0) {
+        outcome.expect_code(1).expect_says(&["no device can be recommended", "hint: "]);
+    }
+}
+
+#[test]
+fn the_profiler_is_checked_without_leaving_records() {
+    let Some(bench) = Bench::new() else { return };
+    let more = ["--check-profiler", "--repetitions", "3", "--json"];
+    let report = bench.lab.lapwing.json(&bench.arguments(&more));
+    assert!(report["profiler_cost_percent"].is_number(), "{report}");
+    assert_eq!(report["n_repetitions_each"], 3);
+    let files = files_below(&bench.lab.lapwing.path("profiles"));
+    assert!(files.iter().all(|file| !file.ends_with(".jsonl")), "{files:?}");
+}

@@ -1,0 +1,152 @@
+//! `lapwing report` and `lapwing compare`: which records they take, what they print, exit codes.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::Lapwing;
+
+/// Records as this version writes them.
+fn samples() -> Vec<Value> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = manifest.join("../lapwing-measure/testdata/records_version_1.jsonl");
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Write the samples, each changed, to a file below the home.
+fn write(lapwing: &Lapwing, name: &str, change: impl Fn(&mut Value)) -> String {
+    let lines = samples().into_iter().map(|mut record| {
+        change(&mut record);
+        record.to_string() + "\n"
+    });
+    let path = lapwing.path(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Every time becomes `factor` times as long.
+fn slow_down(record: &mut Value, factor: f64) {
+    let scale = |value: &mut Value, factor: f64| {
+        if let Some(number) = value.as_f64() {
+            *value = json!(number * factor);
+        }
+    };
+    let latency = &mut record["latency"];
+    if latency.is_null() {
+        return;
+    }
+    latency["samples_ms"].as_array_mut().unwrap().iter_mut().for_each(|ms| scale(ms, factor));
+    for figure in ["median", "low", "high", "mean"] {
+        scale(&mut latency["tokens_per_s"][figure], 1.0 / factor);
+    }
+    scale(&mut latency["ms_median"], factor);
+}
+
+#[test]
+fn a_report_is_printed_or_written_in_the_form_asked_for() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "a.jsonl", |_| {});
+    let page = lapwing.run(&["report", &file]).expect_code(0).stdout;
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("tiny-model-int8"), "{page}");
+    let csv = lapwing.run(&["report", &file, "--format", "csv"]).expect_code(0).stdout;
+    assert!(csv.starts_with("build_commit,build_number,cpu_info,"), "{csv}");
+    let out = lapwing.path("report.md");
+    let out = out.to_str().unwrap();
+    let outcome = lapwing.run(&["report", &file, "-o", out, "--title", "Mine"]);
+    outcome.expect_code(0).expect_says(&["wrote", "4 records"]);
+    let text = std::fs::read_to_string(out).unwrap();
+    assert!(text.starts_with("## Mine\n") && text.contains("| tg128@d1024 |"), "{text}");
+    let nowhere = lapwing.path("gone/report.html");
+    let outcome = lapwing.run(&["report", &file, "--out", nowhere.to_str().unwrap()]);
+    outcome.expect_code(1).expect_says(&["cannot write", "report.html"]);
+}
+
+#[test]
+fn records_are_chosen_by_path_host_revision_and_run() {
+    let lapwing = Lapwing::new();
+    let check = |arguments: &[&str], n_lines: usize| {
+        let arguments = [&["report", "--format", "csv"], arguments].concat();
+        let csv = lapwing.run(&arguments).expect_code(0).stdout;
+        assert_eq!(csv.lines().count(), 1 + n_lines, "{arguments:?}: {csv}");
+    };
+    let refused = |arguments: &[&str], says: &[&str]| {
+        lapwing.run(&[&["report"], arguments].concat()).expect_code(1).expect_says(says);
+    };
+    refused(&[], &["no records in", "hint: `lapwing bench`"]);
+    let n_timed = samples().iter().filter(|record| record["test"]["kind"] != "start").count();
+    let host = "profiles/example-laptop";
+    let one = write(&lapwing, &format!("{host}/2026-11-21.jsonl"), |_| {});
+    write(&lapwing, &format!("{host}/2026-11-22.jsonl"), |record| {
+        record["run_id"] = json!("ffff000000000000");
+        record["measured_at"] = json!("2026-11-22T12:00:00Z");
+        record["program"]["git_revision"] = json!("1234567890");
+    });
+    check(&["example-laptop"], 2 * n_timed);
+    check(&[lapwing.path("profiles").to_str().unwrap()], 2 * n_timed);
+    check(&[&one], n_timed);
+    check(&[&one, &one], 2 * n_timed);
+    check(&["rev:12345"], n_timed);
+    check(&["example-laptop#ffff"], n_timed);
+    check(&["example-laptop", "--run", "latest"], n_timed);
+    check(&["example-laptop", "--run", "ffff00"], n_timed);
+    refused(&["elsewhere"], &["no records `elsewhere`", "hint: name a file"]);
+    refused(&["../profiles"], &["no records `../profiles`"]);
+    refused(&["rev:ffff"], &["no records of revision ffff"]);
+    refused(&["rev:"], &["no records of revision"]);
+    refused(&["example-laptop#abc"], &["no run abc in 8 records"]);
+}
+
+#[test]
+fn a_bad_line_is_told_by_a_report_and_refused_by_a_comparison() {
+    let lapwing = Lapwing::new();
+    let good = write(&lapwing, "good.jsonl", |_| {});
+    let bad = write(&lapwing, "bad.jsonl", |_| {});
+    let text = std::fs::read_to_string(&bad).unwrap();
+    std::fs::write(&bad, text.replacen('\n', "\n{\"torn\":\n", 1)).unwrap();
+    let outcome = lapwing.run(&["report", &bad]).expect_code(0);
+    assert!(outcome.stdout.contains("Lines that are no records and were left out: 1."));
+    outcome.expect_says(&["warning:", "bad.jsonl line 2"]);
+    let outcome = lapwing.run(&["compare", &good, &bad]).expect_code(1);
+    outcome.expect_says(&["bad.jsonl line 2"]);
+}
+
+#[test]
+fn a_comparison_says_what_is_slower_and_fails_when_asked_to() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "a.jsonl", |_| {});
+    let slower = write(&lapwing, "b.jsonl", |record| slow_down(record, 1.5));
+    let table = lapwing.run(&["compare", &file, &file, "--fail-over", "0"]).expect_code(0).stdout;
+    assert!(table.contains("no difference shown") && !table.contains("slower"), "{table}");
+    let table = lapwing.run(&["compare", &file, &slower]).expect_code(0).stdout;
+    assert!(table.contains("slower"), "{table}");
+    let outcome = lapwing.run(&["compare", &file, &slower, "--fail-over", "5%"]).expect_code(1);
+    outcome.expect_says(&["worse by more than 5.0 %", "by 33.3 %"]);
+    lapwing.run(&["compare", &file, &slower, "--fail-over", "40%"]).expect_code(0);
+    lapwing.run(&["compare", &slower, &file, "--fail-over", "5%"]).expect_code(0);
+    let found = lapwing.json(&["compare", &file, &slower, "--json"]);
+    let mut decode = found["pairs"].as_array().unwrap().iter();
+    let decode = decode.rfind(|pair| pair["test"] == "tg128@d1024").unwrap();
+    let change = &decode["changes"][0];
+    assert_eq!(change["metric"], "decode_tokens_per_s");
+    assert_eq!(change["verdict"], "slower");
+    assert!((change["ratio"].as_f64().unwrap() - 1.0 / 1.5).abs() < 1e-9, "{change}");
+    assert_eq!(found["n_regressions"], Value::Null);
+}
+
+#[test]
+fn what_is_not_comparable_needs_force_and_hosts_may_be_named() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "profiles/one/a.jsonl", |_| {});
+    let other = write(&lapwing, "profiles/two/a.jsonl", |record| record["host"] = json!("two"));
+    let outcome = lapwing.run(&["compare", &file, &other]).expect_code(1);
+    outcome.expect_says(&["not comparable: host example-laptop against two", "hint: --force"]);
+    lapwing.run(&["compare", &file, &other, "--force"]).expect_code(0);
+    let outcome = lapwing.run(&["compare", "one", "two"]).expect_code(0);
+    outcome.expect_says(&["host: example-laptop in A, two in B"]);
+    let model = write(&lapwing, "c.jsonl", |record| {
+        record["configuration"]["model_sha256"] = json!("ab".repeat(32));
+    });
+    lapwing.run(&["compare", &file, &model]).expect_code(1).expect_says(&["model hash"]);
+}
