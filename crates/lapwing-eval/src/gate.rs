@@ -3,8 +3,8 @@
 //! ```text
 //! for every candidate, in each domain: differences to the raw model, window by window
 //!     with a reference:     KL falls surely in every domain, NLL rises surely in none
-//!                           and KL falls by a share that is worth a step's time
-//!     without a reference:  NLL falls surely at home, rises surely nowhere
+//!                           and KL falls by an amount and a share worth a step's time
+//!     without a reference:  NLL falls surely at home and by enough, rises surely nowhere
 //!     where the next token is rare: surely its NLL does not rise and its probability does not fall, in
 //!                           any domain, or they are about as good as the reference's
 //!     and free generation does not surely repeat itself more than the raw model's does (and,
@@ -61,6 +61,10 @@ pub struct GateOptions {
     ///
     /// A gain a hair below 1 averages away a hair of almost any noise, surely but to no avail.
     pub min_divergence_share: f64,
+    /// KL, or without a reference NLL, must fall by so many nats at least; 0 is any sure change.
+    ///
+    /// Where the quantised model is nearer to the reference than this, there is nothing to mend.
+    pub min_gain_nats: f64,
     /// Open without text of another domain, which is a judgement on less.
     pub allow_one_domain: bool,
 }

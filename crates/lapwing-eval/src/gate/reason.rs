@@ -42,7 +42,16 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
                 amount(&found.improvement),
             ));
         }
-        let share = found.improvement.mean / found.raw;
+        let gain = found.improvement.mean;
+        if gain < options.min_gain_nats {
+            return refused(format!(
+                "{} falls {} by {gain:.5} nat only, less than {} nat",
+                name(measure),
+                place(found.domain),
+                options.min_gain_nats,
+            ));
+        }
+        let share = gain / found.raw;
         if measure == Measure::Divergence && share < options.min_divergence_share {
             return refused(format!(
                 "{} falls {} by {:.2} % only, less than {:.2} %",

@@ -8,6 +8,7 @@ const OPTIONS: GateOptions = GateOptions {
     n_resamples: 1000,
     seed: 5,
     min_divergence_share: 0.0,
+    min_gain_nats: 0.0,
     allow_one_domain: false,
 };
 
@@ -151,6 +152,16 @@ fn a_sure_change_can_be_too_small() {
     // 0.02 of about 0.5 nats.
     check(0.03, true, "KL falls at home by 0.02");
     check(0.05, false, "KL falls at home by 4.00 % only, less than 5.00 %");
+    let check = |change: Change, min_gain_nats: f64, passes: bool, reason: &str| {
+        let found =
+            verdict(GateOptions { min_gain_nats, ..OPTIONS }, change, Some((0.0, change.1)));
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.starts_with(reason), "{:?}", found.reason);
+    };
+    check((0.0, Some(-0.02)), 0.01, true, "KL falls at home by 0.02");
+    check((0.0, Some(-0.02)), 0.03, false, "KL falls at home by 0.02000 nat only, less than 0.03");
+    check((-0.02, None), 0.01, true, "NLL falls at home by 0.02");
+    check((-0.02, None), 0.03, false, "NLL falls at home by 0.02000 nat only, less than 0.03 nat");
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) fn options() -> CalibrateOptions {
             n_resamples: 2000,
             seed: 11,
             min_divergence_share: 0.02,
+            min_gain_nats: 0.0,
             allow_one_domain: false,
         },
         repetition: RepetitionOptions {

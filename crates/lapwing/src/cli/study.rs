@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::choice::{count, seed, share};
-use super::evaluation::{CalibrateArgs, ReferenceArgs, no_correction, window};
+use super::evaluation::{CalibrateArgs, MIN_GAIN_NATS, ReferenceArgs, no_correction, window};
 use super::generation::RuntimeArgs;
 
 /// Arguments of `lapwing eval falsify`.
@@ -79,6 +79,7 @@ impl FalsifyArgs {
             out: None,
             force: false,
             gain: Vec::new(),
+            min_gain: MIN_GAIN_NATS,
             windows: self.windows,
             window: self.window,
             held_out: self.held_out,

@@ -242,6 +242,7 @@ pub(super) fn options(
             seed: args.seed,
             allow_one_domain: false,
             min_divergence_share: MIN_DIVERGENCE_SHARE,
+            min_gain_nats: args.min_gain,
         },
         repetition: RepetitionOptions {
             n_prompts: N_PROMPTS,
