@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! for every candidate, in each domain: differences to the raw model, window by window
-//!     with a reference:     KL falls surely in every domain, NLL rises surely in none
-//!                           and KL falls by an amount and a share worth a step's time
-//!     without a reference:  NLL falls surely at home and by enough, rises surely nowhere
-//!     where the next token is rare: surely its NLL does not rise and its probability does not fall, in
-//!                           any domain, or they are about as good as the reference's
+//!     with a reference:     KL falls surely by enough in every domain (so many nats; on average
+//!                           such a share of the raw KL), NLL rises surely in none
+//!     without a reference:  NLL falls surely by enough at home, rises surely nowhere
+//!     where the next token is rare: its NLL surely does not rise and its probability surely does
+//!                           not fall, in any domain, or they are as good as the reference's
 //!     and free generation does not surely repeat itself more than the raw model's does (and,
 //!     with a reference, more than the reference's: to come nearer to it is no fault)
 //! of those that pass, per place: the one whose worst domain gains most, at its lower bound
@@ -47,6 +47,12 @@ const N_TAIL_RESAMPLES: f64 = 20.0;
 
 /// Share by which two numbers must differ to be called different.
 const ABOUT_THE_SAME: f64 = 0.01;
+
+/// Nats by which the NLL of rare tokens may be above the reference's and still be as good.
+const AS_GOOD_NATS: f64 = 0.01;
+
+/// Share of the reference's probability of rare tokens that may be missing, and it is as good.
+const AS_GOOD_SHARE: f64 = 0.02;
 
 /// How sure the gate wants to be.
 #[derive(Clone, Copy, Debug, PartialEq)]

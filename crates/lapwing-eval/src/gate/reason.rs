@@ -2,7 +2,7 @@
 
 use crate::bootstrap::Interval;
 use crate::gate::{
-    ABOUT_THE_SAME, Comparison, Domain, GateOptions, Measure, RepetitionComparison,
+    AS_GOOD_NATS, AS_GOOD_SHARE, Comparison, Domain, GateOptions, Measure, RepetitionComparison,
     deciding_measure,
 };
 
@@ -42,16 +42,16 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
                 amount(&found.improvement),
             ));
         }
-        let gain = found.improvement.mean;
-        if gain < options.min_gain_nats {
+        if found.improvement.low < options.min_gain_nats {
             return refused(format!(
-                "{} falls {} by {gain:.5} nat only, less than {} nat",
+                "{} does not surely fall {} by {} nat: by {}",
                 name(measure),
                 place(found.domain),
                 options.min_gain_nats,
+                amount(&found.improvement),
             ));
         }
-        let share = gain / found.raw;
+        let share = found.improvement.mean / found.raw;
         if measure == Measure::Divergence && share < options.min_divergence_share {
             return refused(format!(
                 "{} falls {} by {:.2} % only, less than {:.2} %",
@@ -81,10 +81,16 @@ fn falls(deciding: &[&Comparison], measure: Measure) -> String {
     format!("{} falls {}", name(measure), falls.join(", "))
 }
 
-/// Whether rare tokens may lose. What is about as good as the reference is no harm: a model that
+/// Whether rare tokens may lose. What is as good as the reference is no harm: a model that
 /// bets on rare tokens more than the reference does may bet less.
 fn is_harm(found: &Comparison) -> bool {
-    let is_as_good = |reference: f64| found.corrected <= reference * (1.0 + ABOUT_THE_SAME);
+    let is_as_good = |reference: f64| {
+        let slack = match found.measure {
+            Measure::RareMisses => AS_GOOD_SHARE * (1.0 - reference),
+            _ => AS_GOOD_NATS,
+        };
+        found.corrected <= reference + slack
+    };
     found.improvement_plain.low < 0.0 && !found.reference.is_some_and(is_as_good)
 }
 
