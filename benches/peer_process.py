@@ -4,8 +4,9 @@ Usage: peer_process.py openvino-genai|onnxruntime-genai MODEL 'JSON'
 
 run_peers.py starts it. The JSON says what to do: n_prompt_tokens (before the first timed step),
 n_steps (0: the prompt is timed), n_warmups, n_repetitions, n_threads (0: the library chooses),
-seed, n_vocab. Times are read twice: by this file's own clock at each token, and as the peer tells
-them of itself, so that the two can be held against each other.
+precision ("fast": as the library comes, or "exact"), seed, n_vocab. Times are read twice: by this
+file's own clock at each token, and as the peer tells them of itself, so that the two can be held
+against each other.
 """
 
 import json
@@ -29,6 +30,13 @@ def resident():
     return {"rss_bytes": field("status", "VmRSS"), "pss_bytes": field("smaps_rollup", "Pss")}
 
 
+# f32 throughout, as `lapwing --precision exact` has it.
+EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+
+
 class OpenVinoGenai:
     """`LLMPipeline` as it comes, on the CPU; its own figures are those of `perf_metrics`."""
 
@@ -38,7 +46,9 @@ class OpenVinoGenai:
         import openvino_genai
 
         self.genai, self.numpy, self.openvino, self.work = openvino_genai, numpy, openvino, work
-        properties = {"INFERENCE_NUM_THREADS": work["n_threads"]} if work["n_threads"] else {}
+        properties = dict(EXACT) if work["precision"] == "exact" else {}
+        if work["n_threads"]:
+            properties["INFERENCE_NUM_THREADS"] = work["n_threads"]
         self.pipeline = openvino_genai.LLMPipeline(model, "CPU", **properties)
         self.config = openvino_genai.GenerationConfig()
         self.config.max_new_tokens = self.config.min_new_tokens = work["n_steps"] + 1
@@ -91,9 +101,10 @@ class OpenVinoGenai:
 
 
 class OnnxRuntimeGenai:
-    """`Generator` as it comes, on the CPU. It has no figures of its own: what counts as such is
-    the formula of `benchmark/python/benchmark_e2e.py` in its repository, that is prompt tokens by
-    the time of `append_tokens`, and one by the mean time of `generate_next_token` after that."""
+    """`Generator` as it comes, on the CPU; it knows one precision only. It has no figures of its
+    own: what counts as such is the formula of `benchmark/python/benchmark_e2e.py` in its
+    repository, that is prompt tokens by the time of `append_tokens`, and one by the mean time of
+    `generate_next_token` after that."""
 
     def __init__(self, model, work):
         import numpy
@@ -105,7 +116,7 @@ class OnnxRuntimeGenai:
         if work["n_threads"]:
             options = {"intra_op_num_threads": work["n_threads"]}
             config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
-        self.model = onnxruntime_genai.Model(config)
+        self.model, self.generator = onnxruntime_genai.Model(config), None
 
     def about(self):
         version = self.genai.__version__
@@ -127,7 +138,9 @@ class OnnxRuntimeGenai:
         params.set_search_options(
             max_length=n_positions, min_length=n_positions, do_sample=False
         )
-        generator = self.genai.Generator(self.model, params)
+        # The last one goes before the next one comes, so that only one cache is in memory.
+        self.generator = None
+        self.generator = generator = self.genai.Generator(self.model, params)
         array = self.numpy.array(ids, self.numpy.int32)
         began = time.perf_counter()
         generator.append_tokens(array)
@@ -172,4 +185,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception as error:  # Of any library: it ends as one line for whoever started this.
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -32,7 +32,7 @@ class RecordError(Exception):
     """A record that does not fit the schema, or cannot be appended."""
 
 
-def of_peer(run, program, test, rounds, lapwing):
+def of_peer(run, program, test, rounds, order_idx, lapwing):
     """One record of all rounds of a peer; `lapwing` is a record of Lapwing of this run, or None."""
     nulls, name = {}, program["program"]
     not_told = TELLERS[name]
@@ -48,7 +48,7 @@ def of_peer(run, program, test, rounds, lapwing):
         "protocol": {
             "n_warmups": rounds[0]["n_warmups"], "n_repetitions": len(repetitions),
             "stopped_because": "repetitions", "relative_interval_target": None,
-            "time_budget_s": None, "is_isolated": True, "order_idx": rounds[0]["order_idx"],
+            "time_budget_s": None, "is_isolated": True, "order_idx": order_idx,
             "seed": rounds[0]["seed"], "prompts_permuted": True,
         },
         "start": None,
@@ -73,6 +73,9 @@ def of_peer(run, program, test, rounds, lapwing):
         "step_us": not_told,
         "energy": energy_reason(lapwing),
     }
+    if name == "llama.cpp":
+        nulls["protocol.seed"] = "llama-bench draws its tokens by itself"
+        nulls["tokens_sha256"] = f"{not_told}, and reads another file than the exports"
     if test["kind"] == "prefill":
         nulls["latency.inter_token_ms"] = nulls["step_us"] = "a prefill has no decoding steps"
     return finished(record, not_told)
@@ -88,7 +91,7 @@ def configuration(run, program, about):
         "device_used": about["device_used"], "device_name": about["device_name"],
         "driver_version": None, "precision": about.get("precision", "fast"),
         "n_threads": run["n_threads"] or None, "n_positions_max": None, "correction": "off",
-        "correction_sha256": None, "settings": {},
+        "correction_sha256": None, "settings": about.get("settings", {}),
     }
 
 
@@ -135,7 +138,7 @@ def one_hash(hashes, nulls):
     return None
 
 
-def of_lapwing(run, rounds):
+def of_lapwing(run, rounds, order_idx):
     """One record of Lapwing's own records of all rounds."""
     records = [ran["record"] for ran in rounds]
     first, last = records[0], records[-1]
@@ -150,7 +153,7 @@ def of_lapwing(run, rounds):
         "record_id": "", "run_id": run["run_id"], "measured_at": last["measured_at"],
         "protocol": first["protocol"] | {
             "n_repetitions": sum(found["protocol"]["n_repetitions"] for found in records),
-            "order_idx": rounds[0]["order_idx"],
+            "order_idx": order_idx,
         },
         "latency": peer_statistics.latency(
             samples_ms,
@@ -246,6 +249,16 @@ def check(record, validate):
     name = f"{record['program']['name']} {record['test']['name']}"
     for error in validate.iter_errors(record):
         raise RecordError(f"the record of {name} is wrong at {error.json_path}: {error.message}")
+
+
+def check_writable(path):
+    """Raises before hours are spent when nothing can be appended to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for place in (path, path.parent):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise RecordError(f"cannot write to {place}")
+    if path.is_dir():
+        raise RecordError(f"expected a file for the records, found the folder {path}")
 
 
 def append(path, records):

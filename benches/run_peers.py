@@ -2,16 +2,20 @@
 """Lapwing and its peers on the same work, as records of one schema.
 
 Usage: run_peers.py benches/definitions/NAME.toml --lapwing target/release/lapwing
-           --llama-bench BIN --models DIR... --out FILE.jsonl [--rounds N] [--skip NAME,...]
+           --models DIR... --gguf FILE --llama-bench BIN --out FILE.jsonl
 
-A definition says which programs run which models and what they do. A round runs every program
-once for every test, each in a process of its own, warm; the order turns around from round to
-round. All rounds of a program and a test become one record, appended to --out. At the end a table
-holds the records against what each tool says of itself. Exit 1 when a program fails, a figure is
-further from the tool's own than --tolerance, or Lapwing's tokens are not the expected ones.
+A definition says which programs run which models and what they do. First every program answers
+once in f32, and the tokens must be the expected ones. Then a round runs every program once for
+every test, each in a process of its own, warm; the order turns around from round to round. All
+rounds of a program and a test become one record, appended to --out. At the end tables hold the
+records against what each tool says of itself; they also go to FILE.checks.txt.
 
-The Python that runs this needs openvino-genai, onnxruntime-genai, numpy (for the peers that are
-not skipped) and jsonschema.
+A program that is missing, fails or hangs is told and left out, and the others go on. Exit 1 when
+there was one, when a figure is further from the tool's own than --tolerance, or when tokens are
+not the expected ones.
+
+The Python that runs this needs jsonschema, and for the peers numpy, openvino-genai and
+onnxruntime-genai.
 """
 
 import argparse
@@ -20,12 +24,13 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
 
+import peer_checks
 import peer_conditions
 import peer_programs
 import peer_record
@@ -33,7 +38,9 @@ from peer_programs import ProgramError
 from peer_record import RecordError
 
 MODULES = {"openvino-genai": "openvino_genai", "onnxruntime-genai": "onnxruntime_genai"}
-KINDS = ("lapwing", "llama.cpp", *MODULES)
+BINARIES = {"lapwing": "lapwing", "llama.cpp": "llama_bench"}
+KINDS = (*BINARIES, *MODULES)
+TESTS = {"prefill": ("pp", "n_prompt_tokens"), "decode": ("tg", "n_generated_tokens")}
 
 
 class UsageError(Exception):
@@ -43,20 +50,63 @@ class UsageError(Exception):
 def main():
     args = arguments()
     try:
-        settings, programs, tests = prepare(args)
+        settings, programs, tests, tokens_test = read_definition(args)
         validate = peer_record.validator()
-    except (UsageError, OSError) as error:
+        peer_record.check_writable(args.out)
+    except (UsageError, RecordError, OSError) as error:
         sys.exit(f"error: {error}")
-    ok = check_perplexities(args, settings, programs)
-    rounds, failure = measure(settings, programs, tests)
-    if rounds:
-        records = assemble(settings, programs, tests, rounds)
-        ok &= write(args.out, records.values(), validate)
-        ok &= print_checks(programs, tests, rounds, records, args.tolerance)
-        ok &= check_tokens(programs, tests, records)
-    if failure:
-        sys.exit(f"error: {failure}\n{len(rounds)} complete rounds were kept")
-    sys.exit(0 if ok else 1)
+    failures, present = {}, []
+    for program in programs:
+        if reason := missing(args, settings, program):
+            fail(failures, program["name"], reason)
+        else:
+            present.append(program)
+    if not present:
+        sys.exit("error: none of the programs can run")
+    with tempfile.TemporaryDirectory() as folder:
+        settings["work_folder"] = folder
+        try:
+            ok = run(args, settings, present, tests, tokens_test, validate, failures)
+        except KeyboardInterrupt:
+            sys.exit("error: interrupted before anything was measured")
+    if failures:
+        print(f"error: left out, see above: {', '.join(failures)}", file=sys.stderr)
+    sys.exit(0 if ok and not failures else 1)
+
+
+def run(args, settings, programs, tests, tokens_test, validate, failures):
+    """Check tokens, measure, write records and checks; False when something is not well."""
+    lines, ok = [f"run {settings['run_id']}"], True
+    if tokens_test:
+        told, ok, failed = peer_checks.exact_tokens(settings, programs, tokens_test)
+        lines += told
+        print("\n".join(told))
+        for name, reason in failed.items():
+            fail(failures, name, reason)
+    n_told = len(lines)
+    results, interrupted = measure(settings, programs, tests, failures)
+    records = assemble(settings, programs, tests, results)
+    ok &= write(args.out, records.values(), validate)
+    if records:
+        told, is_near = peer_checks.figures(results, records, args.tolerance)
+        lines += [*told, *peer_checks.timed_tokens(programs, tests, records)]
+        ok &= is_near
+    print("\n".join(lines[n_told:]))
+    try:
+        with open(args.out.with_suffix(".checks.txt"), "a") as checks:
+            checks.write("\n".join(lines) + "\n")
+    except OSError as error:
+        print(f"error: cannot write the checks: {error}", file=sys.stderr)
+        ok = False
+    if interrupted:
+        print("error: interrupted; what was measured until then is kept", file=sys.stderr)
+    return ok and not interrupted
+
+
+def fail(failures, name, reason):
+    """Tell why a program is left out from here on."""
+    failures[name] = reason
+    print(f"error: {name} is left out, the others go on: it {reason}", file=sys.stderr)
 
 
 def arguments():
@@ -64,95 +114,98 @@ def arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("definition", type=Path)
-    parser.add_argument("--lapwing", metavar="BIN")
-    parser.add_argument("--llama-bench", metavar="BIN")
+    parser.add_argument("--lapwing", metavar="BIN", default="lapwing")
+    parser.add_argument("--llama-bench", metavar="BIN", default="llama-bench",
+                        help="llama.cpp's tool; without it the one in PATH")
     parser.add_argument("--models", nargs="+", type=Path, metavar="DIR", default=[Path(".")],
                         help="folders that hold the models, themselves or one level below")
+    parser.add_argument("--gguf", type=Path, metavar="FILE",
+                        help="llama.cpp's model, when it is not below --models")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of the definition's")
-    parser.add_argument("--skip", metavar="NAME,…", default="", type=lambda text: text.split(","),
+    parser.add_argument("--skip", metavar="NAME,…", default=[], type=lambda text: text.split(","),
                         help="leave these programs out: names of the definition")
-    parser.add_argument("--text", type=Path, metavar="FILE",
-                        help="also check the perplexity bands of the definition on this text")
-    parser.add_argument("--tolerance", type=float, default=5.0, metavar="PERCENT")
+    parser.add_argument("--time-limit", type=float, default=300.0, metavar="SECONDS",
+                        help="for one program and one test of a round (default 300)")
+    parser.add_argument("--tolerance", type=float, default=5.0, metavar="PERCENT",
+                        help="between a figure and the tool's own (default 5)")
     return parser.parse_args()
 
 
-def prepare(args):
-    """Settings, programs and tests of the definition; everything that can be wrong is found."""
+def read_definition(args):
+    """Settings, programs and tests of the definition, and the test that checks tokens or None."""
     try:
         definition = tomllib.loads(args.definition.read_text())
-        settings = {
-            "n_threads": definition["configuration"]["n_threads"],
-            "precision": definition["configuration"]["precision"],
-            "seed": definition["prompt"]["seed"], "n_vocab": definition["prompt"]["n_vocab"],
-            "n_rounds": args.rounds or definition["protocol"]["n_rounds"],
-            "n_repetitions": definition["protocol"]["n_repetitions"],
-            "n_warmups": definition["protocol"]["n_warmups"],
-            "lapwing": args.lapwing, "llama_bench": args.llama_bench,
-        }
+        settings = definition["configuration"] | definition["prompt"] | definition["protocol"]
+        needed = ("n_threads", "seed", "n_vocab", "n_rounds", "n_repetitions", "n_warmups")
+        if args.rounds is not None:
+            settings["n_rounds"] = args.rounds
+        for key in needed:
+            least = 0 if key in ("n_threads", "seed") else 1
+            if not isinstance(settings[key], int) or settings[key] < least:
+                raise UsageError(f"expected a {key} of at least {least}, found {settings[key]}")
+        if settings["precision"] not in ("fast", "exact"):
+            raise UsageError(f"expected precision fast or exact, found {settings['precision']}")
         tests = [named(test) for test in definition["tests"]]
+        tokens = definition.get("tokens")
+        tokens_test = named({"kind": "decode", **tokens}) if tokens else None
         programs = definition["programs"]
+        names = [program["name"] for program in programs]
+        for program in programs:
+            if program["program"] not in KINDS:
+                expected = ", ".join(KINDS)
+                raise UsageError(f"expected a program of {expected}, found {program['program']}")
+            program["model"]  # Is there, or the definition is refused.
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{args.definition} is not TOML: {error}") from error
     except KeyError as error:
         raise UsageError(f"{args.definition} does not have {error}") from error
-    counts = {key: settings[key] for key in ("n_rounds", "n_repetitions", "n_warmups")}
-    for key, value in counts.items():
-        if value < 1:
-            raise UsageError(f"expected {key} of at least 1, found {value}")
-    names = [program["name"] for program in programs]
+    if len(set(names)) != len(names):
+        raise UsageError(f"two programs of {args.definition} have the same name")
+    if args.time_limit <= 0:
+        raise UsageError(f"expected a --time-limit above 0, found {args.time_limit:g}")
     for name in args.skip:
-        if name and name not in names:
+        if name not in names:
             raise UsageError(f"--skip {name}: the definition has {', '.join(names)}")
-    left = [program for program in programs if program["name"] not in args.skip]
-    problems = [problem for program in left if (problem := missing(args, settings, program))]
     if importlib.util.find_spec("jsonschema") is None:
-        problems.append("this Python has no jsonschema, which checks the records")
-    if problems:
-        hint = "give what is missing, or leave programs out with --skip NAME,…"
-        raise UsageError("\n  ".join(["not everything is there:", *problems, hint]))
-    if not left or not tests:
-        raise UsageError("there is nothing to run")
-    for program in programs:
-        if program not in left:
-            print(f"{program['name']} is skipped", file=sys.stderr)
-    now = f"{peer_conditions.host()}\n{time.time_ns()}\n{os.getpid()}"
-    settings["run_id"] = hashlib.sha256(now.encode()).hexdigest()[:16]
-    settings["host"] = peer_conditions.host()
-    return settings, left, tests
+        raise UsageError("this Python has no jsonschema, which checks the records")
+    host = peer_conditions.host()
+    now = f"{host}\n{time.time_ns()}\n{os.getpid()}"
+    settings |= {
+        "lapwing": args.lapwing, "llama_bench": args.llama_bench, "host": host,
+        "time_limit_s": args.time_limit, "run_id": hashlib.sha256(now.encode()).hexdigest()[:16],
+    }
+    left = [program for program in programs if program["name"] not in args.skip]
+    return settings, left, tests, tokens_test
 
 
 def named(test):
     """A test as a record has it, with the name that llama-bench would give it."""
-    n_depth = test.get("n_depth_tokens", 0)
-    kind = test["kind"]
-    word, field = {"prefill": ("pp", "n_prompt_tokens"), "decode": ("tg", "n_generated_tokens")}[kind]
-    n_tokens = test[field]
+    if test["kind"] not in TESTS:
+        raise UsageError(f"expected a test of {', '.join(TESTS)}, found {test['kind']}")
+    word, field = TESTS[test["kind"]]
+    n_tokens, n_depth = test[field], test.get("n_depth_tokens", 0)
     return {
-        "kind": kind, "name": f"{word}{n_tokens}" + (f"@d{n_depth}" if n_depth else ""),
+        "kind": test["kind"], "name": f"{word}{n_tokens}" + (f"@d{n_depth}" if n_depth else ""),
         "n_prompt_tokens": 0, "n_depth_tokens": n_depth, "n_generated_tokens": 0,
     } | {field: n_tokens}
 
 
 def missing(args, settings, program):
-    """What `program` needs and does not have; finds its model on the way."""
-    kind, name = program["program"], program["name"]
-    if kind not in KINDS:
-        return f"{name}: expected one of {', '.join(KINDS)}, found {kind}"
-    places = [place for folder in args.models
-              for place in (folder / program["model"], *folder.glob(f"*/{program['model']}"))]
-    path = next((place for place in places if place.exists()), None)
+    """What `program` needs and does not have, or None; finds its model on the way."""
+    kind = program["program"]
+    path = args.gguf if kind == "llama.cpp" and args.gguf else find_model(args, program["model"])
     if path is None:
         looked = ", ".join(map(str, args.models))
-        return f"{name}: no model {program['model']} in {looked} (--models)"
+        return f"has no model: there is no {program['model']} in {looked} (--models)"
+    if not path.exists():
+        return f"has no model: there is no {path} (--gguf)"
     if kind in MODULES and importlib.util.find_spec(MODULES[kind]) is None:
-        return f"{name}: this Python ({sys.executable}) has no {MODULES[kind]}"
-    option = {"lapwing": "lapwing", "llama.cpp": "llama_bench"}.get(kind)
-    if option and not settings[option]:
-        return f"{name}: needs --{option.replace('_', '-')}"
+        return f"needs {MODULES[kind]}, which this Python ({sys.executable}) does not have"
+    option = BINARIES.get(kind)
     if option and not shutil.which(settings[option]):
-        return f"{name}: there is no program {settings[option]}"
+        where = f"--{option.replace('_', '-')}, or a folder in PATH"
+        return f"needs the program {settings[option]}, which is not there ({where})"
     program["path"] = path
     if kind == "lapwing":
         # Its records have the hash.
@@ -160,8 +213,14 @@ def missing(args, settings, program):
     try:
         program["sha256"], program["model_bytes"] = model_hash(path)
     except (OSError, KeyError, json.JSONDecodeError) as error:
-        return f"{name}: cannot read the model {path}: {error!r}"
+        return f"has a model that cannot be read, {path}: {error!r}"
     return None
+
+
+def find_model(args, name):
+    places = [place for folder in args.models
+              for place in (folder / name, *folder.glob(f"*/{name}"))]
+    return next((place for place in places if place.exists()), None)
 
 
 def model_hash(path):
@@ -182,39 +241,44 @@ def model_hash(path):
     return hashlib.sha256(lines.encode()).hexdigest(), n_bytes
 
 
-def measure(settings, programs, tests):
-    """Complete rounds, each by names of program and test; and what ended them early, if anything."""
-    rounds, order_idxs = [], {}
+def measure(settings, programs, tests, failures):
+    """What each program gave for each test in every round, by their names, in the order of the
+    first round; and whether the user broke off. Who fails once is not run again."""
+    results = {}
     try:
         for round_idx in range(settings["n_rounds"]):
-            found = {}
             for test in tests:
                 for program in programs[:: -1 if round_idx % 2 else 1]:
-                    key = program["name"], test["name"]
-                    order_idx = order_idxs.setdefault(key, len(order_idxs))
+                    if program["name"] in failures:
+                        continue
                     place = f"round {round_idx + 1} of {settings['n_rounds']}"
                     print(f"{place}: {test['name']} {program['name']}", file=sys.stderr)
-                    ran = peer_programs.run(settings, program, test)
-                    found[key] = ran | {"order_idx": order_idx}
-            rounds.append(found)
-    except ProgramError as error:
-        return rounds, error
+                    try:
+                        ran = peer_programs.run(settings, program, test)
+                    except ProgramError as error:
+                        fail(failures, program["name"], str(error))
+                        continue
+                    results.setdefault((program["name"], test["name"]), []).append(ran)
     except KeyboardInterrupt:
-        return rounds, "interrupted"
-    return rounds, None
+        return results, True
+    return results, False
 
 
-def assemble(settings, programs, tests, rounds):
+def assemble(settings, programs, tests, results):
     """Records by names of program and test, Lapwing's first: peers take the machine from there."""
-    records, lapwing = {}, None
+    records, lapwing, order = {}, None, list(results)
     for program in sorted(programs, key=lambda program: program["program"] != "lapwing"):
         for test in tests:
             key = program["name"], test["name"]
-            rans = [found[key] for found in rounds]
+            if key not in results:
+                continue
+            rans, order_idx = results[key], order.index(key)
             if program["program"] == "lapwing":
-                records[key] = lapwing = peer_record.of_lapwing(settings, rans)
+                records[key] = lapwing = peer_record.of_lapwing(settings, rans, order_idx)
             else:
-                records[key] = peer_record.of_peer(settings, program, test, rans, lapwing)
+                records[key] = peer_record.of_peer(
+                    settings, program, test, rans, order_idx, lapwing
+                )
     return records
 
 
@@ -236,74 +300,6 @@ def write(path, records, validate):
             print(json.dumps(record))
         return False
     print(f"{len(good)} records appended to {path}", file=sys.stderr)
-    return ok
-
-
-def print_checks(programs, tests, rounds, records, tolerance):
-    """Our records against what each tool says of itself; False when one is too far away."""
-    rows = []
-    for program in programs:
-        for test in tests:
-            key = program["name"], test["name"]
-            rans, record = [found[key] for found in rounds], records[key]
-            mean = record["latency"]["tokens_per_s"]["mean"]
-            if program["program"] == "lapwing":
-                outside = max(ran["peak_rss_bytes"] for ran in rans)
-                peak = record["memory"]["peak_rss_bytes"]
-                if peak:
-                    rows.append((key, "peak MB, kernel's", peak / 1e6, outside / 1e6))
-                continue
-            own = sum(ran["own_tokens_per_s"] for ran in rans) / len(rans)
-            rows.append((key, "tokens/s, its own", mean, own))
-            outside = [ran["outside"] for ran in rans if "outside" in ran and ran["outside"]["ms"]]
-            if outside:
-                rate = [sum(found["n_tokens"] / found[ms] for found in outside) / len(outside) * 1e3
-                        for ms in ("own_ms", "ms")]
-                rows.append((key, "tokens/s, our clock", *rate))
-    width = max(len(program["name"]) for program in programs)
-    print(f"{'program':{width}} {'test':12} {'against':20} {'record':>10} {'tool':>10} {'%':>7}")
-    ok = True
-    for (name, test), what, ours, theirs in rows:
-        percent = (ours / theirs - 1) * 100
-        mark = "" if abs(percent) <= tolerance else " !"
-        ok &= not mark
-        print(f"{name:{width}} {test:12} {what:20} {ours:10.2f} {theirs:10.2f} {percent:+7.2f}{mark}")
-    return ok
-
-
-def check_tokens(programs, tests, records):
-    """Whether the tokens are those of the definition; False when Lapwing's are not."""
-    ok = True
-    for program in programs:
-        for test in tests:
-            found = records[program["name"], test["name"]]["tokens_sha256"]
-            expected = program.get("expected_tokens_sha256", {}).get(test["name"])
-            if expected and found not in expected:
-                label = f"{program['name']} {test['name']}"
-                print(f"{label}: tokens {found} are not among the expected", file=sys.stderr)
-                ok &= program["program"] != "lapwing"
-    return ok
-
-
-def check_perplexities(args, settings, programs):
-    """Whether Lapwing's perplexity of the text is in the bands; True when no text was given."""
-    ok = True
-    for program in programs if args.text else []:
-        band = program.get("expected_perplexity")
-        if not band or program["program"] != "lapwing":
-            continue
-        command = [settings["lapwing"], "eval", "ppl", "--model", program["path"], "--text",
-                   args.text, "--limit", band["n_windows"], "--json", "--fresh", "--quiet",
-                   "--precision", settings["precision"], "--device", "cpu"]
-        try:
-            ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-            found = json.loads(ended.stdout)["result"]["perplexity"]
-        except (OSError, KeyError, json.JSONDecodeError):
-            sys.exit(f"error: cannot measure the perplexity of {program['name']}: {ended.stderr}")
-        is_within = band["low"] <= found <= band["high"]
-        word = "within" if is_within else "not within"
-        print(f"{program['name']}: perplexity {found:.3f}, {word} {band['low']} to {band['high']}")
-        ok &= is_within
     return ok
 
 
