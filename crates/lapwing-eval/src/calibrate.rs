@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! fit       four of five calibration windows: moments, gains, offsets, the head map's equations
-//! select    the fifth: which of the KLS candidates the combined ones build on, and by how much an
-//!           offset of rare tokens must move the others
+//! select    the fifth: by how much an offset of rare tokens must move the others, and which KLS
+//!           and which offset the combined candidates build on
 //! judge     held-out text of the calibration's domain, then text of another one
 //! generate  freely, what passed so far, and the best KLS for information
 //! decide    by the rules of `gate`
@@ -102,7 +102,9 @@ pub struct CalibrateOptions {
 pub enum Stage {
     /// Windows are read to fit.
     Fit,
-    /// Windows are judged to select a KLS.
+    /// Windows are read to keep the common tokens' probability under an offset of the rare ones.
+    Offsets,
+    /// Windows are judged to select a KLS and an offset.
     Select,
     /// Held-out windows are judged.
     JudgeHome,
@@ -133,7 +135,7 @@ pub struct Calibration {
     pub n_fit_rows: usize,
     /// Windows they came in.
     pub n_fit_windows: usize,
-    /// Windows that selected a KLS.
+    /// Windows that selected a KLS and an offset.
     pub n_selection_windows: usize,
     /// Whether logits move as KLS assumes.
     pub diagnostics: CalibrationDiagnostics,
@@ -157,8 +159,8 @@ pub struct Calibration {
     pub reason: String,
     /// Vocabulary of the rows.
     pub n_tokens: usize,
-    /// Of everything that was drawn.
-    pub seed: u64,
+    /// What the gate asked for, with the seed of everything that was drawn.
+    pub rules: GateOptions,
 }
 
 /// Fit every candidate, judge each, and decide.

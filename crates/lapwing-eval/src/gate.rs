@@ -15,12 +15,12 @@
 //! *Surely* is a percentile interval over whole windows that leaves out 0. What helps is asked for
 //! more than what harms: with `m` candidates the best of them looks better than it is, so an
 //! improvement must hold at the confidence `1 - (1 - c) / m` (Bonferroni), whereas plain `c` is
-//! enough to call a change of KL or NLL for the worse. With few windows percentile intervals are too
-//! narrow: where nothing is true, one of 30 candidates passes one side of one test in 9 % of
+//! enough to call a change of KL or NLL for the worse. With few windows percentile intervals are
+//! too narrow: where nothing is true, one of 30 candidates passes one side of one test in 9 % of
 //! calibrations with 24 windows and in 6 % with 48, instead of 2.5 %; that both domains must agree,
-//! and the share that is asked for, stand against it. Repetition
-//! is judged at the corrected confidence too: answers are few and wander, so that at plain `c` one
-//! of a dozen candidates would be refused by chance.
+//! and the share that is asked for, stand against it. Repetition is judged at the corrected
+//! confidence too: answers are few and wander, so that at plain `c` one of a dozen candidates would
+//! be refused by chance.
 //!
 //! Why rare tokens count on their own: half of a text is a few dozen tokens, and a correction can
 //! lower KL and NLL by betting on them. An offset that lowered KL by a fifth in two domains cost a
@@ -42,6 +42,11 @@ pub use measure::Measure;
 
 use measure::blocks_of;
 
+/// Windows at least. With fewer, not even a candidate that is better in every window is surely
+/// better than chance, once there are a few dozen candidates; and the bootstrap's intervals get too
+/// narrow.
+pub(crate) const N_WINDOWS_MIN: usize = 16;
+
 /// Resampled means that lie beyond each end of an interval, at least: fewer would be noise.
 const N_TAIL_RESAMPLES: f64 = 20.0;
 
@@ -55,7 +60,7 @@ const AS_GOOD_NATS: f64 = 0.01;
 const AS_GOOD_SHARE: f64 = 0.02;
 
 /// How sure the gate wants to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct GateOptions {
     /// The confidence `c`, before it is corrected for the number of candidates.
     pub confidence: f64,
@@ -211,15 +216,17 @@ impl Gate {
         home: ScorePair<'_>,
         other: Option<ScorePair<'_>>,
     ) -> Result<Verdict, BootstrapError> {
-        let mut comparisons = Vec::new();
+        let (mut comparisons, mut sparse) = (Vec::new(), Vec::new());
         let domains = [(Domain::Home, Some(home)), (Domain::Other, other)];
         for (domain, pair) in domains {
             let Some(pair) = pair else { continue };
             for measure in Measure::ALL {
                 comparisons.extend(self.compare(domain, measure, pair)?);
             }
+            let n_windows = measure::n_windows_with_rare(pair.raw);
+            sparse.extend(n_windows.filter(|&n| n < N_WINDOWS_MIN).map(|n| (domain, n)));
         }
-        let found = reason::of_scores(&comparisons, &self.options);
+        let found = reason::of_scores(&comparisons, &sparse, &self.options);
         Ok(Verdict {
             name: name.to_owned(),
             place,
@@ -301,7 +308,7 @@ impl Gate {
                 Block { sum: raw.sum - corrected.sum, n: raw.n }
             })
             .collect();
-        // A window may hold no rare token.
+        // A window may hold no rare token; too few that do are refused, interval or not.
         let is_filled = |block: &Block| block.n != 0;
         let differences: Vec<Block> = differences.into_iter().filter(is_filled).collect();
         if differences.len() < 2 && measure.is_of_rare() {

@@ -20,14 +20,16 @@ use serde::Serialize;
 
 use crate::common_tokens::CommonTokens;
 use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
-use crate::pairs::Side;
 use crate::progress::{OnProgress, Outcome, Progress, Stopped};
 
 mod error;
 mod rows;
+mod target;
 
 pub use error::JudgeError;
 pub(crate) use rows::RowSource;
+
+use target::{Target, targets};
 
 /// What to judge on.
 #[derive(Clone, Copy)]
@@ -44,7 +46,8 @@ pub struct JudgeInputs<'a> {
     pub windows: &'a [Vec<TokenId>],
     /// Rows at the start of each window that are treated but not scored.
     pub n_unscored_rows: usize,
-    /// The commonest tokens; with them, rows that a rare token follows are also scored by themselves.
+    /// The commonest tokens; with them, rows that a rare token follows are also scored by
+    /// themselves.
     pub common: Option<&'a CommonTokens>,
 }
 
@@ -171,6 +174,7 @@ fn check(inputs: &JudgeInputs<'_>) -> Result<(), JudgeError> {
 /// All conditions at work.
 struct Judging<'a> {
     level: Level,
+    n_unscored_rows: usize,
     evaluators: Vec<Evaluator<'a>>,
     /// One for each thread.
     scratches: Vec<Scratch>,
@@ -187,14 +191,6 @@ struct Evaluator<'a> {
     /// Sum and number by position.
     divergence_by_position: Vec<(f64, usize)>,
     failure: Option<JudgeError>,
-}
-
-/// What the reference says about one row.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    reference: Distribution<'a>,
-    /// Its likeliest token.
-    best: Option<usize>,
 }
 
 impl<'a> Judging<'a> {
@@ -217,7 +213,8 @@ impl<'a> Judging<'a> {
         });
         let evaluators = evaluators.collect::<Result<_, ApplyError>>()?;
         let scratches = (0..options.n_threads.max(1)).map(|_| Scratch::default()).collect();
-        Ok(Judging { level: options.level, evaluators, scratches })
+        let (level, n_unscored_rows) = (options.level, inputs.n_unscored_rows);
+        Ok(Judging { level, n_unscored_rows, evaluators, scratches })
     }
 
     fn begin_window(&mut self) {
@@ -233,7 +230,7 @@ impl<'a> Judging<'a> {
     /// Let every condition work on the next rows.
     fn take(&mut self, window_idx: usize, block: &RowBlock) -> Result<(), JudgeError> {
         let level = self.level;
-        let targets = targets(level, window_idx, block)?;
+        let targets = targets(level, window_idx, self.n_unscored_rows, block)?;
         let queue = Mutex::new(self.evaluators.iter_mut());
         let work = |scratch: &mut Scratch| {
             loop {
@@ -273,25 +270,6 @@ impl<'a> Judging<'a> {
         };
         self.evaluators.into_iter().map(score).collect()
     }
-}
-
-/// The reference's side of a block; empty without a reference.
-fn targets(
-    level: Level,
-    window_idx: usize,
-    block: &RowBlock,
-) -> Result<Vec<Target<'_>>, JudgeError> {
-    let mut targets = Vec::new();
-    for row_idx in 0..block.n_rows() {
-        let Some(row) = block.reference(row_idx) else { break };
-        let position = block.position(row_idx);
-        let name = || Side::Reference.to_string();
-        let reference = Distribution::new(level, row)
-            .ok_or_else(|| JudgeError::NoDistribution { window_idx, position, name: name() })?;
-        let best = row_find_equal(level, row, reference.max());
-        targets.push(Target { reference, best });
-    }
-    Ok(targets)
 }
 
 impl Evaluator<'_> {

@@ -23,16 +23,20 @@ mod sealed;
 pub use arrays::{Array, Arrays};
 pub use error::{ReadProfileError, WriteProfileError};
 pub use findings::{
-    BandFinding, Diagnostics, Gate, Interval, RepetitionFinding, TextFinding, Verdict,
+    BandFinding, Diagnostics, Gate, GateRules, Interval, RepetitionFinding, TextFinding, Verdict,
 };
 
 use sealed::Sealed;
 
 /// The version of the schema that is written, and the only one that is read.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// No profile is longer, in bytes: what is long belongs into the sidecar.
 pub const PROFILE_BYTES_MAX: usize = 1 << 20;
+
+/// No sidecar is longer, in bytes, whatever the profile says of its arrays: room for the head map
+/// of a hidden state of 20000.
+pub const SIDECAR_BYTES_MAX: u64 = 2 << 30;
 
 /// What a calibration found about one model on one device.
 ///
@@ -295,6 +299,16 @@ impl CorrectionProfile {
         Ok(Some(HeadMap { n_hidden, matrix, bias }))
     }
 
+    /// What the arrays that the profile may name take in all, in bytes.
+    fn sidecar_bytes_max(&self) -> u64 {
+        // Offsets, gains and levels.
+        let per_token = 3_u64.saturating_mul(self.model.n_vocab as u64);
+        let n_hidden = self.head_map.as_ref().map_or(0, |map| map.n_hidden as u64);
+        let of_map = n_hidden.saturating_mul(n_hidden.saturating_add(1));
+        let n_data = per_token.saturating_add(of_map).saturating_mul(size_of::<f32>() as u64);
+        n_data.saturating_add(arrays::OVERHEAD_BYTES_MAX).min(SIDECAR_BYTES_MAX)
+    }
+
     fn check(&self) -> Result<(), ReadProfileError> {
         for model in [Some(&self.model), self.reference.as_ref()].into_iter().flatten() {
             check_sha256("sha256 of a model", &model.sha256)?;
@@ -311,6 +325,10 @@ impl CorrectionProfile {
                 && !file.contains(['/', '\\', ':', '\0']);
             check_field("file of the sidecar", "a file name without folders", plain, || {
                 file.clone()
+            })?;
+            let fits = sidecar.n_bytes <= self.sidecar_bytes_max();
+            check_field("n_bytes of the sidecar", "at most what its arrays take", fits, || {
+                sidecar.n_bytes.to_string()
             })?;
         }
         if let Some(recipe) = self.head_map.as_ref().and_then(|map| map.body_recipe.as_ref()) {

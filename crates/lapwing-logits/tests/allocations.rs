@@ -181,8 +181,9 @@ fn hostile_bytes_take_no_more_than_a_few_times_their_length() {
     let model = r#"{"name":"","sha256":"","backend":"","device":"","precision":"","n_vocab":1}"#;
     let verdicts = verdict.repeat(20_000);
     let json = format!(
-        r#"{{"schema_version":{SCHEMA_VERSION},"model":{model},"texts":[],"seed":0,"estimator":"","diagnostics":
-        {{"n_positions":0,"n_windows":0,"frozen_share":0,"bands":[]}},"candidates":[{verdicts}"#
+        r#"{{"schema_version":{SCHEMA_VERSION},"model":{model},"texts":[],"seed":0,"estimator":"",
+        "diagnostics":{{"n_positions":0,"n_windows":0,"frozen_share":0,"bands":[]}},
+        "candidates":[{verdicts}"#
     );
     // Cut off after the verdicts: they are held when the end is found.
     check_hostile(json.as_bytes(), |bytes| drop(CorrectionProfile::parse(bytes)));

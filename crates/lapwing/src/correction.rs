@@ -5,6 +5,7 @@
 
 mod profile;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +24,9 @@ use crate::model_files::ModelFiles;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
-pub use profile::{ProfileError, StoredProfile, peek_profile, read_profile};
+pub use profile::{
+    PeekError, ProfileError, StoredProfile, peek_profile, peek_sidecar, read_profile,
+};
 
 /// How the file name of a profile ends.
 const PROFILE_SUFFIX: &str = ".correction.json";
@@ -109,7 +112,7 @@ pub fn resolve(
 fn automatic(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
     let path = default_profile(engine, &settings.home);
     let off = |reason: String| Resolved::without("auto", Some(reason));
-    if !path.exists() {
+    if !is_file(&path)? {
         return Ok(off(format!("there is no profile {}", path.display())));
     }
     let stored = read_profile(&path)?;
@@ -166,8 +169,21 @@ fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileErro
     ];
     let candidates =
         std::iter::once(PathBuf::from(name)).chain(in_folder.iter().map(|file| folder.join(file)));
-    let mut candidates = candidates.filter(|path| path.is_file());
-    candidates.next().ok_or_else(|| ProfileError::Missing { found: name.to_owned(), folder })
+    for path in candidates {
+        if is_file(&path)? {
+            return Ok(path);
+        }
+    }
+    Err(ProfileError::Missing { found: name.to_owned(), folder })
+}
+
+/// Whether there is a file. What cannot be looked at is not taken for missing.
+fn is_file(path: &Path) -> Result<bool, ProfileError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_file()),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(ProfileError::Read { path: path.to_owned(), source }),
+    }
 }
 
 /// As for `--correction`, where no model runs: a path, or the name of a profile in the profiles
@@ -175,20 +191,19 @@ fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileErro
 ///
 /// # Errors
 ///
-/// When there is none, or when the name is that of several.
+/// When there is none, when the name is that of several, or when the folder cannot be read.
 pub fn find_on_any_device(name: &str, home: &Home) -> Result<PathBuf, ProfileError> {
     let folder = home.profiles();
     let whole = [folder.join(name), folder.join(format!("{name}{PROFILE_SUFFIX}"))];
-    let mut whole = std::iter::once(PathBuf::from(name)).chain(whole);
-    if let Some(path) = whole.find(|path| path.is_file()) {
-        return Ok(path);
+    for path in std::iter::once(PathBuf::from(name)).chain(whole) {
+        if is_file(&path)? {
+            return Ok(path);
+        }
     }
     let start = format!("{name}.");
-    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|file| file.starts_with(&start) && file.ends_with(PROFILE_SUFFIX))
-        .collect();
+    let mut names =
+        names_in(&folder).map_err(|source| ProfileError::Read { path: folder.clone(), source })?;
+    names.retain(|file| file.starts_with(&start) && file.ends_with(PROFILE_SUFFIX));
     names.sort();
     let found = name.to_owned();
     match names.as_slice() {
@@ -196,6 +211,16 @@ pub fn find_on_any_device(name: &str, home: &Home) -> Result<PathBuf, ProfileErr
         [only] => Ok(folder.join(only)),
         _ => Err(ProfileError::Several { found, folder, names }),
     }
+}
+
+/// Nothing where there is no folder; names that are not UTF-8 are nobody's.
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
 }
 
 /// Where `calibrate` puts the profile of this model on this device, and `auto` looks for it.
@@ -327,6 +352,22 @@ mod tests {
         let file = folder.path().join("profile.json");
         std::fs::write(&file, "").unwrap();
         check(file.to_str().unwrap(), "profile.json");
+        // What is below a file cannot be looked at.
+        check(file.join("a").to_str().unwrap(), "cannot read");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(names_in(&folder.path().join("missing")).unwrap(), [""; 0]);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(names_in(&file).is_err());
+        let home = Home::find(Some(folder.path())).unwrap();
+        assert!(!is_file(&home.profiles()).unwrap());
+        std::fs::write(home.profiles(), "").unwrap();
+        let error = find_on_any_device("a", &home).unwrap_err();
+        assert!(matches!(error, ProfileError::Read { .. }), "{error}");
     }
 
     #[test]

@@ -61,7 +61,8 @@ pub fn require_other(model_sha256: &str, reference_sha256: &str) -> Result<(), S
 
 /// Bytes of the weights of `model` and of `reference`, when the latter's are not more.
 ///
-/// Two exports of one checkpoint have as many weights, so that the larger one has more bits for each.
+/// Two exports of one checkpoint have as many weights, so that the larger one has more bits for
+/// each.
 ///
 /// # Errors
 ///

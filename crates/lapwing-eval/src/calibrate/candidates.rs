@@ -87,6 +87,12 @@ impl Candidate {
         };
         correction.offset().is_none() && correction.smoothing().is_some_and(changes)
     }
+
+    /// Whether it adds an offset and does nothing else.
+    pub(super) fn is_plain_offset(&self) -> bool {
+        let ConditionKind::Corrected(correction) = &self.condition.kind else { return false };
+        correction.offset().is_some() && correction.smoothing().is_none()
+    }
 }
 
 /// Makes candidates of gains, offsets and maps.

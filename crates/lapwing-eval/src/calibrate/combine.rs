@@ -1,4 +1,4 @@
-//! Corrections that build on the best KLS: with the bias removed, and rescaled.
+//! Corrections that build on the best KLS: with the best offset, and rescaled.
 
 use std::sync::Arc;
 
@@ -6,19 +6,22 @@ use lapwing_logits::{Rescale, Smoothing};
 
 use crate::calibrate::CalibrateError;
 use crate::calibrate::candidates::{Candidate, correction};
+use crate::calibrate::run::Selected;
 use crate::conditions::{Condition, ConditionKind};
 use crate::gate::Place;
 
 /// Largest logits whose variance is matched: about as many as ever have a chance.
 const N_TOP: usize = 64;
 
-/// The combinations with the candidate `best`; none without one.
+/// The combinations with the KLS that was selected; none without one.
 pub(super) fn with_best(
     candidates: &[Candidate],
-    best: Option<usize>,
+    selected: Selected,
     n_tokens: usize,
 ) -> Result<Vec<Candidate>, CalibrateError> {
-    let Some(best) = best.map(|best| &candidates[best]) else { return Ok(Vec::new()) };
+    let Some(best) = selected.smoothing.map(|best| &candidates[best]) else {
+        return Ok(Vec::new());
+    };
     let ConditionKind::Corrected(found) = &best.condition.kind else { return Ok(Vec::new()) };
     let Some(smoothing) = found.smoothing() else { return Ok(Vec::new()) };
     let make = |name: String, offset: Option<Arc<[f32]>>, smoothing: Smoothing| {
@@ -28,10 +31,9 @@ pub(super) fn with_best(
         Ok(Candidate { name, place, estimator, ridge: None, condition })
     };
     let mut combined = Vec::new();
-    let is_offset = |candidate: &&Candidate| offset_of(candidate).is_some();
-    if let Some(bias) = candidates.iter().find(is_offset) {
-        let name = format!("{} + {}", bias.name, best.name);
-        let offset = offset_of(bias);
+    if let Some(added) = selected.offset.map(|idx| &candidates[idx]) {
+        let name = format!("{} + {}", added.name, best.name);
+        let offset = offset_of(added);
         let smoothing = with_shifted_levels(smoothing, offset.as_deref());
         combined.push(make(name, offset, smoothing)?);
     }
@@ -60,12 +62,9 @@ fn with_shifted_levels(smoothing: &Smoothing, offset: Option<&[f32]>) -> Smoothi
     shifted
 }
 
-/// The offset of a candidate that is nothing else.
 fn offset_of(candidate: &Candidate) -> Option<Arc<[f32]>> {
     match &candidate.condition.kind {
-        ConditionKind::Corrected(correction) if correction.smoothing().is_none() => {
-            correction.offset().map(Arc::from)
-        }
+        ConditionKind::Corrected(correction) => correction.offset().map(Arc::from),
         _ => None,
     }
 }
@@ -75,6 +74,40 @@ mod tests {
     use lapwing_logits::{Gains, Gauge, Levels, Scope};
 
     use super::*;
+
+    #[test]
+    fn the_offset_that_was_selected_is_built_on() {
+        let smoothing = Smoothing {
+            gains: Gains::One(0.5),
+            scope: Scope::Full,
+            gauge: Gauge::Mean,
+            reversion: None,
+            rescale: Rescale::Off,
+        };
+        let made = |name: &str, offset: Option<f32>, smoothing: Option<Smoothing>| {
+            let offset = offset.map(|offset| vec![offset, -offset].into());
+            let correction = correction(name, 2, offset, smoothing).unwrap();
+            let condition = Condition::corrected(name, correction);
+            let (name, place) = (name.to_owned(), Place::RunTime);
+            Candidate { name, place, estimator: None, ridge: None, condition }
+        };
+        let candidates = [
+            made("a", Some(1.0), None),
+            made("b", Some(2.0), None),
+            made("k", None, Some(smoothing)),
+        ];
+        let check = |offset: Option<usize>, expected: Option<(&str, f32)>| {
+            let selected = Selected { smoothing: Some(2), offset };
+            let found = with_best(&candidates, selected, 2).unwrap();
+            let found = found.iter().find_map(|one| Some((one.name.as_str(), offset_of(one)?[0])));
+            assert_eq!(found, expected);
+        };
+        check(Some(0), Some(("a + k", 1.0)));
+        check(Some(1), Some(("b + k", 2.0)));
+        check(None, None);
+        let none = with_best(&candidates, Selected { smoothing: None, offset: Some(0) }, 2);
+        assert!(none.unwrap().is_empty());
+    }
 
     #[test]
     fn a_state_reverts_to_the_levels_of_the_rows_it_sees() {

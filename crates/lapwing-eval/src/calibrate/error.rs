@@ -41,6 +41,19 @@ pub enum CalibrateError {
         /// Tokens in a window.
         n_window: usize,
     },
+    /// What is judged on was fitted on.
+    #[error(
+        "{n_seen} of {n_windows} windows of the {part} text are in the calibration text too: \
+         expected none"
+    )]
+    SeenWindows {
+        /// Which text.
+        part: TextPart,
+        /// Its windows that are fitted or selected on.
+        n_seen: usize,
+        /// Its windows.
+        n_windows: usize,
+    },
     /// Fewer windows were asked for than are needed.
     #[error("{n_asked} windows of the {part} text are too few: expected at least {n_expected}")]
     TooFewWindows {
@@ -64,7 +77,7 @@ pub enum CalibrateError {
     /// The models do not give the rows to fit on.
     #[error("cannot fit on calibration window {window_idx}")]
     Fit {
-        /// Its place.
+        /// Its place among all of the calibration's windows.
         window_idx: usize,
         /// What failed.
         #[source]

@@ -6,6 +6,7 @@ use lapwing_logits::calibration::{Bands, GainFit, GainSearch, PairedMoments, Ser
 use lapwing_logits::{Gauge, Level, centre};
 use lapwing_model::TokenId;
 
+use crate::calibrate::windows::Windows;
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions};
 use crate::conditions::RowBlock;
 use crate::head_map::HeadMapEquations;
@@ -119,7 +120,10 @@ impl Fit {
             ControlFlow::Continue(())
         };
         let streamed = source.stream(window, on_block);
-        streamed.map_err(|source| CalibrateError::Fit { window_idx, source: source.into() })
+        streamed.map_err(|source| {
+            let window_idx = Windows::place_of_fitted(window_idx);
+            CalibrateError::Fit { window_idx, source: source.into() }
+        })
     }
 
     fn take(&mut self, block: &RowBlock) {

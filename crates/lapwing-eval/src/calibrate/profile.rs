@@ -5,16 +5,16 @@ use std::sync::Arc;
 use lapwing_logits::calibration::Estimator;
 use lapwing_logits::profile::{
     Array, Arrays, BandFinding, CorrectionProfile, CorrectionRecipe, Diagnostics, GainsRecipe,
-    Gate as GateFinding, HeadMap, HeadMapRecipe, Interval as ChangeInterval, ProfiledModel,
-    ProfiledText, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION, SmoothingRecipe, TextFinding,
-    TextRole, Verdict as VerdictFinding,
+    Gate as GateFinding, GateRules, HeadMap, HeadMapRecipe, Interval as ChangeInterval,
+    ProfiledModel, ProfiledText, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION,
+    SmoothingRecipe, TextFinding, TextRole, Verdict as VerdictFinding,
 };
 use lapwing_logits::{Correction, Gains, Smoothing};
 
 use crate::bootstrap::Interval;
 use crate::calibrate::{Calibration, Candidate};
 use crate::conditions::ConditionKind;
-use crate::gate::{Comparison, Domain, Measure, Verdict};
+use crate::gate::{Comparison, Domain, GateOptions, Measure, Verdict};
 use crate::judge::ConditionScore;
 
 const OFFSET: &str = "offset";
@@ -41,7 +41,8 @@ impl Calibration {
     /// closed.
     ///
     /// The caller writes the arrays' bytes and then fills in [`CorrectionProfile::sidecar`].
-    /// Changes are at the gate's confidence, corrected for the number of candidates.
+    /// Changes are at the gate's confidence, corrected for the number of candidates; those of rare
+    /// tokens, which decide on harm, at the plain one.
     #[must_use]
     pub fn profile(&self, labels: ProfileLabels) -> (CorrectionProfile, Arrays) {
         let mut arrays = Arrays::default();
@@ -61,13 +62,14 @@ impl Calibration {
             model: labels.model,
             reference: labels.reference,
             texts: labels.texts,
-            seed: self.seed,
+            seed: self.rules.seed,
             estimator: estimator.to_owned(),
             diagnostics: self.diagnostics_finding(),
             gate: GateFinding {
                 open: chosen.is_some(),
                 chosen: chosen.map(|found| found.name.clone()),
                 reason: self.reason.clone(),
+                rules: rules_of(&self.rules),
             },
             correction,
             head_map,
@@ -182,16 +184,21 @@ fn text_finding(
     text: String,
     scores: &[ConditionScore],
 ) -> Option<TextFinding> {
-    let change = |measure: Measure| {
+    let find = |measure: Measure| {
         let is_it = |found: &&Comparison| found.domain == domain && found.measure == measure;
-        verdict.comparisons.iter().find(is_it).map(|found| change_of(&found.improvement))
+        verdict.comparisons.iter().find(is_it)
     };
+    let change = |measure: Measure| find(measure).map(|found| change_of(&found.improvement));
+    let of_rare = |measure: Measure| find(measure).map(|found| &found.improvement_plain);
     Some(TextFinding {
         text,
         role,
         n_positions: scores.first()?.n() as u64,
         nll_change: change(Measure::NegativeLogLikelihood)?,
         kl_change: change(Measure::Divergence),
+        rare_nll_change: of_rare(Measure::RareNegativeLogLikelihood).map(change_of),
+        // What is less missed is more probability.
+        rare_probability_change: of_rare(Measure::RareMisses).map(interval_of),
     })
 }
 
@@ -200,4 +207,15 @@ fn change_of(improvement: &Interval) -> ChangeInterval {
     // Subtracted from 0, so that no change is 0 and not -0.
     let Interval { mean, low, high, .. } = *improvement;
     ChangeInterval { mean: 0.0 - mean, low: 0.0 - high, high: 0.0 - low }
+}
+
+fn interval_of(interval: &Interval) -> ChangeInterval {
+    let Interval { mean, low, high, .. } = *interval;
+    ChangeInterval { mean, low, high }
+}
+
+fn rules_of(options: &GateOptions) -> GateRules {
+    let GateOptions { confidence, min_gain_nats, min_divergence_share, .. } = *options;
+    let allow_one_domain = options.allow_one_domain;
+    GateRules { confidence, min_gain_nats, min_divergence_share, allow_one_domain }
 }

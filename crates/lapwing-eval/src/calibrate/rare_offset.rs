@@ -26,64 +26,76 @@ const SHIFT_MAX: f64 = 30.0;
 /// Halvings of the interval in which the shift is searched: beyond the precision of `f32`.
 const N_HALVINGS: usize = 48;
 
-/// What the rows of some windows say about one offset.
+/// Reads rows, and then makes of each of some offsets one that changes no odds between the
+/// commonest tokens, and not the probability that they have together, on average over these rows.
+pub(super) struct CommonKeeper<'a> {
+    common: &'a CommonTokens,
+    /// `e^offset` and what was found, one for each offset.
+    offsets: Vec<(Vec<f64>, Masses)>,
+    /// `e^(y - max)` of one row.
+    weights: Vec<f64>,
+}
+
+/// What the rows say about one offset.
+#[derive(Default)]
 struct Masses {
     /// For every row: the share of the common tokens, and the odds of the rare ones against them
     /// after the offset, `R'_t / C_t`.
     rows: Vec<(f64, f64)>,
 }
 
-/// For each of `offsets` one that changes no odds between the commonest tokens, and not the
-/// probability that they have together, on average over the rows of `windows`.
-///
-/// Shapes: each offset `[n_tokens]`, like the flags of `common`.
-pub(super) fn keep_common(
-    offsets: &[Vec<f32>],
-    common: &CommonTokens,
-    windows: &[Vec<TokenId>],
-    source: &mut RowSource<'_>,
-) -> Result<Vec<Vec<f32>>, PairError> {
-    let mut masses: Vec<Masses> = offsets.iter().map(|_| Masses { rows: Vec::new() }).collect();
-    for window in windows {
+impl<'a> CommonKeeper<'a> {
+    /// Shapes: each offset `[n_tokens]`, like the flags of `common`.
+    pub(super) fn new(offsets: &[Vec<f32>], common: &'a CommonTokens) -> CommonKeeper<'a> {
+        let factors = |offset: &Vec<f32>| offset.iter().map(|&o| f64::from(o).exp()).collect();
+        let offsets = offsets.iter().map(|offset| (factors(offset), Masses::default()));
+        CommonKeeper { common, offsets: offsets.collect(), weights: Vec::new() }
+    }
+
+    pub(super) fn take_window(
+        &mut self,
+        window: &[TokenId],
+        source: &mut RowSource<'_>,
+    ) -> Result<(), PairError> {
         let on_block = &mut |block: &mut RowBlock| {
-            for row_idx in 0..block.n_rows() {
-                let row = block.model(row_idx);
-                for (masses, offset) in masses.iter_mut().zip(offsets) {
-                    masses.take(row, offset, common);
-                }
-            }
+            (0..block.n_rows()).for_each(|row_idx| self.take(block.model(row_idx)));
             ControlFlow::Continue(())
         };
-        source.stream(window, on_block)?;
+        source.stream(window, on_block)
     }
-    let shifted = masses.iter().zip(offsets).map(|(masses, offset)| {
-        let shift = masses.shift() as f32;
-        let flags = common.as_flags().iter();
-        offset.iter().zip(flags).map(|(&o, &is_common)| if is_common { shift } else { o }).collect()
-    });
-    Ok(shifted.collect())
+
+    /// One for each of `offsets`, which are those that were given.
+    pub(super) fn offsets(&self, offsets: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        let shifted = self.offsets.iter().zip(offsets).map(|((_, masses), offset)| {
+            let shift = masses.shift() as f32;
+            let tokens = offset.iter().zip(self.common.as_flags());
+            tokens.map(|(&o, &is_common)| if is_common { shift } else { o }).collect()
+        });
+        shifted.collect()
+    }
+
+    fn take(&mut self, row: &[f32]) {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        self.weights.clear();
+        self.weights.extend(row.iter().map(|&logit| f64::from((logit - largest).exp())));
+        let flags = self.common.as_flags();
+        let (mut of_common, mut of_rare) = (0.0, 0.0);
+        for (weight, &is_common) in self.weights.iter().zip(flags) {
+            *if is_common { &mut of_common } else { &mut of_rare } += weight;
+        }
+        for (factors, masses) in &mut self.offsets {
+            let rare = self.weights.iter().zip(factors).zip(flags).filter(|(_, flag)| !**flag);
+            let of_shifted: f64 = rare.map(|((weight, factor), _)| weight * *factor).sum();
+            let found = (of_common / (of_common + of_rare), of_shifted / of_common);
+            // A row that leaves one of the groups nothing says nothing about the shift.
+            if found.0.is_finite() && found.1.is_finite() {
+                masses.rows.push(found);
+            }
+        }
+    }
 }
 
 impl Masses {
-    fn take(&mut self, row: &[f32], offset: &[f32], common: &CommonTokens) {
-        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let (mut of_common, mut of_rare, mut of_shifted) = (0.0, 0.0, 0.0);
-        for ((&logit, &offset), &is_common) in row.iter().zip(offset).zip(common.as_flags()) {
-            let weight = f64::from((logit - largest).exp());
-            if is_common {
-                of_common += weight;
-            } else {
-                of_rare += weight;
-                of_shifted += weight * f64::from(offset).exp();
-            }
-        }
-        let found = (of_common / (of_common + of_rare), of_shifted / of_common);
-        // A row that leaves one of the groups nothing says nothing about the shift.
-        if found.0.is_finite() && found.1.is_finite() {
-            self.rows.push(found);
-        }
-    }
-
     /// The shift of the common tokens; 0 without rows.
     fn shift(&self) -> f64 {
         let wanted: f64 = self.rows.iter().map(|(share, _)| share).sum();
@@ -118,14 +130,19 @@ mod tests {
         assert_eq!(common.as_flags(), [true, true, false, false, false]);
         let rows = [[1.0, 0.5, 0.0, -1.0, 2.0], [0.0, 3.0, 1.0, 0.5, 0.25]];
         let offset = [0.7, -0.2, 1.5, -0.5, 0.1];
-        let mut masses = Masses { rows: Vec::new() };
-        rows.iter().for_each(|row| masses.take(row, &offset, &common));
-        let shift = masses.shift();
+        let offsets = [offset.to_vec(), vec![0.0; 5]];
+        let mut keeper = CommonKeeper::new(&offsets, &common);
+        rows.iter().for_each(|row| keeper.take(row));
+        let found = keeper.offsets(&offsets);
+        let shift = found[0][0];
+        assert_eq!(found[0], [shift, shift, 1.5, -0.5, 0.1]);
+        // What changes nothing needs no shift.
+        assert!(found[1].iter().all(|offset| offset.abs() < 1e-6), "{:?}", found[1]);
         let share = |corrected: bool| -> f64 {
             let of_row = |row: &[f32; 5]| {
                 let moved: Vec<f32> = (0..5)
                     .map(|token| {
-                        let moved = if token < 2 { shift as f32 } else { offset[token] };
+                        let moved = if token < 2 { shift } else { offset[token] };
                         row[token] + if corrected { moved } else { 0.0 }
                     })
                     .collect();
@@ -141,9 +158,10 @@ mod tests {
     #[test]
     fn rows_that_say_nothing_move_nothing() {
         let common = CommonTokens::of_text([0].into_iter(), 2);
-        let mut masses = Masses { rows: Vec::new() };
-        masses.take(&[f32::NEG_INFINITY, 0.0], &[0.0, 1.0], &common);
-        masses.take(&[f32::NAN, f32::NAN], &[0.0, 1.0], &common);
-        assert_eq!(masses.shift(), 0.0);
+        let offsets = [vec![0.0, 1.0]];
+        let mut keeper = CommonKeeper::new(&offsets, &common);
+        keeper.take(&[f32::NEG_INFINITY, 0.0]);
+        keeper.take(&[f32::NAN, f32::NAN]);
+        assert_eq!(keeper.offsets(&offsets), [[0.0, 1.0]]);
     }
 }

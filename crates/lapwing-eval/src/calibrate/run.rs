@@ -5,10 +5,11 @@ use lapwing_model::TokenId;
 
 use super::candidates::{self, Candidate};
 use super::fit::{self, Fit};
+use super::rare_offset::CommonKeeper;
 use super::windows::Windows;
 use super::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
-    OnCalibrateProgress, Stage, combine, diagnostics, rare_offset,
+    OnCalibrateProgress, Stage, combine, diagnostics,
 };
 use crate::bootstrap::BootstrapError;
 use crate::common_tokens::CommonTokens;
@@ -32,6 +33,13 @@ macro_rules! go_on {
     };
 }
 
+/// What combined candidates build on, as places among the candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) smoothing: Option<usize>,
+    pub(super) offset: Option<usize>,
+}
+
 /// A calibration while it runs.
 pub(super) struct Run<'a, 'b> {
     pub(super) inputs: &'a CalibrateInputs<'a>,
@@ -43,11 +51,12 @@ impl Run<'_, '_> {
     /// Everything, in order.
     pub(super) fn all(&mut self, windows: &Windows) -> Step<Calibration> {
         let mut fit = go_on!(self.fit(&windows.fit));
-        let offsets = self.offsets(&mut fit, windows)?;
+        let offsets = go_on!(self.offsets(&mut fit, windows));
         let single = candidates::single(&mut fit, offsets, self.options)?;
-        let best = go_on!(self.select(&single.candidates, windows));
+        let selected = go_on!(self.select(&single.candidates, windows));
+        let best = selected.smoothing;
         let mut candidates = single.candidates;
-        candidates.extend(combine::with_best(&candidates, best, self.inputs.n_tokens)?);
+        candidates.extend(combine::with_best(&candidates, selected, self.inputs.n_tokens)?);
 
         let common = Some(&windows.common);
         let home = go_on!(self.judge(Stage::JudgeHome, &candidates, &windows.home, common));
@@ -75,7 +84,7 @@ impl Run<'_, '_> {
             run_time,
             export,
             n_tokens: self.inputs.n_tokens,
-            seed: self.options.gate.seed,
+            rules: self.options.gate,
         }))
     }
 
@@ -93,43 +102,51 @@ impl Run<'_, '_> {
 
     /// What a reference says is to be added to the logits, with names: in full and by half, for all
     /// tokens and for the rare ones. Half because a mean over all contexts is too much in many.
-    fn offsets(
-        &self,
-        fit: &mut Fit,
-        windows: &Windows,
-    ) -> Result<Vec<(String, Vec<f32>)>, CalibrateError> {
-        let Some(paired) = &mut fit.paired else { return Ok(Vec::new()) };
+    fn offsets(&mut self, fit: &mut Fit, windows: &Windows) -> Step<Vec<(String, Vec<f32>)>> {
+        let Some(paired) = &mut fit.paired else { return Ok(Ok(Vec::new())) };
         let full = paired.shrunk_offsets();
         let half = full.iter().map(|offset| 0.5 * offset).collect();
         let plain = vec![full, half];
-        let failed =
-            |source: PairError| CalibrateError::Fit { window_idx: 0, source: source.into() };
-        let mut source =
-            RowSource::new(None, self.inputs.model, self.inputs.n_tokens).map_err(failed)?;
-        let rare =
-            rare_offset::keep_common(&plain, &windows.common, &windows.selection, &mut source)
-                .map_err(failed)?;
+        let failed = |window_idx: usize| {
+            let window_idx = Windows::place_of_selecting(window_idx);
+            move |source: PairError| CalibrateError::Fit { window_idx, source: source.into() }
+        };
+        let CalibrateInputs { model, n_tokens, .. } = *self.inputs;
+        let mut source = RowSource::new(None, model, n_tokens).map_err(failed(0))?;
+        let mut keeper = CommonKeeper::new(&plain, &windows.common);
+        for (window_idx, window) in windows.selection.iter().enumerate() {
+            if let Some(stopped) = self.report(Stage::Offsets, window_idx, windows.selection.len())
+            {
+                return Ok(Err(stopped));
+            }
+            keeper.take_window(window, &mut source).map_err(failed(window_idx))?;
+        }
         let names = ["bias", "bias, half", "bias of rare tokens", "bias of rare tokens, half"];
-        Ok(names.map(str::to_owned).into_iter().zip(plain.into_iter().chain(rare)).collect())
+        let rare = keeper.offsets(&plain);
+        Ok(Ok(names.map(str::to_owned).into_iter().zip(plain.into_iter().chain(rare)).collect()))
     }
 
-    /// The KLS that does best on windows it was not fitted on; `None` when none does anything.
-    fn select(&mut self, candidates: &[Candidate], windows: &Windows) -> Step<Option<usize>> {
-        let places: Vec<usize> =
-            (0..candidates.len()).filter(|&idx| candidates[idx].is_plain_smoothing()).collect();
-        let smoothings: Vec<Candidate> =
-            places.iter().map(|&idx| candidates[idx].clone()).collect();
-        if smoothings.is_empty() {
-            return Ok(Ok(None));
+    /// What does best on windows it was not fitted on; nothing when no KLS changes anything.
+    fn select(&mut self, candidates: &[Candidate], windows: &Windows) -> Step<Selected> {
+        if !candidates.iter().any(Candidate::is_plain_smoothing) {
+            return Ok(Ok(Selected::default()));
         }
-        let scores = go_on!(self.judge(Stage::Select, &smoothings, &windows.selection, None));
+        let is_asked = |one: &Candidate| one.is_plain_smoothing() || one.is_plain_offset();
+        let places: Vec<usize> =
+            (0..candidates.len()).filter(|&idx| is_asked(&candidates[idx])).collect();
+        let asked: Vec<Candidate> = places.iter().map(|&idx| candidates[idx].clone()).collect();
+        let scores = go_on!(self.judge(Stage::Select, &asked, &windows.selection, None));
         let value = |score: &ConditionScore| {
             score.mean_divergence().unwrap_or_else(|| score.mean_negative_log_likelihood())
         };
         // The first score is the raw model's.
-        let of_candidates = scores[1..].iter().map(value).zip(places);
-        let best = of_candidates.min_by(|one, other| one.0.total_cmp(&other.0));
-        Ok(Ok(best.map(|(_, idx)| idx)))
+        let values: Vec<(f64, usize)> = scores[1..].iter().map(value).zip(places).collect();
+        let best = |is_one: fn(&Candidate) -> bool| {
+            let found = values.iter().filter(|(_, idx)| is_one(&candidates[*idx]));
+            found.min_by(|one, other| one.0.total_cmp(&other.0)).map(|&(_, idx)| idx)
+        };
+        let smoothing = best(Candidate::is_plain_smoothing);
+        Ok(Ok(Selected { smoothing, offset: best(Candidate::is_plain_offset) }))
     }
 
     /// The raw model's score and those of `candidates`.

@@ -1,20 +1,18 @@
 //! The windows of a calibration: disjoint, and each for one purpose.
 
+use std::collections::HashSet;
+
 use lapwing_model::TokenId;
 
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions, TextPart};
 use crate::common_tokens::CommonTokens;
+use crate::gate::N_WINDOWS_MIN;
 
 /// Of so many calibration windows the last selects and is not fitted on.
 const SELECT_EVERY: usize = 5;
 
 /// Calibration windows at least: the offsets need several to tell their error.
 const N_CALIBRATION_MIN: usize = 5;
-
-/// Judged windows at least. With fewer, not even a candidate that is better in every window is
-/// surely better than chance, once there are a few dozen candidates; and the bootstrap's intervals
-/// get too narrow.
-const N_JUDGED_MIN: usize = 16;
 
 /// A window has at least so many tokens.
 const N_WINDOW_TOKENS_MIN: usize = 8;
@@ -48,7 +46,7 @@ impl Windows {
         let judged = |part: TextPart, text: &[TokenId]| {
             let mut windows = cut(text);
             windows.truncate(options.n_judged_windows_max);
-            require(part, text.len(), windows.len(), N_JUDGED_MIN)?;
+            require(part, text.len(), windows.len(), N_WINDOWS_MIN)?;
             Ok(windows)
         };
         let texts: Vec<Vec<Vec<TokenId>>> =
@@ -64,14 +62,37 @@ impl Windows {
             let is_selection = idx % SELECT_EVERY == SELECT_EVERY - 1;
             if is_selection { &mut selection } else { &mut fit }.push(window);
         }
+        let home = judged(TextPart::HeldOut, inputs.held_out)?;
         let other = inputs.other_domain.map(|text| judged(TextPart::OtherDomain, text));
-        Ok(Windows {
-            fit,
-            selection,
-            home: judged(TextPart::HeldOut, inputs.held_out)?,
-            other: other.transpose()?,
-            common,
-        })
+        let windows = Windows { fit, selection, home, other: other.transpose()?, common };
+        windows.require_unseen()?;
+        Ok(windows)
+    }
+
+    /// The place of a fitted window among all of the calibration.
+    pub(super) fn place_of_fitted(window_idx: usize) -> usize {
+        window_idx + window_idx / (SELECT_EVERY - 1)
+    }
+
+    /// The place of a selecting window among all of the calibration.
+    pub(super) fn place_of_selecting(window_idx: usize) -> usize {
+        SELECT_EVERY * window_idx + SELECT_EVERY - 1
+    }
+
+    /// Refuse to judge on what was fitted or selected on.
+    fn require_unseen(&self) -> Result<(), CalibrateError> {
+        let seen: HashSet<&Vec<TokenId>> = self.fit.iter().chain(&self.selection).collect();
+        let judged =
+            [(TextPart::HeldOut, Some(&self.home)), (TextPart::OtherDomain, self.other.as_ref())];
+        for (part, windows) in judged {
+            let windows = windows.map_or(&[][..], Vec::as_slice);
+            let n_seen = windows.iter().filter(|window| seen.contains(window)).count();
+            if n_seen != 0 {
+                let n_windows = windows.len();
+                return Err(CalibrateError::SeenWindows { part, n_seen, n_windows });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,7 +102,7 @@ fn check(options: &CalibrateOptions) -> Result<(), CalibrateError> {
     };
     let asked = [
         (TextPart::Calibration, options.n_calibration_windows_max, N_CALIBRATION_MIN),
-        (TextPart::HeldOut, options.n_judged_windows_max, N_JUDGED_MIN),
+        (TextPart::HeldOut, options.n_judged_windows_max, N_WINDOWS_MIN),
     ];
     for (part, n_asked, n_expected) in asked {
         if n_asked < n_expected {
@@ -127,4 +148,17 @@ fn interleave(texts: Vec<Vec<Vec<TokenId>>>) -> Vec<Vec<TokenId>> {
     }
     placed.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
     placed.into_iter().map(|(_, _, window)| window).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_calibration_window_has_one_place() {
+        // Of twelve windows the fifth and the tenth select.
+        let fitted: Vec<usize> = (0..10).map(Windows::place_of_fitted).collect();
+        assert_eq!(fitted, [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]);
+        assert_eq!([0, 1].map(Windows::place_of_selecting), [4, 9]);
+    }
 }

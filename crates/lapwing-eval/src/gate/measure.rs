@@ -51,6 +51,15 @@ pub(super) fn blocks_of(score: &ConditionScore, measure: Measure) -> Option<Vec<
     blocks.collect()
 }
 
+/// Windows with a rare token; `None` where these were not looked at.
+pub(super) fn n_windows_with_rare(score: &ConditionScore) -> Option<usize> {
+    let mut n_windows = 0;
+    for window in &score.windows {
+        n_windows += usize::from(window.rare?.n != 0);
+    }
+    Some(n_windows)
+}
+
 /// The reference's mean of a measure of rare tokens; `None` where it was not taken.
 pub(super) fn of_reference(score: &ConditionScore, measure: Measure) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0);

@@ -2,8 +2,8 @@
 
 use crate::bootstrap::Interval;
 use crate::gate::{
-    AS_GOOD_NATS, AS_GOOD_SHARE, Comparison, Domain, GateOptions, Measure, RepetitionComparison,
-    deciding_measure,
+    AS_GOOD_NATS, AS_GOOD_SHARE, Comparison, Domain, GateOptions, Measure, N_WINDOWS_MIN,
+    RepetitionComparison, deciding_measure,
 };
 
 /// Whether a candidate passes, and why.
@@ -12,8 +12,13 @@ pub(super) struct Finding {
     pub(super) text: String,
 }
 
-/// The decision as far as scores go.
-pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Finding {
+/// The decision as far as scores go; `sparse` are the domains with too few windows in which there
+/// are rare tokens, and how many these are.
+pub(super) fn of_scores(
+    comparisons: &[Comparison],
+    sparse: &[(Domain, usize)],
+    options: &GateOptions,
+) -> Finding {
     let refused = |text: String| Finding { passes: false, text };
     let measure = deciding_measure(comparisons);
     let (of_rare, of_all): (Vec<&Comparison>, Vec<&Comparison>) =
@@ -33,34 +38,15 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
         found.measure == measure && (measure == Measure::Divergence || found.domain == Domain::Home)
     };
     let deciding: Vec<&Comparison> = of_all.iter().copied().filter(must_improve).collect();
-    for found in &deciding {
-        if found.improvement.low <= 0.0 {
-            return refused(format!(
-                "{} does not surely fall {}: by {}",
-                name(measure),
-                place(found.domain),
-                amount(&found.improvement),
-            ));
-        }
-        if found.improvement.low < options.min_gain_nats {
-            return refused(format!(
-                "{} does not surely fall {} by {} nat: by {}",
-                name(measure),
-                place(found.domain),
-                options.min_gain_nats,
-                amount(&found.improvement),
-            ));
-        }
-        let share = found.improvement.mean / found.raw;
-        if measure == Measure::Divergence && share < options.min_divergence_share {
-            return refused(format!(
-                "{} falls {} by {:.2} % only, less than {:.2} %",
-                name(measure),
-                place(found.domain),
-                share * 100.0,
-                options.min_divergence_share * 100.0,
-            ));
-        }
+    if let Some(text) = deciding.iter().find_map(|found| too_little(found, options)) {
+        return refused(text);
+    }
+    if let Some(&(domain, n)) = sparse.first() {
+        return refused(format!(
+            "{}, but only {n} windows {} hold rare tokens: at least {N_WINDOWS_MIN} are needed",
+            falls(&deciding, measure),
+            place(domain),
+        ));
     }
     if let Some(found) = of_rare.iter().find(|found| is_harm(found)) {
         let text = format!("{}, but {}", falls(&deciding, measure), harm_to_rare(found));
@@ -71,6 +57,33 @@ pub(super) fn of_scores(comparisons: &[Comparison], options: &GateOptions) -> Fi
         return refused("there is no text of another domain to judge it on".to_owned());
     }
     Finding { passes: true, text: falls(&deciding, measure) }
+}
+
+/// What keeps a change of the measure that decides from being enough, if anything does.
+fn too_little(found: &Comparison, options: &GateOptions) -> Option<String> {
+    let (measure, place) = (found.measure, place(found.domain));
+    let Interval { mean, low, .. } = found.improvement;
+    let amount = amount(&found.improvement);
+    if low <= 0.0 {
+        return Some(format!("{} does not surely fall {place}: by {amount}", name(measure)));
+    }
+    if low < options.min_gain_nats {
+        let least = options.min_gain_nats;
+        return Some(format!(
+            "{} does not surely fall {place} by {least} nat: by {amount}",
+            name(measure)
+        ));
+    }
+    let share = mean / found.raw;
+    if measure == Measure::Divergence && share < options.min_divergence_share {
+        return Some(format!(
+            "{} falls {place} by {:.2} % only, less than {:.2} %",
+            name(measure),
+            share * 100.0,
+            options.min_divergence_share * 100.0,
+        ));
+    }
+    None
 }
 
 fn falls(deciding: &[&Comparison], measure: Measure) -> String {

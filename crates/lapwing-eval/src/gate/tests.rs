@@ -79,57 +79,89 @@ fn only_sure_improvements_pass() {
     check((-0.05, None), None, false, "there is no text of another domain");
 }
 
+/// Changes of the NLL and of the probability of rare tokens.
+type Rare = (f64, f64);
+
+/// A score with rare tokens in its last `n_filled` windows; a change comes with noise.
+fn with_rare(
+    mut score: ConditionScore,
+    (nll, probability): Rare,
+    reference: Option<Rare>,
+    n_filled: usize,
+) -> ConditionScore {
+    for (window_idx, window) in score.windows.iter_mut().enumerate() {
+        let n = if window_idx < N_WINDOWS - n_filled { 0 } else { 40 };
+        let side = if window_idx.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let noisy = |change: f64, noise: f64| match change {
+            0.0 => 0.0,
+            _ => change + side * noise,
+        };
+        let of_reference = reference.map(|(nll, probability)| RareSums {
+            negative_log_likelihood: n as f64 * nll,
+            probability: n as f64 * probability,
+        });
+        window.rare = Some(RareScore {
+            n,
+            negative_log_likelihood: n as f64 * (6.0 + noisy(nll, NOISE)),
+            probability: n as f64 * (0.25 + noisy(probability, 0.1 * NOISE)),
+            of_reference,
+        });
+    }
+    score
+}
+
+/// The verdict on a candidate that gains enough elsewhere.
+fn verdict_on_rare(reference: Option<Rare>, home: Rare, other: Rare, n_filled: usize) -> Verdict {
+    let better = score(Some((-0.05, Some(-0.05))), true);
+    let raw = with_rare(score(None, true), (0.0, 0.0), reference, n_filled);
+    let home = with_rare(better.clone(), home, reference, n_filled);
+    let other = with_rare(better, other, reference, n_filled);
+    let pair = |corrected| ScorePair { raw: &raw, corrected };
+    let gate = Gate::new(OPTIONS, 20);
+    gate.judge("c", Place::RunTime, pair(&home), Some(pair(&other))).expect("intervals")
+}
+
 #[test]
 fn rare_tokens_must_not_pay() {
-    // Changes of the NLL and of the probability of rare tokens.
-    type Rare = (f64, f64);
     let check = |reference: Option<Rare>, home: Rare, other: Rare, passes: bool, reason: &str| {
-        let with_rare = |score: ConditionScore, (nll, change): Rare| {
-            let mut score = score;
-            for (window_idx, window) in score.windows.iter_mut().enumerate() {
-                // A window without rare tokens says nothing.
-                let n = if window_idx == 0 { 0 } else { 40 };
-                let negative_log_likelihood = n as f64 * (6.0 + nll);
-                let of_reference = reference.map(|(nll, p)| RareSums {
-                    negative_log_likelihood: n as f64 * nll,
-                    probability: n as f64 * p,
-                });
-                let probability = n as f64 * (0.25 + change);
-                window.rare =
-                    Some(RareScore { n, negative_log_likelihood, probability, of_reference });
-            }
-            score
-        };
-        let raw = with_rare(score(None, true), (0.0, 0.0));
-        let better = score(Some((-0.05, Some(-0.05))), true);
-        let home = with_rare(better.clone(), home);
-        let other = with_rare(better, other);
-        let pair = |corrected| ScorePair { raw: &raw, corrected };
-        let gate = Gate::new(OPTIONS, 20);
-        let found = gate.judge("c", Place::RunTime, pair(&home), Some(pair(&other)));
-        let found = found.expect("intervals");
+        // A window without rare tokens says nothing.
+        let found = verdict_on_rare(reference, home, other, N_WINDOWS - 2);
         assert_eq!(found.passes, passes, "{found:?}");
         assert!(found.reason.contains(reason), "{:?} has no {reason:?}", found.reason);
         assert_eq!(found.comparisons.len(), 8);
     };
-    check(None, (-0.1, 0.01), (-0.1, 0.01), true, "KL falls at home by 0.05");
-    check(None, (0.0, 0.0), (0.0, 0.0), true, "KL falls at home by 0.05");
-    check(
-        None,
-        (0.01, 0.0),
-        (0.0, 0.0),
-        false,
-        "but NLL of rare tokens may rise at home: by +0.01000 nat (+0.01000 to +0.01000)",
-    );
-    let less = "but the probability of rare tokens may fall in the other domain: by +0.100 %";
-    check(None, (-0.1, 0.0), (-0.1, -0.001), false, less);
+    let passes = "KL falls at home by 0.05";
+    check(None, (-0.1, 0.01), (-0.1, 0.01), true, passes);
+    check(None, (0.0, 0.0), (0.0, 0.0), true, passes);
+    let more = "but NLL of rare tokens may rise at home: by ";
+    check(None, (0.01, 0.0), (0.0, 0.0), false, &format!("{more}+0.01000 nat (+0.0"));
+    let less = "but the probability of rare tokens may fall in the other domain: by ";
+    check(None, (-0.1, 0.0), (-0.1, -0.001), false, &format!("{less}+0.100 % (+0.0"));
+    // 1.4 standard errors for the better on average are not sure to be.
+    check(None, (-0.003, 0.0), (0.0, 0.0), false, &format!("{more}-0.00300 nat (-0.0"));
+    check(None, (0.0, 0.0), (0.0, 0.0003), false, &format!("{less}-0.030 % (-0.0"));
+    // 2.8 are, without a correction for the number of candidates.
+    check(None, (-0.006, 0.0006), (-0.006, 0.0006), true, passes);
     // What is as good as the reference is no harm.
-    check(Some((6.5, 0.2)), (0.1, -0.01), (0.1, -0.01), true, "KL falls at home by 0.05");
-    check(Some((6.05, 0.25)), (0.04, 0.0), (0.0, 0.0), true, "KL falls at home by 0.05");
+    check(Some((6.5, 0.2)), (0.1, -0.01), (0.1, -0.01), true, passes);
+    check(Some((6.05, 0.25)), (0.04, 0.0), (0.0, 0.0), true, passes);
     check(Some((6.0, 0.25)), (0.02, 0.0), (0.0, 0.0), false, "but NLL of rare tokens may rise");
     check(Some((5.0, 0.3)), (0.1, 0.0), (0.0, 0.0), false, "but NLL of rare tokens may rise");
     // What is better than both is never harm.
-    check(Some((6.0, 0.25)), (-0.1, 0.1), (-0.1, 0.1), true, "KL falls at home by 0.05");
+    check(Some((6.0, 0.25)), (-0.1, 0.1), (-0.1, 0.1), true, passes);
+}
+
+#[test]
+fn rare_tokens_of_a_few_windows_are_not_enough() {
+    let check = |n_filled: usize, passes: bool, reason: &str| {
+        let found = verdict_on_rare(None, (-0.1, 0.01), (-0.1, 0.01), n_filled);
+        assert_eq!(found.passes, passes, "{found:?}");
+        assert!(found.reason.contains(reason), "{:?}", found.reason);
+    };
+    check(16, true, "KL falls at home by 0.05");
+    check(15, false, "but only 15 windows at home hold rare tokens: at least 16 are needed");
+    check(1, false, "but only 1 windows at home hold rare tokens");
+    check(0, false, "but only 0 windows at home hold rare tokens");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub enum JudgeError {
         window_idx: usize,
         /// Place in the window of the token that the row follows.
         position: usize,
-        /// The condition.
+        /// The condition, or the reference.
         name: String,
     },
 }

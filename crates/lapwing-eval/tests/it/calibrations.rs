@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CalibrateError, CalibrateInputs, CalibrateOptions, Calibration, GateOptions, HeadMatrix,
-    Outcome, Place, ProfileLabels, RepetitionOptions, Stage, Verdict, calibrate,
+    CalibrateError, CalibrateInputs, CalibrateOptions, Calibration, Comparison, Domain,
+    GateOptions, HeadMatrix, Measure, Outcome, Place, ProfileLabels, RepetitionOptions, Stage,
+    Verdict, calibrate,
 };
 use lapwing_logits::profile::{CorrectionProfile, ProfiledModel};
 use lapwing_logits::{Gauge, Level};
@@ -143,6 +144,24 @@ fn a_constant_offset_opens_the_gate_for_the_bias() {
     assert_eq!(found.candidates[chosen].name, "bias", "{}", lines(&found.verdicts));
     let (profile, arrays) = found.profile(labels());
     assert_eq!(profile.gate.chosen.as_deref(), Some("bias"));
+    assert_eq!((profile.gate.rules.confidence, profile.gate.rules.min_gain_nats), (0.95, 0.0));
+    assert_eq!(profile.gate.rules.min_divergence_share, 0.02);
+    // What is told of rare tokens is what was compared.
+    let verdict = &found.verdicts[chosen];
+    let of_rare = |measure: Measure| {
+        let is_it = |one: &&Comparison| one.domain == Domain::Home && one.measure == measure;
+        verdict.comparisons.iter().find(is_it).expect("was measured").improvement_plain
+    };
+    let told = &profile.candidates[chosen].texts[0];
+    let nll = told.rare_nll_change.expect("was measured");
+    let expected = of_rare(Measure::RareNegativeLogLikelihood);
+    assert_eq!((-nll.high, -nll.mean, -nll.low), (expected.low, expected.mean, expected.high));
+    let probability = told.rare_probability_change.expect("was measured");
+    let expected = of_rare(Measure::RareMisses);
+    assert_eq!(
+        (probability.low, probability.mean, probability.high),
+        (expected.low, expected.mean, expected.high)
+    );
     let correction = profile.correction(&arrays).expect("fits").expect("there is one");
     assert!(correction.smoothing().is_none());
     let mean = offset.iter().sum::<f32>() / N_TOKENS as f32;
@@ -234,22 +253,63 @@ fn a_calibration_can_be_broken_off_at_every_stage() {
         head: None,
         n_tokens: N_TOKENS,
         begin: Some(0),
-        calibration: &[&texts.calibration, &texts.held_out],
+        calibration: &[&texts.calibration, &texts.calibration],
         held_out: &texts.held_out,
         other_domain: Some(&texts.other_domain),
     };
-    for stage in [Stage::Fit, Stage::Select, Stage::JudgeHome, Stage::JudgeOther, Stage::Generate] {
+    let stages = [
+        (Stage::Fit, 32),
+        (Stage::Offsets, 8),
+        (Stage::Select, 8),
+        (Stage::JudgeHome, 24),
+        (Stage::JudgeOther, 24),
+    ];
+    let stages = stages.map(|(stage, n_windows)| (stage, Some(n_windows)));
+    for (stage, n_windows) in stages.into_iter().chain([(Stage::Generate, None)]) {
         let mut n_reported = 0;
         let outcome = calibrate(&inputs, &options(), &mut |progress| {
             if progress.stage != stage {
                 return ControlFlow::Continue(());
             }
             n_reported += 1;
+            assert_eq!(progress.n_total, n_windows.unwrap_or(progress.n_total), "{stage:?}");
+            // At the second window: every one is reported.
+            if progress.n_done == 0 && n_windows.is_some() {
+                return ControlFlow::Continue(());
+            }
             ControlFlow::Break(())
         });
         assert!(matches!(outcome, Ok(Outcome::Stopped(_))), "{stage:?}");
-        assert_eq!(n_reported, 1, "{stage:?}");
+        assert_eq!(n_reported, if n_windows.is_some() { 2 } else { 1 }, "{stage:?}");
     }
+}
+
+#[test]
+fn what_was_fitted_is_not_judged_on() {
+    let model = reverting(0.5, 0.5);
+    let reference = model.reference();
+    let texts = Texts::by(&reference);
+    let check = |held_out: &[u32], other: &[u32], expected: &str| {
+        let inputs = CalibrateInputs {
+            model: &model,
+            reference: Some(&reference),
+            head: None,
+            n_tokens: N_TOKENS,
+            begin: None,
+            calibration: &[&texts.calibration],
+            held_out,
+            other_domain: Some(other),
+        };
+        let error = calibrate(&inputs, &options(), &mut |_| panic!("no work")).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+    };
+    // The fourth of the calibration is fitted on, the fifth selects.
+    let mut mixed = texts.held_out.clone();
+    mixed[..2 * N_WINDOW].copy_from_slice(&texts.calibration[3 * N_WINDOW..5 * N_WINDOW]);
+    let says = "windows of the held-out text are in the calibration text too: expected none";
+    check(&mixed, &texts.other_domain, &format!("2 of 24 {says}"));
+    let says = "windows of the other domain's text are in the calibration text too: expected none";
+    check(&texts.held_out, &mixed, &format!("2 of 24 {says}"));
 }
 
 #[test]

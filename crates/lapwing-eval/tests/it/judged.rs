@@ -148,6 +148,36 @@ fn scores_agree_with_plain_sums() {
 }
 
 #[test]
+fn a_reference_that_excludes_the_text_is_refused() {
+    const EXCLUDED: usize = 5;
+    let offset = (0..N_TOKENS).map(|idx| if idx == EXCLUDED { f32::NEG_INFINITY } else { 0.0 });
+    let damage = Damage { offset: offset.collect(), ..Damage::default() };
+    let reference = SimulatedModel::new(N_TOKENS, Signal::Reverting { a: 0.5 }, damage);
+    let (model, excluded) = (model(), EXCLUDED as u32);
+    let check = |window: &[u32], n_unscored_rows: usize, expected: Option<&str>| {
+        let inputs = JudgeInputs {
+            model: &model,
+            reference: Some(&reference),
+            head: None,
+            n_tokens: N_TOKENS,
+            windows: &[vec![1, 2, 3, 4], window.to_vec()],
+            n_unscored_rows,
+            common: None,
+        };
+        let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
+        let judged = judge(&inputs, &conditions(), options, &mut go_on);
+        assert_eq!(judged.err().map(|error| error.to_string()).as_deref(), expected);
+    };
+    let says = "reference excludes what the text or the reference allows after position 1 of \
+                window 1: the logit is -inf";
+    check(&[1, 2, excluded, 4], 0, Some(says));
+    check(&[1, 2, excluded, 4], 1, Some(says));
+    // What is not scored may be anything, and so may what is only read.
+    check(&[1, 2, excluded, 4], 2, None);
+    check(&[excluded, 2, 3, 4], 0, None);
+}
+
+#[test]
 fn what_cannot_be_scored_is_refused() {
     let model = model();
     let check = |windows: &[Vec<u32>], n_tokens: usize, expected: &str| {

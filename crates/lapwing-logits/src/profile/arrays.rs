@@ -11,6 +11,8 @@ use super::{ReadProfileError, WriteProfileError};
 /// A header of five arrays has some 500 bytes; its JSON takes more memory than it has bytes.
 const HEADER_BYTES_MAX: u64 = 4 << 10;
 const LENGTH_BYTES: usize = 8;
+/// What a sidecar has besides its data, at most.
+pub(super) const OVERHEAD_BYTES_MAX: u64 = LENGTH_BYTES as u64 + HEADER_BYTES_MAX;
 
 /// Arrays of `f32` by name.
 #[derive(Clone, Debug, Default, PartialEq)]

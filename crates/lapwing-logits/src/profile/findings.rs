@@ -55,7 +55,7 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// The change against no correction on one text; below 0 is better.
+/// The change against no correction on one text; below 0 is better, but for a probability.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextFinding {
@@ -69,6 +69,11 @@ pub struct TextFinding {
     pub nll_change: Interval,
     /// Change of the KL divergence from the reference, in nats per token; `None` without one.
     pub kl_change: Option<Interval>,
+    /// Change of the negative log-likelihood of rare tokens, in nats per token, at the plain
+    /// confidence, which decides on harm; `None` where too few were met.
+    pub rare_nll_change: Option<Interval>,
+    /// Change of the probability of rare tokens, -1 to 1, above 0 is better; the rest as before.
+    pub rare_probability_change: Option<Interval>,
 }
 
 /// A mean with its confidence interval.
@@ -103,4 +108,21 @@ pub struct Gate {
     pub chosen: Option<String>,
     /// Why.
     pub reason: String,
+    /// What was asked for.
+    pub rules: GateRules,
+}
+
+/// What a gate asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateRules {
+    /// Confidence of the intervals, before it is corrected for the number of candidates.
+    pub confidence: f64,
+    /// How much the KL divergence, or without a reference the negative log-likelihood, must fall,
+    /// in nats per token.
+    pub min_gain_nats: f64,
+    /// Share of the KL divergence that must be taken away, 0 to 1.
+    pub min_divergence_share: f64,
+    /// Whether it opens without text of another domain.
+    pub allow_one_domain: bool,
 }

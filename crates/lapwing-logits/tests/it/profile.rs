@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use lapwing_logits::profile::{
     Array, Arrays, BandFinding, CorrectionProfile, CorrectionRecipe, Diagnostics, GainsRecipe,
-    Gate, HeadMapRecipe, Interval, PROFILE_BYTES_MAX, ProfiledModel, ProfiledText,
-    ReadProfileError, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION, Sidecar, SmoothingRecipe,
-    TextFinding, TextRole, Verdict,
+    Gate, GateRules, HeadMapRecipe, Interval, PROFILE_BYTES_MAX, ProfiledModel, ProfiledText,
+    ReadProfileError, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION, SIDECAR_BYTES_MAX,
+    Sidecar, SmoothingRecipe, TextFinding, TextRole, Verdict,
 };
 use lapwing_logits::{Gains, Gauge, Levels, Rescale, Scope, Smoothing};
 use serde_json::{Value, json};
+
+const RULES: GateRules = GateRules {
+    confidence: 0.95,
+    min_gain_nats: 0.01,
+    min_divergence_share: 0.02,
+    allow_one_domain: false,
+};
 
 const SHA256: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -48,12 +55,19 @@ fn profile(sidecar: &[u8]) -> CorrectionProfile {
                 n_positions: 1023,
                 nll_change: interval,
                 kl_change: Some(interval),
+                rare_nll_change: Some(interval),
+                rare_probability_change: None,
             }],
             repetition: Some(RepetitionFinding { share_off: 0.125, share_on: 0.25 }),
             helps: true,
             reason: "less KL on both texts".to_owned(),
         }],
-        gate: Gate { open: true, chosen: Some("offset".to_owned()), reason: "it helps".to_owned() },
+        gate: Gate {
+            open: true,
+            chosen: Some("offset".to_owned()),
+            reason: "it helps".to_owned(),
+            rules: RULES,
+        },
         correction: CorrectionRecipe {
             offset: Some("offset".to_owned()),
             smoothing: Some(SmoothingRecipe {
@@ -146,7 +160,17 @@ fn the_json_is_as_documented() {
     });
     assert_eq!(json["correction"], json!({"offset": "offset", "smoothing": smoothing}));
     assert_eq!(json["texts"][0]["role"], "held_out");
-    assert_eq!(json["gate"], json!({"open": true, "chosen": "offset", "reason": "it helps"}));
+    let rules = json!({
+        "confidence": 0.95,
+        "min_gain_nats": 0.01,
+        "min_divergence_share": 0.02,
+        "allow_one_domain": false,
+    });
+    let gate = json!({"open": true, "chosen": "offset", "reason": "it helps", "rules": rules});
+    assert_eq!(json["gate"], gate);
+    let text = &json["candidates"][0]["texts"][0];
+    assert_eq!(text["rare_nll_change"], text["nll_change"]);
+    assert_eq!(text["rare_probability_change"], Value::Null);
 }
 
 #[test]
@@ -155,7 +179,8 @@ fn a_profile_without_arrays() {
     nothing.sidecar = None;
     nothing.head_map = None;
     nothing.reference = None;
-    nothing.gate = Gate { open: false, chosen: None, reason: "nothing helps".to_owned() };
+    let reason = "nothing helps".to_owned();
+    nothing.gate = Gate { open: false, chosen: None, reason, rules: RULES };
     nothing.correction = CorrectionRecipe { offset: None, smoothing: None };
     let read = CorrectionProfile::parse(&nothing.to_json().expect("json")).expect("a profile");
     assert_eq!(read, nothing);
@@ -188,7 +213,7 @@ fn profiles_that_are_none_are_refused() {
         let found = refused(pointer, value);
         assert!(found.starts_with(expected), "{pointer}: {found}");
     };
-    check("/schema_version", json!(1), "a correction profile of schema version 1: expected 2");
+    check("/schema_version", json!(2), "a correction profile of schema version 2: expected 3");
     check("/schema_version", json!(u64::MAX), "a correction profile of schema version 18446");
     check("/schema_version", json!("1"), "not a correction profile: invalid type");
     check("/seed", json!(null), "not a correction profile: invalid type: null, expected u64");
@@ -211,6 +236,12 @@ fn profiles_that_are_none_are_refused() {
     for file in ["", "../x", "/etc/x", "a/b", "a\\b", ".x", "c:x", "a\0b"] {
         check("/sidecar/file", json!(file), "file of the sidecar in the correction profile is");
     }
+    // Three arrays of four numbers, a map of two by two and its constant, and the header.
+    let most = 4 * (3 * 4 + 2 * 2 + 2) + 4096 + 8;
+    let too_long = "n_bytes of the sidecar in the correction profile is";
+    check("/sidecar/n_bytes", json!(most + 1), too_long);
+    check("/sidecar/n_bytes", json!(u64::MAX), too_long);
+    check("/sidecar/n_bytes", json!(most), "the correction profile was changed");
     let chosen = "chosen of the gate in the correction profile is";
     check("/gate/chosen", json!("another"), chosen);
     check("/gate/chosen", json!(null), chosen);
@@ -241,7 +272,7 @@ fn bytes_that_are_no_profile_are_refused() {
     // A later version may have another form: it is told as a version all the same.
     let error = CorrectionProfile::parse(br#"{"schema_version": 9, "new": []}"#);
     let error = error.expect_err("another version");
-    assert_eq!(error.to_string(), "a correction profile of schema version 9: expected 2");
+    assert_eq!(error.to_string(), "a correction profile of schema version 9: expected 3");
 }
 
 #[test]
@@ -346,6 +377,19 @@ fn a_vocabulary_that_no_model_has_is_refused_before_it_is_allocated() {
     profile.correction.smoothing.as_mut().expect("one").reversion = None;
     let error = profile.correction(&arrays()).expect_err("no such vocabulary");
     assert!(matches!(error, ReadProfileError::Correction { .. }), "{error}");
+}
+
+#[test]
+fn no_profile_asks_for_more_than_any_sidecar_has() {
+    let check = |n_bytes: u64, is_taken: bool| {
+        let mut profile = profile(&[]);
+        profile.model.n_vocab = usize::MAX;
+        profile.head_map.as_mut().expect("one").n_hidden = usize::MAX;
+        profile.sidecar.as_mut().expect("one").n_bytes = n_bytes;
+        assert_eq!(profile.to_json().is_ok(), is_taken, "{n_bytes}");
+    };
+    check(SIDECAR_BYTES_MAX, true);
+    check(SIDECAR_BYTES_MAX + 1, false);
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub(super) mod texts;
 mod write;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -236,14 +236,7 @@ pub(super) fn options(
         given_gains: distinct(&args.gain),
         ridges: RIDGES.to_vec(),
         gauge: Gauge::Mean,
-        gate: GateOptions {
-            confidence: CONFIDENCE,
-            n_resamples: N_RESAMPLES,
-            seed: args.seed,
-            allow_one_domain: false,
-            min_divergence_share: MIN_DIVERGENCE_SHARE,
-            min_gain_nats: args.min_gain,
-        },
+        gate: gate(args),
         repetition: RepetitionOptions {
             n_prompts: N_PROMPTS,
             n_prompt_tokens: N_PROMPT_TOKENS,
@@ -252,6 +245,18 @@ pub(super) fn options(
         },
         level: Level::detect(),
         n_threads: settings.threads.map_or(available, usize::from),
+    }
+}
+
+/// What the gate asks for.
+pub(super) fn gate(args: &CalibrateArgs) -> GateOptions {
+    GateOptions {
+        confidence: CONFIDENCE,
+        n_resamples: N_RESAMPLES,
+        seed: args.seed,
+        allow_one_domain: false,
+        min_divergence_share: MIN_DIVERGENCE_SHARE,
+        min_gain_nats: args.min_gain,
     }
 }
 
@@ -288,6 +293,7 @@ fn watch<'a>(
 pub(super) fn doing(stage: Stage) -> &'static str {
     match stage {
         Stage::Fit => "fitting",
+        Stage::Offsets => "weighing offsets",
         Stage::Select => "choosing a filter",
         Stage::JudgeHome => "judging on held-out text",
         Stage::JudgeOther => "judging on the other text",
@@ -330,9 +336,4 @@ fn labels(
 fn body_recipe(engine: &Engine) -> anyhow::Result<Option<serde_json::Value>> {
     let recipe = read_recipe(&engine.path)?;
     Ok(recipe.map(|recipe| serde_json::to_value(recipe.body())).transpose()?)
-}
-
-/// Where the arrays of the profile at `out` are.
-fn sidecar_of(out: &Path) -> PathBuf {
-    out.with_extension("safetensors")
 }

@@ -9,7 +9,12 @@ use lapwing_logits::profile::{
     Arrays, CorrectionProfile, HeadMap, PROFILE_BYTES_MAX, ReadProfileError,
 };
 
+use serde::Deserialize;
+
 use crate::checksum;
+
+/// One byte more than allowed is enough to be refused by its length.
+const JSON_BYTES_MAX: u64 = PROFILE_BYTES_MAX as u64 + 1;
 
 /// A profile that was read, with its arrays.
 #[derive(Debug, Clone)]
@@ -107,6 +112,23 @@ pub enum ProfileError {
     },
 }
 
+/// Why a file may be a profile that somebody needs.
+#[derive(Debug, thiserror::Error)]
+pub enum PeekError {
+    /// Nobody knows what it is.
+    #[error("it cannot be read")]
+    Read {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This version cannot tell what it is of.
+    #[error("a later version may have written it")]
+    Later {
+        /// What is not understood.
+        source: ReadProfileError,
+    },
+}
+
 impl StoredProfile {
     /// What to do at run time, if there is something.
     ///
@@ -133,16 +155,14 @@ impl StoredProfile {
 ///
 /// When one of them cannot be read, is malformed, or the two do not belong together.
 pub fn read_profile(path: &Path) -> Result<StoredProfile, ProfileError> {
-    // One byte more than allowed is enough to be refused by its length.
-    let json = read(path, PROFILE_BYTES_MAX as u64 + 1)?;
+    let json = read(path, JSON_BYTES_MAX)?;
     let profile = CorrectionProfile::parse(&json).map_err(malformed(path))?;
     let sidecar_bytes = match &profile.sidecar {
         None => None,
         Some(sidecar) => {
             // A profile names no folder here: reading it has checked that.
             let beside = path.with_file_name(&sidecar.file);
-            let bytes = read(&beside, sidecar.n_bytes.saturating_add(1))?;
-            check_length(&beside, sidecar.n_bytes, &bytes)?;
+            let bytes = read_sidecar(&beside, sidecar.n_bytes)?;
             let found = checksum::sha256_bytes(&bytes);
             if found != sidecar.sha256 {
                 let expected = sidecar.sha256.clone();
@@ -159,31 +179,115 @@ pub fn read_profile(path: &Path) -> Result<StoredProfile, ProfileError> {
     Ok(StoredProfile { path: path.to_owned(), sha256, profile, arrays })
 }
 
-/// The profile at `path` without its arrays, when there is one that can be read.
-pub fn peek_profile(path: &Path) -> Option<CorrectionProfile> {
-    let json = read(path, PROFILE_BYTES_MAX as u64 + 1).ok()?;
-    CorrectionProfile::parse(&json).ok()
+/// The profile at `path` without its arrays; `None` when there is no file, or one that no reader
+/// takes any more.
+///
+/// # Errors
+///
+/// When there is a file that cannot be read, or that a later version may have written.
+pub fn peek_profile(path: &Path) -> Result<Option<CorrectionProfile>, PeekError> {
+    let json = match read_regular(path, JSON_BYTES_MAX) {
+        Ok(json) => json,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(PeekError::Read { source }),
+    };
+    match CorrectionProfile::parse(&json) {
+        Ok(profile) => Ok(Some(profile)),
+        Err(source) if may_be_later(&source) => Err(PeekError::Later { source }),
+        Err(_) => Ok(None),
+    }
 }
 
-fn check_length(path: &Path, expected: u64, bytes: &[u8]) -> Result<(), ProfileError> {
-    let found = bytes.len() as u64;
-    if found == expected {
-        return Ok(());
+/// The file name of the sidecar that the profile at `path` tells of, of any version.
+pub fn peek_sidecar(path: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Naming {
+        sidecar: Option<Named>,
     }
-    // Of a longer file only the beginning was read.
-    let found = std::fs::metadata(path).map_or(found, |metadata| metadata.len());
-    Err(malformed(path)(ReadProfileError::SidecarLength { expected, found }))
+    #[derive(Deserialize)]
+    struct Named {
+        file: String,
+    }
+    let json = read_regular(path, JSON_BYTES_MAX).ok()?;
+    let naming: Naming = serde_json::from_slice(&json).ok()?;
+    Some(naming.sidecar?.file)
+}
+
+fn may_be_later(error: &ReadProfileError) -> bool {
+    match error {
+        ReadProfileError::Version { expected, found } => u64::from(*expected) < *found,
+        ReadProfileError::TooLong { .. } => true,
+        _ => false,
+    }
+}
+
+/// The sidecar, when it has the length that the profile says.
+fn read_sidecar(path: &Path, expected: u64) -> Result<Vec<u8>, ProfileError> {
+    let failed = |source| ProfileError::Read { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(failed)?.len();
+    if found != expected {
+        return Err(malformed(path)(ReadProfileError::SidecarLength { expected, found }));
+    }
+    read(path, expected)
 }
 
 fn read(path: &Path, n_bytes_max: u64) -> Result<Vec<u8>, ProfileError> {
     let failed = |source| ProfileError::Read { path: path.to_owned(), source };
+    read_regular(path, n_bytes_max).map_err(failed)
+}
+
+/// The first bytes of a regular file: to open a pipe may take forever.
+fn read_regular(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(n_bytes_max).read_to_end(&mut bytes).map_err(failed)?;
+    File::open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn malformed(path: &Path) -> impl Fn(ReadProfileError) -> ProfileError {
     let path = path.to_owned();
     move |source| ProfileError::Malformed { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_understands_is_told_from_what_nobody_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.correction.json");
+        let check = |json: &[u8], expected: Option<&str>| {
+            std::fs::write(&path, json).unwrap();
+            let found = peek_profile(&path);
+            let found = found.map(|found| assert!(found.is_none())).map_err(|e| e.to_string());
+            assert_eq!(found.err().as_deref(), expected);
+        };
+        assert!(peek_profile(&path).unwrap().is_none());
+        check(b"{}", None);
+        check(br#"{"schema_version": 1}"#, None);
+        let later = Some("a later version may have written it");
+        check(br#"{"schema_version": 1000}"#, later);
+        check(&vec![b' '; PROFILE_BYTES_MAX + 1], later);
+        // A folder cannot be read.
+        let error = peek_profile(folder.path()).unwrap_err();
+        assert_eq!(error.to_string(), "it cannot be read");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.correction.json");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no mkfifo");
+            return;
+        }
+        let error = read_profile(&path).unwrap_err();
+        let ProfileError::Read { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.to_string(), "not a regular file");
+    }
 }

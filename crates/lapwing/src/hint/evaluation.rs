@@ -152,6 +152,9 @@ fn calibrate(error: &CalibrateError) -> Option<String> {
     match error {
         CalibrateError::TextTooShort { part, .. } => Some(longer_text(*part)),
         CalibrateError::TooFewWindows { part, .. } => Some(more_windows(*part)),
+        CalibrateError::SeenWindows { .. } => {
+            Some("text that is judged on must be new: leave out what repeats itself".into())
+        }
         CalibrateError::BadOption { .. } => {
             Some("--window, --windows, --held-out and --gain set these sizes".into())
         }
@@ -201,7 +204,7 @@ fn checkpoint(error: &CheckpointError) -> Option<String> {
 fn write(error: &WriteError) -> Option<String> {
     match error {
         WriteError::Name { .. } => Some("choose another --out".into()),
-        WriteError::Taken { .. } => Some(
+        WriteError::Taken { .. } | WriteError::Unknown { .. } => Some(
             "--out NAME.correction.json writes elsewhere, and --correction takes it from there; \
              --force replaces what is there"
                 .into(),

@@ -11,18 +11,32 @@ const HOME: &str = "wikitext2-test.raw";
 const OTHER: &str = "war-and-peace-head.txt";
 const MODEL: &str = "stories260k-ov-int4";
 
-/// Enough to be sure of a bias of this size, which is too small for the default gate.
+/// What [`coarse`] is called.
+const COARSE: &str = "coarse";
+
+/// Enough to be sure of a bias of its size, which is too small for the default gate.
 const SIZES: [&str; 8] =
     ["--window", "128", "--windows", "80", "--precision", "exact", "--min-gain", "0"];
 
-fn calibrate(lab: &Lab, more: &[&str]) -> Value {
-    let (model, text) = (lab.export(MODEL), lab.text(HOME, 60_000));
-    let line = ["calibrate", "--model", &model, "--text", &text, "--json"];
+/// An export that loses so much that an offset surely brings some of it back.
+fn coarse(lab: &Lab) -> String {
+    let (source, out) = (lab.export("stories260k-hf"), lab.lapwing.path(COARSE));
+    let out = out.to_str().unwrap().to_owned();
+    let line = ["export", &source, "--to", "openvino", "--weights", "int4", "--head", "int4"];
+    let more = ["--group-size", "row", "--symmetric", "--out", &out];
+    lab.run(&[&line[..], &more].concat()).expect_code(0);
+    out
+}
+
+fn calibrate(lab: &Lab, model: &str, more: &[&str]) -> Value {
+    let text = lab.text(HOME, 60_000);
+    let line = ["calibrate", "--model", model, "--text", &text, "--json"];
     lab.lapwing.json(&[&line[..], more].concat())
 }
 
-/// Run the model with `more`.
+/// Run the model, an export's name or a path, with `more`.
 fn answer(lab: &Lab, model: &str, more: &[&str]) -> crate::Outcome {
+    // A whole path stays as it is.
     let model = lab.export(model);
     let line = ["run", "--model", &model, "--prompt", "Once upon a time", "-n", "12", "--json"];
     lab.run(&[&line[..], &["--top-logits", "3", "--warmup"], more].concat())
@@ -36,8 +50,10 @@ fn json(outcome: &crate::Outcome) -> Value {
 fn a_profile_with_an_open_gate_corrects_its_model_and_no_other() {
     let Some(lab) = Lab::new() else { return };
     let (reference, other) = (lab.export("stories260k-ov-fp32"), lab.text(OTHER, 30_000));
+    let model = coarse(&lab);
     let made = calibrate(
         &lab,
+        &model,
         &[&SIZES[..], &["--reference", &reference, "--other-text", &other]].concat(),
     );
     let profile = &made["profile"];
@@ -47,19 +63,26 @@ fn a_profile_with_an_open_gate_corrects_its_model_and_no_other() {
     let verdict = profile["candidates"].as_array().unwrap().iter().find(is_chosen).unwrap();
     assert_eq!(verdict["helps"], true);
     let folder = lab.lapwing.path("profiles");
-    let name = format!("{MODEL}.cpu.correction");
-    let files = [format!("{name}.json"), format!("{name}.safetensors")];
-    assert_eq!(files_below(&folder), files);
+    let name = format!("{COARSE}.cpu.correction");
+    let digits = &profile["sidecar"]["sha256"].as_str().unwrap()[..8];
+    let files = [format!("{name}.json"), format!("{name}.{digits}.safetensors")];
+    assert_eq!(profile["sidecar"]["file"], files[1]);
+    assert_eq!(files_below(&folder), [files[1].clone(), files[0].clone()]);
+    let rules = &profile["gate"]["rules"];
+    assert_eq!((&rules["min_gain_nats"], &rules["confidence"]), (&0.0.into(), &0.95.into()));
+    let text = &verdict["texts"][0];
+    assert!(text["rare_nll_change"]["mean"].is_f64(), "{text}");
+    assert!(text["rare_probability_change"]["mean"].is_f64(), "{text}");
     let path = folder.join(&files[0]);
     let path = path.to_str().unwrap();
     assert_eq!(made["file"], path);
 
     let exact = ["--precision", "exact"];
-    let raw = json(&answer(&lab, MODEL, &exact).expect_code(0));
+    let raw = json(&answer(&lab, &model, &exact).expect_code(0));
     assert_eq!(raw["correction"]["used"], "off");
     assert_eq!(raw["timings"]["correction_us_p50"], Value::Null);
-    for asked in ["auto", path, MODEL] {
-        let outcome = answer(&lab, MODEL, &[&exact[..], &["--correction", asked]].concat());
+    for asked in ["auto", path, COARSE] {
+        let outcome = answer(&lab, &model, &[&exact[..], &["--correction", asked]].concat());
         let report = json(&outcome.expect_code(0));
         let correction = &report["correction"];
         assert_eq!((&correction["requested"], &correction["used"]), (&asked.into(), &path.into()));
@@ -67,20 +90,19 @@ fn a_profile_with_an_open_gate_corrects_its_model_and_no_other() {
         assert!(0.0 < report["timings"]["correction_us_p50"].as_f64().unwrap(), "{report}");
         assert_eq!(report["first_step_top"], raw["first_step_top"], "logits are told raw");
     }
-    is_measured(&lab, path, &reference, &other);
-    is_refused_elsewhere(&lab, path);
-    is_refused_when_damaged(&lab, &folder, &files);
+    is_measured(&lab, &model, path, &reference, &other);
+    is_refused_elsewhere(&lab, &model, path);
+    is_refused_when_damaged(&lab, &model, &folder, &files);
 }
 
 /// The profile brings the model closer to its reference.
-fn is_measured(lab: &Lab, path: &str, reference: &str, text: &str) {
-    let model = lab.export(MODEL);
+fn is_measured(lab: &Lab, model: &str, path: &str, reference: &str, text: &str) {
     let kl = |correction: &str| {
         let report = lab.lapwing.json(&[
             "eval",
             "kl",
             "--model",
-            &model,
+            model,
             "--reference",
             reference,
             "--text",
@@ -101,12 +123,12 @@ fn is_measured(lab: &Lab, path: &str, reference: &str, text: &str) {
     assert!(on < off, "{on} {off}");
 }
 
-fn is_refused_elsewhere(lab: &Lab, path: &str) {
+fn is_refused_elsewhere(lab: &Lab, own: &str, path: &str) {
     let check = |model: &str, more: &[&str], says: &str| {
         let outcome = answer(lab, model, &[&["--correction", path], more].concat());
         outcome.expect_code(1).expect_says(&[says, "hint: ", "--correction off"]);
     };
-    check(MODEL, &["--precision", "fast"], "expected precision exact, found fast");
+    check(own, &["--precision", "fast"], "expected precision exact, found fast");
     check("stories260k-ov-int8", &["--precision", "exact"], "expected sha256 of the model ");
     let another = "smollm2-135m-instruct-ort-int4";
     check(another, &["--precision", "exact"], "expected backend openvino, found ort");
@@ -120,11 +142,11 @@ fn is_refused_elsewhere(lab: &Lab, path: &str) {
     std::fs::remove_file(int8).unwrap();
 }
 
-fn is_refused_when_damaged(lab: &Lab, folder: &Path, files: &[String; 2]) {
+fn is_refused_when_damaged(lab: &Lab, model: &str, folder: &Path, files: &[String; 2]) {
     let sidecar = folder.join(&files[1]);
     let whole = std::fs::read(&sidecar).unwrap();
     let check = |says: &[&str]| {
-        let outcome = answer(lab, MODEL, &["--precision", "exact", "--correction", "auto"]);
+        let outcome = answer(lab, model, &["--precision", "exact", "--correction", "auto"]);
         outcome.expect_code(1).expect_says(says);
     };
     std::fs::write(&sidecar, &whole[..whole.len() - 5]).unwrap();
@@ -142,15 +164,39 @@ fn is_refused_when_damaged(lab: &Lab, folder: &Path, files: &[String; 2]) {
 }
 
 #[test]
+fn a_gain_that_is_worth_nothing_keeps_the_gate_closed() {
+    let Some(lab) = Lab::new() else { return };
+    let (reference, other) = (lab.export("stories260k-ov-fp32"), lab.text(OTHER, 30_000));
+    // What opens the gate when every gain counts.
+    let sizes = &SIZES[..SIZES.len() - 2];
+    let more = [sizes, &["--reference", &reference, "--other-text", &other]].concat();
+    let made = calibrate(&lab, &coarse(&lab), &more);
+    let profile = &made["profile"];
+    assert_eq!(profile["gate"]["open"], false, "{made}");
+    assert_eq!(profile["gate"]["rules"]["min_gain_nats"], 0.01);
+    let says = |verdict: &Value| verdict["reason"].as_str().unwrap().contains(" by 0.01 nat: by ");
+    assert!(profile["candidates"].as_array().unwrap().iter().any(says), "{made}");
+}
+
+#[test]
 fn a_closed_gate_is_a_result_and_its_profile_is_not_used() {
     let Some(lab) = Lab::new() else { return };
+    // What an earlier version left is replaced, with its arrays and nothing else.
+    let folder = lab.lapwing.path("profiles");
+    std::fs::create_dir_all(&folder).unwrap();
+    let earlier = format!("{MODEL}.cpu.correction.safetensors");
+    let left = serde_json::json!({"schema_version": 2, "sidecar": {"file": earlier}});
+    let earlier_json = folder.join(format!("{MODEL}.cpu.correction.json"));
+    std::fs::write(earlier_json, left.to_string()).unwrap();
+    std::fs::write(folder.join(earlier), "arrays").unwrap();
+    std::fs::write(folder.join("model.safetensors"), "weights").unwrap();
     // Without text of another domain nothing is let through.
-    let made = calibrate(&lab, &["--window", "32", "--windows", "60"]);
+    let made = calibrate(&lab, &lab.export(MODEL), &["--window", "32", "--windows", "60"]);
     let gate = &made["profile"]["gate"];
     assert_eq!((&gate["open"], &gate["chosen"]), (&false.into(), &Value::Null));
     assert_eq!(made["profile"]["sidecar"], Value::Null);
     let name = format!("{MODEL}.cpu.correction.json");
-    assert_eq!(files_below(&lab.lapwing.path("profiles")), [name]);
+    assert_eq!(files_below(&folder), ["model.safetensors".to_owned(), name]);
     let outcome = answer(&lab, MODEL, &["--correction", MODEL]).expect_code(1);
     outcome.expect_says(&["the gate of", "is closed", "hint: ", "leave out --correction"]);
     let outcome = answer(&lab, MODEL, &["--correction", "auto"]).expect_code(0);
@@ -182,6 +228,13 @@ fn a_profile_of_something_else_is_not_replaced_silently() {
     assert_eq!(after["model"]["precision"], "exact");
     std::fs::write(&path, "{}").unwrap();
     calibrate(&[]).expect_code(0);
+    // What a later version wrote may be of anything.
+    let later = r#"{"schema_version": 1000}"#;
+    std::fs::write(&path, later).unwrap();
+    let says = ["cannot tell whether", "a later version may have written it", "hint: --out"];
+    calibrate(&[]).expect_code(1).expect_says(&says);
+    assert_eq!(std::fs::read(&path).unwrap(), later.as_bytes());
+    calibrate(&["--force"]).expect_code(0);
 }
 
 #[test]
@@ -211,6 +264,12 @@ fn without_a_profile_auto_is_off_and_a_name_is_refused() {
     assert_eq!(json(&outcome)["correction"]["used"], "off");
     let outcome = answer(&lab, MODEL, &["--correction", "mine"]).expect_code(1);
     outcome.expect_says(&["no correction profile \"mine\"", "hint: `lapwing calibrate`"]);
+    // What cannot be looked for is not taken for missing.
+    std::fs::write(lab.lapwing.path("profiles"), "").unwrap();
+    for asked in ["auto", "mine"] {
+        let outcome = answer(&lab, MODEL, &["--correction", asked]).expect_code(1);
+        outcome.expect_says(&["cannot read", "profiles"]);
+    }
 }
 
 #[test]
@@ -230,6 +289,19 @@ fn what_cannot_be_calibrated_is_told_with_what_to_do() {
     check(&["--text", &text, "--reference", "nothere"], 1, &["cannot use the reference", "hint: "]);
     let both = ["is a text of the calibration too", "hint: --other-text takes"];
     check(&["--text", &text, "--other-text", &text], 2, &both);
+    let twice = ["is the same text as", "hint: name every text with one --text"];
+    let copy = lab.lapwing.path("copy.txt");
+    std::fs::copy(&text, &copy).unwrap();
+    check(&["--text", &text, "--text", copy.to_str().unwrap()], 2, &twice);
+    let repeated = lab.lapwing.path("repeated.txt");
+    std::fs::write(&repeated, "Once upon a time. ".repeat(1000)).unwrap();
+    let seen = ["of the held-out text are in the calibration text too", "hint: text that is"];
+    let line = ["--text", repeated.to_str().unwrap(), "--window", "32", "--windows", "60"];
+    check(&line, 1, &seen);
+    for gain in ["-1", "NaN", "inf"] {
+        let says = ["expected a number of at least 0"];
+        check(&["--text", &text, "--min-gain", gain], 2, &says);
+    }
     let name = ["a profile cannot be called", "hint: choose another --out"];
     check(&["--text", &text, "--out", "/tmp/.hidden.json"], 1, &name);
     check(

@@ -9,8 +9,8 @@ use lapwing_export::{
     BodyRecipe, Checkpoint, ExportOptions, HeadMap, Precision, Target, export, read_recipe,
 };
 use lapwing_logits::profile::{
-    Array, Arrays, CorrectionProfile, CorrectionRecipe, Diagnostics, Gate, HeadMapRecipe,
-    ProfiledModel, SCHEMA_VERSION, Sidecar, Verdict,
+    Array, Arrays, CorrectionProfile, CorrectionRecipe, Diagnostics, Gate, GateRules,
+    HeadMapRecipe, ProfiledModel, SCHEMA_VERSION, Sidecar, Verdict,
 };
 use lapwing_model::ModelFolder;
 use serde_json::{Value, json};
@@ -21,6 +21,12 @@ use crate::{Lapwing, files_below, sha256};
 
 const PROMPT: [u32; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
 const N_HIDDEN: usize = 64;
+const RULES: GateRules = GateRules {
+    confidence: 0.95,
+    min_gain_nats: 0.01,
+    min_divergence_share: 0.01,
+    allow_one_domain: false,
+};
 const TARGETS: [(Target, &str); 2] = [(Target::OpenVino, "openvino"), (Target::Onnx, "onnx")];
 
 fn checkpoint() -> Option<PathBuf> {
@@ -161,7 +167,12 @@ fn write_profile(folder: &Path, map: &HeadMap, change: &dyn Fn(&mut CorrectionPr
             helps: true,
             reason: "less KL".to_owned(),
         }],
-        gate: Gate { open: true, chosen: Some(chosen), reason: "it helps".to_owned() },
+        gate: Gate {
+            open: true,
+            chosen: Some(chosen),
+            reason: "it helps".to_owned(),
+            rules: RULES,
+        },
         correction: CorrectionRecipe { offset: None, smoothing: None },
         head_map: Some(HeadMapRecipe {
             n_hidden: N_HIDDEN,
@@ -218,11 +229,15 @@ fn a_profile_corrects_the_head_of_its_own_body_only() {
         let says = ["precision of the embedding", "int8 per row", "found f16", "hint: "];
         refused(&["--head", "f16"], &says);
         write_profile(folder.path(), &map, &|profile| {
-            profile.gate = Gate { open: false, chosen: None, reason: "no help".to_owned() };
+            let reason = "no help".to_owned();
+            profile.gate = Gate { open: false, chosen: None, reason, rules: RULES };
         });
         let closed = "no head map that may be used: its gate is closed: no help";
         refused(&[], &[closed, "hint: leave out --correct-head"]);
-        write_profile(folder.path(), &map, &|profile| profile.head_map = None);
+        write_profile(folder.path(), &map, &|profile| {
+            profile.head_map = None;
+            profile.sidecar = None;
+        });
         let other = "holds no head map: its gate let through head map only";
         refused(&[], &[other, "hint: leave out --correct-head; `lapwing calibrate --checkpoint`"]);
         write_profile(folder.path(), &HeadMap { body: None, ..map.clone() }, &|_| {});

@@ -41,6 +41,12 @@ fn a_study_records_every_part_and_goes_on_where_it_was_broken_off() {
     let missing = lab.run(&[&line[..], &["--model", "no-such-model"]].concat()).expect_code(1);
     assert!(missing.stderr.contains("no-such-model"), "{}", missing.stderr);
     assert!(!out.join("study.json").exists());
+    // What is kept is kept for the same rules of the gate.
+    let cache = lab.lapwing.path("cache/eval");
+    let kept = std::fs::read_to_string(cache.join(&files_below(&cache)[0])).unwrap();
+    let key: Value = serde_json::from_str(kept.lines().next().unwrap()).unwrap();
+    let gate = &key["key"]["gate"];
+    assert_eq!((&gate["min_gain_nats"], &gate["confidence"]), (&0.01.into(), &0.95.into()));
     let twice = lab.run(&[&line[..], &["--model", &model]].concat()).expect_code(2);
     twice.expect_says(&["is the same model as", "hint: name every model"]);
     let resumed = lab.run(&[&line[..], &["--json"]].concat()).expect_code(0);

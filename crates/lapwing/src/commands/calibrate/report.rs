@@ -89,7 +89,7 @@ fn legend(n_candidates: usize, options: &CalibrateOptions) -> String {
     format!(
         "changes in nats a token, below 0 is better; ± is the longer side of the interval at \
          {:.2} %, which is {:.0} % for the luckiest of {n_candidates}; improvements below are at \
-         this confidence, harm is at {:.0} %",
+         this confidence, and so is more repetition; any other harm is at {:.0} %",
         corrected * 100.0,
         confidence * 100.0,
         confidence * 100.0,
@@ -195,6 +195,8 @@ mod tests {
                 n_positions: 9,
                 nll_change: interval,
                 kl_change: None,
+                rare_nll_change: None,
+                rare_probability_change: None,
             }],
             repetition: None,
             helps: true,

@@ -8,6 +8,8 @@ use crate::cli::CalibrateArgs;
 use crate::hint::{UsageError, note};
 use crate::text_file::{TextFile, TextFileError};
 
+const TEXT_TWICE: &str = "name every text with one --text";
+
 /// The files of a calibration.
 pub(in crate::commands) struct Files {
     /// At least one.
@@ -42,10 +44,18 @@ impl Files {
     }
 }
 
-/// Read the files; the same one cannot be of both domains.
+/// Read the files. The same one cannot be of both domains, nor count twice: its windows would make
+/// intervals narrower than they are.
 pub(in crate::commands) fn read(args: &CalibrateArgs) -> anyhow::Result<Files> {
     let texts: Vec<TextFile> =
         args.text.iter().map(|path| TextFile::read(path)).collect::<Result<_, _>>()?;
+    for (idx, text) in texts.iter().enumerate() {
+        if let Some(first) = texts[..idx].iter().find(|first| first.sha256 == text.sha256) {
+            let (first, second) = (first.path.display(), text.path.display());
+            let problem = format!("{second} is the same text as {first}");
+            return Err(UsageError { problem, advice: Some(TEXT_TWICE.to_owned()) }.into());
+        }
+    }
     let other = args.other_text.as_deref().map(TextFile::read).transpose()?;
     if let Some(other) = &other
         && texts.iter().any(|text| text.sha256 == other.sha256)

@@ -7,9 +7,8 @@ use lapwing_logits::profile::{
     Arrays, CorrectionProfile, ProfiledModel, Sidecar, WriteProfileError,
 };
 
-use super::sidecar_of;
 use crate::checksum;
-use crate::correction::{Difference, difference, peek_profile};
+use crate::correction::{Difference, PeekError, difference, peek_profile, peek_sidecar};
 use crate::new_file;
 
 /// Why a profile was not written.
@@ -38,6 +37,14 @@ pub enum WriteError {
         /// That of the profile that is there.
         found: String,
     },
+    /// A profile that somebody needs might be lost.
+    #[error("cannot tell whether {} may be replaced", path.display())]
+    Unknown {
+        /// What is there.
+        path: PathBuf,
+        /// Why it cannot be told.
+        source: PeekError,
+    },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Io {
@@ -58,6 +65,10 @@ pub enum WriteError {
 
 /// How the name of a profile ends.
 const ENDING: &str = ".correction.json";
+/// How the name of its arrays ends.
+const SIDECAR_ENDING: &str = ".safetensors";
+/// Digits of their hash in the name of the arrays.
+const N_NAME_DIGITS: usize = 8;
 
 /// Refuse a place that cannot be written before hours are spent on what goes there. A folder that
 /// nobody named is made.
@@ -70,7 +81,7 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
     if name.starts_with('.') || name.contains([':', '\\']) {
         return wrong("a name without : and \\ that does not begin with a dot");
     }
-    // The arrays go beside it under the same name: no file but those of a profile may be met there.
+    // The arrays go beside it under such a name: no file but those of a profile may be met there.
     if !name.ends_with(ENDING) || name.len() == ENDING.len() || out.is_dir() {
         return wrong("a file such as NAME.correction.json");
     }
@@ -86,10 +97,12 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
     Ok(())
 }
 
-/// Refuse to replace a profile of anything else than `model`. What cannot be read as a profile, or
-/// was written by another version, is of no use to anybody and may go.
+/// Refuse to replace a profile of anything else than `model`, and what may be one that this version
+/// cannot read. What is no profile, or was written by an earlier version, is of no use to anybody
+/// and may go.
 pub(super) fn check_taken(out: &Path, model: &ProfiledModel) -> Result<(), WriteError> {
-    let there = peek_profile(out);
+    let there =
+        peek_profile(out).map_err(|source| WriteError::Unknown { path: out.to_owned(), source })?;
     match there.and_then(|there| difference(model, &there.model)) {
         Some(Difference { what, expected, found }) => {
             Err(WriteError::Taken { path: out.to_owned(), what, expected, found })
@@ -98,31 +111,63 @@ pub(super) fn check_taken(out: &Path, model: &ProfiledModel) -> Result<(), Write
     }
 }
 
-/// Write the arrays and then the profile, which names them; each file is whole or not there.
+/// Write the arrays and then the profile, which names them. Their file's name holds their hash, so
+/// that an earlier profile keeps its own arrays until it is replaced: at any moment there is a
+/// profile with its arrays, the earlier or the later one.
 pub(super) fn profile(
     out: &Path,
     profile: &mut CorrectionProfile,
     arrays: &Arrays,
 ) -> Result<(), WriteError> {
     let refused = |source| WriteError::Profile { path: out.to_owned(), source };
-    let beside = sidecar_of(out);
     let has_arrays = arrays.names().next().is_some();
-    if has_arrays {
-        let bytes = arrays.to_bytes().map_err(refused)?;
-        let file = beside.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let sha256 = checksum::sha256_bytes(&bytes);
-        profile.sidecar = Some(Sidecar { file, sha256, n_bytes: bytes.len() as u64 });
-        let json = profile.to_json().map_err(refused)?;
-        write(&beside, &bytes)?;
-        return write(out, &json);
+    let bytes = has_arrays.then(|| arrays.to_bytes()).transpose().map_err(refused)?;
+    profile.sidecar = bytes.as_ref().map(|bytes| sidecar(out, bytes));
+    let json = profile.to_json().map_err(refused)?;
+    let earlier = peek_sidecar(out).filter(|file| is_sidecar_of(out, file));
+    let named = profile.sidecar.as_ref().map(|sidecar| sidecar.file.clone());
+    if let (Some(file), Some(bytes)) = (&named, &bytes) {
+        write(&out.with_file_name(file), bytes)?;
     }
-    write(out, &profile.to_json().map_err(refused)?)?;
-    // What an earlier profile had here belongs to nothing any more.
-    match std::fs::remove_file(&beside) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(WriteError::Io { path: beside, source })
+    let written = write(out, &json);
+    // What the profile that is there now does not name belongs to nothing.
+    let (kept, lost) = if written.is_ok() { (named, earlier) } else { (earlier, named) };
+    if let Some(lost) = lost.filter(|lost| Some(lost) != kept.as_ref()) {
+        remove(&out.with_file_name(lost));
+    }
+    written
+}
+
+/// What the profile at `out` tells of its arrays.
+fn sidecar(out: &Path, bytes: &[u8]) -> Sidecar {
+    let sha256 = checksum::sha256_bytes(bytes);
+    let file = format!("{}.{}{SIDECAR_ENDING}", stem_of(out), &sha256[..N_NAME_DIGITS]);
+    Sidecar { file, sha256, n_bytes: bytes.len() as u64 }
+}
+
+/// Whether `file` is a name that a profile at `out` gives its arrays, or gave them before it held
+/// their hash: no other file is touched, whatever a profile says.
+fn is_sidecar_of(out: &Path, file: &str) -> bool {
+    let rest = file.strip_prefix(&stem_of(out)).and_then(|rest| rest.strip_suffix(SIDECAR_ENDING));
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    rest.is_some_and(|rest| match rest.strip_prefix('.') {
+        Some(digits) => digits.len() == N_NAME_DIGITS && digits.bytes().all(is_digit),
+        None => rest.is_empty(),
+    })
+}
+
+/// `NAME.correction`.
+fn stem_of(out: &Path) -> String {
+    out.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file that nobody needs does no harm where it cannot be removed.
+fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what is not needed");
         }
-        _ => Ok(()),
+        _ => {}
     }
 }
 
@@ -136,7 +181,12 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use lapwing_logits::profile::{
+        Array, CorrectionRecipe, Diagnostics, Gate, GateRules, SCHEMA_VERSION,
+    };
+
     use super::*;
+    use crate::correction::read_profile;
 
     #[test]
     fn names_that_no_reader_takes_are_refused_before_any_work() {
@@ -157,6 +207,102 @@ mod tests {
         check("missing/a.correction.json", false);
         assert!(check_place(&folder.path().join("made/a.correction.json"), false).is_ok());
         assert_eq!(names_in(folder.path()), ["made"]);
+    }
+
+    fn empty() -> CorrectionProfile {
+        let model = ProfiledModel {
+            name: "m".into(),
+            sha256: "0".repeat(64),
+            backend: "ort".into(),
+            device: "cpu".into(),
+            precision: "fast".into(),
+            n_vocab: 2,
+        };
+        let rules = GateRules {
+            confidence: 0.95,
+            min_gain_nats: 0.01,
+            min_divergence_share: 0.01,
+            allow_one_domain: false,
+        };
+        let (n_positions, n_windows) = (0, 0);
+        CorrectionProfile {
+            schema_version: SCHEMA_VERSION,
+            model,
+            reference: None,
+            texts: Vec::new(),
+            seed: 0,
+            estimator: "none".into(),
+            diagnostics: Diagnostics {
+                n_positions,
+                n_windows,
+                frozen_share: 0.0,
+                bands: Vec::new(),
+            },
+            candidates: Vec::new(),
+            gate: Gate { open: false, chosen: None, reason: "none".into(), rules },
+            correction: CorrectionRecipe { offset: None, smoothing: None },
+            head_map: None,
+            sidecar: None,
+        }
+    }
+
+    #[test]
+    fn a_profile_is_replaced_with_its_arrays() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("m.correction.json");
+        std::fs::write(folder.path().join("model.safetensors"), "weights").unwrap();
+        let write_one = |offset: Option<f32>| {
+            let (mut written, mut arrays) = (empty(), Arrays::default());
+            if let Some(offset) = offset {
+                arrays.insert("offset", Array::vector([offset, 0.0].into()));
+            }
+            profile(&out, &mut written, &arrays).unwrap();
+            let read = read_profile(&out).unwrap();
+            assert_eq!((&read.profile, &read.arrays), (&written, &arrays));
+            let mut expected = vec!["m.correction.json".to_owned(), "model.safetensors".to_owned()];
+            let sidecar = written.sidecar.map(|sidecar| sidecar.file);
+            expected.extend(sidecar.clone());
+            expected.sort();
+            let mut found = names_in(folder.path());
+            found.sort();
+            assert_eq!(found, expected);
+            sidecar
+        };
+        let first = write_one(Some(1.0));
+        assert_eq!(write_one(Some(1.0)), first);
+        assert_ne!(write_one(Some(2.0)), first);
+        assert_eq!(write_one(None), None);
+    }
+
+    #[test]
+    fn arrays_without_a_profile_do_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("m.correction.json");
+        std::fs::create_dir(&out).unwrap();
+        let mut arrays = Arrays::default();
+        arrays.insert("offset", Array::vector([1.0, 0.0].into()));
+        let error = profile(&out, &mut empty(), &arrays).unwrap_err();
+        assert!(matches!(error, WriteError::Io { .. }), "{error}");
+        assert_eq!(names_in(folder.path()), ["m.correction.json"]);
+    }
+
+    #[test]
+    fn only_what_a_profile_can_have_named_is_removed() {
+        let out = Path::new("folder/m.cpu.correction.json");
+        let check = |file: &str, expected: bool| {
+            assert_eq!(is_sidecar_of(out, file), expected, "{file}");
+        };
+        check(&sidecar(out, b"arrays").file, true);
+        check("m.cpu.correction.0123abcd.safetensors", true);
+        check("m.cpu.correction.safetensors", true);
+        check("m.cpu.correction.0123abcde.safetensors", false);
+        check("m.cpu.correction.0123ABCD.safetensors", false);
+        check("m.cpu.correction.../abcde.safetensors", false);
+        check("m.cpu.correction0123abcd.safetensors", false);
+        check("m.gpu.correction.0123abcd.safetensors", false);
+        check("model.safetensors", false);
+        check("m.cpu.correction.json", false);
+        check("", false);
     }
 
     fn names_in(folder: &Path) -> Vec<String> {

@@ -131,6 +131,8 @@ fn key(
     key.insert("passages".to_owned(), json!(passages));
     key.insert("context".to_owned(), json!(settings.context));
     key.insert("settings".to_owned(), settings_of(args));
+    // The same for every model.
+    key.insert("gate".to_owned(), json!(calibrate::gate(&args.calibration_of(""))));
     key.insert("reference".to_owned(), args.reference.as_str().into());
     key.insert("backend".to_owned(), json!(settings.backend));
     key.insert("device".to_owned(), settings.device.to_string().into());

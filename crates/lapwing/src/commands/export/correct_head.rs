@@ -45,13 +45,13 @@ pub enum CorrectHeadError {
     },
 }
 
-/// The head map of the profile `name`, a path or a name in the profiles folder, with the recipe that
-/// an export must agree with.
+/// The head map of the profile `name`, a path or a name in the profiles folder, with the recipe
+/// that an export must agree with.
 ///
 /// # Errors
 ///
-/// When the profile is not there or cannot be read, holds no head map that its gate lets through, or
-/// does not say how its model was exported.
+/// When the profile is not there or cannot be read, holds no head map that its gate lets through,
+/// or does not say how its model was exported.
 pub(super) fn head_map(name: &str, home: &Home) -> Result<HeadMap, CorrectHeadError> {
     let stored = read_profile(&find_on_any_device(name, home)?)?;
     let (profile, path) = (&stored.profile, stored.path.clone());
