@@ -80,6 +80,12 @@ pub trait Model: Send + Sync {
     /// What the model holds in memory.
     fn memory(&self) -> MemoryBreakdown;
 
+    /// How long reading the files into a graph took, before it was compiled; `None` where the
+    /// library does both in one call.
+    fn read_time(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// Start a sequence with no positions.
     ///
     /// # Errors

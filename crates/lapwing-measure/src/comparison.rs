@@ -2,17 +2,21 @@
 //!
 //! Records are put together that measured the same thing on both sides, each metric gets the ratio
 //! of the medians with an interval, and a verdict. A verdict needs two things: an interval of the
-//! ratio that does not hold 1, and a change beyond what the same thing measured again differs by.
+//! ratio that does not hold 1, where there is one, and a change beyond what the same thing measured
+//! again differs by.
 //!
 //! With two or more runs on each side the interval is made of the medians of the runs, so that it
 //! knows how runs differ, and the limit is [`REPEATS_WITHIN_SEVERAL`]. With a single run on a side
 //! it is made of the repetitions within the runs, which know nothing of that, and the limit is
 //! [`Metric::repeats_within`]. A figure of which a run has one number only, such as a peak of
-//! memory, then has no interval, and the limit decides alone.
+//! memory, then has no interval, and the limit decides alone: such a verdict is a hint, and of the
+//! regressions only those of memory rest on it.
 
 mod change;
 mod metric;
 mod pairing;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -50,7 +54,7 @@ pub struct Comparison {
 /// The same test of two configurations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pair {
-    /// The configuration, as the first side has it.
+    /// The configuration, as the first side has it, with what differs in the settings.
     pub configuration: String,
     /// The test, in the manner of `llama-bench`.
     pub test: String,
@@ -60,6 +64,8 @@ pub struct Pair {
     pub warnings: Vec<String>,
     /// The metrics that both sides tell.
     pub changes: Vec<Change>,
+    /// The metrics that only the first side tells.
+    pub metrics_only_before: Vec<Metric>,
 }
 
 /// Something that is not the same on both sides.
@@ -162,6 +168,17 @@ impl Comparison {
         all.flat_map(|pair| pair.changes.iter().map(move |change| (pair, change)))
             .filter(move |(_, change)| change.is_regression(share))
     }
+
+    /// What the first side tells and the second does not: what is missing could be what became
+    /// worse.
+    pub fn missing(&self) -> impl Iterator<Item = String> {
+        let of_pair = |pair: &Pair| {
+            let what = format!("{}, {}", pair.configuration, pair.test);
+            let metrics = pair.metrics_only_before.clone().into_iter();
+            metrics.map(move |metric| format!("{what}: {}", metric.name()))
+        };
+        self.only_before.iter().cloned().chain(self.pairs.iter().flat_map(of_pair))
+    }
 }
 
 fn name_groups<'a>(groups: impl IntoIterator<Item = &'a Group<'a>>) -> Vec<String> {
@@ -195,8 +212,40 @@ fn difference(field: Field, before: &Group, after: &Group) -> Difference {
     Difference { what: field.name().into(), before, after }
 }
 
+/// The name of a configuration with what its settings are on the other side.
+fn name_of_pair(name: &str, fields: &[Field], before: &Group, after: &Group) -> String {
+    /// Told of hashes and of long settings.
+    const N_SHOWN: usize = 40;
+    let has_other_correction = fields.contains(&Field::Correction);
+    let is_told = |field: &&Field| match field {
+        // Machines are compared as a whole, and models are told apart by their hash.
+        Field::Host | Field::CpuModel | Field::Model => false,
+        Field::CorrectionSha256 => !has_other_correction,
+        _ => true,
+    };
+    let short = |field: Field, group: &Group| {
+        let n_shown = match field {
+            Field::ModelSha256 | Field::CorrectionSha256 => 8,
+            _ => N_SHOWN,
+        };
+        match group.identity.get(field) {
+            "" => "not told".to_owned(),
+            value => value.chars().take(n_shown).collect(),
+        }
+    };
+    let told = fields.iter().filter(is_told).map(|&field| {
+        format!("{} {} → {}", field.name(), short(field, before), short(field, after))
+    });
+    let told: Vec<String> = told.collect();
+    match told.is_empty() {
+        true => name.to_owned(),
+        false => printable(&format!("{name} ({})", told.join(", "))),
+    }
+}
+
 fn compare_groups(before: &Group, after: &Group, name: &str, comparison: &mut Comparison) {
     let fields = before.identity.differences(&after.identity);
+    let name_of_pair = name_of_pair(name, &fields, before, after);
     let differences: Vec<_> =
         fields.into_iter().map(|field| difference(field, before, after)).collect();
     for (test, records_before) in &before.tests {
@@ -206,15 +255,23 @@ fn compare_groups(before: &Group, after: &Group, name: &str, comparison: &mut Co
             continue;
         };
         let mut pair = Pair {
-            configuration: name.to_owned(),
+            configuration: name_of_pair.clone(),
             test: test_name(),
             differences: differences.clone(),
             warnings: warnings(records_before, records_after),
             changes: Vec::new(),
+            metrics_only_before: Vec::new(),
         };
         pair.differences.extend(version_differences(records_before, records_after));
         let changes = Metric::ALL.into_iter();
         pair.changes = changes.filter_map(|m| change(m, records_before, records_after)).collect();
+        let is_told = |metric: &Metric, records: &[&Record]| {
+            records.iter().any(|record| metric.read(record).is_some())
+        };
+        pair.metrics_only_before = Metric::ALL
+            .into_iter()
+            .filter(|metric| is_told(metric, records_before) && !is_told(metric, records_after))
+            .collect();
         comparison.pairs.push(pair);
     }
     let is_new = |test: &&TestKey| !before.tests.contains_key(*test);
@@ -262,10 +319,28 @@ fn warnings(before: &[&Record], after: &[&Record]) -> Vec<String> {
             warnings.push(format!("the processor was throttled on the {side} side"));
         }
     }
+    for (side, records) in [("first", before), ("second", after)] {
+        let revisions = own_revisions(records);
+        if revisions.len() > 1 {
+            let revisions: Vec<_> = revisions.into_iter().collect();
+            let n_revisions = revisions.len();
+            let named = printable(&revisions.join(", "));
+            warnings.push(format!(
+                "the {side} side mixes {n_revisions} git revisions of lapwing: {named}"
+            ));
+        }
+    }
     if before.len().min(after.len()) == 1 {
         warnings.push("one run on a side: how runs differ is not in the intervals".into());
     }
     warnings
+}
+
+/// The commits that this program was built from, as far as people tell them apart.
+fn own_revisions(records: &[&Record]) -> BTreeSet<String> {
+    let own = records.iter().filter(|record| record.program.name == "lapwing");
+    let revisions = own.filter_map(|record| record.program.git_revision.as_deref());
+    revisions.map(|revision| revision.chars().take(10).collect()).collect()
 }
 
 fn power(source: crate::record::PowerSource) -> String {

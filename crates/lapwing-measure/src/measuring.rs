@@ -153,7 +153,8 @@ pub enum MeasureError {
 pub fn n_positions(timed: Timed, n_prompt_tokens: usize, n_steps: usize) -> usize {
     match timed {
         Timed::Prefill => n_prompt_tokens,
-        Timed::Decode => n_prompt_tokens + n_steps,
+        // More than can be counted is more than any model has room for.
+        Timed::Decode => n_prompt_tokens.saturating_add(n_steps),
     }
 }
 

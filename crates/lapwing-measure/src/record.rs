@@ -27,11 +27,12 @@ pub use conditions::{Conditions, PowerSource};
 pub use energy::{Energy, EnergySource};
 pub use identity::run_id;
 pub use latency::{Histogram, InterToken, Interval, Latency, StepCost, Throughput};
-pub use line::{LINE_BYTES_MAX, ParseRecordError, WriteRecordError};
+pub use line::{JsonError, LINE_BYTES_MAX, ParseRecordError, WriteRecordError};
 pub use memory::Memory;
 pub use protocol::{Protocol, StoppedBecause};
 pub use start::{Cache, Start};
 pub use subject::{Configuration, Program, Test, TestKind};
+pub(crate) use timestamp::{SECONDS_A_DAY, civil_date};
 pub use timestamp::{seconds_since_epoch, timestamp};
 
 /// The version of the schema that this program writes.

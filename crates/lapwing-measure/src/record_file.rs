@@ -10,8 +10,8 @@ mod append;
 mod folder;
 mod read;
 
-pub use append::{AppendError, append};
-pub use folder::{ReadFolderError, read_all, read_folder};
+pub use append::{AppendError, append, append_while};
+pub use folder::{ReadFolderError, keep_first_of_each, read_all, read_folder};
 pub use read::{BAD_LINES_MAX, ReadFileError, RecordLineError, read};
 
 /// How a record file's name ends.

@@ -6,6 +6,7 @@ mod histogram;
 mod interval;
 
 pub use histogram::{Histogram, HistogramError, N_BINS_PER_DECADE, RELATIVE_BIN_WIDTH};
+pub(crate) use interval::below;
 pub use interval::{
     CONFIDENCE, Interval, IntervalError, N_RESAMPLES, median_interval, ratio_interval,
 };

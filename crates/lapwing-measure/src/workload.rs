@@ -6,8 +6,10 @@
 
 use lapwing_model::TokenId;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
+
+use crate::statistics::below;
 
 /// The prompt of run number `run_idx` of a test: `n_tokens` ids below `n_vocab`.
 ///
@@ -43,11 +45,6 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     rng
-}
-
-/// Uniform in `0..n`, up to one part in 2^64 / n.
-fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
-    ((u128::from(rng.next_u64()) * n as u128) >> u64::BITS) as usize
 }
 
 #[cfg(test)]

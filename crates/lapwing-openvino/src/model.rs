@@ -1,6 +1,7 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lapwing_backend::{
     Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Precision,
@@ -27,6 +28,8 @@ pub(crate) struct OpenVinoModel {
     folder: ModelFolder,
     device: Device,
     weights_mapped_bytes: u64,
+    /// Reading and editing the graph, and the library's reading of it.
+    read: Duration,
 }
 
 /// What decoders share.
@@ -64,6 +67,7 @@ impl OpenVinoModel {
         if device.kind == DeviceKind::Npu {
             return Err(unsupported("language models on an NPU are not supported yet".into()));
         }
+        let started = Instant::now();
         let mut ir = IrModel::open(&folder.graph).map_err(|error| OpenError::Read {
             path: folder.graph.clone(),
             source: error.into(),
@@ -79,7 +83,8 @@ impl OpenVinoModel {
             true => Some(show_hidden(&mut ir, folder, arithmetic(core, &device, options))?),
             false => None,
         };
-        let compiled =
+        let edited = started.elapsed();
+        let (compiled, read) =
             core.compile(ir.xml(), ir.bin(), &device.id, &properties).map_err(|error| {
                 OpenError::Refused {
                     backend: NAME,
@@ -111,6 +116,7 @@ impl OpenVinoModel {
             folder: folder.clone(),
             device,
             weights_mapped_bytes: ir.bin().len() as u64,
+            read: edited + read,
         })
     }
 }
@@ -143,6 +149,10 @@ impl Model for OpenVinoModel {
             state_bytes_per_decoder: None,
             state_bytes_per_position: self.shared.graph.state_bytes_per_position,
         }
+    }
+
+    fn read_time(&self) -> Option<Duration> {
+        Some(self.read)
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {

@@ -51,10 +51,13 @@ pub struct Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenStages {
     /// The folder, the tokenizer and the template; weights are not read here.
-    pub read: Duration,
+    pub text: Duration,
     /// Loading the backend's library into the process.
     pub library: Duration,
-    /// Reading the graph and compiling it for the device.
+    /// Reading the model's files into a graph; `None` where the library reads and compiles in one
+    /// call.
+    pub read: Option<Duration>,
+    /// Compiling the graph for the device, with `read` where that is `None`.
     pub compile: Duration,
 }
 
@@ -124,16 +127,18 @@ impl Engine {
             None => None,
         };
         let runtime = runtime_for(settings.backend, folder.kind)?;
-        let read = started.elapsed();
+        let text = started.elapsed();
         let backend = load(runtime, settings)?;
         let device = device(settings, &path, &folder, runtime, backend.as_ref());
         let options = OpenOptions { device, ..open_options(settings, runtime, hidden_states) };
         if let Some(cache) = &options.cache_folder {
             compile_cache::trim(cache);
         }
-        let library = started.elapsed() - read;
+        let library = started.elapsed() - text;
         let model = backend.open(&folder, &options).context("cannot open the model")?;
-        let compile = started.elapsed() - library - read;
+        let opened = started.elapsed() - library - text;
+        let read = model.read_time();
+        let compile = opened.saturating_sub(read.unwrap_or_default());
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
             check_vocabulary(tokenizer, file, model.n_vocab())?;
         }
@@ -147,7 +152,7 @@ impl Engine {
             folder,
             runtime,
             load: started.elapsed(),
-            stages: OpenStages { read, library, compile },
+            stages: OpenStages { text, library, read, compile },
         };
         engine.log();
         Ok(engine)

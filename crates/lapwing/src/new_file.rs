@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 /// Write a file under another name beside `path` and rename it. The other name is one that nobody
-/// can foresee, and that is surely new.
+/// can foresee, and that is surely new. A file that is replaced passes its permissions on.
 ///
 /// # Errors
 ///
@@ -19,6 +19,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     builder.prefix(&prefix).suffix(".partial");
     readable_by_others(&mut builder);
     let mut partial = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    // Before there is anything to read in it.
+    if let Ok(replaced) = std::fs::metadata(path)
+        && replaced.is_file()
+    {
+        partial.as_file().set_permissions(replaced.permissions())?;
+    }
     partial.write_all(bytes)?;
     partial.as_file().sync_all()?;
     // One that is not renamed is removed.
@@ -65,5 +71,18 @@ mod tests {
         std::fs::write(&plain, b"one").unwrap();
         let permissions = |path: &Path| std::fs::metadata(path).unwrap().permissions();
         assert_eq!(permissions(&ours), permissions(&plain));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("private");
+        std::fs::write(&path, b"one").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
     }
 }

@@ -9,6 +9,7 @@ use lapwing_model::ModelFolder;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
+use crate::lock::{Lock, LockError};
 use crate::model_files::ModelFiles;
 use crate::new_file;
 
@@ -35,7 +36,8 @@ pub struct Recommendation {
     pub verdict: String,
     /// The record that the figure is from.
     pub record_id: String,
-    /// SHA-256 of the files of the model.
+    /// SHA-256 of the files of the model. `--device auto` does not compare it: to read a model of
+    /// gigabytes at every start takes seconds, and a device is never wrong, only slower.
     pub model_sha256: String,
     /// Length of those files: files of another length are another model.
     pub model_bytes: u64,
@@ -52,6 +54,15 @@ pub enum Auto {
     Skipped(String),
 }
 
+/// What becomes of an earlier recommendation for the same files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// The new one takes its place.
+    Replace,
+    /// It stays: the new one was compared with nothing.
+    Keep,
+}
+
 /// Why the settings file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteRecommendationError {
@@ -62,6 +73,14 @@ pub enum WriteRecommendationError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Another process is changing it, or it cannot be locked.
+    #[error("cannot lock the settings file {}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Who or why.
+        source: LockError,
     },
     /// It is not TOML.
     #[error("the settings file {} is wrong", path.display())]
@@ -122,6 +141,12 @@ pub fn is_there(requested: DeviceRequest, devices: &[Device]) -> bool {
 }
 
 impl Recommendation {
+    /// Whether both are for the same files.
+    fn is_of_files_of(&self, other: &Recommendation) -> bool {
+        let files = |of: &Recommendation| (of.model_sha256.clone(), of.model_bytes);
+        files(self) == files(other)
+    }
+
     /// `gpu for NAME, measured for throughput: 812 tokens/s, …`.
     pub fn describe(&self, name: &str) -> String {
         let Self { device, metric, figure, unit, verdict, record_id, .. } = self;
@@ -132,7 +157,8 @@ impl Recommendation {
     }
 }
 
-/// Put a recommendation into the settings file, and leave everything else of it as it is.
+/// Put a recommendation into the settings file, and leave everything else of it as it is. Gives the
+/// earlier one when that stays.
 ///
 /// # Errors
 ///
@@ -141,7 +167,15 @@ pub fn write(
     path: &Path,
     name: &str,
     recommendation: &Recommendation,
-) -> Result<(), WriteRecommendationError> {
+    existing: Existing,
+) -> Result<Option<Recommendation>, WriteRecommendationError> {
+    let failed = |source| WriteRecommendationError::Write { path: path.to_owned(), source };
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+    // A link to the file is kept: the file itself is replaced.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // What is read here is what is replaced below.
+    let _lock = Lock::acquire(&lock_path(&real), &mut |_| {})
+        .map_err(|source| WriteRecommendationError::Lock { path: path.to_owned(), source })?;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -152,6 +186,10 @@ pub fn write(
     let mut document: DocumentMut = text.parse().map_err(|source| {
         WriteRecommendationError::Parse { path: path.to_owned(), source: Box::new(source) }
     })?;
+    let earlier = earlier(&text, name).filter(|earlier| earlier.is_of_files_of(recommendation));
+    if let (Existing::Keep, Some(earlier)) = (existing, earlier) {
+        return Ok(Some(earlier));
+    }
     let all = document.entry(KEY).or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
@@ -161,12 +199,19 @@ pub fn write(
         .as_table_like_mut()
         .ok_or_else(|| WriteRecommendationError::NotATable { path: path.to_owned() })?;
     all.insert(name, item(recommendation));
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    // A link to the file is kept: the file itself is replaced.
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    written
-        .and_then(|()| new_file::write(&real, document.to_string().as_bytes()))
-        .map_err(|source| WriteRecommendationError::Write { path: path.to_owned(), source })
+    new_file::write(&real, document.to_string().as_bytes()).map_err(failed)?;
+    Ok(None)
+}
+
+/// The recommendation for a name that the text of a settings file has, if that can be read.
+fn earlier(text: &str, name: &str) -> Option<Recommendation> {
+    let table: toml::Table = text.parse().ok()?;
+    table.get(KEY)?.get(name)?.clone().try_into().ok()
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.lock"))
 }
 
 fn item(recommendation: &Recommendation) -> Item {
@@ -225,14 +270,21 @@ mod tests {
         let own = "# mine\nthreads   = 2 # two\n\n[recommendations.\"other model\"]\n";
         std::fs::create_dir(folder.path().join("sub")).unwrap();
         std::fs::write(&path, own).unwrap();
-        write(&path, "a.b", &recommendation("cpu")).unwrap();
-        write(&path, "a.b", &recommendation("gpu.1")).unwrap();
+        let put = |device: &str, existing| {
+            write(&path, "a.b", &recommendation(device), existing).unwrap()
+        };
+        assert_eq!(put("cpu", Existing::Keep), None, "there is none to keep");
+        assert_eq!(put("gpu.1", Existing::Replace), None);
+        assert_eq!(put("npu", Existing::Keep), Some(recommendation("gpu.1")));
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(own), "{text}");
         assert!(!text.contains("cpu"), "the older one is replaced: {text}");
         let table: toml::Table = text.parse().unwrap();
         let found = table[KEY]["a.b"].clone();
         assert_eq!(found.try_into::<Recommendation>().unwrap(), recommendation("gpu.1"));
+        let of_others = Recommendation { model_sha256: "cd".into(), ..recommendation("npu") };
+        assert_eq!(write(&path, "a.b", &of_others, Existing::Keep).unwrap(), None);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"npu\""));
     }
 
     #[test]
@@ -241,11 +293,11 @@ mod tests {
         let path = folder.path().join("lapwing.toml");
         for text in ["threads = ", "recommendations = 1\n"] {
             std::fs::write(&path, text).unwrap();
-            write(&path, "m", &recommendation("cpu")).unwrap_err();
+            write(&path, "m", &recommendation("cpu"), Existing::Replace).unwrap_err();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         std::fs::remove_file(&path).unwrap();
-        write(&path, "m", &recommendation("cpu")).unwrap();
+        write(&path, "m", &recommendation("cpu"), Existing::Keep).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("[recommendations.m]"));
     }
 

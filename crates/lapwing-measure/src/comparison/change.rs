@@ -97,9 +97,19 @@ impl Change {
     }
 
     /// Whether the second side is worse for certain, and by more than `share`.
+    ///
+    /// A change without an interval is never certain, but for peaks of memory: those scarcely
+    /// differ between two runs of the same thing.
     #[must_use]
     pub fn is_regression(&self, share: f64) -> bool {
-        self.verdict.is_worse() && self.worsening() > share
+        let is_certain = self.has_interval() || self.metric == Metric::PeakRssBytes;
+        is_certain && self.verdict.is_worse() && self.worsening() > share
+    }
+
+    /// Whether there is an interval; else the verdict rests on [`Change::repeats_within`] alone.
+    #[must_use]
+    pub fn has_interval(&self) -> bool {
+        self.ratio_low.is_some() && self.ratio_high.is_some()
     }
 }
 

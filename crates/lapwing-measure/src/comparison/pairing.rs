@@ -1,6 +1,6 @@
 //! Which configuration of one side belongs to which of the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::CompareOptions;
 use crate::identity::{Field, Identity};
@@ -25,9 +25,9 @@ const MUST_NOT_AGREE: [&[Field]; 5] = [
     &MUST_AGREE,
 ];
 
-/// What may differ, beside nothing, tried in this order: first one thing alone, then all.
-const MAY_DIFFER: [&[Field]; 6] = [
-    &[],
+/// What may differ where a model has no test with the same settings on both sides, tried in this
+/// order: first one thing alone, then all.
+const MAY_DIFFER: [&[Field]; 5] = [
     &[Field::Threads],
     &[Field::Correction, Field::CorrectionSha256],
     &[Field::Settings],
@@ -81,14 +81,64 @@ pub(super) fn pair<'a>(
     }
     let forced: &[&[Field]] = if options.force { &MUST_NOT_AGREE } else { &[] };
     let mut pairs = Vec::new();
+    let mut measured_alike = [BTreeSet::new(), BTreeSet::new()];
     for not_agreed in std::iter::once(&[][..]).chain(forced.iter().copied()) {
+        always.extend(not_agreed);
+        let exact = pair_without(&always, before, after);
+        for (one, other) in &exact {
+            for (group, tests) in [one, other].into_iter().zip(&mut measured_alike) {
+                tests.extend(group.tests.keys().map(|test| (model_of(group), *test)));
+            }
+        }
+        pairs.extend(exact);
+        let aside_before = set_aside(before, &measured_alike[0]);
+        let aside_after = set_aside(after, &measured_alike[1]);
         for fields in MAY_DIFFER {
-            let forgotten: Vec<Field> =
-                always.iter().chain(not_agreed).chain(fields).copied().collect();
+            let forgotten: Vec<Field> = always.iter().chain(fields).copied().collect();
             pairs.extend(pair_without(&forgotten, before, after));
         }
+        put_back(before, aside_before);
+        put_back(after, aside_after);
+        always.truncate(always.len() - not_agreed.len());
     }
     pairs
+}
+
+/// SHA-256 and variant.
+type ModelKey = [String; 2];
+
+fn model_of(group: &Group) -> ModelKey {
+    [Field::ModelSha256, Field::Variant].map(|field| group.identity.get(field).to_owned())
+}
+
+/// Take out what must not be compared across settings: tests of models that are there with settings
+/// that both sides have. What is left of such a model would be put beside something that it is not.
+fn set_aside<'a>(
+    groups: &mut Vec<Group<'a>>,
+    measured_alike: &BTreeSet<(ModelKey, TestKey)>,
+) -> Vec<Group<'a>> {
+    let mut all_aside = Vec::new();
+    for group in groups.iter_mut() {
+        let model = model_of(group);
+        let is_aside = |test: &TestKey| measured_alike.contains(&(model.clone(), *test));
+        let (aside, left) =
+            std::mem::take(&mut group.tests).into_iter().partition(|(test, _)| is_aside(test));
+        group.tests = left;
+        all_aside.push(Group { identity: group.identity.clone(), tests: aside });
+    }
+    let has_tests = |group: &Group| !group.tests.is_empty();
+    groups.retain(has_tests);
+    all_aside.retain(has_tests);
+    all_aside
+}
+
+fn put_back<'a>(groups: &mut Vec<Group<'a>>, aside: Vec<Group<'a>>) {
+    for group in aside {
+        match groups.iter_mut().find(|other| other.identity == group.identity) {
+            Some(same) => same.tests.extend(group.tests),
+            None => groups.push(group),
+        }
+    }
 }
 
 /// Pairs of groups that are alike but for `forgotten` and the only ones of their side to be so.

@@ -31,6 +31,7 @@ fn fewer_threads_are_slower_and_named() {
     let difference = &decode.differences[0];
     assert_eq!((&*difference.before, &*difference.after), ("2", "1"));
     assert_eq!(difference.what, "threads");
+    assert_eq!(decode.configuration, "openvino · CPU (threads 2 → 1)");
     assert_eq!(decode.changes[0].metric, Metric::DecodeTokensPerS);
     assert_eq!(decode.changes[0].verdict, Verdict::Slower);
     let regressed: Vec<_> = comparison.regressions(0.05).map(|(pair, _)| &*pair.test).collect();
@@ -148,4 +149,92 @@ fn nothing_to_compare_is_an_error() {
     there.iter_mut().for_each(|record| record.host = "other".into());
     check(&here, &there, "not comparable: host laptop against other");
     assert_eq!(compare(&here, &there, &FORCED).unwrap().pairs.len(), here.len());
+}
+
+#[test]
+fn what_was_measured_alike_is_not_put_beside_other_settings() {
+    let side = |threads: &[usize]| -> Vec<Record> {
+        threads.iter().flat_map(|&n_threads| sample::run("openvino", n_threads, 1)).collect()
+    };
+    let n_tests = side(&[1]).len();
+    let check = |before: &[Record], after: &[Record], expected: [usize; 3]| {
+        let found = compare(before, after, &STRICT).unwrap();
+        let lengths = [found.pairs.len(), found.only_before.len(), found.only_after.len()];
+        assert_eq!(lengths, expected, "{found:?}");
+        found
+    };
+    // Two threads are on both sides: one thread has nothing to do with four.
+    let found = check(&side(&[1, 2]), &side(&[2, 4]), [n_tests, 1, 1]);
+    assert!(found.pairs.iter().all(|pair| pair.differences.is_empty()));
+    check(&side(&[1]), &side(&[4]), [n_tests, 0, 0]);
+    // The last test is there with two threads on one side only: that is no reason to take others.
+    let mut before = side(&[1, 2]);
+    before.pop();
+    let found = check(&before, &side(&[2, 4]), [n_tests - 1, 1, 2]);
+    assert!(found.pairs.iter().all(|pair| pair.differences.is_empty()));
+    // On neither side: then other threads may differ.
+    let mut after = side(&[2, 4]);
+    after.remove(n_tests - 1);
+    let found = check(&before, &after, [n_tests, 1, 1]);
+    let across: Vec<_> = found.pairs.iter().filter(|pair| !pair.differences.is_empty()).collect();
+    assert_eq!(across.len(), 1);
+    assert_eq!(across[0].test, "tg128@d4096");
+    assert!(across[0].configuration.ends_with("(threads 1 → 4)"), "{across:?}");
+    // Another model is another question.
+    let other_model = |n_threads: usize| {
+        let mut records = side(&[n_threads]);
+        records.iter_mut().for_each(|r| r.configuration.model_sha256 = "b".into());
+        records
+    };
+    let before = [side(&[2]), other_model(1)].concat();
+    check(&before, &[side(&[2]), other_model(4)].concat(), [2 * n_tests, 0, 0]);
+}
+
+#[test]
+fn what_the_second_side_lacks_is_listed() {
+    let check = |change: &dyn Fn(&mut Vec<Record>), expected: &[&str]| {
+        let before = sample::run("openvino", 2, 1);
+        let mut after = before.clone();
+        change(&mut after);
+        let comparison = compare(&before, &after, &STRICT).unwrap();
+        assert_eq!(comparison.missing().collect::<Vec<_>>(), expected);
+        assert_eq!(compare(&after, &before, &STRICT).unwrap().missing().count(), 0);
+    };
+    check(&|_| {}, &[]);
+    check(&|records| drop(records.pop()), &["openvino · CPU, tg128@d4096"]);
+    check(
+        &|records| records[6].memory.peak_rss_bytes = None,
+        &["openvino · CPU, tg128@d4096: peak resident, bytes"],
+    );
+    check(
+        &|records| records[0].start.as_mut().unwrap().compile_cold_ms = None,
+        &["openvino · CPU, start: cold compile, ms"],
+    );
+}
+
+#[test]
+fn several_revisions_on_a_side_are_told() {
+    let side = |revisions: &[&str]| -> Vec<Record> {
+        let mut records = Vec::new();
+        for (run_idx, revision) in revisions.iter().enumerate() {
+            let mut record = sample::run("openvino", 2, run_idx).remove(4);
+            record.program.git_revision = Some((*revision).to_owned());
+            records.push(record);
+        }
+        records
+    };
+    let check = |before: &[&str], after: &[&str], expected: &[&str]| {
+        let comparison = compare(&side(before), &side(after), &STRICT).unwrap();
+        let warnings = comparison.pairs[0].warnings.iter().map(String::as_str);
+        assert_eq!(warnings.collect::<Vec<_>>(), expected);
+    };
+    check(&["a", "a"], &["b", "b"], &[]);
+    check(
+        &["a", "b"],
+        &["a", "b"],
+        &[
+            "the first side mixes 2 git revisions of lapwing: a, b",
+            "the second side mixes 2 git revisions of lapwing: a, b",
+        ],
+    );
 }

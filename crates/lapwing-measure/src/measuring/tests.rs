@@ -106,3 +106,10 @@ fn a_run_can_be_broken_off() {
     let outcome = run(&subject, &work(Timed::Decode, 8, 16), &mut NoObserver, &|| true);
     assert!(matches!(outcome, Err(MeasureError::Cancelled)), "{outcome:?}");
 }
+
+#[test]
+fn positions_are_counted_without_overflow() {
+    assert_eq!(n_positions(Timed::Prefill, 8, 0), 8);
+    assert_eq!(n_positions(Timed::Decode, 8, 16), 24);
+    assert_eq!(n_positions(Timed::Decode, usize::MAX, 16), usize::MAX);
+}

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::timestamp::seconds_since_epoch;
 use super::{Histogram, Record, SCHEMA_VERSION, upgrade};
+use crate::report::printable;
 
 /// The longest line that is written or read, in bytes.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
@@ -23,7 +24,7 @@ pub enum ParseRecordError {
     #[error("not a record")]
     Malformed {
         /// What is wrong, and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A program of the future wrote it.
     #[error("expected schema version {expected} or an older one, found {found}")]
@@ -34,16 +35,21 @@ pub enum ParseRecordError {
         found: u32,
     },
     /// A time that is none.
-    #[error("expected a time such as 2026-11-21T12:00:00Z in measured_at, found {found:?}")]
+    #[error("expected a time such as 2026-11-21T12:00:00Z in measured_at, found \"{found}\"")]
     NotATime {
-        /// What the line says.
+        /// What the line says, as far as it can be shown.
         found: String,
     },
-    /// Times that a clock cannot tell.
-    #[error("expected one positive sample or more in latency.samples_ms, found {found:?}")]
-    NotTimes {
+    /// No time was measured.
+    #[error("expected one sample or more in latency.samples_ms, found none")]
+    NoTimes,
+    /// A time that a clock cannot tell.
+    #[error("expected a positive sample in latency.samples_ms[{sample_idx}], found {found}")]
+    NotATimeSpan {
+        /// The place of the first that is none.
+        sample_idx: usize,
         /// What the line says.
-        found: Vec<f64>,
+        found: f64,
     },
     /// A histogram that is none.
     #[error("expected {expected} in latency.inter_token_ms.histogram, found {found}")]
@@ -53,6 +59,35 @@ pub enum ParseRecordError {
         /// What it is.
         found: String,
     },
+}
+
+/// What is wrong with a line of JSON, and where; it quotes what the line says, as far as that can
+/// be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct JsonError {
+    message: String,
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> JsonError {
+        JsonError { message: shown(&error.to_string()) }
+    }
+}
+
+/// The most characters of a line that a message repeats from each of its ends.
+const N_SHOWN_MAX: usize = 120;
+
+/// `text` without what would steer a terminal, and without the middle of what is long: the place
+/// in the line comes last.
+fn shown(text: &str) -> String {
+    let n_characters = text.chars().count();
+    if n_characters <= 2 * N_SHOWN_MAX {
+        return printable(text);
+    }
+    let head: String = text.chars().take(N_SHOWN_MAX).collect();
+    let tail: String = text.chars().skip(n_characters - N_SHOWN_MAX).collect();
+    printable(&format!("{head}…{tail}"))
 }
 
 /// Why a record is not written.
@@ -90,7 +125,8 @@ impl Record {
             let (expected, found) = (LINE_BYTES_MAX, line.len());
             return Err(ParseRecordError::TooLong { expected, found });
         }
-        let malformed = |source| ParseRecordError::Malformed { source };
+        let malformed =
+            |error: serde_json::Error| ParseRecordError::Malformed { source: error.into() };
         let versioned: Versioned = serde_json::from_slice(line).map_err(malformed)?;
         let record = match versioned.schema_version {
             SCHEMA_VERSION => serde_json::from_slice(line).map_err(malformed)?,
@@ -123,11 +159,15 @@ impl Record {
 
 fn check(record: &Record) -> Result<(), ParseRecordError> {
     if seconds_since_epoch(&record.measured_at).is_none() {
-        return Err(ParseRecordError::NotATime { found: record.measured_at.clone() });
+        return Err(ParseRecordError::NotATime { found: shown(&record.measured_at) });
     }
     let Some(latency) = &record.latency else { return Ok(()) };
-    if latency.samples_ms.is_empty() || latency.samples_ms.iter().any(|sample| *sample <= 0.0) {
-        return Err(ParseRecordError::NotTimes { found: latency.samples_ms.clone() });
+    if latency.samples_ms.is_empty() {
+        return Err(ParseRecordError::NoTimes);
+    }
+    if let Some(sample_idx) = latency.samples_ms.iter().position(|sample| *sample <= 0.0) {
+        let found = latency.samples_ms[sample_idx];
+        return Err(ParseRecordError::NotATimeSpan { sample_idx, found });
     }
     match &latency.inter_token_ms {
         Some(inter_token) => check_histogram(&inter_token.histogram, inter_token.n),
@@ -142,12 +182,16 @@ fn check_histogram(histogram: &Histogram, n: u64) -> Result<(), ParseRecordError
         let found = format!("{n_edges} edges and {n_counts} counts");
         return not("one edge more than counts", found);
     }
-    if !histogram.edges_ms.is_sorted() {
-        return not("ascending edges", format!("{:?}", histogram.edges_ms));
+    let falling = histogram.edges_ms.windows(2).position(|pair| pair[1] < pair[0]);
+    if let Some(edge_idx) = falling {
+        let (edge, next) = (histogram.edges_ms[edge_idx], histogram.edges_ms[edge_idx + 1]);
+        let found = format!("edges_ms[{}] = {next} after {edge}", edge_idx + 1);
+        return not("ascending edges", found);
     }
     let total = histogram.counts.iter().try_fold(0_u64, |total, count| total.checked_add(*count));
     if total != Some(n) {
-        return not("the counts of n values", format!("{:?} and n = {n}", histogram.counts));
+        let total = total.map_or_else(|| "more than can be counted".into(), |n| n.to_string());
+        return not("the counts of n values", format!("a sum of {total} and n = {n}"));
     }
     Ok(())
 }

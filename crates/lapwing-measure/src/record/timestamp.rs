@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const SECONDS_A_DAY: i64 = 24 * 60 * 60;
+pub(crate) const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 /// The Gregorian calendar repeats itself after 400 years of this many days.
 const DAYS_A_CYCLE: i64 = 146_097;
 /// From 0000-03-01 to 1970-01-01.
@@ -45,7 +45,8 @@ pub fn seconds_since_epoch(timestamp: &str) -> Option<i64> {
 // Both count in years that begin in March: the leap day is then the last of a year, and the days
 // before a month follow from its number alone.
 
-fn civil_date(days_since_epoch: i64) -> (i64, i64, i64) {
+/// Year, month and day of the day that is so many days after 1970-01-01.
+pub(crate) fn civil_date(days_since_epoch: i64) -> (i64, i64, i64) {
     let days = days_since_epoch + DAYS_TO_EPOCH;
     let cycle = days.div_euclid(DAYS_A_CYCLE);
     let day_of_cycle = days.rem_euclid(DAYS_A_CYCLE);

@@ -56,7 +56,7 @@ mod tests {
         };
         check("[640.0,512.0,600.0]", "[]", "no samples");
         check("[640.0,512.0,600.0]", "[0.0]", "sample 0 is inf");
-        check("[640.0,512.0,600.0]", "[-1.0]", "expected one positive sample or more");
+        check("[640.0,512.0,600.0]", "[-1.0]", "expected a positive sample");
         check("[640.0,512.0,600.0]", "null", "expected one of");
         check("\"n_tokens\"", "\"tg_tokens_per_s\":[1.0],\"n_tokens\"", "expected one of");
         check("\"host\":\"bench-1\",", "", "missing field `host`");

@@ -4,9 +4,10 @@
 //! in between, or finds the disk full, leaves the old one as it was. The lock is a file of its own,
 //! because the record file is another one after each append.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -15,6 +16,8 @@ use crate::record::{Record, WriteRecordError};
 
 const LOCK_SUFFIX: &str = ".lock";
 const PARTIAL_SUFFIX: &str = ".tmp";
+/// How often a lock that another process holds is tried.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Why a record was not appended; the file is then as it was.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,12 @@ pub enum AppendError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Another process holds the lock, and the caller waits no longer.
+    #[error("cannot lock {}: another process still holds it", path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
     },
     /// The folder or the new file cannot be made.
     #[error("cannot create {}", path.display())]
@@ -103,16 +112,32 @@ pub enum AppendError {
 /// When the record is not fit to be written, or the system refuses. No error loses a byte of what
 /// was there.
 pub fn append(path: &Path, record: &Record) -> Result<(), AppendError> {
+    append_while(path, record, &|| true)
+}
+
+/// Append a record as [`append`] does, and wait for other processes only as long as `may_wait`
+/// says so, which is asked again and again.
+///
+/// # Errors
+///
+/// As [`append`], and [`AppendError::Busy`] when the lock was not to be had in that time.
+pub fn append_while(
+    path: &Path,
+    record: &Record,
+    may_wait: &dyn Fn() -> bool,
+) -> Result<(), AppendError> {
     let mut line =
         record.to_line().map_err(|source| AppendError::Record { path: path.to_owned(), source })?;
     line.push('\n');
+    let real = behind_links(path)?;
+    let path = real.as_path();
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(failed(folder, create))?;
     // Held until the end of this function, and given back by the system when the process dies.
-    let _lock = lock(path)?;
+    let _lock = lock(path, may_wait)?;
     remove_leftovers(folder, path);
     let mut partial = partial_file(folder, path)?;
     copy_with_line(path, partial.as_file_mut(), &line)?;
@@ -122,12 +147,39 @@ pub fn append(path: &Path, record: &Record) -> Result<(), AppendError> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, AppendError> {
+/// The file that is meant by `path`: a link to it stays one, and everyone who writes takes the lock
+/// beside the file itself, by whatever name it is called. It need not be there yet.
+fn behind_links(path: &Path) -> Result<PathBuf, AppendError> {
+    /// As many as Linux follows.
+    const N_LINKS_MAX: usize = 40;
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return Ok(real);
+    }
+    let mut real = path.to_owned();
+    for _ in 0..N_LINKS_MAX {
+        match std::fs::read_link(&real) {
+            // What a link says is meant from the folder that the link is in.
+            Ok(target) => real = real.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return Ok(real),
+        }
+    }
+    Err(failed(path, read)(io::Error::other("more links than are followed")))
+}
+
+fn lock(path: &Path, may_wait: &dyn Fn() -> bool) -> Result<File, AppendError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     let file = options.open(lock_path(path)).map_err(failed(path, cannot_lock))?;
-    file.lock().map_err(failed(path, cannot_lock))?;
-    Ok(file)
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(failed(path, cannot_lock)(source)),
+            Err(TryLockError::WouldBlock) if may_wait() => std::thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(AppendError::Busy { path: lock_path(path) });
+            }
+        }
+    }
 }
 
 /// Everyone who writes holds the lock, so that what lies about belongs to nobody alive.

@@ -1,7 +1,10 @@
 //! The records of folders.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::{EXTENSION, ReadFileError, RecordLineError, read};
 use crate::record::Record;
@@ -24,7 +27,8 @@ pub enum ReadFolderError {
 
 /// Read all files `*.jsonl` below a folder, in the order of their paths.
 ///
-/// Links to folders are not followed, so that none is read twice.
+/// Links to folders are not followed. A record that is there several times, in copies of a file, is
+/// read once: it is one measurement.
 ///
 /// # Errors
 ///
@@ -34,10 +38,11 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Result<Record, RecordLineError>>
     for file in record_files(folder)? {
         results.extend(read(&file)?);
     }
-    Ok(results)
+    Ok(each_once(results))
 }
 
-/// Read files and folders, as [`read`] and [`read_folder`] do, in the order given.
+/// Read files and folders, as [`read`] and [`read_folder`] do, in the order given; a record that is
+/// there several times once.
 ///
 /// # Errors
 ///
@@ -50,7 +55,38 @@ pub fn read_all(
         let is_folder = std::fs::metadata(path).map_err(failed(path))?.is_dir();
         results.extend(if is_folder { read_folder(path)? } else { read(path)? });
     }
-    Ok(results)
+    Ok(each_once(results))
+}
+
+/// Leave out what is there a second time: the same measurement twice would seem to be two runs that
+/// agree.
+///
+/// Records are the same when all that they say is, their `record_id` with it: one that was changed
+/// by hand keeps its id and is another one.
+pub fn keep_first_of_each(records: &mut Vec<Record>) {
+    let mut seen = Seen::default();
+    records.retain(|record| seen.is_new(record));
+}
+
+fn each_once(
+    mut results: Vec<Result<Record, RecordLineError>>,
+) -> Vec<Result<Record, RecordLineError>> {
+    let mut seen = Seen::default();
+    results.retain(|result| result.as_ref().map_or(true, |record| seen.is_new(record)));
+    results
+}
+
+/// Hashes of the records that were there already.
+#[derive(Default)]
+struct Seen {
+    sha256: HashSet<[u8; 32]>,
+}
+
+impl Seen {
+    fn is_new(&mut self, record: &Record) -> bool {
+        let line = serde_json::to_vec(record).expect("a record has only string keys");
+        self.sha256.insert(Sha256::digest(&line).into())
+    }
 }
 
 fn record_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFolderError> {
@@ -118,6 +154,23 @@ mod tests {
         let missing = folder.path().join("missing");
         let error = read_all(&[folder.path().to_owned(), missing.clone()]).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot read {}", missing.display()));
+    }
+
+    #[test]
+    fn a_record_in_two_files_is_one_record() {
+        let folder = folder_with(&[("a.jsonl", "a"), ("b/1.jsonl", "b1")]);
+        let path = |name: &str| folder.path().join(name);
+        std::fs::copy(path("a.jsonl"), path("copy.jsonl")).unwrap();
+        assert_eq!(hosts(read_folder(folder.path()).unwrap()), ["a", "b1"]);
+        let paths = [path("copy.jsonl"), path("a.jsonl"), path("b"), path("a.jsonl")];
+        assert_eq!(hosts(read_all(&paths).unwrap()), ["a", "b1"]);
+        // The same id, and something else in it.
+        let mut records = vec![samples::decode(), samples::prefill(), samples::decode()];
+        records[2].protocol.order_idx += 1;
+        records.push(records[0].clone());
+        keep_first_of_each(&mut records);
+        let tests: Vec<_> = records.iter().map(|record| &*record.test.name).collect();
+        assert_eq!(tests, ["tg128@d1024", "pp512", "tg128@d1024"]);
     }
 
     #[test]

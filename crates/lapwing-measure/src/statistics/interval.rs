@@ -163,7 +163,7 @@ fn standard_error(samples: &Samples, scale: fn(f64) -> f64, random: &mut ChaCha8
 }
 
 /// Uniform below `n`; the bias is below `n / 2^64`.
-fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
+pub(crate) fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(random.next_u64()) * n as u128) >> u64::BITS) as usize
 }
 

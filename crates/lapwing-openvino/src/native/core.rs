@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::path::Path;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use lapwing_formats::Map;
 use openvino_sys::{
@@ -95,8 +96,10 @@ impl Core {
         weights: &Map,
         device: &str,
         properties: &[(&str, String)],
-    ) -> Result<CompiledModel, NativeError> {
+    ) -> Result<(CompiledModel, Duration), NativeError> {
+        let started = Instant::now();
         let model = self.read(xml, &Tensor::over_weights(weights)?)?;
+        let read = started.elapsed();
         const CALL: &str = "compiling";
         let device = c_string(CALL, device)?;
         let mut texts = Vec::with_capacity(properties.len());
@@ -123,7 +126,7 @@ impl Core {
             )
         };
         check(CALL, status)?;
-        Ok(CompiledModel::own(compiled, weights.clone()))
+        Ok((CompiledModel::own(compiled, weights.clone()), read))
     }
 
     fn read(&self, xml: &str, weights: &Tensor) -> Result<Model, NativeError> {

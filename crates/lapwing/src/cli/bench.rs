@@ -34,7 +34,9 @@ pub struct BenchArgs {
     /// Print the records, one a line, instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Write the device that is best at this to the settings file, where `--device auto` finds it
+    /// Write the device that is best at this to the settings file, where `--device auto` of other
+    /// commands finds it. Judged by the first decode and, for latency, the longest prompt; of one
+    /// device alone only where there is no recommendation yet
     #[arg(long, value_enum, value_name = "METRIC")]
     pub recommend: Option<Metric>,
     /// Go on with this run; without it with the last one of the same measurements that was broken
@@ -44,8 +46,9 @@ pub struct BenchArgs {
     /// Start over even if the same command was broken off before
     #[arg(long)]
     pub fresh: bool,
-    /// Also measure what timing every step costs, by repetitions of the first decode that time
-    /// only their begin and end; prints nothing else
+    /// Print what reading the clock at every token costs, and keep no records: the first decode of
+    /// the first configuration, in repetitions that read it at every token and others that read it
+    /// at the first and the last. The clocks that every answer is timed with run in both
     #[arg(long, conflicts_with_all = ["recommend", "resume"])]
     pub check_profiler: bool,
 }
@@ -78,7 +81,8 @@ pub struct ConfigurationArgs {
     /// Libraries that run the model
     #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
     pub backend: Vec<BackendChoice>,
-    /// Devices: auto, cpu, gpu, npu (refused in this version), or one of several such as gpu.1
+    /// Devices: auto, cpu, gpu, npu (refused in this version), or one of several such as gpu.1.
+    /// `auto` is the library's own choice here, whatever was recommended
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub device: Vec<DeviceRequest>,
     /// All devices that the backends have for the model
@@ -118,7 +122,7 @@ pub struct ProtocolArgs {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     #[arg(default_value = "1")]
     pub warmup: NonZeroUsize,
-    /// A fresh process for each configuration (the default)
+    /// A fresh process for each test of each configuration (the default)
     #[arg(long, overrides_with = "no_isolate")]
     pub isolate: bool,
     /// All configurations in one process, one after the other; their memory cannot be told apart

@@ -44,7 +44,11 @@ pub enum ReportFormat {
     rev:REVISION for all records of a git revision, each also with #RUN_ID behind it. A verdict \
     needs a 95 % interval that does not hold 1, and a change beyond what the same thing measured \
     again differs by: 5 % of times between two single runs (3 % of memory, 10 % of energy, 20 % \
-    of the stages of a start), 1 % with two or more runs on each side.")]
+    of the stages of a start), 1 % with two or more runs on each side. Of the stages of a start, \
+    the median between tokens, peaks of memory and energy a single run has one number and no \
+    interval: the verdict is then marked, rests on that limit alone, and counts for --fail-over \
+    only where it is of memory. Configurations with other settings are put beside each other only \
+    where a model has no test with the same settings on both sides.")]
 pub struct CompareArgs {
     /// What to compare with
     #[arg(value_name = "A")]
@@ -52,7 +56,8 @@ pub struct CompareArgs {
     /// What is new
     #[arg(value_name = "B")]
     pub after: String,
-    /// Fail when a metric of B has the verdict slower or more, and is worse by more than this
+    /// Fail when a metric of B is slower or more by more than this with an interval that shows it
+    /// (peaks of memory without), or when B lacks something that A has
     #[arg(long, value_name = "PERCENT", value_parser = percent, allow_negative_numbers = true)]
     pub fail_over: Option<f64>,
     /// Compare what is not comparable: another model, device, precision or machine

@@ -3,6 +3,7 @@
 mod assemble;
 mod child;
 mod destination;
+mod fingerprint;
 mod message;
 mod plan;
 mod profiler;
@@ -10,22 +11,23 @@ mod recommend;
 mod rounds;
 mod runner;
 mod series;
+mod start_cache;
 mod table;
 mod unfinished;
 mod worker;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use lapwing_measure::measuring::StopRule;
 use lapwing_measure::record::Record;
+use lapwing_measure::record_file::AppendError;
 use serde_json::json;
 
 use crate::cli::{BenchArgs, ProtocolArgs};
 use crate::hint::note;
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::printer::{PrintError, Printer};
 use crate::settings::Settings;
 
@@ -34,6 +36,7 @@ use destination::Destination;
 use plan::Plan;
 use rounds::{Failure, Rounds, Sink};
 use series::{Repeating, Workplace};
+use table::Table;
 use unfinished::Unfinished;
 
 pub use child::run as child;
@@ -45,9 +48,6 @@ pub use unfinished::UnfinishedError;
 /// Repetitions end when the interval of the median is this wide, as a share of it: 2 % to each
 /// side.
 const RELATIVE_WIDTH: f64 = 0.04;
-
-/// A measured start lasts seconds.
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Some configurations have no figures.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
     };
     destination.check().context("cannot keep records")?;
     let plan = Plan::make(args, settings, printer)?;
+    if args.recommend.is_some() {
+        recommend::check_names(&plan)?;
+    }
     let repeating = repeating(&args.protocol);
     if args.check_profiler {
         let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
@@ -99,24 +102,30 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
         &host,
         args.resume.as_deref(),
         args.fresh,
-    )?;
-    remove_leftovers(settings.home.cache());
+    )
+    .context("cannot begin the run")?;
+    start_cache::remove_leftovers(settings.home.cache());
     let mut collector = Collector::new(destination, printer, args.json);
+    let n_measurements = plan.configurations.len() * plan.tests.len();
     if unfinished.is_resumed {
-        let found = collector.destination.records_of(&unfinished.run_id);
-        collector.take_earlier(found.context("cannot go on with the run")?)?;
-        let n_measurements = plan.configurations.len() * plan.tests.len();
-        let n_done = collector.records.len();
-        printer.note(note::goes_on(&unfinished.run_id, n_done, n_measurements));
+        let found = collector.destination.records_of(&unfinished.run_id, unfinished.started_at);
+        let found = found.context("cannot go on with the run")?;
+        printer.note(note::goes_on(&unfinished.run_id, found.len(), n_measurements));
+        collector.take_earlier(found)?;
     }
     let header = Header { run_id: unfinished.run_id.clone(), host };
     let steps = printer.steps("measuring");
     let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
-    let rounds = Rounds { plan: &plan, header: &header, repeating, workplace, steps: &steps };
+    let drawn = Cell::new(None);
+    let rounds =
+        Rounds { plan: &plan, header: &header, repeating, workplace, steps: &steps, drawn };
     let outcome = rounds.measure(&mut collector);
     drop(steps);
     collector.records.sort_by_key(|record| record.protocol.order_idx);
     collector.print_table()?;
+    if outcome.is_err() && interrupt::requested() {
+        printer.note(note::broken_off(collector.records.len(), n_measurements));
+    }
     outcome?;
     // With failures the same command measures only what is missing.
     if collector.failures.is_empty() {
@@ -139,19 +148,6 @@ fn repeating(args: &ProtocolArgs) -> Repeating {
         n_warmups: args.warmup.get(),
         seed: args.seed,
         is_isolated: !args.no_isolate,
-    }
-}
-
-/// Caches that starts were measured with, of calls that were killed. A day old: nobody uses them.
-fn remove_leftovers(cache: &Path) {
-    for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_string_lossy().starts_with(series::CACHE_PREFIX);
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
-        if is_ours && age.is_some_and(|age| LEFTOVER_AGE <= age) {
-            // What stays is tried again by the next call.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
     }
 }
 
@@ -202,17 +198,21 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let rows = self.records.iter().map(table::row);
-        let rows: Vec<_> = rows.chain(self.failures.iter().map(table::failed_row)).collect();
-        self.printer.table(&table::HEADER, &rows)
+        let rows = rows.chain(self.failures.iter().map(table::failed_row)).collect();
+        let Table { only_model, header, rows } = Table::of(rows);
+        if let Some(model) = only_model {
+            self.printer.line(model)?;
+        }
+        self.printer.table(&header, &rows)
     }
 
     /// An error when something has no figures.
     fn failures(&self, n_configurations: usize) -> anyhow::Result<()> {
         match self.failures.as_slice() {
             [] => Ok(()),
-            [Failure { label, message, hint, .. }] if n_configurations == 1 => {
-                let (label, message, hint) = (label.clone(), message.clone(), hint.clone());
-                Err(BenchError::Failed { label, message, hint }.into())
+            [failure] if n_configurations == 1 => {
+                let Failure { message, hint, .. } = failure.clone();
+                Err(BenchError::Failed { label: failure.label(), message, hint }.into())
             }
             some => Err(BenchError::SomeFailed { n_failed: some.len(), n_configurations }.into()),
         }
@@ -228,7 +228,13 @@ impl Sink for Collector<'_> {
         if let Err(error) = self.destination.append(&record) {
             // What took minutes is not lost, whatever the disk does.
             self.printer.line(as_line(&record))?;
-            return Err(anyhow::Error::new(error).context("cannot keep the record above"));
+            const CANNOT_KEEP: &str = "cannot keep the record above";
+            return Err(match error {
+                AppendError::Busy { .. } if interrupt::requested() => {
+                    anyhow::Error::new(Interrupted).context(format!("{CANNOT_KEEP}: {error}"))
+                }
+                error => anyhow::Error::new(error).context(CANNOT_KEEP),
+            });
         }
         self.print(&record)?;
         self.records.push(record);
@@ -236,7 +242,7 @@ impl Sink for Collector<'_> {
     }
 
     fn failure(&mut self, failure: Failure) {
-        let Failure { label, test, message, hint } = &failure;
+        let (label, Failure { test, message, hint, .. }) = (failure.label(), &failure);
         let advice = hint.as_ref().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
         self.printer.warning(format!("no {test} of {label}: {message}{advice}"));
         self.failures.push(failure);

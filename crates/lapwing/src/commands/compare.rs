@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use lapwing_measure::comparison::{
-    Change, CompareOptions, Comparison, Difference, IntervalFrom, Metric, Pair, compare,
+    Change, CompareOptions, Comparison, Difference, IntervalFrom, Metric, Pair, Verdict, compare,
 };
 use lapwing_measure::record::Record;
 use serde_json::json;
@@ -26,11 +26,23 @@ pub struct RegressionError {
     pub worst: String,
 }
 
+/// The second side does not have all that the first has: what is missing could be what became
+/// worse.
+#[derive(Debug, thiserror::Error)]
+#[error("B lacks {n_missing} of what A has: {missing}")]
+pub struct MissingError {
+    /// Configurations, tests and metrics.
+    pub n_missing: usize,
+    /// The first of them.
+    pub missing: String,
+}
+
 /// Compare, print, and fail on a regression.
 ///
 /// # Errors
 ///
-/// When records cannot be read, are not comparable, or `--fail-over` was exceeded.
+/// When records cannot be read, are not comparable, or a limit is given and was exceeded, or could
+/// not be judged because the second side lacks something.
 pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow::Result<()> {
     let (before, before_is_host) = read(settings, &args.before)?;
     let (after, after_is_host) = read(settings, &args.after)?;
@@ -60,10 +72,23 @@ fn read(settings: &Settings, wanted: &str) -> anyhow::Result<(Vec<Record>, bool)
 fn check(comparison: &Comparison, share: f64) -> anyhow::Result<()> {
     let regressions: Vec<(&Pair, &Change)> = comparison.regressions(share).collect();
     let worst = regressions.iter().max_by(|a, b| a.1.worsening().total_cmp(&b.1.worsening()));
-    let Some((pair, change)) = worst else { return Ok(()) };
+    let Some((pair, change)) = worst else { return check_missing(comparison) };
     let percent = change.worsening() * 100.0;
     let worst = format!("{} of {} by {percent:.1} %", change.metric.name(), pair.test);
     Err(RegressionError { n_metrics: regressions.len(), share, worst }.into())
+}
+
+fn check_missing(comparison: &Comparison) -> anyhow::Result<()> {
+    const N_TOLD_MAX: usize = 3;
+    let missing: Vec<String> = comparison.missing().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut told = missing.iter().take(N_TOLD_MAX).cloned().collect::<Vec<_>>().join("; ");
+    if missing.len() > N_TOLD_MAX {
+        told.push_str(&format!("; and {} more", missing.len() - N_TOLD_MAX));
+    }
+    Err(MissingError { n_missing: missing.len(), missing: told }.into())
 }
 
 fn print_json(
@@ -75,6 +100,7 @@ fn print_json(
     let limits = json!({
         "fail_over": args.fail_over,
         "n_regressions": n_regressions,
+        "n_missing": comparison.missing().count(),
     });
     let mut value = serde_json::to_value(comparison)?;
     if let (Some(value), Some(limits)) = (value.as_object_mut(), limits.as_object()) {
@@ -109,6 +135,11 @@ fn print(comparison: &Comparison, printer: &Printer) -> anyhow::Result<()> {
             printer.note(format!("only in {side}: {}", names.join("; ")));
         }
     }
+    for pair in comparison.pairs.iter().filter(|pair| !pair.metrics_only_before.is_empty()) {
+        let metrics: Vec<_> = pair.metrics_only_before.iter().map(|metric| metric.name()).collect();
+        let Pair { configuration, test, .. } = pair;
+        printer.note(format!("only A tells of {configuration}, {test}: {}", metrics.join("; ")));
+    }
     for warning in warnings {
         printer.warning(warning);
     }
@@ -128,7 +159,11 @@ fn cells(change: &Change) -> [String; 6] {
     let interval = match (change.ratio_low, change.ratio_high, change.interval_from) {
         (Some(low), Some(high), IntervalFrom::Runs) => format!("{low:.3} to {high:.3}, of runs"),
         (Some(low), Some(high), _) => format!("{low:.3} to {high:.3}"),
-        _ => "-".to_owned(),
+        _ => "none".to_owned(),
+    };
+    let verdict = match (change.verdict, change.has_interval()) {
+        (Verdict::NoDifferenceShown, _) | (_, true) => change.verdict.name().to_owned(),
+        (verdict, false) => format!("{}, without interval", verdict.name()),
     };
     [
         change.metric.name().replace(", bytes", ""),
@@ -136,6 +171,6 @@ fn cells(change: &Change) -> [String; 6] {
         figure(change.after),
         format!("{:.3}", change.ratio),
         interval,
-        change.verdict.name().to_owned(),
+        verdict,
     ]
 }

@@ -1,8 +1,8 @@
 //! `lapwing report`: records as a page, as Markdown or as CSV.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use lapwing_measure::record_file::{RecordLineError, keep_first_of_each};
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
@@ -11,6 +11,19 @@ use crate::new_file;
 use crate::printer::Printer;
 use crate::profiles::{self, SelectRecordsError, Selected};
 use crate::settings::Settings;
+
+/// More bad lines than this are counted and not told one by one.
+const N_BAD_LINES_TOLD: usize = 10;
+
+/// The report is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the report {}", path.display())]
+pub struct WriteReportError {
+    /// Its file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
 
 /// Read records and write the report.
 ///
@@ -27,8 +40,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
         0 => Vec::new(),
         n => vec![format!("Lines that are no records and were left out: {n}.")],
     };
-    for bad_line in bad_lines {
-        printer.warning(format!("{:#}", anyhow::Error::from(bad_line)));
+    tell(bad_lines, printer);
+    if records.is_empty() {
+        let path = args.records.first().map_or_else(|| settings.home.profiles(), PathBuf::from);
+        return Err(SelectRecordsError::Nothing { path }.into());
     }
     let title = args.title.clone().unwrap_or_else(|| "Lapwing profiles".to_owned());
     let options = ReportOptions { title, notes };
@@ -40,12 +55,22 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
     match &args.out {
         Some(path) => {
             new_file::write(path, text.as_bytes())
-                .with_context(|| format!("cannot write {}", path.display()))?;
+                .map_err(|source| WriteReportError { path: path.clone(), source })?;
             printer.note(format!("wrote {} ({} records)", path.display(), records.len()));
         }
         None => printer.write(text)?,
     }
     Ok(())
+}
+
+fn tell(bad_lines: Vec<RecordLineError>, printer: &Printer) {
+    let n_more = bad_lines.len().saturating_sub(N_BAD_LINES_TOLD);
+    for bad_line in bad_lines.into_iter().take(N_BAD_LINES_TOLD) {
+        printer.warning(format!("{:#}", anyhow::Error::from(bad_line)));
+    }
+    if n_more > 0 {
+        printer.warning(format!("{n_more} more lines are no records"));
+    }
 }
 
 fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecordsError> {
@@ -64,6 +89,8 @@ fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecord
         all.records.extend(selected.records);
         all.bad_lines.extend(selected.bad_lines);
     }
+    // What was named twice was measured once.
+    keep_first_of_each(&mut all.records);
     Ok(all)
 }
 

@@ -5,6 +5,7 @@ use std::error::Error;
 use lapwing_measure::record_file::AppendError;
 
 use crate::commands::bench::{BenchError, NoRecommendationError, RunnerError, UnfinishedError};
+use crate::lock::LockError;
 use crate::recommendation::WriteRecommendationError;
 
 /// What the user can do about an error of these, if that is known.
@@ -13,7 +14,6 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(runner))
         .or_else(|| cause.downcast_ref().and_then(unfinished))
         .or_else(|| cause.downcast_ref().and_then(no_recommendation))
-        .or_else(|| cause.downcast_ref().and_then(write_recommendation))
 }
 
 fn bench(error: &BenchError) -> Option<String> {
@@ -44,13 +44,29 @@ fn unfinished(error: &UnfinishedError) -> Option<String> {
         UnfinishedError::Other { .. } => {
             Some("give the options of that run, or leave out --resume".into())
         }
+        UnfinishedError::Write { .. } | UnfinishedError::Lock { .. } => None,
+    }
+}
+
+/// What is noted of a run stands beside its records.
+fn note_of_run(error: &UnfinishedError) -> Option<String> {
+    match error {
+        UnfinishedError::Write { .. }
+        | UnfinishedError::Lock { source: LockError::Io { .. }, .. } => Some(
+            "check that there is room on the disk, and the permissions, or choose another file \
+             with --out"
+                .into(),
+        ),
         _ => None,
     }
 }
 
 /// A file of records may be elsewhere than our own folders, which the system's error cannot know.
 pub(super) fn of_record_file(cause: &(dyn Error + 'static)) -> Option<String> {
-    cause.downcast_ref().and_then(append)
+    None.or_else(|| cause.downcast_ref().and_then(append))
+        .or_else(|| cause.downcast_ref().and_then(note_of_run))
+        .or_else(|| cause.downcast_ref().and_then(write_recommendation))
+        .or_else(|| super::profiles::of_files(cause))
 }
 
 /// What is complete stays complete, whatever the disk does.
@@ -61,12 +77,22 @@ fn append(error: &AppendError) -> Option<String> {
                 .into(),
         ),
         AppendError::Record { .. } => None,
-        _ => Some("check the permissions, or choose another file with --out".into()),
+        AppendError::Busy { .. } => Some(
+            "look for another `lapwing bench` that hangs, or choose another file with --out".into(),
+        ),
+        AppendError::NotAFile { .. } | AppendError::FileFull { .. } => {
+            Some("choose another file with --out".into())
+        }
+        _ => Some("check the path and its permissions, or choose another file with --out".into()),
     }
 }
 
 fn no_recommendation(_: &NoRecommendationError) -> Option<String> {
-    Some("--recommend latency and throughput need no sensor, but a decode (-n)".into())
+    Some(
+        "the records are kept and the settings file is as it was; --recommend latency, throughput \
+         and memory need no sensor, but a decode (-n)"
+            .into(),
+    )
 }
 
 fn write_recommendation(error: &WriteRecommendationError) -> Option<String> {
@@ -74,6 +100,10 @@ fn write_recommendation(error: &WriteRecommendationError) -> Option<String> {
         WriteRecommendationError::Parse { .. } | WriteRecommendationError::NotATable { .. } => {
             Some("mend the file; the records are kept".into())
         }
-        _ => Some("check the permissions, or name another file with --config".into()),
+        _ => Some(
+            "check that there is room on the disk, and the permissions, or name another file with \
+             --config; the records are kept"
+                .into(),
+        ),
     }
 }

@@ -145,6 +145,13 @@ pub fn goes_on(run_id: &str, n_done: usize, n_measurements: usize) -> String {
     )
 }
 
+/// A run of `bench` that is broken off now.
+pub fn broken_off(n_done: usize, n_measurements: usize) -> String {
+    format!(
+        "{n_done} of {n_measurements} measurements are kept; the same command goes on with the rest"
+    )
+}
+
 /// `--device auto` that was measured.
 pub fn auto_device(why: &str) -> String {
     format!("device {why}; --device chooses another")

@@ -3,13 +3,65 @@
 use std::error::Error;
 
 use lapwing_measure::comparison::CompareError;
+use lapwing_measure::record::ParseRecordError;
+use lapwing_measure::record_file::{ReadFileError, ReadFolderError, RecordLineError};
 
+use crate::commands::compare::MissingError;
+use crate::commands::report::WriteReportError;
 use crate::profiles::SelectRecordsError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(select))
+        .or_else(|| cause.downcast_ref().and_then(record_line))
         .or_else(|| cause.downcast_ref().and_then(compare))
+        .or_else(|| cause.downcast_ref().and_then(missing))
+}
+
+/// Files that may be elsewhere than our own folders, which the system's error cannot know.
+pub(super) fn of_files(cause: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| cause.downcast_ref().and_then(read))
+        .or_else(|| cause.downcast_ref().and_then(write_report))
+}
+
+fn missing(_: &MissingError) -> Option<String> {
+    Some(
+        "measure B as A was measured, choose one run of A with A#RUN_ID, or leave out --fail-over"
+            .into(),
+    )
+}
+
+fn write_report(_: &WriteReportError) -> Option<String> {
+    Some(
+        "check the path, its permissions and the room on the disk, or choose another file with \
+         --out"
+            .into(),
+    )
+}
+
+fn read(error: &SelectRecordsError) -> Option<String> {
+    let SelectRecordsError::Read(error) = error else { return None };
+    match error {
+        ReadFolderError::Io { .. } | ReadFolderError::File(ReadFileError::Io { .. }) => {
+            Some("check the permissions, or name another file or folder".into())
+        }
+        ReadFolderError::File(ReadFileError::NotAFile { .. }) => Some("name a file".into()),
+        ReadFolderError::File(ReadFileError::TooLarge { .. }) => {
+            Some("divide the file: every line stands for itself".into())
+        }
+        ReadFolderError::File(ReadFileError::NotRecords { .. }) => {
+            Some("name other files, or move this one out of the folder".into())
+        }
+    }
+}
+
+fn record_line(error: &RecordLineError) -> Option<String> {
+    match error.source {
+        ParseRecordError::NewerVersion { .. } => {
+            Some("a newer Lapwing wrote it: use that, or remove the line".into())
+        }
+        _ => Some("remove the line; `lapwing report` leaves such lines out".into()),
+    }
 }
 
 fn select(error: &SelectRecordsError) -> Option<String> {

@@ -60,7 +60,7 @@ fn a_report_is_printed_or_written_in_the_form_asked_for() {
     assert!(text.starts_with("## Mine\n") && text.contains("| tg128@d1024 |"), "{text}");
     let nowhere = lapwing.path("gone/report.html");
     let outcome = lapwing.run(&["report", &file, "--out", nowhere.to_str().unwrap()]);
-    outcome.expect_code(1).expect_says(&["cannot write", "report.html"]);
+    outcome.expect_code(1).expect_says(&["cannot write the report", "report.html", "--out"]);
 }
 
 #[test]
@@ -86,7 +86,8 @@ fn records_are_chosen_by_path_host_revision_and_run() {
     check(&["example-laptop"], 2 * n_timed);
     check(&[lapwing.path("profiles").to_str().unwrap()], 2 * n_timed);
     check(&[&one], n_timed);
-    check(&[&one, &one], 2 * n_timed);
+    check(&[&one, &one], n_timed);
+    check(&[&one, "example-laptop"], 2 * n_timed);
     check(&["rev:12345"], n_timed);
     check(&["example-laptop#ffff"], n_timed);
     check(&["example-laptop", "--run", "latest"], n_timed);
@@ -109,7 +110,22 @@ fn a_bad_line_is_told_by_a_report_and_refused_by_a_comparison() {
     assert!(outcome.stdout.contains("Lines that are no records and were left out: 1."));
     outcome.expect_says(&["warning:", "bad.jsonl line 2"]);
     let outcome = lapwing.run(&["compare", &good, &bad]).expect_code(1);
-    outcome.expect_says(&["bad.jsonl line 2"]);
+    outcome.expect_says(&["bad.jsonl line 2", "hint: remove the line"]);
+    let newer = write(&lapwing, "newer.jsonl", |record| record["schema_version"] = json!(99));
+    let outcome = lapwing.run(&["compare", &good, &newer]).expect_code(1);
+    outcome.expect_says(&["newer.jsonl line 1", "found 99", "hint: a newer Lapwing"]);
+    // Nothing but bad lines is no report.
+    let outcome = lapwing.run(&["report", &newer]).expect_code(1);
+    assert_eq!(outcome.stdout, "");
+    outcome.expect_says(&["newer.jsonl line 1", "no records in", "hint: "]);
+    let garbage: Vec<u8> = (0..=255).cycle().take(64 << 10).collect();
+    std::fs::write(&bad, [garbage, text.into_bytes()].concat()).unwrap();
+    let outcome = lapwing.run(&["report", &bad, "--format", "csv"]).expect_code(0);
+    assert_eq!(outcome.stderr.matches("cannot read").count(), 10, "{}", outcome.stderr);
+    outcome.expect_says(&["more lines are no records"]);
+    std::fs::write(&bad, "x\n".repeat(1001)).unwrap();
+    let outcome = lapwing.run(&["report", &good, &bad]).expect_code(1);
+    outcome.expect_says(&["bad.jsonl is not a file of records", "hint: name other files"]);
 }
 
 #[test]
@@ -133,6 +149,47 @@ fn a_comparison_says_what_is_slower_and_fails_when_asked_to() {
     assert_eq!(change["verdict"], "slower");
     assert!((change["ratio"].as_f64().unwrap() - 1.0 / 1.5).abs() < 1e-9, "{change}");
     assert_eq!(found["n_regressions"], Value::Null);
+}
+
+#[test]
+fn what_b_lacks_is_no_success() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "a.jsonl", |_| {});
+    let text = std::fs::read_to_string(&file).unwrap();
+    let shorter = lapwing.path("shorter.jsonl");
+    let all_but_one: String = text.split_inclusive('\n').take(3).collect();
+    std::fs::write(&shorter, all_but_one).unwrap();
+    let shorter = shorter.to_str().unwrap();
+    let null = write(&lapwing, "null.jsonl", |record| {
+        record["memory"]["peak_rss_bytes"] = Value::Null;
+    });
+    for (lacking, says) in [(shorter, "llama.cpp"), (&*null, "peak resident")] {
+        let outcome = lapwing.run(&["compare", &file, lacking, "--fail-over", "5%"]);
+        let outcome = outcome.expect_code(1);
+        outcome.expect_says(&["B lacks", "of what A has", says, "hint: measure B"]);
+        lapwing.run(&["compare", &file, lacking]).expect_code(0).expect_says(&["only ", says]);
+        lapwing.run(&["compare", lacking, &file, "--fail-over", "5%"]).expect_code(0);
+    }
+}
+
+#[test]
+fn a_verdict_without_an_interval_is_marked_and_fails_only_of_memory() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "a.jsonl", |_| {});
+    let start = write(&lapwing, "b.jsonl", |record| {
+        if let Some(ms) = record["start"]["compile_cold_ms"].as_f64() {
+            record["start"]["compile_cold_ms"] = json!(ms * 2.0);
+        }
+    });
+    let outcome = lapwing.run(&["compare", &file, &start, "--fail-over", "5%"]).expect_code(0);
+    assert!(outcome.stdout.contains("slower, without interval"), "{}", outcome.stdout);
+    let memory = write(&lapwing, "c.jsonl", |record| {
+        if let Some(n_bytes) = record["memory"]["peak_rss_bytes"].as_u64() {
+            record["memory"]["peak_rss_bytes"] = json!(n_bytes * 2);
+        }
+    });
+    let outcome = lapwing.run(&["compare", &file, &memory, "--fail-over", "5%"]).expect_code(1);
+    outcome.expect_says(&["worse by more than 5.0 %", "peak resident"]);
 }
 
 #[test]

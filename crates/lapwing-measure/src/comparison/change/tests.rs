@@ -117,3 +117,26 @@ fn a_regression_is_certain_and_beyond_the_limit() {
     // Within what runs differ by, whatever the limit.
     check(1.04, 0.0, false);
 }
+
+#[test]
+fn without_an_interval_only_more_memory_is_a_regression() {
+    let start = |factor: f64| {
+        let mut record = sample::start();
+        let start = record.start.as_mut().unwrap();
+        start.compile_cold_ms = start.compile_cold_ms.map(|ms| ms * factor);
+        record.memory.peak_rss_bytes =
+            record.memory.peak_rss_bytes.map(|n| (n as f64 * factor) as u64);
+        record
+    };
+    let check = |metric: Metric, verdict: Verdict, expected: bool| {
+        let found = changes(metric, &[start(1.0)], &[start(1.5)]);
+        assert_eq!((found.verdict, found.has_interval()), (verdict, false), "{found:?}");
+        assert_eq!(found.is_regression(0.05), expected, "{found:?}");
+    };
+    check(Metric::CompileColdMs, Verdict::Slower, false);
+    check(Metric::PeakRssBytes, Verdict::More, true);
+    // With several runs there is an interval.
+    let before = [start(1.0), start(1.01), start(0.99)];
+    let after = [start(1.5), start(1.51), start(1.49)];
+    assert!(changes(Metric::CompileColdMs, &before, &after).is_regression(0.05));
+}

@@ -76,18 +76,56 @@ fn lines_that_are_no_records_are_refused() {
     check_refused(|value| value["memory"]["kv_bytes"] = json!(-5), "invalid value");
     check_refused(|value| value["latency"]["ms_median"] = json!(null), "invalid type: null");
     check_refused(|value| value["measured_at"] = json!("yesterday"), "found \"yesterday\"");
-    check_refused(|value| value["latency"]["samples_ms"] = json!([]), "found []");
-    check_refused(|value| value["latency"]["samples_ms"] = json!([1, 0]), "found [1.0, 0.0]");
+    check_refused(|value| value["latency"]["samples_ms"] = json!([]), "found none");
+    check_refused(
+        |value| value["latency"]["samples_ms"] = json!([1, 0, -1]),
+        "expected a positive sample in latency.samples_ms[1], found 0",
+    );
     let histogram = |change: fn(&mut Value)| {
         move |value: &mut Value| change(&mut value["latency"]["inter_token_ms"]["histogram"])
     };
     check_refused(histogram(|it| it["counts"] = json!([635])), "5 edges and 1 counts");
     check_refused(
         histogram(|it| it["edges_ms"] = json!([14.0, 15.0, 1.0, 18.0, 24.0])),
-        "ascending edges",
+        "ascending edges in latency.inter_token_ms.histogram, found edges_ms[2] = 1 after 15",
     );
-    check_refused(histogram(|it| it["counts"] = json!([1, 2, 3, 4])), "counts of n values");
-    check_refused(histogram(|it| it["counts"] = json!([u64::MAX, 2, 3, 4])), "counts of n values");
+    check_refused(histogram(|it| it["counts"] = json!([1, 2, 3, 4])), "a sum of 10 and n = 635");
+    let too_many = json!([u64::MAX, 2, 3, 4]);
+    check_refused(
+        |value| value["latency"]["inter_token_ms"]["histogram"]["counts"] = too_many,
+        "a sum of more than can be counted and n = 635",
+    );
+}
+
+#[test]
+fn messages_are_short_and_do_not_steer_a_terminal() {
+    let check = |change: &dyn Fn(&mut Value), expected: &str| {
+        let mut value = serde_json::to_value(samples::decode()).unwrap();
+        change(&mut value);
+        let error = Record::parse(value.to_string().as_bytes()).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let message = format!("{error}: {}", cause.unwrap_or_default());
+        assert!(message.chars().count() < 400, "{} characters", message.chars().count());
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+        assert!(message.contains(expected), "{message}");
+    };
+    let evil = format!("\u{1b}[2J{}", "x".repeat(1_000_000));
+    check(&|value| value["test"]["kind"] = json!(evil), "unknown variant `\u{fffd}[2Jxxx");
+    check(&|value| value["test"]["kind"] = json!(evil), "at line 1 column");
+    check(&|value| value["measured_at"] = json!(evil), "found \"\u{fffd}[2Jxxx");
+    check(&|value| value["host"] = json!({ evil.as_str(): 1 }), "not a record: invalid type: map");
+    let mut samples_ms = vec![json!(1.5); 100_000];
+    samples_ms[70_000] = json!(-2.5);
+    let samples_ms = Value::from(samples_ms);
+    check(&|value| value["latency"]["samples_ms"] = samples_ms.clone(), "[70000], found -2.5");
+    let histogram = json!({
+        "edges_ms": (0..100_001).collect::<Vec<_>>(),
+        "counts": vec![1; 100_000],
+    });
+    check(
+        &|value| value["latency"]["inter_token_ms"]["histogram"] = histogram.clone(),
+        "a sum of 100000 and n = 635",
+    );
 }
 
 #[test]

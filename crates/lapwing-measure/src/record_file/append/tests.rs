@@ -83,6 +83,67 @@ fn a_file_that_cannot_be_locked_is_refused() {
     assert!(error.to_string().ends_with("a.jsonl.lock"), "{error}");
 }
 
+#[test]
+fn nobody_waits_longer_than_he_wants_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    append(&path, &named("one")).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let held = File::open(lock_path(&path)).unwrap();
+    held.lock().unwrap();
+    let n_asked = std::cell::Cell::new(0);
+    let may_wait = || {
+        n_asked.set(n_asked.get() + 1);
+        n_asked.get() < 3
+    };
+    let error = append_while(&path, &named("two"), &may_wait).unwrap_err();
+    assert!(matches!(error, AppendError::Busy { .. }), "{error:?}");
+    assert_eq!(n_asked.get(), 3);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    drop(held);
+    append_while(&path, &named("two"), &|| false).unwrap();
+    assert_eq!(read_records(&path).unwrap().len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    append(&path, &named("one")).unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    append(&link, &named("two")).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(read_records(&path).unwrap().len(), 2);
+    assert_eq!(file_names(folder.path()), ["a.jsonl", "a.jsonl.lock", "b.jsonl"]);
+    // By way of a link to the folder, and by one whose file is not there yet.
+    let aside = folder.path().join("aside");
+    std::os::unix::fs::symlink(folder.path(), &aside).unwrap();
+    append(&aside.join("b.jsonl"), &named("three")).unwrap();
+    assert_eq!(read_records(&path).unwrap().len(), 3);
+    let (later, early) = (folder.path().join("sub/c.jsonl"), folder.path().join("d.jsonl"));
+    std::os::unix::fs::symlink("sub/c.jsonl", &early).unwrap();
+    append(&early, &named("four")).unwrap();
+    append(&early, &named("five")).unwrap();
+    assert!(early.is_symlink() && !later.is_symlink());
+    assert_eq!(read_records(&later).unwrap().len(), 2);
+    let expected = ["a.jsonl", "a.jsonl.lock", "aside", "b.jsonl", "d.jsonl", "sub"];
+    assert_eq!(file_names(folder.path()), expected);
+    assert_eq!(file_names(&folder.path().join("sub")), ["c.jsonl", "c.jsonl.lock"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    std::os::unix::fs::symlink(&one, &other).unwrap();
+    std::os::unix::fs::symlink(&other, &one).unwrap();
+    let error = append(&one, &named("one")).unwrap_err();
+    assert!(matches!(error, AppendError::Read { .. }), "{error:?}");
+    assert_eq!(file_names(folder.path()), ["a.jsonl", "b.jsonl"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn permissions_are_kept_and_respected() {

@@ -4,21 +4,26 @@ use std::collections::BTreeMap;
 
 use crate::comparison::{Change, Metric, TestKey, Verdict, change};
 use crate::identity::Field;
-use crate::record::{Record, TestKind};
+use crate::record::{Configuration, Record, TestKind};
 use crate::report::number;
-use crate::report::overview::{Overview, test_name};
+use crate::report::overview::{Overview, Subject, test_name};
 use crate::report::page::Page;
 use crate::report::table::{Cell, Table};
 
-/// Models are put beside each other when one has at most this many times the weights of the next.
-const SIZE_GAP: f64 = 1.35;
+/// Models are put beside each other when they have at most this many times the weights of the
+/// smallest of them.
+const WEIGHTS_GAP: f64 = 1.35;
+
+/// The same of bytes, where the weights of some are not counted: exports of one model differ in how
+/// many parts of it they keep in more bits.
+const BYTES_GAP: f64 = 2.5;
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     page.section("summary", "Summary", |page| {
         page.paragraph(
             "The best configuration of each kind, and by how much it leads the next. A lead is \
-             told only when the intervals show one, and it is larger than what two runs of the \
-             same thing differ by.",
+             told only when it is larger than what two runs of the same thing differ by, and the \
+             intervals show it; figures of which a run has one number have no interval.",
         );
         for table in tables(overview) {
             table.html(&mut page.markup);
@@ -108,7 +113,9 @@ fn words(lead: &Change) -> String {
         Verdict::NoDifferenceShown => lead.verdict.name().to_owned(),
         // Of times the share of time saved; of rates the share gained.
         verdict => {
-            format!("{} {}", number::percent((lead.ratio - 1.0).abs()), wording(lead, verdict))
+            let share = number::percent((lead.ratio - 1.0).abs());
+            let mark = if lead.has_interval() { "" } else { ", without interval" };
+            format!("{share} {}{mark}", wording(lead, verdict))
         }
     }
 }
@@ -120,28 +127,20 @@ fn wording(lead: &Change, verdict: Verdict) -> &'static str {
     }
 }
 
-/// Configurations that can win against each other: on one host, with models of about one size
-/// where all sizes are known.
+/// Configurations that can win against each other: on one host, with models of about one size.
 fn groups(overview: &Overview) -> Vec<(String, Vec<usize>)> {
-    let size = |idx: usize| {
-        let mut records = overview.subjects[idx].records.values().flatten();
-        records.find_map(|record| record.configuration.n_parameters).map(|n| n as f64)
-    };
-    let n_subjects = overview.subjects.len();
-    let sizes: Option<Vec<f64>> = (0..n_subjects).map(size).collect();
-    let classes = sizes.map_or(vec![0; n_subjects], |sizes| size_classes(&sizes));
+    let classes = size_classes(overview);
     let mut groups: BTreeMap<(String, usize), Vec<usize>> = BTreeMap::new();
-    for (idx, class) in classes.iter().enumerate() {
+    for (idx, &(class, _)) in classes.iter().enumerate() {
         let host = overview.subjects[idx].identity.get(Field::Host).to_owned();
-        groups.entry((host, *class)).or_default().push(idx);
+        groups.entry((host, class)).or_default().push(idx);
     }
     let has_one_host = overview.agree_on(Field::Host);
-    let has_one_class = classes.windows(2).all(|pair| pair[0] == pair[1]);
+    let has_one_class = classes.windows(2).all(|pair| pair[0].0 == pair[1].0);
     let name = |(host, _): (String, usize), places: &[usize]| {
         let mut words = Vec::new();
         if !has_one_class {
-            let n_weights = places.iter().find_map(|&idx| size(idx)).unwrap_or_default();
-            words.push(format!("models of about {} M weights", number::short(n_weights / 1e6)));
+            words.push(classes[places[0]].1.clone());
         }
         if !has_one_host {
             words.push(format!("host {host}"));
@@ -151,19 +150,59 @@ fn groups(overview: &Overview) -> Vec<(String, Vec<usize>)> {
     groups.into_iter().map(|(key, places)| (name(key, &places), places)).collect()
 }
 
-/// For each size the number of its class, smallest first.
-fn size_classes(sizes: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by(|&a, &b| sizes[a].total_cmp(&sizes[b]));
-    let mut classes = vec![0; sizes.len()];
-    let mut class = 0;
-    for pair in order.windows(2) {
-        if sizes[pair[1]] > sizes[pair[0]] * SIZE_GAP {
-            class += 1;
-        }
-        classes[pair[1]] = class;
+/// For each configuration the number of its class of size, smallest first, and the name of the
+/// class. By the number of weights where all tell it, else by bytes; a model that does not tell
+/// even those is a class of its own.
+fn size_classes(overview: &Overview) -> Vec<(usize, String)> {
+    type Read = fn(&Configuration) -> Option<u64>;
+    let sizes = |read: Read| -> Vec<Option<f64>> {
+        let size = |subject: &Subject| {
+            let mut records = subject.records.values().flatten();
+            records.find_map(|record| read(&record.configuration)).map(|n| n as f64)
+        };
+        overview.subjects.iter().map(size).collect()
+    };
+    let weights = sizes(|configuration| configuration.n_parameters);
+    let (sizes, gap, unit) = match weights.iter().all(Option::is_some) {
+        true => (weights, WEIGHTS_GAP, "M weights"),
+        false => (sizes(|configuration| configuration.model_bytes), BYTES_GAP, "MB"),
+    };
+    let smallest = smallest_of_classes(sizes.iter().flatten().copied().collect(), gap);
+    let mut unknown: Vec<&str> = Vec::new();
+    let mut classes = Vec::new();
+    for (subject, size) in overview.subjects.iter().zip(sizes) {
+        classes.push(match size {
+            Some(size) => {
+                let class = smallest.partition_point(|first| *first <= size) - 1;
+                let millions = number::short(smallest[class] / 1e6);
+                (class, format!("models of about {millions} {unit}"))
+            }
+            None => {
+                let sha256 = subject.identity.get(Field::ModelSha256);
+                let known = unknown.iter().position(|&other| other == sha256);
+                let place = known.unwrap_or_else(|| {
+                    unknown.push(sha256);
+                    unknown.len() - 1
+                });
+                let model = subject.identity.get(Field::Model);
+                (smallest.len() + place, format!("{model}, of unknown size"))
+            }
+        });
     }
     classes
+}
+
+/// The smallest size of each class, ascending: none is more than `gap` times the smallest of its
+/// class.
+fn smallest_of_classes(mut sizes: Vec<f64>, gap: f64) -> Vec<f64> {
+    sizes.sort_by(f64::total_cmp);
+    let mut smallest: Vec<f64> = Vec::new();
+    for size in sizes {
+        if smallest.last().is_none_or(|first| size > first * gap) {
+            smallest.push(size);
+        }
+    }
+    smallest
 }
 
 #[cfg(test)]
@@ -173,8 +212,13 @@ mod tests {
 
     #[test]
     fn sizes_fall_into_classes() {
-        assert_eq!(size_classes(&[135.0, 7000.0, 162.0, 134.0]), [0, 1, 0, 0]);
-        assert_eq!(size_classes(&[]), Vec::<usize>::new());
+        let check = |sizes: &[f64], expected: &[f64]| {
+            assert_eq!(smallest_of_classes(sizes.to_vec(), 1.35), expected, "{sizes:?}");
+        };
+        check(&[135.0, 7000.0, 162.0, 134.0], &[134.0, 7000.0]);
+        // Many small steps do not lead from a small model to a large one.
+        check(&[100.0, 130.0, 160.0, 190.0], &[100.0, 160.0]);
+        check(&[], &[]);
     }
 
     #[test]
@@ -199,6 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lead_without_an_interval_is_marked() {
+        let mut records = sample::run("openvino", 2, 1);
+        records.extend(sample::run("onnxruntime", 2, 1));
+        let text = tables(&Overview::new(&records))[0].markdown();
+        let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap().to_owned();
+        assert!(line("peak resident").contains("less, without interval"), "{text}");
+        assert!(!line("decode, tokens/s").contains("without interval"), "{text}");
+    }
+
+    #[test]
     fn hosts_and_sizes_do_not_compete() {
         let mut records = sample::run("openvino", 2, 1);
         for (idx, mut record) in sample::run("openvino", 1, 2).into_iter().enumerate() {
@@ -214,5 +268,47 @@ mod tests {
             "models of about 8000 M weights, host other",
         ];
         assert_eq!(names, expected);
+    }
+
+    /// Configurations of these models, by the names of the groups that they are in.
+    fn groups_of(models: &[(&str, Option<u64>, Option<u64>)]) -> Vec<(String, usize)> {
+        let mut records = Vec::new();
+        for (name, n_parameters, model_bytes) in models {
+            let mut record = sample::decode(0);
+            record.configuration.model = (*name).to_owned();
+            record.configuration.model_sha256 = format!("sha256 of {name}");
+            record.configuration.n_parameters = *n_parameters;
+            record.configuration.model_bytes = *model_bytes;
+            records.push(record);
+        }
+        let groups = groups(&Overview::new(&records));
+        groups.into_iter().map(|(name, places)| (name, places.len())).collect()
+    }
+
+    #[test]
+    fn a_tiny_model_does_not_beat_a_large_one_where_weights_are_not_counted() {
+        let check = |models: &[(&str, Option<u64>, Option<u64>)], expected: &[(&str, usize)]| {
+            let found = groups_of(models);
+            let found: Vec<_> = found.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+            assert_eq!(found, expected);
+        };
+        check(
+            &[("tiny", None, Some(1_060_000)), ("large", None, Some(4_200_000_000))],
+            &[("models of about 1.06 MB", 1), ("models of about 4200 MB", 1)],
+        );
+        // Weights of one only: bytes of both, of which one export has some more.
+        check(
+            &[("gguf", Some(134_515_008), Some(145_000_000)), ("ir", None, Some(92_000_000))],
+            &[("", 2)],
+        );
+        check(
+            &[("a", None, Some(90_000_000)), ("b", None, None), ("c", None, None)],
+            &[("models of about 90.0 MB", 1), ("b, of unknown size", 1), ("c, of unknown size", 1)],
+        );
+        check(&[("a", None, None)], &[("", 1)]);
+        check(
+            &[("a", Some(0), None), ("b", Some(7), None)],
+            &[("models of about 0.0000 M weights", 1), ("models of about 0.0000 M weights", 1)],
+        );
     }
 }

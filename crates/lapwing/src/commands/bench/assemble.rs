@@ -9,8 +9,8 @@ use lapwing_measure::measuring::{self, Nulls, Timed, n_positions};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::{Reading, Reason, SystemFiles, known};
 use lapwing_measure::record::{
-    Conditions, Configuration, Energy, Latency, Memory, Program, Protocol, Record, SCHEMA_VERSION,
-    Start, StepCost, StoppedBecause, TestKind, timestamp,
+    Cache, Conditions, Configuration, Energy, Latency, Memory, Program, Protocol, Record,
+    SCHEMA_VERSION, Start, StepCost, StoppedBecause, TestKind, timestamp,
 };
 use lapwing_measure::statistics::Samples;
 
@@ -20,6 +20,8 @@ use super::series::{Repeating, Series, StartSample};
 
 /// The commit that the program was built from.
 const GIT_REVISION: Option<&str> = option_env!("LAPWING_GIT_REVISION");
+
+const CPU_HAS_NONE: &str = "a CPU has none";
 
 const OF_A_START: &str = "a start is told in `start`";
 
@@ -57,7 +59,7 @@ pub(super) fn record(
         start,
         latency,
         step_us,
-        memory: memory(series, opened, &mut nulls),
+        memory: memory(series, opened, repeating.is_isolated, &mut nulls),
         energy: energy(series, &mut nulls),
         conditions: around(series, opened, &mut nulls),
         tokens_sha256: Some(series.tokens_sha256.clone()),
@@ -72,7 +74,16 @@ fn around(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Conditions
     let files = SystemFiles::of_this_system();
     let after = Snapshot::take(&files);
     let library = (opened.backend.clone(), opened.backend_version.clone());
-    conditions(&files, (&series.before, &after), BTreeMap::from([library]), nulls)
+    let found = conditions(&files, (&series.before, &after), BTreeMap::from([library]), nulls);
+    if !is_cpu(opened) {
+        return found;
+    }
+    nulls.insert("conditions.driver_versions".into(), CPU_HAS_NONE.into());
+    Conditions { driver_versions: None, ..found }
+}
+
+fn is_cpu(opened: &Opened) -> bool {
+    opened.device_used.eq_ignore_ascii_case("cpu")
 }
 
 fn no_latency(nulls: &mut Nulls) -> (Option<Latency>, Option<StepCost>) {
@@ -112,9 +123,10 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
     };
     let has_name = !opened.device_name.is_empty();
     or_reason("variant", model.variant.is_none(), "the folder holds one graph");
-    or_reason("n_parameters", true, "the files of the model do not tell");
+    or_reason("n_parameters", true, "packed weights are not counted");
     or_reason("device_name", !has_name, "the library does not tell");
-    or_reason("driver_version", true, "the library does not tell");
+    let of_driver = if is_cpu(opened) { CPU_HAS_NONE } else { "the library is not asked" };
+    or_reason("driver_version", true, of_driver);
     or_reason("n_threads", setup.n_threads.is_none(), "the library chooses");
     let is_off = opened.correction_sha256.is_none();
     or_reason("correction_sha256", is_off, "no correction is applied");
@@ -162,7 +174,7 @@ fn protocol(
         is_isolated: repeating.is_isolated,
         order_idx: series.order_idx,
         seed: Some(repeating.seed),
-        prompts_permuted: true,
+        prompts_permuted: 1 < n_prompt_tokens(series.test),
     }
 }
 
@@ -180,10 +192,10 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
         }
     };
     let start = Start {
-        read_ms: median(&|start| Some(start.read_ms))?,
+        read_ms: median(&|start| start.read_ms)?,
         compile_cold_ms: median(&|start| Some(start.compile_cold_ms))?,
         compile_warm_ms: median(&|start| start.compile_warm_ms)?,
-        cache: last.cache,
+        cache: cache_of_all(starts),
         cache_blob_bytes: last.compile_warm_ms.map(|_| last.cache_blob_bytes),
         first_inference_ms: median(&|start| Some(start.first_inference_ms))?,
         process_start_to_first_token_ms: median(&|start| start.process_ms)?,
@@ -193,6 +205,8 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
             nulls.insert(format!("start.{field}"), reason.to_owned());
         }
     };
+    let at_once = "the library reads and compiles in one call";
+    because("read_ms", start.read_ms.is_none(), at_once);
     let no_cache = "the library keeps nothing of a compilation";
     because("compile_warm_ms", start.compile_warm_ms.is_none(), no_cache);
     because("cache_blob_bytes", start.cache_blob_bytes.is_none(), no_cache);
@@ -201,18 +215,29 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
     Ok(Some(start))
 }
 
-fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
+/// A hit only if all were.
+fn cache_of_all(starts: &[StartSample]) -> Cache {
+    let first = starts.first().map_or(Cache::None, |start| start.cache);
+    match starts.iter().all(|start| start.cache == first) {
+        true => first,
+        false => Cache::Miss,
+    }
+}
+
+fn memory(series: &Series<'_>, opened: &Opened, is_isolated: bool, nulls: &mut Nulls) -> Memory {
     let phases = &series.memory;
     let mut known =
         |field: &str, reading: Reading<u64>| known(reading, &format!("memory.{field}"), nulls);
     let not_in_test = format!("{} has no such phase", series.test.name);
     let of = |phase: &Option<Footprint>, figure: fn(&Footprint) -> &Reading<u64>| match phase {
+        _ if !is_isolated => Err(Reason::new("other measurements shared the process")),
         Some(footprint) => figure(footprint).clone(),
         None => Err(Reason::new(&*not_in_test)),
     };
     let rss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.rss_bytes;
     let pss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.pss_bytes;
     let not_told = || Err(Reason::new("the library does not tell"));
+    let on_device = if is_cpu(opened) { CPU_HAS_NONE } else { "the library is not asked" };
     Memory {
         idle_rss_bytes: known("idle_rss_bytes", of(&phases.idle, rss)),
         idle_pss_bytes: known("idle_pss_bytes", of(&phases.idle, pss)),
@@ -228,8 +253,8 @@ fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
         ),
         weights_mapped_bytes: Some(opened.weights_mapped_bytes),
         kv_bytes: known("kv_bytes", kv_bytes(series, opened).map_or_else(not_told, Ok)),
-        scratch_bytes: known("scratch_bytes", not_told()),
-        device_bytes: known("device_bytes", not_told()),
+        scratch_bytes: known("scratch_bytes", Err(Reason::new("the library is not asked"))),
+        device_bytes: known("device_bytes", Err(Reason::new(on_device))),
     }
 }
 
@@ -250,7 +275,7 @@ fn kv_bytes(series: &Series<'_>, opened: &Opened) -> Option<u64> {
 fn energy(series: &Series<'_>, nulls: &mut Nulls) -> Option<Energy> {
     match &series.energy {
         None => {
-            nulls.insert("energy".into(), "a start is too short for the sensors".into());
+            nulls.insert("energy".into(), "not measured in a start".into());
             None
         }
         Some((reading, of_energy)) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-use super::message::{Answer, Request};
+use super::message::{Answer, answer_line, parse_request};
 use super::worker::Worker;
 use crate::hint;
 use crate::interrupt;
@@ -28,7 +28,8 @@ pub fn run(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     let is_cancelled = || interrupt::requested() || ORPHANED.load(Ordering::Relaxed);
     let mut worker = Worker::new(settings, &is_cancelled);
     for line in requests {
-        let answer = match serde_json::from_str::<Request>(&line) {
+        let (number, request) = parse_request(&line);
+        let answer = match request {
             Ok(request) => worker.answer(request),
             Err(error) => Answer::Failed {
                 message: format!("cannot understand the request: {error}"),
@@ -36,7 +37,7 @@ pub fn run(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
                 is_interrupted: false,
             },
         };
-        printer.line(serde_json::to_string(&answer)?)?;
+        printer.line(answer_line(number, &answer))?;
     }
     Ok(())
 }

@@ -1,15 +1,20 @@
 //! Where records go.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lapwing_measure::record::{Record, timestamp};
 use lapwing_measure::record_file::{self, AppendError, ReadFileError};
 
-/// A run may be gone on with for so long.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::interrupt;
+
+/// Somebody who appends takes milliseconds; one who takes longer than this hangs.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Room that there has to be: some records.
+const N_BYTES_FREE: usize = 16 << 10;
 
 /// One file, or one for each day.
 #[derive(Debug, Clone)]
@@ -30,13 +35,16 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// When it cannot be written; the file is as it was then.
+    /// When it cannot be written, somebody else keeps the file locked, or after Ctrl-C while that
+    /// is waited for; the file is as it was then.
     pub(super) fn append(&self, record: &Record) -> Result<PathBuf, AppendError> {
         let path = match self {
             Self::File(path) => path.clone(),
             Self::Daily { profiles, .. } => record_file::path_below(profiles, record),
         };
-        record_file::append(&path, record)?;
+        let started = Instant::now();
+        let may_wait = || !interrupt::requested() && started.elapsed() < WAIT_MAX;
+        record_file::append_while(&path, record, &may_wait)?;
         Ok(path)
     }
 
@@ -75,33 +83,37 @@ impl Destination {
         tempfile::Builder::new()
             .prefix(".bench-")
             .tempfile_in(folder)
-            .map_err(|source| failed(folder, source))?;
+            .and_then(|mut file| file.write_all(&[0; N_BYTES_FREE]))
+            .map_err(|source| failed(folder, without_name(source)))?;
         match std::fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(AppendError::Read { path, source }),
-            Ok(metadata) if metadata.is_dir() => {
-                Err(AppendError::Write { path, source: io::ErrorKind::IsADirectory.into() })
-            }
+            // Asked before opening: to open a pipe is to wait for its other end.
+            Ok(metadata) if !metadata.is_file() => Err(AppendError::NotAFile { path }),
             Ok(metadata) if metadata.permissions().readonly() => {
                 let source = io::ErrorKind::PermissionDenied.into();
                 Err(AppendError::ReadOnly { path, source })
             }
-            Ok(_) => match std::fs::File::open(&path) {
+            Ok(_) => match OpenOptions::new().read(true).append(true).open(&path) {
                 Ok(_) => Ok(()),
-                Err(source) => Err(AppendError::Read { path, source }),
+                Err(source) => Err(failed(&path, source)),
             },
         }
     }
 
-    /// The records of one run, made today or yesterday.
+    /// The records of one run, made since `since`.
     ///
     /// # Errors
     ///
     /// When a file cannot be read. Lines that are no records are left out.
-    pub(super) fn records_of(&self, run_id: &str) -> Result<Vec<Record>, ReadFileError> {
+    pub(super) fn records_of(
+        &self,
+        run_id: &str,
+        since: SystemTime,
+    ) -> Result<Vec<Record>, ReadFileError> {
         let paths = match self {
             Self::File(path) => BTreeSet::from([path.clone()]),
-            Self::Daily { .. } => BTreeSet::from([self.of(SystemTime::now() - DAY), self.today()]),
+            Self::Daily { .. } => self.days(since),
         };
         let mut records = Vec::new();
         for path in paths.into_iter().filter(|path| path.exists()) {
@@ -109,6 +121,15 @@ impl Destination {
             records.extend(read.filter(|record| record.run_id == run_id));
         }
         Ok(records)
+    }
+
+    /// The files of the day of `since` and all after it.
+    fn days(&self, since: SystemTime) -> BTreeSet<PathBuf> {
+        let (first, today) = (self.of(since), self.today());
+        let entries = today.parent().map(std::fs::read_dir).into_iter().flatten();
+        let paths = entries.flatten().flatten().map(|entry| entry.path());
+        // Dates sort as their names do.
+        paths.filter(|path| path.extension() == today.extension() && first <= *path).collect()
     }
 
     fn today(&self) -> PathBuf {
@@ -127,6 +148,15 @@ impl Destination {
     }
 }
 
+/// What the system said, without the name of a file that nobody asked for.
+fn without_name(error: io::Error) -> io::Error {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        kind @ (PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded) => kind.into(),
+        _ => error,
+    }
+}
+
 /// The name of this machine, of letters that a folder's name may have.
 pub(crate) fn host() -> String {
     let name = sysinfo::System::host_name().unwrap_or_default();
@@ -135,5 +165,32 @@ pub(crate) fn host() -> String {
     match plain.trim_start_matches('.') {
         "" => "unknown".to_owned(),
         plain => plain.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_looked_for_since_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let profiles = folder.path().to_owned();
+        let host = profiles.join("host");
+        std::fs::create_dir(&host).unwrap();
+        for name in ["1969-12-31.jsonl", "1970-01-02.jsonl", "1970-01-05.jsonl", ".runs"] {
+            std::fs::write(host.join(name), "").unwrap();
+        }
+        let destination = Destination::Daily { profiles, host: "host".into() };
+        let check = |n_days: u64, expected: &[&str]| {
+            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(n_days * 24 * 60 * 60);
+            let found = destination.days(since);
+            let names = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap());
+            assert_eq!(names.collect::<Vec<_>>(), expected, "day {n_days}");
+        };
+        check(0, &["1970-01-02.jsonl", "1970-01-05.jsonl"]);
+        check(1, &["1970-01-02.jsonl", "1970-01-05.jsonl"]);
+        check(2, &["1970-01-05.jsonl"]);
+        check(5, &[]);
     }
 }

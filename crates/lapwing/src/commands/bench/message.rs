@@ -1,4 +1,9 @@
-//! What `bench` and the processes that it measures in say to each other: one JSON object a line.
+//! What `bench` and the processes that it measures in say to each other.
+//!
+//! A request is a line with a number and a JSON object; its answer is a line with a marker, the
+//! same number and a JSON object. Libraries print to the same pipe, with or without an end of line
+//! and in any encoding: an answer begins on a line of its own, and whatever has no marker or
+//! another number is noise.
 
 use std::path::PathBuf;
 
@@ -32,6 +37,34 @@ pub(super) enum Request {
     },
 }
 
+/// No library prints a line that begins like this.
+const MARKER: &str = "lapwing-bench-answer";
+
+/// A request as the process reads it; the end of the line is not part of it.
+pub(super) fn request_line(number: u64, request: &Request) -> String {
+    let json = serde_json::to_string(request).expect("requests have only string keys");
+    format!("{number} {json}")
+}
+
+/// The number of a request and what it asks for, if that can be understood.
+pub(super) fn parse_request(line: &str) -> (u64, Result<Request, serde_json::Error>) {
+    let (number, json) = line.split_once(' ').unwrap_or(("", line));
+    (number.parse().unwrap_or(0), serde_json::from_str(json))
+}
+
+/// An answer as it is printed. Its first character ends the line that somebody else began.
+pub(super) fn answer_line(number: u64, answer: &Answer) -> String {
+    let json = serde_json::to_string(answer).expect("answers have only string keys");
+    format!("\n{MARKER} {number} {json}")
+}
+
+/// The number and the JSON object of an answer; `None` for what libraries print.
+pub(super) fn parse_answer(line: &[u8]) -> Option<(u64, &str)> {
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    let (number, json) = line.strip_prefix(MARKER)?.strip_prefix(' ')?.split_once(' ')?;
+    Some((number.parse().ok()?, json))
+}
+
 /// What is looked at around the timed part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,6 +81,7 @@ pub(super) enum LooksAt {
 pub(super) struct Setup {
     /// A path or a name in the store.
     pub(super) model: String,
+    /// The one that was found, whoever asked for it; `None` where there is nothing to choose from.
     pub(super) variant: Option<String>,
     pub(super) backend: String,
     pub(super) device: String,
@@ -67,7 +101,7 @@ pub(super) enum Answer {
     Opened(Box<Opened>),
     /// To [`Request::Memory`].
     Memory(Footprint),
-    /// To [`Request::WatchEnergy`]. With braces: answers are told from other lines by theirs.
+    /// To [`Request::WatchEnergy`].
     Watching {},
     /// To [`Request::Energy`].
     Energy {
@@ -101,11 +135,11 @@ pub(super) struct Opened {
     pub(super) state_bytes_per_decoder: Option<u64>,
     pub(super) state_bytes_per_position: Option<u64>,
     pub(super) has_tokenizer: bool,
-    pub(super) isa_level: String,
     /// `off`, or the file name of the profile.
     pub(super) correction: String,
     pub(super) correction_sha256: Option<String>,
-    pub(super) read_ms: f64,
+    /// `None` where the library reads and compiles in one call.
+    pub(super) read_ms: Option<f64>,
     pub(super) compile_ms: f64,
 }
 

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, OpenError};
 use lapwing_measure::measuring::{Timed, n_positions};
-use lapwing_measure::record::{Test, TestKind};
+use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
 use serde::Serialize;
 
+use super::fingerprint::{self, of_profiles};
 use super::message::Setup;
 use crate::checksum;
 use crate::cli::choice::{BackendChoice, Correction, Precision};
@@ -41,6 +42,10 @@ pub(super) struct Planned {
     pub(super) setup: Setup,
     pub(super) model: PlannedModel,
     pub(super) runtime: &'static str,
+    /// The library's own.
+    pub(super) runtime_version: String,
+    /// SHA-256 of every file that may be the profile of its correction.
+    pub(super) profiles_sha256: Vec<String>,
     /// Positions there is room for.
     pub(super) n_positions_max: usize,
 }
@@ -57,7 +62,7 @@ pub(super) struct PlannedModel {
 }
 
 impl Plan {
-    /// Everything that was asked for.
+    /// Everything that was asked for, nothing twice.
     ///
     /// # Errors
     ///
@@ -74,8 +79,11 @@ impl Plan {
         let mut backends = Backends { settings, loaded: Vec::new() };
         let mut configurations: Vec<Planned> = Vec::new();
         for name in &args.model {
-            let product = of_model(name, args, settings, printer, &mut backends)?;
-            configurations.extend(product);
+            for planned in of_model(name, args, settings, printer, &mut backends)? {
+                if configurations.iter().all(|other| other.setup != planned.setup) {
+                    configurations.push(planned);
+                }
+            }
         }
         for planned in &configurations {
             tests.iter().try_for_each(|test| check_room(planned, test))?;
@@ -83,18 +91,62 @@ impl Plan {
         Ok(Plan { configurations, tests })
     }
 
-    /// What every record of the same measurements shares.
+    /// What every record of the same measurements by the same program and libraries shares.
     pub(super) fn sha256(&self, more: &impl Serialize) -> String {
-        let text = serde_json::to_string(&(env!("CARGO_PKG_VERSION"), self, more));
+        let program = fingerprint::of_program();
+        let text = serde_json::to_string(&(program, self, more));
         checksum::sha256_bytes(text.expect("plans have only string keys").as_bytes())
+    }
+
+    /// The place of a measurement among all of them. Separate processes take turns; in one process
+    /// one configuration comes after the other.
+    pub(super) fn order_idx(
+        &self,
+        configuration_idx: usize,
+        test_idx: usize,
+        is_isolated: bool,
+    ) -> usize {
+        match is_isolated {
+            true => test_idx * self.configurations.len() + configuration_idx,
+            false => configuration_idx * self.tests.len() + test_idx,
+        }
+    }
+
+    /// The measurement of a record: indices of its configuration and of its test.
+    pub(super) fn place(&self, protocol: &Protocol) -> (usize, usize) {
+        let order_idx = protocol.order_idx;
+        let (n_configurations, n_tests) = (self.configurations.len(), self.tests.len());
+        match protocol.is_isolated {
+            true => (order_idx % n_configurations, order_idx / n_configurations),
+            false => (order_idx / n_tests, order_idx % n_tests),
+        }
+    }
+}
+
+impl PlannedModel {
+    /// Whether both are the same files of the same name.
+    pub(super) fn is_same(&self, other: &PlannedModel) -> bool {
+        (&self.name, &self.sha256) == (&other.name, &other.sha256)
     }
 }
 
 impl Planned {
-    /// A name for people: what of it is not by default.
+    /// A name for people: the model, and what of the rest is not by default.
     pub(super) fn label(&self) -> String {
-        let Setup { device, precision, n_threads, correction, .. } = &self.setup;
-        let mut words = vec![self.model.name.clone(), self.runtime.to_owned(), device.clone()];
+        format!("{} {}", self.model.name, self.configuration())
+    }
+
+    /// The label without the model.
+    pub(super) fn configuration(&self) -> String {
+        let mut words = vec![self.runtime.to_owned(), self.setup.device.clone()];
+        words.extend(self.choices());
+        words.join(" ")
+    }
+
+    /// What of the label is neither the model nor the library nor the device.
+    pub(super) fn choices(&self) -> Vec<String> {
+        let Setup { precision, n_threads, correction, .. } = &self.setup;
+        let mut words = Vec::new();
         if precision != "fast" {
             words.push(precision.clone());
         }
@@ -104,7 +156,7 @@ impl Planned {
         if correction != "off" {
             words.push(format!("correction {correction}"));
         }
-        words.join(" ")
+        words
     }
 }
 
@@ -182,7 +234,7 @@ fn of_model(
                     for correction in or_default(&asked.correction, settings.correction.clone()) {
                         let setup = Setup {
                             model: path.to_string_lossy().into_owned(),
-                            variant: variant.as_ref().map(|variant| variant.name.clone()),
+                            variant: folder.variant.clone(),
                             backend: choice_name(runtime).to_owned(),
                             device: device.to_string(),
                             precision: precision_name(precision).to_owned(),
@@ -195,6 +247,8 @@ fn of_model(
                             setup,
                             model: model.clone(),
                             runtime: runtime.name(),
+                            runtime_version: backends.of(runtime)?.version.clone(),
+                            profiles_sha256: of_profiles(&correction, &model.name, settings),
                             n_positions_max: context.map_or(limit, |asked| asked.min(limit)),
                         });
                     }
@@ -235,19 +289,27 @@ fn runtimes(
 /// Backends, each loaded once, to ask which devices they have.
 struct Backends<'a> {
     settings: &'a Settings,
-    loaded: Vec<(Runtime, Vec<Device>, &'static str)>,
+    loaded: Vec<(Runtime, Offer)>,
+}
+
+/// What a backend says of itself.
+struct Offer {
+    name: &'static str,
+    version: String,
+    devices: Vec<Device>,
 }
 
 impl Backends<'_> {
-    fn devices(&mut self, runtime: Runtime) -> anyhow::Result<(&[Device], &'static str)> {
-        if !self.loaded.iter().any(|(loaded, ..)| *loaded == runtime) {
+    fn of(&mut self, runtime: Runtime) -> anyhow::Result<&Offer> {
+        if !self.loaded.iter().any(|(loaded, _)| *loaded == runtime) {
             let backend: Box<dyn Backend> = engine::load(runtime, self.settings)?;
             let devices = backend.devices().context("cannot tell which devices there are")?;
-            self.loaded.push((runtime, devices, backend.name()));
+            let (name, version) = (backend.name(), backend.version());
+            self.loaded.push((runtime, Offer { name, version, devices }));
         }
-        let found = self.loaded.iter().find(|(loaded, ..)| *loaded == runtime);
-        let (_, devices, name) = found.expect("it was loaded above");
-        Ok((devices, name))
+        let found = self.loaded.iter().find(|(loaded, _)| *loaded == runtime);
+        let (_, offer) = found.expect("it was loaded above");
+        Ok(offer)
     }
 }
 
@@ -258,7 +320,7 @@ fn devices(
     printer: &Printer,
     backends: &mut Backends<'_>,
 ) -> anyhow::Result<Vec<DeviceRequest>> {
-    let (offered, backend) = backends.devices(runtime)?;
+    let Offer { name, devices: offered, .. } = backends.of(runtime)?;
     if args.configurations.all_devices {
         let usable = offered.iter().filter(|device| {
             let is_refused = device.kind == DeviceKind::Npu;
@@ -273,7 +335,7 @@ fn devices(
     for &requested in &asked {
         if !is_there(requested, offered) {
             let ids: Vec<&str> = offered.iter().map(|device| device.id.as_str()).collect();
-            let refusal = OpenError::NoDevice { backend, requested, offered: ids.join(", ") };
+            let refusal = OpenError::NoDevice { backend: name, requested, offered: ids.join(", ") };
             return Err(anyhow::Error::new(refusal).context("cannot measure"));
         }
     }

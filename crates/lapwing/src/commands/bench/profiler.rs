@@ -1,7 +1,8 @@
-//! `bench --check-profiler`: what it costs to time every step.
+//! `bench --check-profiler`: what it costs to read the clock at every token.
 //!
 //! Two kinds of repetitions of one decode take turns: one reads the clock at every token, the other
-//! at the first and the last.
+//! at the first and the last. The clocks of the generation loop itself, which tell inference from
+//! choosing a token, run in both: they are part of every answer, measured or not.
 
 use std::time::Instant;
 
@@ -43,6 +44,7 @@ pub(super) fn check(
     let series = Series::new(planned, test, 0);
     let started = Instant::now();
     let (mut timed_ms, mut bare_ms) = (Vec::new(), Vec::new());
+    let mut is_same_answer = true;
     for run_idx in 0.. {
         interrupt::check()?;
         // Which of the two comes first changes, too.
@@ -50,9 +52,11 @@ pub(super) fn check(
             true => [Detail::Steps, Detail::Bare],
             false => [Detail::Bare, Detail::Steps],
         };
+        let mut answers = Vec::new();
         for detail in turns {
             let work = series.work(run_idx, repeating.seed, detail);
             let ran = station.runner.run(work, LooksAt::Nothing)?;
+            answers.push(ran.run.token_ids);
             if run_idx < repeating.n_warmups {
                 continue;
             }
@@ -61,6 +65,7 @@ pub(super) fn check(
                 Detail::Bare => bare_ms.push(ran.run.total_ms),
             }
         }
+        is_same_answer &= answers[0] == answers[1];
         let is_enough = match repeating.rule.n_repetitions {
             Some(n_repetitions) => n_repetitions.max(2) <= bare_ms.len(),
             None => {
@@ -77,6 +82,7 @@ pub(super) fn check(
     let ratios: Vec<f64> =
         timed_ms.iter().zip(&bare_ms).map(|(timed, bare)| timed / bare).collect();
     let ratio = median_interval(&Samples::new(&ratios)?, SEED).context("cannot compare the two")?;
+    let rate = |ms: &Samples| series.n_tokens() as f64 / ms.median() * 1e3;
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
     if json {
         return Ok(printer.json(&json!({
@@ -88,11 +94,15 @@ pub(super) fn check(
             "n_repetitions_each": bare.n(),
             "timed_ms_median": timed.median(),
             "bare_ms_median": bare.median(),
+            "timed_tokens_per_s": rate(&timed),
+            "bare_tokens_per_s": rate(&bare),
+            "is_same_answer": is_same_answer,
         }))?);
     }
     let [low, cost, high] = [ratio.low, ratio.median, ratio.high].map(|r| figure(percent(r)));
     printer.line(format!(
-        "timing every step costs {cost} % of {} of {} (95 %: {low} to {high} %, n = {} each)",
+        "reading the clock at every token costs {cost} % of {} of {} (95 %: {low} to {high} %, \
+         n = {} each)",
         test.name,
         planned.label(),
         bare.n()

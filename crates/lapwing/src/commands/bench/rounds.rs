@@ -1,5 +1,8 @@
 //! The order of things: configurations take turns, repetition by repetition, test after test.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use lapwing_measure::record::{Record, Test, TestKind};
 
 use super::assemble::{self, Header};
@@ -10,6 +13,9 @@ use crate::hint;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Steps;
 
+/// How often a repetition is shown at most: drawing takes its time, too.
+const DRAWN_EVERY: Duration = Duration::from_millis(100);
+
 /// What is measured, where and how.
 pub(super) struct Rounds<'a> {
     pub(super) plan: &'a Plan,
@@ -17,6 +23,8 @@ pub(super) struct Rounds<'a> {
     pub(super) repeating: Repeating,
     pub(super) workplace: Workplace<'a>,
     pub(super) steps: &'a Steps,
+    /// When a repetition was last shown.
+    pub(super) drawn: Cell<Option<Instant>>,
 }
 
 /// Hears of everything that is complete, at once.
@@ -38,10 +46,19 @@ pub(super) trait Sink {
 /// Why a configuration was not measured to its end.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
-    pub(super) label: String,
+    pub(super) model: String,
+    /// The rest of its label.
+    pub(super) configuration: String,
     pub(super) test: String,
     pub(super) message: String,
     pub(super) hint: Option<String>,
+}
+
+impl Failure {
+    /// The configuration, as [`Planned::label`] calls it.
+    pub(super) fn label(&self) -> String {
+        format!("{} {}", self.model, self.configuration)
+    }
 }
 
 /// A configuration while it is measured.
@@ -69,6 +86,10 @@ impl<'a> Rounds<'a> {
         for group in contestants.chunks_mut(n_at_once) {
             for test_idx in 0..self.plan.tests.len() {
                 self.test(group, test_idx, sink)?;
+                if self.repeating.is_isolated {
+                    // What one test left in memory must not count as the next one's.
+                    group.iter_mut().for_each(|contestant| contestant.station = None);
+                }
             }
             for contestant in group {
                 contestant.station = None;
@@ -79,11 +100,7 @@ impl<'a> Rounds<'a> {
 
     /// The place of a measurement in the whole plan, however much of it is done.
     fn order_idx(&self, configuration_idx: usize, test_idx: usize) -> usize {
-        let (n_configurations, n_tests) = (self.plan.configurations.len(), self.plan.tests.len());
-        match self.repeating.is_isolated {
-            true => test_idx * n_configurations + configuration_idx,
-            false => configuration_idx * n_tests + test_idx,
-        }
+        self.plan.order_idx(configuration_idx, test_idx, self.repeating.is_isolated)
     }
 
     /// One test of all configurations of a group, in rounds.
@@ -107,11 +124,15 @@ impl<'a> Rounds<'a> {
                 Err(error) => self.failed(contestant, test, error, sink)?,
             }
         }
+        running.iter_mut().for_each(|(_, series)| series.begin());
         while !running.is_empty() {
             let mut still_running = Vec::new();
             for (contestant, mut series) in running {
-                let what = format!("repetition {}", series.n_repetitions() + 1);
-                self.say(contestant, test, series.order_idx, &what);
+                if self.drawn.get().is_none_or(|drawn| DRAWN_EVERY <= drawn.elapsed()) {
+                    let what = format!("repetition {}", series.n_repetitions() + 1);
+                    self.say(contestant, test, series.order_idx, &what);
+                    self.drawn.set(Some(Instant::now()));
+                }
                 match self.once(contestant, &mut series) {
                     Err(error) => self.failed(contestant, test, error, sink)?,
                     Ok(None) => still_running.push((contestant, series)),
@@ -119,6 +140,8 @@ impl<'a> Rounds<'a> {
                 }
             }
             running = still_running;
+            // Whoever runs after another on a machine that grows warm is the other one next time.
+            running.reverse();
         }
         Ok(())
     }
@@ -150,19 +173,21 @@ impl<'a> Rounds<'a> {
         contestant: &mut Contestant<'a>,
         series: &mut Series<'a>,
     ) -> anyhow::Result<Option<Box<Record>>> {
-        match &mut contestant.station {
-            Some(station) if series.test.kind != TestKind::Start => {
-                series.repeat(station, &self.repeating)?;
+        let mut station = match series.test.kind {
+            TestKind::Start => None,
+            TestKind::Prefill | TestKind::Decode => {
+                Some(contestant.station.as_mut().expect("`prepare` opened it"))
             }
-            _ => {
+        };
+        match &mut station {
+            Some(station) => series.repeat(station, &self.repeating)?,
+            None => {
                 let run_idx = self.repeating.n_warmups + series.n_repetitions();
                 series.start(self.workplace, run_idx, &self.repeating)?;
             }
         }
         let Some(stopped_because) = series.stop(&self.repeating) else { return Ok(None) };
-        if let (Some(station), false) =
-            (&mut contestant.station, series.test.kind == TestKind::Start)
-        {
+        if let Some(station) = station {
             series.end(station)?;
         }
         let record = assemble::record(self.header, series, &self.repeating, stopped_because)?;
@@ -184,7 +209,8 @@ impl<'a> Rounds<'a> {
         contestant.station = None;
         let of_worker = error.downcast_ref::<RunnerError>().and_then(RunnerError::hint);
         sink.failure(Failure {
-            label: contestant.planned.label(),
+            model: contestant.planned.model.name.clone(),
+            configuration: contestant.planned.configuration(),
             test: test.name.clone(),
             message: format!("{error:#}"),
             hint: of_worker.or_else(|| hint::for_error(&error)),

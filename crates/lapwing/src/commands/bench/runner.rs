@@ -1,6 +1,6 @@
 //! Asks a worker, in a process of its own or in this one.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 
-use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
+use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup, parse_answer, request_line};
 use super::worker::Worker;
 use crate::interrupt::{self, Interrupted};
 use crate::settings::Settings;
@@ -19,6 +19,12 @@ use crate::settings::Settings;
 const POLL: Duration = Duration::from_millis(50);
 /// What a process gets to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// What an answer may take at most, beside what its tokens take: some drivers compile for minutes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// Slower than any model that is worth measuring.
+const TOKEN_LIMIT: Duration = Duration::from_secs(2);
+/// A longer line is no answer.
+const LINE_BYTES_MAX: u64 = 1 << 30;
 
 /// Why a worker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,17 @@ pub enum RunnerError {
     Answer {
         /// What it said.
         found: String,
+    },
+    /// It runs, and says nothing.
+    #[error(
+        "the process that measured has not answered for {} s: it was to {asked}",
+        limit.as_secs()
+    )]
+    Silent {
+        /// What it was to do.
+        asked: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The worker could not do it.
     #[error("{message}")]
@@ -139,7 +156,9 @@ pub(super) struct Process {
     child: Child,
     /// `None` when it was told to end.
     requests: Option<ChildStdin>,
-    answers: Receiver<String>,
+    answers: Receiver<(u64, String)>,
+    /// Of the last request.
+    number: u64,
     started: Instant,
 }
 
@@ -156,26 +175,40 @@ impl Process {
         if settings.quiet {
             command.arg("--quiet");
         }
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Process, RunnerError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().map_err(RunnerError::Start)?;
         let requests = child.stdin.take();
         let answers = child.stdout.take().map(listen);
         let answers = answers.unwrap_or_else(|| mpsc::channel().1);
-        Ok(Process { child, requests, answers, started })
+        Ok(Process { child, requests, answers, number: 0, started })
     }
 
     fn ask(&mut self, request: &Request) -> Result<Answer, RunnerError> {
-        let line = serde_json::to_string(request).expect("requests have only string keys");
+        self.ask_within(request, limit(request))
+    }
+
+    fn ask_within(&mut self, request: &Request, limit: Duration) -> Result<Answer, RunnerError> {
+        let asked_at = Instant::now();
+        self.number += 1;
+        let line = request_line(self.number, request);
         let written = self.requests.as_mut().map(|pipe| writeln!(pipe, "{line}"));
         if !matches!(written, Some(Ok(()))) {
             return Err(self.died());
         }
         loop {
             match self.answers.recv_timeout(POLL) {
-                Ok(line) => {
-                    return serde_json::from_str(&line)
+                Ok((number, json)) if number == self.number => {
+                    return serde_json::from_str(&json)
                         .map_err(|error| RunnerError::Answer { found: error.to_string() });
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if limit <= asked_at.elapsed() => {
+                    return Err(RunnerError::Silent { asked: describe(request), limit });
                 }
                 Err(RecvTimeoutError::Timeout) => interrupt::check()?,
                 Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
@@ -223,18 +256,108 @@ impl Drop for Process {
     }
 }
 
-/// The lines of `pipe` that are objects, as they come; libraries may print others.
-fn listen(pipe: std::process::ChildStdout) -> Receiver<String> {
+/// How long somebody waits for an answer.
+fn limit(request: &Request) -> Duration {
+    let n_tokens = match request {
+        Request::Run { work, .. } => work.n_prompt_tokens.saturating_add(work.n_steps),
+        _ => 0,
+    };
+    let n_tokens = u32::try_from(n_tokens).unwrap_or(u32::MAX);
+    ANSWER_LIMIT.saturating_add(TOKEN_LIMIT.saturating_mul(n_tokens))
+}
+
+/// What a request asks for, for people.
+fn describe(request: &Request) -> String {
+    match request {
+        Request::Open(setup) => format!("open {} on {}", setup.model, setup.device),
+        Request::Memory => "tell its memory".to_owned(),
+        Request::WatchEnergy => "look for a sensor of energy".to_owned(),
+        Request::Energy { .. } => "tell the energy it used".to_owned(),
+        Request::Run { work, .. } => {
+            format!("read {} tokens and generate {}", work.n_prompt_tokens, work.n_steps)
+        }
+    }
+}
+
+/// The answers in `pipe`, as they come; libraries may print anything else.
+fn listen(pipe: impl Read + Send + 'static) -> Receiver<(u64, String)> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(pipe).lines() {
-            let Ok(line) = line else { return };
-            if !line.starts_with('{') {
-                tracing::debug!(line, "a library printed");
-            } else if sender.send(line).is_err() {
-                return;
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match (&mut pipe).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            match parse_answer(&line) {
+                Some((number, json)) => {
+                    if sender.send((number, json.to_owned())).is_err() {
+                        return;
+                    }
+                }
+                None if line.trim_ascii().is_empty() => {}
+                None => {
+                    tracing::debug!(line = %String::from_utf8_lossy(&line), "a library printed");
+                }
             }
         }
     });
     receiver
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A worker that is a shell script.
+    fn process(script: &str) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::spawn(command).expect("there is a shell")
+    }
+
+    #[test]
+    fn an_answer_is_found_in_whatever_libraries_print() {
+        let marked = "lapwing-bench-answer";
+        let check = |printed: &str| {
+            let script = format!("read request; printf '{printed}'; read request");
+            let found = process(&script).ask_within(&Request::Memory, Duration::from_secs(60));
+            match found {
+                Ok(Answer::Failed { message, .. }) => assert_eq!(message, "right", "{printed}"),
+                other => panic!("{printed}: {other:?}"),
+            }
+        };
+        let answer = |number: u32, message: &str| {
+            let failed = format!(
+                r#"{{"failed":{{"message":"{message}","hint":null,"is_interrupted":false}}}}"#
+            );
+            format!("\\n{marked} {number} {failed}\\n")
+        };
+        let right = answer(1, "right");
+        check(&right);
+        check(&format!("no end of line{right}"));
+        check(&format!("\\377\\376 no UTF-8\\n\\377{right}"));
+        check(&format!("{{\"watching\":{{}}}}\\n{right}"));
+        check(&format!("{marked}\\n{marked} x {{}}\\n{right}"));
+        check(&format!("{}{right}", answer(0, "of an earlier request")));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_is_not_waited_for_for_ever() {
+        let request = Request::Energy { n_tokens: 1 };
+        let mut silent = process("printf noise; read request; read request");
+        let found = silent.ask_within(&request, Duration::from_millis(200));
+        match found {
+            Err(RunnerError::Silent { asked, .. }) => assert!(asked.contains("energy"), "{asked}"),
+            other => panic!("{other:?}"),
+        }
+        let mut gone = process("read request; printf 'lapwing-bench-'; exit 3");
+        let found = gone.ask_within(&request, Duration::from_secs(60));
+        match found {
+            Err(RunnerError::Died { status }) => assert!(status.contains('3'), "{status}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use lapwing_measure::conditions::Snapshot;
 use lapwing_measure::measuring::{self, Detail, Nulls, Run, StopRule, Timed, Work};
 use lapwing_measure::memory::Footprint;
@@ -14,13 +13,11 @@ use lapwing_measure::workload;
 use super::message::{LooksAt, Opened, Setup};
 use super::plan::{Planned, n_prompt_tokens};
 use super::runner::{Process, Runner, RunnerError};
+use super::start_cache::StartCache;
 use super::worker::Worker;
 use crate::interrupt;
 use crate::natives::Runtime;
 use crate::settings::Settings;
-
-/// How the names of caches begin that starts are measured with.
-pub(super) const CACHE_PREFIX: &str = "bench-";
 
 /// How tests are repeated.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +76,7 @@ pub(super) struct Series<'p> {
     pub(super) memory: Phases,
     pub(super) opened: Option<Opened>,
     pub(super) energy: Option<(Reading<Energy>, Nulls)>,
-    /// The machine before the repetitions.
+    /// The machine when the repetitions begin.
     pub(super) before: Snapshot,
     /// Of this series alone.
     spent: Duration,
@@ -99,7 +96,8 @@ pub(super) struct Phases {
 /// One start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StartSample {
-    pub(super) read_ms: f64,
+    /// `None` where the library reads and compiles in one call.
+    pub(super) read_ms: Option<f64>,
     pub(super) compile_cold_ms: f64,
     /// `None` when the library keeps nothing of a compilation.
     pub(super) compile_warm_ms: Option<f64>,
@@ -127,6 +125,11 @@ impl<'p> Series<'p> {
         }
     }
 
+    /// The repetitions that count begin now.
+    pub(super) fn begin(&mut self) {
+        self.before = Snapshot::take(&SystemFiles::of_this_system());
+    }
+
     /// How many repetitions count so far.
     pub(super) fn n_repetitions(&self) -> usize {
         self.runs.len().max(self.starts.len())
@@ -138,7 +141,7 @@ impl<'p> Series<'p> {
             let starts = self.starts.iter().map(|start| start.headline_ms());
             starts.chain(self.runs.iter().map(|run| run.total_ms)).collect()
         };
-        let width = || measuring::relative_width(&samples());
+        let width = |n_first: usize| measuring::relative_width(samples().get(..n_first)?);
         repeating.rule.stop(self.n_repetitions(), self.spent, width)
     }
 
@@ -219,20 +222,16 @@ impl<'p> Series<'p> {
     ) -> anyhow::Result<()> {
         let started = Instant::now();
         let looks = run_idx == 0;
-        let parent = workplace.settings.home.cache();
-        let cannot = || format!("cannot make a cache to measure with in {}", parent.display());
-        std::fs::create_dir_all(parent).with_context(cannot)?;
-        let cache = tempfile::Builder::new().prefix(CACHE_PREFIX).tempdir_in(parent);
-        let cache = cache.with_context(cannot)?;
+        let cache = StartCache::make(workplace.settings.home.cache())?;
+        let folder = cache.path();
         let cached = self.planned.runtime == Runtime::OpenVino.name();
-        let cold =
-            self.start_once(workplace, cache.path(), run_idx, looks && !cached, repeating)?;
-        let blobs = listing(cache.path());
+        let cold = self.start_once(workplace, &folder, run_idx, looks && !cached, repeating)?;
+        let blobs = listing(&folder);
         let warm = match cached {
-            true => Some(self.start_once(workplace, cache.path(), run_idx, looks, repeating)?),
+            true => Some(self.start_once(workplace, &folder, run_idx, looks, repeating)?),
             false => None,
         };
-        let is_hit = !blobs.is_empty() && blobs == listing(cache.path());
+        let is_hit = !blobs.is_empty() && blobs == listing(&folder);
         let last = warm.as_ref().unwrap_or(&cold);
         let sample = StartSample {
             read_ms: last.opened.read_ms,
@@ -295,7 +294,7 @@ impl StartSample {
     fn headline_ms(&self) -> f64 {
         self.process_ms.unwrap_or_else(|| {
             let compile_ms = self.compile_warm_ms.unwrap_or(self.compile_cold_ms);
-            self.read_ms + compile_ms + self.first_inference_ms
+            self.read_ms.unwrap_or_default() + compile_ms + self.first_inference_ms
         })
     }
 }

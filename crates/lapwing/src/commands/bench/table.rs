@@ -6,7 +6,7 @@ use super::rounds::Failure;
 use crate::printer::human_bytes;
 
 /// The names of the columns.
-pub(super) const HEADER: [&str; 9] = [
+const HEADER: [&str; 9] = [
     "MODEL",
     "CONFIGURATION",
     "TEST",
@@ -19,6 +19,34 @@ pub(super) const HEADER: [&str; 9] = [
 ];
 
 const NONE: &str = "–";
+
+/// Rows as narrow as they can be: a terminal may have 80 columns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    /// What the rows would all have in their first column.
+    pub(super) only_model: Option<String>,
+    pub(super) header: Vec<&'static str>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// These rows without the columns that say nothing.
+    pub(super) fn of(mut rows: Vec<Vec<String>>) -> Table {
+        let first = rows.first().and_then(|row| row.first()).cloned();
+        let only_model = first.filter(|model| rows.iter().all(|row| &row[0] == model));
+        let says_something = |idx: usize| match idx {
+            0 => only_model.is_none(),
+            _ => rows.iter().any(|row| row[idx] != NONE),
+        };
+        let kept: Vec<bool> = (0..HEADER.len()).map(says_something).collect();
+        let header = HEADER.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(name, _)| *name);
+        for row in &mut rows {
+            let mut kept = kept.iter();
+            row.retain(|_| kept.next().is_some_and(|kept| *kept));
+        }
+        Table { only_model, header: header.collect(), rows }
+    }
+}
 
 /// One row.
 pub(super) fn row(record: &Record) -> Vec<String> {
@@ -55,7 +83,8 @@ pub(super) fn row(record: &Record) -> Vec<String> {
 
 /// A row for a configuration without figures.
 pub(super) fn failed_row(failure: &Failure) -> Vec<String> {
-    let mut row = vec![failure.label.clone(), "failed".to_owned(), failure.test.clone()];
+    let Failure { model, configuration, test, .. } = failure.clone();
+    let mut row = vec![model, configuration, test, "failed".to_owned()];
     row.resize(HEADER.len(), NONE.to_owned());
     row
 }
@@ -118,6 +147,25 @@ pub(super) fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_that_say_nothing_are_left_out() {
+        let row = |figures: [&str; 9]| figures.map(str::to_owned).to_vec();
+        let one = row(["m", "openvino CPU", "pp32", "100", "1 ms", NONE, NONE, "1 MB", NONE]);
+        let other = row(["m", "openvino CPU", "tg16", "10", "1 ms", "2 ms", NONE, NONE, NONE]);
+        let table = Table::of(vec![one.clone(), other.clone()]);
+        assert_eq!(table.only_model.as_deref(), Some("m"));
+        assert_eq!(
+            table.header,
+            ["CONFIGURATION", "TEST", "TOKENS/S", "FIRST TOKEN", "P50", "PEAK RSS"]
+        );
+        assert_eq!(table.rows[0], ["openvino CPU", "pp32", "100", "1 ms", NONE, "1 MB"]);
+        assert_eq!(table.rows[1], ["openvino CPU", "tg16", "10", "1 ms", "2 ms", NONE]);
+        let another = row(["n", "openvino CPU", "tg16", "10", "1 ms", "2 ms", NONE, NONE, NONE]);
+        let table = Table::of(vec![one, other, another]);
+        assert_eq!((table.only_model.as_ref(), table.header[0]), (None, "MODEL"));
+        assert_eq!(table.rows[2][0], "n");
+    }
 
     #[test]
     fn figures_have_three_digits() {

@@ -19,6 +19,8 @@ pub(super) struct Unfinished {
     pub(super) run_id: String,
     /// Whether it was begun by an earlier call.
     pub(super) is_resumed: bool,
+    /// When the earliest of its calls began.
+    pub(super) started_at: SystemTime,
     // Nobody else goes on with it while this is held.
     _lock: Lock,
 }
@@ -43,7 +45,7 @@ pub enum UnfinishedError {
         folder: PathBuf,
     },
     /// It measured something else.
-    #[error("run {run_id} is of other models, settings or tests")]
+    #[error("run {run_id} is of other models, settings, tests, libraries or another program")]
     Other {
         /// What was asked for.
         run_id: String,
@@ -56,12 +58,12 @@ pub enum UnfinishedError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Somebody measures it right now.
-    #[error("cannot go on with run {run_id}")]
+    /// Somebody measures it right now, or it cannot be locked.
+    #[error("cannot take up run {run_id}")]
     Lock {
-        /// What was asked for.
+        /// The run.
         run_id: String,
-        /// Who.
+        /// Who or why.
         source: LockError,
     },
 }
@@ -91,27 +93,31 @@ impl Unfinished {
             if note.plan_sha256 != plan_sha256 {
                 return Err(UnfinishedError::Other { run_id });
             }
-            return Self::hold(folder, &run_id, true);
+            return Self::hold(folder, &note, true);
         }
         let is_recent = |note: &Note| now.saturating_sub(note.started_at_s) <= AGE_MAX.as_secs();
         for note in notes.iter().filter(|note| !fresh && note.plan_sha256 == plan_sha256) {
             // Another process may be measuring the same right now.
-            if let (true, Ok(unfinished)) =
-                (is_recent(note), Self::hold(folder, &note.run_id, true))
-            {
+            if let (true, Ok(unfinished)) = (is_recent(note), Self::hold(folder, note, true)) {
                 return Ok(unfinished);
             }
         }
         for note in notes.iter().filter(|note| !is_recent(note)) {
-            forget(folder, &note.run_id);
+            // A run may last longer than a day: nobody holds one that was broken off.
+            if let Ok(old) = Self::hold(folder, note, true) {
+                forget(folder, &old.run_id);
+            }
         }
         let run_id = record::run_id(host, SystemTime::now(), std::process::id());
-        let unfinished = Self::hold(folder, &run_id, false)?;
         let note =
             Note { run_id: run_id.clone(), plan_sha256: plan_sha256.into(), started_at_s: now };
+        let unfinished = Self::hold(folder, &note, false)?;
         let path = note_path(folder, &run_id);
         let text = serde_json::to_vec(&note).expect("a note has only string keys");
-        new_file::write(&path, &text).map_err(|source| UnfinishedError::Write { path, source })?;
+        new_file::write(&path, &text).map_err(|source| {
+            forget(folder, &run_id);
+            UnfinishedError::Write { path, source }
+        })?;
         Ok(unfinished)
     }
 
@@ -122,11 +128,14 @@ impl Unfinished {
         let _ = std::fs::remove_dir(&self.folder);
     }
 
-    fn hold(folder: &Path, run_id: &str, is_resumed: bool) -> Result<Unfinished, UnfinishedError> {
-        let lock = Lock::try_acquire(&lock_path(folder, run_id))
-            .map_err(|source| UnfinishedError::Lock { run_id: run_id.to_owned(), source })?;
-        let (folder, run_id) = (folder.to_owned(), run_id.to_owned());
-        Ok(Unfinished { folder, run_id, is_resumed, _lock: lock })
+    fn hold(folder: &Path, note: &Note, is_resumed: bool) -> Result<Unfinished, UnfinishedError> {
+        let run_id = note.run_id.clone();
+        let lock = Lock::try_acquire(&lock_path(folder, &run_id))
+            .map_err(|source| UnfinishedError::Lock { run_id: run_id.clone(), source })?;
+        let folder = folder.to_owned();
+        let started_at = UNIX_EPOCH.checked_add(Duration::from_secs(note.started_at_s));
+        let started_at = started_at.unwrap_or(UNIX_EPOCH);
+        Ok(Unfinished { folder, run_id, is_resumed, started_at, _lock: lock })
     }
 }
 
@@ -198,5 +207,20 @@ mod tests {
         assert!(!note_path(folder, "0").exists(), "it is old");
         begun.finish();
         assert!(!folder.exists(), "nothing is left");
+    }
+
+    #[test]
+    fn a_run_that_lasts_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let note = Note { run_id: "0".into(), plan_sha256: "plan".into(), started_at_s: 60 };
+        std::fs::write(note_path(folder, "0"), serde_json::to_vec(&note).unwrap()).unwrap();
+        let running = begin(folder, "plan", Some("0"), false);
+        assert_eq!(running.started_at, UNIX_EPOCH + Duration::from_secs(60));
+        begin(folder, "plan", None, false).finish();
+        assert!(note_path(folder, "0").exists(), "it is held");
+        drop(running);
+        begin(folder, "plan", None, false).finish();
+        assert!(!note_path(folder, "0").exists(), "it is old, and nobody holds it");
     }
 }

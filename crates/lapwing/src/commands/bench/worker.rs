@@ -19,6 +19,7 @@ use crate::hint;
 use crate::interrupt::{self, Interrupted};
 use crate::natives::Runtime;
 use crate::printer::Printer;
+use crate::recommendation::Recommendations;
 use crate::settings::{Settings, Variant};
 
 /// How long the idle machine is watched, where there is a sensor of energy.
@@ -136,8 +137,10 @@ fn settings(setup: &Setup, settings: &Settings) -> anyhow::Result<Settings> {
         precision: Precision::from_str(&setup.precision)?,
         threads: count(setup.n_threads),
         context: count(setup.n_positions_max),
-        variant: setup.variant.as_deref().map(Variant::asked).or(settings.variant.clone()),
+        variant: setup.variant.as_deref().map(Variant::asked),
         correction: Correction::from_str(&setup.correction)?,
+        // What `auto` comes to here is what is measured, not what was recommended before.
+        recommendations: Recommendations::new(),
         compile_cache: setup.cache_folder.clone(),
         quiet: true,
         ..settings.clone()
@@ -160,10 +163,9 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
         state_bytes_per_decoder: memory.state_bytes_per_decoder,
         state_bytes_per_position: memory.state_bytes_per_position,
         has_tokenizer: engine.tokenizer.is_some(),
-        isa_level: Level::detect().name().to_owned(),
         correction: profile.unwrap_or_else(|| "off".to_owned()),
         correction_sha256: correction.profile_sha256.clone(),
-        read_ms: ms(engine.stages.read),
+        read_ms: engine.stages.read.map(ms),
         compile_ms: ms(engine.stages.compile),
     }
 }
