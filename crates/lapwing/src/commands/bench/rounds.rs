@@ -13,6 +13,10 @@ use crate::hint;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Steps;
 
+/// How long nobody runs before another configuration does: the threads of a library wait for more
+/// work in a loop for some milliseconds, at the cost of whoever runs next.
+const BETWEEN_TURNS: Duration = Duration::from_millis(100);
+
 /// How often a repetition is shown at most: drawing takes its time, too.
 const DRAWN_EVERY: Duration = Duration::from_millis(100);
 
@@ -127,11 +131,15 @@ impl<'a> Rounds<'a> {
         running.iter_mut().for_each(|(_, series)| series.begin());
         while !running.is_empty() {
             let mut still_running = Vec::new();
+            let takes_turns = 1 < running.len();
             for (contestant, mut series) in running {
                 if self.drawn.get().is_none_or(|drawn| DRAWN_EVERY <= drawn.elapsed()) {
                     let what = format!("repetition {}", series.n_repetitions() + 1);
                     self.say(contestant, test, series.order_idx, &what);
                     self.drawn.set(Some(Instant::now()));
+                }
+                if takes_turns {
+                    std::thread::sleep(BETWEEN_TURNS);
                 }
                 match self.once(contestant, &mut series) {
                     Err(error) => self.failed(contestant, test, error, sink)?,
