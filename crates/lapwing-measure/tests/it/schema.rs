@@ -47,6 +47,29 @@ fn samples_fit_the_schema() {
 }
 
 #[test]
+fn committed_records_fit_the_schema_and_tell_every_null() {
+    let validator = validator();
+    let mut n_records = 0;
+    for file in std::fs::read_dir(profiles().join("sample")).unwrap() {
+        let path = file.unwrap().path();
+        // The identity of a record by the peers' script is of that script's own making.
+        let is_of_peers = path.to_string_lossy().ends_with("-peers.jsonl");
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let record = Record::parse(line.as_bytes()).unwrap();
+            if !is_of_peers {
+                assert_eq!(record.record_id, record.content_id(), "edited by hand: {line}");
+            }
+            assert_eq!(record.missing_reasons(), [""; 0]);
+            assert_eq!(record.needless_reasons(), [""; 0]);
+            let record = serde_json::from_str(line).unwrap();
+            assert_eq!(complaints(&validator, &record), [""; 0]);
+            n_records += 1;
+        }
+    }
+    assert!(16 <= n_records, "both exports with and without correction: {n_records} records");
+}
+
+#[test]
 fn what_the_program_writes_fits_the_schema() {
     let validator = validator();
     let version_0 = include_str!("../../testdata/records_version_0.jsonl").lines();
