@@ -212,8 +212,10 @@ fn common_prefix(identities: &[Identity]) -> usize {
     let Some(first) = names.next() else { return 0 };
     let mut n_common = first.len();
     for name in names {
-        let pairs = first.bytes().zip(name.bytes());
-        n_common = n_common.min(pairs.take_while(|(one, other)| one == other).count());
+        let mut pairs = first.chars().zip(name.chars());
+        let n_same = pairs.position(|(one, other)| !one.eq_ignore_ascii_case(&other));
+        let n_bytes = |n: usize| first.chars().take(n).map(char::len_utf8).sum();
+        n_common = n_common.min(n_same.map_or(first.len().min(name.len()), n_bytes));
     }
     let ends = first.match_indices(['-', '_', '.', ' ']).map(|(place, end)| place + end.len());
     let n_common = ends.take_while(|&end| end <= n_common).last().unwrap_or(0);
@@ -226,15 +228,23 @@ fn word(identity: &Identity, field: Field) -> Option<String> {
     match field {
         // A peer is often its own backend, and it is the peers that need telling apart.
         Field::Program if value == identity.get(Field::Backend) || value == "lapwing" => None,
-        Field::Threads if value.is_empty() => Some("threads not told".into()),
+        Field::Threads if value.is_empty() => Some("default threads".into()),
         Field::Threads if value == "1" => Some("1 thread".into()),
         Field::Threads => Some(format!("{value} threads")),
-        Field::Correction if value == "off" => Some("not corrected".into()),
+        Field::Correction if value == "off" => None,
+        Field::Correction if is_own_profile(value, identity) => Some("corrected".into()),
         Field::ModelSha256 | Field::CorrectionSha256 if !value.is_empty() => {
             Some(value.chars().take(8).collect())
         }
         _ => Some(value.to_owned()).filter(|value| !value.is_empty()),
     }
+}
+
+/// Whether a profile has the name that it gets by itself: that of the model and the device.
+fn is_own_profile(profile: &str, identity: &Identity) -> bool {
+    let rest = profile.strip_prefix(identity.get(Field::Model));
+    let device = rest.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".correction.json"));
+    device.is_some_and(|device| !device.contains('.'))
 }
 
 #[cfg(test)]
@@ -278,6 +288,21 @@ mod tests {
         check(
             &|record| record.configuration.model = "smollm2-135m-instruct-int4".into(),
             ["instruct · openvino", "instruct-int4 · openvino"],
+        );
+        check(
+            &|record| record.configuration.model = "SmolLM2-135M-q4.gguf".into(),
+            ["instruct · openvino", "q4.gguf · openvino"],
+        );
+        let of_correction = |name: &'static str| {
+            move |record: &mut Record| record.configuration.correction = name.into()
+        };
+        check(
+            &of_correction("smollm2-135m-instruct.cpu.correction.json"),
+            ["openvino", "openvino · corrected"],
+        );
+        check(
+            &of_correction("mine.correction.json"),
+            ["openvino", "openvino · mine.correction.json"],
         );
         check(
             &|record| record.configuration.precision = "exact".into(),
