@@ -110,17 +110,18 @@ fn is_harm(found: &Comparison) -> bool {
 /// What a measure of rare tokens says against a candidate.
 fn harm_to_rare(found: &Comparison) -> String {
     let place = place(found.domain);
-    let Interval { mean, low, high, .. } = negated(&found.improvement_plain);
+    let harm = negated(&found.improvement_plain);
+    let Interval { mean, low, high, .. } = harm;
+    let may = if 0.0 < low { "" } else { "may " };
+    let s = if 0.0 < low { "s" } else { "" };
     match found.measure {
         Measure::RareMisses => format!(
-            "the probability of rare tokens may fall {place}: by {:+.3} % ({:+.3} to {:+.3})",
+            "the probability of rare tokens {may}fall{s} {place}: by {:.3} % ({:.3} to {:.3})",
             mean * 100.0,
             low * 100.0,
             high * 100.0,
         ),
-        _ => format!(
-            "NLL of rare tokens may rise {place}: by {mean:+.5} nat ({low:+.5} to {high:+.5})"
-        ),
+        _ => format!("NLL of rare tokens {may}rise{s} {place}: by {}", amount(&harm)),
     }
 }
 

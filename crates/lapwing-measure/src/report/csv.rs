@@ -49,15 +49,20 @@ pub const COLUMNS: [&str; 40] = [
     "stddev_ts",
 ];
 
+/// What `llama-bench` has no column for, and rows need to be told apart; behind its columns.
+const OWN_COLUMNS: [&str; 4] = ["program", "precision", "correction", "test"];
+
 /// A line of headings and one for each record that has a latency; a cell is empty where a record
 /// has nothing for it. A start has no place among these columns.
 #[must_use]
 pub fn csv(records: &[Record]) -> String {
-    let mut text = COLUMNS.join(",");
+    let mut text = [&COLUMNS[..], &OWN_COLUMNS[..]].concat().join(",");
     text.push('\n');
     for record in records.iter().filter(|record| record.test.kind != TestKind::Start) {
         let Some(figures) = Figures::of(record) else { continue };
-        let cells = COLUMNS.map(|column| quoted(&cell(column, record, &figures)));
+        let columns = COLUMNS.iter().chain(&OWN_COLUMNS);
+        let cells: Vec<String> =
+            columns.map(|column| quoted(&cell(column, record, &figures))).collect();
         text.push_str(&cells.join(","));
         text.push('\n');
     }
@@ -113,6 +118,10 @@ fn cell(column: &str, record: &Record, figures: &Figures) -> String {
         "stddev_ns" => number(figures.deviation_ns, 0),
         "avg_ts" => number(Some(figures.mean_rate), 6),
         "stddev_ts" => number(figures.deviation_rate, 6),
+        "program" => record.program.name.clone(),
+        "precision" => configuration.precision.clone(),
+        "correction" => configuration.correction.clone(),
+        "test" => test.name.clone(),
         _ => String::new(),
     }
 }
@@ -136,9 +145,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         let cells: Vec<&str> = lines[1].split(',').collect();
-        assert_eq!(cells.len(), COLUMNS.len());
+        assert_eq!(cells.len(), COLUMNS.len() + OWN_COLUMNS.len());
+        assert_eq!(lines[0].split(',').count(), cells.len());
         let check = |column: &str, expected: &str| {
-            let place = COLUMNS.iter().position(|other| *other == column).unwrap();
+            let place = lines[0].split(',').position(|other| other == column).unwrap();
             assert_eq!(cells[place], expected, "{column}");
         };
         check("build_commit", "\"abc\"");
@@ -147,6 +157,8 @@ mod tests {
         check("model_filename", "\"'=1+\"\"x\"\"\"");
         check("n_threads", "\"2\"");
         check("n_gen", "\"128\"");
+        check("program", "\"lapwing\"");
+        check("test", "\"tg128@d1024\"");
         check("n_depth", "\"1024\"");
         check("test_time", "\"2026-11-02T12:02:00Z\"");
         let latency = record.latency.unwrap();

@@ -241,10 +241,16 @@ pub(crate) fn bars(bars: &[Bar], label: &str) -> Option<String> {
     Some(finish(plots, layout.with_x_axis_max(longest * 1.06).with_ticks(5)))
 }
 
+/// Words of labels that have a short form where there is little room.
+const SHORT: [(&str, &str); 3] =
+    [("onnxruntime", "ort"), ("default threads", "default"), (" threads", " thr")];
+
 /// What has room beside a bar; the whole name is in the legend and the tables.
 fn bar_label(label: &str) -> String {
     // Names begin and end with what tells them apart.
-    const N_CHARACTERS_KEPT: usize = 16;
+    const N_CHARACTERS_KEPT: usize = 18;
+    let label =
+        SHORT.iter().fold(label.to_owned(), |label, (long, short)| label.replace(long, short));
     let n_characters = label.chars().count();
     let shortened: String = match n_characters.checked_sub(2 * N_CHARACTERS_KEPT + 1) {
         Some(1..) => {
@@ -252,7 +258,7 @@ fn bar_label(label: &str) -> String {
             let end = label.chars().skip(n_characters - N_CHARACTERS_KEPT);
             start.chain(['…']).chain(end).collect()
         }
-        _ => label.to_owned(),
+        _ => label,
     };
     // The plotting crate sets what stands between dollars as mathematics, and escapes markup.
     markup::printable(&shortened).replace('$', "\\$")

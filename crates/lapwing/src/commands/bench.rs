@@ -2,6 +2,7 @@
 
 mod assemble;
 mod child;
+mod corrections;
 mod destination;
 mod fingerprint;
 mod message;
@@ -24,6 +25,7 @@ use lapwing_measure::measuring::StopRule;
 use lapwing_measure::record::Record;
 use lapwing_measure::record_file::AppendError;
 use serde_json::json;
+use sysinfo::System;
 
 use crate::cli::{BenchArgs, ProtocolArgs};
 use crate::hint::note;
@@ -87,6 +89,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
     };
     destination.check().context("cannot keep records")?;
     let plan = Plan::make(args, settings, printer)?;
+    let load = System::load_average().map_or(0.0, |load| load.one);
+    if let Some(warning) = note::busy(load, System::physical_core_count().ok()) {
+        printer.warning(warning);
+    }
     if args.recommend.is_some() {
         recommend::check_names(&plan)?;
     }

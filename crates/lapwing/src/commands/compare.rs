@@ -10,6 +10,7 @@ use lapwing_measure::record::Record;
 use serde_json::json;
 
 use crate::cli::CompareArgs;
+use crate::hint::note;
 use crate::printer::{Printer, human_bytes};
 use crate::profiles::{self, Selected};
 use crate::settings::Settings;
@@ -52,6 +53,15 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow
     match args.json {
         true => print_json(&comparison, args, printer)?,
         false => print(&comparison, printer)?,
+    }
+    for (side, records) in [("A", &before), ("B", &after)] {
+        let loads = records.iter().filter_map(|record| {
+            let conditions = &record.conditions;
+            note::busy(conditions.load_average_before?, conditions.n_cores_physical)
+        });
+        if let Some(busy) = loads.max() {
+            printer.note(format!("{side}: {busy}"));
+        }
     }
     match args.fail_over {
         Some(share) => check(&comparison, share),

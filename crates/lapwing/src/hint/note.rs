@@ -162,6 +162,20 @@ pub fn auto_device_skipped(why: &str) -> String {
     format!("{why}; `lapwing bench --all-devices --recommend …` measures again")
 }
 
+/// Others seem to use the machine: `load` tasks were runnable over the last minute.
+#[must_use]
+pub fn busy(load: f64, n_cores: Option<usize>) -> Option<String> {
+    // A measurement that has just ended is up to one task for each core.
+    const BUSY: f64 = 1.25;
+    let n_cores = n_cores?;
+    (BUSY * n_cores as f64 <= load).then(|| {
+        format!(
+            "the machine is busy, with a load of {load:.1} on {n_cores} cores: figures are those of \
+             a busy machine"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;

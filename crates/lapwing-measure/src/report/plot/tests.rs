@@ -52,8 +52,9 @@ fn names_are_escaped_and_are_no_mathematics() {
     check("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;");
     check(r"a$\alpha$b", r"a$\alpha$b");
     check("a\0b\nc", "a\u{fffd}b c");
-    check(&"n".repeat(33), &"n".repeat(33));
-    check(&format!("a{}z", "n".repeat(40)), &format!("a{0}…{0}z", "n".repeat(15)));
+    check(&"n".repeat(37), &"n".repeat(37));
+    check(&format!("a{}z", "n".repeat(40)), &format!("a{0}…{0}z", "n".repeat(17)));
+    check("instruct-int4 · onnxruntime · 2 threads", "instruct-int4 · ort · 2 thr");
 }
 
 #[test]

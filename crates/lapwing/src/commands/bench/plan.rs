@@ -10,6 +10,7 @@ use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
 use serde::Serialize;
 
+use super::corrections::effective;
 use super::fingerprint::{self, of_profiles};
 use super::message::Setup;
 use crate::checksum;
@@ -226,12 +227,14 @@ fn of_model(
     };
     let limit = folder.architecture.n_positions_max;
     let context = asked.context.or(settings.context).map(usize::from);
+    let corrections = or_default(&asked.correction, settings.correction.clone());
+    let corrections = effective(corrections, &model.name, settings, printer);
     let mut planned = Vec::new();
     for runtime in runtimes(&folder, args, settings)? {
         for device in devices(runtime, args, settings, printer, backends)? {
             for precision in or_default(&asked.precision, settings.precision) {
                 for n_threads in threads(args, settings) {
-                    for correction in or_default(&asked.correction, settings.correction.clone()) {
+                    for correction in &corrections {
                         let setup = Setup {
                             model: path.to_string_lossy().into_owned(),
                             variant: folder.variant.clone(),
@@ -240,7 +243,7 @@ fn of_model(
                             precision: precision_name(precision).to_owned(),
                             n_threads,
                             n_positions_max: context,
-                            correction: correction_name(&correction),
+                            correction: correction_name(correction),
                             cache_folder: None,
                         };
                         planned.push(Planned {
@@ -248,7 +251,7 @@ fn of_model(
                             model: model.clone(),
                             runtime: runtime.name(),
                             runtime_version: backends.of(runtime)?.version.clone(),
-                            profiles_sha256: of_profiles(&correction, &model.name, settings),
+                            profiles_sha256: of_profiles(correction, &model.name, settings),
                             n_positions_max: context.map_or(limit, |asked| asked.min(limit)),
                         });
                     }

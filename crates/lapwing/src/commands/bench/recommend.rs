@@ -71,6 +71,7 @@ pub(super) fn recommend(
 ) -> anyhow::Result<()> {
     let judge = Judge { plan, records, metric };
     let mut outcome = Ok(());
+    let mut is_any_told = false;
     for model in models(plan) {
         let Judgement { recommendation, n_devices } = match judge.model(model) {
             Ok(found) => found,
@@ -84,6 +85,7 @@ pub(super) fn recommend(
         let name = &model.name;
         let kept = recommendation::write(settings_file, name, &recommendation, existing)
             .context("cannot keep the recommendation")?;
+        is_any_told = true;
         printer.note(match kept {
             None => format!("recommended: {}", recommendation.describe(name)),
             Some(kept) => format!(
@@ -93,7 +95,9 @@ pub(super) fn recommend(
             ),
         });
     }
-    printer.note(format!("`--device auto` takes it from {}", settings_file.display()));
+    if is_any_told {
+        printer.note(format!("`--device auto` takes it from {}", settings_file.display()));
+    }
     Ok(outcome?)
 }
 
