@@ -167,6 +167,18 @@ fn the_same_model_says_the_same_whatever_else_is_measured() {
 }
 
 #[test]
+fn auto_without_a_profile_is_off_and_measured_once() {
+    let Some(bench) = Bench::new() else { return };
+    let out = bench.out();
+    let more = ["--skip-start", "--correction", "off,auto", "--repetitions", "1", "-n", "0"];
+    let line = bench.arguments(&[&more[..], &["--out", out.to_str().unwrap()]].concat());
+    let outcome = bench.lab.run(&line).expect_code(0);
+    outcome.expect_says(&["--correction auto is off for", "there is no profile"]);
+    let found = records(&out);
+    assert_eq!(found.iter().map(|r| &r.configuration.correction).collect::<Vec<_>>(), ["off"; 2]);
+}
+
+#[test]
 fn a_variant_that_was_set_for_all_models_is_left_out_where_there_is_no_choice() {
     let Some(bench) = Bench::new() else { return };
     let out = bench.out();
