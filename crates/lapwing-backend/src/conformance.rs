@@ -12,7 +12,9 @@ use serde_json::Value;
 
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
 
-use crate::{Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row};
+use crate::{
+    Backend, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenOptions, Precision, Row,
+};
 
 /// One prompt and what the reference loop made of it.
 #[derive(Clone, Debug)]
@@ -60,6 +62,7 @@ pub fn exact_options() -> OpenOptions {
         n_chunk_tokens: None,
         hidden_states: false,
         cache_folder: None,
+        npu: NpuOptions::default(),
     }
 }
 
@@ -259,6 +262,30 @@ pub fn rewind_equals_fresh(model: &dyn Model, prompt: &[TokenId], other: &[Token
     }
     let mut decoder = model.decoder().expect("a decoder");
     assert!(decoder.rewind(1).is_err(), "positions that were never seen cannot be rewound to");
+}
+
+/// The row after each step, and every row of a score, are those that `oracle` scores for the same
+/// tokens at once.
+///
+/// # Panics
+///
+/// When they are not.
+pub fn steps_equal_scores(
+    model: &dyn Model,
+    oracle: &dyn Model,
+    steps: &[&[TokenId]],
+    allowed: f32,
+) {
+    let expected = rows_by_score(oracle, &steps.concat());
+    let mut decoder = model.decoder().expect("a decoder");
+    for (step_idx, step) in steps.iter().enumerate() {
+        let found = logits_after(&mut *decoder, model, step);
+        let expected = &expected[decoder.n_positions() - 1];
+        close(&found, expected, allowed, &format!("step {step_idx}"));
+    }
+    for (token_idx, row) in rows_by_score(model, &steps.concat()).iter().enumerate() {
+        close(row, &expected[token_idx], allowed, &format!("score, row {token_idx}"));
+    }
 }
 
 /// Too many tokens and unknown tokens are refused with nothing appended.

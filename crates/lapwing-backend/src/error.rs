@@ -51,6 +51,23 @@ pub enum OpenError {
         /// The devices that are there, by id.
         offered: String,
     },
+    /// The device cannot take weights as they were quantised.
+    #[error(
+        "{backend} cannot run {} on {device}: its weights are {found}, expected {expected}",
+        folder.display()
+    )]
+    UnfitWeights {
+        /// The backend's name.
+        backend: &'static str,
+        /// The folder.
+        folder: PathBuf,
+        /// The device that was asked.
+        device: String,
+        /// How the weights are quantised.
+        found: String,
+        /// What the device takes.
+        expected: &'static str,
+    },
     /// The model's files cannot be read.
     #[error("the model's files cannot be used")]
     Read {
@@ -89,6 +106,14 @@ pub enum StepError {
         n_new: usize,
         /// The model's limit on this device.
         n_max: usize,
+    },
+    /// A first step has more tokens than the device was compiled for.
+    #[error("prompt of {n_tokens} tokens is too long: {n_prompt_tokens_max} were compiled for")]
+    PromptTooLong {
+        /// Tokens of the step.
+        n_tokens: usize,
+        /// The limit of this compilation.
+        n_prompt_tokens_max: usize,
     },
     /// A token is not in the vocabulary.
     #[error("token {token} is not in the vocabulary of {n_vocab}")]

@@ -19,6 +19,8 @@ pub struct FakeModel {
     n_vocab: usize,
     n_positions_max: usize,
     can_rewind: bool,
+    /// As on an NPU, when it is given.
+    n_prompt_tokens_max: Option<usize>,
     device: Device,
 }
 
@@ -31,7 +33,14 @@ impl FakeModel {
     /// A model with `n_vocab` tokens and room for `n_positions_max` positions.
     pub fn new(n_vocab: usize, n_positions_max: usize, can_rewind: bool) -> FakeModel {
         let device = Device { kind: DeviceKind::Cpu, id: "FAKE".into(), name: String::new() };
-        FakeModel { n_vocab, n_positions_max, can_rewind, device }
+        FakeModel { n_vocab, n_positions_max, can_rewind, n_prompt_tokens_max: None, device }
+    }
+
+    /// The same with the fixed sizes of an NPU: prompts up to `n_prompt_tokens_max` start a
+    /// sequence, behind them tokens go in one by one.
+    #[must_use]
+    pub fn with_fixed_prompt(self, n_prompt_tokens_max: usize) -> FakeModel {
+        FakeModel { n_prompt_tokens_max: Some(n_prompt_tokens_max), can_rewind: false, ..self }
     }
 }
 
@@ -74,6 +83,8 @@ impl Model for FakeModel {
         Limits {
             n_positions_max: self.n_positions_max,
             n_chunk_tokens_max: self.n_positions_max,
+            n_prompt_tokens_max: self.n_prompt_tokens_max,
+            n_follow_tokens_max: self.n_prompt_tokens_max.map_or(self.n_positions_max, |_| 1),
             can_rewind: self.can_rewind,
             can_score: true,
         }
@@ -99,6 +110,15 @@ impl FakeDecoder {
         if n_max < self.n_positions + tokens.len() {
             let n_positions = self.n_positions;
             return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
+        }
+        match self.model.n_prompt_tokens_max {
+            Some(n_prompt_tokens_max)
+                if self.n_positions == 0 && n_prompt_tokens_max < tokens.len() =>
+            {
+                let n_tokens = tokens.len();
+                return Err(StepError::PromptTooLong { n_tokens, n_prompt_tokens_max });
+            }
+            _ => {}
         }
         let n_vocab = self.model.n_vocab;
         if let Some(&token) = tokens.iter().find(|&&token| n_vocab <= token as usize) {

@@ -11,11 +11,16 @@ mod options;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+use std::path::PathBuf;
+
 use lapwing_model::{ModelFolder, TokenId};
 
 pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
 pub use fake::{FakeBackend, FakeModel};
-pub use options::{Device, DeviceKind, DeviceRequest, OpenOptions, ParseDeviceError, Precision};
+pub use options::{
+    Device, DeviceKind, DeviceRequest, NpuCompiler, NpuGenerate, NpuOptions, OpenOptions,
+    ParseDeviceError, Precision,
+};
 
 /// A library that can run models, such as ONNX Runtime.
 pub trait Backend: Send + Sync {
@@ -31,6 +36,11 @@ pub trait Backend: Send + Sync {
     ///
     /// When the library cannot be asked.
     fn devices(&self) -> Result<Vec<Device>, DeviceError>;
+
+    /// The version of a device's driver; `None` where the library does not tell.
+    fn driver(&self, _device: &Device) -> Option<String> {
+        None
+    }
 
     /// Load a model on a device.
     ///
@@ -83,6 +93,11 @@ pub trait Model: Send + Sync {
     /// How long reading the files into a graph took, before it was compiled; `None` where the
     /// library does both in one call.
     fn read_time(&self) -> Option<std::time::Duration> {
+        None
+    }
+
+    /// What came of the cache of compiled models; `None` where there is no such cache.
+    fn cache_use(&self) -> Option<&CacheUse> {
         None
     }
 
@@ -145,6 +160,11 @@ pub struct Limits {
     pub n_positions_max: usize,
     /// Most tokens that go into the library at once; longer inputs are chunked.
     pub n_chunk_tokens_max: usize,
+    /// Most tokens of a first step; `None` where only the positions limit it.
+    pub n_prompt_tokens_max: Option<usize>,
+    /// Most tokens that go into the library at once behind others: where it is small, a long
+    /// continuation takes longer than to start anew.
+    pub n_follow_tokens_max: usize,
     /// Whether [`Decoder::rewind`] can ever succeed.
     pub can_rewind: bool,
     /// Whether [`Decoder::score`] can succeed.
@@ -160,4 +180,34 @@ pub struct MemoryBreakdown {
     pub state_bytes_per_decoder: Option<u64>,
     /// State of one position.
     pub state_bytes_per_position: Option<u64>,
+}
+
+/// What came of the cache of compiled models when a model was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheUse {
+    /// Whether the model came out of it.
+    pub outcome: CacheOutcome,
+    /// The entry's folder, there or not.
+    pub folder: PathBuf,
+    /// What the entry takes on disk; 0 when there is none.
+    pub n_bytes: u64,
+}
+
+/// Whether a compiled model came out of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// It did.
+    Hit,
+    /// It was compiled, and is there for the next time.
+    Stored,
+    /// What was there could not be used; it was compiled and stored anew.
+    Rebuilt {
+        /// What was wrong.
+        why: String,
+    },
+    /// It was compiled and could not be kept.
+    NotStored {
+        /// What stood in the way.
+        why: String,
+    },
 }

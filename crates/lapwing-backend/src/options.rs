@@ -22,6 +22,40 @@ pub struct OpenOptions {
     pub hidden_states: bool,
     /// Where compiled models may be kept between runs; `None` keeps nothing.
     pub cache_folder: Option<PathBuf>,
+    /// What only an NPU is told.
+    pub npu: NpuOptions,
+}
+
+/// How to compile for an NPU, whose shapes are fixed then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NpuOptions {
+    /// Most tokens of a prompt that starts a sequence; `None` takes the backend's own choice.
+    pub n_prompt_tokens_max: Option<usize>,
+    /// Tokens of a prompt that go in at once, a power of two; `None` takes the library's own
+    /// choice.
+    pub n_prefill_chunk_tokens: Option<usize>,
+    /// Quick to compile or quick to run; `None` takes the library's own choice.
+    pub generate: Option<NpuGenerate>,
+    /// Who translates the graph for the device; `None` takes the library's own choice.
+    pub compiler: Option<NpuCompiler>,
+}
+
+/// What the graph for single tokens is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NpuGenerate {
+    /// A short compilation.
+    FastCompile,
+    /// Fast answers.
+    BestPerformance,
+}
+
+/// Who translates a graph for an NPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NpuCompiler {
+    /// The installed driver.
+    Driver,
+    /// A library beside OpenVINO.
+    Plugin,
 }
 
 /// Arithmetic of a model's activations and KV cache.
@@ -51,6 +85,8 @@ pub enum DeviceKind {
     Gpu,
     /// Neural processor.
     Npu,
+    /// The way of a neural processor with the CPU in its place: for tests, on any machine.
+    NpuOnCpu,
 }
 
 /// A device that a library offers.
@@ -66,7 +102,9 @@ pub struct Device {
 
 /// A device name that cannot be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown device `{found}`: expected auto, cpu, gpu, npu, or one of several as in gpu.1")]
+#[error(
+    "unknown device `{found}`: expected auto, cpu, gpu, npu, npu:cpu, or one of several as in gpu.1"
+)]
 pub struct ParseDeviceError {
     /// What was given.
     pub found: String,
@@ -87,6 +125,7 @@ impl FromStr for DeviceRequest {
             ("cpu", number) => Ok(DeviceRequest::One(DeviceKind::Cpu, number)),
             ("gpu", number) => Ok(DeviceRequest::One(DeviceKind::Gpu, number)),
             ("npu", number) => Ok(DeviceRequest::One(DeviceKind::Npu, number)),
+            ("npu:cpu", None) => Ok(DeviceRequest::One(DeviceKind::NpuOnCpu, None)),
             _ => Err(unknown()),
         }
     }
@@ -108,6 +147,7 @@ impl fmt::Display for DeviceKind {
             DeviceKind::Cpu => "cpu",
             DeviceKind::Gpu => "gpu",
             DeviceKind::Npu => "npu",
+            DeviceKind::NpuOnCpu => "npu:cpu",
         })
     }
 }
@@ -126,6 +166,9 @@ mod tests {
         check("CPU", Some(DeviceRequest::One(DeviceKind::Cpu, None)));
         check("gpu.1", Some(DeviceRequest::One(DeviceKind::Gpu, Some(1))));
         check("npu", Some(DeviceRequest::One(DeviceKind::Npu, None)));
+        check("NPU:CPU", Some(DeviceRequest::One(DeviceKind::NpuOnCpu, None)));
+        check("npu:cpu.1", None);
+        check("npu:gpu", None);
         check("auto.1", None);
         check("gpu.", None);
         check("tpu", None);

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use crate::TokenId;
 
+/// The limit on positions of a model whose manifest names none, as those of recurrent models: nothing
+/// in them grows with the text.
+pub const N_POSITIONS_UNTOLD: usize = 1 << 20;
+
 /// The shape of a model, as far as its runtime needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
@@ -13,18 +17,20 @@ pub struct Architecture {
     pub n_vocab: usize,
     /// Number of decoder layers.
     pub n_layers: usize,
-    /// Number of query heads.
+    /// Number of query heads; 0 in models without attention.
     pub n_heads: usize,
-    /// Number of key and value heads.
+    /// Number of key and value heads; 0 in models without attention.
     pub n_kv_heads: usize,
-    /// Length of one head's vectors.
+    /// Length of one head's vectors; 0 in models without attention.
     pub head_size: usize,
     /// Length of a hidden state.
     pub hidden_size: usize,
-    /// Most positions the model was made for.
+    /// Most positions the model was made for, or [`N_POSITIONS_UNTOLD`].
     pub n_positions_max: usize,
     /// Positions an attention layer looks back, when that is limited.
     pub sliding_window: Option<usize>,
+    /// Positions that the state of a convolution layer holds, in hybrids that have such layers.
+    pub conv_cache_size: Option<usize>,
 }
 
 /// Token ids with a meaning of their own.

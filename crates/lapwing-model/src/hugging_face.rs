@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::json::Manifest;
 use crate::{
-    Architecture, FolderKind, GenerationDefaults, ModelFolder, OpenFolderError, SpecialTokens,
-    TextFiles,
+    Architecture, FolderKind, GenerationDefaults, ModelFolder, N_POSITIONS_UNTOLD, OpenFolderError,
+    SpecialTokens, TextFiles,
 };
 
 /// Variants of a transformers.js model from the most to the least wanted on a laptop: 4 bits, then
@@ -101,7 +101,7 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
     // Models that also see or hear keep the language part in `text_config`.
     let nested = config.get(&["text_config"]).is_some();
     let key = |name: &'static str| if nested { vec!["text_config", name] } else { vec![name] };
-    let n_heads = config.size(&key("num_attention_heads"))?.unwrap_or(1).max(1);
+    let n_heads = config.size(&key("num_attention_heads"))?.unwrap_or(0);
     let hidden_size = config.needed_size(&key("hidden_size"))?;
     let n_kv_heads = config.size(&key("num_key_value_heads"))?;
     let head_size = config.size(&key("head_dim"))?;
@@ -114,11 +114,11 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
         n_layers: config.needed_size(&key("num_hidden_layers"))?,
         n_heads,
         n_kv_heads: n_kv_heads.unwrap_or(n_heads),
-        head_size: head_size.unwrap_or(hidden_size / n_heads),
+        head_size: head_size.or(hidden_size.checked_div(n_heads)).unwrap_or(0),
         hidden_size,
-        // Recurrent models name no limit; nothing in them grows with the text.
-        n_positions_max: n_positions_max.unwrap_or(1 << 20),
+        n_positions_max: n_positions_max.unwrap_or(N_POSITIONS_UNTOLD),
         sliding_window,
+        conv_cache_size: config.size(&key("conv_L_cache"))?,
     })
 }
 

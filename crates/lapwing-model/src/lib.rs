@@ -13,7 +13,7 @@ mod genai;
 mod hugging_face;
 mod json;
 
-pub use config::{Architecture, GenerationDefaults, SpecialTokens, TextFiles};
+pub use config::{Architecture, GenerationDefaults, N_POSITIONS_UNTOLD, SpecialTokens, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::VARIANT_PREFERENCE;
 

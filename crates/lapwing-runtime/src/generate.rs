@@ -62,6 +62,14 @@ pub enum GenerateError {
         /// Positions the model has room for.
         n_positions_max: usize,
     },
+    /// The prompt starts a sequence, and the device was compiled for shorter ones.
+    #[error("prompt of {n_tokens} tokens is too long: {n_prompt_tokens_max} were compiled for")]
+    PromptBeyondCompiled {
+        /// Length of the prompt.
+        n_tokens: usize,
+        /// The longest prompt of this compilation.
+        n_prompt_tokens_max: usize,
+    },
     /// The prompt is not of this model.
     #[error("token {token} at position {position} is not in the vocabulary of {n_vocab}")]
     NoSuchToken {
@@ -185,9 +193,17 @@ impl<'a> Answer<'a> {
 
     /// Step what the session does not know of the prompt.
     fn prefill(&mut self, session: &mut Session) -> Result<Event<'static>, GenerateError> {
-        let n_reused = session.align(self.request.prompt).map_err(GenerateError::Decoder)?;
+        let prompt = self.request.prompt;
+        let n_reused = session.align(prompt).map_err(GenerateError::Decoder)?;
+        let n_tokens = prompt.len();
+        match session.model().limits().n_prompt_tokens_max {
+            Some(n_prompt_tokens_max) if n_reused == 0 && n_prompt_tokens_max < n_tokens => {
+                return Err(GenerateError::PromptBeyondCompiled { n_tokens, n_prompt_tokens_max });
+            }
+            _ => {}
+        }
         self.generated.usage.n_reused_tokens = n_reused;
-        let new_tokens = &self.request.prompt[n_reused..];
+        let new_tokens = &prompt[n_reused..];
         let stepped = session.step(new_tokens);
         self.last_step =
             stepped.map_err(|source| GenerateError::Step { n_generated: 0, source })?;

@@ -7,6 +7,10 @@ use lapwing_backend::{Decoder, Model, OpenError, StepError};
 use lapwing_logits::{CorrectRowError, Correction, Corrector, Level};
 use lapwing_model::TokenId;
 
+/// So many inferences of single tokens take no longer than one of a whole prompt, roughly: the
+/// weights are read once in each.
+const N_INFERENCES_OF_A_PREFILL: usize = 8;
+
 /// A conversation with a model: what a follow-up prompt repeats is not computed again.
 pub struct Session {
     model: Arc<dyn Model>,
@@ -80,10 +84,11 @@ impl Session {
         let pairs = self.seen.iter().zip(prompt);
         let n_common = pairs.take_while(|(seen, wanted)| seen == wanted).count();
         let n_reused = n_common.min(prompt.len().saturating_sub(1));
-        if n_reused == self.seen.len() && !self.is_broken {
+        let is_worth_it = !self.is_broken && self.is_worth_reusing(n_reused, prompt.len());
+        if n_reused == self.seen.len() && is_worth_it {
             return Ok(n_reused);
         }
-        if !self.is_broken {
+        if is_worth_it {
             match self.decoder.rewind(n_reused) {
                 Ok(()) => {
                     self.seen.truncate(n_reused);
@@ -96,6 +101,15 @@ impl Session {
         self.seen.clear();
         self.is_broken = false;
         Ok(0)
+    }
+
+    /// Whether to go on behind `n_reused` positions is quicker than to start anew, or the only way.
+    fn is_worth_reusing(&self, n_reused: usize, n_prompt: usize) -> bool {
+        let limits = self.model.limits();
+        let n_inferences = (n_prompt - n_reused).div_ceil(limits.n_follow_tokens_max.max(1));
+        let n_anew = n_prompt.div_ceil(limits.n_chunk_tokens_max.max(1));
+        let can_start = limits.n_prompt_tokens_max.is_none_or(|n_max| n_prompt <= n_max);
+        !can_start || n_inferences <= n_anew.max(N_INFERENCES_OF_A_PREFILL)
     }
 
     /// Append `tokens`; their last one's row is then in [`Session::logits`].

@@ -174,6 +174,8 @@ impl Model for SimulatedModel {
         Limits {
             n_positions_max: 4096,
             n_chunk_tokens_max: 4096,
+            n_prompt_tokens_max: None,
+            n_follow_tokens_max: 4096,
             can_rewind: false,
             can_score: true,
         }

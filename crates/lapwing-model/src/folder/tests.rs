@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::{FolderKind, ModelFolder, OpenFolderError};
+use crate::N_POSITIONS_UNTOLD;
 
 const CONFIG: &str = r#"{"model_type":"llama","vocab_size":512,"num_hidden_layers":5,
     "num_attention_heads":8,"num_key_value_heads":4,"hidden_size":64,
@@ -146,6 +147,21 @@ fn the_real_exports_open() {
         assert_eq!((model.kind, model.architecture.n_vocab), (kind, n_vocab), "{name}");
         assert!(model.text.tokenizer.is_some(), "{name}");
     }
+}
+
+#[test]
+fn models_with_other_layers_than_attention_say_so() {
+    let Some(exports) = exports() else { return };
+    let check = |name: &str, heads: [usize; 3], n_positions_max, conv_cache_size| {
+        let shape = ModelFolder::open(&exports.join(name), None).unwrap().architecture;
+        assert_eq!([shape.n_heads, shape.n_kv_heads, shape.head_size], heads, "{name}");
+        assert_eq!(shape.n_positions_max, n_positions_max, "{name}");
+        assert_eq!(shape.conv_cache_size, conv_cache_size, "{name}");
+    };
+    check("storymamba-ov-int4", [0, 0, 0], N_POSITIONS_UNTOLD, None);
+    check("tiny/tiny-lfm2-ov_int4", [4, 2, 16], 512, Some(3));
+    check("tiny/tiny-lfm2-ort_int4", [4, 2, 16], 512, Some(2));
+    check("tiny/tiny-llama-ov_int4", [4, 2, 16], 512, None);
 }
 
 fn exports() -> Option<PathBuf> {

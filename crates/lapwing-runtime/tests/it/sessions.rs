@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use lapwing_backend::FakeModel;
 use lapwing_logits::Level;
-use lapwing_runtime::{Event, Request, Session, generate};
+use lapwing_runtime::{Event, GenerateError, Request, Session, generate};
 
 use crate::models::{Fault, faulty, session};
 use crate::{request, run};
@@ -82,4 +83,37 @@ fn a_session_recovers_from_a_failed_step() {
     let one = Request { n_tokens_max: 1, ..request(&[1, 2, 3]) };
     let generated = run(&mut session, &one);
     assert_eq!((generated.token_ids.as_slice(), generated.usage.n_reused_tokens), (&[4][..], 0));
+}
+
+/// A session on a device that was compiled for prompts of up to `n_prompt_tokens_max`.
+fn fixed(n_prompt_tokens_max: usize) -> Session {
+    let model = FakeModel::new(100, 60, true).with_fixed_prompt(n_prompt_tokens_max);
+    Session::new(Arc::new(model), Level::detect()).unwrap()
+}
+
+#[test]
+fn where_tokens_follow_one_by_one_a_long_follow_up_starts_anew() {
+    let mut session = fixed(30);
+    turn(&mut session, &[1, 2, 3]);
+    let short = [1, 2, 3, 4, 5, 9];
+    assert_eq!(turn(&mut session, &short), (vec![10, 11], 4, 2));
+    let mut long = vec![1, 2, 3, 4, 5, 9, 10, 11];
+    long.extend(20..29);
+    assert_eq!(turn(&mut session, &long), (vec![29, 30], 0, 17));
+    // Beyond the longest prompt it is the only way.
+    let mut beyond = long.clone();
+    beyond.push(29);
+    beyond.extend(40..60);
+    assert_eq!(turn(&mut session, &beyond), (vec![60, 61], 18, 20));
+}
+
+#[test]
+fn a_first_prompt_beyond_the_compilation_is_refused_before_inference() {
+    let mut session = fixed(4);
+    assert_eq!(turn(&mut session, &[1, 2, 3, 4]).1, 0);
+    let refused = generate(&mut session, &request(&[7; 5]), &mut |_| panic!("no event"));
+    let expected = GenerateError::PromptBeyondCompiled { n_tokens: 5, n_prompt_tokens_max: 4 };
+    assert_eq!(refused.unwrap_err().to_string(), expected.to_string());
+    // The session goes on.
+    assert_eq!(turn(&mut session, &[7, 8]), (vec![9, 10], 0, 2));
 }
