@@ -1,9 +1,9 @@
 //! What a graph takes and gives, read from the graph itself.
 
-use std::collections::HashSet;
-
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
 use lapwing_model::Architecture;
+
+use crate::state::{KvState, States};
 
 /// ONNX Runtime 1.31.1 fails in the first run of a GroupQueryAttention with rotary embedding whose
 /// head size is no multiple of this.
@@ -21,9 +21,11 @@ pub(crate) struct Contract {
     /// Logits are f16 instead of f32.
     pub(crate) logits_are_f16: bool,
     pub(crate) n_vocab: usize,
-    pub(crate) states: Vec<State>,
-    /// Past and present of every state may be one buffer that is longer than what is in it.
+    pub(crate) states: States,
+    /// Past and present of keys and values may be one buffer that is longer than what is in it.
     pub(crate) shares_buffers: bool,
+    /// Several tokens may go in at once behind others.
+    pub(crate) takes_several_behind: bool,
 }
 
 /// An input of integers.
@@ -33,16 +35,6 @@ pub(crate) struct Integers {
     pub(crate) is_i32: bool,
     /// Number of axes.
     pub(crate) rank: usize,
-}
-
-/// The keys or the values of one layer: `[1, n_heads, n_positions, head_size]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) past: String,
-    pub(crate) present: String,
-    pub(crate) is_f16: bool,
-    pub(crate) n_heads: usize,
-    pub(crate) head_size: usize,
 }
 
 /// Why a graph is not one that this backend can drive.
@@ -84,7 +76,7 @@ impl Contract {
     ///
     /// # Errors
     ///
-    /// When the graph is no decoder with an explicit KV cache, or takes something unknown.
+    /// When the graph is no decoder with explicit states, or takes something unknown.
     pub(crate) fn read(
         model: &OnnxModel,
         architecture: &Architecture,
@@ -107,14 +99,14 @@ impl Contract {
             Some([_, _, Dim::Fixed(n_vocab)]) => *n_vocab,
             _ => architecture.n_vocab,
         };
-        let mut states = Vec::new();
+        let mut states = States::default();
         for input in &inputs {
             match INTEGERS.contains(&input.name.as_str()) {
                 true => check_integers(input)?,
-                false => states.push(state(input, &outputs, architecture)?),
+                false => states.take(input, &outputs, architecture)?,
             }
         }
-        check_head_size(model, &states)?;
+        check_head_size(model, &states.kv)?;
         let n_logits = integers(&inputs, "num_logits_to_keep");
         Ok(Contract {
             attention_mask: integers(&inputs, "attention_mask"),
@@ -123,17 +115,10 @@ impl Contract {
             logits: logits.name.clone(),
             logits_are_f16: logits.element == Some(ElementType::F16),
             n_vocab,
-            shares_buffers: shares_buffers(model, &states),
+            shares_buffers: states.share_buffers(model),
+            takes_several_behind: states.take_several_behind(model),
             input_ids,
             states,
-        })
-    }
-
-    /// Bytes of all states for one position; `None` when the sizes make no sense.
-    pub(crate) fn state_bytes_per_position(&self) -> Option<u64> {
-        self.states.iter().try_fold(0_u64, |sum, state| {
-            let n_elements = (state.n_heads as u64).checked_mul(state.head_size as u64)?;
-            sum.checked_add(n_elements.checked_mul(if state.is_f16 { 2 } else { 4 })?)
         })
     }
 }
@@ -154,7 +139,7 @@ fn check_integers(input: &Value) -> Result<(), ContractError> {
 }
 
 /// An input's element type and sizes, such as `f32 [batch, 64, 3]`.
-fn shape(input: &Value) -> String {
+pub(crate) fn shape(input: &Value) -> String {
     let element = input.element.map_or("no tensor", ElementType::name);
     let dims = input.dims.iter().flatten().map(|dim| match dim {
         Dim::Fixed(size) => size.to_string(),
@@ -175,66 +160,8 @@ fn integers(inputs: &[Value], name: &str) -> Option<Integers> {
     Some(Integers { name: name.to_owned(), is_i32, rank })
 }
 
-/// Read an input as the past of a KV cache and find its present.
-fn state(
-    input: &Value,
-    outputs: &[Value],
-    architecture: &Architecture,
-) -> Result<State, ContractError> {
-    let unknown =
-        |reason| ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason };
-    let is_f16 = match input.element {
-        Some(ElementType::F32) => false,
-        Some(ElementType::F16) => true,
-        _ => return Err(unknown("expected a KV cache of f32 or f16")),
-    };
-    let layer = input.name.strip_prefix("past_key_values.").or(input.name.strip_prefix("past."));
-    let is_kv = layer.is_some_and(|name| name.ends_with(".key") || name.ends_with(".value"));
-    let (Some(layer), true) = (layer, is_kv) else {
-        return Err(unknown("a state that is no KV cache (recurrent and hybrid models)"));
-    };
-    let present = format!("present.{layer}");
-    if !outputs.iter().any(|value| value.name == present) {
-        return Err(unknown("the output `present.…` that belongs to it is missing"));
-    }
-    let Some([_, heads, _, size]) = input.dims.as_deref() else {
-        return Err(unknown("expected the axes batch, heads, positions, head size"));
-    };
-    let fixed = |dim: &Dim, otherwise| match dim {
-        Dim::Fixed(size) => *size,
-        Dim::Symbolic(_) | Dim::Unknown => otherwise,
-    };
-    Ok(State {
-        past: input.name.clone(),
-        present,
-        is_f16,
-        n_heads: fixed(heads, architecture.n_kv_heads),
-        head_size: fixed(size, architecture.head_size),
-    })
-}
-
-/// Whether every state goes straight through a GroupQueryAttention, which writes the new
-/// positions into the buffer of the old ones and ignores what lies behind them.
-fn shares_buffers(model: &OnnxModel, states: &[State]) -> bool {
-    let mut shared = HashSet::new();
-    // A node that cannot be decoded is no attention; the library will say what is wrong with it.
-    for node in model.nodes().filter_map(Result::ok) {
-        if node.op_type() != "GroupQueryAttention" {
-            continue;
-        }
-        // Inputs: query, key, value, past_key, past_value, …; outputs: output, present_key, ….
-        for (past, present) in [(3, 1), (4, 2)] {
-            if let (Some(past), Some(present)) = (node.input.get(past), node.output.get(present)) {
-                shared.insert((past.clone(), present.clone()));
-            }
-        }
-    }
-    let is_shared = |state: &State| shared.contains(&(state.past.clone(), state.present.clone()));
-    !states.is_empty() && states.iter().all(is_shared)
-}
-
 /// Refuse at open what the library would refuse in the first step.
-fn check_head_size(model: &OnnxModel, states: &[State]) -> Result<(), ContractError> {
+fn check_head_size(model: &OnnxModel, states: &[KvState]) -> Result<(), ContractError> {
     for node in model.nodes().filter_map(Result::ok) {
         let rotary = node.attribute("do_rotary").ok().flatten();
         let is_rotary = rotary.is_some_and(|attribute| attribute.i() == 1);

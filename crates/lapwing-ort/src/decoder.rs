@@ -12,6 +12,7 @@ use ort::session::IoBinding;
 use ort::value::{DynTensor, TensorElementType};
 
 use crate::contract::Integers;
+use crate::fixed_states::FixedStates;
 use crate::kv_cache::KvCache;
 use crate::load::NAME;
 use crate::model::{LogitsRows, Shared};
@@ -19,11 +20,12 @@ use crate::model::{LogitsRows, Shared};
 /// Rows of logits that are computed at once while scoring take at most this much memory.
 const SCORED_ROWS_BYTES_MAX: usize = 16 << 20;
 
-/// A sequence with its inputs, its KV cache and its logits, bound to the session.
+/// A sequence with its inputs, its states and its logits, bound to the session.
 pub(crate) struct OrtDecoder {
     shared: Arc<Shared>,
     binding: IoBinding,
     kv_cache: KvCache,
+    fixed_states: FixedStates,
     input_ids: Input,
     attention_mask: Option<Input>,
     position_ids: Option<Input>,
@@ -52,6 +54,7 @@ impl OrtDecoder {
         let start = Integers { name: LOGITS_START.to_owned(), is_i32: false, rank: 1 };
         Ok(OrtDecoder {
             kv_cache: KvCache::new(contract, shared.n_positions_max)?,
+            fixed_states: FixedStates::new(&contract.states.fixed)?,
             input_ids: input(&contract.input_ids),
             attention_mask: contract.attention_mask.as_ref().map(input),
             position_ids: contract.position_ids.as_ref().map(input),
@@ -98,6 +101,7 @@ impl OrtDecoder {
         drop(session);
         outcome.map_err(failed)?;
         self.kv_cache.advance(tokens.len());
+        self.fixed_states.advance();
         Ok(())
     }
 
@@ -119,6 +123,7 @@ impl OrtDecoder {
             rows.bind(binding, shape, std::iter::once(value))?;
         }
         self.kv_cache.prepare(binding, n_new)?;
+        self.fixed_states.bind(binding)?;
         let n_logits = match self.shared.rows {
             LogitsRows::Start | LogitsRows::Count => n_rows,
             LogitsRows::Every => n_new,
@@ -183,8 +188,15 @@ impl Decoder for OrtDecoder {
         assert_eq!(logits.len(), self.shared.contract.n_vocab, "one logit a token");
         self.check(tokens)?;
         self.inference = Duration::ZERO;
-        for chunk in tokens.chunks(self.shared.n_chunk_tokens) {
+        let mut rest = tokens;
+        while !rest.is_empty() {
+            let n_at_once = match self.kv_cache.n_positions() {
+                0 => self.shared.n_chunk_tokens,
+                _ => self.shared.n_follow_tokens(),
+            };
+            let (chunk, behind) = rest.split_at(n_at_once.min(rest.len()));
             self.run(chunk, 1)?;
+            rest = behind;
         }
         self.read(0, 1, logits).map_err(self.failed())
     }
@@ -195,7 +207,7 @@ impl Decoder for OrtDecoder {
         let n_vocab = self.shared.contract.n_vocab;
         let n_rows_max = match self.shared.rows {
             LogitsRows::Last => 1,
-            _ => (SCORED_ROWS_BYTES_MAX / (4 * n_vocab)).clamp(1, self.shared.n_chunk_tokens),
+            _ => (SCORED_ROWS_BYTES_MAX / (4 * n_vocab)).clamp(1, self.shared.n_follow_tokens()),
         };
         // Chunks of nearly one size: a last one of a single row would go through another kernel.
         let n_chunks = tokens.len().div_ceil(n_rows_max);
@@ -224,10 +236,15 @@ impl Decoder for OrtDecoder {
         if n_seen < n_positions {
             return Err(RewindError::Ahead { n_asked: n_positions, n_positions: n_seen });
         }
-        self.kv_cache.rewind(n_positions).map_err(|_| RewindError::Unsupported {
-            backend: NAME,
-            reason: "there is no memory for the shorter cache",
-        })
+        let refused = |reason| RewindError::Unsupported { backend: NAME, reason };
+        if !self.fixed_states.is_empty() && n_positions != n_seen {
+            if n_positions != 0 {
+                return Err(refused("its states hold all that was seen and cannot give it back"));
+            }
+            self.fixed_states.clear().map_err(|_| refused("its states cannot be cleared"))?;
+        }
+        let went = self.kv_cache.rewind(n_positions);
+        went.map_err(|_| refused("there is no memory for the shorter cache"))
     }
 
     fn last_inference(&self) -> Duration {

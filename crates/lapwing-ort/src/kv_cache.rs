@@ -10,14 +10,15 @@ use ort::memory::Allocator;
 use ort::session::IoBinding;
 use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 
-use crate::contract::{Contract, State};
+use crate::contract::Contract;
+use crate::state::KvState;
 
 /// Positions that a shared buffer starts with, and the step that it is rounded up to.
 const N_POSITIONS_STEP: usize = 256;
 
 /// The KV cache of one sequence.
 pub(crate) struct KvCache {
-    specs: Vec<State>,
+    specs: Vec<KvState>,
     tensors: Vec<DynTensor>,
     /// The outputs of the run in progress, when states are passed on.
     presents: Vec<DynTensor>,
@@ -30,7 +31,7 @@ pub(crate) struct KvCache {
 
 impl KvCache {
     pub(crate) fn new(contract: &Contract, n_positions_max: usize) -> ort::Result<KvCache> {
-        let specs = contract.states.clone();
+        let specs = contract.states.kv.clone();
         let tensors = specs.iter().map(|state| allocate(state, 0)).collect::<ort::Result<_>>()?;
         Ok(KvCache {
             specs,
@@ -111,7 +112,7 @@ impl KvCache {
     }
 }
 
-fn allocate(spec: &State, n_positions: usize) -> ort::Result<DynTensor> {
+fn allocate(spec: &KvState, n_positions: usize) -> ort::Result<DynTensor> {
     let element = if spec.is_f16 { TensorElementType::Float16 } else { TensorElementType::Float32 };
     let shape = [1, spec.n_heads, n_positions, spec.head_size];
     DynTensor::new(&Allocator::default(), element, shape)
@@ -123,7 +124,7 @@ fn shape_positions(tensor: &DynTensor) -> usize {
 
 /// Copy the first `n_kept` positions of every head between buffers of other lengths.
 fn copy(
-    spec: &State,
+    spec: &KvState,
     from: &DynTensor,
     n_from: usize,
     to: &mut DynTensor,
@@ -140,7 +141,7 @@ fn copy(
 }
 
 fn copy_heads<T: PrimitiveTensorElementType + Copy>(
-    spec: &State,
+    spec: &KvState,
     from: &DynTensor,
     n_from: usize,
     to: &mut DynTensor,

@@ -2,13 +2,16 @@
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OrtBackend::load`]; nothing links to it. To support another convention of graphs: teach
-//! [`contract`] its names; everything it does not recognise is refused, never guessed.
+//! [`contract`] its names, or [`state`] those of its states; everything that they do not recognise
+//! is refused, never guessed.
 
 mod contract;
 mod decoder;
+mod fixed_states;
 mod kv_cache;
 mod load;
 mod model;
+mod state;
 
 pub use contract::ContractError;
 pub use load::{LoadError, OrtBackend, VERSION_MIN};

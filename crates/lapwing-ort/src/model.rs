@@ -22,6 +22,10 @@ use crate::load::NAME;
 /// Tokens that go into the library at once by default.
 const N_CHUNK_TOKENS: usize = 128;
 
+/// The same where only a prompt that starts a sequence goes in at once. Much of it, for what is
+/// behind goes in token by token.
+const N_FIRST_TOKENS: usize = 1024;
+
 /// Inline weights from this size on are left in their file, mapped by the library.
 const EXTERNALIZED_BYTES_MIN: usize = 4096;
 
@@ -42,6 +46,13 @@ pub(crate) struct Shared {
     pub(crate) n_chunk_tokens: usize,
     /// Length of the hidden states, when they were asked for.
     pub(crate) n_hidden: Option<usize>,
+}
+
+impl Shared {
+    /// Most tokens that go in at once behind others.
+    pub(crate) fn n_follow_tokens(&self) -> usize {
+        if self.contract.takes_several_behind { self.n_chunk_tokens } else { 1 }
+    }
 }
 
 /// How the graph is told which positions' logits to compute.
@@ -90,7 +101,8 @@ impl OrtModel {
             })?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS).max(1);
+        let n_default = if contract.takes_several_behind { N_CHUNK_TOKENS } else { N_FIRST_TOKENS };
+        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(n_default).max(1);
         debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
         let n_hidden =
             options.hidden_states.then(|| n_hidden(&session, folder.architecture.hidden_size));
@@ -113,7 +125,9 @@ impl Model for OrtModel {
         Limits {
             n_positions_max: self.shared.n_positions_max,
             n_chunk_tokens_max: self.shared.n_chunk_tokens,
-            can_rewind: true,
+            n_prompt_tokens_max: None,
+            n_follow_tokens_max: self.shared.n_follow_tokens(),
+            can_rewind: self.shared.contract.states.fixed.is_empty(),
             can_score: true,
         }
     }
@@ -123,11 +137,11 @@ impl Model for OrtModel {
     }
 
     fn memory(&self) -> MemoryBreakdown {
-        let per_position = self.shared.contract.state_bytes_per_position();
+        let states = &self.shared.contract.states;
         MemoryBreakdown {
             weights_mapped_bytes: self.weights_mapped_bytes,
-            state_bytes_per_decoder: None,
-            state_bytes_per_position: per_position,
+            state_bytes_per_decoder: states.bytes_per_sequence(),
+            state_bytes_per_position: states.bytes_per_position(),
         }
     }
 

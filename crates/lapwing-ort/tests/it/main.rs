@@ -1,5 +1,7 @@
 //! ONNX Runtime against the conformance suite and the reference outputs of real exports.
 
+mod hybrid;
+
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
@@ -140,11 +142,30 @@ fn heads_that_the_librarys_attention_does_not_take_are_refused_at_open() {
 }
 
 #[test]
-fn states_that_are_no_kv_cache_are_refused_by_name() {
+fn inputs_that_are_no_states_are_refused_by_name() {
     let Some((exports, backend)) = setup() else { return };
-    let folder = open(&exports.join("tiny/tiny-lfm2-ort_int4"), None);
-    let error = backend.open(&folder, &exact_options()).map(drop).expect_err("it is refused");
-    assert!(error.to_string().contains("past.0.conv"), "{error}");
+    let real = exports.join("tiny/tiny-lfm2-ort_int4");
+    let copy = std::env::temp_dir().join(format!("lapwing-renamed-{}", std::process::id()));
+    std::fs::create_dir_all(&copy).expect("a folder");
+    for name in ["genai_config.json", "model.onnx.data"] {
+        std::fs::copy(real.join(name), copy.join(name)).expect("a copy");
+    }
+    let graph = std::fs::read(real.join("model.onnx")).expect("the graph");
+    // Names of one length, so that the file stays an ONNX model.
+    for (from, to, reason) in [
+        ("past.0.conv", "past.0.wkv_", "expected integers by a known name"),
+        ("present.0.conv", "pxesent.0.conv", "that belongs to it is missing"),
+    ] {
+        let mut renamed = graph.clone();
+        while let Some(at) = renamed.windows(from.len()).position(|name| name == from.as_bytes()) {
+            renamed[at..at + to.len()].copy_from_slice(to.as_bytes());
+        }
+        std::fs::write(copy.join("model.onnx"), renamed).expect("the graph");
+        let error = backend.open(&open(&copy, None), &exact_options()).map(drop);
+        let error = error.expect_err("it is refused").to_string();
+        assert!(error.contains("`past.0.") && error.contains(reason), "{error}");
+    }
+    std::fs::remove_dir_all(&copy).expect("the folder goes");
 }
 
 #[test]
