@@ -25,6 +25,8 @@ pub use checkpoint::{
 };
 pub use export::{ExportError, Progress, Target, export};
 pub use head_map::HeadMap;
-pub use plan::{ExportOptions, GROUP_SIZE_DEFAULT, Precision, ReadPlanError, WHOLE_ROW};
+pub use plan::{
+    ExportOptions, GROUP_SIZE_DEFAULT, NPU_GROUP_SIZE, Precision, ReadPlanError, WHOLE_ROW,
+};
 pub use recipe::{BodyRecipe, RECIPE_FILE, ReadRecipeError, Recipe, read_recipe};
 pub use report::{ExportReport, TensorReport};

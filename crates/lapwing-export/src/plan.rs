@@ -1,11 +1,13 @@
 //! Which tensor is stored how, and the weights after that decision.
 
+mod npu;
 mod plan_file;
 mod weights;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
 pub(crate) use weights::{PlannedWeight, Weights};
 

@@ -279,3 +279,21 @@ fn a_map_is_folded_only_into_the_body_it_was_fitted_to() {
     let error = run(Target::Onnx, &other, "refused").unwrap_err();
     assert!(matches!(error, ExportError::HeadMap { .. }), "{error}");
 }
+
+#[test]
+fn an_export_for_an_npu_is_symmetric_and_says_so() {
+    let Some(source) = shared(STORIES) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let options = ExportOptions::for_npu(&Checkpoint::open(&source).unwrap().config);
+    let report = export(&source, Target::OpenVino, &options, &out, &mut go_on).unwrap();
+    assert_eq!(report.n_other_precision(), 0);
+    // The model is 64 wide: no group of 128 fits.
+    let recipe = read_recipe(&out).unwrap().unwrap();
+    assert_eq!(recipe.weights, "int4 per row symmetric");
+    assert_eq!((&*recipe.embedding, &*recipe.head), (&*recipe.head, "int8 per row symmetric"));
+    let model = ir::IrModel::open(&out.join("openvino_model.xml")).unwrap();
+    let notes = model.weight_compression().unwrap();
+    assert_eq!((&*notes.mode, notes.group_size), ("int4_sym", Some(-1)));
+    check_edits(Target::OpenVino, &out);
+}

@@ -314,6 +314,35 @@ fn notes_say_how_the_weights_were_compressed() {
 }
 
 #[test]
+fn weights_for_an_npu_are_what_their_notes_say() {
+    let check = |hidden_size: usize, group_size: i64, code_dims: &[u64]| {
+        let config = LlamaConfig { hidden_size, head_size: 32, intermediate_size: 256, ..config() };
+        let options = crate::plan::ExportOptions::for_npu(&config);
+        let (model, _) = exported(&config, options.weights, true);
+        let notes = model.weight_compression().unwrap();
+        assert_eq!((&*notes.mode, notes.group_size), ("int4_sym", Some(group_size)));
+        assert_eq!((notes.ratio, notes.backup_mode.as_deref()), (Some(1.0), Some("int8_sym")));
+        let name = "self.model.layers.0.mlp.up_proj.weight";
+        assert_eq!(constant_type(&model, name), (ElementType::I4, code_dims.to_vec()));
+        let embedding = constant_type(&model, "self.model.embed_tokens.weight");
+        assert_eq!(embedding, (ElementType::I8, vec![24, hidden_size as u64]));
+        let mut n_scales = 0;
+        for constant in model.constants() {
+            assert!(!constant.name.ends_with("/zero_point"), "{}", constant.name);
+            if constant.name.ends_with("/scale") {
+                assert_eq!(constant.element_type, ElementType::F16, "{}", constant.name);
+                n_scales += 1;
+            }
+        }
+        assert_eq!(n_scales, 2 * 7 + 1);
+    };
+    // One group a row needs no third dimension.
+    check(128, 128, &[256, 128]);
+    check(384, 128, &[256, 3, 128]);
+    check(96, -1, &[256, 96]);
+}
+
+#[test]
 fn a_stop_is_an_error() {
     let config = config();
     let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
