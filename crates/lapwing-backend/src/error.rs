@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::DeviceRequest;
+use crate::{DeviceKind, DeviceRequest};
 
 /// What a library said, whatever its error type.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -61,8 +61,8 @@ pub enum OpenError {
         backend: &'static str,
         /// The folder.
         folder: PathBuf,
-        /// The device that was asked.
-        device: String,
+        /// The kind of the device that was asked.
+        device: DeviceKind,
         /// How the weights are quantised.
         found: String,
         /// What the device takes.

@@ -180,6 +180,8 @@ pub struct MemoryBreakdown {
     pub state_bytes_per_decoder: Option<u64>,
     /// State of one position.
     pub state_bytes_per_position: Option<u64>,
+    /// What this process holds on the device, when that has a count of its own.
+    pub device_bytes: Option<u64>,
 }
 
 /// What came of the cache of compiled models when a model was opened.

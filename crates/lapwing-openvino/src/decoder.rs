@@ -1,4 +1,4 @@
-//! One sequence on OpenVINO: a request, whose variables hold the KV cache.
+//! One sequence on OpenVINO: a request, whose variables hold its states.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use lapwing_formats::ir::{ElementType, HIDDEN_STATES, LOGITS_POSITIONS};
 use lapwing_model::TokenId;
 
 use crate::graph::Integers;
+use crate::input::{Input, last};
 use crate::load::NAME;
 use crate::model::{Hidden, Shared};
-use crate::native::{Element, InferRequest, NativeError, Tensor};
+use crate::native::{InferRequest, NativeError, Tensor};
+use crate::states::StateKind;
 
 /// Rows of logits that are computed at once while scoring take at most this much memory. Much, so
 /// that a window of a small model goes in at once: the CPU plugin is slower behind a filled cache.
@@ -28,6 +30,7 @@ pub(crate) struct OpenVinoDecoder {
     input_ids: Input,
     attention_mask: Option<Input>,
     position_ids: Option<Input>,
+    cache_position: Option<Input>,
     logits_positions: Option<Input>,
     hidden: Option<HiddenOutput>,
     /// For every entry of the cache whether it still counts: 1 or 0.
@@ -51,16 +54,10 @@ struct HiddenOutput {
 /// Takes rows of logits, and of hidden states where the graph gives them.
 type ReadRows<'a> = dyn FnMut(&[f32], Option<&[f32]>) + 'a;
 
-/// An integer input and its tensor.
-struct Input {
-    spec: Integers,
-    tensor: Tensor,
-}
-
 impl OpenVinoDecoder {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<OpenVinoDecoder, NativeError> {
         let graph = &shared.graph;
-        let mut request = shared.compiled.request()?;
+        let mut request = shared.request()?;
         if let Some(spec) = &graph.beam_idx {
             // One sequence, which continues itself.
             let mut beam_idx = Input::new(spec)?;
@@ -75,6 +72,7 @@ impl OpenVinoDecoder {
             input_ids: Input::new(&graph.input_ids)?,
             attention_mask: optional(&graph.attention_mask)?,
             position_ids: optional(&graph.position_ids)?,
+            cache_position: optional(&graph.cache_position)?,
             logits_positions: optional(&positions)?,
             hidden: shared.hidden.map(HiddenOutput::new),
             request,
@@ -83,19 +81,6 @@ impl OpenVinoDecoder {
             inference: Duration::ZERO,
             shared,
         })
-    }
-
-    fn check(&self, tokens: &[TokenId]) -> Result<(), StepError> {
-        assert!(!tokens.is_empty(), "a step needs at least one token");
-        let (n_positions, n_max) = (self.n_positions, self.shared.n_positions_max);
-        if n_max < n_positions + tokens.len() {
-            return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
-        }
-        let n_vocab = self.shared.graph.n_vocab;
-        match tokens.iter().find(|&&token| n_vocab <= token as usize) {
-            Some(&token) => Err(StepError::NoSuchToken { token, n_vocab }),
-            None => Ok(()),
-        }
     }
 
     /// Run one chunk and give the last `n_rows` rows of its logits to `read`, and what entered the
@@ -136,8 +121,18 @@ impl OpenVinoDecoder {
         let (request, n_new) = (&mut self.request, tokens.len());
         self.input_ids.set(request, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
         self.mask.extend(std::iter::repeat_n(1, n_new));
+        let kind = self.shared.graph.states.kind;
         if let Some(mask) = &mut self.attention_mask {
-            mask.set(request, &[1, self.mask.len()], self.mask.iter().copied())?;
+            let n_past = match kind {
+                StateKind::StateSpace { .. } => self.n_positions,
+                StateKind::Kv | StateKind::KvAndConvolutions => 0,
+            };
+            let entries = &self.mask[n_past..];
+            mask.set(request, &[1, entries.len()], entries.iter().copied())?;
+        }
+        if let (Some(input), StateKind::StateSpace { window }) = (&mut self.cache_position, kind) {
+            let position = self.n_positions.max(window);
+            input.set(request, &[1], std::iter::once(position as i64))?;
         }
         if let Some(positions) = &mut self.position_ids {
             let new = self.n_positions..self.n_positions + n_new;
@@ -154,7 +149,7 @@ impl OpenVinoDecoder {
 impl Decoder for OpenVinoDecoder {
     fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError> {
         assert_eq!(logits.len(), self.shared.graph.n_vocab, "one logit a token");
-        self.check(tokens)?;
+        self.shared.check(tokens, self.n_positions)?;
         self.inference = Duration::ZERO;
         let n_chunk_tokens = self.shared.n_chunk_tokens;
         let n_chunks = tokens.len().div_ceil(n_chunk_tokens);
@@ -169,7 +164,7 @@ impl Decoder for OpenVinoDecoder {
     }
 
     fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
-        self.check(tokens)?;
+        self.shared.check(tokens, self.n_positions)?;
         self.inference = Duration::ZERO;
         let n_vocab = self.shared.graph.n_vocab;
         let n_hidden = self.shared.hidden.map_or(0, |hidden| hidden.n_hidden);
@@ -205,7 +200,10 @@ impl Decoder for OpenVinoDecoder {
             return self.restart();
         }
         if !self.shared.can_rewind {
-            return refused("the model counts cache entries");
+            return refused(match self.shared.graph.states.kind {
+                StateKind::Kv => "the model counts cache entries",
+                _ => "its states hold all that was seen and cannot give it back",
+            });
         }
         let n_forgotten = self.mask.len() - n_positions;
         if N_FORGOTTEN_MAX.max(n_positions) < n_forgotten {
@@ -263,45 +261,5 @@ impl HiddenOutput {
             _ => self.rows.extend_from_slice(last::<f32>(output, WHAT, n_wanted)?),
         }
         Ok(())
-    }
-}
-
-/// The last `n_wanted` elements of an output; `what` is their name.
-fn last<'a, T: Element>(
-    output: &'a Tensor,
-    what: &str,
-    n_wanted: usize,
-) -> Result<&'a [T], NativeError> {
-    let values = output.read::<T>()?;
-    match values.len().checked_sub(n_wanted) {
-        Some(start) => Ok(&values[start..]),
-        None => {
-            let message = format!("expected {n_wanted} {what}, found {}", values.len());
-            Err(NativeError { call: "reading an output", message })
-        }
-    }
-}
-
-impl Input {
-    fn new(spec: &Integers) -> Result<Input, NativeError> {
-        let tensor = match spec.is_i32 {
-            true => Tensor::new::<i32>(&[0])?,
-            false => Tensor::new::<i64>(&[0])?,
-        };
-        Ok(Input { spec: spec.clone(), tensor })
-    }
-
-    fn set(
-        &mut self,
-        request: &mut InferRequest,
-        shape: &[usize],
-        values: impl Iterator<Item = i64>,
-    ) -> Result<(), NativeError> {
-        self.tensor.set_shape(shape)?;
-        match self.spec.is_i32 {
-            true => self.tensor.write(values.map(|value| value as i32))?,
-            false => self.tensor.write(values)?,
-        }
-        request.set_input(&self.spec.name, &self.tensor)
     }
 }

@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 
-use lapwing_formats::ir::{Dim, ElementType, IrModel, LOGITS_POSITIONS};
+use lapwing_formats::ir::{ElementType, IrModel, LOGITS_POSITIONS};
 use lapwing_model::Architecture;
+
+use crate::states::States;
 
 /// The inputs and outputs of a decoder graph, by meaning.
 #[derive(Clone, Debug)]
@@ -11,12 +13,13 @@ pub(crate) struct Graph {
     pub(crate) attention_mask: Option<Integers>,
     pub(crate) position_ids: Option<Integers>,
     pub(crate) beam_idx: Option<Integers>,
+    /// Tells a state space what it is given.
+    pub(crate) cache_position: Option<Integers>,
     pub(crate) input_ids: Integers,
     /// The name of the logits.
     pub(crate) logits: CString,
     pub(crate) n_vocab: usize,
-    /// Bytes of one position in the variables as the graph declares them, the plugin may keep less.
-    pub(crate) state_bytes_per_position: Option<u64>,
+    pub(crate) states: States,
 }
 
 /// An input of integers.
@@ -44,7 +47,7 @@ impl Graph {
         let Some(input_ids) = inputs.input_ids else {
             return Err("it has no input `input_ids`".to_owned());
         };
-        refuse_other_states(ir)?;
+        let states = States::read(ir, inputs.cache_position.is_some())?;
         let results = ir.results();
         let named = |name: &str| results.iter().find(|r| r.names.iter().any(|n| n == name));
         let Some(logits) = named("logits").or(results.first().filter(|_| results.len() == 1))
@@ -57,10 +60,11 @@ impl Graph {
             attention_mask: inputs.attention_mask,
             position_ids: inputs.position_ids,
             beam_idx: inputs.beam_idx,
+            cache_position: inputs.cache_position,
             input_ids,
             logits: CString::new(name).map_err(|_| "an output's name holds a NUL".to_owned())?,
             n_vocab: n_vocab.map_or(architecture.n_vocab, |n| n as usize),
-            state_bytes_per_position: state_bytes_per_position(ir),
+            states,
         })
     }
 }
@@ -71,6 +75,7 @@ struct Inputs {
     attention_mask: Option<Integers>,
     position_ids: Option<Integers>,
     beam_idx: Option<Integers>,
+    cache_position: Option<Integers>,
 }
 
 impl Inputs {
@@ -81,6 +86,7 @@ impl Inputs {
                 "attention_mask" => &mut self.attention_mask,
                 "position_ids" => &mut self.position_ids,
                 "beam_idx" => &mut self.beam_idx,
+                "cache_position" => &mut self.cache_position,
                 LOGITS_POSITIONS => return Ok(()),
                 _ => continue,
             };
@@ -89,42 +95,14 @@ impl Inputs {
             return Ok(());
         }
         let name = names.join("/");
-        Err(match name.as_str() {
-            "cache_position" => {
-                "its input `cache_position` belongs to a recurrent model".to_owned()
-            }
-            name if name.starts_with("past_key_values") => {
+        let keeps_no_state = ["past_key_values", "cache_params"];
+        Err(match keeps_no_state.iter().any(|prefix| name.starts_with(prefix)) {
+            true => {
                 format!(
                     "its input `{name}` means that it keeps no state: expected a stateful export"
                 )
             }
-            name => format!("its input `{name}` is not understood"),
+            false => format!("its input `{name}` is not understood"),
         })
     }
-}
-
-/// Variables that are not keys and values need rules of their own.
-fn refuse_other_states(ir: &IrModel) -> Result<(), String> {
-    let variables = ir.variables();
-    if variables.is_empty() {
-        return Err("it has no variables: expected a stateful export".to_owned());
-    }
-    let is_kv = |id: &str| id.contains(".key") || id.contains(".value");
-    match variables.iter().find(|variable| !is_kv(&variable.id)) {
-        Some(other) => {
-            Err(format!("its state `{}` is no KV cache (recurrent and hybrid models)", other.id))
-        }
-        None => Ok(()),
-    }
-}
-
-fn state_bytes_per_position(ir: &IrModel) -> Option<u64> {
-    let mut n_bytes: u64 = 0;
-    for variable in ir.variables() {
-        let dims = variable.dims?;
-        let mut fixed = dims.iter().filter_map(|dim: &Dim| dim.fixed());
-        let n_elements = fixed.try_fold(1_u64, u64::checked_mul)?;
-        n_bytes = n_bytes.checked_add(variable.element_type.n_bytes(n_elements)?)?;
-    }
-    Some(n_bytes)
 }

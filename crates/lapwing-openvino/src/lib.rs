@@ -3,14 +3,20 @@
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OpenVinoBackend::load`]; nothing links to it. To add a device: its branch in `properties.rs`
-//! and, where its rules of state differ, in `decoder.rs`.
+//! and, where its rules of state differ, a decoder of its own, as `npu_decoder.rs` is.
 
+pub mod cache;
+mod compilation;
 mod decoder;
 mod graph;
+mod input;
 mod load;
 mod model;
 mod native;
+mod npu;
+mod npu_decoder;
 mod properties;
+mod states;
 
 pub use load::{LoadError, OpenVinoBackend, VERSION_MIN};
 pub use native::NativeError;

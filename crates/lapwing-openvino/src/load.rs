@@ -10,6 +10,7 @@ use lapwing_model::{FolderKind, ModelFolder};
 
 use crate::model::OpenVinoModel;
 use crate::native::{Core, NativeError};
+use crate::npu;
 
 /// The oldest release whose C API passes properties to a compilation: year and minor number.
 pub const VERSION_MIN: (u32, u32) = (2026, 4);
@@ -92,6 +93,7 @@ impl OpenVinoBackend {
         })?;
         let (kind, number) = match requested {
             DeviceRequest::Auto => (DeviceKind::Cpu, None),
+            DeviceRequest::One(DeviceKind::NpuOnCpu, _) => return Ok(npu::on_cpu()),
             DeviceRequest::One(kind, number) => (kind, number),
         };
         let is_meant = |device: &&Device| {
@@ -118,6 +120,10 @@ impl Backend for OpenVinoBackend {
         self.list().map_err(|source| DeviceError { backend: NAME, source: source.into() })
     }
 
+    fn driver(&self, device: &Device) -> Option<String> {
+        driver(&self.core, device)
+    }
+
     fn open(
         &self,
         folder: &ModelFolder,
@@ -134,6 +140,18 @@ impl Backend for OpenVinoBackend {
         let model = OpenVinoModel::open(&self.core, &self.version, folder, options, device)?;
         Ok(Box::new(model))
     }
+}
+
+/// The version of a device's driver, where its plugin tells.
+pub(crate) fn driver(core: &Core, device: &Device) -> Option<String> {
+    let key = match device.kind {
+        DeviceKind::Cpu | DeviceKind::NpuOnCpu => return None,
+        DeviceKind::Gpu => "GPU_DRIVER_VERSION",
+        DeviceKind::Npu => "NPU_DRIVER_VERSION",
+    };
+    let version = core.property(&device.id, key).ok()?;
+    let version = version.trim();
+    (!version.is_empty()).then(|| version.to_owned())
 }
 
 fn year_and_minor(version: &str) -> Option<(u32, u32)> {

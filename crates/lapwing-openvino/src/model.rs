@@ -1,22 +1,29 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{
-    Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Precision,
+    CacheUse, Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
+    Precision, StepError,
 };
 use lapwing_formats::ir::{
-    ElementType, HiddenEdit, IrModel, SliceEdit, expose_hidden, slice_before_head,
+    ElementType, HiddenEdit, IrModel, SliceEdit, WeightCompression, expose_hidden,
+    slice_before_head,
 };
-use lapwing_model::ModelFolder;
+use lapwing_model::{ModelFolder, TokenId};
 use tracing::{debug, warn};
 
+use crate::cache::Lease;
+use crate::compilation::{Compilation, compile};
 use crate::decoder::OpenVinoDecoder;
 use crate::graph::Graph;
 use crate::load::NAME;
-use crate::native::{CompiledModel, Core};
+use crate::native::{CompiledModel, Core, InferRequest, NativeError};
+use crate::npu::{self, Sizes, is_npu};
+use crate::npu_decoder::NpuDecoder;
 use crate::properties::properties;
+use crate::states::StateKind;
 
 /// Tokens that go into the library at once by default. Many: the CPU plugin takes several tokens
 /// behind a filled cache by a slower path than a prompt at once.
@@ -27,9 +34,13 @@ pub(crate) struct OpenVinoModel {
     shared: Arc<Shared>,
     folder: ModelFolder,
     device: Device,
+    core: Arc<Core>,
     weights_mapped_bytes: u64,
     /// Reading and editing the graph, and the library's reading of it.
     read: Duration,
+    cache_use: Option<CacheUse>,
+    /// Keeps the cache's entry as long as the model is open.
+    _lease: Option<Lease>,
 }
 
 /// What decoders share.
@@ -41,8 +52,34 @@ pub(crate) struct Shared {
     pub(crate) n_positions_max: usize,
     pub(crate) n_chunk_tokens: usize,
     pub(crate) can_rewind: bool,
+    /// The fixed sizes of an NPU.
+    pub(crate) npu: Option<Sizes>,
+    /// A request that no decoder has taken yet.
+    first_request: Mutex<Option<InferRequest>>,
     /// The hidden states, when they were asked for.
     pub(crate) hidden: Option<Hidden>,
+}
+
+impl Shared {
+    /// A request with fresh variables.
+    pub(crate) fn request(&self) -> Result<InferRequest, NativeError> {
+        let first = self.first_request.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.map_or_else(|| self.compiled.request(), Ok)
+    }
+
+    /// There is room for `tokens` behind `n_positions`, and they are of the vocabulary.
+    pub(crate) fn check(&self, tokens: &[TokenId], n_positions: usize) -> Result<(), StepError> {
+        assert!(!tokens.is_empty(), "a step needs at least one token");
+        let n_max = self.n_positions_max;
+        if n_max < n_positions + tokens.len() {
+            return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
+        }
+        let n_vocab = self.graph.n_vocab;
+        match tokens.iter().find(|&&token| n_vocab <= token as usize) {
+            Some(&token) => Err(StepError::NoSuchToken { token, n_vocab }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Hidden states as the graph gives them.
@@ -56,58 +93,64 @@ pub(crate) struct Hidden {
 
 impl OpenVinoModel {
     pub(crate) fn open(
-        core: &Core,
+        core: &Arc<Core>,
         version: &str,
         folder: &ModelFolder,
         options: &OpenOptions,
         device: Device,
     ) -> Result<OpenVinoModel, OpenError> {
-        let unsupported =
-            |reason| OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason };
-        if device.kind == DeviceKind::Npu {
-            return Err(unsupported("language models on an NPU are not supported yet".into()));
-        }
         let started = Instant::now();
         let mut ir = IrModel::open(&folder.graph).map_err(|error| OpenError::Read {
             path: folder.graph.clone(),
             source: error.into(),
         })?;
-        let graph = Graph::read(&ir, &folder.architecture).map_err(unsupported)?;
-        let edit = slice_before_head(&mut ir).map_err(|error| OpenError::Read {
-            path: folder.graph.clone(),
-            source: error.into(),
+        let graph = Graph::read(&ir, &folder.architecture).map_err(|reason| {
+            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
         })?;
-        let group_size = ir.weight_compression().and_then(|facts| facts.group_size);
-        let properties = properties(options, group_size);
-        let hidden = match options.hidden_states {
-            true => Some(show_hidden(&mut ir, folder, arithmetic(core, &device, options))?),
-            false => None,
+        let weights = ir.weight_compression();
+        let prepared = match is_npu(&device) {
+            true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, &device)?,
+            false => {
+                let group_size = weights.and_then(|facts| facts.group_size);
+                Prepared::edit(core, &mut ir, folder, options, &device, group_size)?
+            }
         };
         let edited = started.elapsed();
-        let (compiled, read) =
-            core.compile(ir.xml(), ir.bin(), &device.id, &properties).map_err(|error| {
-                OpenError::Refused {
-                    backend: NAME,
-                    version: version.to_owned(),
-                    model: folder.graph.clone(),
-                    device: device.id.clone(),
-                    source: error.into(),
-                }
-            })?;
+        let refused = |error: NativeError| OpenError::Refused {
+            backend: NAME,
+            version: version.to_owned(),
+            model: folder.graph.clone(),
+            device: device.id.clone(),
+            source: error.into(),
+        };
+        let cache = options.cache_folder.as_deref();
+        let Compilation { compiled, read, cache_use, lease } =
+            compile(core, version, &ir, &device, &prepared.properties, cache).map_err(refused)?;
         // The plugin has its own, repacked weights now; what it still reads comes back by itself.
         ir.bin().release_pages();
-        let device = executing(&compiled, device);
+        let device = executing(&compiled, device.clone()).map_err(refused)?;
+        // NPUW unpacks weights with its first request, and may find then that it cannot.
+        let first_request = match prepared.npu {
+            Some(_) => Some(compiled.request().map_err(refused)?),
+            None => None,
+        };
         let limit = folder.architecture.n_positions_max;
+        let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
+        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
         let shared = Shared {
-            chooses_positions: chooses_positions(&edit),
-            n_positions_max: options.n_positions_max.map_or(limit, |asked| asked.min(limit)),
-            n_chunk_tokens: options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS).max(1),
+            chooses_positions: prepared.chooses_positions,
+            n_positions_max: prepared.npu.map_or(n_positions_max, |sizes| sizes.n_positions_max),
+            n_chunk_tokens: graph.states.kind.n_chunk_tokens(n_chunk_tokens),
             // Forgotten positions stay in the cache behind the mask. That is only right where
             // positions are given and nothing counts back a number of cache entries.
-            can_rewind: graph.position_ids.is_some()
+            can_rewind: prepared.npu.is_none()
+                && graph.states.kind == StateKind::Kv
+                && graph.position_ids.is_some()
                 && graph.attention_mask.is_some()
                 && folder.architecture.sliding_window.is_none(),
-            hidden,
+            npu: prepared.npu,
+            first_request: Mutex::new(first_request),
+            hidden: prepared.hidden,
             compiled,
             graph,
         };
@@ -115,8 +158,90 @@ impl OpenVinoModel {
             shared: Arc::new(shared),
             folder: folder.clone(),
             device,
+            core: Arc::clone(core),
             weights_mapped_bytes: ir.bin().len() as u64,
             read: edited + read,
+            cache_use,
+            _lease: lease,
+        })
+    }
+}
+
+impl OpenVinoModel {
+    /// What the GPU's plugin holds for all models of this process; other plugins keep no count.
+    fn device_bytes(&self) -> Option<u64> {
+        if self.device.kind != DeviceKind::Gpu {
+            return None;
+        }
+        let statistics = self.core.property(&self.device.id, "GPU_MEMORY_STATISTICS").ok()?;
+        sum_of_statistics(&statistics)
+    }
+}
+
+/// The sum of all figures in `cl_mem 5 usm_host 7`, whatever stands between them; peaks are no
+/// present use.
+fn sum_of_statistics(text: &str) -> Option<u64> {
+    let is_between = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+    let (mut sum, mut is_peak) = (None, false);
+    for word in text.split(is_between).filter(|word| !word.is_empty()) {
+        match word.parse::<u64>() {
+            Ok(n_bytes) if !is_peak => sum = sum.unwrap_or(0_u64).checked_add(n_bytes),
+            Ok(_) => {}
+            Err(_) => is_peak = word.contains("peak"),
+        }
+    }
+    sum
+}
+
+/// A graph that is ready to be compiled.
+struct Prepared {
+    properties: Vec<(&'static str, String)>,
+    chooses_positions: bool,
+    hidden: Option<Hidden>,
+    npu: Option<Sizes>,
+}
+
+impl Prepared {
+    /// NPUW cuts off the head itself: the graph stays as it is.
+    fn for_npu(
+        folder: &ModelFolder,
+        graph: &Graph,
+        weights: Option<&WeightCompression>,
+        options: &OpenOptions,
+        device: &Device,
+    ) -> Result<Prepared, OpenError> {
+        npu::require_fit(folder, graph, weights, options, device)?;
+        let sizes = Sizes::of(options, folder.architecture.n_positions_max);
+        Ok(Prepared {
+            properties: npu::properties(options, device.kind, sizes),
+            chooses_positions: false,
+            hidden: None,
+            npu: Some(sizes),
+        })
+    }
+
+    /// Edit the graph so that its head computes chosen positions only.
+    fn edit(
+        core: &Core,
+        ir: &mut IrModel,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        device: &Device,
+        weight_group_size: Option<i64>,
+    ) -> Result<Prepared, OpenError> {
+        let edit = slice_before_head(ir).map_err(|error| OpenError::Read {
+            path: folder.graph.clone(),
+            source: error.into(),
+        })?;
+        let hidden = match options.hidden_states {
+            true => Some(show_hidden(ir, folder, arithmetic(core, device, options))?),
+            false => None,
+        };
+        Ok(Prepared {
+            properties: properties(options, device.kind, weight_group_size),
+            chooses_positions: chooses_positions(&edit),
+            hidden,
+            npu: None,
         })
     }
 }
@@ -134,6 +259,8 @@ impl Model for OpenVinoModel {
         Limits {
             n_positions_max: self.shared.n_positions_max,
             n_chunk_tokens_max: self.shared.n_chunk_tokens,
+            n_prompt_tokens_max: self.shared.npu.map(|sizes| sizes.n_prompt_tokens_max),
+            n_follow_tokens_max: self.shared.npu.map_or(self.shared.n_chunk_tokens, |_| 1),
             can_rewind: self.shared.can_rewind,
             can_score: true,
         }
@@ -146,8 +273,9 @@ impl Model for OpenVinoModel {
     fn memory(&self) -> MemoryBreakdown {
         MemoryBreakdown {
             weights_mapped_bytes: self.weights_mapped_bytes,
-            state_bytes_per_decoder: None,
-            state_bytes_per_position: self.shared.graph.state_bytes_per_position,
+            state_bytes_per_decoder: self.shared.graph.states.bytes_per_sequence,
+            state_bytes_per_position: self.shared.graph.states.bytes_per_position,
+            device_bytes: self.device_bytes(),
         }
     }
 
@@ -155,15 +283,23 @@ impl Model for OpenVinoModel {
         Some(self.read)
     }
 
+    fn cache_use(&self) -> Option<&CacheUse> {
+        self.cache_use.as_ref()
+    }
+
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
-        let decoder = OpenVinoDecoder::new(Arc::clone(&self.shared)).map_err(|error| {
-            OpenError::Unsupported {
-                backend: NAME,
-                folder: self.folder.root.clone(),
-                reason: format!("cannot make room for a sequence: {error}"),
+        let shared = Arc::clone(&self.shared);
+        let decoder: Result<Box<dyn Decoder>, NativeError> = match self.shared.npu {
+            Some(sizes) => {
+                NpuDecoder::new(shared, sizes.n_prompt_tokens_max).map(|npu| Box::new(npu) as _)
             }
-        })?;
-        Ok(Box::new(decoder))
+            None => OpenVinoDecoder::new(shared).map(|decoder| Box::new(decoder) as _),
+        };
+        decoder.map_err(|error| OpenError::Unsupported {
+            backend: NAME,
+            folder: self.folder.root.clone(),
+            reason: format!("cannot make room for a sequence: {error}"),
+        })
     }
 }
 
@@ -219,9 +355,38 @@ fn show_hidden(
 }
 
 /// The device as the compiled model reports it: the library may have placed it elsewhere.
-fn executing(compiled: &CompiledModel, asked: Device) -> Device {
-    match compiled.property("EXECUTION_DEVICES") {
+///
+/// NPUW calls itself an NPU whatever it runs on, and tells in another property where that is.
+fn executing(compiled: &CompiledModel, asked: Device) -> Result<Device, NativeError> {
+    if is_npu(&asked) {
+        let expected = if asked.kind == DeviceKind::NpuOnCpu { "CPU" } else { "NPU" };
+        let found = compiled.property("NPUW_DEVICES")?;
+        return match found.trim() == expected {
+            true => Ok(asked),
+            false => Err(NativeError {
+                call: "asking where the model runs",
+                message: format!("expected {expected} alone, found {found}"),
+            }),
+        };
+    }
+    Ok(match compiled.property("EXECUTION_DEVICES") {
         Ok(ids) if !ids.trim().is_empty() => Device { id: ids.trim().to_owned(), ..asked },
         _ => asked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum_of_statistics;
+
+    #[test]
+    fn statistics_are_summed_whatever_stands_between_them() {
+        let check = |text: &str, expected| assert_eq!(sum_of_statistics(text), expected, "{text}");
+        check("cl_mem 5 usm_device 7", Some(12));
+        check("{cl_mem:5,usm_device:7}", Some(12));
+        check("usm_host_current 5 usm_host_peak 700 cl_mem_current 1", Some(6));
+        check("", None);
+        check("nothing", None);
+        check(&format!("a {} b 1", u64::MAX), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What OpenVINO is told at compilation.
 
-use lapwing_backend::{OpenOptions, Precision};
+use lapwing_backend::{DeviceKind, OpenOptions, Precision};
 
 /// Weights in groups of this size have their activations quantised in the same groups.
 const MATCHED_GROUP_SIZE: i64 = 64;
@@ -10,7 +10,7 @@ const MATCHED_GROUP_SIZE: i64 = 64;
 ///
 /// The plugins' own defaults are bf16 or f16 inference, an 8-bit KV cache and dynamic
 /// quantisation of activations: fast, and different from machine to machine. `Exact` turns all
-/// three off.
+/// three off. A GPU was never at hand: what it is told follows OpenVINO's documentation.
 ///
 /// The plugin quantises activations in groups of 32 by default. With weights in groups of 64 it
 /// then splits every group of weights in two; `Fast` asks for 64, which shortens the prefill. How
@@ -18,11 +18,16 @@ const MATCHED_GROUP_SIZE: i64 = 64;
 /// `benches/records/openvino-activation-groups.jsonl`.
 pub(crate) fn properties(
     options: &OpenOptions,
+    device: DeviceKind,
     weight_group_size: Option<i64>,
 ) -> Vec<(&'static str, String)> {
     let mut properties = vec![("PERFORMANCE_HINT", "LATENCY".to_owned())];
-    if let Some(n_threads) = options.n_threads {
+    // A GPU has no such property, and an unknown one is an error.
+    if let (Some(n_threads), DeviceKind::Cpu) = (options.n_threads, device) {
         properties.push(("INFERENCE_NUM_THREADS", n_threads.to_string()));
+    }
+    if options.precision == Precision::Fast && device == DeviceKind::Gpu {
+        properties.push(("INFERENCE_PRECISION_HINT", "f16".to_owned()));
     }
     if options.precision == Precision::Fast && weight_group_size == Some(MATCHED_GROUP_SIZE) {
         let group_size = MATCHED_GROUP_SIZE.to_string();
@@ -30,18 +35,17 @@ pub(crate) fn properties(
     }
     if options.precision == Precision::Exact {
         properties.push(("INFERENCE_PRECISION_HINT", "f32".to_owned()));
-        properties.push(("KV_CACHE_PRECISION", "f32".to_owned()));
+        // The GPU plugin keeps no f32 cache.
+        let kv_cache = if device == DeviceKind::Gpu { "f16" } else { "f32" };
+        properties.push(("KV_CACHE_PRECISION", kv_cache.to_owned()));
         properties.push(("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned()));
-    }
-    if let Some(folder) = &options.cache_folder {
-        properties.push(("CACHE_DIR", folder.display().to_string()));
     }
     properties
 }
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{DeviceRequest, OpenOptions, Precision};
+    use lapwing_backend::{DeviceKind, DeviceRequest, NpuOptions, OpenOptions, Precision};
 
     use super::properties;
 
@@ -54,8 +58,9 @@ mod tests {
             n_chunk_tokens: None,
             hidden_states: false,
             cache_folder: None,
+            npu: NpuOptions::default(),
         };
-        let found = properties(&options, weight_group_size);
+        let found = properties(&options, DeviceKind::Cpu, weight_group_size);
         let found = found.iter().find(|(key, _)| *key == "DYNAMIC_QUANTIZATION_GROUP_SIZE");
         assert_eq!(found.map(|(_, value)| value.as_str()), expected);
     }

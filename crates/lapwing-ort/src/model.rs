@@ -142,6 +142,7 @@ impl Model for OrtModel {
             weights_mapped_bytes: self.weights_mapped_bytes,
             state_bytes_per_decoder: states.bytes_per_sequence(),
             state_bytes_per_position: states.bytes_per_position(),
+            device_bytes: None,
         }
     }
 

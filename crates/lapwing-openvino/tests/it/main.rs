@@ -1,5 +1,9 @@
 //! OpenVINO against the conformance suite and the reference outputs of real exports.
 
+mod cache;
+mod npu;
+mod recurrent;
+
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
@@ -144,18 +148,6 @@ fn rewinding_again_and_again_stays_right_until_it_is_refused() {
     assert!(10 < n_rewinds, "refused after {n_rewinds}");
     decoder.rewind(0).expect("starting anew always works");
     assert_eq!(decoder.n_positions(), 0);
-}
-
-#[test]
-fn states_that_are_no_kv_cache_are_refused_by_name() {
-    let Some((exports, backend)) = setup() else { return };
-    for (name, expected) in
-        [("storymamba-ov-int4", "cache_position"), ("tiny/tiny-lfm2-ov_int4", "cache_params")]
-    {
-        let error = backend.open(&open(&exports.join(name)), &exact_options()).map(drop);
-        let error = error.expect_err("it is refused");
-        assert!(error.to_string().contains(expected), "{error}");
-    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_session_recovers_from_a_failed_step() {
 /// A session on a device that was compiled for prompts of up to `n_prompt_tokens_max`.
 fn fixed(n_prompt_tokens_max: usize) -> Session {
     let model = FakeModel::new(100, 60, true).with_fixed_prompt(n_prompt_tokens_max);
-    Session::new(Arc::new(model), Level::detect()).unwrap()
+    Session::new(Arc::new(model), Level::detect()).expect("fake starts")
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! Integers into a request, numbers out of it.
+
+use crate::graph::Integers;
+use crate::native::{Element, InferRequest, NativeError, Tensor};
+
+/// An integer input and its tensor.
+pub(crate) struct Input {
+    spec: Integers,
+    tensor: Tensor,
+}
+
+impl Input {
+    pub(crate) fn new(spec: &Integers) -> Result<Input, NativeError> {
+        let tensor = match spec.is_i32 {
+            true => Tensor::new::<i32>(&[0])?,
+            false => Tensor::new::<i64>(&[0])?,
+        };
+        Ok(Input { spec: spec.clone(), tensor })
+    }
+
+    pub(crate) fn set(
+        &mut self,
+        request: &mut InferRequest,
+        shape: &[usize],
+        values: impl Iterator<Item = i64>,
+    ) -> Result<(), NativeError> {
+        self.tensor.set_shape(shape)?;
+        match self.spec.is_i32 {
+            true => self.tensor.write(values.map(|value| value as i32))?,
+            false => self.tensor.write(values)?,
+        }
+        request.set_input(&self.spec.name, &self.tensor)
+    }
+}
+
+/// The last `n_wanted` elements of an output; `what` is their name.
+pub(crate) fn last<'a, T: Element>(
+    output: &'a Tensor,
+    what: &str,
+    n_wanted: usize,
+) -> Result<&'a [T], NativeError> {
+    let values = output.read::<T>()?;
+    match values.len().checked_sub(n_wanted) {
+        Some(start) => Ok(&values[start..]),
+        None => {
+            let message = format!("expected {n_wanted} {what}, found {}", values.len());
+            Err(NativeError { call: "reading an output", message })
+        }
+    }
+}

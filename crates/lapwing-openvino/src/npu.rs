@@ -1,0 +1,250 @@
+//! What an NPU asks of a model, and its fixed sizes.
+//!
+//! OpenVINO runs language models on an NPU by a layer of its own, NPUW: it makes one graph of fixed
+//! shapes for prompts and one for single tokens, and keeps the state between them itself. The same
+//! layer runs with the CPU in the NPU's place: [`DeviceKind::NpuOnCpu`].
+
+use lapwing_backend::{Device, DeviceKind, NpuCompiler, NpuGenerate, OpenError, OpenOptions};
+use lapwing_formats::ir::WeightCompression;
+use lapwing_model::ModelFolder;
+
+use crate::graph::Graph;
+use crate::load::NAME;
+use crate::states::StateKind;
+
+/// Positions when nobody says: every one of them takes memory from the start.
+const N_POSITIONS: usize = 2048;
+
+/// What an NPU takes, as OpenVINO documents it for language models.
+const WEIGHTS: &str = "symmetric int4 in groups of 128 or per channel";
+
+/// The test device: no library lists it.
+pub(crate) fn on_cpu() -> Device {
+    Device {
+        kind: DeviceKind::NpuOnCpu,
+        id: "NPU:CPU".to_owned(),
+        name: "the NPU path on the CPU (test device)".to_owned(),
+    }
+}
+
+/// Whether the device runs models by NPUW.
+pub(crate) fn is_npu(device: &Device) -> bool {
+    matches!(device.kind, DeviceKind::Npu | DeviceKind::NpuOnCpu)
+}
+
+/// The sizes that a compilation for an NPU fixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Most tokens that start a sequence.
+    pub(crate) n_prompt_tokens_max: usize,
+    /// Most positions of a sequence.
+    pub(crate) n_positions_max: usize,
+}
+
+impl Sizes {
+    /// The sizes that `options` mean for a model with room for `n_model` positions. Where only one
+    /// is given, half of the positions are for the prompt.
+    pub(crate) fn of(options: &OpenOptions, n_model: usize) -> Sizes {
+        let asked = options.npu.n_prompt_tokens_max;
+        // A long prompt that was asked for makes room for an answer as long.
+        let roomy = N_POSITIONS.max(asked.unwrap_or(0).saturating_mul(2));
+        let n_positions_max = options.n_positions_max.unwrap_or(roomy).min(n_model).max(1);
+        let n_prompt_tokens_max = asked.unwrap_or(n_positions_max.div_ceil(2));
+        Sizes {
+            n_prompt_tokens_max: n_prompt_tokens_max.clamp(1, n_positions_max),
+            n_positions_max,
+        }
+    }
+
+    /// Answer tokens that NPUW must make room for: it holds one position less than both together.
+    fn n_response_tokens(self) -> usize {
+        self.n_positions_max + 1 - self.n_prompt_tokens_max
+    }
+}
+
+/// The properties of a compilation for an NPU, or for the CPU in its place. They must go with the
+/// compilation: set on the library's core they are accepted and have no effect.
+pub(crate) fn properties(
+    options: &OpenOptions,
+    kind: DeviceKind,
+    sizes: Sizes,
+) -> Vec<(&'static str, String)> {
+    let mut properties = vec![
+        ("NPU_USE_NPUW", "YES".to_owned()),
+        ("NPUW_LLM", "YES".to_owned()),
+        ("NPUW_LLM_BATCH_DIM", "0".to_owned()),
+        ("NPUW_LLM_SEQ_LEN_DIM", "2".to_owned()),
+        ("NPUW_LLM_MAX_PROMPT_LEN", sizes.n_prompt_tokens_max.to_string()),
+        ("NPUW_LLM_MIN_RESPONSE_LEN", sizes.n_response_tokens().to_string()),
+        // One device only: with a second one the library would change over without a word.
+        ("NPUW_DEVICES", if kind == DeviceKind::NpuOnCpu { "CPU" } else { "NPU" }.to_owned()),
+        ("NPUW_FALLBACK_EXEC", "NO".to_owned()),
+    ];
+    if kind == DeviceKind::NpuOnCpu {
+        // NPUW's search for repeated blocks is made for an NPU; on the CPU it refuses models whose
+        // blocks are small.
+        properties.push(("NPUW_ONLINE_PIPELINE", "NONE".to_owned()));
+    }
+    if let Some(n_tokens) = options.npu.n_prefill_chunk_tokens {
+        properties.push(("NPUW_LLM_PREFILL_CHUNK_SIZE", n_tokens.to_string()));
+    }
+    if let Some(generate) = options.npu.generate {
+        let hint = match generate {
+            NpuGenerate::FastCompile => "FAST_COMPILE",
+            NpuGenerate::BestPerformance => "BEST_PERF",
+        };
+        properties.push(("NPUW_LLM_GENERATE_HINT", hint.to_owned()));
+    }
+    if let Some(compiler) = options.npu.compiler {
+        let compiler = match compiler {
+            NpuCompiler::Driver => "DRIVER",
+            NpuCompiler::Plugin => "PLUGIN",
+        };
+        properties.push(("NPU_COMPILER_TYPE", compiler.to_owned()));
+    }
+    properties
+}
+
+/// Refuse before the compilation, which may take minutes, what is known to fail after it.
+///
+/// # Errors
+///
+/// When the graph lacks an input that NPUW feeds, keeps states other than keys and values, or has
+/// weights that an NPU cannot take, or when hidden states were asked for.
+pub(crate) fn require_fit(
+    folder: &ModelFolder,
+    graph: &Graph,
+    weights: Option<&WeightCompression>,
+    options: &OpenOptions,
+    device: &Device,
+) -> Result<(), OpenError> {
+    let unsupported = |reason: &str| OpenError::Unsupported {
+        backend: NAME,
+        folder: folder.root.clone(),
+        reason: reason.to_owned(),
+    };
+    if graph.states.kind != StateKind::Kv {
+        return Err(unsupported("an NPU runs models whose only state are keys and values"));
+    }
+    if let (Some(context), Some(prompt)) =
+        (options.n_positions_max, options.npu.n_prompt_tokens_max)
+        && context < prompt
+    {
+        let reason = format!("prompts of {prompt} tokens do not fit a context of {context}");
+        return Err(unsupported(&reason));
+    }
+    if options.hidden_states {
+        return Err(unsupported("hidden states are not given on an NPU"));
+    }
+    for (name, input) in [
+        ("input_ids", Some(&graph.input_ids)),
+        ("attention_mask", graph.attention_mask.as_ref()),
+        ("position_ids", graph.position_ids.as_ref()),
+    ] {
+        if input.is_none_or(|input| input.is_i32) {
+            let reason = format!("an NPU needs an input `{name}` of 64-bit integers");
+            return Err(unsupported(&reason));
+        }
+    }
+    match (device.kind, weights.and_then(unfit)) {
+        (DeviceKind::Npu, Some(found)) => Err(OpenError::UnfitWeights {
+            backend: NAME,
+            folder: folder.root.clone(),
+            device: device.kind,
+            found,
+            expected: WEIGHTS,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// How weights are quantised, when an NPU cannot take them so. Only int4 is known to be refused.
+fn unfit(weights: &WeightCompression) -> Option<String> {
+    let is_int4 = weights.mode.starts_with("int4");
+    let fits = weights.mode == "int4_sym" && matches!(weights.group_size, Some(-1 | 128));
+    (is_int4 && !fits).then(|| match weights.group_size {
+        Some(-1) => format!("{} per channel", weights.mode),
+        Some(group_size) => format!("{} in groups of {group_size}", weights.mode),
+        None => format!("{} in groups of unknown size", weights.mode),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_backend::{DeviceRequest, NpuOptions, Precision};
+
+    use super::*;
+
+    fn options(n_positions_max: Option<usize>, n_prompt: Option<usize>) -> OpenOptions {
+        OpenOptions {
+            device: DeviceRequest::One(DeviceKind::Npu, None),
+            n_threads: None,
+            precision: Precision::Fast,
+            n_positions_max,
+            n_chunk_tokens: None,
+            hidden_states: false,
+            cache_folder: None,
+            npu: NpuOptions { n_prompt_tokens_max: n_prompt, ..NpuOptions::default() },
+        }
+    }
+
+    #[test]
+    fn sizes_follow_what_was_asked_and_stay_within_the_model() {
+        let check = |context, prompt, n_model, expected: (usize, usize)| {
+            let sizes = Sizes::of(&options(context, prompt), n_model);
+            assert_eq!((sizes.n_prompt_tokens_max, sizes.n_positions_max), expected);
+            assert_eq!(
+                sizes.n_prompt_tokens_max + sizes.n_response_tokens() - 1,
+                sizes.n_positions_max
+            );
+        };
+        check(None, None, 8192, (1024, 2048));
+        check(None, None, 512, (256, 512));
+        check(Some(100), None, 8192, (50, 100));
+        check(Some(100), Some(90), 8192, (90, 100));
+        check(Some(100), Some(200), 8192, (100, 100));
+        check(None, Some(3000), 8192, (3000, 6000));
+        check(None, Some(3000), 4000, (3000, 4000));
+        check(Some(1), None, 8192, (1, 1));
+    }
+
+    #[test]
+    fn an_npu_is_alone_and_its_options_reach_the_library() {
+        let mut asked = options(None, Some(64));
+        asked.npu.generate = Some(NpuGenerate::BestPerformance);
+        asked.npu.compiler = Some(NpuCompiler::Driver);
+        asked.npu.n_prefill_chunk_tokens = Some(256);
+        let found = properties(&asked, DeviceKind::Npu, Sizes::of(&asked, 4096));
+        let value = |key: &str| {
+            let found = found.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("NPUW_DEVICES"), Some("NPU"));
+        assert_eq!(value("NPUW_LLM_MAX_PROMPT_LEN"), Some("64"));
+        assert_eq!(value("NPUW_LLM_MIN_RESPONSE_LEN"), Some("1985"));
+        assert_eq!(value("NPUW_LLM_GENERATE_HINT"), Some("BEST_PERF"));
+        assert_eq!(value("NPU_COMPILER_TYPE"), Some("DRIVER"));
+        assert_eq!(value("NPUW_LLM_PREFILL_CHUNK_SIZE"), Some("256"));
+    }
+
+    #[test]
+    fn int4_weights_fit_only_as_openvino_documents_it() {
+        let check = |mode: &str, group_size, expected: Option<&str>| {
+            let weights = WeightCompression {
+                mode: mode.to_owned(),
+                group_size,
+                ratio: None,
+                backup_mode: None,
+            };
+            assert_eq!(unfit(&weights).as_deref(), expected, "{mode} {group_size:?}");
+        };
+        check("int4_sym", Some(128), None);
+        check("int4_sym", Some(-1), None);
+        check("int4_sym", Some(64), Some("int4_sym in groups of 64"));
+        check("int4_sym", None, Some("int4_sym in groups of unknown size"));
+        check("int4_asym", Some(128), Some("int4_asym in groups of 128"));
+        check("int4_asym", Some(-1), Some("int4_asym per channel"));
+        check("int8_asym", Some(-1), None);
+        check("int8_sym", None, None);
+    }
+}

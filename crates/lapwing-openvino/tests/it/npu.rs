@@ -1,0 +1,205 @@
+//! The NPU path with the CPU in the NPU's place, against the CPU plugin.
+
+use std::path::Path;
+
+use lapwing_backend::conformance::{
+    close, decoders_are_independent, exact_options, golden_cases, rewind_equals_fresh,
+    steps_equal_scores,
+};
+use lapwing_backend::{
+    Backend as _, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenError, OpenOptions,
+    StepError,
+};
+use lapwing_openvino::OpenVinoBackend;
+
+use super::{OTHER, PROMPT, open, setup};
+
+/// The exports that the path takes, but SmolLM2.
+const EXPORTS: [&str; 5] = [
+    "stories260k-ov-fp32",
+    "stories260k-ov-int8",
+    "tiny/tiny-llama-ov_int8",
+    "tiny/tiny-qwen2-ov_int8",
+    "tiny/tiny-gemma3-ov_int8",
+];
+
+/// NPUW unpacks int4 on a CPU only where rows have a multiple of 64 entries.
+const SMALL_INT4: [&str; 4] = [
+    "stories260k-ov-int4",
+    "tiny/tiny-llama-ov_int4",
+    "tiny/tiny-qwen2-ov_int4",
+    "tiny/tiny-gemma3-ov_int4",
+];
+
+/// The path computes in f16: so far may logits be from those in f32, as a share of the largest.
+const SHARE_ALLOWED: f32 = 0.04;
+
+fn npu_options(context: usize, prompt: usize) -> OpenOptions {
+    OpenOptions {
+        device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
+        n_positions_max: Some(context),
+        npu: NpuOptions { n_prompt_tokens_max: Some(prompt), ..NpuOptions::default() },
+        ..exact_options()
+    }
+}
+
+/// A model on the path, and the same on the CPU as the truth.
+fn pair(backend: &OpenVinoBackend, path: &Path) -> (Box<dyn Model>, Box<dyn Model>) {
+    let folder = open(path);
+    let name = path.display();
+    let npu = backend.open(&folder, &npu_options(256, 64));
+    let npu = npu.unwrap_or_else(|error| panic!("{name}: {error}: {:?}", source_of(&error)));
+    let cpu = backend.open(&folder, &exact_options()).expect("the CPU runs it");
+    assert_eq!(npu.device_used().id, "NPU:CPU");
+    assert_eq!(npu.device_used().kind, DeviceKind::NpuOnCpu);
+    (npu, cpu)
+}
+
+fn source_of(error: &OpenError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}
+
+/// The allowed difference for rows like this one.
+fn allowed(row: &[f32]) -> f32 {
+    SHARE_ALLOWED * row.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()))
+}
+
+fn likeliest(row: &[f32]) -> u32 {
+    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.expect("a vocabulary has tokens").0 as u32
+}
+
+/// Answer a prompt greedily on both, 24 tokens or until the NPU's choice is as good as the CPU's;
+/// every row must be close.
+fn answers_are_equal(npu: &mut dyn Decoder, cpu: &dyn Model, prompt: &[u32], what: &str) {
+    let (mut found, mut expected) = (vec![0.0; cpu.n_vocab()], vec![0.0; cpu.n_vocab()]);
+    let mut truth = cpu.decoder().expect("a decoder");
+    npu.step(prompt, &mut found).expect("a prompt");
+    truth.step(prompt, &mut expected).expect("a prompt");
+    for token_idx in 0..24 {
+        close(&found, &expected, allowed(&expected), &format!("{what}, token {token_idx}"));
+        let (ours, theirs) = (likeliest(&found), likeliest(&expected));
+        if ours != theirs {
+            let margin = expected[theirs as usize] - expected[ours as usize];
+            assert!(margin <= 2.0 * allowed(&expected), "{what}, token {token_idx}: by {margin}");
+        }
+        // The CPU's choice goes in on both sides, so that a near-tie does not end the comparison.
+        npu.step(&[theirs], &mut found).expect("a step");
+        truth.step(&[theirs], &mut expected).expect("a step");
+    }
+}
+
+#[test]
+fn exports_answer_as_on_the_cpu_one_conversation_after_the_other() {
+    let Some((exports, backend)) = setup() else { return };
+    for name in EXPORTS {
+        let path = exports.join(name);
+        let (npu, cpu) = pair(&backend, &path);
+        let cases = golden_cases(&path.join("golden.json"), None);
+        let mut decoder = npu.decoder().expect("a decoder");
+        for (idx, case) in cases.iter().cycle().take(3).enumerate() {
+            decoder.rewind(0).expect("a new conversation");
+            let what = format!("{name}, conversation {idx}");
+            answers_are_equal(&mut *decoder, &*cpu, &case.prompt_ids, &what);
+        }
+        // After a long answer a prompt of one token is where the plugin would go wrong.
+        decoder.rewind(0).expect("a new conversation");
+        answers_are_equal(&mut *decoder, &*cpu, &PROMPT[..1], &format!("{name}, one token"));
+    }
+}
+
+#[test]
+fn smollm2_answers_as_on_the_cpu() {
+    let Some((exports, backend)) = setup() else { return };
+    let (npu, cpu) = pair(&backend, &exports.join("smollm2-135m-instruct-ov-int4"));
+    let golden = std::fs::read(exports.join("../golden/smollm2-135m.json")).expect("the file");
+    let cases: serde_json::Value = serde_json::from_slice(&golden).expect("JSON");
+    let prompt = cases[0]["prompt_ids"].as_array().expect("a prompt").iter();
+    let prompt: Vec<u32> = prompt.map(|id| id.as_u64().expect("an id") as u32).collect();
+    let mut decoder = npu.decoder().expect("a decoder");
+    answers_are_equal(&mut *decoder, &*cpu, &prompt, "SmolLM2");
+    decoder.rewind(0).expect("a new conversation");
+    answers_are_equal(&mut *decoder, &*cpu, &prompt[..1], "SmolLM2, one token");
+}
+
+#[test]
+fn the_conformance_suite_holds() {
+    let Some((exports, backend)) = setup() else { return };
+    for name in ["stories260k-ov-int8", "tiny/tiny-qwen2-ov_int8"] {
+        let (npu, cpu) = pair(&backend, &exports.join(name));
+        let largest = {
+            let mut row = vec![0.0; cpu.n_vocab()];
+            cpu.decoder().expect("a decoder").step(&PROMPT, &mut row).expect("a step");
+            allowed(&row)
+        };
+        decoders_are_independent(&*npu, &PROMPT, &OTHER);
+        rewind_equals_fresh(&*npu, &PROMPT, &OTHER, largest);
+        let single: Vec<&[u32]> = PROMPT.chunks(1).collect();
+        for steps in [vec![&PROMPT[..]], vec![&PROMPT[..], &OTHER], single] {
+            steps_equal_scores(&*npu, &*cpu, &steps, largest);
+        }
+    }
+}
+
+#[test]
+fn fixed_sizes_are_held_to_before_inference() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("stories260k-ov-int8"));
+    let cpu = backend.open(&folder, &exact_options()).expect("the CPU runs it");
+    for (context, prompt) in [(96, 64), (70, 70), (130, 1)] {
+        let npu = backend.open(&folder, &npu_options(context, prompt)).expect("it opens");
+        let limits = npu.limits();
+        assert_eq!((limits.n_positions_max, limits.n_prompt_tokens_max), (context, Some(prompt)));
+        assert_eq!((limits.n_follow_tokens_max, limits.can_rewind), (1, false));
+        let mut decoder = npu.decoder().expect("a decoder");
+        let mut row = vec![0.0; npu.n_vocab()];
+        if prompt < context {
+            let error = decoder.step(&vec![5; prompt + 1], &mut row).expect_err("one too many");
+            assert!(matches!(error, StepError::PromptTooLong { .. }), "{error}");
+            assert_eq!(decoder.n_positions(), 0);
+        }
+        decoder.step(&vec![5; prompt], &mut row).expect("exactly the limit");
+        while decoder.n_positions() < context {
+            decoder.step(&[7], &mut row).expect("there is room");
+        }
+        let mut whole = vec![5; prompt];
+        whole.resize(context, 7);
+        let mut expected = vec![0.0; npu.n_vocab()];
+        cpu.decoder().expect("a decoder").step(&whole, &mut expected).expect("a step");
+        close(&row, &expected, allowed(&expected), "the last position");
+        let error = decoder.step(&[7], &mut row).expect_err("it is full");
+        assert!(matches!(error, StepError::ContextFull { n_max, .. } if n_max == context));
+        assert_eq!(decoder.n_positions(), context);
+    }
+}
+
+#[test]
+fn what_the_path_cannot_do_is_refused_before_the_compilation() {
+    let Some((exports, backend)) = setup() else { return };
+    let refused = |name: &str, options: &OpenOptions| {
+        let error = backend.open(&open(&exports.join(name)), options).map(drop);
+        error.expect_err("it is refused").to_string()
+    };
+    let plain = npu_options(128, 64);
+    for name in ["tiny/tiny-lfm2-ov_int4", "storymamba-ov-int8"] {
+        let hybrid = refused(name, &plain);
+        assert!(hybrid.contains("whose only state are keys and values"), "{hybrid}");
+    }
+    let sizes = refused("stories260k-ov-int8", &npu_options(64, 65));
+    assert!(sizes.contains("prompts of 65 tokens do not fit a context of 64"), "{sizes}");
+    let asked = OpenOptions { hidden_states: true, ..plain };
+    let hidden = refused("stories260k-ov-int8", &asked);
+    assert!(hidden.contains("hidden states are not given on an NPU"), "{hidden}");
+}
+
+#[test]
+fn what_the_plugin_cannot_do_is_refused_when_the_model_is_opened() {
+    let Some((exports, backend)) = setup() else { return };
+    for name in SMALL_INT4 {
+        let error = backend.open(&open(&exports.join(name)), &npu_options(128, 64)).map(drop);
+        let error = error.expect_err("it is refused");
+        let words = source_of(&error).expect("the library's words");
+        assert!(words.contains("% 64 == 0"), "{name}: {words}");
+        assert!(matches!(error, OpenError::Refused { .. }), "{name}: {error}");
+    }
+}
