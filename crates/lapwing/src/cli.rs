@@ -5,6 +5,7 @@
 //! arguments beside the others, a file in `commands/`, a line in `crate::main`'s dispatch.
 
 mod bench;
+mod cache;
 pub mod choice;
 mod evaluation;
 mod export;
@@ -18,12 +19,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use bench::{BenchArgs, ConfigurationArgs, Metric, ProtocolArgs, TestArgs};
+pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
 pub use evaluation::{
     CalibrateArgs, ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs,
     ReferenceArgs, TaskArgs, TaskName, WindowArgs,
 };
-pub use export::{ExportArgs, ExportTarget};
-pub use generation::{ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, SamplingArgs};
+pub use export::{ExportArgs, ExportDevice, ExportTarget};
+pub use generation::{
+    ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, SamplingArgs, TrialArgs,
+};
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
@@ -79,6 +83,8 @@ pub enum Command {
     List(ListArgs),
     /// Remove models or runtimes from the store
     Rm(RmArgs),
+    /// Compiled models, kept so that models open faster: list, remove or make them
+    Cache(CacheArgs),
     /// Turn a checkpoint into a model folder for OpenVINO or ONNX Runtime
     Export(ExportArgs),
     /// Fit a correction of a quantised model's logits, and judge whether it helps
@@ -94,6 +100,9 @@ pub enum Command {
     /// Measure for another process: requests on stdin, answers on stdout
     #[command(hide = true)]
     BenchChild,
+    /// Open a model on a device in this process, for another one that watches
+    #[command(hide = true)]
+    Trial(Box<TrialArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
@@ -106,7 +115,9 @@ impl Command {
         match self {
             Self::Run(args) => Some(&args.runtime),
             Self::Chat(args) => Some(&args.runtime),
+            Self::Cache(args) => args.command.runtime(),
             Self::Calibrate(args) => Some(&args.runtime),
+            Self::Trial(args) => Some(&args.runtime),
             Self::Eval(args) => Some(args.measure.runtime()),
             _ => None,
         }
@@ -176,6 +187,11 @@ mod tests {
         check("lapwing pull", false);
         check("lapwing rm", false);
         check("lapwing rm --cache", true);
+        check("lapwing cache", false);
+        check("lapwing cache list --json", true);
+        check("lapwing cache clear --model m --json", true);
+        check("lapwing cache warm", false);
+        check("lapwing cache warm a b --device npu:cpu --precision exact --threads 2", true);
         check("lapwing pull openvino onnxruntime", true);
         check("lapwing list --all --json", true);
         check("lapwing -v -q list", false);

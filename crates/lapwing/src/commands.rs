@@ -3,6 +3,7 @@
 //! A command wires libraries together and prints; what can be tested without printing is elsewhere.
 
 pub mod bench;
+pub mod cache;
 pub mod calibrate;
 pub mod chat;
 pub mod compare;
@@ -17,3 +18,4 @@ pub mod pull;
 pub mod report;
 pub mod rm;
 pub mod run;
+pub mod trial;

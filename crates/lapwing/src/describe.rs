@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_model::ModelFolder;
+use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_text::ChatTemplate;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -172,10 +172,14 @@ fn model_facts(model: &ModelFolder) -> Map<String, Value> {
     fact("architecture", json!(shape.model_type));
     fact("layers", json!(shape.n_layers));
     fact("hidden size", json!(shape.hidden_size));
-    fact("heads", json!(format!("{} query, {} key/value", shape.n_heads, shape.n_kv_heads)));
-    fact("head size", json!(shape.head_size));
+    if shape.n_heads != 0 {
+        fact("heads", json!(format!("{} query, {} key/value", shape.n_heads, shape.n_kv_heads)));
+        fact("head size", json!(shape.head_size));
+    }
     fact("vocabulary", json!(shape.n_vocab));
-    fact("context", json!(shape.n_positions_max));
+    if shape.n_positions_max != N_POSITIONS_UNTOLD {
+        fact("context", json!(shape.n_positions_max));
+    }
     if let Some(window) = shape.sliding_window {
         fact("sliding window", json!(window));
     }

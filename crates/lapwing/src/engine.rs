@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, DeviceRequest, Model, OpenOptions};
+use lapwing_backend::{Backend, DeviceKind, DeviceRequest, Model, OpenOptions};
 use lapwing_logits::Level;
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
@@ -15,11 +15,10 @@ use lapwing_text::{ChatTemplate, Tokenizer};
 
 use crate::cli::choice::BackendChoice;
 use crate::compile_cache;
-use crate::correction;
-use crate::hint::note;
+use crate::hardware::Machine;
+use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::natives::{Runtime, locate};
 use crate::printer::Printer;
-use crate::recommendation::{self, Auto};
 use crate::settings::{Settings, Variant};
 use crate::store::resolve_model;
 
@@ -37,6 +36,10 @@ pub struct Engine {
     pub backend_version: String,
     /// The model.
     pub model: Arc<dyn Model>,
+    /// The version of the device's driver, where the library tells.
+    pub driver: Option<String>,
+    /// Devices that `--device auto` passed over, in order.
+    pub refused: Vec<RefusedRung>,
     /// Text to tokens and back, when the folder has a tokenizer.
     pub tokenizer: Option<Tokenizer>,
     /// Messages to a prompt, when the folder has a template.
@@ -129,14 +132,24 @@ impl Engine {
         let runtime = runtime_for(settings.backend, folder.kind)?;
         let text = started.elapsed();
         let backend = load(runtime, settings)?;
-        let device = device(settings, &path, &folder, runtime, backend.as_ref());
-        let options = OpenOptions { device, ..open_options(settings, runtime, hidden_states) };
+        let options = open_options(settings, runtime, hidden_states);
         if let Some(cache) = &options.cache_folder {
-            compile_cache::trim(cache);
+            compile_cache::sweep(cache);
         }
         let library = started.elapsed() - text;
-        let model = backend.open(&folder, &options).context("cannot open the model")?;
+        let attempt = Attempt {
+            runtime,
+            backend: backend.as_ref(),
+            path: &path,
+            folder: &folder,
+            options,
+            settings,
+        };
+        let Opened { model, refused } = ladder::open(&attempt)?;
         let opened = started.elapsed() - library - text;
+        if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {
+            compile_cache::settle(cache, cache_use, &Printer::new(settings.quiet));
+        }
         let read = model.read_time();
         let compile = opened.saturating_sub(read.unwrap_or_default());
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
@@ -146,7 +159,9 @@ impl Engine {
             path,
             backend: backend.name(),
             backend_version: backend.version(),
+            driver: backend.driver(model.device_used()),
             model: model.into(),
+            refused,
             tokenizer,
             template,
             folder,
@@ -248,35 +263,12 @@ pub fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, E
     }
 }
 
-/// The device that was asked for; `auto` is the one that was measured to be best, where one was.
-fn device(
+/// What the settings ask of a backend.
+pub fn open_options(
     settings: &Settings,
-    path: &Path,
-    folder: &ModelFolder,
     runtime: Runtime,
-    backend: &dyn Backend,
-) -> DeviceRequest {
-    if settings.device != DeviceRequest::Auto || settings.recommendations.is_empty() {
-        return settings.device;
-    }
-    let name = correction::folder_name(path, folder);
-    let devices = backend.devices().unwrap_or_default();
-    let printer = Printer::new(settings.quiet);
-    let recommendations = &settings.recommendations;
-    match recommendation::of_auto(recommendations, &name, folder, runtime.name(), &devices) {
-        Auto::Unmeasured => settings.device,
-        Auto::Measured(device, why) => {
-            printer.note(note::auto_device(&why));
-            device
-        }
-        Auto::Skipped(why) => {
-            printer.note(note::auto_device_skipped(&why));
-            settings.device
-        }
-    }
-}
-
-fn open_options(settings: &Settings, runtime: Runtime, hidden_states: HiddenStates) -> OpenOptions {
+    hidden_states: HiddenStates,
+) -> OpenOptions {
     OpenOptions {
         device: settings.device,
         n_threads: settings.threads.map(usize::from),
@@ -284,6 +276,7 @@ fn open_options(settings: &Settings, runtime: Runtime, hidden_states: HiddenStat
         n_positions_max: settings.context.map(usize::from),
         n_chunk_tokens: None,
         hidden_states: hidden_states == HiddenStates::Show,
+        npu: settings.npu.clone(),
         cache_folder: match runtime {
             Runtime::OpenVino => {
                 let moved = settings.compile_cache.clone();
@@ -292,6 +285,16 @@ fn open_options(settings: &Settings, runtime: Runtime, hidden_states: HiddenStat
             Runtime::OnnxRuntime => None,
         },
     }
+}
+
+/// The same for one device. OpenVINO's own choice of a compiler for NPUs is a library that its
+/// packages leave out, so what is there is looked for.
+pub fn on_device(options: &OpenOptions, device: DeviceRequest, settings: &Settings) -> OpenOptions {
+    let mut options = OpenOptions { device, ..options.clone() };
+    if matches!(device, DeviceRequest::One(DeviceKind::Npu, _)) && options.npu.compiler.is_none() {
+        options.npu.compiler = Machine::here(Some(settings)).npu_compiler();
+    }
+    options
 }
 
 fn check_vocabulary(tokenizer: &Tokenizer, file: &Path, n_model: usize) -> Result<(), EngineError> {

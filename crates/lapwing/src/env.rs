@@ -17,6 +17,18 @@ pub const LAPWING_THREADS: &str = "LAPWING_THREADS";
 pub const LAPWING_PRECISION: &str = "LAPWING_PRECISION";
 /// Same as `--context`.
 pub const LAPWING_CONTEXT: &str = "LAPWING_CONTEXT";
+/// Same as `--npu-prompt`.
+pub const LAPWING_NPU_PROMPT: &str = "LAPWING_NPU_PROMPT";
+/// Same as `--npu-chunk`.
+pub const LAPWING_NPU_CHUNK: &str = "LAPWING_NPU_CHUNK";
+/// Same as `--npu-generate`.
+pub const LAPWING_NPU_GENERATE: &str = "LAPWING_NPU_GENERATE";
+/// Same as `--npu-compiler`.
+pub const LAPWING_NPU_COMPILER: &str = "LAPWING_NPU_COMPILER";
+/// Seconds that the first compilation for a GPU or an NPU may take in its own process.
+pub const LAPWING_TRIAL_SECONDS: &str = "LAPWING_TRIAL_SECONDS";
+/// Megabytes that such a process may take.
+pub const LAPWING_TRIAL_MB: &str = "LAPWING_TRIAL_MB";
 /// Same as `--variant`.
 pub const LAPWING_VARIANT: &str = "LAPWING_VARIANT";
 /// Same as `--correction`.
@@ -31,6 +43,8 @@ pub const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 pub const OPENVINO_INSTALL_DIR: &str = "OPENVINO_INSTALL_DIR";
 /// The same, as Intel's `setupvars.sh` sets it.
 pub const INTEL_OPENVINO_DIR: &str = "INTEL_OPENVINO_DIR";
+/// Where the system's loader looks for libraries first; read to tell which drivers it would find.
+pub const LD_LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// The address of the Hugging Face hub or of a mirror.
 pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 /// Keeps ONNX Runtime from recording and sending events; set to 1 unless the user sets it.
@@ -47,6 +61,12 @@ pub const ALL: &[(&str, &str)] = &[
     (LAPWING_THREADS, "same as --threads"),
     (LAPWING_PRECISION, "same as --precision"),
     (LAPWING_CONTEXT, "same as --context"),
+    (LAPWING_NPU_PROMPT, "same as --npu-prompt"),
+    (LAPWING_NPU_CHUNK, "same as --npu-chunk"),
+    (LAPWING_NPU_GENERATE, "same as --npu-generate"),
+    (LAPWING_NPU_COMPILER, "same as --npu-compiler"),
+    (LAPWING_TRIAL_SECONDS, "limit of a first compilation for a GPU or an NPU"),
+    (LAPWING_TRIAL_MB, "memory limit of the same"),
     (LAPWING_VARIANT, "same as --variant"),
     (LAPWING_CORRECTION, "same as --correction"),
     (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
@@ -54,6 +74,7 @@ pub const ALL: &[(&str, &str)] = &[
     (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),
     (OPENVINO_INSTALL_DIR, "the folder of an installed OpenVINO"),
     (INTEL_OPENVINO_DIR, "the same, as setupvars.sh sets it"),
+    (LD_LIBRARY_PATH, "where the system's loader finds drivers first"),
     (HF_ENDPOINT, "address of the Hugging Face hub or a mirror"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),
     ("HF_TOKEN", "access token for gated and private repositories"),

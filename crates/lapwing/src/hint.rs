@@ -5,6 +5,7 @@
 //! below.
 
 mod bench;
+mod devices;
 mod evaluation;
 mod model;
 pub mod note;
@@ -15,13 +16,16 @@ use std::io;
 use lapwing_export::ExportError;
 
 use crate::commands::rm::NotAModelName;
+use crate::compile_cache::NotCleared;
+use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
+use crate::ladder::HarmfulDevice;
 use crate::lock::LockError;
 use crate::natives::{LocateError, PullRuntimeError, Runtime};
 use crate::pip::PipError;
 use crate::printer::PrintError;
 use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
-use crate::settings::ResolveSettingsError;
+use crate::settings::{ResolveSettingsError, Settings};
 use crate::store::{ResolveModelError, StoreError};
 
 /// Done.
@@ -59,8 +63,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     EXIT_FAILED
 }
 
-/// What the user can do about an error, if that is known.
-pub fn for_error(error: &anyhow::Error) -> Option<String> {
+/// What the user can do about an error, if that is known. The settings say where drivers are
+/// looked for; without them the system's folders are.
+pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<String> {
     let causes: Vec<_> = error.chain().collect();
     let is_export = causes.iter().any(|cause| cause.is::<ExportError>());
     // The innermost cause knows best.
@@ -70,11 +75,27 @@ pub fn for_error(error: &anyhow::Error) -> Option<String> {
         .filter(|_| is_export)
         .find_map(|cause| cause.downcast_ref().and_then(io_of_export))
         .or_else(|| innermost_first.clone().find_map(bench::of_record_file))
+        .or_else(|| {
+            let machine = || Machine::here(settings);
+            innermost_first.clone().find_map(|cause| devices::for_cause(cause, &machine))
+        })
         .or_else(|| innermost_first.clone().find_map(for_cause))
+}
+
+fn harmful_device(error: &HarmfulDevice) -> Option<String> {
+    let again = match error.at {
+        Some(_) => "`lapwing devices --forget` lets it be tried again",
+        None => "it is not tried again until `lapwing devices --forget`",
+    };
+    Some(format!(
+        "{again}; `lapwing doctor --deep` tries every device with a small model, `--device auto` \
+         passes this one over"
+    ))
 }
 
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(usage))
+        .or_else(|| cause.downcast_ref().and_then(harmful_device))
         .or_else(|| cause.downcast_ref().and_then(io))
         .or_else(|| cause.downcast_ref().and_then(pip))
         .or_else(|| cause.downcast_ref().and_then(locate))
@@ -85,6 +106,7 @@ fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(pypi))
         .or_else(|| cause.downcast_ref().and_then(pull))
         .or_else(|| cause.downcast_ref().and_then(removal))
+        .or_else(|| cause.downcast_ref().and_then(not_cleared))
         .or_else(|| cause.downcast_ref().and_then(store))
         .or_else(|| cause.downcast_ref().and_then(lock))
         .or_else(|| cause.downcast_ref().and_then(resolve_model))
@@ -278,6 +300,10 @@ fn store(error: &StoreError) -> Option<String> {
     }
 }
 
+fn not_cleared(_: &NotCleared) -> Option<String> {
+    Some("end the programs that have these models open, then try again".into())
+}
+
 fn removal(_: &NotAModelName) -> Option<String> {
     Some("`lapwing list` shows the names; what is elsewhere is not Lapwing's to remove".into())
 }
@@ -313,26 +339,27 @@ mod tests {
     fn advice_is_found_below_context() {
         let error: anyhow::Result<()> = Err(PipError::NotFound { tried: "pip".into() }.into());
         let error = error.context("cannot pull openvino").unwrap_err();
-        assert!(for_error(&error).unwrap().contains("LAPWING_PYTHON"));
-        assert_eq!(for_error(&anyhow::anyhow!("something")), None);
+        assert!(for_error(&error, None).unwrap().contains("LAPWING_PYTHON"));
+        assert_eq!(for_error(&anyhow::anyhow!("something"), None), None);
     }
 
     #[test]
     fn advice_is_found_below_transparent_wrappings() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = PullError::from(HubError::Io { path: "/x".into(), source: full });
-        assert!(for_error(&error.into()).unwrap().contains("make room"));
+        assert!(for_error(&error.into(), None).unwrap().contains("make room"));
         let gated = HubError::Gated { repo: "a/b".into(), endpoint: "https://h".into() };
-        assert!(for_error(&PullError::from(gated).into()).unwrap().contains("https://h/a/b"));
+        assert!(for_error(&PullError::from(gated).into(), None).unwrap().contains("https://h/a/b"));
     }
 
     #[test]
     fn a_full_disk_during_an_export_is_told_of_another_out() {
         let check = |kind: io::ErrorKind| {
             let error = ExportError::Write { path: "/x".into(), source: kind.into() };
-            let hint = for_error(&anyhow::Error::new(error).context("cannot export")).unwrap();
+            let error = anyhow::Error::new(error).context("cannot export");
+            let hint = for_error(&error, None).unwrap();
             assert!(hint.contains("--out"), "{hint}");
-            let elsewhere = for_error(&anyhow::Error::new(io::Error::from(kind))).unwrap();
+            let elsewhere = for_error(&anyhow::Error::new(io::Error::from(kind)), None).unwrap();
             assert!(!elsewhere.contains("--out"), "{elsewhere}");
         };
         check(io::ErrorKind::StorageFull);

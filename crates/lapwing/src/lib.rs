@@ -16,10 +16,15 @@ pub mod describe;
 pub mod disk;
 pub mod engine;
 pub mod env;
+pub mod fact;
+pub mod hardware;
 pub mod hint;
 pub mod home;
 pub mod interrupt;
+pub mod ladder;
+pub mod ledger;
 pub mod lock;
+pub mod made_up_model;
 pub mod memory;
 pub mod model_files;
 pub mod natives;
@@ -35,6 +40,7 @@ pub mod sampling;
 pub mod settings;
 pub mod store;
 pub mod text_file;
+pub mod trial;
 
 use std::process::ExitCode;
 
@@ -60,7 +66,8 @@ pub fn main() -> ExitCode {
         }
     };
     let printer = Printer::new(cli.global.quiet);
-    match resolve_and_dispatch(&cli, &printer) {
+    let mut settings = None;
+    match resolve_and_dispatch(&cli, &printer, &mut settings) {
         Ok(()) => ExitCode::from(hint::EXIT_DONE),
         Err(error) => {
             let exit_code = hint::exit_code(&error);
@@ -68,23 +75,28 @@ pub fn main() -> ExitCode {
                 hint::EXIT_DONE => {}
                 // The user knows why, and wants no advice.
                 hint::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
-                _ => printer.error(&error, hint::for_error(&error).as_deref()),
+                _ => printer.error(&error, hint::for_error(&error, settings.as_ref()).as_deref()),
             }
             ExitCode::from(exit_code)
         }
     }
 }
 
-fn resolve_and_dispatch(cli: &Cli, printer: &Printer) -> anyhow::Result<()> {
+/// Do what was asked; the settings stay in `resolved` for whoever advises about an error.
+fn resolve_and_dispatch(
+    cli: &Cli,
+    printer: &Printer,
+    resolved: &mut Option<Settings>,
+) -> anyhow::Result<()> {
     // These describe the program and need no settings, not even right ones.
     match &cli.command {
         Command::Completions(args) => return commands::completions::run(printer, args),
         Command::Man(args) => return commands::completions::man(printer, args),
         _ => {}
     }
-    let settings = Settings::resolve(cli)?;
-    start_log(&settings);
-    dispatch(&cli.command, &settings, printer)
+    let settings = resolved.insert(Settings::resolve(cli)?);
+    start_log(settings);
+    dispatch(&cli.command, settings, printer)
 }
 
 fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
@@ -97,6 +109,7 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Pull(args) => commands::pull::run(settings, printer, args),
         Command::List(args) => commands::list::run(settings, printer, args),
         Command::Rm(args) => commands::rm::run(settings, printer, args),
+        Command::Cache(args) => commands::cache::run(settings, printer, args),
         Command::Export(args) => commands::export::run(settings, printer, args),
         Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
         Command::Eval(args) => commands::eval::run(settings, printer, args),
@@ -104,6 +117,7 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
         Command::BenchChild => commands::bench::child(settings, printer),
+        Command::Trial(args) => commands::trial::run(settings, printer, args),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),
     }

@@ -9,14 +9,18 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use lapwing_backend::DeviceRequest;
+use lapwing_backend::{DeviceRequest, NpuOptions};
 
-use crate::cli::choice::{BackendChoice, Correction, ParseChoiceError, Precision};
+use crate::cli::choice::{
+    BackendChoice, Correction, NpuCompiler, NpuGenerate, ParseChoiceError, Precision,
+};
 use crate::cli::{Cli, RuntimeArgs};
 use crate::env;
 use crate::home::{FindHomeError, Home};
 use crate::recommendation::Recommendations;
+use crate::trial::TrialLimits;
 
 pub use file::{ReadSettingsError, SettingsFile, Words};
 
@@ -28,6 +32,9 @@ pub const DEVICE: DeviceRequest = DeviceRequest::Auto;
 pub const PRECISION: Precision = Precision::Fast;
 /// The correction when nobody says.
 pub const CORRECTION: Correction = Correction::Off;
+
+/// What the trial of a device may take when nobody says: a first compilation takes minutes.
+pub const TRIAL_TIME: Duration = Duration::from_secs(20 * 60);
 
 /// All settings of one run of the program.
 #[derive(Debug, Clone)]
@@ -52,20 +59,37 @@ pub struct Settings {
     pub precision: Precision,
     /// Positions to make room for; none is the model's limit.
     pub context: Option<NonZeroUsize>,
+    /// What only an NPU is told.
+    pub npu: NpuOptions,
     /// Which of several files of a model folder.
     pub variant: Option<Variant>,
     /// The logit correction.
     pub correction: Correction,
     /// What `--device auto` means for models that were measured.
     pub recommendations: Recommendations,
+    /// Whether a new device is tried in a process of its own; only commands set it.
+    pub trials: Trials,
+    /// What such a process may take.
+    pub trial_limits: TrialLimits,
     /// Where compiled models are kept, if not in the cache folder; only commands set it.
     pub compile_cache: Option<PathBuf>,
     /// Where the user says the native runtimes are.
     pub pointers: Pointers,
+    /// Where the system's loader looks for libraries first, as the environment says it.
+    pub library_path: Option<OsString>,
     /// How to call pip, if the user says.
     pub pip: Option<PipChoice>,
     /// Address of the Hugging Face hub, if not the usual one.
     pub hub_endpoint: Option<String>,
+}
+
+/// Whether a device that is new is tried in a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trials {
+    /// When it is new to a model, or the library or driver is.
+    WhenNew,
+    /// Never: this process is expendable.
+    Never,
 }
 
 /// A choice among the files of a model.
@@ -175,6 +199,8 @@ impl Settings {
 
         let defaults = RuntimeArgs::default();
         let flags = cli.command.runtime().unwrap_or(&defaults);
+        let npu = layers.npu(flags, &file)?;
+        let trial_limits = layers.trial_limits(file.trial_seconds(), file.trial_mb())?;
         let threads =
             layers.pick(flags.threads, env::LAPWING_THREADS, "threads", file.threads())?;
         let context =
@@ -191,6 +217,7 @@ impl Settings {
                 .pick(flags.precision, env::LAPWING_PRECISION, "precision", file.precision)?
                 .unwrap_or(PRECISION),
             context,
+            npu,
             variant: layers.variant(flags.variant.as_deref(), file.variant),
             correction: layers
                 .pick(
@@ -201,6 +228,8 @@ impl Settings {
                 )?
                 .unwrap_or(CORRECTION),
             recommendations: file.recommendations,
+            trials: Trials::WhenNew,
+            trial_limits,
             compile_cache: None,
             pointers: Pointers {
                 onnxruntime: layers.pointer(
@@ -214,6 +243,7 @@ impl Settings {
                     file.openvino,
                 ),
             },
+            library_path: lookup(env::LD_LIBRARY_PATH),
             pip: lookup(env::LAPWING_PYTHON)
                 .map(PipChoice::Python)
                 .or(file.pip.map(|words| PipChoice::Command(words.into_vec()))),
@@ -225,6 +255,11 @@ impl Settings {
             home,
         })
     }
+}
+
+/// Four fifths of what the machine has: beyond that the system itself suffers.
+fn most_of_the_memory() -> u64 {
+    crate::memory::total_bytes().map_or(u64::MAX, |n_bytes| n_bytes / 5 * 4)
 }
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -255,6 +290,43 @@ impl Layers<'_> {
             Ok(value) => Ok(Some(value)),
             Err(source) => Err(ResolveSettingsError::Value { origin, source }),
         }
+    }
+
+    fn npu(
+        &self,
+        flags: &RuntimeArgs,
+        file: &SettingsFile,
+    ) -> Result<NpuOptions, ResolveSettingsError> {
+        let RuntimeArgs { npu_prompt, npu_chunk, npu_generate, npu_compiler, .. } = *flags;
+        let prompt =
+            self.pick(npu_prompt, env::LAPWING_NPU_PROMPT, "npu_prompt", file.npu_prompt())?;
+        let chunk = self.pick(npu_chunk, env::LAPWING_NPU_CHUNK, "npu_chunk", file.npu_chunk())?;
+        let in_file = file.npu_generate.clone();
+        let generate =
+            self.pick(npu_generate, env::LAPWING_NPU_GENERATE, "npu_generate", in_file)?;
+        let in_file = file.npu_compiler.clone();
+        let compiler =
+            self.pick(npu_compiler, env::LAPWING_NPU_COMPILER, "npu_compiler", in_file)?;
+        Ok(NpuOptions {
+            n_prompt_tokens_max: prompt.map(usize::from),
+            n_prefill_chunk_tokens: chunk.map(usize::from),
+            generate: generate.map(Into::into),
+            compiler: compiler.map(Into::into),
+        })
+    }
+
+    fn trial_limits(
+        &self,
+        seconds_in_file: Option<String>,
+        mb_in_file: Option<String>,
+    ) -> Result<TrialLimits, ResolveSettingsError> {
+        let seconds: Option<NonZeroUsize> =
+            self.pick(None, env::LAPWING_TRIAL_SECONDS, "trial_seconds", seconds_in_file)?;
+        let mb: Option<NonZeroUsize> =
+            self.pick(None, env::LAPWING_TRIAL_MB, "trial_mb", mb_in_file)?;
+        let time = seconds.map_or(TRIAL_TIME, |n| Duration::from_secs(n.get() as u64));
+        let n_bytes = mb.map(|n| (n.get() as u64).saturating_mul(1_000_000));
+        Ok(TrialLimits { time, n_bytes: n_bytes.unwrap_or_else(most_of_the_memory) })
     }
 
     fn text(&self, variable: &str) -> Option<String> {
@@ -299,12 +371,12 @@ macro_rules! choice_from_str {
     )+};
 }
 
-choice_from_str!(BackendChoice, Precision, Correction);
+choice_from_str!(BackendChoice, Precision, Correction, NpuGenerate, NpuCompiler);
 
 impl Choice for DeviceRequest {
     fn parse(text: &str) -> Result<Self, ParseChoiceError> {
         text.parse().map_err(|_| ParseChoiceError {
-            expected: "auto, cpu, gpu, npu, or one of several such as gpu.1",
+            expected: "auto, cpu, gpu, npu, npu:cpu, or one of several such as gpu.1",
             found: text.to_owned(),
         })
     }

@@ -31,6 +31,26 @@ pub enum Precision {
     Exact,
 }
 
+/// What an NPU's graph for single tokens is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NpuGenerate {
+    /// A short compilation.
+    FastCompile,
+    /// Fast answers.
+    BestPerformance,
+}
+
+/// Who translates a graph for an NPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NpuCompiler {
+    /// The installed driver.
+    Driver,
+    /// A library beside OpenVINO.
+    Plugin,
+}
+
 /// Which logit correction to apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +98,24 @@ impl FromStr for BackendChoice {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         <Self as ValueEnum>::from_str(text, true)
             .map_err(|_| ParseChoiceError::new("auto, native, ort or openvino", text))
+    }
+}
+
+impl FromStr for NpuGenerate {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <Self as ValueEnum>::from_str(text, true)
+            .map_err(|_| ParseChoiceError::new("fast-compile or best-performance", text))
+    }
+}
+
+impl FromStr for NpuCompiler {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        <Self as ValueEnum>::from_str(text, true)
+            .map_err(|_| ParseChoiceError::new("driver or plugin", text))
     }
 }
 
@@ -132,6 +170,24 @@ impl From<Precision> for lapwing_backend::Precision {
         match precision {
             Precision::Fast => Self::Fast,
             Precision::Exact => Self::Exact,
+        }
+    }
+}
+
+impl From<NpuGenerate> for lapwing_backend::NpuGenerate {
+    fn from(generate: NpuGenerate) -> Self {
+        match generate {
+            NpuGenerate::FastCompile => Self::FastCompile,
+            NpuGenerate::BestPerformance => Self::BestPerformance,
+        }
+    }
+}
+
+impl From<NpuCompiler> for lapwing_backend::NpuCompiler {
+    fn from(compiler: NpuCompiler) -> Self {
+        match compiler {
+            NpuCompiler::Driver => Self::Driver,
+            NpuCompiler::Plugin => Self::Plugin,
         }
     }
 }

@@ -16,6 +16,12 @@ pub struct ExportArgs {
     /// The kind of model folder to write
     #[arg(long, value_enum)]
     pub to: ExportTarget,
+    /// Write the weights that this device takes. npu, with --to openvino: symmetric int4 with f16
+    /// scales, in groups of 128 where these divide every matrix, else by rows (always by rows with
+    /// --group-size row); embedding and head as symmetric int8. Options that ask for other weights
+    /// are refused then
+    #[arg(long = "for", value_name = "DEVICE", value_enum)]
+    pub for_device: Option<ExportDevice>,
     /// int4, int8, f16, f32, or a precision plan (a JSON file). int4 and int8 are asymmetric, int4
     /// in groups of 32 and int8 by rows, unless the options below say otherwise; asymmetric int4 in
     /// groups of 32 keeps the values of Q4_1 exactly on OpenVINO
@@ -64,6 +70,13 @@ pub enum ExportTarget {
     OpenVino,
     /// ONNX, as the onnxruntime-genai builder lays it out.
     Onnx,
+}
+
+/// What `--for` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportDevice {
+    /// An Intel NPU.
+    Npu,
 }
 
 fn group_size(text: &str) -> Result<NonZeroUsize, String> {

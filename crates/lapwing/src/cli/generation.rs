@@ -9,7 +9,8 @@ use clap::builder::NonEmptyStringValueParser;
 use lapwing_backend::DeviceRequest;
 
 use super::choice::{
-    BackendChoice, Correction, ParseChoiceError, Precision, count, count_or_zero, seed,
+    BackendChoice, Correction, NpuCompiler, NpuGenerate, ParseChoiceError, Precision, count,
+    count_or_zero, seed,
 };
 
 /// Arguments of `lapwing run`.
@@ -75,8 +76,8 @@ pub struct RuntimeArgs {
     /// The library that runs the model [env: LAPWING_BACKEND]
     #[arg(long, value_enum)]
     pub backend: Option<BackendChoice>,
-    /// auto, cpu, gpu, npu (refused in this version), or one of several such as gpu.1
-    /// [env: LAPWING_DEVICE]
+    /// auto, cpu, gpu, npu, one of several such as gpu.1, or npu:cpu: the NPU path on the CPU, for
+    /// tests [env: LAPWING_DEVICE]
     #[arg(long)]
     pub device: Option<DeviceRequest>,
     /// CPU threads; the library's own choice without it [env: LAPWING_THREADS]
@@ -94,6 +95,37 @@ pub struct RuntimeArgs {
     /// Which file of a folder with several, such as q4 or fp16 [env: LAPWING_VARIANT]
     #[arg(long)]
     pub variant: Option<String>,
+    /// NPU: longest prompt to compile for; half of the context without it
+    /// [env: LAPWING_NPU_PROMPT]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub npu_prompt: Option<NonZeroUsize>,
+    /// NPU: tokens of a prompt that go in at once, a power of two [env: LAPWING_NPU_CHUNK]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub npu_chunk: Option<NonZeroUsize>,
+    /// NPU: compile quickly or for the best speed [env: LAPWING_NPU_GENERATE]
+    #[arg(long, value_enum)]
+    pub npu_generate: Option<NpuGenerate>,
+    /// NPU: who translates the graph, the driver or a library beside OpenVINO
+    /// [env: LAPWING_NPU_COMPILER]
+    #[arg(long, value_enum)]
+    pub npu_compiler: Option<NpuCompiler>,
+}
+
+/// Arguments of `lapwing trial`.
+#[derive(Debug, Clone, Args)]
+pub struct TrialArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// Compare the logits with the CPU's
+    #[arg(long)]
+    pub compare: bool,
+    /// Where compiled models are kept, if not in the usual place
+    #[arg(long)]
+    pub cache: Option<PathBuf>,
+    /// Which device, and how
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
 }
 
 /// How the next token is chosen. What is not given comes from the model folder.

@@ -8,6 +8,9 @@ use clap_complete::Shell;
 /// Arguments of `lapwing devices`.
 #[derive(Debug, Clone, Args)]
 pub struct DevicesArgs {
+    /// Forget which devices came to harm, so that they are tried again
+    #[arg(long)]
+    pub forget: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -16,6 +19,12 @@ pub struct DevicesArgs {
 /// Arguments of `lapwing doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
+    /// Try every device with a small model, each in a process of its own
+    #[arg(long)]
+    pub deep: bool,
+    /// The model for --deep: stories260k, or a made-up one without it
+    #[arg(short, long, requires = "deep")]
+    pub model: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -144,7 +144,7 @@ fn talk(
                         return Err(error);
                     }
                     n_failed += 1;
-                    printer.error(&error, hint::for_error(&error).as_deref());
+                    printer.error(&error, hint::for_error(&error, None).as_deref());
                 }
             }
         }

@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_export::{ExportOptions, ExportReport, Precision, Target, export};
+use lapwing_export::{
+    Checkpoint, ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
+};
 use serde_json::{Value, json};
 
-use crate::cli::{ExportArgs, ExportTarget};
+use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
 use crate::hint::{UsageError, note};
 use crate::interrupt;
 use crate::printer::Printer;
@@ -26,7 +28,7 @@ pub use correct_head::CorrectHeadError;
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
     let source = checkpoint(resolve_model(&args.source, settings).context("cannot export")?);
-    let mut options = options(args, settings)?;
+    let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
         printer.warning(note::no_effect_on_export(option, &args.weights));
     }
@@ -81,8 +83,22 @@ pub(super) fn checkpoint(path: PathBuf) -> PathBuf {
     }
 }
 
-/// The flags as the exporter wants them; anything but a precision's name is a plan file.
-fn options(args: &ExportArgs, settings: &Settings) -> anyhow::Result<ExportOptions> {
+/// The flags as the exporter wants them.
+fn options(args: &ExportArgs, source: &Path, settings: &Settings) -> anyhow::Result<ExportOptions> {
+    let mut options = match args.for_device {
+        Some(ExportDevice::Npu) => for_npu(args, source)?,
+        None => as_asked(args)?,
+    };
+    if let Some(profile) = &args.correct_head {
+        let map = correct_head::head_map(profile, &settings.home);
+        let map = map.context("cannot correct the head")?;
+        options.head_map = Some(map);
+    }
+    Ok(options)
+}
+
+/// What the options of weights say; anything but a precision's name is a plan file.
+fn as_asked(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
     let mut options = match precision(&args.weights, args) {
         Some(weights) => ExportOptions::new(weights),
         None => {
@@ -100,12 +116,48 @@ fn options(args: &ExportArgs, settings: &Settings) -> anyhow::Result<ExportOptio
             advice: Some(note::head_values()),
         })?;
     }
-    if let Some(profile) = &args.correct_head {
-        let map = correct_head::head_map(profile, &settings.home);
-        let map = map.context("cannot correct the head")?;
-        options.head_map = Some(map);
+    Ok(options)
+}
+
+/// What an NPU takes, where no option asks for something else.
+fn for_npu(args: &ExportArgs, source: &Path) -> anyhow::Result<ExportOptions> {
+    let against = |option: &str| UsageError {
+        problem: note::against_npu(option),
+        advice: Some(note::FOR_NPU.to_owned()),
+    };
+    if let Some(option) = against_npu(args) {
+        return Err(against(&option).into());
+    }
+    let checkpoint = Checkpoint::open(source).context("cannot export")?;
+    let mut options = ExportOptions::for_npu(&checkpoint.config);
+    let Precision::Int4 { group_size: fitting, symmetric } = options.weights else {
+        return Ok(options);
+    };
+    match args.group_size.map(usize::from) {
+        Some(WHOLE_ROW) => options.weights = Precision::Int4 { group_size: WHOLE_ROW, symmetric },
+        Some(group_size) if group_size != fitting => {
+            return Err(against(&format!("--group-size {group_size}")).into());
+        }
+        _ => {}
     }
     Ok(options)
+}
+
+/// The first option that asks for something else than an NPU takes, whatever the checkpoint.
+fn against_npu(args: &ExportArgs) -> Option<String> {
+    let given = [
+        ("--to onnx".to_owned(), args.to == ExportTarget::Onnx),
+        (format!("--weights {}", args.weights), args.weights != "int4"),
+        ("--asymmetric".to_owned(), args.asymmetric),
+        (
+            format!("--head {}", args.head.as_deref().unwrap_or_default()),
+            args.head.as_ref().is_some_and(|head| head != "int8"),
+        ),
+    ];
+    let of_groups =
+        args.group_size.map(usize::from).filter(|size| ![NPU_GROUP_SIZE, WHOLE_ROW].contains(size));
+    let mut against = given.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option);
+    against.next().or_else(|| of_groups.map(|size| format!("--group-size {size}")))
 }
 
 /// Options of quantisers that were given and change nothing, because nothing is quantised or a plan
@@ -181,12 +233,34 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
+    fn parsed(line: &str) -> ExportArgs {
+        let line = format!("lapwing export a --out d {line}");
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Export(args) = cli.command else { panic!("{line}") };
+        args
+    }
+
+    #[test]
+    fn options_against_an_npu_are_named() {
+        let check = |line: &str, expected: Option<&str>| {
+            let args = parsed(&format!("--for npu {line}"));
+            assert_eq!(against_npu(&args).as_deref(), expected, "{line}");
+        };
+        check("--to openvino", None);
+        check("--to openvino --weights int4 --symmetric --head int8 --group-size row", None);
+        check("--to openvino --group-size 128", None);
+        check("--to onnx", Some("--to onnx"));
+        check("--to openvino --weights f16", Some("--weights f16"));
+        check("--to openvino --weights plan.json", Some("--weights plan.json"));
+        check("--to openvino --asymmetric", Some("--asymmetric"));
+        check("--to openvino --head int4", Some("--head int4"));
+        check("--to openvino --group-size 64", Some("--group-size 64"));
+    }
+
     #[test]
     fn options_of_quantisers_have_no_effect_without_codes() {
         let check = |line: &str, expected: &[&str]| {
-            let line = format!("lapwing export a --to onnx --out d {line}");
-            let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-            let Command::Export(args) = cli.command else { panic!("{line}") };
+            let args = parsed(&format!("--to onnx {line}"));
             assert_eq!(without_effect(&args), expected, "{line}");
         };
         check("--group-size 64 --symmetric", &[]);

@@ -48,9 +48,11 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
     let folder = compile_cache::folder(&settings.home);
     let size = human_bytes(compile_cache::n_bytes(&folder));
     if yes || printer.confirm(&format!("remove the compile cache ({size})?")) {
-        compile_cache::remove(&folder)
+        let store = Store::new(settings.home.models());
+        let cleared = compile_cache::remove(&folder, &store)
             .with_context(|| format!("cannot remove {}", folder.display()))?;
-        printer.note(format!("removed the compile cache ({size})"));
+        printer.note(format!("removed the compile cache ({})", human_bytes(cleared.n_bytes)));
+        cleared.require_all()?;
     }
     Ok(())
 }

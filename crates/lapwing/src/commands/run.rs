@@ -12,8 +12,9 @@ use lapwing_text::{Message, SpecialPieces};
 use serde_json::{Value, json};
 
 use crate::cli::RunArgs;
+use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
-use crate::engine::Engine;
+use crate::engine::{Engine, OpenStages};
 use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
@@ -66,7 +67,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     if args.json {
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
-        report["timings"] = timings(&generated, load);
+        report["compile_cache"] = json!(engine.model.cache_use().map(CacheReport::of));
+        report["timings"] = timings(&generated, load, &engine.stages);
         report["memory"] = json!({"rss_bytes": crate::memory::resident_bytes()});
         printer.json(&report)?;
     } else {
@@ -196,6 +198,7 @@ fn report(
         "backend_version": engine.backend_version,
         "device_requested": settings.device.to_string(),
         "device_used": engine.model.device_used().id,
+        "device_refused": engine.refused,
         "prompt_ids": request.prompt,
         "token_ids": generated.token_ids,
         "text": generated.text,
@@ -213,7 +216,7 @@ fn report(
     report
 }
 
-fn timings(generated: &Generated, load: Duration) -> Value {
+fn timings(generated: &Generated, load: Duration, opening: &OpenStages) -> Value {
     let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3);
     let p50 = |samples: &[Duration]| median(samples).map(|duration| duration.as_secs_f64());
     let timings = &generated.timings;
@@ -226,6 +229,8 @@ fn timings(generated: &Generated, load: Duration) -> Value {
         (n_decoded != 0).then(|| round(n_decoded as f64 / after_first.as_secs_f64()));
     json!({
         "load_ms": ms(load),
+        "read_ms": opening.read.map(ms),
+        "compile_ms": ms(opening.compile),
         "prefill_ms": ms(timings.prefill),
         "ttft_ms": timings.time_to_first_token.map(ms),
         "decode_ms_p50": p50(&timings.decode).map(|s| round(s * 1e3)),

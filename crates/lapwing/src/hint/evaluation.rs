@@ -259,7 +259,7 @@ mod tests {
             let study = FalsifyError::Calibrate { name: "m".into(), source };
             let of_study: anyhow::Result<()> = Err(study).context("cannot study");
             for error in [of_calibrate, of_study.unwrap_err()] {
-                let hint = for_error(&error).unwrap_or_default();
+                let hint = for_error(&error, None).unwrap_or_default();
                 assert!(hint.contains(expected), "{error:#}: {hint}");
             }
         };

@@ -89,6 +89,11 @@ fn open(error: &OpenError) -> Option<String> {
         OpenError::NoDevice { .. } => Some(
             "`lapwing devices` shows what is there, `lapwing doctor` what a device needs".into(),
         ),
+        OpenError::UnfitWeights { .. } => Some(
+            "export its checkpoint for an NPU: `lapwing export CHECKPOINT --to openvino --for npu \
+             --out DIR`; --device cpu and gpu run these weights"
+                .into(),
+        ),
         OpenError::Read { .. } => Some(format!("if the file was whole once, {INCOMPLETE}")),
         OpenError::Refused { .. } => Some(
             "`lapwing inspect` shows the model; an export of `lapwing export` is known to run"
@@ -140,6 +145,10 @@ fn generate(error: &GenerateError) -> Option<String> {
         GenerateError::PromptTooLong { .. } => Some(
             "shorten the prompt; what --context allows is at most the model's own limit".into(),
         ),
+        GenerateError::PromptBeyondCompiled { n_tokens, .. } => Some(format!(
+            "shorten the prompt, or compile for longer ones: --npu-prompt {}",
+            n_tokens.next_multiple_of(64)
+        )),
         GenerateError::NoSuchToken { .. } => {
             Some("the ids are of another model: `lapwing inspect` shows the vocabulary".into())
         }

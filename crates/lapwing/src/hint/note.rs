@@ -1,6 +1,7 @@
 //! What commands say beside their results where that names a flag.
 
 use crate::cli::choice::{BackendChoice, Precision};
+use crate::ladder::RefusedRung;
 use crate::printer::human_bytes;
 use crate::settings::{self, Settings};
 
@@ -49,6 +50,15 @@ pub fn correction_off(reason: &str) -> String {
 pub fn weights_values() -> String {
     "--weights takes int4, int8, f16, f32, or a JSON file".to_owned()
 }
+
+/// An option of `export` that asks for something else than `--for npu`.
+pub fn against_npu(option: &str) -> String {
+    format!("{option} is not what --for npu writes")
+}
+
+/// What `--for npu` takes beside it.
+pub const FOR_NPU: &str = "--for npu takes --to openvino, and of the weights' options only \
+    --group-size row; without --for npu all of them are free";
 
 /// What `--head` takes.
 pub fn head_values() -> String {
@@ -155,6 +165,19 @@ pub fn broken_off(n_done: usize, n_measurements: usize) -> String {
 /// `--device auto` that was measured.
 pub fn auto_device(why: &str) -> String {
     format!("device {why}; --device chooses another")
+}
+
+/// The rungs that `--device auto` passed over, and where it ended.
+pub fn ladder(refused: &[RefusedRung], device: &str) -> String {
+    let mut rungs: Vec<String> =
+        refused.iter().map(|rung| format!("{}: {}", rung.device, rung.reason)).collect();
+    rungs.push(device.to_owned());
+    format!("device auto: {}", rungs.join(" → "))
+}
+
+/// A device is tried for the first time.
+pub fn trying(device: &impl std::fmt::Display) -> String {
+    format!("{device} is tried in a process of its own first; this may take minutes, once")
 }
 
 /// `--device auto` that was measured for something else.

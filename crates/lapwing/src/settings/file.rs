@@ -19,6 +19,14 @@ pub struct SettingsFile {
     /// Same as `--precision`.
     pub precision: Option<String>,
     context: Option<i64>,
+    trial_seconds: Option<i64>,
+    trial_mb: Option<i64>,
+    npu_prompt: Option<i64>,
+    npu_chunk: Option<i64>,
+    /// Same as `--npu-generate`.
+    pub npu_generate: Option<String>,
+    /// Same as `--npu-compiler`.
+    pub npu_compiler: Option<String>,
     /// Same as `--variant`.
     pub variant: Option<String>,
     /// Same as `--correction`.
@@ -84,6 +92,22 @@ impl SettingsFile {
 
     pub(super) fn context(&self) -> Option<String> {
         self.context.map(|n| n.to_string())
+    }
+
+    pub(super) fn trial_seconds(&self) -> Option<String> {
+        self.trial_seconds.map(|n| n.to_string())
+    }
+
+    pub(super) fn trial_mb(&self) -> Option<String> {
+        self.trial_mb.map(|n| n.to_string())
+    }
+
+    pub(super) fn npu_prompt(&self) -> Option<String> {
+        self.npu_prompt.map(|n| n.to_string())
+    }
+
+    pub(super) fn npu_chunk(&self) -> Option<String> {
+        self.npu_chunk.map(|n| n.to_string())
     }
 }
 

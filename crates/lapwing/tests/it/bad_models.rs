@@ -147,6 +147,8 @@ fn devices_that_are_not_there() {
     unknown.expect_says(&["unknown device `tpu`", "auto, cpu, gpu, npu"]);
     let absent = ["--prompt", "hi", "--device", "gpu.17"];
     damaged.refuses(&absent, &["openvino has no device `gpu.17`", "it offers", "CPU"]);
+    let npu = ["--prompt", "hi", "--device", "npu.17"];
+    damaged.refuses(&npu, &["openvino has no device `npu.17`", "hint: "]);
 
     let Some(damaged) = Damaged::copy(ONNX) else { return };
     damaged.refuses(&absent, &["ort has no device `gpu.17`", "it offers", "CPU"]);

@@ -212,7 +212,7 @@ fn what_cannot_work_is_refused_before_anything_is_measured() {
         let outcome = bench.lab.run(&bench.arguments(more)).expect_code(code).expect_says(says);
         assert_eq!(outcome.stdout, "", "{more:?}");
     };
-    check(&["--device", "gpu"], 1, &["no device `gpu` here", "hint: `lapwing devices`"]);
+    check(&["--device", "gpu"], 1, &["no device `gpu` here", "hint: gpu: "]);
     check(&["-d", "510"], 2, &["needs 518 positions", "room for 512", "hint: "]);
     let most = usize::MAX.to_string();
     check(&["-n", &most], 2, &["room for 512", "hint: "]);

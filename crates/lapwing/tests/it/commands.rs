@@ -69,7 +69,8 @@ fn numbers_out_of_range_are_told_with_the_range() {
 fn help_marks_what_this_version_cannot_do() {
     let help = Lapwing::new().run(&["run", "--help"]).expect_code(0).stdout;
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for mark in ["CPU kernels (not in this version)", "npu (refused in this version)"] {
+    for mark in ["CPU kernels (not in this version)", "npu:cpu: the NPU path on the CPU, for tests"]
+    {
         assert!(help.contains(mark), "{mark} is not in: {help}");
     }
 }
@@ -89,6 +90,36 @@ fn the_doctor_says_to_correct_or_unset_a_wrong_pointer() {
     let version = lapwing::natives::Runtime::OnnxRuntime.version();
     std::fs::create_dir_all(lapwing.path(&format!("natives/onnxruntime-{version}"))).unwrap();
     check("then the pulled runtime is found");
+}
+
+#[test]
+fn what_a_gpu_and_an_npu_lack_is_told_with_its_cure() {
+    // Nothing is pulled here, and there may be a GPU: only what agrees is checked.
+    let lapwing = Lapwing::new();
+    let doctor = lapwing.run(&["doctor", "--json"]).stdout;
+    let doctor: serde_json::Value = serde_json::from_str(&doctor).unwrap();
+    let checks = doctor["checks"].as_array().unwrap();
+    let check = |what: &str| checks.iter().find(|check| check["what"] == what);
+    for what in ["gpu device", "npu device", "libOpenCL.so.1", "libze_loader.so.1"] {
+        let found = check(what).unwrap_or_else(|| panic!("{what} is not in {doctor}"));
+        assert_eq!(found["cure"].is_null(), found["standing"] == "ok", "{found}");
+    }
+    let devices = lapwing.json(&["devices", "--json"]);
+    let absent = devices["absent"].as_array().unwrap();
+    let names: Vec<_> = absent.iter().map(|absent| absent["device"].clone()).collect();
+    assert_eq!(names, ["gpu", "npu"]);
+    for absent in absent {
+        assert_eq!(absent["verified"], "not verified on hardware");
+        assert!(!absent["reason"].as_str().unwrap().is_empty(), "{absent}");
+        for missing in absent["missing"].as_array().unwrap() {
+            let found = check(missing.as_str().unwrap()).unwrap();
+            assert_ne!(found["standing"], "ok", "{found}");
+        }
+    }
+    let table = lapwing.run(&["devices"]).expect_code(0).stdout;
+    for part in ["absent: ", "not verified on hardware", "`lapwing doctor` tells what"] {
+        assert!(table.contains(part), "{table}");
+    }
 }
 
 #[test]

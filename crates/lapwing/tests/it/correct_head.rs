@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::Precision as Arithmetic;
-use lapwing_backend::{Backend, DeviceKind, DeviceRequest, OpenOptions, Row};
+use lapwing_backend::{Backend, DeviceKind, DeviceRequest, NpuOptions, OpenOptions, Row};
 use lapwing_export::{
     BodyRecipe, Checkpoint, ExportOptions, HeadMap, Precision, Target, export, read_recipe,
 };
@@ -78,6 +78,7 @@ fn rows(backend: &dyn Backend, folder: &Path) -> Vec<(Vec<f32>, Vec<f32>)> {
         n_chunk_tokens: None,
         hidden_states: true,
         cache_folder: None,
+        npu: NpuOptions::default(),
     };
     let model = backend.open(&ModelFolder::open(folder, None).unwrap(), &options).unwrap();
     assert_eq!(model.n_hidden(), Some(N_HIDDEN));

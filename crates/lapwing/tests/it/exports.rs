@@ -9,12 +9,7 @@ use crate::Lapwing;
 use crate::real::{graph_folders, ids, shared_folder, smollm_checkpoint, with_runtimes};
 
 /// Exports that no backend runs yet, by the start of their names, and what the refusal says.
-const REFUSED: [(&str, &str); 4] = [
-    ("storymamba-", "`cache_position` belongs to a recurrent model"),
-    ("tiny-lfm2-ort", "recurrent and hybrid models"),
-    ("tiny-lfm2-ov", "recurrent and hybrid models"),
-    ("stories260k-ort-int4", "heads of size 8"),
-];
+const REFUSED: [(&str, &str); 1] = [("stories260k-ort-int4", "heads of size 8")];
 
 /// One prompt and what a plain loop over the library made of it.
 struct Golden<'a> {
@@ -223,6 +218,35 @@ fn an_export_of_safetensors_tells_the_same_story() {
 }
 
 #[test]
+fn an_export_for_an_npu_runs_on_the_cpu_and_takes_no_other_weights() {
+    let Some(lapwing) = with_runtimes(Lapwing::new()) else { return };
+    let Some(shared) = shared_folder() else { return };
+    let source = shared.join("exports/stories260k-hf");
+    let (source, folder) = (source.to_str().unwrap(), lapwing.path("exports/npu"));
+    let out = folder.to_str().unwrap();
+    let run = |more: &[&str]| {
+        lapwing.run(&[&["export", source, "--for", "npu", "--out", out][..], more].concat())
+    };
+    for (more, named) in [
+        (&["--to", "onnx"][..], "--to onnx"),
+        (&["--to", "openvino", "--weights", "int8"], "--weights int8"),
+        (&["--to", "openvino", "--asymmetric"], "--asymmetric"),
+        // No group of 128 divides the 64 columns.
+        (&["--to", "openvino", "--group-size", "128"], "--group-size 128"),
+    ] {
+        let outcome = run(more).expect_code(2);
+        outcome.expect_says(&[&format!("{named} is not what --for npu writes"), "hint: "]);
+        assert!(!folder.exists(), "{more:?}");
+    }
+    run(&["--to", "openvino"]).expect_code(0);
+    let golden = golden(&shared.join("exports/stories260k-ov-fp32/golden.json"));
+    let case = &golden["cases"][0];
+    let (prompt_ids, expected) = (ids(&case["prompt_ids"]), ids(&case["greedy_ids"]));
+    let report = answer(&lapwing, &folder, &prompt_ids, expected.len(), &[]);
+    assert_eq!(ids(&report["token_ids"])[..3], expected[..3], "{report}");
+}
+
+#[test]
 fn a_tied_matrix_of_an_onnx_folder_counts_once() {
     let Some(shared) = shared_folder() else { return };
     let lapwing = Lapwing::new();
@@ -236,6 +260,19 @@ fn a_tied_matrix_of_an_onnx_folder_counts_once() {
     let bytes = told["quantisation"].as_array().unwrap().iter().find(of_bytes).unwrap();
     let n_bytes = std::fs::metadata(folder.join("model.onnx.data")).unwrap().len();
     assert!(bytes["n_bytes"].as_u64().unwrap() <= n_bytes, "{bytes} of {n_bytes}");
+}
+
+#[test]
+fn a_model_without_attention_is_told_without_heads_and_without_a_limit() {
+    let Some(shared) = shared_folder() else { return };
+    let lapwing = Lapwing::new();
+    for (name, has_heads) in [("storymamba-ov-int4", false), ("tiny/tiny-lfm2-ov_int4", true)] {
+        let folder = shared.join("exports").join(name);
+        let told = lapwing.json(&["inspect", folder.to_str().unwrap(), "--json"]);
+        for fact in ["heads", "head size", "context"] {
+            assert_eq!(told["facts"].get(fact).is_some(), has_heads, "{fact} of {name}: {told}");
+        }
+    }
 }
 
 #[test]

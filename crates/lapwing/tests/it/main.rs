@@ -7,11 +7,15 @@
 
 mod bad_models;
 mod benching;
+mod caching;
 mod calibrating;
+mod choosing;
 mod commands;
 mod correct_head;
 mod evaluating;
 mod exports;
+#[path = "../../../lapwing-openvino/tests/support/fake_openvino.rs"]
+mod fake_openvino;
 mod hub;
 mod pull_hub;
 mod pull_local;

@@ -125,8 +125,8 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
     or_reason("variant", model.variant.is_none(), "the folder holds one graph");
     or_reason("n_parameters", true, "packed weights are not counted");
     or_reason("device_name", !has_name, "the library does not tell");
-    let of_driver = if is_cpu(opened) { CPU_HAS_NONE } else { "the library is not asked" };
-    or_reason("driver_version", true, of_driver);
+    let of_driver = if is_cpu(opened) { CPU_HAS_NONE } else { "the library does not tell" };
+    or_reason("driver_version", opened.driver_version.is_none(), of_driver);
     or_reason("n_threads", setup.n_threads.is_none(), "the library chooses");
     let is_off = opened.correction_sha256.is_none();
     or_reason("correction_sha256", is_off, "no correction is applied");
@@ -142,14 +142,19 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
         device_requested: setup.device.clone(),
         device_used: Some(opened.device_used.clone()),
         device_name: has_name.then(|| opened.device_name.clone()),
-        driver_version: None,
+        driver_version: opened.driver_version.clone(),
         precision: setup.precision.clone(),
         n_threads: setup.n_threads,
         n_positions_max: Some(opened.n_positions_max),
         correction: opened.correction.clone(),
         correction_sha256: opened.correction_sha256.clone(),
-        settings: BTreeMap::new(),
+        settings: opened.n_prompt_tokens_max.into_iter().map(prompt_limit).collect(),
     }
+}
+
+/// What an NPU was compiled for is a part of the configuration.
+fn prompt_limit(n_tokens: usize) -> (String, String) {
+    ("n_prompt_tokens_max".to_owned(), n_tokens.to_string())
 }
 
 fn protocol(
@@ -237,7 +242,8 @@ fn memory(series: &Series<'_>, opened: &Opened, is_isolated: bool, nulls: &mut N
     let rss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.rss_bytes;
     let pss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.pss_bytes;
     let not_told = || Err(Reason::new("the library does not tell"));
-    let on_device = if is_cpu(opened) { CPU_HAS_NONE } else { "the library is not asked" };
+    let on_device = if is_cpu(opened) { CPU_HAS_NONE } else { "the library does not tell" };
+    let on_device = opened.device_bytes.ok_or_else(|| Reason::new(on_device));
     Memory {
         idle_rss_bytes: known("idle_rss_bytes", of(&phases.idle, rss)),
         idle_pss_bytes: known("idle_pss_bytes", of(&phases.idle, pss)),
@@ -254,7 +260,7 @@ fn memory(series: &Series<'_>, opened: &Opened, is_isolated: bool, nulls: &mut N
         weights_mapped_bytes: Some(opened.weights_mapped_bytes),
         kv_bytes: known("kv_bytes", kv_bytes(series, opened).map_or_else(not_told, Ok)),
         scratch_bytes: known("scratch_bytes", Err(Reason::new("the library is not asked"))),
-        device_bytes: known("device_bytes", Err(Reason::new(on_device))),
+        device_bytes: known("device_bytes", on_device),
     }
 }
 

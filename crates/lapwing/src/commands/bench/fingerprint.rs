@@ -50,13 +50,14 @@ pub(super) fn of_profiles(
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::DeviceRequest;
+    use lapwing_backend::{DeviceRequest, NpuOptions};
 
     use super::*;
     use crate::cli::choice::{BackendChoice, Precision};
     use crate::home::Home;
     use crate::recommendation::Recommendations;
-    use crate::settings::Pointers;
+    use crate::settings::{Pointers, TRIAL_TIME, Trials};
+    use crate::trial::TrialLimits;
 
     fn settings(home: Home) -> Settings {
         Settings {
@@ -70,11 +71,15 @@ mod tests {
             threads: None,
             precision: Precision::Fast,
             context: None,
+            npu: NpuOptions::default(),
             variant: None,
             correction: Correction::Off,
             recommendations: Recommendations::new(),
+            trials: Trials::Never,
+            trial_limits: TrialLimits { time: TRIAL_TIME, n_bytes: u64::MAX },
             compile_cache: None,
             pointers: Pointers::default(),
+            library_path: None,
             pip: None,
             hub_endpoint: None,
         }

@@ -13,6 +13,8 @@ use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 use serde::{Deserialize, Serialize};
 
+use crate::compile_cache::CacheReport;
+
 /// What a process is told; each is answered by one [`Answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,10 +132,15 @@ pub(super) struct Opened {
     pub(super) backend_version: String,
     pub(super) device_used: String,
     pub(super) device_name: String,
+    /// The version of the device's driver, where the library tells.
+    pub(super) driver_version: Option<String>,
     pub(super) n_positions_max: usize,
+    /// The longest first prompt, where the device was compiled for one.
+    pub(super) n_prompt_tokens_max: Option<usize>,
     pub(super) weights_mapped_bytes: u64,
     pub(super) state_bytes_per_decoder: Option<u64>,
     pub(super) state_bytes_per_position: Option<u64>,
+    pub(super) device_bytes: Option<u64>,
     pub(super) has_tokenizer: bool,
     /// `off`, or the file name of the profile.
     pub(super) correction: String,
@@ -141,6 +148,8 @@ pub(super) struct Opened {
     /// `None` where the library reads and compiles in one call.
     pub(super) read_ms: Option<f64>,
     pub(super) compile_ms: f64,
+    /// `None` where the backend keeps nothing.
+    pub(super) compile_cache: Option<CacheReport>,
 }
 
 /// A run that was made.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, OpenError};
+use lapwing_backend::{Backend, Device, DeviceRequest, OpenError};
 use lapwing_measure::measuring::{Timed, n_positions};
 use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
@@ -231,7 +231,7 @@ fn of_model(
     let corrections = effective(corrections, &model.name, settings, printer);
     let mut planned = Vec::new();
     for runtime in runtimes(&folder, args, settings)? {
-        for device in devices(runtime, args, settings, printer, backends)? {
+        for device in devices(runtime, args, settings, backends)? {
             for precision in or_default(&asked.precision, settings.precision) {
                 for n_threads in threads(args, settings) {
                     for correction in &corrections {
@@ -320,19 +320,11 @@ fn devices(
     runtime: Runtime,
     args: &BenchArgs,
     settings: &Settings,
-    printer: &Printer,
     backends: &mut Backends<'_>,
 ) -> anyhow::Result<Vec<DeviceRequest>> {
     let Offer { name, devices: offered, .. } = backends.of(runtime)?;
     if args.configurations.all_devices {
-        let usable = offered.iter().filter(|device| {
-            let is_refused = device.kind == DeviceKind::Npu;
-            if is_refused {
-                printer.note(format!("{} is left out: no model runs there yet", device.id));
-            }
-            !is_refused
-        });
-        return usable.map(|device| Ok(device.id.parse()?)).collect();
+        return offered.iter().map(|device| Ok(device.id.parse()?)).collect();
     }
     let asked = or_default(&args.configurations.device, settings.device);
     for &requested in &asked {

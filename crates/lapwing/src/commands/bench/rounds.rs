@@ -221,7 +221,7 @@ impl<'a> Rounds<'a> {
             configuration: contestant.planned.configuration(),
             test: test.name.clone(),
             message: format!("{error:#}"),
-            hint: of_worker.or_else(|| hint::for_error(&error)),
+            hint: of_worker.or_else(|| hint::for_error(&error, None)),
         });
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::plan::{Planned, n_prompt_tokens};
 use super::runner::{Process, Runner, RunnerError};
 use super::start_cache::StartCache;
 use super::worker::Worker;
+use crate::compile_cache::CacheReport;
 use crate::interrupt;
 use crate::natives::Runtime;
 use crate::settings::Settings;
@@ -226,23 +227,22 @@ impl<'p> Series<'p> {
         let folder = cache.path();
         let cached = self.planned.runtime == Runtime::OpenVino.name();
         let cold = self.start_once(workplace, &folder, run_idx, looks && !cached, repeating)?;
-        let blobs = listing(&folder);
         let warm = match cached {
             true => Some(self.start_once(workplace, &folder, run_idx, looks, repeating)?),
             false => None,
         };
-        let is_hit = !blobs.is_empty() && blobs == listing(&folder);
         let last = warm.as_ref().unwrap_or(&cold);
+        let found = last.opened.compile_cache.as_ref();
         let sample = StartSample {
             read_ms: last.opened.read_ms,
             compile_cold_ms: cold.opened.compile_ms,
             compile_warm_ms: warm.as_ref().map(|warm| warm.opened.compile_ms),
-            cache: match (cached, is_hit) {
-                (false, _) => Cache::None,
-                (true, true) => Cache::Hit,
-                (true, false) => Cache::Miss,
+            cache: match found.map(CacheReport::is_hit) {
+                None => Cache::None,
+                Some(true) => Cache::Hit,
+                Some(false) => Cache::Miss,
             },
-            cache_blob_bytes: blobs.iter().map(|(_, n_bytes, _)| n_bytes).sum(),
+            cache_blob_bytes: found.map_or(0, |found| found.size_bytes),
             first_inference_ms: last.first_inference_ms,
             process_ms: last.process_ms,
         };
@@ -297,17 +297,4 @@ impl StartSample {
             self.read_ms.unwrap_or_default() + compile_ms + self.first_inference_ms
         })
     }
-}
-
-/// Names, sizes and times of the files in `folder`, sorted.
-fn listing(folder: &Path) -> Vec<(std::ffi::OsString, u64, Option<std::time::SystemTime>)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            Some((entry.file_name(), metadata.len(), metadata.modified().ok()))
-        })
-        .collect();
-    files.sort();
-    files
 }

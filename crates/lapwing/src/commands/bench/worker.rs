@@ -13,6 +13,7 @@ use lapwing_measure::reading::{Reading, Reason, SystemFiles};
 
 use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
 use crate::cli::choice::{BackendChoice, Correction, Precision};
+use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
 use crate::hint;
@@ -20,7 +21,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::natives::Runtime;
 use crate::printer::Printer;
 use crate::recommendation::Recommendations;
-use crate::settings::{Settings, Variant};
+use crate::settings::{Settings, Trials, Variant};
 
 /// How long the idle machine is watched, where there is a sensor of energy.
 const IDLE: Duration = Duration::from_secs(1);
@@ -73,7 +74,7 @@ impl<'a> Worker<'a> {
         };
         outcome.unwrap_or_else(|error| Answer::Failed {
             message: format!("{error:#}"),
-            hint: hint::for_error(&error),
+            hint: hint::for_error(&error, Some(self.settings)),
             is_interrupted: hint::exit_code(&error) == hint::EXIT_INTERRUPTED
                 || interrupt::requested(),
         })
@@ -143,12 +144,15 @@ fn settings(setup: &Setup, settings: &Settings) -> anyhow::Result<Settings> {
         recommendations: Recommendations::new(),
         compile_cache: setup.cache_folder.clone(),
         quiet: true,
+        // A measurement is in a process of its own already, and its first compilation counts.
+        trials: Trials::Never,
         ..settings.clone()
     })
 }
 
 fn opened(engine: &Engine, correction: &Resolved) -> Opened {
     let memory = engine.model.memory();
+    let limits = engine.model.limits();
     let device = engine.model.device_used();
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let profile = correction.profile.as_deref().and_then(std::path::Path::file_name);
@@ -158,15 +162,19 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
         backend_version: engine.backend_version.clone(),
         device_used: device.id.clone(),
         device_name: device.name.trim().to_owned(),
-        n_positions_max: engine.model.limits().n_positions_max,
+        driver_version: engine.driver.clone(),
+        n_positions_max: limits.n_positions_max,
+        n_prompt_tokens_max: limits.n_prompt_tokens_max,
         weights_mapped_bytes: memory.weights_mapped_bytes,
         state_bytes_per_decoder: memory.state_bytes_per_decoder,
         state_bytes_per_position: memory.state_bytes_per_position,
+        device_bytes: memory.device_bytes,
         has_tokenizer: engine.tokenizer.is_some(),
         correction: profile.unwrap_or_else(|| "off".to_owned()),
         correction_sha256: correction.profile_sha256.clone(),
         read_ms: engine.stages.read.map(ms),
         compile_ms: ms(engine.stages.compile),
+        compile_cache: engine.model.cache_use().map(CacheReport::of),
     }
 }
 

@@ -1,0 +1,205 @@
+//! `lapwing doctor --deep`: a small model on every device, each in a process of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use lapwing_backend::{DeviceKind, DeviceRequest};
+use lapwing_export::Target;
+use serde_json::{Value, json};
+
+use crate::engine;
+use crate::hardware::Machine;
+use crate::interrupt;
+use crate::made_up_model::{self, NAME as MADE_UP};
+use crate::natives::{Runtime, locate};
+use crate::printer::Printer;
+use crate::settings::Settings;
+use crate::store::resolve_model;
+use crate::trial::{self, Failure, Passed, Subject};
+
+/// The model that is tried where it is in the store.
+const SMALL_MODEL: &str = "stories260k";
+/// Logits further from the CPU's than this share of their range are wrong: f16 and bf16 are far
+/// nearer, and a broken driver far further.
+const DIFFERENCE_MAX: f64 = 0.1;
+
+/// One device and what became of it.
+#[derive(Debug)]
+pub(super) struct Tried {
+    device: String,
+    backend: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Passed(Passed),
+    /// It runs, and computes something else than the CPU.
+    Wrong(Passed),
+    Failed(Failure),
+    /// It is not there.
+    Absent(String),
+}
+
+impl Tried {
+    /// Whether a device that is there does not work.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.outcome, Outcome::Wrong(_) | Outcome::Failed(_))
+    }
+}
+
+/// Try every device of every library.
+///
+/// # Errors
+///
+/// When no model can be made, or after Ctrl-C. What a device does is an outcome.
+pub(super) fn run(
+    settings: &Settings,
+    printer: &Printer,
+    model: Option<&str>,
+) -> anyhow::Result<Vec<Tried>> {
+    interrupt::install();
+    let folder = tempfile::tempdir().context("cannot make a folder for a small model")?;
+    let mut all = Vec::new();
+    for runtime in Runtime::ALL {
+        let backend = match runtime {
+            Runtime::OnnxRuntime => "ort",
+            Runtime::OpenVino => "openvino",
+        };
+        if locate(runtime, settings).is_err() {
+            continue;
+        }
+        let Some(model) = model_for(runtime, settings, model, folder.path())? else {
+            continue;
+        };
+        for device in devices(runtime, settings) {
+            let name = model.strip_prefix(folder.path()).map_or(&*model, |_| MADE_UP.as_ref());
+            printer.note(format!("trying {device} with {backend} and {}", name.display()));
+            let subject = Subject {
+                model: &model,
+                backend,
+                device,
+                compare: device != DeviceRequest::One(DeviceKind::Cpu, None),
+                // What was compiled before would hide what a compilation does.
+                cache: Some(folder.path()),
+            };
+            let outcome = match trial::run(&subject, settings, settings.trial_limits)? {
+                Ok(passed) if passed.difference.is_some_and(|found| DIFFERENCE_MAX < found) => {
+                    Outcome::Wrong(passed)
+                }
+                Ok(passed) => Outcome::Passed(passed),
+                Err(failure) => Outcome::Failed(failure),
+            };
+            all.push(Tried { device: device.to_string(), backend, outcome });
+        }
+    }
+    let machine = Machine::here(Some(settings));
+    for facts in [machine.gpu(), machine.npu()] {
+        let kind = facts.kind.to_string();
+        if !all.iter().any(|tried| tried.device.split('.').next() == Some(&*kind)) {
+            let reason = facts.reason.unwrap_or_else(|| "no library offers it".to_owned());
+            all.push(Tried { device: kind, backend: "-", outcome: Outcome::Absent(reason) });
+        }
+    }
+    Ok(all)
+}
+
+/// The model to try, in the form that a library takes; `None` when the one that was asked for has
+/// another form.
+fn model_for(
+    runtime: Runtime,
+    settings: &Settings,
+    asked: Option<&str>,
+    folder: &Path,
+) -> anyhow::Result<Option<PathBuf>> {
+    let named = asked.unwrap_or(SMALL_MODEL);
+    let found = resolve_model(named, settings).map_err(anyhow::Error::from).and_then(|path| {
+        let folder = engine::open_folder(&path, settings.variant.as_ref())?;
+        Ok((engine::runtime_for(crate::cli::choice::BackendChoice::Auto, folder.kind)?, path))
+    });
+    match found {
+        Ok((of, path)) if of == runtime => return Ok(Some(path)),
+        Ok(_) if asked.is_some() => return Ok(None),
+        Err(error) if asked.is_some() => return Err(error.context("cannot open the model")),
+        Ok(_) | Err(_) => {}
+    }
+    let target = match runtime {
+        Runtime::OnnxRuntime => Target::Onnx,
+        Runtime::OpenVino => Target::OpenVino,
+    };
+    let made = made_up_model::make(folder, target).context("cannot make a small model")?;
+    Ok(Some(made))
+}
+
+/// What a library offers; the CPU always, so that a library that cannot even tell is tried.
+fn devices(runtime: Runtime, settings: &Settings) -> Vec<DeviceRequest> {
+    let offered = engine::load(runtime, settings).ok().and_then(|backend| backend.devices().ok());
+    let offered = offered.unwrap_or_default().into_iter();
+    let mut devices: Vec<DeviceRequest> =
+        offered.filter_map(|device| device.id.parse().ok()).collect();
+    let cpu = DeviceRequest::One(DeviceKind::Cpu, None);
+    if !devices.contains(&cpu) {
+        devices.insert(0, cpu);
+    }
+    if runtime == Runtime::OpenVino {
+        devices.push(DeviceRequest::One(DeviceKind::NpuOnCpu, None));
+    }
+    devices
+}
+
+/// One line a device.
+pub(super) fn table(all: &[Tried]) -> Vec<Vec<String>> {
+    let ms = |value: f64| format!("{value:.0} ms");
+    let row = |tried: &Tried| {
+        let (verdict, open, first, difference, remark) = match &tried.outcome {
+            Outcome::Passed(passed) | Outcome::Wrong(passed) => {
+                let is_wrong = matches!(tried.outcome, Outcome::Wrong(_));
+                let difference = passed.difference.map(|share| format!("{:.2} %", share * 100.0));
+                let verdict = if is_wrong { "wrong logits" } else { "ok" };
+                let used = format!("ran on {}", passed.device_used);
+                let first = format!("{:.1} ms", passed.first_inference_ms);
+                let difference = difference.unwrap_or_else(|| "-".to_owned());
+                (verdict, ms(passed.open_ms), first, difference, used)
+            }
+            Outcome::Failed(failure) => ("broken", dash(), dash(), dash(), one_line(failure)),
+            Outcome::Absent(reason) => ("absent", dash(), dash(), dash(), reason.clone()),
+        };
+        let cells = [&tried.device, tried.backend, verdict, &open, &first, &difference, &remark];
+        cells.map(str::to_owned).to_vec()
+    };
+    all.iter().map(row).collect()
+}
+
+/// The header of [`table`].
+pub(super) const HEADER: [&str; 7] =
+    ["DEVICE", "BACKEND", "VERDICT", "OPENED IN", "FIRST STEP", "FROM THE CPU", "REMARK"];
+
+/// The same as JSON.
+pub(super) fn as_json(all: &[Tried]) -> Value {
+    let entry = |tried: &Tried| {
+        let (verdict, passed, failure, reason) = match &tried.outcome {
+            Outcome::Passed(passed) => ("ok", Some(passed), None, None),
+            Outcome::Wrong(passed) => ("wrong logits", Some(passed), None, None),
+            Outcome::Failed(failure) => ("broken", None, Some(failure), None),
+            Outcome::Absent(reason) => ("absent", None, None, Some(reason)),
+        };
+        json!({
+            "device": tried.device,
+            "backend": tried.backend,
+            "verdict": verdict,
+            "passed": passed,
+            "failure": failure,
+            "reason": reason,
+        })
+    };
+    all.iter().map(entry).collect()
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn one_line(failure: &Failure) -> String {
+    let last = failure.last_lines.last().map(|line| format!("; it printed: {line}"));
+    format!("{failure}{}", last.unwrap_or_default())
+}
