@@ -13,6 +13,7 @@ use ort::value::{DynTensor, TensorElementType};
 
 use crate::contract::Integers;
 use crate::fixed_states::FixedStates;
+use crate::input::Input;
 use crate::kv_cache::KvCache;
 use crate::load::NAME;
 use crate::model::{LogitsRows, Shared};
@@ -38,19 +39,13 @@ pub(crate) struct OrtDecoder {
     inference: Duration,
 }
 
-/// An integer input and the tensor that is bound to it.
-struct Input {
-    spec: Integers,
-    tensor: Option<DynTensor>,
-}
-
 impl OrtDecoder {
     pub(crate) fn new(shared: Arc<Shared>) -> ort::Result<OrtDecoder> {
         let session = shared.session.lock().unwrap_or_else(PoisonError::into_inner);
         let binding = session.create_binding()?;
         drop(session);
         let contract = &shared.contract;
-        let input = |spec: &Integers| Input { spec: spec.clone(), tensor: None };
+        let input = |spec: &Integers| Input::new(spec.clone());
         let start = Integers { name: LOGITS_START.to_owned(), is_i32: false, rank: 1 };
         Ok(OrtDecoder {
             kv_cache: KvCache::new(contract, shared.n_positions_max)?,
@@ -59,7 +54,7 @@ impl OrtDecoder {
             attention_mask: contract.attention_mask.as_ref().map(input),
             position_ids: contract.position_ids.as_ref().map(input),
             rows: match shared.rows {
-                LogitsRows::Start => Some(input(&start)),
+                LogitsRows::Start => Some(Input::new(start)),
                 LogitsRows::Count => contract.n_logits.as_ref().map(input),
                 LogitsRows::Every | LogitsRows::Last => None,
             },
@@ -117,7 +112,7 @@ impl OrtDecoder {
             positions.bind(binding, &[1, n_new], (n_past..n_past + n_new).map(|p| p as i64))?;
         }
         if let Some(rows) = &mut self.rows {
-            let shape: &[usize] = if rows.spec.rank == 0 { &[] } else { &[1] };
+            let shape = rows.shape_of_one();
             let n_rows = n_rows as i64;
             let value = if self.shared.rows == LogitsRows::Start { -n_rows } else { n_rows };
             rows.bind(binding, shape, std::iter::once(value))?;
@@ -249,39 +244,5 @@ impl Decoder for OrtDecoder {
 
     fn last_inference(&self) -> Duration {
         self.inference
-    }
-}
-
-impl Input {
-    /// Write `values` to a tensor of `shape`, a new one only when the shape changed, and bind it.
-    fn bind(
-        &mut self,
-        binding: &mut IoBinding,
-        shape: &[usize],
-        values: impl Iterator<Item = i64>,
-    ) -> ort::Result<()> {
-        let is_fitting = |tensor: &DynTensor| {
-            tensor.shape().iter().map(|&dim| dim as usize).eq(shape.iter().copied())
-        };
-        let is_bound = self.tensor.as_ref().is_some_and(is_fitting);
-        if !is_bound {
-            let element = match self.spec.is_i32 {
-                true => TensorElementType::Int32,
-                false => TensorElementType::Int64,
-            };
-            self.tensor = Some(DynTensor::new(&Allocator::default(), element, shape)?);
-        }
-        let tensor = self.tensor.as_mut().expect("made above");
-        if self.spec.is_i32 {
-            let (_, elements) = tensor.try_extract_tensor_mut::<i32>()?;
-            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from as i32);
-        } else {
-            let (_, elements) = tensor.try_extract_tensor_mut::<i64>()?;
-            elements.iter_mut().zip(values).for_each(|(to, from)| *to = from);
-        }
-        if !is_bound {
-            binding.bind_input(&*self.spec.name, tensor)?;
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The seam over ONNX Runtime: onnxruntime-genai and transformers.js folders on the CPU.
+//! The seam over ONNX Runtime: onnxruntime-genai and transformers.js folders on the CPU, and on
+//! Intel GPUs by its OpenVINO [`plugin`].
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OrtBackend::load`]; nothing links to it. To support another convention of graphs: teach
@@ -8,10 +9,13 @@
 mod contract;
 mod decoder;
 mod fixed_states;
+mod input;
 mod kv_cache;
 mod load;
 mod model;
+mod plugin;
 mod state;
 
 pub use contract::ContractError;
 pub use load::{LoadError, OrtBackend, VERSION_MIN};
+pub use plugin::Plugin;

@@ -11,6 +11,7 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use crate::model::OrtModel;
+use crate::plugin::{self, Plugin, PluginModel};
 
 /// The oldest release that works: the minor number of 1.x. The first with 8-bit MatMulNBits.
 pub const VERSION_MIN: u32 = 22;
@@ -26,6 +27,7 @@ static LOADED: Mutex<Option<OrtBackend>> = Mutex::new(None);
 pub struct OrtBackend {
     environment: Environment,
     version: String,
+    plugin: Option<PathBuf>,
 }
 
 /// Why the library could not be loaded.
@@ -89,9 +91,75 @@ impl OrtBackend {
         let builder = builder.with_name("lapwing").with_telemetry(false);
         let environment = builder.with_logger(std::sync::Arc::new(log)).build();
         let environment = environment.map_err(|error| failed(error.into()))?;
-        let backend = OrtBackend { environment, version: version(library, minor) };
+        let backend = OrtBackend { environment, version: version(library, minor), plugin: None };
         *loaded = Some(backend.clone());
         Ok(backend)
+    }
+
+    /// The same with the OpenVINO plugin in the file `library`, which brings Intel GPUs. It is
+    /// loaded when a device is first asked for; one that cannot be loaded brings none.
+    #[must_use]
+    pub fn with_plugin(self, library: &Path) -> OrtBackend {
+        OrtBackend { plugin: Some(library.to_owned()), ..self }
+    }
+
+    /// What comes of the plugin; it is loaded now, if it was not.
+    pub fn plugin(&self) -> Plugin {
+        match &self.plugin {
+            Some(library) => Plugin::load(&self.environment, library),
+            None => Plugin::Absent,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The plugin's GPUs; none without a plugin.
+    fn gpus(&self) -> Vec<plugin::PluginDevice> {
+        match self.plugin() {
+            Plugin::Loaded { .. } => plugin::gpus(&self.environment),
+            Plugin::Absent | Plugin::Refused { .. } => Vec::new(),
+        }
+    }
+
+    fn open_on_plugin(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Model>, OpenError> {
+        let requested = options.device;
+        if let (
+            DeviceRequest::One(DeviceKind::Npu, _),
+            Plugin::Loaded { offers_npu: true, version, .. },
+        ) = (requested, self.plugin())
+        {
+            let version = version.unwrap_or_default();
+            let reason = format!("the OpenVINO plugin {version} gives wrong logits on an NPU");
+            return Err(OpenError::Unsupported {
+                backend: NAME,
+                folder: folder.root.clone(),
+                reason,
+            });
+        }
+        let gpus = self.gpus();
+        let chosen = match requested {
+            DeviceRequest::One(DeviceKind::Gpu, number) => {
+                gpus.get(number.map_or(0, |number| number as usize))
+            }
+            _ => None,
+        };
+        let Some(gpu) = chosen else {
+            let ids: Vec<String> = std::iter::once(cpu())
+                .chain(gpus.into_iter().map(|gpu| gpu.device))
+                .map(|device| device.id)
+                .collect();
+            return Err(OpenError::NoDevice { backend: NAME, requested, offered: ids.join(", ") });
+        };
+        let model =
+            PluginModel::open(&self.environment, &self.version, folder, options, gpu.clone())?;
+        Ok(Box::new(model))
     }
 }
 
@@ -119,7 +187,7 @@ impl Backend for OrtBackend {
     }
 
     fn devices(&self) -> Result<Vec<Device>, DeviceError> {
-        Ok(vec![cpu()])
+        Ok(std::iter::once(cpu()).chain(self.gpus().into_iter().map(|gpu| gpu.device)).collect())
     }
 
     fn open(
@@ -136,10 +204,7 @@ impl Backend for OrtBackend {
         }
         match options.device {
             DeviceRequest::Auto | DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => {}
-            requested @ DeviceRequest::One(..) => {
-                let offered = cpu().id;
-                return Err(OpenError::NoDevice { backend: NAME, requested, offered });
-            }
+            DeviceRequest::One(..) => return self.open_on_plugin(folder, options),
         }
         let model = OrtModel::open(&self.environment, &self.version, folder, options, cpu())?;
         Ok(Box::new(model))

@@ -26,6 +26,9 @@ const N_CHUNK_TOKENS: usize = 128;
 /// behind goes in token by token.
 const N_FIRST_TOKENS: usize = 1024;
 
+/// ONNX Runtime's name for what it runs on the CPU itself.
+const CPU: &str = "CPUExecutionProvider";
+
 /// Inline weights from this size on are left in their file, mapped by the library.
 const EXTERNALIZED_BYTES_MIN: usize = 4096;
 
@@ -204,7 +207,10 @@ fn session(
 ) -> Result<Session, Source> {
     let folder = model.folder().to_str().ok_or("the folder's name is not UTF-8")?;
     let built = || -> ort::Result<Session> {
+        let own_cpu = environment.devices().filter(|device| device.ep().is_ok_and(|ep| ep == CPU));
         let mut builder = Session::builder(environment)?
+            // Left to itself, ONNX Runtime 1.31 gives a session to a plugin that offers a CPU.
+            .with_devices(own_cpu, None)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_inter_threads(1)?
             // External weights are named relative to the graph, which comes as bytes.

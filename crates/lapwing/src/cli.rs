@@ -77,7 +77,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Describe a model folder, a checkpoint or a file
     Inspect(InspectArgs),
-    /// Get models, or the native runtimes `onnxruntime` and `openvino`
+    /// Get models, or the native libraries `onnxruntime`, `openvino` and `onnxruntime-ep-openvino`
     Pull(PullArgs),
     /// List the models in the store
     List(ListArgs),

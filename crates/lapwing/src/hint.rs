@@ -21,7 +21,7 @@ use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
 use crate::ladder::HarmfulDevice;
 use crate::lock::LockError;
-use crate::natives::{LocateError, PullRuntimeError, Runtime};
+use crate::natives::{LocateError, Native, PullRuntimeError, Runtime};
 use crate::pip::PipError;
 use crate::printer::PrintError;
 use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
@@ -171,11 +171,15 @@ const AGAIN: &str = "run the same command again to go on";
 
 fn locate(error: &LocateError) -> Option<String> {
     match error {
-        LocateError::Missing { runtime, .. } => Some(format!(
-            "`lapwing pull {}` gets it; or set {} to an installed one",
-            runtime.name(),
-            variable_of(*runtime)
-        )),
+        LocateError::Missing { runtime, .. } => {
+            let pull = format!("`lapwing pull {}` gets it", runtime.name());
+            Some(match runtime {
+                Native::Runtime(runtime) => {
+                    format!("{pull}; or set {} to an installed one", variable_of(*runtime))
+                }
+                Native::OrtPlugin => pull,
+            })
+        }
         LocateError::CutOff { runtime, .. } => {
             Some(format!("`lapwing pull {} --force` gets it again", runtime.name()))
         }
@@ -197,8 +201,13 @@ fn variable_of(runtime: Runtime) -> &'static str {
 fn pull_runtime(error: &PullRuntimeError) -> Option<String> {
     match error {
         PullRuntimeError::Platform { runtime, .. } => Some(match runtime {
-            Runtime::OnnxRuntime => "install ONNX Runtime and set ORT_DYLIB_PATH to it".into(),
-            Runtime::OpenVino => "install OpenVINO and set OPENVINO_INSTALL_DIR to it".into(),
+            Native::Runtime(Runtime::OnnxRuntime) => {
+                "install ONNX Runtime and set ORT_DYLIB_PATH to it".into()
+            }
+            Native::Runtime(Runtime::OpenVino) => {
+                "install OpenVINO and set OPENVINO_INSTALL_DIR to it".into()
+            }
+            Native::OrtPlugin => "OpenVINO exports run on Intel GPUs without it".into(),
         }),
         PullRuntimeError::Checksum { .. } => Some(NOT_PINNED.into()),
         PullRuntimeError::Pip(error) => pip(error),

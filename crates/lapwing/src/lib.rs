@@ -29,6 +29,7 @@ pub mod memory;
 pub mod model_files;
 pub mod natives;
 pub mod new_file;
+pub mod ort_plugin;
 pub mod pip;
 pub mod printer;
 pub mod profiles;

@@ -2,13 +2,15 @@
 //!
 //! ONNX Runtime and OpenVINO are loaded at run time and never linked. They are the shared
 //! libraries inside the wheels on PyPI: fetched by the user's pip, checked against a pinned
-//! SHA-256, unpacked without Python. This module knows paths and wheels; it never loads a library.
+//! SHA-256, unpacked without Python. So is the plugin of ONNX Runtime, which brings most of
+//! OpenVINO with it. This module knows paths and wheels; it never loads a library.
 
 mod locate;
+mod native;
+mod sharing;
 mod unpack;
 mod wheel;
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,66 +22,13 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 pub use locate::{LocateError, Located, Source, locate};
+pub use native::{Native, Runtime};
 pub use unpack::UnpackError;
 pub(crate) use unpack::open as open_wheel;
 pub use wheel::Wheel;
 
 /// Room that a runtime takes while it is unpacked, wheel included, as a multiple of the wheel.
 const UNPACKED_TIMES: u64 = 5;
-
-/// A native library that runs models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runtime {
-    /// ONNX Runtime.
-    OnnxRuntime,
-    /// OpenVINO.
-    OpenVino,
-}
-
-impl Runtime {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::OnnxRuntime, Self::OpenVino];
-
-    /// The name in commands, settings and on PyPI.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnnxRuntime => "onnxruntime",
-            Self::OpenVino => "openvino",
-        }
-    }
-
-    /// The runtime of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|runtime| runtime.name() == name)
-    }
-
-    /// The version that is fetched and that Lapwing is tested with.
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::OnnxRuntime => "1.31.1",
-            Self::OpenVino => "2026.4.1",
-        }
-    }
-
-    /// The file name that loaders look for, without a version.
-    pub fn library(self) -> &'static str {
-        match self {
-            Self::OnnxRuntime => "libonnxruntime.so",
-            Self::OpenVino => "libopenvino_c.so",
-        }
-    }
-
-    /// Where [`pull`] puts this runtime.
-    pub fn folder(self, settings: &Settings) -> PathBuf {
-        settings.home.natives().join(format!("{}-{}", self.name(), self.version()))
-    }
-}
-
-impl fmt::Display for Runtime {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.name(), self.version())
-    }
-}
 
 /// A runtime in its place.
 #[derive(Debug)]
@@ -97,7 +46,7 @@ pub enum PullRuntimeError {
     #[error("no {runtime} wheel for {system} on {processor} is known to Lapwing")]
     Platform {
         /// The runtime.
-        runtime: Runtime,
+        runtime: Native,
         /// Operating system.
         system: &'static str,
         /// Processor architecture.
@@ -142,7 +91,7 @@ pub enum PullRuntimeError {
 /// When there is no wheel for this computer, pip fails, or the wheel is not the pinned one. The
 /// folder is then as it was.
 pub fn pull(
-    runtime: Runtime,
+    runtime: Native,
     force: bool,
     settings: &Settings,
     printer: &Printer,
@@ -175,6 +124,10 @@ pub fn pull(
     let wheel_path = download(&wheel, runtime, staging.path(), settings, printer)?;
     let unpacked = staging.path().join("unpacked");
     unpack::libraries(runtime, &wheel_path, &unpacked)?;
+    if runtime == Native::OrtPlugin {
+        // Its wheel holds the very files of the pinned OpenVINO.
+        sharing::share(&unpacked, &Runtime::OpenVino.folder(settings));
+    }
     replace(&unpacked, &folder, &staging.path().join("replaced")).map_err(io_error(&folder))?;
     Ok(PulledRuntime { folder, was_there: false })
 }
@@ -199,7 +152,7 @@ fn replace(new: &Path, folder: &Path, aside: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// When it is not there, another process fetches it, or removing fails.
-pub fn remove(runtime: Runtime, settings: &Settings) -> Result<(), PullRuntimeError> {
+pub fn remove(runtime: Native, settings: &Settings) -> Result<(), PullRuntimeError> {
     let folder = runtime.folder(settings);
     let natives = settings.home.natives();
     let lock_path = natives.join(format!(".{}.lock", runtime.name()));
@@ -213,19 +166,28 @@ pub fn remove(runtime: Runtime, settings: &Settings) -> Result<(), PullRuntimeEr
 }
 
 /// Remove what a killed run left behind; we hold the lock, so nobody uses it.
-fn sweep(natives: &Path, runtime: Runtime) {
-    let prefix = format!(".{}-", runtime.name());
+fn sweep(natives: &Path, runtime: Native) {
     for entry in std::fs::read_dir(natives).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        if is_left_over(runtime, &entry.file_name().to_string_lossy()) {
             // What cannot be removed is only in the way of the disk, not of us.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
+/// Whether a name is that of an unfinished folder of `runtime`, and of no other whose name begins
+/// like its own.
+fn is_left_over(runtime: Native, name: &str) -> bool {
+    let begins_with =
+        |native: Native, end: &str| name.starts_with(&format!(".{}{end}", native.name()));
+    let is_longer = |other: &Native| runtime.name().len() < other.name().len();
+    let is_of_other = Native::ALL.into_iter().filter(is_longer).any(|other| begins_with(other, ""));
+    begins_with(runtime, "-") && !is_of_other
+}
+
 fn download(
     wheel: &Wheel,
-    runtime: Runtime,
+    runtime: Native,
     folder: &Path,
     settings: &Settings,
     printer: &Printer,
@@ -250,6 +212,23 @@ fn download(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unfinished_pull_is_swept_by_its_own_library_only() {
+        let check = |native: Native, name: &str, expected: bool| {
+            assert_eq!(is_left_over(native, name), expected, "{native} {name}");
+        };
+        let (ort, plugin) = (Native::from(Runtime::OnnxRuntime), Native::OrtPlugin);
+        check(ort, ".onnxruntime-a1B2", true);
+        check(ort, ".onnxruntime-removed-7", true);
+        check(ort, ".onnxruntime-ep-openvino-a1B2", false);
+        check(ort, ".onnxruntime-ep-openvino.lock", false);
+        check(ort, "onnxruntime-1.31.1", false);
+        check(ort, ".onnxruntime.lock", false);
+        check(plugin, ".onnxruntime-ep-openvino-a1B2", true);
+        check(plugin, ".onnxruntime-ep-openvino.lock", false);
+        check(plugin, ".onnxruntime-a1B2", false);
+    }
 
     #[test]
     fn a_runtime_that_cannot_be_replaced_comes_back() {

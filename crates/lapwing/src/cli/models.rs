@@ -51,7 +51,8 @@ pub struct InspectArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PullArgs {
     /// Names from `lapwing list --all`, Hugging Face ids (org/repo[@revision], also with hf: in
-    /// front), paths (file: in front where in doubt), or `onnxruntime` and `openvino`
+    /// front), paths (file: in front where in doubt), or `onnxruntime`, `openvino` and
+    /// `onnxruntime-ep-openvino`, by which ONNX models run on Intel GPUs
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
     /// Keep the model under this name
@@ -85,7 +86,7 @@ pub struct ListArgs {
 /// Arguments of `lapwing rm`.
 #[derive(Debug, Clone, Args)]
 pub struct RmArgs {
-    /// Names from `lapwing list`, or `onnxruntime` and `openvino`
+    /// Names from `lapwing list`, or `onnxruntime`, `openvino`, `onnxruntime-ep-openvino`
     #[arg(value_name = "NAME", required_unless_present = "cache")]
     pub names: Vec<String>,
     /// Also what OpenVINO compiled and keeps for a faster start; it is made again when needed

@@ -9,6 +9,7 @@ use crate::engine;
 use crate::hardware::{DeviceFacts, Machine};
 use crate::ledger::Ledger;
 use crate::natives::{Runtime, locate};
+use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
@@ -17,6 +18,8 @@ struct Offer {
     backend: &'static str,
     version: String,
     outcome: Result<Vec<Device>, String>,
+    /// Why its plugin brings no devices, where that is not as it should be.
+    plugin_refusal: Option<String>,
 }
 
 /// A device that no backend offers.
@@ -68,6 +71,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     printer.table(&["BACKEND", "VERSION", "DEVICE", "ID", "NAME", "VERIFIED"], &rows)?;
     let used = levels.last().cloned().unwrap_or_default();
     printer.line(format!("\nhost kernels: {used} (this CPU runs {})", levels.join(", ")))?;
+    for reason in offers.iter().filter_map(|offer| offer.plugin_refusal.as_ref()) {
+        printer.line(format!("no GPU for ONNX exports: {reason}"))?;
+    }
     if !absent.is_empty() {
         printer.line("`lapwing doctor` tells what an absent device needs")?;
     }
@@ -90,7 +96,7 @@ fn offer(runtime: Runtime, settings: &Settings) -> Offer {
         Runtime::OpenVino => "openvino",
     };
     if let Err(error) = locate(runtime, settings) {
-        return Offer { backend, version: "-".to_owned(), outcome: Err(error.to_string()) };
+        return Offer::none(backend, error.to_string());
     }
     match engine::load(runtime, settings) {
         Ok(loaded) => {
@@ -98,11 +104,20 @@ fn offer(runtime: Runtime, settings: &Settings) -> Offer {
                 Ok(devices) => Ok(with_test_device(runtime, devices)),
                 Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
             };
-            Offer { backend, version: loaded.version(), outcome }
+            let plugin_refusal = match runtime {
+                Runtime::OnnxRuntime => ort_plugin::refusal(settings),
+                Runtime::OpenVino => None,
+            };
+            Offer { backend, version: loaded.version(), outcome, plugin_refusal }
         }
-        Err(error) => {
-            Offer { backend, version: "-".to_owned(), outcome: Err(format!("{error:#}")) }
-        }
+        Err(error) => Offer::none(backend, format!("{error:#}")),
+    }
+}
+
+impl Offer {
+    /// Of a library that cannot be used.
+    fn none(backend: &'static str, reason: String) -> Offer {
+        Offer { backend, version: "-".to_owned(), outcome: Err(reason), plugin_refusal: None }
     }
 }
 
@@ -162,7 +177,12 @@ fn as_json(offers: &[Offer], absent: &[Absent], levels: &[String]) -> Value {
                     json!({"kind": kind, "id": device.id, "name": name, "verified": verified})
                 })
                 .collect();
-            json!({"backend": offer.backend, "version": offer.version, "devices": devices})
+            let mut report =
+                json!({"backend": offer.backend, "version": offer.version, "devices": devices});
+            if let Some(reason) = &offer.plugin_refusal {
+                report["plugin_refusal"] = json!(reason);
+            }
+            report
         }
         Err(reason) => {
             json!({"backend": offer.backend, "version": null, "devices": [], "reason": reason})
@@ -210,7 +230,8 @@ mod tests {
         let offer = |backend, devices: Option<&[DeviceKind]>| {
             let device = |&kind| Device { kind, id: "X".into(), name: String::new() };
             let devices = devices.map(|kinds| kinds.iter().map(device).collect());
-            Offer { backend, version: "1".into(), outcome: devices.ok_or("gone".to_owned()) }
+            let outcome = devices.ok_or("gone".to_owned());
+            Offer { backend, version: "1".into(), outcome, plugin_refusal: None }
         };
         let check = |openvino: Option<&[DeviceKind]>, expected: &[(DeviceKind, &str)]| {
             let offers = [offer("ort", Some(&[DeviceKind::Cpu])), offer("openvino", openvino)];

@@ -2,6 +2,9 @@
 
 mod deep;
 
+use std::path::Path;
+
+use lapwing_ort::Plugin;
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArgs;
@@ -9,7 +12,8 @@ use crate::compile_cache;
 use crate::engine;
 use crate::fact::{Fact, Standing};
 use crate::hardware::Machine;
-use crate::natives::{LocateError, Runtime, locate};
+use crate::natives::{LocateError, Native, Runtime, locate};
+use crate::ort_plugin;
 use crate::pip::Pip;
 use crate::printer::{PrintError, Printer, human_bytes};
 use crate::settings::{Origin, Settings};
@@ -87,6 +91,7 @@ fn examine(settings: &Settings) -> Vec<Fact> {
     let n_usable = runtimes.iter().filter(|f| f.standing == Standing::Fine).count();
     let n_broken = runtimes.iter().filter(|f| f.standing == Standing::Broken).count();
     findings.extend(runtimes);
+    findings.push(ort_plugin(settings));
     if n_usable == 0 {
         let cure = match n_broken {
             0 => "lapwing pull onnxruntime openvino",
@@ -163,6 +168,34 @@ fn runtime(runtime: Runtime, settings: &Settings) -> Fact {
             Fact::fine(what, found)
         }
         Err(error) => broken(runtime, format!("{error:#}"), settings),
+    }
+}
+
+/// The plugin of ONNX Runtime: it may be absent.
+fn ort_plugin(settings: &Settings) -> Fact {
+    const WHAT: &str = "ort plugin";
+    let plugin = Native::OrtPlugin;
+    let broken = |found: String| {
+        Fact::broken(WHAT, found, format!("lapwing pull {} --force", plugin.name()))
+    };
+    let path = |library: &Path| library.display().to_string();
+    match ort_plugin::load(settings) {
+        Err(LocateError::Missing { .. }) => Fact::absent(
+            WHAT,
+            format!("{plugin} is not installed: only ONNX models on Intel GPUs need it"),
+            format!("lapwing pull {}", plugin.name()),
+        ),
+        Err(error) => broken(error.to_string()),
+        Ok(Some(Plugin::Refused { library, reason })) => {
+            broken(format!("ONNX Runtime cannot load {}: {reason}", path(&library)))
+        }
+        Ok(Some(Plugin::Loaded { library, version, .. })) => {
+            let version = version.unwrap_or_else(|| plugin.version().to_owned());
+            Fact::fine(WHAT, format!("{version} from {}", path(&library)))
+        }
+        Ok(Some(Plugin::Absent) | None) => {
+            Fact::absent(WHAT, "it needs ONNX Runtime", "lapwing pull onnxruntime")
+        }
     }
 }
 

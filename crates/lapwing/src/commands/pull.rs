@@ -7,7 +7,7 @@ use crate::cli::PullArgs;
 use crate::disk;
 use crate::hint::UsageError;
 use crate::interrupt;
-use crate::natives::{self, Runtime};
+use crate::natives::{self, Native};
 use crate::printer::{Printer, human_bytes};
 use crate::pull::{self, PullRequest};
 use crate::settings::Settings;
@@ -29,7 +29,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &PullArgs) -> anyhow::R
     interrupt::install();
     let mut outcomes = Vec::new();
     for name in &args.names {
-        let outcome = match Runtime::from_name(name) {
+        let outcome = match Native::from_name(name) {
             Some(runtime) => pull_runtime(runtime, settings, printer, args),
             None => pull_model(name, settings, printer, args),
         };
@@ -42,7 +42,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &PullArgs) -> anyhow::R
 }
 
 fn pull_runtime(
-    runtime: Runtime,
+    runtime: Native,
     settings: &Settings,
     printer: &Printer,
     args: &PullArgs,

@@ -6,7 +6,7 @@ use crate::cli::RmArgs;
 use crate::compile_cache;
 use crate::disk;
 use crate::hint::UsageError;
-use crate::natives::{self, Runtime};
+use crate::natives::{self, Native};
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
@@ -58,7 +58,7 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
 }
 
 fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
-    if let Some(runtime) = Runtime::from_name(name) {
+    if let Some(runtime) = Native::from_name(name) {
         let size = human_bytes(disk::n_bytes_below(&runtime.folder(settings)));
         let what = format!("{runtime} ({size})");
         if yes || printer.confirm(&format!("remove {what}?")) {

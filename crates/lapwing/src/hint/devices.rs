@@ -7,6 +7,7 @@ use lapwing_backend::{DeviceKind, DeviceRequest, NpuCompiler, OpenError, StepErr
 
 use crate::fact::Fact;
 use crate::hardware::{Machine, NPU_COMPILER};
+use crate::ort_plugin::{Lack, LackOfPlugin, NoOnnxDevice};
 
 /// The backend that runs GPUs and NPUs.
 const OPENVINO: &str = "openvino";
@@ -81,6 +82,28 @@ pub(super) fn for_cause(
 ) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(|error| open(error, machine)))
         .or_else(|| cause.downcast_ref().and_then(|error| step(error, machine)))
+        .or_else(|| cause.downcast_ref().map(|error| no_onnx_device(error, machine)))
+}
+
+/// What ONNX Runtime needs for a device, after what the machine needs.
+fn no_onnx_device(error: &NoOnnxDevice, machine: &dyn Fn() -> Machine) -> String {
+    let Lack { kind, of_plugin, of_machine } = &error.lack;
+    let for_onnx = match of_plugin {
+        LackOfPlugin::WrongKind => {
+            "`lapwing export CHECKPOINT --to openvino --for npu --out DIR` writes a model for NPUs"
+        }
+        LackOfPlugin::NotInstalled => {
+            "`lapwing pull onnxruntime-ep-openvino` gets what ONNX Runtime needs for Intel GPUs"
+        }
+        LackOfPlugin::Unusable { .. } => {
+            "`lapwing pull onnxruntime onnxruntime-ep-openvino --force` gets both again"
+        }
+        LackOfPlugin::NoOffer if of_machine.is_some() => "",
+        LackOfPlugin::NoOffer => "`lapwing devices` shows what is there",
+    };
+    let for_machine = of_machine.as_ref().and_then(|_| lacks(&machine(), *kind));
+    let both = [for_machine.as_deref().unwrap_or_default(), for_onnx];
+    both.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn open(error: &OpenError, machine: &dyn Fn() -> Machine) -> Option<String> {
@@ -307,6 +330,29 @@ mod tests {
             offered: "CPU".into(),
         };
         assert_eq!(for_cause(&elsewhere, &|| fake.machine()), None);
+    }
+
+    #[test]
+    fn what_onnx_runtime_lacks_is_told_with_what_the_machine_lacks() {
+        let fake = Fake::new();
+        let check = |kind, of_plugin, of_machine: Option<&str>, expected: &[&str]| {
+            let lack = Lack { kind, of_plugin, of_machine: of_machine.map(str::to_owned) };
+            let error = NoOnnxDevice { device: DeviceRequest::One(kind, None), lack };
+            let hint = for_cause(&error, &|| fake.machine()).unwrap();
+            assert!(expected.iter().all(|part| hint.contains(part)), "{hint}");
+        };
+        let (gpu, npu) = (DeviceKind::Gpu, DeviceKind::Npu);
+        let pull = "lapwing pull onnxruntime-ep-openvino";
+        check(gpu, LackOfPlugin::NotInstalled, Some("no device"), &["gpu: no device", pull]);
+        check(gpu, LackOfPlugin::NotInstalled, None, &[pull]);
+        check(gpu, LackOfPlugin::NoOffer, Some("no device"), &["gpu: no device"]);
+        let again = "--force";
+        check(gpu, LackOfPlugin::Unusable { reason: "x".into() }, None, &[pull_both(), again]);
+        check(npu, LackOfPlugin::WrongKind, Some("no device"), &["npu: no device", "--for npu"]);
+    }
+
+    fn pull_both() -> &'static str {
+        "lapwing pull onnxruntime onnxruntime-ep-openvino"
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::settings::{Origin, Pointer, Settings};
 
-use super::Runtime;
+use super::{Native, Runtime};
 
 /// Folders below an OpenVINO installation that hold `libopenvino_c.so`: the folder itself, the
 /// archives (`runtime/lib/…`), system packages (`lib/…`), an unpacked or installed wheel.
@@ -50,7 +50,7 @@ pub enum LocateError {
     )]
     Pointer {
         /// The runtime.
-        runtime: Runtime,
+        runtime: Native,
         /// Where the user points.
         path: PathBuf,
         /// How.
@@ -60,7 +60,7 @@ pub enum LocateError {
     #[error("{} is cut off: its header tells of {expected} bytes, it has {found}", path.display())]
     CutOff {
         /// The runtime.
-        runtime: Runtime,
+        runtime: Native,
         /// The library.
         path: PathBuf,
         /// Bytes that its section table needs.
@@ -72,7 +72,7 @@ pub enum LocateError {
     #[error("{runtime} is not installed: no {} in {}", runtime.library(), folder.display())]
     Missing {
         /// The runtime.
-        runtime: Runtime,
+        runtime: Native,
         /// Where `lapwing pull` would put it.
         folder: PathBuf,
     },
@@ -83,7 +83,8 @@ pub enum LocateError {
 /// # Errors
 ///
 /// When the user points to a place without it, or it was never fetched.
-pub fn locate(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
+pub fn locate(runtime: impl Into<Native>, settings: &Settings) -> Result<Located, LocateError> {
+    let runtime = runtime.into();
     let located = find(runtime, settings)?;
     match missing_bytes(&located.path) {
         Some((expected, found)) => {
@@ -111,10 +112,11 @@ fn missing_bytes(library: &Path) -> Option<(u64, u64)> {
     (is_elf && found < expected).then_some((expected, found))
 }
 
-fn find(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
+fn find(runtime: Native, settings: &Settings) -> Result<Located, LocateError> {
     let pointer = match runtime {
-        Runtime::OnnxRuntime => &settings.pointers.onnxruntime,
-        Runtime::OpenVino => &settings.pointers.openvino,
+        Native::Runtime(Runtime::OnnxRuntime) => &settings.pointers.onnxruntime,
+        Native::Runtime(Runtime::OpenVino) => &settings.pointers.openvino,
+        Native::OrtPlugin => &None,
     };
     if let Some(Pointer { path, origin }) = pointer {
         let found = at_pointer(runtime, path).ok_or_else(|| LocateError::Pointer {
@@ -131,19 +133,20 @@ fn find(runtime: Runtime, settings: &Settings) -> Result<Located, LocateError> {
     }
 }
 
-fn at_pointer(runtime: Runtime, path: &Path) -> Option<PathBuf> {
+fn at_pointer(runtime: Native, path: &Path) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path.to_path_buf());
     }
     let subfolders: &[&str] = match runtime {
-        Runtime::OnnxRuntime => &ONNXRUNTIME_SUBFOLDERS,
-        Runtime::OpenVino => &OPENVINO_SUBFOLDERS,
+        Native::Runtime(Runtime::OnnxRuntime) => &ONNXRUNTIME_SUBFOLDERS,
+        Native::Runtime(Runtime::OpenVino) => &OPENVINO_SUBFOLDERS,
+        Native::OrtPlugin => &[""],
     };
     subfolders.iter().find_map(|subfolder| in_folder(runtime, &path.join(subfolder)))
 }
 
 /// The library in exactly this folder: the unversioned name, else the highest versioned one.
-pub(super) fn in_folder(runtime: Runtime, folder: &Path) -> Option<PathBuf> {
+pub(super) fn in_folder(runtime: Native, folder: &Path) -> Option<PathBuf> {
     let plain = folder.join(runtime.library());
     if plain.is_file() {
         return Some(plain);
@@ -191,7 +194,7 @@ mod tests {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, "").unwrap();
             }
-            let found = at_pointer(runtime, root.path());
+            let found = at_pointer(runtime.into(), root.path());
             let expected = expected.map(|path| root.path().join(path));
             assert_eq!(found, expected, "{files:?}");
         };

@@ -9,7 +9,7 @@ use zip::result::ZipError;
 
 use crate::interrupt;
 
-use super::{Runtime, locate};
+use super::{Native, Runtime, locate};
 
 /// No runtime is larger; a wheel that claims more is not unpacked.
 const MAX_BYTES: u64 = 2 << 30;
@@ -66,7 +66,7 @@ pub enum UnpackError {
 /// # Errors
 ///
 /// When the wheel is damaged, too large or without the library, or writing fails.
-pub(super) fn libraries(runtime: Runtime, wheel: &Path, target: &Path) -> Result<(), UnpackError> {
+pub(super) fn libraries(runtime: Native, wheel: &Path, target: &Path) -> Result<(), UnpackError> {
     let mut archive = open(wheel)?;
     make_folder(target)?;
     let archive_error = |source| UnpackError::Archive { path: wheel.to_path_buf(), source };
@@ -103,21 +103,30 @@ pub(crate) fn open(wheel: &Path) -> Result<ZipArchive<File>, UnpackError> {
 /// Where an entry of the wheel goes, if it is wanted.
 ///
 /// Only the last part of the entry's name is used, so that no entry can leave the folder.
-fn place(runtime: Runtime, name: &str) -> Option<PathBuf> {
+fn place(runtime: Native, name: &str) -> Option<PathBuf> {
     let (folder, file) = name.rsplit_once('/')?;
     if file.is_empty() || file.starts_with('.') || file.contains(['\\', ':', '\0']) {
         return None;
     }
     let is_library = file.starts_with("lib") && (file.ends_with(".so") || file.contains(".so."));
     let (library_folder, data): (_, &[&str]) = match runtime {
-        Runtime::OnnxRuntime => ("onnxruntime/capi", &[]),
-        Runtime::OpenVino => ("openvino/libs", &["cache.json", "plugins.xml"]),
+        Native::Runtime(Runtime::OnnxRuntime) => ("onnxruntime/capi", &[]),
+        Native::Runtime(Runtime::OpenVino) => ("openvino/libs", &["cache.json", "plugins.xml"]),
+        Native::OrtPlugin => ("onnxruntime_ep_openvino", &["cache.json"]),
     };
+    // A wheel has no links: the plugin's holds the library once for each of its names.
+    if runtime == Native::OrtPlugin
+        && file.starts_with(runtime.library())
+        && !file.ends_with(runtime.version())
+    {
+        return None;
+    }
     if folder == library_folder && (is_library || data.contains(&file)) {
         return Some(file.into());
     }
     let is_licence = folder.contains(".dist-info/licenses")
-        || folder == "onnxruntime" && ["LICENSE", "ThirdPartyNotices.txt"].contains(&file);
+        || folder == "onnxruntime" && ["LICENSE", "ThirdPartyNotices.txt"].contains(&file)
+        || folder == "onnxruntime_ep_openvino" && file == "third-party-programs.txt";
     is_licence.then(|| Path::new("licenses").join(file))
 }
 
@@ -173,10 +182,10 @@ mod tests {
 
     #[test]
     fn what_is_taken_and_where_it_goes() {
-        let check = |runtime: Runtime, name: &str, expected: Option<&str>| {
+        let check = |runtime: Native, name: &str, expected: Option<&str>| {
             assert_eq!(place(runtime, name), expected.map(PathBuf::from), "{name}");
         };
-        let ov = Runtime::OpenVino;
+        let ov = Native::from(Runtime::OpenVino);
         check(ov, "openvino/libs/libopenvino.so.2641", Some("libopenvino.so.2641"));
         check(ov, "openvino/libs/libopenvino_intel_cpu_plugin.so", {
             Some("libopenvino_intel_cpu_plugin.so")
@@ -189,10 +198,22 @@ mod tests {
         check(ov, "openvino/libs/lib\\..\\evil.so", None);
         check(ov, "o.dist-info/licenses/licensing/a.txt", Some("licenses/a.txt"));
         check(ov, "o.dist-info/licenses/../../../.bashrc", None);
-        let ort = Runtime::OnnxRuntime;
+        let ort = Native::from(Runtime::OnnxRuntime);
         check(ort, "onnxruntime/capi/libonnxruntime.so.1.31.1", Some("libonnxruntime.so.1.31.1"));
         check(ort, "onnxruntime/capi/onnxruntime_pybind11_state.so", None);
         check(ort, "onnxruntime/LICENSE", Some("licenses/LICENSE"));
+        let plugin = Native::OrtPlugin;
+        let library = "libonnxruntime_providers_openvino_plugin.so";
+        let of_wheel = |file: &str| format!("onnxruntime_ep_openvino/{file}");
+        check(plugin, &of_wheel(library), None);
+        check(plugin, &of_wheel(&format!("{library}.1")), None);
+        let versioned = format!("{library}.1.8.1");
+        check(plugin, &of_wheel(&versioned), Some(&versioned));
+        check(plugin, &of_wheel("libopenvino.so.2641"), Some("libopenvino.so.2641"));
+        check(plugin, &of_wheel("cache.json"), Some("cache.json"));
+        check(plugin, &of_wheel("__init__.py"), None);
+        let licence = "third-party-programs.txt";
+        check(plugin, &of_wheel(licence), Some(&format!("licenses/{licence}")));
     }
 
     #[test]
@@ -207,7 +228,7 @@ mod tests {
             ],
         );
         let target = folder.path().join("out");
-        libraries(Runtime::OpenVino, &wheel, &target).unwrap();
+        libraries(Runtime::OpenVino.into(), &wheel, &target).unwrap();
         assert_eq!(std::fs::read_to_string(target.join("libopenvino_c.so")).unwrap(), "c");
         let mut names: Vec<_> = std::fs::read_dir(&target)
             .unwrap()
@@ -221,12 +242,12 @@ mod tests {
     fn wheels_that_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let empty = wheel(folder.path(), &[("openvino/libs/libtbb.so.12", "tbb")]);
-        let result = libraries(Runtime::OpenVino, &empty, &folder.path().join("a"));
+        let result = libraries(Runtime::OpenVino.into(), &empty, &folder.path().join("a"));
         assert!(matches!(result, Err(UnpackError::NoLibrary { .. })), "{result:?}");
 
         let broken = folder.path().join("broken.whl");
         std::fs::write(&broken, "no zip").unwrap();
-        let result = libraries(Runtime::OpenVino, &broken, &folder.path().join("b"));
+        let result = libraries(Runtime::OpenVino.into(), &broken, &folder.path().join("b"));
         assert!(matches!(result, Err(UnpackError::Archive { .. })), "{result:?}");
     }
 }

@@ -17,6 +17,7 @@ mod exports;
 #[path = "../../../lapwing-openvino/tests/support/fake_openvino.rs"]
 mod fake_openvino;
 mod hub;
+mod onnx_devices;
 mod pull_hub;
 mod pull_local;
 mod pull_wheel;

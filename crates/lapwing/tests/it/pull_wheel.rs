@@ -106,11 +106,12 @@ fn a_runtime_that_is_not_the_pinned_one() {
     let lapwing = Lapwing::new();
     let wheel = wheel(&lapwing);
     let lapwing = with_pip(lapwing, &format!("cp '{}' \"$destination\"", wheel.display()));
-    for runtime in ["onnxruntime", "openvino"] {
+    for runtime in ["onnxruntime", "openvino", "onnxruntime-ep-openvino"] {
         let outcome = lapwing.run(&["pull", runtime]).expect_code(1);
         outcome.expect_says(&["is not the expected one: expected sha256", "hint: "]);
     }
     let kept = files_below(&lapwing.path("natives"));
-    assert_eq!(kept, [".onnxruntime.lock", ".openvino.lock"]);
+    let locks = [".onnxruntime-ep-openvino.lock", ".onnxruntime.lock", ".openvino.lock"];
+    assert_eq!(kept, locks);
     lapwing.run(&["rm", "openvino", "--yes"]).expect_code(1);
 }
