@@ -310,6 +310,11 @@ impl Place<'_> {
             (stored, true) => {
                 drop(compiled);
                 match stored.map(|n_bytes| (compile(Some(&self.folder)), n_bytes)) {
+                    Ok((Ok(compiled), _)) if compiled.is_from_cache() == Some(false) => {
+                        remove_folder(&self.folder);
+                        let why = "OpenVINO does not take what it wrote".to_owned();
+                        return not_stored(compiled, &self.folder, why);
+                    }
                     Ok((Ok(compiled), n_bytes)) => (compiled, n_bytes),
                     Ok((Err(error), _)) => {
                         remove_folder(&self.folder);

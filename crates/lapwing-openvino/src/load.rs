@@ -83,19 +83,27 @@ impl OpenVinoBackend {
         Ok(devices.collect())
     }
 
+    fn cpu(&self) -> Device {
+        let id = "CPU".to_owned();
+        let name = self.core.property(&id, "FULL_DEVICE_NAME").unwrap_or_default();
+        Device { kind: DeviceKind::Cpu, id, name }
+    }
+
     /// The device that a request means. `auto` is the CPU: until devices are measured on the
     /// machine at hand, nothing else is known to be faster.
     fn choose(&self, requested: DeviceRequest) -> Result<Device, OpenError> {
-        let devices = self.devices().map_err(|error| OpenError::Unsupported {
-            backend: NAME,
-            folder: PathBuf::new(),
-            reason: error.to_string(),
-        })?;
         let (kind, number) = match requested {
-            DeviceRequest::Auto => (DeviceKind::Cpu, None),
+            DeviceRequest::Auto => return Ok(self.cpu()),
+            // A plugin of another device that fails must not stand in the way of these.
+            DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => return Ok(self.cpu()),
             DeviceRequest::One(DeviceKind::NpuOnCpu, _) => return Ok(npu::on_cpu()),
             DeviceRequest::One(kind, number) => (kind, number),
         };
+        let devices = self.devices().map_err(|error| OpenError::NoDevice {
+            backend: NAME,
+            requested,
+            offered: format!("nothing that it can list ({})", with_causes(&error)),
+        })?;
         let is_meant = |device: &&Device| {
             let found = device.id.split_once('.').map_or(0, |(_, n)| n.parse().unwrap_or(0));
             device.kind == kind && number.is_none_or(|number| number == found)
@@ -140,6 +148,10 @@ impl Backend for OpenVinoBackend {
         let model = OpenVinoModel::open(&self.core, &self.version, folder, options, device)?;
         Ok(Box::new(model))
     }
+}
+
+fn with_causes(error: &DeviceError) -> String {
+    format!("{error}: {}", error.source)
 }
 
 /// The version of a device's driver, where its plugin tells.

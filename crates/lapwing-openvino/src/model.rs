@@ -134,26 +134,7 @@ impl OpenVinoModel {
             Some(_) => Some(compiled.request().map_err(refused)?),
             None => None,
         };
-        let limit = folder.architecture.n_positions_max;
-        let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
-        let shared = Shared {
-            chooses_positions: prepared.chooses_positions,
-            n_positions_max: prepared.npu.map_or(n_positions_max, |sizes| sizes.n_positions_max),
-            n_chunk_tokens: graph.states.kind.n_chunk_tokens(n_chunk_tokens),
-            // Forgotten positions stay in the cache behind the mask. That is only right where
-            // positions are given and nothing counts back a number of cache entries.
-            can_rewind: prepared.npu.is_none()
-                && graph.states.kind == StateKind::Kv
-                && graph.position_ids.is_some()
-                && graph.attention_mask.is_some()
-                && folder.architecture.sliding_window.is_none(),
-            npu: prepared.npu,
-            first_request: Mutex::new(first_request),
-            hidden: prepared.hidden,
-            compiled,
-            graph,
-        };
+        let shared = prepared.share(graph, folder, options, compiled, first_request);
         Ok(OpenVinoModel {
             shared: Arc::new(shared),
             folder: folder.clone(),
@@ -202,6 +183,37 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// What decoders need of a graph that was compiled.
+    fn share(
+        self,
+        graph: Graph,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        compiled: CompiledModel,
+        first_request: Option<InferRequest>,
+    ) -> Shared {
+        let limit = folder.architecture.n_positions_max;
+        let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
+        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
+        Shared {
+            chooses_positions: self.chooses_positions,
+            n_positions_max: self.npu.map_or(n_positions_max, |sizes| sizes.n_positions_max),
+            n_chunk_tokens: graph.states.kind.n_chunk_tokens(n_chunk_tokens),
+            // Forgotten positions stay in the cache behind the mask. That is only right where
+            // positions are given and nothing counts back a number of cache entries.
+            can_rewind: self.npu.is_none()
+                && graph.states.kind == StateKind::Kv
+                && graph.position_ids.is_some()
+                && graph.attention_mask.is_some()
+                && folder.architecture.sliding_window.is_none(),
+            npu: self.npu,
+            first_request: Mutex::new(first_request),
+            hidden: self.hidden,
+            compiled,
+            graph,
+        }
+    }
+
     /// NPUW cuts off the head itself: the graph stays as it is.
     fn for_npu(
         folder: &ModelFolder,
@@ -369,10 +381,18 @@ fn executing(compiled: &CompiledModel, asked: Device) -> Result<Device, NativeEr
             }),
         };
     }
-    Ok(match compiled.property("EXECUTION_DEVICES") {
-        Ok(ids) if !ids.trim().is_empty() => Device { id: ids.trim().to_owned(), ..asked },
-        _ => asked,
-    })
+    let ids = match compiled.property("EXECUTION_DEVICES") {
+        Ok(ids) if !ids.trim().is_empty() => ids.trim().to_owned(),
+        _ => return Ok(asked),
+    };
+    let kind = ids.split(['.', ' ', ',']).next().unwrap_or_default();
+    match kind.eq_ignore_ascii_case(&asked.kind.to_string()) {
+        true => Ok(Device { id: ids, ..asked }),
+        false => Err(NativeError {
+            call: "asking where the model runs",
+            message: format!("expected {}, found {ids}", asked.id),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -84,6 +84,9 @@ impl Session {
         let pairs = self.seen.iter().zip(prompt);
         let n_common = pairs.take_while(|(seen, wanted)| seen == wanted).count();
         let n_reused = n_common.min(prompt.len().saturating_sub(1));
+        if self.seen.is_empty() && !self.is_broken {
+            return Ok(0);
+        }
         let is_worth_it = !self.is_broken && self.is_worth_reusing(n_reused, prompt.len());
         if n_reused == self.seen.len() && is_worth_it {
             return Ok(n_reused);

@@ -75,6 +75,8 @@ pub struct Cleared {
     pub n_bytes: u64,
     /// Entries that are still there.
     pub refused: Vec<RemoveEntryError>,
+    /// Entries that other processes are making.
+    pub n_being_made: usize,
 }
 
 /// Compiled models that were to be removed are in use, or cannot be removed.
@@ -152,13 +154,44 @@ pub fn remove(folder: &Path, store: &Store) -> io::Result<Cleared> {
     sweep(folder);
     let mut cleared = clear(folder, store, &|_| true);
     if cleared.refused.is_empty() {
-        match std::fs::remove_dir_all(folder) {
+        cleared.n_being_made = remove_rest(folder)?;
+    }
+    cleared.n_bytes = before.saturating_sub(n_bytes(folder));
+    Ok(cleared)
+}
+
+/// Remove what is no entry, but nothing that another process is making: it holds the lock. Returns
+/// how many those are.
+fn remove_rest(folder: &Path) -> io::Result<usize> {
+    let names: Vec<_> = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?.flatten().map(|entry| entry.path()).collect(),
+    };
+    let is_lock = |path: &&PathBuf| path.extension().is_some_and(|end| end == "lock");
+    let mut held = Vec::new();
+    for path in names.iter().filter(is_lock) {
+        let file = std::fs::File::open(path)?;
+        if file.try_lock().is_err() {
+            held.extend(path.file_stem().map(|key| key.to_string_lossy().into_owned()));
+        }
+    }
+    for path in &names {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if held.iter().any(|key| name.contains(key.as_str())) {
+            continue;
+        }
+        let removed = match path.is_dir() && !path.is_symlink() {
+            true => std::fs::remove_dir_all(path),
+            false => std::fs::remove_file(path),
+        };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    cleared.n_bytes = before.saturating_sub(n_bytes(folder));
-    Ok(cleared)
+    // It stays while something is in it.
+    let _ = std::fs::remove_dir(folder);
+    Ok(held.len())
 }
 
 impl Cleared {
@@ -168,13 +201,15 @@ impl Cleared {
     ///
     /// When something stays.
     pub fn require_all(&self) -> Result<(), NotCleared> {
-        match self.refused.first() {
+        let n_refused = self.refused.len() + self.n_being_made;
+        let being_made =
+            (self.n_being_made != 0).then(|| "another process is compiling".to_owned());
+        match self.refused.first().map(ToString::to_string).or(being_made) {
             None => Ok(()),
-            Some(first) => Err(NotCleared {
-                n_refused: self.refused.len(),
-                n_wanted: self.n_removed + self.refused.len(),
-                first: first.to_string(),
-            }),
+            Some(first) => {
+                let n_wanted = self.n_removed + n_refused;
+                Err(NotCleared { n_refused, n_wanted, first })
+            }
         }
     }
 }

@@ -13,11 +13,13 @@ use lapwing_openvino::OpenVinoBackend;
 use lapwing_ort::OrtBackend;
 use lapwing_text::{ChatTemplate, Tokenizer};
 
-use crate::cli::choice::BackendChoice;
+use crate::cli::choice::{BackendChoice, Precision};
 use crate::compile_cache;
 use crate::hardware::Machine;
+use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::natives::{Runtime, locate};
+use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::{Settings, Variant};
 use crate::store::resolve_model;
@@ -145,13 +147,16 @@ impl Engine {
             options,
             settings,
         };
-        let Opened { model, refused } = ladder::open(&attempt)?;
-        let opened = started.elapsed() - library - text;
+        let Opened { model, refused, open } = ladder::open(&attempt)?;
+        let kind = model.device_used().kind;
+        if settings.precision == Precision::Exact && kind != DeviceKind::Cpu {
+            Printer::new(settings.quiet).warning(note::exact_elsewhere(kind));
+        }
         if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {
             compile_cache::settle(cache, cache_use, &Printer::new(settings.quiet));
         }
         let read = model.read_time();
-        let compile = opened.saturating_sub(read.unwrap_or_default());
+        let compile = open.saturating_sub(read.unwrap_or_default());
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
             check_vocabulary(tokenizer, file, model.n_vocab())?;
         }
@@ -237,7 +242,8 @@ pub fn load(runtime: Runtime, settings: &Settings) -> anyhow::Result<Box<dyn Bac
     tracing::debug!(library = %located.path.display(), source = ?located.source, "loading");
     Ok(match runtime {
         Runtime::OnnxRuntime => {
-            Box::new(OrtBackend::load(&located.path).context("cannot load the backend")?)
+            let backend = OrtBackend::load(&located.path).context("cannot load the backend")?;
+            Box::new(ort_plugin::with_plugin(backend, settings))
         }
         Runtime::OpenVino => {
             Box::new(OpenVinoBackend::load(&located.path).context("cannot load the backend")?)

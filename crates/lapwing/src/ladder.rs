@@ -5,7 +5,7 @@
 //! its own ([`crate::trial`]), and the outcome is remembered ([`crate::ledger`]).
 
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, Model, OpenOptions};
@@ -20,10 +20,11 @@ use crate::interrupt::Interrupted;
 use crate::ledger::{Configuration, Ledger, Tried};
 use crate::model_files::ModelFiles;
 use crate::natives::Runtime;
+use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::recommendation::{self, Auto, is_there};
 use crate::settings::{Settings, Trials};
-use crate::trial::{self, Failure, Subject, TrialError};
+use crate::trial::{self, Failure, Subject};
 
 /// The order in which `auto` tries kinds of devices.
 const KINDS: [DeviceKind; 3] = [DeviceKind::Npu, DeviceKind::Gpu, DeviceKind::Cpu];
@@ -39,6 +40,8 @@ pub struct Opened {
     pub model: Box<dyn Model>,
     /// The rungs before it, in order.
     pub refused: Vec<RefusedRung>,
+    /// What opening it took in this process, without trials and rungs before.
+    pub open: Duration,
 }
 
 /// A device that `auto` passed over.
@@ -97,12 +100,11 @@ pub fn open(attempt: &Attempt<'_>) -> anyhow::Result<Opened> {
     let printer = Printer::new(attempt.settings.quiet);
     let requested = attempt.settings.device;
     if requested != DeviceRequest::Auto {
-        let model = attempt.open_on(requested, &printer)?;
-        return Ok(Opened { model, refused: Vec::new() });
+        let (model, open) = attempt.open_on(requested, Ask::ByName, &printer)?;
+        return Ok(Opened { model, refused: Vec::new(), open });
     }
-    let devices = attempt.backend.devices().unwrap_or_default();
     let mut refused = Vec::new();
-    for rung in rungs(attempt, &devices, &printer) {
+    for rung in rungs(attempt, &printer) {
         let device = match rung {
             Rung::Try(device) => device,
             Rung::Absent(kind, reason) => {
@@ -110,10 +112,10 @@ pub fn open(attempt: &Attempt<'_>) -> anyhow::Result<Opened> {
                 continue;
             }
         };
-        match attempt.open_on(device, &printer) {
-            Ok(model) => {
+        match attempt.open_on(device, Ask::Auto, &printer) {
+            Ok((model, open)) => {
                 tell(&refused, &device.to_string(), &printer);
-                return Ok(Opened { model, refused });
+                return Ok(Opened { model, refused, open });
             }
             Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
                 return Err(error);
@@ -151,8 +153,18 @@ enum Rung {
     Absent(DeviceKind, String),
 }
 
-fn rungs(attempt: &Attempt<'_>, devices: &[Device], printer: &Printer) -> Vec<Rung> {
+/// How a device was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    ByName,
+    Auto,
+}
+
+fn rungs(attempt: &Attempt<'_>, printer: &Printer) -> Vec<Rung> {
     let mut rungs = Vec::new();
+    let listed = attempt.backend.devices();
+    let devices: &[Device] = listed.as_deref().unwrap_or_default();
+    let unlisted = listed.as_ref().err().map(|error| format!("{error}: {}", error.source));
     let recommended = recommended(attempt, devices, printer);
     rungs.extend(recommended.map(Rung::Try));
     for kind in KINDS {
@@ -162,7 +174,10 @@ fn rungs(attempt: &Attempt<'_>, devices: &[Device], printer: &Printer) -> Vec<Ru
         }
         rungs.push(match is_there(device, devices) || device == LAST {
             true => Rung::Try(device),
-            false => Rung::Absent(kind, why_absent(attempt, kind)),
+            false => {
+                let why = unlisted.clone().unwrap_or_else(|| why_absent(attempt, kind));
+                Rung::Absent(kind, why)
+            }
         });
     }
     rungs
@@ -192,7 +207,7 @@ fn recommended(
 
 fn why_absent(attempt: &Attempt<'_>, kind: DeviceKind) -> String {
     if attempt.runtime == Runtime::OnnxRuntime {
-        return "ONNX Runtime offers none".to_owned();
+        return ort_plugin::lack(kind, attempt.settings).to_string();
     }
     let facts = Machine::here(Some(attempt.settings)).facts(kind);
     let reason = facts.and_then(|facts| facts.reason);
@@ -200,14 +215,24 @@ fn why_absent(attempt: &Attempt<'_>, kind: DeviceKind) -> String {
 }
 
 impl Attempt<'_> {
-    /// Open the model on one device, after a trial where that is needed.
-    fn open_on(&self, device: DeviceRequest, printer: &Printer) -> anyhow::Result<Box<dyn Model>> {
+    /// Open the model on one device, after a trial where that is needed; the time is of the
+    /// former.
+    fn open_on(
+        &self,
+        device: DeviceRequest,
+        ask: Ask,
+        printer: &Printer,
+    ) -> anyhow::Result<(Box<dyn Model>, Duration)> {
         // A CPU is what this process runs on: it needs no trial.
         if !matches!(device, DeviceRequest::One(DeviceKind::Cpu, _)) {
-            self.require_harmless(device, printer)?;
+            self.require_harmless(device, ask, printer)?;
         }
+        ort_plugin::require_device(self.runtime, self.backend, device, self.settings)
+            .context(CANNOT_OPEN)?;
         let options = engine::on_device(&self.options, device, self.settings);
-        self.backend.open(self.folder, &options).context(CANNOT_OPEN)
+        let started = Instant::now();
+        let model = self.backend.open(self.folder, &options).context(CANNOT_OPEN)?;
+        Ok((model, started.elapsed()))
     }
 
     /// The device of the backend that a request means.
@@ -216,6 +241,7 @@ impl Attempt<'_> {
         let devices = self.backend.devices().unwrap_or_default();
         let is_meant = |device: &Device| is_there(requested, std::slice::from_ref(device));
         match kind {
+            DeviceKind::NpuOnCpu if self.runtime != Runtime::OpenVino => None,
             DeviceKind::NpuOnCpu => {
                 Some(Device { kind, id: "NPU:CPU".to_owned(), name: String::new() })
             }
@@ -223,61 +249,100 @@ impl Attempt<'_> {
         }
     }
 
-    /// Try the device in a process of its own unless that was done, and refuse it if it came to
-    /// harm. An ordinary refusal comes again from this process, with its type.
-    fn require_harmless(&self, request: DeviceRequest, printer: &Printer) -> anyhow::Result<()> {
+    /// Try the device in a process of its own unless that went well before, and refuse it if it
+    /// came to harm. An ordinary refusal of a device that was asked for by name comes again from
+    /// this process, with its type.
+    fn require_harmless(
+        &self,
+        request: DeviceRequest,
+        ask: Ask,
+        printer: &Printer,
+    ) -> anyhow::Result<()> {
         let Some(device) = self.device(request) else { return Ok(()) };
         let ledger = Ledger::new(self.settings.home.cache());
-        let configuration = self.configuration(&device);
-        let tried = ledger.find(&configuration);
-        let at = tried.as_ref().map(|tried| tried.at.clone());
-        let failure = match tried {
-            Some(tried) => tried.failure,
-            None if self.settings.trials == Trials::Never => return Ok(()),
-            None => {
+        let configuration = self.configuration(request, &device);
+        let (failure, at) = match ledger.find(&configuration) {
+            Some(Tried { failure: None, .. }) => return Ok(()),
+            Some(Tried { failure: Some(failure), at, .. }) if self.still_holds(&failure, ask) => {
+                (failure, Some(at))
+            }
+            _ if self.settings.trials == Trials::Never => return Ok(()),
+            _ => {
                 printer.note(note::trying(&request));
-                let failure = self.try_on(request)?.err();
-                let tried = Tried::now(configuration, failure.clone());
-                if let Err(error) = ledger.record(tried) {
-                    let error = anyhow::Error::new(error);
-                    printer.warning(format!("the trial will be repeated: {error:#}"));
+                match self.try_on(request, ledger, configuration, printer)? {
+                    None => return Ok(()),
+                    Some(failure) => (failure, None),
                 }
-                failure
             }
         };
-        match failure.filter(Failure::is_crash) {
-            None => Ok(()),
-            Some(failure) => {
-                let lines = failure.last_lines.clone();
-                let printed = (!lines.is_empty()).then_some(Printed { lines });
-                Err(HarmfulDevice { device: request.to_string(), at, failure, printed }.into())
+        if !failure.is_harm() {
+            return match ask {
+                Ask::ByName => Ok(()),
+                Ask::Auto => Err(anyhow::anyhow!("{failure}{}", before(at.as_deref()))),
+            };
+        }
+        let lines = failure.last_lines.clone();
+        let printed = (!lines.is_empty()).then_some(Printed { lines });
+        Err(HarmfulDevice { device: request.to_string(), at, failure, printed }.into())
+    }
+
+    /// Whether an earlier failure still counts. Who asks for a device by name may have mended what
+    /// it was refused for.
+    fn still_holds(&self, failure: &Failure, ask: Ask) -> bool {
+        failure.holds(self.settings.trial_limits) && (failure.is_harm() || ask == Ask::Auto)
+    }
+
+    /// Try the device and remember what came of it; returns what went wrong.
+    fn try_on(
+        &self,
+        device: DeviceRequest,
+        ledger: Ledger,
+        configuration: Configuration,
+        printer: &Printer,
+    ) -> anyhow::Result<Option<Failure>> {
+        let subject = Subject {
+            model: self.path,
+            backend: self.backend.name(),
+            device,
+            compare: false,
+            hidden_states: self.options.hidden_states,
+            cache: self.settings.compile_cache.as_deref(),
+        };
+        let limits = self.settings.trial_limits;
+        let failure = trial::run(&subject, self.settings, limits)?.err();
+        if failure.as_ref().is_none_or(|failure| failure.holds(limits)) {
+            let tried = Tried::now(configuration, failure.clone());
+            if let Err(error) = ledger.record(tried) {
+                let error = anyhow::Error::new(error);
+                printer.warning(format!("the trial will be repeated: {error:#}"));
             }
         }
+        Ok(failure)
     }
 
-    fn try_on(&self, device: DeviceRequest) -> Result<Result<trial::Passed, Failure>, TrialError> {
-        let backend = self.backend.name();
-        let subject = Subject { model: self.path, backend, device, compare: false, cache: None };
-        trial::run(&subject, self.settings, self.settings.trial_limits)
-    }
-
-    fn configuration(&self, device: &Device) -> Configuration {
-        let modified = std::fs::metadata(&self.folder.graph).and_then(|file| file.modified());
-        let modified = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let OpenOptions { n_threads, precision, n_positions_max, npu, .. } = &self.options;
+    fn configuration(&self, request: DeviceRequest, device: &Device) -> Configuration {
+        let files = ModelFiles::of(self.folder).ok();
+        let options = engine::on_device(&self.options, request, self.settings);
+        let OpenOptions { n_threads, precision, n_positions_max, hidden_states, npu, .. } = options;
         Configuration {
             model: std::path::absolute(&self.folder.graph).unwrap_or_default(),
-            model_bytes: ModelFiles::of(self.folder).map_or(0, |files| files.n_bytes()),
-            model_modified_s: modified.map_or(0, |since| since.as_secs()),
+            model_bytes: files.as_ref().map_or(0, ModelFiles::n_bytes),
+            model_stamp: files.map_or_else(String::new, |files| files.stamp().to_string()),
             backend: self.backend.name().to_owned(),
             version: self.backend.version(),
             device: format!("{} {}", device.id, device.name).trim().to_owned(),
             driver: self.backend.driver(device),
-            options: format!("{n_threads:?} {precision:?} {n_positions_max:?} {npu:?}"),
+            options: format!(
+                "{n_threads:?} {precision:?} {n_positions_max:?} {hidden_states} {npu:?}"
+            ),
         }
     }
 }
 
 fn since(at: Option<&str>) -> String {
     at.map(|at| format!(", it came to harm at {at}")).unwrap_or_default()
+}
+
+fn before(at: Option<&str>) -> String {
+    at.map(|at| format!(" (at {at})")).unwrap_or_default()
 }

@@ -35,8 +35,8 @@ pub struct Configuration {
     pub model: PathBuf,
     /// Length of all the model's files.
     pub model_bytes: u64,
-    /// When the graph was last written, in seconds since 1970.
-    pub model_modified_s: u64,
+    /// Lengths and times of those files.
+    pub model_stamp: String,
     /// The backend's name.
     pub backend: String,
     /// The version of its library.
@@ -189,7 +189,7 @@ mod tests {
         Configuration {
             model: "/m/openvino_model.xml".into(),
             model_bytes: 7,
-            model_modified_s: 1,
+            model_stamp: String::new(),
             backend: "openvino".into(),
             version: "2026.4.1".into(),
             device: device.into(),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn failed(device: &str) -> Tried {
-        let how = How::Ended { status: "aborted (signal 6)".into() };
+        let how = How::Ended { status: "aborted (signal 6)".into(), signal: Some(6) };
         let failure = Failure { stage: Stage::Compile, how, last_lines: vec!["boom".into()] };
         Tried::now(configuration(device), Some(failure))
     }

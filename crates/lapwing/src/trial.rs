@@ -98,6 +98,8 @@ pub enum How {
     Ended {
         /// As the system says it: an exit code or a signal.
         status: String,
+        /// The signal that ended it.
+        signal: Option<i32>,
     },
     /// It took too long and was stopped.
     TimedOut {
@@ -112,17 +114,35 @@ pub enum How {
 }
 
 impl Failure {
-    /// Whether the process itself came to harm, so that the same must not be done in this one.
-    pub fn is_crash(&self) -> bool {
-        !matches!(self.how, How::Refused { .. })
+    /// Whether the device must not be used in this process: the other one came to harm, or what
+    /// the device computed is of no use.
+    pub fn is_harm(&self) -> bool {
+        !matches!(self.how, How::Refused { .. }) || self.stage == Stage::Inference
+    }
+
+    /// Whether it is worth remembering under these limits. A signal from outside, as of somebody
+    /// who ends programs or of a system without memory, says nothing about a device, and where
+    /// more is allowed now, more may be enough.
+    pub fn holds(&self, limits: TrialLimits) -> bool {
+        match self.how {
+            How::Refused { .. } => true,
+            How::Ended { signal, .. } => !matches!(signal, Some(1 | 2 | 9 | 15)),
+            How::TimedOut { limit_s } => limits.time.as_secs() <= limit_s,
+            How::TooMuchMemory { limit_bytes } => limits.n_bytes <= limit_bytes,
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.how {
+            How::Refused { message } if self.stage == Stage::Inference => {
+                write!(f, "it does not infer: {message}")
+            }
             How::Refused { message } => f.write_str(message),
-            How::Ended { status } => write!(f, "the process ended while {}: {status}", self.stage),
+            How::Ended { status, .. } => {
+                write!(f, "the process ended while {}: {status}", self.stage)
+            }
             How::TimedOut { limit_s } => {
                 write!(f, "not done after {limit_s} s while {}", self.stage)
             }
@@ -154,7 +174,7 @@ pub enum TrialError {
     #[error("cannot start a process to try a device in")]
     Start(#[source] std::io::Error),
     /// Ctrl-C.
-    #[error(transparent)]
+    #[error("the trial of a device was broken off")]
     Interrupted(#[from] Interrupted),
 }
 
@@ -169,6 +189,8 @@ pub struct Subject<'a> {
     pub device: DeviceRequest,
     /// Whether to compare the logits with the CPU's.
     pub compare: bool,
+    /// Whether the graph shows its hidden states.
+    pub hidden_states: bool,
     /// Where compiled models are kept, if not in the usual place.
     pub cache: Option<&'a Path>,
 }
@@ -186,6 +208,9 @@ pub fn run(
     let program = std::env::current_exe().map_err(TrialError::Start)?;
     let mut command = Command::new(program);
     command.args(arguments(subject, settings));
+    // Ctrl-C is for this process, which then ends the child: else it would look like a crash.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     watch::watch(command, limits)
 }
 
@@ -207,7 +232,9 @@ fn arguments(subject: &Subject<'_>, settings: &Settings) -> Vec<std::ffi::OsStri
         Precision::Exact => "exact",
     };
     option("--precision", Some(precision.to_owned()));
-    option("--variant", settings.variant.as_ref().map(|variant| variant.name.clone()));
+    // One that was said for all models comes from the same place in the child.
+    let variant = settings.variant.as_ref().filter(|variant| !variant.is_default);
+    option("--variant", variant.map(|variant| variant.name.clone()));
     let npu = &settings.npu;
     option("--npu-prompt", npu.n_prompt_tokens_max.map(|n| n.to_string()));
     option("--npu-chunk", npu.n_prefill_chunk_tokens.map(|n| n.to_string()));
@@ -225,6 +252,9 @@ fn arguments(subject: &Subject<'_>, settings: &Settings) -> Vec<std::ffi::OsStri
     if let Some(cache) = subject.cache {
         arguments.extend(["--cache".into(), cache.into()]);
     }
+    if subject.hidden_states {
+        arguments.push("--hidden-states".into());
+    }
     if subject.compare {
         arguments.push("--compare".into());
     }
@@ -232,7 +262,7 @@ fn arguments(subject: &Subject<'_>, settings: &Settings) -> Vec<std::ffi::OsStri
 }
 
 /// What the system says of a process that has ended.
-fn describe(status: ExitStatus) -> String {
+fn ended(status: ExitStatus) -> How {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt as _;
@@ -247,11 +277,13 @@ fn describe(status: ExitStatus) -> String {
                 15 => "terminated",
                 _ => "a signal",
             };
-            return format!("{name} (signal {signal})");
+            let status = format!("{name} (signal {signal})");
+            return How::Ended { status, signal: Some(signal) };
         }
     }
-    match status.code() {
+    let status = match status.code() {
         Some(code) => format!("exit code {code}"),
         None => status.to_string(),
-    }
+    };
+    How::Ended { status, signal: None }
 }

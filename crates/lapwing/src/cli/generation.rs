@@ -120,6 +120,9 @@ pub struct TrialArgs {
     /// Compare the logits with the CPU's
     #[arg(long)]
     pub compare: bool,
+    /// Open the graph with its hidden states shown
+    #[arg(long)]
+    pub hidden_states: bool,
     /// Where compiled models are kept, if not in the usual place
     #[arg(long)]
     pub cache: Option<PathBuf>,

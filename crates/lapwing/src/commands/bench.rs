@@ -123,8 +123,15 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
     let steps = printer.steps("measuring");
     let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
     let drawn = Cell::new(None);
-    let rounds =
-        Rounds { plan: &plan, header: &header, repeating, workplace, steps: &steps, drawn };
+    let rounds = Rounds {
+        plan: &plan,
+        header: &header,
+        repeating,
+        workplace,
+        steps: &steps,
+        drawn,
+        told: std::cell::RefCell::default(),
+    };
     let outcome = rounds.measure(&mut collector);
     drop(steps);
     collector.records.sort_by_key(|record| record.protocol.order_idx);

@@ -124,7 +124,7 @@ fn clear(settings: &Settings, printer: &Printer, args: &CacheClearArgs) -> anyho
 }
 
 fn tell_cleared(printer: &Printer, cleared: &Cleared, args: &CacheClearArgs) -> anyhow::Result<()> {
-    let Cleared { n_removed, n_bytes, refused } = cleared;
+    let Cleared { n_removed, n_bytes, refused, .. } = cleared;
     if args.json {
         let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
         printer.json(&json!({
@@ -159,7 +159,7 @@ fn warm(settings: &Settings, printer: &Printer, args: &CacheWarmArgs) -> anyhow:
 
 fn warm_one(settings: &Settings, model: &str) -> anyhow::Result<Warmed> {
     // What came of it is told as the result.
-    let engine = Engine::open(model, &Settings { quiet: true, ..settings.clone() })?;
+    let engine = Engine::open(model, settings)?;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     Ok(Warmed {
         model: model.to_owned(),

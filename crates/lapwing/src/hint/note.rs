@@ -1,5 +1,7 @@
 //! What commands say beside their results where that names a flag.
 
+use lapwing_backend::DeviceKind;
+
 use crate::cli::choice::{BackendChoice, Precision};
 use crate::ladder::RefusedRung;
 use crate::printer::human_bytes;
@@ -173,6 +175,16 @@ pub fn ladder(refused: &[RefusedRung], device: &str) -> String {
         refused.iter().map(|rung| format!("{}: {}", rung.device, rung.reason)).collect();
     rungs.push(device.to_owned());
     format!("device auto: {}", rungs.join(" → "))
+}
+
+/// `--precision exact` where f32 is not to be had throughout.
+pub fn exact_elsewhere(device: DeviceKind) -> String {
+    let what = match device {
+        DeviceKind::Gpu => "a GPU keeps its KV cache in f16",
+        DeviceKind::Npu | DeviceKind::NpuOnCpu => "an NPU computes in f16",
+        DeviceKind::Cpu => "a CPU computes in f32",
+    };
+    format!("{what}: --precision exact is exact on the CPU only")
 }
 
 /// A device is tried for the first time.

@@ -3,20 +3,26 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use super::{Failure, How, MARK, Passed, Report, Stage, TrialError, TrialLimits, describe};
+use super::{Failure, How, MARK, Passed, Report, Stage, TrialError, TrialLimits, ended};
 use crate::interrupt;
 
 /// How often time and memory are looked at.
 const POLL: Duration = Duration::from_millis(50);
 /// Lines that are kept of what a child prints.
 const N_LINES_KEPT: usize = 20;
-/// A longer line is cut.
-const LINE_BYTES_MAX: u64 = 4096;
+/// A longer line is split.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+/// So much of a line is kept.
+const KEPT_CHARS_MAX: usize = 300;
+/// Lines that wait to be looked at; a child that prints more waits.
+const N_LINES_WAITING: usize = 1000;
+/// What a process may take to end when it was killed.
+const DEATH: Duration = Duration::from_secs(5);
 /// What the end of the output may take after the end of the process: a grandchild may hold it.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -34,7 +40,7 @@ pub(super) fn watch(
     // The child ends when its stdin does: it does not outlive this process.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Killed(command.spawn().map_err(TrialError::Start)?);
-    let (sender, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::sync_channel(N_LINES_WAITING);
     if let Some(output) = child.0.stdout.take() {
         listen(output, sender.clone());
     }
@@ -48,7 +54,7 @@ pub(super) fn watch(
         (None, Some(Report::Refused { message })) => Err(seen.failure(How::Refused { message })),
         (None, _) => {
             let status = "it said nothing of its outcome".to_owned();
-            Err(seen.failure(How::Ended { status }))
+            Err(seen.failure(How::Ended { status, signal: None }))
         }
         // A library may come to harm while it is unloaded; what it did before that counts.
         (Some(How::Ended { .. }), Some(Report::Passed(passed))) => Ok(passed),
@@ -80,9 +86,10 @@ fn supervise(
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(status) = child.try_wait().map_err(TrialError::Start)? {
+            // The child may have been ended by what is to end this process.
+            interrupt::check()?;
             drain(lines, seen);
-            let how = How::Ended { status: describe(status) };
-            return Ok((!status.success()).then_some(how));
+            return Ok((!status.success()).then(|| ended(status)));
         }
         if limits.time < started.elapsed() {
             return Ok(Some(How::TimedOut { limit_s: limits.time.as_secs() }));
@@ -95,14 +102,18 @@ fn supervise(
 
 /// Take what is there already, but not so much that the limits wait.
 fn continue_quickly(lines: &Receiver<Line>, seen: &mut Seen) {
-    lines.try_iter().take(1000).for_each(|line| seen.take(line));
+    lines.try_iter().take(N_LINES_WAITING).for_each(|line| seen.take(line));
 }
 
 /// Take what the child printed before it ended.
 fn drain(lines: &Receiver<Line>, seen: &mut Seen) {
     let deadline = Instant::now() + GRACE;
-    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        seen.take(line);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) if !left.is_zero() => seen.take(line),
+            _ => return,
+        }
     }
 }
 
@@ -122,7 +133,7 @@ impl Seen {
                 if self.last_lines.len() == N_LINES_KEPT {
                     self.last_lines.pop_front();
                 }
-                self.last_lines.push_back(text);
+                self.last_lines.push_back(text.chars().take(KEPT_CHARS_MAX).collect());
             }
         }
     }
@@ -139,7 +150,15 @@ impl Drop for Killed {
     fn drop(&mut self) {
         // It may be gone already.
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        let deadline = Instant::now() + DEATH;
+        while Instant::now() < deadline {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // It hangs in a driver, where no signal reaches it.
+        tracing::warn!(pid = self.0.id(), "a process that was killed does not end");
     }
 }
 
@@ -162,7 +181,7 @@ impl Memory {
     }
 }
 
-fn listen(output: impl Read + Send + 'static, sender: Sender<Line>) {
+fn listen(output: impl Read + Send + 'static, sender: SyncSender<Line>) {
     std::thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut bytes = Vec::new();
@@ -219,11 +238,12 @@ mod tests {
         assert_eq!(script(&lines.concat(), LIMITS), Ok(passed()));
         // Also when the library falls over its own feet at the end.
         assert_eq!(script(&format!("{}kill -SEGV $$", lines.concat()), LIMITS), Ok(passed()));
-        let message = "no such operation".to_owned();
+        // A compiler's log can be long.
+        let message = "no such operation ".repeat(1000);
         let refused = say(&Report::Refused { message: message.clone() });
         let failure = script(&format!("{refused}exit 1"), LIMITS).expect_err("it was refused");
         assert_eq!(failure.how, How::Refused { message });
-        assert!(!failure.is_crash());
+        assert!(!failure.is_harm());
     }
 
     #[test]
@@ -232,7 +252,7 @@ mod tests {
             let mut lines = say(&Report::Stage(Stage::Compile));
             lines.push_str("for i in $(seq 30); do echo line $i >&2; done; ");
             let failure = script(&format!("{lines}{end}"), LIMITS).expect_err("it crashed");
-            assert!(failure.is_crash());
+            assert!(failure.is_harm());
             assert_eq!(failure.to_string(), expected);
             assert_eq!(failure.last_lines.len(), N_LINES_KEPT);
             assert_eq!(failure.last_lines.last().map(String::as_str), Some("line 30"));
@@ -242,6 +262,31 @@ mod tests {
         check("exit 0", "the process ended while compiling: it said nothing of its outcome");
         let killed = "killed, perhaps by the system for want of memory (signal 9)";
         check("kill -KILL $$", &format!("the process ended while compiling: {killed}"));
+    }
+
+    #[test]
+    fn what_says_nothing_about_a_device_is_not_remembered() {
+        let check = |how: How, expected: bool| {
+            let failure = Failure { stage: Stage::Compile, how: how.clone(), last_lines: vec![] };
+            assert_eq!(failure.holds(LIMITS), expected, "{how:?}");
+        };
+        let by = |signal| How::Ended { status: String::new(), signal };
+        check(by(Some(6)), true);
+        check(by(None), true);
+        for signal in [1, 2, 9, 15] {
+            check(by(Some(signal)), false);
+        }
+        check(How::TimedOut { limit_s: 60 }, true);
+        check(How::TimedOut { limit_s: 59 }, false);
+        check(How::TooMuchMemory { limit_bytes: LIMITS.n_bytes }, true);
+        check(How::TooMuchMemory { limit_bytes: LIMITS.n_bytes - 1 }, false);
+        check(How::Refused { message: String::new() }, true);
+    }
+
+    #[test]
+    fn a_flood_of_lines_neither_fills_the_memory_nor_hides_the_outcome() {
+        let lines = format!("yes flood | head -n 300000 >&2; {}", say(&Report::Passed(passed())));
+        assert_eq!(script(&lines, LIMITS), Ok(passed()));
     }
 
     #[test]

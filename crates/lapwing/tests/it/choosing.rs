@@ -123,6 +123,8 @@ fn a_device_that_comes_to_harm_is_passed_over_told_and_remembered() {
     check(&["compile NPU segfault"], &["while compiling: segmentation fault (signal 11)"]);
     check(&["compile NPU exit 3"], &["while compiling: exit code 3"]);
     check(&["infer NPU abort"], &["while inferring for the first time: aborted (signal 6)"]);
+    // A device that opens and does not infer is of no use either.
+    check(&["infer NPU error bad kernel"], &["it does not infer: ", "bad kernel"]);
 }
 
 #[test]
@@ -139,6 +141,69 @@ fn a_device_that_hangs_or_eats_all_memory_is_stopped() {
     check("compile NPU hang", "LAPWING_TRIAL_SECONDS", "1", "not done after 1 s while compiling");
     let too_much = "more than 300.0 MB of memory taken while compiling";
     check("compile NPU allocate 2048", "LAPWING_TRIAL_MB", "300", too_much);
+}
+
+#[test]
+fn what_was_refused_is_tried_apart_again_when_it_is_asked_for() {
+    let laptop = Laptop::with_faults(&["compile NPU error no compiler"]);
+    laptop.run("npu").expect_code(1).expect_says(&["no compiler"]);
+    laptop.run("auto").expect_code(0).expect_says(&["no compiler", "→ gpu\n"]);
+    laptop.asked();
+    laptop.run("auto").expect_code(0).expect_says(&["no compiler (GENERAL_ERROR) (at 20"]);
+    assert_eq!(laptop.n_compilations("NPU"), 0, "auto does not ask again");
+    // The user installs a compiler, and that one crashes: in the trial, not here.
+    laptop.play(&["compile NPU abort"]);
+    let outcome = laptop.run("npu").expect_code(1);
+    outcome.expect_says(&["while compiling: aborted (signal 6)"]);
+    laptop.play(&[]);
+    laptop.lapwing.run(&["devices", "--forget"]).expect_code(0);
+    laptop.run("auto").expect_code(0);
+    assert_eq!(answer(&laptop.run("auto"))["device_used"], "NPU");
+}
+
+#[test]
+fn a_default_variant_and_raised_limits_change_nothing_for_the_worse() {
+    let mut laptop = Laptop::with_faults(&["compile NPU hang"]);
+    laptop.lapwing = laptop.lapwing.with("LAPWING_VARIANT", "q4");
+    laptop.lapwing = laptop.lapwing.with("LAPWING_TRIAL_SECONDS", "1");
+    laptop.run("npu").expect_code(1).expect_says(&["not done after 1 s while compiling"]);
+    laptop.play(&[]);
+    laptop.run("npu").expect_code(1).expect_says(&["it came to harm at"]);
+    laptop.lapwing = laptop.lapwing.with("LAPWING_TRIAL_SECONDS", "60");
+    assert_eq!(answer(&laptop.run("npu").expect_code(0))["device_used"], "NPU");
+}
+
+#[test]
+fn an_interrupted_trial_is_not_held_against_the_device() {
+    let laptop = Laptop::with_faults(&["compile NPU hang"]);
+    let model = laptop.lapwing.path("model").display().to_string();
+    let line = ["run", "--model", &model, "--prompt-ids", "1", "-n", "1", "--device", "auto"];
+    let child = laptop.lapwing.command(&line).stderr(std::process::Stdio::piped()).spawn();
+    let child = child.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !calls(laptop.played.path()).iter().any(|call| call.what == "compile") {
+        assert!(Instant::now() < deadline, "it never compiles");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    let interrupt = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    assert!(interrupt.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    laptop.asked();
+    laptop.play(&[]);
+    assert_eq!(answer(&laptop.run("npu").expect_code(0))["device_used"], "NPU");
+}
+
+#[test]
+fn a_plugin_that_fails_to_list_its_devices_does_not_stop_the_cpu() {
+    let laptop = Laptop::with_faults(&["devices * error broken driver"]);
+    assert_eq!(answer(&laptop.run("cpu").expect_code(0))["device_used"], "CPU");
+    let outcome = laptop.run("auto").expect_code(0);
+    assert_eq!(answer(&outcome)["device_used"], "CPU");
+    outcome.expect_says(&["broken driver", "→ cpu\n"]);
+    laptop.run("npu").expect_code(1).expect_says(&["no device `npu` here", "broken driver"]);
 }
 
 #[test]

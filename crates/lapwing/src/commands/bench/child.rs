@@ -9,7 +9,7 @@ use super::worker::Worker;
 use crate::hint;
 use crate::interrupt;
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Settings, Trials};
 
 /// Whoever asks is gone.
 static ORPHANED: AtomicBool = AtomicBool::new(false);
@@ -26,7 +26,9 @@ pub fn run(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || read_requests(sender));
     let is_cancelled = || interrupt::requested() || ORPHANED.load(Ordering::Relaxed);
-    let mut worker = Worker::new(settings, &is_cancelled);
+    // A measurement is in a process of its own already, and its first compilation counts.
+    let settings = Settings { trials: Trials::Never, ..settings.clone() };
+    let mut worker = Worker::new(&settings, &is_cancelled);
     for line in requests {
         let (number, request) = parse_request(&line);
         let answer = match request {

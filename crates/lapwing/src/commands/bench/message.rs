@@ -132,6 +132,8 @@ pub(super) struct Opened {
     pub(super) backend_version: String,
     pub(super) device_used: String,
     pub(super) device_name: String,
+    /// What `auto` passed over, as it is told to people.
+    pub(super) ladder: Option<String>,
     /// The version of the device's driver, where the library tells.
     pub(super) driver_version: Option<String>,
     pub(super) n_positions_max: usize,

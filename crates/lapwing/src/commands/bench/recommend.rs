@@ -57,6 +57,9 @@ pub struct NoRecommendationError {
     pub reason: String,
 }
 
+/// The NPU path on the CPU.
+const TEST_DEVICE: &str = "npu:cpu";
+
 /// Judge every model of `plan` and write the winners to the settings file.
 ///
 /// # Errors
@@ -187,8 +190,12 @@ impl<'a> Judge<'a> {
         self.records.iter().find(|record| self.plan.place(&record.protocol) == place)
     }
 
-    /// What a configuration is judged by; `None` when not all of it was measured.
+    /// What a configuration is judged by; `None` when not all of it was measured, or for the test
+    /// device, which nobody should run answers on.
     fn candidate(&self, configuration_idx: usize) -> Option<Candidate<'a>> {
+        if self.plan.configurations[configuration_idx].setup.device == TEST_DEVICE {
+            return None;
+        }
         let (decode_idx, prefill_idx) = self.tests()?;
         let decode = self.record(configuration_idx, decode_idx)?;
         let latency = decode.latency.as_ref()?;

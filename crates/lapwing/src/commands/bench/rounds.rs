@@ -1,6 +1,7 @@
 //! The order of things: configurations take turns, repetition by repetition, test after test.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use lapwing_measure::record::{Record, Test, TestKind};
@@ -11,7 +12,7 @@ use super::runner::RunnerError;
 use super::series::{Repeating, Series, Station, Workplace};
 use crate::hint;
 use crate::interrupt::{self, Interrupted};
-use crate::printer::Steps;
+use crate::printer::{Printer, Steps};
 
 /// How long nobody runs before another configuration does: the threads of a library wait for more
 /// work in a loop for some milliseconds, at the cost of whoever runs next.
@@ -29,6 +30,8 @@ pub(super) struct Rounds<'a> {
     pub(super) steps: &'a Steps,
     /// When a repetition was last shown.
     pub(super) drawn: Cell<Option<Instant>>,
+    /// What was told of devices that `auto` passed over.
+    pub(super) told: RefCell<BTreeSet<String>>,
 }
 
 /// Hears of everything that is complete, at once.
@@ -168,11 +171,21 @@ impl<'a> Rounds<'a> {
             return Ok(());
         }
         if contestant.station.is_none() {
-            let opened = Station::open(self.workplace, &contestant.planned.setup)?;
-            contestant.station = Some(opened);
+            let station = Station::open(self.workplace, &contestant.planned.setup)?;
+            self.tell_ladder(&station);
+            contestant.station = Some(station);
         }
         let station = contestant.station.as_mut().expect("it was opened above");
         Ok(series.warm(station, &self.repeating)?)
+    }
+
+    /// Say once what `auto` passed over in a worker, which says nothing itself.
+    fn tell_ladder(&self, station: &Station<'_>) {
+        if let Some(ladder) = &station.opened.ladder
+            && self.told.borrow_mut().insert(ladder.clone())
+        {
+            Printer::new(self.workplace.settings.quiet).note(ladder);
+        }
     }
 
     /// One repetition; the record when it was the last.

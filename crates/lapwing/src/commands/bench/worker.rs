@@ -16,12 +16,12 @@ use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
-use crate::hint;
+use crate::hint::{self, note};
 use crate::interrupt::{self, Interrupted};
 use crate::natives::Runtime;
 use crate::printer::Printer;
 use crate::recommendation::Recommendations;
-use crate::settings::{Settings, Trials, Variant};
+use crate::settings::{Settings, Variant};
 
 /// How long the idle machine is watched, where there is a sensor of energy.
 const IDLE: Duration = Duration::from_secs(1);
@@ -144,8 +144,6 @@ fn settings(setup: &Setup, settings: &Settings) -> anyhow::Result<Settings> {
         recommendations: Recommendations::new(),
         compile_cache: setup.cache_folder.clone(),
         quiet: true,
-        // A measurement is in a process of its own already, and its first compilation counts.
-        trials: Trials::Never,
         ..settings.clone()
     })
 }
@@ -162,6 +160,7 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
         backend_version: engine.backend_version.clone(),
         device_used: device.id.clone(),
         device_name: device.name.trim().to_owned(),
+        ladder: ladder(engine),
         driver_version: engine.driver.clone(),
         n_positions_max: limits.n_positions_max,
         n_prompt_tokens_max: limits.n_prompt_tokens_max,
@@ -176,6 +175,12 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
         compile_ms: ms(engine.stages.compile),
         compile_cache: engine.model.cache_use().map(CacheReport::of),
     }
+}
+
+/// What `auto` passed over; nobody hears of it from here.
+fn ladder(engine: &Engine) -> Option<String> {
+    let device = engine.model.device_used().kind.to_string();
+    (!engine.refused.is_empty()).then(|| note::ladder(&engine.refused, &device))
 }
 
 /// Looks at memory or energy around the timed part of a run.
