@@ -149,6 +149,8 @@ mod tests {
         check("lapwing run --model m --prompt-ids 1,x", false);
         check("lapwing run --model m --device gpu.1 --backend openvino --precision exact", true);
         check("lapwing run --model m --device tpu", false);
+        check("lapwing run --model m --device npu:cpu --npu-chunk 64 --npu-prompt 9", true);
+        check("lapwing run --model m --npu-chunk 63", false);
         check("lapwing run --model m --logit-bias 5=-1.5 --logit-bias 7=2 --stop a --stop b", true);
         check("lapwing run --model m --logit-bias 5", false);
         check("lapwing run --model m --temperature -1", false);

@@ -160,6 +160,9 @@ pub fn remove(folder: &Path, store: &Store) -> io::Result<Cleared> {
     Ok(cleared)
 }
 
+/// How names end that are no entries and ours.
+const OUR_ENDS: [&str; 4] = [".lock", ".partial", ".blob", ".cl_cache"];
+
 /// Remove what is no entry, but nothing that another process is making: it holds the lock. Returns
 /// how many those are.
 fn remove_rest(folder: &Path) -> io::Result<usize> {
@@ -177,6 +180,10 @@ fn remove_rest(folder: &Path) -> io::Result<usize> {
     }
     for path in &names {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_ours = name == "weights" || OUR_ENDS.iter().any(|end| name.ends_with(end));
+        if !is_ours {
+            continue;
+        }
         if held.iter().any(|key| name.contains(key.as_str())) {
             continue;
         }
@@ -204,7 +211,7 @@ impl Cleared {
         let n_refused = self.refused.len() + self.n_being_made;
         let being_made =
             (self.n_being_made != 0).then(|| "another process is compiling".to_owned());
-        match self.refused.first().map(ToString::to_string).or(being_made) {
+        match self.refused.first().map(with_cause).or(being_made) {
             None => Ok(()),
             Some(first) => {
                 let n_wanted = self.n_removed + n_refused;
@@ -229,6 +236,13 @@ impl CacheReport {
     /// Whether the model came out of the cache.
     pub fn is_hit(&self) -> bool {
         self.outcome == "hit"
+    }
+}
+
+fn with_cause(error: &RemoveEntryError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -336,5 +350,29 @@ mod tests {
         let cleared = remove(&folder, &store).unwrap();
         assert_eq!((cleared.n_removed, cleared.n_bytes), (1, 1010));
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn clearing_leaves_what_is_being_made_and_what_is_not_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path();
+        let key = "0123456789abcdef0123456789abcdef";
+        let other = "fedcba9876543210fedcba9876543210";
+        let partial = |key: &str| cache.join(format!(".{key}.7.partial"));
+        for path in [partial(key), partial(other), cache.join("mine")] {
+            std::fs::create_dir(path).unwrap();
+        }
+        std::fs::write(cache.join("note.txt"), "mine").unwrap();
+        std::fs::write(cache.join(format!("{other}.lock")), "").unwrap();
+        let held = std::fs::File::create(cache.join(format!("{key}.lock"))).unwrap();
+        held.lock().unwrap();
+        assert_eq!(remove_rest(cache).unwrap(), 1);
+        assert!(partial(key).is_dir() && cache.join(format!("{key}.lock")).is_file());
+        assert!(!partial(other).exists() && !cache.join(format!("{other}.lock")).exists());
+        assert!(cache.join("mine").is_dir() && cache.join("note.txt").is_file());
+        drop(held);
+        assert_eq!(remove_rest(cache).unwrap(), 0);
+        assert!(!partial(key).exists());
+        assert_eq!(remove_rest(&cache.join("nothing")).unwrap(), 0);
     }
 }

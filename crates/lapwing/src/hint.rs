@@ -17,6 +17,7 @@ use lapwing_export::ExportError;
 
 use crate::commands::rm::NotAModelName;
 use crate::compile_cache::NotCleared;
+use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
 use crate::ladder::HarmfulDevice;
@@ -27,6 +28,7 @@ use crate::printer::PrintError;
 use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
 use crate::settings::{ResolveSettingsError, Settings};
 use crate::store::{ResolveModelError, StoreError};
+use crate::trial::How;
 
 /// Done.
 pub const EXIT_DONE: u8 = 0;
@@ -83,13 +85,21 @@ pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<S
 }
 
 fn harmful_device(error: &HarmfulDevice) -> Option<String> {
+    let more = match &error.failure.how {
+        How::TimedOut { limit_s } => Some((LAPWING_TRIAL_SECONDS, *limit_s)),
+        How::TooMuchMemory { limit_bytes } => Some((LAPWING_TRIAL_MB, limit_bytes / 1_000_000)),
+        How::Refused { .. } | How::Ended { .. } => None,
+    };
+    if let Some((variable, limit)) = more {
+        return Some(format!("allow more with {variable} above {limit}; then it is tried again"));
+    }
     let again = match error.at {
         Some(_) => "`lapwing devices --forget` lets it be tried again",
         None => "it is not tried again until `lapwing devices --forget`",
     };
     Some(format!(
-        "{again}; `lapwing doctor --deep` tries every device with a small model, `--device auto` \
-         passes this one over"
+        "{again}, as do other options (of --npu-… and --context); `lapwing doctor --deep` tries \
+         every device with a small model, `--device auto` passes this one over"
     ))
 }
 
@@ -309,8 +319,9 @@ fn store(error: &StoreError) -> Option<String> {
     }
 }
 
-fn not_cleared(_: &NotCleared) -> Option<String> {
-    Some("end the programs that have these models open, then try again".into())
+fn not_cleared(error: &NotCleared) -> Option<String> {
+    let is_refused = error.first.contains("cannot remove");
+    (!is_refused).then(|| "end the programs that have these models open, then try again".to_owned())
 }
 
 fn removal(_: &NotAModelName) -> Option<String> {

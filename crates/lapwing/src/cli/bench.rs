@@ -81,7 +81,7 @@ pub struct ConfigurationArgs {
     /// Libraries that run the model
     #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
     pub backend: Vec<BackendChoice>,
-    /// Devices: auto, cpu, gpu, npu (refused in this version), or one of several such as gpu.1.
+    /// Devices: auto, cpu, gpu, npu, npu:cpu, or one of several such as gpu.1.
     /// `auto` is the library's own choice here, whatever was recommended
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub device: Vec<DeviceRequest>,
@@ -98,7 +98,7 @@ pub struct ConfigurationArgs {
     /// Logit corrections: off, auto or a profile
     #[arg(long, value_name = "PROFILE,…", value_delimiter = ',')]
     pub correction: Vec<Correction>,
-    /// Positions to make room for; the model's own limit without it
+    /// Positions to make room for; without it the model's own limit, on an NPU at most 2048
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub context: Option<NonZeroUsize>,
     /// Which file of a folder with several, such as q4 or fp16

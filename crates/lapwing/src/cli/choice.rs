@@ -137,6 +137,16 @@ pub fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "expected a whole number of at least 1".to_owned())
 }
 
+/// A power of two.
+///
+/// # Errors
+///
+/// As [`count`].
+pub fn power_of_two(text: &str) -> Result<NonZeroUsize, String> {
+    let value = text.parse().ok().filter(|n: &NonZeroUsize| n.is_power_of_two());
+    value.ok_or_else(|| "expected a power of two".to_owned())
+}
+
 /// A whole number of at least 0.
 ///
 /// # Errors

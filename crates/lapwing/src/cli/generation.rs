@@ -10,7 +10,7 @@ use lapwing_backend::DeviceRequest;
 
 use super::choice::{
     BackendChoice, Correction, NpuCompiler, NpuGenerate, ParseChoiceError, Precision, count,
-    count_or_zero, seed,
+    count_or_zero, power_of_two, seed,
 };
 
 /// Arguments of `lapwing run`.
@@ -86,7 +86,8 @@ pub struct RuntimeArgs {
     /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]
     #[arg(long, value_enum)]
     pub precision: Option<Precision>,
-    /// Positions to make room for; the model's own limit without it [env: LAPWING_CONTEXT]
+    /// Positions to make room for; without it the model's own limit, on an NPU at most 2048
+    /// [env: LAPWING_CONTEXT]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub context: Option<NonZeroUsize>,
     /// Logit correction: off, auto or a profile [env: LAPWING_CORRECTION]
@@ -100,7 +101,7 @@ pub struct RuntimeArgs {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub npu_prompt: Option<NonZeroUsize>,
     /// NPU: tokens of a prompt that go in at once, a power of two [env: LAPWING_NPU_CHUNK]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = power_of_two, allow_negative_numbers = true)]
     pub npu_chunk: Option<NonZeroUsize>,
     /// NPU: compile quickly or for the best speed [env: LAPWING_NPU_GENERATE]
     #[arg(long, value_enum)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::DevicesArgs;
 use crate::engine;
 use crate::hardware::{DeviceFacts, Machine};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Tried};
 use crate::natives::{Runtime, locate};
 use crate::ort_plugin;
 use crate::printer::Printer;
@@ -43,8 +43,12 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     let machine = Machine::here(Some(settings));
     let absent = absent(&offers, [machine.gpu(), machine.npu()]);
     let levels: Vec<String> = Level::available().map(|level| level.name().to_owned()).collect();
+    let trials = Ledger::new(settings.home.cache()).trials().into_iter();
+    let failed: Vec<Tried> = trials.filter(|tried| tried.failure.is_some()).collect();
     if args.json {
-        printer.json(&as_json(&offers, &absent, &levels))?;
+        let mut report = as_json(&offers, &absent, &levels);
+        report["failed_trials"] = json!(failed);
+        printer.json(&report)?;
         return Ok(());
     }
     let mut rows = Vec::new();
@@ -74,6 +78,18 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     for reason in offers.iter().filter_map(|offer| offer.plugin_refusal.as_ref()) {
         printer.line(format!("no GPU for ONNX exports: {reason}"))?;
     }
+    for Tried { configuration, at, failure } in &failed {
+        let model = configuration.model.parent().unwrap_or(&configuration.model);
+        let why = failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        printer.line(format!(
+            "{} failed with {} at {at}: {why}",
+            configuration.device,
+            model.display()
+        ))?;
+    }
+    if !failed.is_empty() {
+        printer.line("`lapwing devices --forget` lets what failed be tried again")?;
+    }
     if !absent.is_empty() {
         printer.line("`lapwing doctor` tells what an absent device needs")?;
     }
@@ -85,7 +101,10 @@ fn forget(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow:
     let n_forgotten = Ledger::new(settings.home.cache()).forget_failures()?;
     match args.json {
         true => printer.json(&json!({"n_forgotten": n_forgotten}))?,
-        false => printer.line(format!("{n_forgotten} failed trials forgotten"))?,
+        false => {
+            let trials = if n_forgotten == 1 { "trial" } else { "trials" };
+            printer.line(format!("{n_forgotten} failed {trials} forgotten"))?;
+        }
     }
     Ok(())
 }

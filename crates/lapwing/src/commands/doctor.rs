@@ -241,6 +241,16 @@ fn models(settings: &Settings) -> Fact {
 
 fn cache(settings: &Settings) -> Fact {
     let folder = compile_cache::folder(&settings.home);
+    let probe = std::fs::create_dir_all(&folder)
+        .and_then(|()| tempfile::Builder::new().prefix(".doctor-").tempfile_in(&folder));
+    if let Err(error) = probe {
+        let found = format!(
+            "cannot write {}: {error}: models are compiled at every start",
+            folder.display()
+        );
+        let cure = "make it writable, or set LAPWING_HOME to a folder that is";
+        return Fact::absent("compile cache", found, cure);
+    }
     let size = human_bytes(compile_cache::n_bytes(&folder));
     let most = human_bytes(compile_cache::N_BYTES_MAX);
     Fact::fine(

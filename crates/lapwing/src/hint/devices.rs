@@ -31,7 +31,8 @@ enum Advice {
 
 /// What OpenVINO 2026 and its plugins say when a device cannot be used, the most telling first:
 /// messages wrap one another.
-const KNOWN: [Known; 23] = [
+const KNOWN: [Known; 24] = [
+    Known { part: "from_shape.back() % 64", advice: Advice::Say(SHORT_ROWS) },
     Known { part: "libOpenCL.so", advice: Advice::Lacks(DeviceKind::Gpu) },
     Known { part: "devices query", advice: Advice::Lacks(DeviceKind::Gpu) },
     Known { part: "clGetPlatformIDs", advice: Advice::Lacks(DeviceKind::Gpu) },
@@ -57,6 +58,8 @@ const KNOWN: [Known; 23] = [
     Known { part: "for all devices in [NPU]", advice: Advice::Say(COMPILATION) },
 ];
 
+const SHORT_ROWS: &str = "the NPU path unpacks int4 on a CPU only where rows have a multiple of 64 \
+    entries: export this model with --weights int8";
 const TOO_LARGE: &str = "the GPU holds no piece of memory so large: ask for less with --context, \
     or take a smaller model";
 const DYNAMIC: &str = "the NPU needs fixed shapes, which only decoders that keep their own state \
@@ -204,7 +207,8 @@ mod tests {
     }
 
     /// What the libraries say in full, and a part of the advice; one each, in the table's order.
-    const MESSAGES: [(&str, &str); 23] = [
+    const MESSAGES: [(&str, &str); 24] = [
+        ("NPUW: Assertion from_shape.back() % 64 == 0 failed", "--weights int8"),
         (
             "Cannot load library 'libopenvino_intel_gpu_plugin.so': libOpenCL.so.1: cannot open \
              shared object file: No such file or directory",

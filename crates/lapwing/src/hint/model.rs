@@ -146,8 +146,7 @@ fn generate(error: &GenerateError) -> Option<String> {
             "shorten the prompt; what --context allows is at most the model's own limit".into(),
         ),
         GenerateError::PromptBeyondCompiled { n_tokens, .. } => Some(format!(
-            "shorten the prompt, or compile for longer ones: --npu-prompt {}",
-            n_tokens.next_multiple_of(64)
+            "shorten the prompt, or compile for longer ones: --npu-prompt {n_tokens}, within --context"
         )),
         GenerateError::NoSuchToken { .. } => {
             Some("the ids are of another model: `lapwing inspect` shows the vocabulary".into())

@@ -133,7 +133,7 @@ fn a_device_that_hangs_or_eats_all_memory_is_stopped() {
         let mut laptop = Laptop::with_faults(&[fault]);
         laptop.lapwing = laptop.lapwing.with(variable, value);
         let started = Instant::now();
-        laptop.run("npu").expect_code(1).expect_says(&["cannot use npu", expected]);
+        laptop.run("npu").expect_code(1).expect_says(&["cannot use npu", expected, variable]);
         assert!(started.elapsed() < Duration::from_secs(30), "{fault}");
         let report = answer(&laptop.run("auto").expect_code(0));
         assert_eq!(report["device_used"], "GPU.0");
@@ -212,6 +212,10 @@ fn what_was_remembered_can_be_forgotten_and_ends_with_a_new_driver() {
     laptop.run("npu").expect_code(1);
     laptop.play(&[]);
     laptop.run("npu").expect_code(1).expect_says(&["it came to harm at"]);
+    let shown = laptop.lapwing.run(&["devices"]).expect_code(0);
+    assert!(shown.stdout.contains("NPU Fake AI Boost failed with "), "{shown:?}");
+    let report = laptop.lapwing.json(&["devices", "--json"]);
+    assert_eq!(report["failed_trials"][0]["failure"]["stage"], "compile");
     let forgotten = laptop.lapwing.run(&["devices", "--forget"]).expect_code(0);
     assert!(forgotten.stdout.contains("1 "), "{forgotten:?}");
     assert_eq!(answer(&laptop.run("npu").expect_code(0))["device_used"], "NPU");
