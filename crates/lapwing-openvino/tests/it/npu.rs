@@ -34,6 +34,9 @@ const SMALL_INT4: [&str; 4] = [
 /// The path computes in f16: so far may logits be from those in f32, as a share of the largest.
 const SHARE_ALLOWED: f32 = 0.04;
 
+/// So many of 24 tokens may be ties that f16 decides otherwise.
+const N_TIES_MAX: usize = 3;
+
 fn npu_options(context: usize, prompt: usize) -> OpenOptions {
     OpenOptions {
         device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
@@ -76,17 +79,20 @@ fn answers_are_equal(npu: &mut dyn Decoder, cpu: &dyn Model, prompt: &[u32], wha
     let mut truth = cpu.decoder().expect("a decoder");
     npu.step(prompt, &mut found).expect("a prompt");
     truth.step(prompt, &mut expected).expect("a prompt");
+    let mut n_ties = 0;
     for token_idx in 0..24 {
         close(&found, &expected, allowed(&expected), &format!("{what}, token {token_idx}"));
         let (ours, theirs) = (likeliest(&found), likeliest(&expected));
         if ours != theirs {
             let margin = expected[theirs as usize] - expected[ours as usize];
-            assert!(margin <= 2.0 * allowed(&expected), "{what}, token {token_idx}: by {margin}");
+            assert!(margin <= allowed(&expected), "{what}, token {token_idx}: by {margin}");
+            n_ties += 1;
         }
         // The CPU's choice goes in on both sides, so that a near-tie does not end the comparison.
         npu.step(&[theirs], &mut found).expect("a step");
         truth.step(&[theirs], &mut expected).expect("a step");
     }
+    assert!(n_ties <= N_TIES_MAX, "{what}: {n_ties} tokens differ");
 }
 
 #[test]
