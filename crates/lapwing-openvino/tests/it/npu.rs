@@ -32,7 +32,12 @@ const SMALL_INT4: [&str; 4] = [
 ];
 
 /// The path computes in f16: so far may logits be from those in f32, as a share of the largest.
+/// Of the exports here the worst row is off by 0.0354, of SmolLM2 by 0.0331.
 const SHARE_ALLOWED: f32 = 0.04;
+
+/// Two tokens whose logits differ by no more than this share of the largest are a tie. The worst
+/// that f16 decides otherwise here is 0.0089.
+const SHARE_OF_A_TIE: f32 = 0.01;
 
 /// So many of 24 tokens may be ties that f16 decides otherwise.
 const N_TIES_MAX: usize = 3;
@@ -64,7 +69,12 @@ fn source_of(error: &OpenError) -> Option<String> {
 
 /// The allowed difference for rows like this one.
 fn allowed(row: &[f32]) -> f32 {
-    SHARE_ALLOWED * row.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()))
+    share(row, SHARE_ALLOWED)
+}
+
+/// A share of the largest logit's magnitude.
+fn share(row: &[f32], share: f32) -> f32 {
+    share * row.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()))
 }
 
 fn likeliest(row: &[f32]) -> u32 {
@@ -85,7 +95,8 @@ fn answers_are_equal(npu: &mut dyn Decoder, cpu: &dyn Model, prompt: &[u32], wha
         let (ours, theirs) = (likeliest(&found), likeliest(&expected));
         if ours != theirs {
             let margin = expected[theirs as usize] - expected[ours as usize];
-            assert!(margin <= allowed(&expected), "{what}, token {token_idx}: by {margin}");
+            let is_tie = margin <= share(&expected, SHARE_OF_A_TIE);
+            assert!(is_tie, "{what}, token {token_idx}: by {margin}");
             n_ties += 1;
         }
         // The CPU's choice goes in on both sides, so that a near-tie does not end the comparison.
