@@ -70,7 +70,8 @@ fn a_recurrent_model_goes_back_to_its_start_and_nowhere_else() {
     }
 }
 
-/// The export's way to compute a prompt at once would make the surprise 1.28 instead of 1.22.
+/// `scripts/make_mamba_fixture.py` makes the reference, in f64. The export's way to compute a prompt at
+/// once would make the surprise 1.28 instead of 1.22.
 #[test]
 fn a_long_text_is_scored_as_the_checkpoint_scores_it() {
     let Some((exports, backend)) = setup() else { return };
