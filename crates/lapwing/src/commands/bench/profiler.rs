@@ -42,6 +42,52 @@ pub(super) fn check(
     };
     let mut station = Station::open(workplace, &planned.setup)?;
     let series = Series::new(planned, test, 0);
+    let Pairs { timed_ms, bare_ms, is_same_answer } = measure(&mut station, &series, repeating)?;
+    let (timed, bare) = (Samples::new(&timed_ms)?, Samples::new(&bare_ms)?);
+    // What slows the machine down for a while slows both of a pair.
+    let ratios: Vec<f64> =
+        timed_ms.iter().zip(&bare_ms).map(|(timed, bare)| timed / bare).collect();
+    let ratio = median_interval(&Samples::new(&ratios)?, SEED).context("cannot compare the two")?;
+    let rate = |ms: &Samples| series.n_tokens() as f64 / ms.median() * 1e3;
+    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+    if json {
+        return Ok(printer.json(&json!({
+            "profiler_cost_percent": percent(ratio.median),
+            "low_percent": percent(ratio.low),
+            "high_percent": percent(ratio.high),
+            "test": test.name,
+            "configuration": planned.label(),
+            "n_repetitions_each": bare.n(),
+            "timed_ms_median": timed.median(),
+            "bare_ms_median": bare.median(),
+            "timed_tokens_per_s": rate(&timed),
+            "bare_tokens_per_s": rate(&bare),
+            "is_same_answer": is_same_answer,
+        }))?);
+    }
+    let [low, cost, high] = [ratio.low, ratio.median, ratio.high].map(|r| figure(percent(r)));
+    printer.line(format!(
+        "reading the clock at every token costs {cost} % of {} of {} (95 %: {low} to {high} %, \
+         n = {} each)",
+        test.name,
+        planned.label(),
+        bare.n()
+    ))?;
+    Ok(())
+}
+
+/// The same work with the clock read at every token and without, one after the other.
+struct Pairs {
+    timed_ms: Vec<f64>,
+    bare_ms: Vec<f64>,
+    is_same_answer: bool,
+}
+
+fn measure(
+    station: &mut Station<'_>,
+    series: &Series<'_>,
+    repeating: &Repeating,
+) -> anyhow::Result<Pairs> {
     let started = Instant::now();
     let (mut timed_ms, mut bare_ms) = (Vec::new(), Vec::new());
     let mut is_same_answer = true;
@@ -77,35 +123,5 @@ pub(super) fn check(
             break;
         }
     }
-    let (timed, bare) = (Samples::new(&timed_ms)?, Samples::new(&bare_ms)?);
-    // What slows the machine down for a while slows both of a pair.
-    let ratios: Vec<f64> =
-        timed_ms.iter().zip(&bare_ms).map(|(timed, bare)| timed / bare).collect();
-    let ratio = median_interval(&Samples::new(&ratios)?, SEED).context("cannot compare the two")?;
-    let rate = |ms: &Samples| series.n_tokens() as f64 / ms.median() * 1e3;
-    let percent = |ratio: f64| (ratio - 1.0) * 100.0;
-    if json {
-        return Ok(printer.json(&json!({
-            "profiler_cost_percent": percent(ratio.median),
-            "low_percent": percent(ratio.low),
-            "high_percent": percent(ratio.high),
-            "test": test.name,
-            "configuration": planned.label(),
-            "n_repetitions_each": bare.n(),
-            "timed_ms_median": timed.median(),
-            "bare_ms_median": bare.median(),
-            "timed_tokens_per_s": rate(&timed),
-            "bare_tokens_per_s": rate(&bare),
-            "is_same_answer": is_same_answer,
-        }))?);
-    }
-    let [low, cost, high] = [ratio.low, ratio.median, ratio.high].map(|r| figure(percent(r)));
-    printer.line(format!(
-        "reading the clock at every token costs {cost} % of {} of {} (95 %: {low} to {high} %, \
-         n = {} each)",
-        test.name,
-        planned.label(),
-        bare.n()
-    ))?;
-    Ok(())
+    Ok(Pairs { timed_ms, bare_ms, is_same_answer })
 }
