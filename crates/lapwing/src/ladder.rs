@@ -269,7 +269,7 @@ impl Attempt<'_> {
             _ if self.settings.trials == Trials::Never => return Ok(()),
             _ => {
                 printer.note(note::trying(&request));
-                match self.try_on(request, ledger, configuration, printer)? {
+                match self.try_on(request, ask, ledger, configuration, printer)? {
                     None => return Ok(()),
                     Some(failure) => (failure, None),
                 }
@@ -292,10 +292,12 @@ impl Attempt<'_> {
         failure.holds(self.settings.trial_limits) && (failure.is_harm() || ask == Ask::Auto)
     }
 
-    /// Try the device and remember what came of it; returns what went wrong.
+    /// Try the device and remember what came of it; returns what went wrong. What was refused for a
+    /// reason, such as a file that is cut off, is only remembered to spare `auto` the question.
     fn try_on(
         &self,
         device: DeviceRequest,
+        ask: Ask,
         ledger: Ledger,
         configuration: Configuration,
         printer: &Printer,
@@ -310,7 +312,9 @@ impl Attempt<'_> {
         };
         let limits = self.settings.trial_limits;
         let failure = trial::run(&subject, self.settings, limits)?.err();
-        if failure.as_ref().is_none_or(|failure| failure.holds(limits)) {
+        let is_kept =
+            |failure: &Failure| failure.holds(limits) && (failure.is_harm() || ask == Ask::Auto);
+        if failure.as_ref().is_none_or(is_kept) {
             let tried = Tried::now(configuration, failure.clone());
             if let Err(error) = ledger.record(tried) {
                 let error = anyhow::Error::new(error);

@@ -12,6 +12,7 @@ use crate::natives::{Runtime, locate};
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::trial::Failure;
 
 /// What one backend offers, or why it offers nothing.
 struct Offer {
@@ -44,7 +45,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     let absent = absent(&offers, [machine.gpu(), machine.npu()]);
     let levels: Vec<String> = Level::available().map(|level| level.name().to_owned()).collect();
     let trials = Ledger::new(settings.home.cache()).trials().into_iter();
-    let failed: Vec<Tried> = trials.filter(|tried| tried.failure.is_some()).collect();
+    let is_harm = |tried: &Tried| tried.failure.as_ref().is_some_and(Failure::is_harm);
+    let failed: Vec<Tried> = trials.filter(is_harm).collect();
     if args.json {
         let mut report = as_json(&offers, &absent, &levels);
         report["failed_trials"] = json!(failed);

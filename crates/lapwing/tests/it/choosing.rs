@@ -147,6 +147,8 @@ fn a_device_that_hangs_or_eats_all_memory_is_stopped() {
 fn what_was_refused_is_tried_apart_again_when_it_is_asked_for() {
     let laptop = Laptop::with_faults(&["compile NPU error no compiler"]);
     laptop.run("npu").expect_code(1).expect_says(&["no compiler"]);
+    let report = laptop.lapwing.json(&["devices", "--json"]);
+    assert_eq!(report["failed_trials"], serde_json::json!([]), "a refusal is no harm");
     laptop.run("auto").expect_code(0).expect_says(&["no compiler", "→ gpu\n"]);
     laptop.asked();
     laptop.run("auto").expect_code(0).expect_says(&["no compiler (GENERAL_ERROR) (at 20"]);
