@@ -4,144 +4,21 @@ mod unfinished_folder;
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lapwing_quant::QuantizeError;
-use serde::{Deserialize, Serialize};
-
-use crate::checkpoint::{Checkpoint, OpenCheckpointError, ReadTensorError};
+use crate::checkpoint::{Checkpoint, EMBEDDING, HEAD};
+use crate::error::ExportError;
+use crate::head_map::HeadMap;
 use crate::plan::{ExportOptions, Weights};
+use crate::progress::{OnProgress, Progress};
 use crate::recipe::{RECIPE_FILE, Recipe};
 use crate::report::ExportReport;
+use crate::target::Target;
 use crate::{onnx_folder, openvino_folder, sidecar};
 use unfinished_folder::UnfinishedFolder;
 
 /// Files that only a model folder has: what tells an earlier export from a folder of the user's.
 const EXPORT_FILES: &[&str] = &["openvino_model.xml", "genai_config.json"];
-
-/// Which kind of model folder to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// A stateful OpenVINO IR folder, as optimum-intel writes.
-    OpenVino,
-    /// An onnxruntime-genai folder.
-    Onnx,
-}
-
-impl Target {
-    /// As recipes name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Target::OpenVino => "openvino",
-            Target::Onnx => "onnx",
-        }
-    }
-}
-
-/// How far an export is; told before each tensor is written, and while the checkpoint's hash is
-/// taken before the first one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress<'a> {
-    /// The tensor that comes next, or the file that is hashed.
-    pub name: &'a str,
-    /// Tensors written before it.
-    pub n_tensors_done: usize,
-    /// Tensors in all.
-    pub n_tensors: usize,
-}
-
-/// Hears of progress and may stop the export by breaking.
-pub(crate) type OnProgress<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
-
-/// Why an export failed. Nothing is left behind then.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The source could not be opened.
-    #[error("cannot open the checkpoint")]
-    Open(#[from] OpenCheckpointError),
-    /// A tensor could not be read.
-    #[error("cannot read a weight")]
-    Read(#[from] ReadTensorError),
-    /// A tensor could not be quantised.
-    #[error("cannot quantise {name}")]
-    Quantize {
-        /// The Hugging Face name.
-        name: String,
-        /// Why.
-        source: QuantizeError,
-    },
-    /// The target has no way to say what the checkpoint or the plan asks.
-    #[error("the {target} folder cannot hold this: expected {expected}, found {found}")]
-    Unsupported {
-        /// `OpenVINO` or `ONNX`.
-        target: &'static str,
-        /// What it can hold.
-        expected: String,
-        /// What was asked.
-        found: String,
-    },
-    /// A folder with files in it is already there.
-    #[error("{} already exists and is not empty", path.display())]
-    OutputExists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A file or folder could not be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The graph could not be encoded.
-    #[error("cannot write the graph {}", path.display())]
-    Graph {
-        /// The graph's file.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// What is at the output is no earlier export, or holds the source: it is not replaced.
-    #[error("{} is no earlier export, or holds the checkpoint", path.display())]
-    NotAnExport {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A weight does not fit 16 bits.
-    #[error("{name}: expected weights within the range of f16, found {found}")]
-    Range {
-        /// The Hugging Face name.
-        name: String,
-        /// The weight.
-        found: f32,
-    },
-    /// The head map does not fit the checkpoint.
-    #[error("the head map does not fit: expected {expected}, found {found}")]
-    HeadMap {
-        /// What fits.
-        expected: String,
-        /// What the map is.
-        found: String,
-    },
-    /// The head map was fitted to hidden states that this export does not have.
-    #[error(
-        "the head map was fitted to another body: {what}: expected {expected}, found {found} \
-         in this export"
-    )]
-    OtherBody {
-        /// Which part of the recipes differs.
-        what: &'static str,
-        /// The part that the map was fitted to.
-        expected: String,
-        /// The part of this export.
-        found: String,
-    },
-    /// The caller's progress hook broke.
-    #[error("the export was stopped")]
-    Stopped,
-}
 
 /// Export the checkpoint at `source` as a folder at `out`.
 ///
@@ -199,7 +76,21 @@ fn recipe(
         return Err(ExportError::Stopped);
     }
     let is_head_tied = checkpoint.config.tied_head && map.is_none();
-    let recipe = Recipe::new(hash?, target, options, is_head_tied);
+    let head = if is_head_tied { EMBEDDING } else { HEAD };
+    let recipe = Recipe {
+        lapwing_version: env!("CARGO_PKG_VERSION").to_owned(),
+        checkpoint_sha256: hash?,
+        target,
+        weights: options.weights.to_string(),
+        embedding: options.precision(EMBEDDING, 2).to_string(),
+        head: options.precision(head, 2).to_string(),
+        per_tensor: options
+            .per_tensor
+            .iter()
+            .map(|(pattern, precision)| (pattern.clone(), precision.to_string()))
+            .collect(),
+        head_map_sha256: map.map(HeadMap::sha256),
+    };
     if let Some(body) = map.and_then(|map| map.body.as_ref()) {
         body.check(&recipe.body())?;
     }

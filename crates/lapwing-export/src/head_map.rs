@@ -11,7 +11,7 @@ use nalgebra::{DMatrixView, DMatrixViewMut};
 use sha2::{Digest as _, Sha256};
 
 use crate::checkpoint::{Tensor, hexadecimal};
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::recipe::BodyRecipe;
 
 /// Rows of the head that are multiplied at once: enough that the product is not about memory.

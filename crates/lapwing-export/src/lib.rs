@@ -10,6 +10,10 @@
 
 mod export;
 
+mod error;
+mod progress;
+mod target;
+
 mod checkpoint;
 mod head_map;
 mod plan;
@@ -23,10 +27,13 @@ mod openvino_folder;
 pub use checkpoint::{
     Checkpoint, LlamaConfig, OpenCheckpointError, ReadTensorError, RopeScaling, Tensor, TextAssets,
 };
-pub use export::{ExportError, Progress, Target, export};
+pub use error::ExportError;
+pub use export::export;
 pub use head_map::HeadMap;
 pub use plan::{
     ExportOptions, GROUP_SIZE_DEFAULT, NPU_GROUP_SIZE, Precision, ReadPlanError, WHOLE_ROW,
 };
+pub use progress::Progress;
 pub use recipe::{BodyRecipe, RECIPE_FILE, ReadRecipeError, Recipe, read_recipe};
 pub use report::{ExportReport, TensorReport};
+pub use target::Target;

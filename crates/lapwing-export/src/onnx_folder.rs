@@ -14,7 +14,6 @@ mod genai_config;
 mod decoder;
 
 mod attention;
-mod plain_attention;
 
 mod embedding;
 mod matrix;
@@ -26,7 +25,8 @@ mod source;
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
-use crate::export::{ExportError, OnProgress};
+use crate::error::ExportError;
+use crate::progress::OnProgress;
 use crate::plan::Weights;
 use attention::AttentionKind;
 use graph::Graph;

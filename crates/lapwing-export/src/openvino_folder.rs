@@ -39,7 +39,8 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
-use crate::export::{ExportError, OnProgress};
+use crate::error::ExportError;
+use crate::progress::OnProgress;
 use crate::plan::Weights;
 use graph::Graph;
 use source::Source;

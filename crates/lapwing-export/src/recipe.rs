@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{EMBEDDING, HEAD};
-use crate::export::{ExportError, Target};
-use crate::plan::ExportOptions;
+use crate::checkpoint::HEAD;
+use crate::error::ExportError;
+use crate::target::Target;
 
 /// The file's name in an exported folder.
 pub const RECIPE_FILE: &str = "lapwing_export.json";
@@ -141,29 +141,6 @@ fn is_sha256(text: &str) -> bool {
 }
 
 impl Recipe {
-    /// How an export with these settings is made.
-    pub(crate) fn new(
-        checkpoint_sha256: String,
-        target: Target,
-        options: &ExportOptions,
-        is_head_tied: bool,
-    ) -> Recipe {
-        let per_tensor = options.per_tensor.iter();
-        let head = if is_head_tied { EMBEDDING } else { HEAD };
-        Recipe {
-            lapwing_version: env!("CARGO_PKG_VERSION").to_owned(),
-            checkpoint_sha256,
-            target,
-            weights: options.weights.to_string(),
-            embedding: options.precision(EMBEDDING, 2).to_string(),
-            head: options.precision(head, 2).to_string(),
-            per_tensor: per_tensor
-                .map(|(pattern, precision)| (pattern.clone(), precision.to_string()))
-                .collect(),
-            head_map_sha256: options.head_map.as_ref().map(|map| map.sha256()),
-        }
-    }
-
     /// What decides about hidden states.
     pub fn body(&self) -> BodyRecipe {
         let mut per_tensor = self.per_tensor.clone();

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoint, LlamaConfig, RopeScaling};
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// The contents of a Hugging Face `config.json`.
 pub(crate) fn config_json(config: &LlamaConfig) -> Value {

@@ -13,7 +13,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::ExportError;
+use crate::error::ExportError;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";

@@ -1,12 +1,13 @@
-//! One layer's attention as a single `GroupQueryAttention` node.
+//! One layer's attention as a single `GroupQueryAttention` node, or in standard operators.
+
+mod plain;
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 
 use super::graph::Graph;
-use super::plain_attention;
 use crate::checkpoint::LlamaConfig;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// Head sizes that `GroupQueryAttention` takes with rotary inside are multiples of this.
 const HEAD_SIZE_STEP: usize = 16;
@@ -54,7 +55,7 @@ enum Shared {
         last_idx: String,
         n_total: String,
     },
-    Plain(plain_attention::Shared),
+    Plain(plain::Shared),
 }
 
 impl<'a> Attention<'a> {
@@ -71,7 +72,7 @@ impl<'a> Attention<'a> {
         store_angles(graph, config)?;
         let shared = match kind {
             AttentionKind::Fused => fused_lengths(graph),
-            AttentionKind::Plain => Shared::Plain(plain_attention::Shared::new(graph, config)),
+            AttentionKind::Plain => Shared::Plain(plain::Shared::new(graph, config)),
         };
         Ok(Attention { config, shared })
     }

@@ -8,7 +8,7 @@ use super::graph::Graph;
 use super::source::Source;
 use super::{embedding, matrix};
 use crate::checkpoint::LlamaConfig;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// Write every node and weight.
 ///

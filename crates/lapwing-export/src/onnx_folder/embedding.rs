@@ -7,7 +7,7 @@ use lapwing_quant::GroupQuantized;
 use super::graph::Graph;
 use super::matrix::{self, Matrix};
 use crate::checkpoint::LlamaConfig;
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
 const NODE: &str = "/model/embed_tokens";

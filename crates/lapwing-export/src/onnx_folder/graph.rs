@@ -8,7 +8,7 @@ use lapwing_formats::onnx::proto::{
 };
 use lapwing_formats::onnx::{Dim, ElementType, OnnxWriter, Value, WriteOnnxError};
 
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// Version of the file format; read by ONNX Runtime since 1.18.
 const IR_VERSION: i64 = 10;

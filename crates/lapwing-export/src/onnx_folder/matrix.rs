@@ -6,7 +6,7 @@ use lapwing_quant::GroupQuantized;
 
 use super::blocks::Blocks;
 use super::graph::Graph;
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
 /// `MatMulNBits` may quantise activations to 8 bits a block. 0 would forbid it and is slower; to

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::export::{ExportError, OnProgress, Progress};
+use crate::error::ExportError;
+use crate::progress::{OnProgress, Progress};
 use crate::plan::{PlannedWeight, Weights};
 
 /// Gives weights by their Hugging Face names, as [`Weights`] does.

@@ -79,7 +79,7 @@ fn written(config: &LlamaConfig, stored: Stored) -> Result<OnnxModel, ExportErro
     let n_tensors = shapes.len();
     let mut fake = Fake { shapes, stored };
     let mut n_calls = 0;
-    let mut on_progress = |_: crate::export::Progress<'_>| {
+    let mut on_progress = |_: crate::progress::Progress<'_>| {
         n_calls += 1;
         ControlFlow::Continue(())
     };
@@ -261,7 +261,7 @@ fn a_break_stops_the_export() {
     let config = config(16);
     let shapes = config.expected_tensors().collect();
     let mut fake = Fake { shapes, stored: Stored::F32 };
-    let mut on_progress = |progress: crate::export::Progress<'_>| {
+    let mut on_progress = |progress: crate::progress::Progress<'_>| {
         if progress.n_tensors_done == 3 {
             ControlFlow::Break(())
         } else {

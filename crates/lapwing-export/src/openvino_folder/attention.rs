@@ -8,7 +8,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::weight::project;
 use crate::checkpoint::LlamaConfig;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// The keys or the values of one layer, from one call to the next.
 pub(super) struct State {

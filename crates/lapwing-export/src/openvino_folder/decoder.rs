@@ -10,7 +10,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::weight::{project, weight};
 use crate::checkpoint::LlamaConfig;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// Write the decoder of a llama-family model.
 ///

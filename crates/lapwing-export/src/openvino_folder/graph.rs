@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_formats::ir::{Dim, ElementType, IrWriter, NewPort, Node, Operation, WriteIrError};
 
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// An IR that is being written to disk.
 pub(super) struct Graph {

@@ -3,7 +3,7 @@
 use lapwing_formats::ir::{Dim, ElementType, Node};
 
 use super::graph::Graph;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// What is added to the score of a position that may not be looked at: the lowest f16, so that
 /// plugins that compute in f16 keep it finite.

@@ -3,7 +3,7 @@
 use lapwing_formats::ir::{Dim, Node};
 
 use super::graph::Graph;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// `x / sqrt(mean(x²) + epsilon) * weight`, over the last dimension.
 ///

@@ -3,7 +3,7 @@
 use lapwing_formats::ir::{Dim, ElementType, Node};
 
 use super::graph::Graph;
-use crate::export::ExportError;
+use crate::error::ExportError;
 
 /// Cosines and sines of every position of a step, for all layers.
 ///

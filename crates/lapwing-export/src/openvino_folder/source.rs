@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use crate::checkpoint::AffineQuantized;
-use crate::export::{ExportError, OnProgress, Progress};
+use crate::error::ExportError;
+use crate::progress::{OnProgress, Progress};
 use crate::plan::{PlannedWeight, Precision, WHOLE_ROW, Weights};
 
 /// Gives weights by their Hugging Face names, as [`Weights`] does.

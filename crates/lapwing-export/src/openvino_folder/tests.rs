@@ -108,7 +108,7 @@ fn exported(
     let n_tensors = shapes.len();
     let mut weights = MadeUp { shapes, precision, is_affine };
     let mut n_announced = 0;
-    let mut on_progress = |progress: crate::export::Progress<'_>| {
+    let mut on_progress = |progress: crate::progress::Progress<'_>| {
         assert_eq!((progress.n_tensors_done, progress.n_tensors), (n_announced, n_tensors));
         n_announced += 1;
         ControlFlow::Continue(())
@@ -347,7 +347,7 @@ fn a_stop_is_an_error() {
     let config = config();
     let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
     let mut weights = MadeUp { shapes, precision: Precision::F32, is_affine: false };
-    let mut on_progress = |progress: crate::export::Progress<'_>| match progress.n_tensors_done {
+    let mut on_progress = |progress: crate::progress::Progress<'_>| match progress.n_tensors_done {
         3 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };

@@ -22,7 +22,7 @@ use lapwing_quant::{Bits, GroupQuantized};
 use super::graph::Graph;
 use super::source::{Matrix, Source};
 use crate::checkpoint::AffineQuantized;
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
 /// `x` times the transpose of a matrix.

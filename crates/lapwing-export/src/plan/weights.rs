@@ -7,7 +7,7 @@ use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 
 use super::{ExportOptions, Precision};
 use crate::checkpoint::{Checkpoint, HEAD, LlamaConfig, Tensor};
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::report::TensorReport;
 

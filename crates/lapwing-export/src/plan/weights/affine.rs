@@ -2,7 +2,7 @@
 
 use super::Weights;
 use crate::checkpoint::AffineQuantized;
-use crate::export::ExportError;
+use crate::error::ExportError;
 use crate::plan::Precision;
 use crate::report::TensorReport;
 

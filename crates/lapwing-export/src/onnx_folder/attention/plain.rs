@@ -6,9 +6,9 @@
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 
-use super::attention::Projections;
-use super::graph::Graph;
+use super::Projections;
 use crate::checkpoint::LlamaConfig;
+use crate::onnx_folder::graph::Graph;
 
 /// Values that every layer uses.
 pub(super) struct Shared {
