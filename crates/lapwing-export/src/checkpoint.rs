@@ -4,6 +4,7 @@
 mod config;
 mod digest;
 mod error;
+mod small_file;
 mod tensor;
 
 mod gguf;
@@ -19,24 +20,23 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
-use lapwing_model::ModelFolder;
+use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
-pub use config::{LlamaConfig, RopeScaling};
+use config::Config;
 pub(crate) use digest::hexadecimal;
 pub use error::{OpenCheckpointError, ReadTensorError};
 pub(crate) use tensor::AffineQuantized;
 pub use tensor::Tensor;
 
-/// The Hugging Face name of the embedding.
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-/// The Hugging Face name of the output head.
-pub(crate) const HEAD: &str = "lm_head.weight";
-
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Shapes, rope and token ids.
-    pub config: LlamaConfig,
+    /// What the model is made of.
+    pub architecture: Architecture<Llama>,
+    /// The ids that begin, end and fill texts.
+    pub tokens: SpecialTokens,
+    /// The id of what the vocabulary cannot spell.
+    pub unk: Option<TokenId>,
     /// Tokenizer and chat template.
     pub text: TextAssets,
     /// The model's own `generation_config.json`, where it has one: how its makers sample.
@@ -105,6 +105,19 @@ impl Checkpoint {
         }
     }
 
+    fn new(
+        path: &Path,
+        config: Config,
+        text: TextAssets,
+        generation_config: Option<serde_json::Value>,
+        weights: WeightFile,
+        places: BTreeMap<String, Place>,
+    ) -> Checkpoint {
+        let Config { architecture, tokens, unk } = config;
+        let path = path.to_owned();
+        Checkpoint { architecture, tokens, unk, text, generation_config, path, weights, places }
+    }
+
     /// Where the checkpoint is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -135,7 +148,7 @@ impl Checkpoint {
     ///
     /// As for [`Checkpoint::tensor`].
     pub fn head(&self) -> Result<Tensor<'_>, ReadTensorError> {
-        self.tensor(if self.has(HEAD) { HEAD } else { EMBEDDING })
+        self.tensor(if self.has(Llama::HEAD) { Llama::HEAD } else { Llama::EMBEDDING })
     }
 
     /// Some rows of the output head, one for each token, as a fit needs them band by band.
@@ -160,7 +173,7 @@ impl Checkpoint {
 
     /// Every Hugging Face name, in the order of the layers.
     pub fn tensor_names(&self) -> Vec<String> {
-        self.config.expected_tensors().map(|(name, _)| name).collect()
+        self.architecture.expected_tensors().map(|(name, _)| name).collect()
     }
 }
 
@@ -227,11 +240,11 @@ impl WeightFile {
     }
 }
 
-/// Find every tensor that `config` calls for, check shapes and types, and refuse any tensor that
+/// Find every tensor that `architecture` calls for, check shapes and types, and refuse any tensor that
 /// the graph would leave out: a bias that nobody adds gives wrong answers.
 fn place_tensors(
     path: &Path,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     weights: &WeightFile,
     name_in_file: impl Fn(&str) -> String,
     interleaved_head_size: impl Fn(&str) -> Option<usize>,
@@ -240,7 +253,7 @@ fn place_tensors(
     let path = path.to_owned();
     let mut places = BTreeMap::new();
     let mut used = std::collections::BTreeSet::new();
-    for (name, shape) in config.expected_tensors() {
+    for (name, shape) in architecture.expected_tensors() {
         let name_in_file = name_in_file(&name);
         let Some((found, dtype, _)) = weights.find(&name_in_file) else {
             return Err(OpenCheckpointError::MissingTensor { path, name: name_in_file });

@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, EMBEDDING, HEAD};
+use lapwing_model::Llama;
+
+use crate::checkpoint::Checkpoint;
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::plan::{ExportOptions, Weights};
@@ -62,9 +64,9 @@ fn recipe(
 ) -> Result<Recipe, ExportError> {
     let map = options.head_map.as_ref();
     if let Some(map) = map {
-        map.check(checkpoint.config.hidden_size)?;
+        map.check(checkpoint.architecture.hidden_size)?;
     }
-    let n_tensors = checkpoint.config.expected_tensors().count();
+    let n_tensors = checkpoint.architecture.expected_tensors().count();
     let mut is_stopped = false;
     let hash = checkpoint.sha256(&mut |path, _| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -75,14 +77,14 @@ fn recipe(
     if is_stopped {
         return Err(ExportError::Stopped);
     }
-    let is_head_tied = checkpoint.config.tied_head && map.is_none();
-    let head = if is_head_tied { EMBEDDING } else { HEAD };
+    let is_head_tied = checkpoint.architecture.family.tied_head && map.is_none();
+    let head = if is_head_tied { Llama::EMBEDDING } else { Llama::HEAD };
     let recipe = Recipe {
         lapwing_version: env!("CARGO_PKG_VERSION").to_owned(),
         checkpoint_sha256: hash?,
         target,
         weights: options.weights.to_string(),
-        embedding: options.precision(EMBEDDING, 2).to_string(),
+        embedding: options.precision(Llama::EMBEDDING, 2).to_string(),
         head: options.precision(head, 2).to_string(),
         per_tensor: options
             .per_tensor

@@ -25,7 +25,7 @@ mod onnx_folder;
 mod openvino_folder;
 
 pub use checkpoint::{
-    Checkpoint, LlamaConfig, OpenCheckpointError, ReadTensorError, RopeScaling, Tensor, TextAssets,
+    Checkpoint, OpenCheckpointError, ReadTensorError, Tensor, TextAssets,
 };
 pub use error::ExportError;
 pub use export::export;

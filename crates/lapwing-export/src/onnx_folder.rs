@@ -43,14 +43,19 @@ pub(crate) fn write(
     out: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<(), ExportError> {
-    let config = &weights.config();
-    let kind = AttentionKind::for_head_size(config.head_size);
+    let architecture = &weights.architecture();
+    let kind = AttentionKind::for_head_size(architecture.head_size);
     let mut graph = Graph::create(&out.join("model.onnx"))?;
-    let mut source = Source::new(weights, on_progress, config.expected_tensors().count());
-    decoder::write(&mut graph, config, kind, &mut source)?;
+    let mut source = Source::new(weights, on_progress, architecture.expected_tensors().count());
+    decoder::write(&mut graph, architecture, kind, &mut source)?;
     graph.finish()?;
     let genai_config =
-        genai_config::genai_config(config, checkpoint.generation_config.as_ref(), kind);
+        genai_config::genai_config(
+        architecture,
+        &checkpoint.tokens,
+        checkpoint.generation_config.as_ref(),
+        kind,
+    );
     crate::sidecar::write_json(&out.join("genai_config.json"), &genai_config)?;
     crate::sidecar::write_text_assets(checkpoint, out)
 }

@@ -56,13 +56,13 @@ pub(crate) fn write(
     out: &Path,
     on_progress: OnProgress<'_>,
 ) -> Result<(), ExportError> {
-    let config = &weights.config();
+    let architecture = &weights.architecture();
     let mut graph = Graph::create(&out.join("openvino_model.xml"))?;
-    let mut source = Source::new(weights, on_progress, config.expected_tensors().count());
-    decoder::write(&mut graph, config, &mut source)?;
+    let mut source = Source::new(weights, on_progress, architecture.expected_tensors().count());
+    decoder::write(&mut graph, architecture, &mut source)?;
     graph.finish(&notes::rt_info(source.written()))?;
     let generation_config = crate::sidecar::generation_config_json(checkpoint);
-    crate::sidecar::write_json(&out.join("config.json"), &crate::sidecar::config_json(config))?;
+    crate::sidecar::write_json(&out.join("config.json"), &crate::sidecar::config_json(checkpoint, architecture))?;
     crate::sidecar::write_json(&out.join("generation_config.json"), &generation_config)?;
     crate::sidecar::write_json(
         &out.join("openvino_config.json"),

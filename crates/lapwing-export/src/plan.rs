@@ -11,7 +11,8 @@ pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
 pub(crate) use weights::{PlannedWeight, Weights};
 
-use crate::checkpoint::{EMBEDDING, HEAD};
+use lapwing_model::Llama;
+
 use crate::head_map::HeadMap;
 
 /// Columns that share a scale where nobody says: the block of GGUF's types and of ONNX exports.
@@ -77,7 +78,7 @@ impl ExportOptions {
         let fitting = self.per_tensor.iter().filter(|(pattern, _)| fits(pattern, name));
         match fitting.max_by_key(|(pattern, _)| pattern.len()) {
             Some((_, precision)) => *precision,
-            None if name == HEAD || name == EMBEDDING => self.head,
+            None if name == Llama::HEAD || name == Llama::EMBEDDING => self.head,
             None => self.weights,
         }
     }

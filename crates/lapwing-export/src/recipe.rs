@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use lapwing_model::Llama;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::HEAD;
 use crate::error::ExportError;
 use crate::target::Target;
 
@@ -144,7 +144,7 @@ impl Recipe {
     /// What decides about hidden states.
     pub fn body(&self) -> BodyRecipe {
         let mut per_tensor = self.per_tensor.clone();
-        per_tensor.remove(HEAD);
+        per_tensor.remove(Llama::HEAD);
         BodyRecipe {
             checkpoint_sha256: self.checkpoint_sha256.clone(),
             target: self.target,

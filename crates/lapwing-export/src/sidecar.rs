@@ -3,39 +3,41 @@
 
 use std::path::Path;
 
+use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, LlamaConfig, RopeScaling};
+use crate::checkpoint::Checkpoint;
 use crate::error::ExportError;
 
-/// The contents of a Hugging Face `config.json`.
-pub(crate) fn config_json(config: &LlamaConfig) -> Value {
+/// The contents of a Hugging Face `config.json`, for a model that is the checkpoint's but for its
+/// output head.
+pub(crate) fn config_json(checkpoint: &Checkpoint, architecture: &Architecture<Llama>) -> Value {
     let mut json = json!({
-        "architectures": [architecture(&config.model_type)],
-        "model_type": config.model_type,
-        "vocab_size": config.n_vocab,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads,
-        "head_dim": config.head_size,
+        "architectures": [class_name(&architecture.model_type)],
+        "model_type": architecture.model_type,
+        "vocab_size": architecture.n_vocab,
+        "hidden_size": architecture.hidden_size,
+        "intermediate_size": architecture.family.intermediate_size,
+        "num_hidden_layers": architecture.n_layers,
+        "num_attention_heads": architecture.n_heads,
+        "num_key_value_heads": architecture.n_kv_heads,
+        "head_dim": architecture.head_size,
         "hidden_act": "silu",
-        "max_position_embeddings": config.n_positions_max,
-        "rms_norm_eps": shortest(config.rms_epsilon),
-        "rope_theta": shortest(config.rope_theta),
-        "rope_parameters": rope_json(config),
-        "attention_bias": config.attention_bias,
-        "tie_word_embeddings": config.tied_head,
+        "max_position_embeddings": architecture.n_positions_max,
+        "rms_norm_eps": shortest(architecture.family.rms_epsilon),
+        "rope_theta": shortest(architecture.family.rope_theta),
+        "rope_parameters": rope_json(architecture),
+        "attention_bias": architecture.family.attention_bias,
+        "tie_word_embeddings": architecture.family.tied_head,
     });
-    if let Some(window) = config.sliding_window {
+    if let Some(window) = architecture.sliding_window {
         json["sliding_window"] = window.into();
         // The window is on in Qwen models only with the other two keys.
         json["use_sliding_window"] = true.into();
         json["max_window_layers"] = 0.into();
     }
-    add_ids(&mut json, config);
-    json["unk_token_id"] = config.unk.into();
+    add_ids(&mut json, &checkpoint.tokens);
+    json["unk_token_id"] = checkpoint.unk.into();
     json
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn config_json(config: &LlamaConfig) -> Value {
 pub(crate) fn generation_config_json(checkpoint: &Checkpoint) -> Value {
     let own = checkpoint.generation_config.clone().filter(Value::is_object);
     let mut json = own.unwrap_or_else(|| json!({}));
-    add_ids(&mut json, &checkpoint.config);
+    add_ids(&mut json, &checkpoint.tokens);
     json
 }
 
@@ -89,7 +91,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         .map_err(|source| ExportError::Write { path: path.to_owned(), source })
 }
 
-fn architecture(model_type: &str) -> &'static str {
+fn class_name(model_type: &str) -> &'static str {
     match model_type {
         "mistral" => "MistralForCausalLM",
         "qwen2" => "Qwen2ForCausalLM",
@@ -98,9 +100,9 @@ fn architecture(model_type: &str) -> &'static str {
     }
 }
 
-fn rope_json(config: &LlamaConfig) -> Value {
-    let theta = shortest(config.rope_theta);
-    match &config.rope_scaling {
+fn rope_json(architecture: &Architecture<Llama>) -> Value {
+    let theta = shortest(architecture.family.rope_theta);
+    match &architecture.family.rope_scaling {
         None => json!({ "rope_type": "default", "rope_theta": theta }),
         Some(RopeScaling::Linear { factor }) => {
             json!({ "rope_type": "linear", "rope_theta": theta, "factor": shortest(*factor) })
@@ -125,10 +127,10 @@ fn rope_json(config: &LlamaConfig) -> Value {
     }
 }
 
-fn add_ids(json: &mut Value, config: &LlamaConfig) {
-    json["bos_token_id"] = config.bos.into();
-    json["eos_token_id"] = eos_json(&config.eos);
-    json["pad_token_id"] = config.pad.into();
+fn add_ids(json: &mut Value, tokens: &SpecialTokens) {
+    json["bos_token_id"] = tokens.bos.into();
+    json["eos_token_id"] = eos_json(&tokens.eos);
+    json["pad_token_id"] = tokens.pad.into();
 }
 
 /// The shortest decimal that reads back as this `f32`: 1e-5, and not 9.999999747378752e-6.

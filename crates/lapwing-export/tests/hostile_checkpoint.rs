@@ -30,7 +30,7 @@ fn read(path: &Path) {
     }
     black_box(checkpoint.head_rows(0..1).expect("there is a head"));
     // Its length is that of a head, which a stored matrix bounds.
-    black_box(checkpoint.config.inverse_frequencies());
+    black_box(checkpoint.architecture.inverse_frequencies());
 }
 
 #[test]

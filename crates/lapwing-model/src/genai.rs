@@ -59,6 +59,7 @@ fn architecture(manifest: &Manifest<'_>) -> Result<Architecture, OpenFolderError
         n_positions_max: manifest.needed_size(&["model", "context_length"])?,
         sliding_window: manifest.size(&["model", "decoder", "sliding_window", "window_size"])?,
         conv_cache_size: manifest.size(&["model", "decoder", "conv_cache_size"])?,
+        family: (),
     })
 }
 

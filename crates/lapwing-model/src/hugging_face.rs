@@ -119,6 +119,7 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
         n_positions_max: n_positions_max.unwrap_or(N_POSITIONS_UNTOLD),
         sliding_window,
         conv_cache_size: config.size(&key("conv_L_cache"))?,
+        family: (),
     })
 }
 

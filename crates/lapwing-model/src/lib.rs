@@ -5,7 +5,11 @@
 //! Must not know: ONNX Runtime, OpenVINO, tokenizers. The graph itself is read by whoever runs or
 //! shows it, through `lapwing-formats`; this crate reads the manifests beside it. To add a kind of
 //! folder: a variant of [`FolderKind`], a module that fills a [`ModelFolder`], and its place in
-//! [`ModelFolder::open`], which recognises kinds by content and never by the folder's name.
+//! [`ModelFolder::open`], which recognises kinds by content and never by the folder's name. To add
+//! a family of models that Lapwing computes or exports itself: a module like `llama`.
+
+mod architecture;
+mod llama;
 
 mod config;
 mod folder;
@@ -13,9 +17,11 @@ mod genai;
 mod hugging_face;
 mod json;
 
-pub use config::{Architecture, GenerationDefaults, N_POSITIONS_UNTOLD, SpecialTokens, TextFiles};
+pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
+pub use config::{GenerationDefaults, SpecialTokens, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::VARIANT_PREFERENCE;
+pub use llama::{Llama, RopeScaling};
 
 /// The number of a token in a model's vocabulary.
 pub type TokenId = u32;

@@ -230,6 +230,7 @@ mod tests {
             n_positions_max: 128,
             sliding_window: None,
             conv_cache_size,
+            family: (),
         }
     }
 

@@ -1,12 +1,13 @@
-//! GGUF files: metadata keys into [`LlamaConfig`], `blk.3.attn_q.weight` into Hugging Face names.
+//! GGUF files: metadata keys into a [`Config`], `blk.3.attn_q.weight` into Hugging Face names.
 //!
 //! Source: the GGUF specification and the converter's tensor naming (gguf-py/gguf/constants.py).
 
 use std::path::Path;
 
 use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
+use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 
-use super::config::{LlamaConfig, RopeScaling};
+use super::config::Config;
 use super::{Checkpoint, OpenCheckpointError, WeightFile, gguf_text, place_tensors};
 
 const ARCHITECTURES: &[&str] = &["llama", "qwen2", "qwen3"];
@@ -19,19 +20,21 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let gguf = Gguf::open(path)?;
     let config = read_config(&gguf)?;
     let text = gguf_text::read(&gguf, &config)?;
-    let interleaved = (config.model_type == "llama").then_some(config.head_size);
+    let interleaved = {
+        let Architecture { model_type, head_size, .. } = &config.architecture;
+        (model_type == "llama").then_some(*head_size)
+    };
     let is_needless = |name: &str| name == ROPE_FACTORS;
     let weights = WeightFile::Gguf(gguf);
     let places = place_tensors(
         path,
-        &config,
+        &config.architecture,
         &weights,
         name_in_file,
         |name| interleaved.filter(|_| name.contains(".q_proj.") || name.contains(".k_proj.")),
         is_needless,
     )?;
-    let path = path.to_owned();
-    Ok(Checkpoint { config, text, generation_config: None, path, weights, places })
+    Ok(Checkpoint::new(path, config, text, None, weights, places))
 }
 
 /// The GGUF name of a Hugging Face tensor.
@@ -65,7 +68,7 @@ pub(super) fn name_in_file(name: &str) -> String {
     format!("blk.{layer_idx}.{module}.{parameter}")
 }
 
-fn read_config(gguf: &Gguf) -> Result<LlamaConfig, OpenCheckpointError> {
+fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
     let keys = Keys::new(gguf)?;
     let n_heads = keys.size("attention.head_count")?;
     let hidden_size = keys.size("embedding_length")?;
@@ -81,7 +84,16 @@ fn read_config(gguf: &Gguf) -> Result<LlamaConfig, OpenCheckpointError> {
     let n_positions_max = keys.size("context_length")?;
     let rope_theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
     let token_id = |key: &str| keys.token_id(key);
-    let config = LlamaConfig {
+    let family = Llama {
+        intermediate_size: keys.size("feed_forward_length")?,
+        rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
+        rope_theta,
+        rope_scaling: keys.rope_scaling(rope_theta, head_size)?,
+        attention_bias: keys.architecture == "qwen2" || gguf.tensor("blk.0.attn_q.bias").is_some(),
+        qk_norm: keys.architecture == "qwen3",
+        tied_head: gguf.tensor("output.weight").is_none(),
+    };
+    let architecture = Architecture {
         model_type: keys.architecture.to_owned(),
         n_vocab: n_vocab.unwrap_or(0),
         n_layers: keys.size("block_count")?,
@@ -89,22 +101,19 @@ fn read_config(gguf: &Gguf) -> Result<LlamaConfig, OpenCheckpointError> {
         n_kv_heads: keys.optional_size("attention.head_count_kv")?.unwrap_or(n_heads),
         head_size,
         hidden_size,
-        intermediate_size: keys.size("feed_forward_length")?,
         n_positions_max,
-        rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
-        rope_theta,
-        rope_scaling: keys.rope_scaling(rope_theta, head_size)?,
         sliding_window: keys
             .optional_size("attention.sliding_window")?
             .filter(|&window| 0 < window && window < n_positions_max),
-        attention_bias: keys.architecture == "qwen2" || gguf.tensor("blk.0.attn_q.bias").is_some(),
-        qk_norm: keys.architecture == "qwen3",
-        tied_head: gguf.tensor("output.weight").is_none(),
-        bos: token_id("bos_token_id")?,
-        pad: token_id("padding_token_id")?,
-        unk: token_id("unknown_token_id")?,
-        eos: gguf_text::end_ids(gguf, token_id("eos_token_id")?, token_id("eot_token_id")?),
+        conv_cache_size: None,
+        family,
     };
+    let tokens = SpecialTokens {
+        bos: token_id("bos_token_id")?,
+        eos: gguf_text::end_ids(gguf, token_id("eos_token_id")?, token_id("eot_token_id")?),
+        pad: token_id("padding_token_id")?,
+    };
+    let config = Config { architecture, tokens, unk: token_id("unknown_token_id")? };
     config.check(gguf.path())?;
     Ok(config)
 }

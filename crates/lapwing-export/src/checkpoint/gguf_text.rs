@@ -10,7 +10,8 @@ mod vocabulary;
 use lapwing_formats::gguf::Gguf;
 use serde_json::{Map, Value, json};
 
-use super::{LlamaConfig, OpenCheckpointError, TextAssets};
+use super::config::Config;
+use super::{OpenCheckpointError, TextAssets};
 pub(super) use vocabulary::excerpt;
 use vocabulary::{TokenType, Vocabulary};
 
@@ -19,10 +20,10 @@ use vocabulary::{TokenType, Vocabulary};
 const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>"];
 
 /// Read the tokenizer and the chat template.
-pub(super) fn read(gguf: &Gguf, config: &LlamaConfig) -> Result<TextAssets, OpenCheckpointError> {
+pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheckpointError> {
     let vocabulary = Vocabulary::read(gguf)?;
-    if config.n_vocab < vocabulary.len() {
-        let expected = format!("at most {}, the rows of the embedding", config.n_vocab);
+    if config.architecture.n_vocab < vocabulary.len() {
+        let expected = format!("at most {}, the rows of the embedding", config.architecture.n_vocab);
         let found = vocabulary.len().to_string();
         return Err(unsupported(gguf, "tokenizer.ggml.tokens", expected, found));
     }
@@ -39,8 +40,8 @@ pub(super) fn read(gguf: &Gguf, config: &LlamaConfig) -> Result<TextAssets, Open
     let flag = |key: &str| gguf.get(&format!("tokenizer.ggml.{key}")).and_then(|v| v.as_bool());
     let adds_bos = flag("add_bos_token").unwrap_or(adds_bos);
     let adds_eos = flag("add_eos_token").unwrap_or(false);
-    let start = config.bos.filter(|_| adds_bos);
-    let end = config.eos.first().copied().filter(|_| adds_eos);
+    let start = config.tokens.bos.filter(|_| adds_bos);
+    let end = config.tokens.eos.first().copied().filter(|_| adds_eos);
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
@@ -126,22 +127,22 @@ fn post_processor(vocabulary: &Vocabulary<'_>, start: Option<u32>, end: Option<u
 
 fn tokenizer_config(
     vocabulary: &Vocabulary<'_>,
-    config: &LlamaConfig,
+    config: &Config,
     adds_bos: bool,
     adds_eos: bool,
 ) -> Value {
     let mut json = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.n_positions_max,
+        "model_max_length": config.architecture.n_positions_max,
         "clean_up_tokenization_spaces": false,
         "add_bos_token": adds_bos,
         "add_eos_token": adds_eos,
     });
     let roles = [
-        ("bos_token", config.bos),
-        ("eos_token", config.eos.first().copied()),
+        ("bos_token", config.tokens.bos),
+        ("eos_token", config.tokens.eos.first().copied()),
         ("unk_token", config.unk),
-        ("pad_token", config.pad),
+        ("pad_token", config.tokens.pad),
     ];
     for (role, id) in roles {
         if let Some(text) = id.and_then(|id| vocabulary.text(id)) {

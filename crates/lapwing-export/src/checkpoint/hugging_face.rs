@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use lapwing_formats::safetensors::SafeTensors;
+use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::config::{LlamaConfig, RopeScaling};
+use super::config::Config;
+use super::small_file::read_json;
 use super::{Checkpoint, OpenCheckpointError, WeightFile, hugging_face_text, place_tensors};
 
 pub(super) const CONFIG_FILE: &str = "config.json";
@@ -39,32 +41,23 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let weights = SafeTensors::open(path)?;
     let has = |name: &str| weights.tensor(name).is_some();
     let mut config = raw.resolve(&config_path, generation_config.as_ref())?;
-    config.attention_bias |= has("model.layers.0.self_attn.q_proj.bias");
+    config.architecture.family.attention_bias |= has("model.layers.0.self_attn.q_proj.bias");
     config.check(&config_path)?;
-    let text = hugging_face_text::read(path, &config)?;
+    let text = hugging_face_text::read(path, config.architecture.n_vocab)?;
     let is_needless = |name: &str| {
         // Old checkpoints store the frequencies; a tied head may be stored twice.
-        name.ends_with(".rotary_emb.inv_freq") || config.tied_head && name == "lm_head.weight"
+        name.ends_with(".rotary_emb.inv_freq") || config.architecture.family.tied_head && name == Llama::HEAD
     };
     let weights = WeightFile::SafeTensors(weights);
-    let places = place_tensors(path, &config, &weights, str::to_owned, |_| None, is_needless)?;
-    let path = path.to_owned();
-    Ok(Checkpoint { config, text, generation_config, path, weights, places })
-}
-
-/// Read a small JSON file.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(
-    path: &Path,
-) -> Result<T, OpenCheckpointError> {
-    let bytes = read_file(path)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| OpenCheckpointError::Json { path: path.to_owned(), source })
-}
-
-/// Read a small file.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
-    std::fs::read(path)
-        .map_err(|source| OpenCheckpointError::Read { path: path.to_owned(), source })
+    let places = place_tensors(
+        path,
+        &config.architecture,
+        &weights,
+        str::to_owned,
+        |_| None,
+        is_needless,
+    )?;
+    Ok(Checkpoint::new(path, config, text, generation_config, weights, places))
 }
 
 /// What every `config.json` says.
@@ -129,7 +122,7 @@ impl RawConfig {
         self,
         path: &Path,
         generation: Option<&Value>,
-    ) -> Result<LlamaConfig, OpenCheckpointError> {
+    ) -> Result<Config, OpenCheckpointError> {
         self.refuse_unsupported(path)?;
         let n_positions_max = self.max_position_embeddings.unwrap_or(N_POSITIONS_DEFAULT);
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
@@ -140,28 +133,36 @@ impl RawConfig {
             token_ids(path, key, ids.or(fallback.as_ref()))
         };
         let first = |ids: Vec<u32>| ids.first().copied();
-        Ok(LlamaConfig {
+        let family = Llama {
+            intermediate_size: self.intermediate_size,
+            rms_epsilon: self.rms_norm_eps,
+            rope_theta: stated_theta.unwrap_or(ROPE_THETA_DEFAULT),
+            rope_scaling: rope.map(|rope| rope.resolve(path)).transpose()?.flatten(),
+            attention_bias: self.model_type == "qwen2",
+            qk_norm: self.model_type == "qwen3",
+            tied_head: self.tie_word_embeddings,
+        };
+        let sliding_window = self.window(path)?.filter(|&window| window < n_positions_max);
+        let tokens = SpecialTokens {
+            bos: first(id("bos_token_id", &self.bos_token_id)?),
+            pad: first(id("pad_token_id", &self.pad_token_id)?),
+            eos: id("eos_token_id", &self.eos_token_id)?,
+        };
+        let unk = first(id("unk_token_id", &self.unk_token_id)?);
+        let architecture = Architecture {
             n_vocab: self.vocab_size,
             n_layers: self.num_hidden_layers,
             n_heads: self.num_attention_heads,
             n_kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
             head_size: self.head_dim.unwrap_or(derived_head_size),
             hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
             n_positions_max,
-            rms_epsilon: self.rms_norm_eps,
-            rope_theta: stated_theta.unwrap_or(ROPE_THETA_DEFAULT),
-            rope_scaling: rope.map(|rope| rope.resolve(path)).transpose()?.flatten(),
-            sliding_window: self.window(path)?.filter(|&window| window < n_positions_max),
-            attention_bias: self.model_type == "qwen2",
-            qk_norm: self.model_type == "qwen3",
-            tied_head: self.tie_word_embeddings,
-            bos: first(id("bos_token_id", &self.bos_token_id)?),
-            pad: first(id("pad_token_id", &self.pad_token_id)?),
-            unk: first(id("unk_token_id", &self.unk_token_id)?),
-            eos: id("eos_token_id", &self.eos_token_id)?,
+            sliding_window,
+            conv_cache_size: None,
+            family,
             model_type: self.model_type,
-        })
+        };
+        Ok(Config { architecture, tokens, unk })
     }
 
     fn refuse_unsupported(&self, path: &Path) -> Result<(), OpenCheckpointError> {
@@ -265,7 +266,7 @@ mod tests {
     fn resolve(
         json: &Value,
         generation: Option<Value>,
-    ) -> Result<LlamaConfig, OpenCheckpointError> {
+    ) -> Result<Config, OpenCheckpointError> {
         let raw: RawConfig = serde_json::from_value(json.clone()).unwrap();
         raw.resolve(Path::new("config.json"), generation.as_ref())
     }
@@ -277,10 +278,12 @@ mod tests {
     #[test]
     fn old_and_new_forms_of_rope_mean_the_same() {
         let config = resolve(&old(), None).unwrap();
-        assert_eq!((config.head_size, config.rope_theta), (64, 500_000.0));
-        assert!(matches!(config.rope_scaling, Some(RopeScaling::Llama3 { factor: 32.0, .. })));
-        assert_eq!((config.bos, config.pad), (Some(128_000), None));
-        assert_eq!(config.eos, [128_001, 128_008]);
+        let architecture = &config.architecture;
+        let family = &architecture.family;
+        assert_eq!((architecture.head_size, family.rope_theta), (64, 500_000.0));
+        assert!(matches!(family.rope_scaling, Some(RopeScaling::Llama3 { factor: 32.0, .. })));
+        assert_eq!((config.tokens.bos, config.tokens.pad), (Some(128_000), None));
+        assert_eq!(config.tokens.eos, [128_001, 128_008]);
 
         let mut new = old();
         let mut rope = new.as_object_mut().unwrap().shift_remove("rope_scaling").unwrap();
@@ -290,7 +293,7 @@ mod tests {
 
         let mut linear = old();
         linear["rope_scaling"] = serde_json::json!({ "type": "linear", "factor": 2.0 });
-        let scaling = resolve(&linear, None).unwrap().rope_scaling;
+        let scaling = resolve(&linear, None).unwrap().architecture.family.rope_scaling;
         assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
     }
 
@@ -299,15 +302,15 @@ mod tests {
         let mut both = old();
         let rope = r#"{"type":"default","rope_type":"linear","factor":2.0}"#;
         both["rope_scaling"] = serde_json::from_str(rope).unwrap();
-        let scaling = resolve(&both, None).unwrap().rope_scaling;
+        let scaling = resolve(&both, None).unwrap().architecture.family.rope_scaling;
         assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
     }
 
     #[test]
     fn generation_ids_win_over_those_of_the_config() {
         let generation = serde_json::json!({ "eos_token_id": 7, "bos_token_id": null });
-        let config = resolve(&old(), Some(generation)).unwrap();
-        assert_eq!((config.eos.as_slice(), config.bos), (&[7][..], Some(128_000)));
+        let tokens = resolve(&old(), Some(generation)).unwrap().tokens;
+        assert_eq!((tokens.eos.as_slice(), tokens.bos), (&[7][..], Some(128_000)));
     }
 
     #[test]
@@ -327,7 +330,8 @@ mod tests {
             for (key, value) in changes.as_object().unwrap() {
                 json[key] = value.clone();
             }
-            assert_eq!(resolve(&json, None).unwrap().sliding_window, expected, "{changes}");
+            let found = resolve(&json, None).unwrap().architecture.sliding_window;
+            assert_eq!(found, expected, "{changes}");
         };
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         check(json(r#"{"model_type":"mistral","sliding_window":4096}"#), Some(4096));

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::hugging_face::{read_file, read_json};
-use super::{LlamaConfig, OpenCheckpointError, TextAssets};
+use super::small_file::{read_file, read_json};
+use super::{OpenCheckpointError, TextAssets};
 
 /// Read tokenizer and chat template; check that every id fits the vocabulary.
-pub(super) fn read(folder: &Path, config: &LlamaConfig) -> Result<TextAssets, OpenCheckpointError> {
+pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenCheckpointError> {
     let tokenizer_path = folder.join("tokenizer.json");
     let tokenizer_json = read_file(&tokenizer_path)?;
     let tokenizer: Value = serde_json::from_slice(&tokenizer_json)
         .map_err(|source| OpenCheckpointError::Json { path: tokenizer_path.clone(), source })?;
-    if let Some(id) = largest_id(&tokenizer).filter(|&id| config.n_vocab as u64 <= id) {
+    if let Some(id) = largest_id(&tokenizer).filter(|&id| n_vocab as u64 <= id) {
         return Err(OpenCheckpointError::Unsupported {
             path: tokenizer_path,
             what: "largest token id".to_owned(),
-            expected: format!("less than the vocabulary of {}", config.n_vocab),
+            expected: format!("less than the vocabulary of {n_vocab}"),
             found: id.to_string(),
         });
     }

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use lapwing_model::RopeScaling;
+
 use super::*;
 use gguf_file::{GgufFile, small};
 
@@ -48,8 +50,17 @@ fn only_llama_files_interleave_the_rows_of_q_and_k() {
 
 #[test]
 fn a_gguf_says_what_its_model_is() {
-    let config = open(&small("qwen2")).unwrap().config;
-    let expected = LlamaConfig {
+    let checkpoint = open(&small("qwen2")).unwrap();
+    let family = Llama {
+        intermediate_size: 24,
+        rms_epsilon: 1e-6,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        attention_bias: true,
+        qk_norm: false,
+        tied_head: true,
+    };
+    let expected = Architecture {
         model_type: "qwen2".to_owned(),
         n_vocab: 6,
         n_layers: 1,
@@ -57,22 +68,15 @@ fn a_gguf_says_what_its_model_is() {
         n_kv_heads: 2,
         head_size: 4,
         hidden_size: 16,
-        intermediate_size: 24,
         n_positions_max: 64,
-        rms_epsilon: 1e-6,
-        rope_theta: 10_000.0,
-        rope_scaling: None,
         sliding_window: None,
-        attention_bias: true,
-        qk_norm: false,
-        tied_head: true,
-        bos: None,
-        pad: None,
-        unk: None,
-        // The second by its text.
-        eos: vec![4, 5],
+        conv_cache_size: None,
+        family,
     };
-    assert_eq!(config, expected);
+    assert_eq!(checkpoint.architecture, expected);
+    // The second by its text.
+    let tokens = SpecialTokens { bos: None, eos: vec![4, 5], pad: None };
+    assert_eq!((checkpoint.tokens, checkpoint.unk), (tokens, None));
 
     let mut file = small("llama");
     file.f32("llama.rope.freq_base", 5e5)
@@ -84,10 +88,11 @@ fn a_gguf_says_what_its_model_is() {
         file.tensor(&format!("blk.0.attn_{projection}.bias"), &[n_rows], &vec![0.0; n_rows]);
     }
     let checkpoint = open(&file).unwrap();
-    let config = &checkpoint.config;
-    assert_eq!((config.rope_theta, config.sliding_window, config.bos), (5e5, Some(32), Some(3)));
-    assert_eq!(config.rope_scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
-    assert!(config.attention_bias && !config.tied_head);
+    let family = &checkpoint.architecture.family;
+    assert_eq!((family.rope_theta, checkpoint.tokens.bos), (5e5, Some(3)));
+    assert_eq!(checkpoint.architecture.sliding_window, Some(32));
+    assert_eq!(family.rope_scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
+    assert!(family.attention_bias && !family.tied_head);
     assert!(checkpoint.has("lm_head.weight") && !checkpoint.has("output.weight"));
     assert_eq!(checkpoint.tensor("lm_head.weight").unwrap().to_f32(), [0.5; 96]);
     for name in checkpoint.tensor_names() {
@@ -165,7 +170,7 @@ fn a_claim_of_two_billion_layers_is_refused_at_the_first_that_is_missing() {
 fn linear_rope_needs_no_type_and_may_stand_under_its_old_key() {
     let check = |change: &dyn Fn(&mut GgufFile) -> &mut GgufFile, expected: Option<f32>| {
         let mut file = small("llama");
-        let found = open(change(&mut file)).unwrap().config.rope_scaling;
+        let found = open(change(&mut file)).unwrap().architecture.family.rope_scaling;
         assert_eq!(found, expected.map(|factor| RopeScaling::Linear { factor }));
     };
     let (factor, old_factor) = ("llama.rope.scaling.factor", "llama.rope.scale_linear");
@@ -179,7 +184,7 @@ fn linear_rope_needs_no_type_and_may_stand_under_its_old_key() {
     // The tensor of divisors does not hide the factor.
     let mut file = small("llama");
     file.f32(factor, 2.0).tensor("rope_freqs.weight", &[2], &[1.0, 7.0]);
-    let found = open(&file).unwrap().config.rope_scaling;
+    let found = open(&file).unwrap().architecture.family.rope_scaling;
     assert_eq!(found, Some(RopeScaling::Divisors(vec![2.0, 14.0])));
 }
 
@@ -239,12 +244,13 @@ fn an_export_is_not_told_that_safetensors_are_missing() {
 fn a_hugging_face_folder_is_read() {
     let Some(folder) = shared("exports/stories260k-hf") else { return };
     let checkpoint = Checkpoint::open(&folder).unwrap();
-    let config = &checkpoint.config;
-    assert_eq!((config.n_vocab, config.n_layers, config.head_size), (512, 5, 8));
-    assert_eq!((config.n_heads, config.n_kv_heads, config.hidden_size), (8, 4, 64));
-    assert_eq!((config.bos, config.eos.as_slice(), config.pad), (Some(1), &[2][..], Some(0)));
-    assert_eq!((config.rope_theta, config.rms_epsilon), (10_000.0, 1e-5));
-    assert!(config.tied_head && !config.attention_bias && !config.qk_norm);
+    let (found, family) = (&checkpoint.architecture, &checkpoint.architecture.family);
+    assert_eq!((found.n_vocab, found.n_layers, found.head_size), (512, 5, 8));
+    assert_eq!((found.n_heads, found.n_kv_heads, found.hidden_size), (8, 4, 64));
+    let tokens = SpecialTokens { bos: Some(1), eos: vec![2], pad: Some(0) };
+    assert_eq!(checkpoint.tokens, tokens);
+    assert_eq!((family.rope_theta, family.rms_epsilon), (10_000.0, 1e-5));
+    assert!(family.tied_head && !family.attention_bias && !family.qk_norm);
     assert_eq!(checkpoint.tensor_names().len(), 2 + 5 * 9);
     for name in checkpoint.tensor_names() {
         let tensor = checkpoint.tensor(&name).unwrap();
@@ -260,30 +266,31 @@ fn a_hugging_face_folder_is_read() {
 fn a_real_model_is_the_same_from_gguf_and_from_safetensors() {
     let Some(folder) = shared("exports/stories260k-hf") else { return };
     let expected = Checkpoint::open(&folder).unwrap();
-    let config = &expected.config;
+    let architecture = &expected.architecture;
     let mut file = GgufFile::default();
     file.string("general.architecture", "llama")
-        .u32("llama.block_count", config.n_layers as u32)
-        .u32("llama.context_length", config.n_positions_max as u32)
-        .u32("llama.embedding_length", config.hidden_size as u32)
-        .u32("llama.feed_forward_length", config.intermediate_size as u32)
-        .u32("llama.attention.head_count", config.n_heads as u32)
-        .u32("llama.attention.head_count_kv", config.n_kv_heads as u32)
-        .f32("llama.attention.layer_norm_rms_epsilon", config.rms_epsilon)
+        .u32("llama.block_count", architecture.n_layers as u32)
+        .u32("llama.context_length", architecture.n_positions_max as u32)
+        .u32("llama.embedding_length", architecture.hidden_size as u32)
+        .u32("llama.feed_forward_length", architecture.family.intermediate_size as u32)
+        .u32("llama.attention.head_count", architecture.n_heads as u32)
+        .u32("llama.attention.head_count_kv", architecture.n_kv_heads as u32)
+        .f32("llama.attention.layer_norm_rms_epsilon", architecture.family.rms_epsilon)
         .u32("tokenizer.ggml.bos_token_id", 1)
         .u32("tokenizer.ggml.eos_token_id", 2)
         .u32("tokenizer.ggml.padding_token_id", 0);
     gguf_text::tests::add_stories_tokenizer(&mut file, &expected.text.tokenizer_json);
-    for (name, shape) in config.expected_tensors() {
+    for (name, shape) in architecture.expected_tensors() {
         let mut values = expected.tensor(&name).unwrap().to_f32();
         if name.contains(".q_proj.") || name.contains(".k_proj.") {
-            values = interleaved(&values, config.head_size, config.hidden_size);
+            values = interleaved(&values, architecture.head_size, architecture.hidden_size);
         }
         file.tensor(&gguf::name_in_file(&name), &shape, &values);
     }
     let found = open(&file).unwrap();
-    assert_eq!(found.config, *config);
-    for name in config.expected_tensors().map(|(name, _)| name) {
+    assert_eq!(found.architecture, *architecture);
+    assert_eq!((&found.tokens, found.unk), (&expected.tokens, expected.unk));
+    for name in architecture.expected_tensors().map(|(name, _)| name) {
         let (found, expected) = (found.tensor(&name).unwrap(), expected.tensor(&name).unwrap());
         assert_eq!(found.shape, expected.shape, "{name}");
         assert!(found.to_f32() == expected.to_f32(), "{name} differs");

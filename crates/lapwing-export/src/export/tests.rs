@@ -285,7 +285,7 @@ fn an_export_for_an_npu_is_symmetric_and_says_so() {
     let Some(source) = shared(STORIES) else { return };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let options = ExportOptions::for_npu(&Checkpoint::open(&source).unwrap().config);
+    let options = ExportOptions::for_npu(&Checkpoint::open(&source).unwrap().architecture);
     let report = export(&source, Target::OpenVino, &options, &out, &mut go_on).unwrap();
     assert_eq!(report.n_other_precision(), 0);
     // The model is 64 wide: no group of 128 fits.

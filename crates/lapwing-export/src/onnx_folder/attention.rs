@@ -4,9 +4,9 @@ mod plain;
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
+use lapwing_model::{Architecture, Llama};
 
 use super::graph::Graph;
-use crate::checkpoint::LlamaConfig;
 use crate::error::ExportError;
 
 /// Head sizes that `GroupQueryAttention` takes with rotary inside are multiples of this.
@@ -45,7 +45,7 @@ pub(super) enum Projections {
 
 /// What attention needs once a graph.
 pub(super) struct Attention<'a> {
-    config: &'a LlamaConfig,
+    architecture: &'a Architecture<Llama>,
     shared: Shared,
 }
 
@@ -66,15 +66,15 @@ impl<'a> Attention<'a> {
     /// When the context is too long for a table of angles, or the data file cannot be written.
     pub(super) fn new(
         graph: &mut Graph,
-        config: &'a LlamaConfig,
+        architecture: &'a Architecture<Llama>,
         kind: AttentionKind,
     ) -> Result<Attention<'a>, ExportError> {
-        store_angles(graph, config)?;
+        store_angles(graph, architecture)?;
         let shared = match kind {
             AttentionKind::Fused => fused_lengths(graph),
-            AttentionKind::Plain => Shared::Plain(plain::Shared::new(graph, config)),
+            AttentionKind::Plain => Shared::Plain(plain::Shared::new(graph, architecture)),
         };
-        Ok(Attention { config, shared })
+        Ok(Attention { architecture, shared })
     }
 
     /// Attend over past and new positions; gives `[batch, positions, n_heads * head_size]`.
@@ -87,10 +87,10 @@ impl<'a> Attention<'a> {
         let (last_idx, n_total) = match &self.shared {
             Shared::Fused { last_idx, n_total } => (last_idx, n_total),
             Shared::Plain(shared) => {
-                return shared.layer(graph, self.config, layer_idx, projections);
+                return shared.layer(graph, self.architecture, layer_idx, projections);
             }
         };
-        let config = self.config;
+        let architecture = self.architecture;
         let (query, key, value) = match projections {
             Projections::Packed(packed) => (packed.as_str(), "", ""),
             Projections::Separate([query, key, value]) => {
@@ -114,11 +114,11 @@ impl<'a> Attention<'a> {
         let output = format!("{name}/output_0");
         let present_key = format!("present.{layer_idx}.key");
         let present_value = format!("present.{layer_idx}.value");
-        let window = config.sliding_window.and_then(|window| i64::try_from(window).ok());
+        let window = architecture.sliding_window.and_then(|window| i64::try_from(window).ok());
         let attributes = [
-            AttributeProto::int("num_heads", config.n_heads as i64),
-            AttributeProto::int("kv_num_heads", config.n_kv_heads as i64),
-            AttributeProto::float("scale", 1.0 / (config.head_size as f32).sqrt()),
+            AttributeProto::int("num_heads", architecture.n_heads as i64),
+            AttributeProto::int("kv_num_heads", architecture.n_kv_heads as i64),
+            AttributeProto::float("scale", 1.0 / (architecture.head_size as f32).sqrt()),
             AttributeProto::int("local_window_size", window.unwrap_or(-1)),
             AttributeProto::int("do_rotary", 1),
             AttributeProto::int("rotary_interleaved", 0),
@@ -147,8 +147,8 @@ fn fused_lengths(graph: &mut Graph) -> Shared {
 }
 
 /// Store `cos_cache` and `sin_cache`, `[n_positions_max, head_size / 2]`.
-fn store_angles(graph: &mut Graph, config: &LlamaConfig) -> Result<(), ExportError> {
-    let n_positions = config.n_positions_max;
+fn store_angles(graph: &mut Graph, architecture: &Architecture<Llama>) -> Result<(), ExportError> {
+    let n_positions = architecture.n_positions_max;
     if n_positions > N_POSITIONS_MAX {
         return Err(ExportError::Unsupported {
             target: "ONNX",
@@ -156,7 +156,7 @@ fn store_angles(graph: &mut Graph, config: &LlamaConfig) -> Result<(), ExportErr
             found: n_positions.to_string(),
         });
     }
-    let frequencies = config.inverse_frequencies();
+    let frequencies = architecture.inverse_frequencies();
     let dims = [n_positions, frequencies.len()];
     for (name, function) in [("cos_cache", f64::cos as fn(f64) -> f64), ("sin_cache", f64::sin)] {
         let mut values = Vec::with_capacity(n_positions * frequencies.len());

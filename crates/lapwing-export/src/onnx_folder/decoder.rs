@@ -2,12 +2,12 @@
 
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_formats::onnx::{Dim, ElementType};
+use lapwing_model::{Architecture, Llama};
 
 use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
 use super::source::Source;
 use super::{embedding, matrix};
-use crate::checkpoint::LlamaConfig;
 use crate::error::ExportError;
 
 /// Write every node and weight.
@@ -17,17 +17,17 @@ use crate::error::ExportError;
 /// When a weight cannot be read or expressed, a file cannot be written, or the caller stops.
 pub(super) fn write(
     graph: &mut Graph,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     kind: AttentionKind,
     source: &mut Source<'_>,
 ) -> Result<(), ExportError> {
-    declare(graph, config, kind);
-    let attention = Attention::new(graph, config, kind)?;
+    declare(graph, architecture, kind);
+    let attention = Attention::new(graph, architecture, kind)?;
     let weight = source.matrix("model.embed_tokens.weight")?;
-    let (embedded, tied_head) = embedding::write(graph, config, weight)?;
-    let mut decoder = Decoder { graph, config, source, attention, residual: embedded };
+    let (embedded, tied_head) = embedding::write(graph, architecture, weight)?;
+    let mut decoder = Decoder { graph, architecture, source, attention, residual: embedded };
     let mut branch = None;
-    for layer_idx in 0..config.n_layers {
+    for layer_idx in 0..architecture.n_layers {
         let prefix = format!("model.layers.{layer_idx}");
         let normed = decoder.norm(&format!("{prefix}.input_layernorm"), branch.as_deref())?;
         let attended = decoder.self_attention(layer_idx, &normed)?;
@@ -40,7 +40,7 @@ pub(super) fn write(
         Some(head) => head,
         None => {
             let weight = source.matrix("lm_head.weight")?;
-            matrix::store(graph, "lm_head.weight", weight, [config.n_vocab, config.hidden_size])?
+            matrix::store(graph, "lm_head.weight", weight, [architecture.n_vocab, architecture.hidden_size])?
         }
     };
     let Some(constant) = source.logits_constant()? else {
@@ -55,7 +55,7 @@ pub(super) fn write(
 }
 
 /// Inputs and outputs in the order of ONNX Runtime GenAI's own exports.
-fn declare(graph: &mut Graph, config: &LlamaConfig, kind: AttentionKind) {
+fn declare(graph: &mut Graph, architecture: &Architecture<Llama>, kind: AttentionKind) {
     let symbol = Dim::symbol;
     let (batch, positions) = (symbol("batch_size"), symbol("sequence_length"));
     let total = symbol("total_sequence_length");
@@ -66,11 +66,11 @@ fn declare(graph: &mut Graph, config: &LlamaConfig, kind: AttentionKind) {
         graph.input("position_ids", ElementType::I64, &ids);
     }
     let cache = |length: Dim| {
-        [batch.clone(), Dim::Fixed(config.n_kv_heads), length, Dim::Fixed(config.head_size)]
+        [batch.clone(), Dim::Fixed(architecture.n_kv_heads), length, Dim::Fixed(architecture.head_size)]
     };
-    let logits = [batch.clone(), positions, Dim::Fixed(config.n_vocab)];
+    let logits = [batch.clone(), positions, Dim::Fixed(architecture.n_vocab)];
     graph.output("logits", ElementType::F32, &logits);
-    for layer_idx in 0..config.n_layers {
+    for layer_idx in 0..architecture.n_layers {
         for part in ["key", "value"] {
             let past = format!("past_key_values.{layer_idx}.{part}");
             graph.input(&past, ElementType::F32, &cache(symbol("past_sequence_length")));
@@ -82,7 +82,7 @@ fn declare(graph: &mut Graph, config: &LlamaConfig, kind: AttentionKind) {
 
 struct Decoder<'a, 's> {
     graph: &'a mut Graph,
-    config: &'a LlamaConfig,
+    architecture: &'a Architecture<Llama>,
     source: &'a mut Source<'s>,
     attention: Attention<'a>,
     /// The value that every block adds to.
@@ -96,7 +96,7 @@ impl Decoder<'_, '_> {
         let values = self.source.vector(&weight)?;
         self.graph.f32_weight(&weight, &[values.len()], &values)?;
         let node = format!("/{}/Norm", name.replace('.', "/"));
-        let epsilon = AttributeProto::float("epsilon", self.config.rms_epsilon);
+        let epsilon = AttributeProto::float("epsilon", self.architecture.family.rms_epsilon);
         let Some(branch) = branch else {
             return Ok(simplified_norm(self.graph, &node, &self.residual, &weight, epsilon));
         };
@@ -113,31 +113,31 @@ impl Decoder<'_, '_> {
         let prefix = format!("model.layers.{layer_idx}.self_attn");
         let projections = self.projections(&prefix, normed)?;
         let attended = self.attention.layer(self.graph, layer_idx, &projections);
-        let width = self.config.n_heads * self.config.head_size;
-        self.projection(&format!("{prefix}.o_proj"), &attended, [self.config.hidden_size, width])
+        let width = self.architecture.n_heads * self.architecture.head_size;
+        self.projection(&format!("{prefix}.o_proj"), &attended, [self.architecture.hidden_size, width])
     }
 
     /// Query, key and value: one product where their weights are stored alike and nothing comes
     /// between them and attention.
     fn projections(&mut self, prefix: &str, normed: &str) -> Result<Projections, ExportError> {
-        let config = self.config;
-        let sizes = [config.n_heads, config.n_kv_heads, config.n_kv_heads];
-        let sizes = sizes.map(|n_heads| n_heads * config.head_size);
+        let architecture = self.architecture;
+        let sizes = [architecture.n_heads, architecture.n_kv_heads, architecture.n_kv_heads];
+        let sizes = sizes.map(|n_heads| n_heads * architecture.head_size);
         let names = ["q", "k", "v"].map(|letter| format!("{prefix}.{letter}_proj"));
         let mut weights = Vec::new();
         let mut biases = Vec::new();
         for name in &names {
             weights.push(self.source.matrix(&format!("{name}.weight"))?);
-            if config.attention_bias {
+            if architecture.family.attention_bias {
                 biases.push(self.source.vector(&format!("{name}.bias"))?);
             }
         }
-        let stacked = if config.qk_norm { Err(weights) } else { matrix::stacked(weights) };
+        let stacked = if architecture.family.qk_norm { Err(weights) } else { matrix::stacked(weights) };
         let weights = match stacked {
             Ok(weight) => {
-                let dims = [sizes.iter().sum(), config.hidden_size];
+                let dims = [sizes.iter().sum(), architecture.hidden_size];
                 let name = format!("{prefix}.qkv_proj");
-                let bias = config.attention_bias.then(|| biases.concat());
+                let bias = architecture.family.attention_bias.then(|| biases.concat());
                 return self.biased(&name, weight, bias, normed, dims).map(Projections::Packed);
             }
             Err(weights) => weights,
@@ -145,11 +145,11 @@ impl Decoder<'_, '_> {
         let mut values = Vec::new();
         let mut biases = biases.into_iter();
         for ((name, weight), size) in names.iter().zip(weights).zip(sizes) {
-            let dims = [size, config.hidden_size];
+            let dims = [size, architecture.hidden_size];
             values.push(self.biased(name, weight, biases.next(), normed, dims)?);
         }
         let [query, key, value] = values.try_into().expect("three names give three values");
-        if !config.qk_norm {
+        if !architecture.family.qk_norm {
             return Ok(Projections::Separate([query, key, value]));
         }
         let query = self.head_norm(&format!("{prefix}.q_norm"), &query, sizes[0])?;
@@ -198,14 +198,14 @@ impl Decoder<'_, '_> {
         let wide = self.graph.i64_list(&wide, &[0, -1, width as i64]);
         let split = format!("{node}/Split");
         let split = self.graph.node(&split, "Reshape", &[value, &heads], []);
-        let epsilon = AttributeProto::float("epsilon", self.config.rms_epsilon);
+        let epsilon = AttributeProto::float("epsilon", self.architecture.family.rms_epsilon);
         let normed = simplified_norm(self.graph, &format!("{node}/Norm"), &split, &weight, epsilon);
         Ok(self.graph.node(&format!("{node}/Join"), "Reshape", &[&normed, &wide], []))
     }
 
     /// `down(silu(gate(x)) * up(x))`.
     fn feed_forward(&mut self, prefix: &str, normed: &str) -> Result<String, ExportError> {
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let (hidden, inner) = (self.architecture.hidden_size, self.architecture.family.intermediate_size);
         let gate = self.projection(&format!("{prefix}.mlp.gate_proj"), normed, [inner, hidden])?;
         let up = self.projection(&format!("{prefix}.mlp.up_proj"), normed, [inner, hidden])?;
         let node = |part: &str| format!("/{}/mlp/{part}", prefix.replace('.', "/"));

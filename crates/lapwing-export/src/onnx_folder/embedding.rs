@@ -2,11 +2,11 @@
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
+use lapwing_model::{Architecture, Llama};
 use lapwing_quant::GroupQuantized;
 
 use super::graph::Graph;
 use super::matrix::{self, Matrix};
-use crate::checkpoint::LlamaConfig;
 use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
@@ -20,27 +20,27 @@ const NODE: &str = "/model/embed_tokens";
 /// When the embedding's groups fit no block size or the data file cannot be written.
 pub(super) fn write(
     graph: &mut Graph,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     weight: PlannedWeight,
 ) -> Result<(String, Option<Matrix>), ExportError> {
     let name = "model.embed_tokens.weight";
-    let dims = [config.n_vocab, config.hidden_size];
+    let dims = [architecture.n_vocab, architecture.hidden_size];
     match weight {
         PlannedWeight::F32(values) => {
             graph.f32_weight(name, &dims, &values)?;
             let hidden = gather(graph, name);
             let head = Matrix::Plain { name: name.to_owned() };
-            Ok((hidden, config.tied_head.then_some(head)))
+            Ok((hidden, architecture.family.tied_head.then_some(head)))
         }
         PlannedWeight::F16(values) => {
             graph.f16_weight(name, &dims, &values)?;
             let narrow = gather(graph, name);
             let to = AttributeProto::int("to", i64::from(ElementType::F32.number()));
             let hidden = graph.node(&format!("{NODE}/Cast"), "Cast", &[&narrow], [to]);
-            let head = config.tied_head.then(|| matrix::widened(graph, name));
+            let head = architecture.family.tied_head.then(|| matrix::widened(graph, name));
             Ok((hidden, head.map(|name| Matrix::Plain { name })))
         }
-        PlannedWeight::Quantized(quantized) => quantised(graph, name, &quantized, config.tied_head),
+        PlannedWeight::Quantized(quantized) => quantised(graph, name, &quantized, architecture.family.tied_head),
     }
 }
 

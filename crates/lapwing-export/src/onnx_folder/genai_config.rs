@@ -1,9 +1,9 @@
 //! `genai_config.json`: how ONNX Runtime GenAI drives the graph.
 
+use lapwing_model::{Architecture, Llama, SpecialTokens};
 use serde_json::{Value, json};
 
 use super::attention::AttentionKind;
-use crate::checkpoint::LlamaConfig;
 use crate::sidecar::eos_json;
 
 /// The file's contents, with the keys that the runtime's own model builder writes.
@@ -11,7 +11,8 @@ use crate::sidecar::eos_json;
 /// `generation` is the checkpoint's own `generation_config.json`: how its makers sample. Its
 /// `min_p` has no place: ONNX Runtime GenAI 0.18.0 refuses files with that key.
 pub(super) fn genai_config(
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
+    tokens: &SpecialTokens,
     generation: Option<&Value>,
     kind: AttentionKind,
 ) -> Value {
@@ -26,31 +27,31 @@ pub(super) fn genai_config(
     inputs["past_value_names"] = "past_key_values.%d.value".into();
     let mut json = json!({
         "model": {
-            "context_length": config.n_positions_max,
+            "context_length": architecture.n_positions_max,
             "decoder": {
                 "session_options": { "log_id": "onnxruntime-genai", "provider_options": [] },
                 "filename": "model.onnx",
-                "head_size": config.head_size,
-                "hidden_size": config.hidden_size,
+                "head_size": architecture.head_size,
+                "hidden_size": architecture.hidden_size,
                 "inputs": inputs,
                 "outputs": {
                     "logits": "logits",
                     "present_key_names": "present.%d.key",
                     "present_value_names": "present.%d.value",
                 },
-                "num_attention_heads": config.n_heads,
-                "num_hidden_layers": config.n_layers,
-                "num_key_value_heads": config.n_kv_heads,
+                "num_attention_heads": architecture.n_heads,
+                "num_hidden_layers": architecture.n_layers,
+                "num_key_value_heads": architecture.n_kv_heads,
             },
-            "type": config.model_type,
-            "vocab_size": config.n_vocab,
+            "type": architecture.model_type,
+            "vocab_size": architecture.n_vocab,
         },
         "search": {
             "diversity_penalty": 0.0,
             "do_sample": false,
             "early_stopping": true,
             "length_penalty": 1.0,
-            "max_length": config.n_positions_max,
+            "max_length": architecture.n_positions_max,
             "min_length": 0,
             "no_repeat_ngram_size": 0,
             "num_beams": 1,
@@ -63,7 +64,7 @@ pub(super) fn genai_config(
             "top_p": 1.0,
         },
     });
-    add_ids(&mut json["model"], config);
+    add_ids(&mut json["model"], tokens);
     if let Some(generation) = generation {
         add_sampling(&mut json["search"], generation);
     }
@@ -72,15 +73,15 @@ pub(super) fn genai_config(
 
 /// Ids that the checkpoint names. The runtime refuses null and takes a missing key for none: a
 /// made-up end would cut answers short.
-fn add_ids(model: &mut Value, config: &LlamaConfig) {
-    let end = config.eos.first().copied();
-    if let Some(bos) = config.bos.or(end) {
+fn add_ids(model: &mut Value, tokens: &SpecialTokens) {
+    let end = tokens.eos.first().copied();
+    if let Some(bos) = tokens.bos.or(end) {
         model["bos_token_id"] = bos.into();
     }
     if end.is_some() {
-        model["eos_token_id"] = eos_json(&config.eos);
+        model["eos_token_id"] = eos_json(&tokens.eos);
     }
-    if let Some(pad) = config.pad.or(end) {
+    if let Some(pad) = tokens.pad.or(end) {
         model["pad_token_id"] = pad.into();
     }
 }

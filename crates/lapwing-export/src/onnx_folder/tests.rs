@@ -4,16 +4,25 @@ use std::ops::ControlFlow;
 use half::f16;
 use lapwing_formats::onnx::proto::NodeProto;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, SliceEdit, slice_before_head};
+use lapwing_model::{Architecture, Llama, SpecialTokens};
 use lapwing_quant::{Bits, Grid};
 
 use super::source::TakeWeight;
 use super::*;
-use crate::checkpoint::LlamaConfig;
 use crate::plan::PlannedWeight;
 
 /// A model of two layers.
-fn config(head_size: usize) -> LlamaConfig {
-    LlamaConfig {
+fn architecture(head_size: usize) -> Architecture<Llama> {
+    let family = Llama {
+        intermediate_size: 80,
+        rms_epsilon: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: None,
+        attention_bias: false,
+        qk_norm: false,
+        tied_head: true,
+    };
+    Architecture {
         model_type: "llama".to_owned(),
         n_vocab: 96,
         n_layers: 2,
@@ -21,20 +30,15 @@ fn config(head_size: usize) -> LlamaConfig {
         n_kv_heads: 2,
         head_size,
         hidden_size: 64,
-        intermediate_size: 80,
         n_positions_max: 50,
-        rms_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: None,
         sliding_window: None,
-        attention_bias: false,
-        qk_norm: false,
-        tied_head: true,
-        bos: Some(1),
-        pad: None,
-        unk: None,
-        eos: vec![2, 5],
+        conv_cache_size: None,
+        family,
     }
+}
+
+fn tokens() -> SpecialTokens {
+    SpecialTokens { bos: Some(1), eos: vec![2, 5], pad: None }
 }
 
 /// How the fake weights come.
@@ -45,7 +49,7 @@ enum Stored {
     Grid(Grid),
 }
 
-/// Deterministic weights of the shapes that a configuration calls for.
+/// Deterministic weights of the shapes that an architecture calls for.
 struct Fake {
     shapes: HashMap<String, Vec<usize>>,
     stored: Stored,
@@ -72,10 +76,10 @@ impl TakeWeight for Fake {
     }
 }
 
-fn written(config: &LlamaConfig, stored: Stored) -> Result<OnnxModel, ExportError> {
+fn written(architecture: &Architecture<Llama>, stored: Stored) -> Result<OnnxModel, ExportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let shapes: HashMap<_, _> = config.expected_tensors().collect();
+    let shapes: HashMap<_, _> = architecture.expected_tensors().collect();
     let n_tensors = shapes.len();
     let mut fake = Fake { shapes, stored };
     let mut n_calls = 0;
@@ -85,8 +89,8 @@ fn written(config: &LlamaConfig, stored: Stored) -> Result<OnnxModel, ExportErro
     };
     let mut source = Source::new(&mut fake, &mut on_progress, n_tensors);
     let mut graph = Graph::create(&path)?;
-    let kind = AttentionKind::for_head_size(config.head_size);
-    decoder::write(&mut graph, config, kind, &mut source)?;
+    let kind = AttentionKind::for_head_size(architecture.head_size);
+    decoder::write(&mut graph, architecture, kind, &mut source)?;
     graph.finish()?;
     assert_eq!(n_calls, n_tensors);
     assert!(fake.shapes.is_empty(), "never taken: {:?}", fake.shapes);
@@ -135,9 +139,10 @@ fn every_variant_is_wired() {
             [(false, false, true), (true, false, false), (false, true, true)]
         {
             for stored in [Stored::F32, Stored::F16, int4(true), int4(false)] {
-                let config =
-                    LlamaConfig { attention_bias, qk_norm, tied_head, ..config(head_size) };
-                check_wiring(&written(&config, stored).unwrap());
+                let plain = architecture(head_size);
+                let family = Llama { attention_bias, qk_norm, tied_head, ..plain.family.clone() };
+                let architecture = Architecture { family, ..plain };
+                check_wiring(&written(&architecture, stored).unwrap());
             }
         }
     }
@@ -145,7 +150,7 @@ fn every_variant_is_wired() {
 
 #[test]
 fn int4_with_fused_attention() {
-    let mut model = written(&config(16), int4(true)).unwrap();
+    let mut model = written(&architecture(16), int4(true)).unwrap();
     let inputs: Vec<String> = model.inputs().into_iter().map(|input| input.name).collect();
     assert_eq!(
         inputs,
@@ -180,7 +185,7 @@ fn int4_with_fused_attention() {
 
 #[test]
 fn a_tied_head_shares_its_bytes_with_the_embedding() {
-    let model = written(&config(16), int4(true)).unwrap();
+    let model = written(&architecture(16), int4(true)).unwrap();
     let place = |name: &str| {
         let found = model.initializers().find(|weight| weight.name == name);
         found.unwrap_or_else(|| panic!("no {name}")).place
@@ -191,7 +196,7 @@ fn a_tied_head_shares_its_bytes_with_the_embedding() {
 
 #[test]
 fn asymmetric_grids_bring_zero_points() {
-    let model = written(&config(16), int4(false)).unwrap();
+    let model = written(&architecture(16), int4(false)).unwrap();
     for node in nodes(&model).iter().filter(|node| node.op_type() == "MatMulNBits") {
         assert_eq!(node.input.len(), 4, "{}", node.name());
     }
@@ -199,18 +204,18 @@ fn asymmetric_grids_bring_zero_points() {
 
 #[test]
 fn standard_operators_where_the_head_size_asks_for_them() {
-    let model = written(&config(8), Stored::F32).unwrap();
+    let model = written(&architecture(8), Stored::F32).unwrap();
     assert_eq!(count(&model, "GroupQueryAttention"), 0);
     assert_eq!(count(&model, "Softmax"), 2);
     assert!(model.inputs().iter().any(|input| input.name == "position_ids"));
-    let genai = genai_config::genai_config(&config(8), None, AttentionKind::Plain);
+    let genai = genai_config::genai_config(&architecture(8), &tokens(), None, AttentionKind::Plain);
     assert_eq!(genai["model"]["decoder"]["inputs"]["position_ids"], "position_ids");
     assert_eq!(genai["search"]["past_present_share_buffer"], false);
 }
 
 #[test]
 fn genai_config_has_every_end_id() {
-    let genai = genai_config::genai_config(&config(16), None, AttentionKind::Fused);
+    let genai = genai_config::genai_config(&architecture(16), &tokens(), None, AttentionKind::Fused);
     assert_eq!(genai["model"]["eos_token_id"], serde_json::json!([2, 5]));
     assert_eq!(genai["model"]["pad_token_id"], 2);
     assert_eq!(genai["model"]["decoder"]["inputs"].get("position_ids"), None);
@@ -224,7 +229,7 @@ fn genai_config_samples_as_the_makers_do() {
         "repetition_penalty": 1.1, "min_p": 0.05, "max_length": 7, "eos_token_id": 9
     });
     let search = |own: &serde_json::Value| {
-        let genai = genai_config::genai_config(&config(16), Some(own), AttentionKind::Fused);
+        let genai = genai_config::genai_config(&architecture(16), &tokens(), Some(own), AttentionKind::Fused);
         genai["search"].clone()
     };
     let found = search(&own);
@@ -241,8 +246,8 @@ fn genai_config_samples_as_the_makers_do() {
 
 #[test]
 fn genai_config_without_an_end_id_names_none() {
-    let config = LlamaConfig { eos: Vec::new(), bos: None, ..config(16) };
-    let genai = genai_config::genai_config(&config, None, AttentionKind::Fused);
+    let tokens = SpecialTokens::default();
+    let genai = genai_config::genai_config(&architecture(16), &tokens, None, AttentionKind::Fused);
     for key in ["eos_token_id", "bos_token_id", "pad_token_id"] {
         assert_eq!(genai["model"].get(key), None, "{key}");
     }
@@ -251,15 +256,15 @@ fn genai_config_without_an_end_id_names_none() {
 #[test]
 fn groups_that_no_block_fits_are_refused() {
     let grid = Grid { bits: Bits::Four, group_size: 24, symmetric: true };
-    let error = written(&config(16), Stored::Grid(grid)).unwrap_err();
+    let error = written(&architecture(16), Stored::Grid(grid)).unwrap_err();
     assert!(matches!(error, ExportError::Unsupported { .. }), "{error:?}");
 }
 
 #[test]
 fn a_break_stops_the_export() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(16);
-    let shapes = config.expected_tensors().collect();
+    let architecture = architecture(16);
+    let shapes = architecture.expected_tensors().collect();
     let mut fake = Fake { shapes, stored: Stored::F32 };
     let mut on_progress = |progress: crate::progress::Progress<'_>| {
         if progress.n_tensors_done == 3 {
@@ -270,6 +275,6 @@ fn a_break_stops_the_export() {
     };
     let mut source = Source::new(&mut fake, &mut on_progress, 21);
     let mut graph = Graph::create(&folder.path().join("model.onnx")).unwrap();
-    let error = decoder::write(&mut graph, &config, AttentionKind::Fused, &mut source).unwrap_err();
+    let error = decoder::write(&mut graph, &architecture, AttentionKind::Fused, &mut source).unwrap_err();
     assert!(matches!(error, ExportError::Stopped));
 }

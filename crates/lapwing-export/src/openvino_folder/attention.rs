@@ -1,13 +1,13 @@
 //! Attention over keys and values that live in the model.
 
 use lapwing_formats::ir::{Dim, ElementType, Node};
+use lapwing_model::{Architecture, Llama};
 
 use super::graph::Graph;
 use super::norm::rms_norm;
 use super::rope::Rope;
 use super::source::Source;
 use super::weight::project;
-use crate::checkpoint::LlamaConfig;
 use crate::error::ExportError;
 
 /// The keys or the values of one layer, from one call to the next.
@@ -29,7 +29,7 @@ impl State {
     /// When a constant cannot be written.
     pub(super) fn read(
         graph: &mut Graph,
-        config: &LlamaConfig,
+        architecture: &Architecture<Llama>,
         (n_batch, beam_idx): (&Node, &Node),
         layer_idx: usize,
         which: &str,
@@ -37,7 +37,7 @@ impl State {
         graph.set_scope(&format!("layers.{layer_idx}.{which}_state/"));
         let input_name = format!("past_key_values.{layer_idx}.{which}");
         let variable_id = format!("{input_name}present.{layer_idx}.{which}");
-        let (n_heads, head_size) = (config.n_kv_heads, config.head_size);
+        let (n_heads, head_size) = (architecture.n_kv_heads, architecture.head_size);
         let parts = [
             graph.integers(&[n_heads as i64])?,
             graph.integers(&[0])?,
@@ -88,7 +88,7 @@ impl State {
 
 /// What all layers share.
 pub(super) struct Shared<'a> {
-    pub(super) config: &'a LlamaConfig,
+    pub(super) architecture: &'a Architecture<Llama>,
     pub(super) rope: &'a Rope,
     pub(super) mask: &'a Node,
 }
@@ -108,17 +108,17 @@ pub(super) fn attention(
     layer: &str,
     [key_state, value_state]: [&State; 2],
 ) -> Result<Node, ExportError> {
-    let Shared { config, rope, mask } = shared;
-    let query = heads(graph, source, config, x, layer, ("q", config.n_heads))?;
+    let Shared { architecture, rope, mask } = shared;
+    let query = heads(graph, source, architecture, x, layer, ("q", architecture.n_heads))?;
     let query = rope.rotate(graph, &query)?;
-    let key = heads(graph, source, config, x, layer, ("k", config.n_kv_heads))?;
+    let key = heads(graph, source, architecture, x, layer, ("k", architecture.n_kv_heads))?;
     let key = rope.rotate(graph, &key)?;
-    let value = heads(graph, source, config, x, layer, ("v", config.n_kv_heads))?;
+    let value = heads(graph, source, architecture, x, layer, ("v", architecture.n_kv_heads))?;
     let key = key_state.append(graph, &key);
     let value = value_state.append(graph, &value);
-    let key = repeat_heads(graph, config, &key)?;
-    let value = repeat_heads(graph, config, &value)?;
-    let scale = graph.float((config.head_size as f32).sqrt().recip(), 0)?;
+    let key = repeat_heads(graph, architecture, &key)?;
+    let value = repeat_heads(graph, architecture, &value)?;
+    let scale = graph.float((architecture.head_size as f32).sqrt().recip(), 0)?;
     let output = (ElementType::F32, query.dims.clone());
     let attended = graph.operator(
         ("ScaledDotProductAttention", "opset13"),
@@ -127,47 +127,47 @@ pub(super) fn attention(
         output,
     );
     let attended = graph.transpose(&attended, &[0, 2, 1, 3])?;
-    let n_columns = config.n_heads * config.head_size;
+    let n_columns = architecture.n_heads * architecture.head_size;
     let dims = vec![Dim::ANY, Dim::ANY, Dim::Fixed(n_columns as u64)];
     let attended = graph.reshape(&attended, &[0, 0, n_columns as i64], dims)?;
     let name = format!("{layer}.self_attn.o_proj.weight");
-    project(graph, source, &attended, &name, [config.hidden_size, n_columns])
+    project(graph, source, &attended, &name, [architecture.hidden_size, n_columns])
 }
 
 /// Queries, keys or values by head: `[batch, n_heads, n_tokens, head_size]`.
 fn heads(
     graph: &mut Graph,
     source: &mut Source<'_>,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     x: &Node,
     layer: &str,
     (which, n_heads): (&str, usize),
 ) -> Result<Node, ExportError> {
-    let n_rows = n_heads * config.head_size;
+    let n_rows = n_heads * architecture.head_size;
     let name = format!("{layer}.self_attn.{which}_proj");
     let weight_name = format!("{name}.weight");
-    let mut projected = project(graph, source, x, &weight_name, [n_rows, config.hidden_size])?;
-    if config.attention_bias {
+    let mut projected = project(graph, source, x, &weight_name, [n_rows, architecture.hidden_size])?;
+    if architecture.family.attention_bias {
         let bias_name = format!("{name}.bias");
         let bias = source.vector(&bias_name)?;
         let bias = graph.floats(&format!("self.{bias_name}"), &[1, 1, n_rows], &bias)?;
         projected = graph.binary("Add", &projected, &bias);
     }
-    let sizes = [n_heads, config.head_size];
+    let sizes = [n_heads, architecture.head_size];
     let dims = [Dim::ANY, Dim::ANY].into_iter().chain(sizes.map(|size| Dim::Fixed(size as u64)));
-    let pattern = [0, 0, n_heads as i64, config.head_size as i64];
+    let pattern = [0, 0, n_heads as i64, architecture.head_size as i64];
     let mut by_head = graph.reshape(&projected, &pattern, dims.collect())?;
-    if config.qk_norm && which != "v" {
+    if architecture.family.qk_norm && which != "v" {
         let norm_name = format!("{layer}.self_attn.{which}_norm.weight");
         let weight = source.vector(&norm_name)?;
-        by_head = rms_norm(graph, &by_head, &norm_name, &weight, config.rms_epsilon)?;
+        by_head = rms_norm(graph, &by_head, &norm_name, &weight, architecture.family.rms_epsilon)?;
     }
     graph.transpose(&by_head, &[0, 2, 1, 3])
 }
 
 /// Each head of keys or values as often as query heads share it.
-fn repeat_heads(graph: &mut Graph, config: &LlamaConfig, x: &Node) -> Result<Node, ExportError> {
-    let n_times = config.n_heads / config.n_kv_heads;
+fn repeat_heads(graph: &mut Graph, architecture: &Architecture<Llama>, x: &Node) -> Result<Node, ExportError> {
+    let n_times = architecture.n_heads / architecture.n_kv_heads;
     if n_times == 1 {
         return Ok(x.clone());
     }
@@ -181,7 +181,7 @@ fn repeat_heads(graph: &mut Graph, config: &LlamaConfig, x: &Node) -> Result<Nod
         &[&single, &times],
         (x.element_type, dims),
     );
-    let (n_heads, head_size) = (config.n_heads as i64, config.head_size as i64);
-    let dims = vec![Dim::ANY, Dim::Fixed(config.n_heads as u64), Dim::ANY, x.dims[3]];
+    let (n_heads, head_size) = (architecture.n_heads as i64, architecture.head_size as i64);
+    let dims = vec![Dim::ANY, Dim::Fixed(architecture.n_heads as u64), Dim::ANY, x.dims[3]];
     graph.reshape(&repeated, &[0, n_heads, -1, head_size], dims)
 }

@@ -1,6 +1,7 @@
 //! The whole decoder: from token ids to logits.
 
 use lapwing_formats::ir::{ElementType, Node};
+use lapwing_model::{Architecture, Llama};
 
 use super::attention::{Shared, State, attention};
 use super::graph::Graph;
@@ -9,7 +10,6 @@ use super::norm::rms_norm;
 use super::rope::Rope;
 use super::source::Source;
 use super::weight::{project, weight};
-use crate::checkpoint::LlamaConfig;
 use crate::error::ExportError;
 
 /// Write the decoder of a llama-family model.
@@ -19,7 +19,7 @@ use crate::error::ExportError;
 /// When a weight cannot be read or written, or the caller stops.
 pub(super) fn write(
     graph: &mut Graph,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     source: &mut Source<'_>,
 ) -> Result<(), ExportError> {
     let input_ids = graph.parameter("input_ids", ElementType::I64, 2);
@@ -28,31 +28,31 @@ pub(super) fn write(
     let beam_idx = graph.parameter("beam_idx", ElementType::I32, 1);
 
     let embedding_name = "model.embed_tokens.weight";
-    let embedding = weight(graph, source, embedding_name, [config.n_vocab, config.hidden_size])?;
+    let embedding = weight(graph, source, embedding_name, [architecture.n_vocab, architecture.hidden_size])?;
     graph.set_scope("embedding/");
     let ids = graph.convert(&input_ids, ElementType::I32);
     let mut hidden = graph.gather(&embedding, &ids, 0)?;
 
     let n_batch = batch_size(graph, &input_ids)?;
-    let rope = Rope::write(graph, &position_ids, &config.inverse_frequencies())?;
-    let mut states = Vec::with_capacity(config.n_layers);
-    for layer_idx in 0..config.n_layers {
-        let mut state = |which| State::read(graph, config, (&n_batch, &beam_idx), layer_idx, which);
+    let rope = Rope::write(graph, &position_ids, &architecture.inverse_frequencies())?;
+    let mut states = Vec::with_capacity(architecture.n_layers);
+    for layer_idx in 0..architecture.n_layers {
+        let mut state = |which| State::read(graph, architecture, (&n_batch, &beam_idx), layer_idx, which);
         states.push([state("key")?, state("value")?]);
     }
     let first_keys = &states[0][0].past;
-    let window = config.sliding_window;
+    let window = architecture.sliding_window;
     let mask = causal_mask(graph, &attention_mask, &input_ids, first_keys, window)?;
-    let shared = Shared { config, rope: &rope, mask: &mask };
+    let shared = Shared { architecture, rope: &rope, mask: &mask };
     for (layer_idx, states) in states.iter().enumerate() {
         hidden = layer(graph, source, &shared, hidden, layer_idx, states)?;
     }
 
     graph.set_scope("head/");
-    let hidden = norm(graph, source, config, &hidden, "model.norm.weight")?;
-    let head = match config.tied_head {
+    let hidden = norm(graph, source, architecture, &hidden, "model.norm.weight")?;
+    let head = match architecture.family.tied_head {
         true => embedding,
-        false => weight(graph, source, "lm_head.weight", [config.n_vocab, config.hidden_size])?,
+        false => weight(graph, source, "lm_head.weight", [architecture.n_vocab, architecture.hidden_size])?,
     };
     let logits = match source.logits_constant()? {
         None => graph.matmul(&hidden, &head, true, Some("logits")),
@@ -78,16 +78,16 @@ fn layer(
     [key_state, value_state]: &[State; 2],
 ) -> Result<Node, ExportError> {
     let name = format!("model.layers.{layer_idx}");
-    let config = shared.config;
+    let architecture = shared.architecture;
     graph.set_scope(&format!("layers.{layer_idx}.attention/"));
-    let x = norm(graph, source, config, &hidden, &format!("{name}.input_layernorm.weight"))?;
+    let x = norm(graph, source, architecture, &hidden, &format!("{name}.input_layernorm.weight"))?;
     let attended = attention(graph, source, shared, &x, &name, [key_state, value_state])?;
     let hidden = graph.binary("Add", &hidden, &attended);
 
     graph.set_scope(&format!("layers.{layer_idx}.mlp/"));
     let norm_name = format!("{name}.post_attention_layernorm.weight");
-    let x = norm(graph, source, config, &hidden, &norm_name)?;
-    let (outer, inner) = (config.hidden_size, config.intermediate_size);
+    let x = norm(graph, source, architecture, &hidden, &norm_name)?;
+    let (outer, inner) = (architecture.hidden_size, architecture.family.intermediate_size);
     let gate = project(graph, source, &x, &format!("{name}.mlp.gate_proj.weight"), [inner, outer])?;
     let gate = graph.unary("Swish", "opset4", &gate);
     let up = project(graph, source, &x, &format!("{name}.mlp.up_proj.weight"), [inner, outer])?;
@@ -100,12 +100,12 @@ fn layer(
 fn norm(
     graph: &mut Graph,
     source: &mut Source<'_>,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     x: &Node,
     name: &str,
 ) -> Result<Node, ExportError> {
     let weight = source.vector(name)?;
-    rms_norm(graph, x, name, &weight, config.rms_epsilon)
+    rms_norm(graph, x, name, &weight, architecture.family.rms_epsilon)
 }
 
 /// How many sequences a step has. Shapes: `[1]`.

@@ -4,19 +4,29 @@ use std::path::Path;
 
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_head};
+use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, quantize};
 
 use super::source::{TakeWeight, Written};
 use super::*;
-use crate::checkpoint::{AffineQuantized, LlamaConfig};
+use crate::checkpoint::{AffineQuantized, Architecture<Llama>};
 use crate::plan::{PlannedWeight, Precision, WHOLE_ROW};
 
 const INT4: Precision = Precision::Int4 { group_size: 8, symmetric: false };
 const INT4_SYMMETRIC: Precision = Precision::Int4 { group_size: 8, symmetric: true };
 const INT8: Precision = Precision::Int8 { group_size: None, symmetric: false };
 
-fn config() -> LlamaConfig {
-    LlamaConfig {
+fn architecture() -> Architecture<Llama> {
+    let family = Llama {
+        intermediate_size: 20,
+        rms_epsilon: 1e-5,
+        rope_theta: 1e4,
+        rope_scaling: None,
+        attention_bias: false,
+        qk_norm: false,
+        tied_head: true,
+    };
+    Architecture {
         model_type: "llama".to_owned(),
         n_vocab: 24,
         n_layers: 2,
@@ -24,23 +34,14 @@ fn config() -> LlamaConfig {
         n_kv_heads: 2,
         head_size: 4,
         hidden_size: 16,
-        intermediate_size: 20,
         n_positions_max: 64,
-        rms_epsilon: 1e-5,
-        rope_theta: 1e4,
-        rope_scaling: None,
         sliding_window: None,
-        attention_bias: false,
-        qk_norm: false,
-        tied_head: true,
-        bos: None,
-        pad: None,
-        unk: None,
-        eos: vec![2],
+        conv_cache_size: None,
+        family,
     }
 }
 
-/// Weights made up from the configuration, all matrices but the embedding at one precision.
+/// Weights made up from the architecture, all matrices but the embedding at one precision.
 struct MadeUp {
     shapes: BTreeMap<String, Vec<usize>>,
     precision: Precision,
@@ -98,13 +99,13 @@ impl TakeWeight for MadeUp {
 
 /// The IR of made-up weights, opened, and how its matrices were stored.
 fn exported(
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     precision: Precision,
     is_affine: bool,
 ) -> (IrModel, Vec<Written>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("openvino_model.xml");
-    let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
+    let shapes: BTreeMap<_, _> = architecture.expected_tensors().collect();
     let n_tensors = shapes.len();
     let mut weights = MadeUp { shapes, precision, is_affine };
     let mut n_announced = 0;
@@ -115,7 +116,7 @@ fn exported(
     };
     let mut source = Source::new(&mut weights, &mut on_progress, n_tensors);
     let mut graph = Graph::create(&path).unwrap();
-    decoder::write(&mut graph, config, &mut source).unwrap();
+    decoder::write(&mut graph, architecture, &mut source).unwrap();
     let written = source.written().to_vec();
     graph.finish(&notes::rt_info(&written)).unwrap();
     assert_eq!(n_announced, n_tensors);
@@ -134,7 +135,7 @@ fn constant_type(model: &IrModel, name: &str) -> (ElementType, Vec<u64>) {
 
 #[test]
 fn inputs_outputs_and_states_are_those_of_optimum_intel() {
-    let (model, _) = exported(&config(), Precision::F32, false);
+    let (model, _) = exported(&architecture(), Precision::F32, false);
     let parameters: Vec<_> = model
         .parameters()
         .into_iter()
@@ -176,7 +177,7 @@ fn inputs_outputs_and_states_are_those_of_optimum_intel() {
 #[test]
 fn the_logits_of_an_export_can_be_sliced() {
     for is_affine in [false, true] {
-        let (mut model, _) = exported(&config(), INT4, is_affine);
+        let (mut model, _) = exported(&architecture(), INT4, is_affine);
         let outcome = slice_before_head(&mut model).unwrap();
         assert!(matches!(outcome, SliceEdit::Sliced { .. }), "{outcome:?}");
     }
@@ -184,18 +185,19 @@ fn the_logits_of_an_export_can_be_sliced() {
 
 #[test]
 fn families_differ_in_biases_norms_windows_and_heads() {
-    let plain = exported(&config(), Precision::F32, false).0;
-    let count = |change: &dyn Fn(&mut LlamaConfig), kind: &str| {
-        let mut config = config();
-        change(&mut config);
-        n_layers_of(&exported(&config, Precision::F32, false).0, kind) - n_layers_of(&plain, kind)
+    let plain = exported(&architecture(), Precision::F32, false).0;
+    let count = |change: &dyn Fn(&mut Architecture<Llama>), kind: &str| {
+        let mut architecture = architecture();
+        change(&mut architecture);
+        n_layers_of(&exported(&architecture, Precision::F32, false).0, kind) - n_layers_of(&plain, kind)
     };
-    assert_eq!(count(&|config| config.attention_bias = true, "Add"), 2 * 3);
-    assert_eq!(count(&|config| config.qk_norm = true, "ReduceMean"), 2 * 2);
-    assert_eq!(count(&|config| config.sliding_window = Some(8), "Greater"), 1);
+    assert_eq!(count(&|a| a.family.attention_bias = true, "Add"), 2 * 3);
+    assert_eq!(count(&|a| a.family.qk_norm = true, "ReduceMean"), 2 * 2);
+    assert_eq!(count(&|a| a.sliding_window = Some(8), "Greater"), 1);
     // The embedding, when it is also the head, is stored once.
-    let config = LlamaConfig { tied_head: false, ..config() };
-    let (model, _) = exported(&config, Precision::F32, false);
+    let mut architecture = architecture();
+    architecture.family.tied_head = false;
+    let (model, _) = exported(&architecture, Precision::F32, false);
     assert_eq!(constant_type(&model, "self.lm_head.weight"), (ElementType::F32, vec![24, 16]));
     assert!(!plain.constants().any(|constant| constant.name == "self.lm_head.weight"));
 }
@@ -207,7 +209,7 @@ fn check_codes(
     expected: (ElementType, &[u64]),
     zero_point: Option<ElementType>,
 ) {
-    let (model, _) = exported(&config(), precision, is_affine);
+    let (model, _) = exported(&architecture(), precision, is_affine);
     let name = "self.model.layers.0.self_attn.q_proj.weight";
     assert_eq!(constant_type(&model, name), (expected.0, expected.1.to_vec()));
     assert_eq!(constant_type(&model, &format!("{name}/scale")).0, ElementType::F16);
@@ -229,9 +231,9 @@ fn codes_are_laid_out_as_nncf_does() {
 
 #[test]
 fn codes_and_zero_points_stand_for_the_weights() {
-    let config = config();
+    let architecture = architecture();
     for precision in [INT4, INT4_SYMMETRIC] {
-        let (model, _) = exported(&config, precision, false);
+        let (model, _) = exported(&architecture, precision, false);
         let bytes = |name: &str| {
             let constant = model.constants().find(|constant| constant.name == name).unwrap();
             model.constant_bytes(&constant).to_vec()
@@ -260,7 +262,7 @@ fn codes_and_zero_points_stand_for_the_weights() {
 
 #[test]
 fn half_precision_is_marked_as_decompression() {
-    let (model, _) = exported(&config(), Precision::F16, false);
+    let (model, _) = exported(&architecture(), Precision::F16, false);
     let name = "self.model.layers.0.mlp.down_proj.weight";
     assert_eq!(constant_type(&model, name), (ElementType::F16, vec![16, 20]));
     // Fourteen projections and the embedding.
@@ -269,7 +271,7 @@ fn half_precision_is_marked_as_decompression() {
 
 #[test]
 fn groups_that_do_not_divide_the_columns_give_way_to_rows() {
-    let (model, written) = exported(&config(), INT4_SYMMETRIC, false);
+    let (model, written) = exported(&architecture(), INT4_SYMMETRIC, false);
     // The feed-forward width is 20, no multiple of 8.
     let down = "self.model.layers.0.mlp.down_proj.weight";
     assert_eq!(constant_type(&model, down), (ElementType::I8, vec![16, 20]));
@@ -280,7 +282,7 @@ fn groups_that_do_not_divide_the_columns_give_way_to_rows() {
 #[test]
 fn a_group_of_a_whole_row_keeps_four_bits() {
     let whole_row = Precision::Int4 { group_size: WHOLE_ROW, symmetric: true };
-    let (model, _) = exported(&config(), whole_row, false);
+    let (model, _) = exported(&architecture(), whole_row, false);
     let down = "self.model.layers.0.mlp.down_proj.weight";
     assert_eq!(constant_type(&model, down), (ElementType::I4, vec![16, 20]));
     assert_eq!(model.weight_compression().unwrap().group_size, Some(-1));
@@ -289,7 +291,7 @@ fn a_group_of_a_whole_row_keeps_four_bits() {
 #[test]
 fn notes_say_how_the_weights_were_compressed() {
     let check = |precision, expected: Option<(&str, i64, f64, &str)>| {
-        let (model, _) = exported(&config(), precision, false);
+        let (model, _) = exported(&architecture(), precision, false);
         let found = model.weight_compression();
         let found = found.map(|found| {
             (
@@ -308,7 +310,7 @@ fn notes_say_how_the_weights_were_compressed() {
     check(INT4_SYMMETRIC, Some(("int4_sym", 8, 0.8148, "int8_sym")));
     check(INT8, Some(("int8_asym", -1, 1.0, "int8_asym")));
     check(Precision::F16, None);
-    let factor = exported(&config(), Precision::F16, false).0;
+    let factor = exported(&architecture(), Precision::F16, false).0;
     let factor = factor.rt_info(&["runtime_options", "ACTIVATIONS_SCALE_FACTOR"]);
     assert_eq!(factor.as_deref(), Some("8.0"));
 }
@@ -316,9 +318,11 @@ fn notes_say_how_the_weights_were_compressed() {
 #[test]
 fn weights_for_an_npu_are_what_their_notes_say() {
     let check = |hidden_size: usize, group_size: i64, code_dims: &[u64]| {
-        let config = LlamaConfig { hidden_size, head_size: 32, intermediate_size: 256, ..config() };
-        let options = crate::plan::ExportOptions::for_npu(&config);
-        let (model, _) = exported(&config, options.weights, true);
+        let mut architecture = architecture();
+        (architecture.hidden_size, architecture.head_size) = (hidden_size, 32);
+        architecture.family.intermediate_size = 256;
+        let options = crate::plan::ExportOptions::for_npu(&architecture);
+        let (model, _) = exported(&architecture, options.weights, true);
         let notes = model.weight_compression().unwrap();
         assert_eq!((&*notes.mode, notes.group_size), ("int4_sym", Some(group_size)));
         assert_eq!((notes.ratio, notes.backup_mode.as_deref()), (Some(1.0), Some("int8_sym")));
@@ -344,8 +348,8 @@ fn weights_for_an_npu_are_what_their_notes_say() {
 
 #[test]
 fn a_stop_is_an_error() {
-    let config = config();
-    let shapes: BTreeMap<_, _> = config.expected_tensors().collect();
+    let architecture = architecture();
+    let shapes: BTreeMap<_, _> = architecture.expected_tensors().collect();
     let mut weights = MadeUp { shapes, precision: Precision::F32, is_affine: false };
     let mut on_progress = |progress: crate::progress::Progress<'_>| match progress.n_tensors_done {
         3 => ControlFlow::Break(()),
@@ -354,7 +358,7 @@ fn a_stop_is_an_error() {
     let mut source = Source::new(&mut weights, &mut on_progress, 9);
     let folder = tempfile::tempdir().unwrap();
     let mut graph = Graph::create(&folder.path().join("openvino_model.xml")).unwrap();
-    let error = decoder::write(&mut graph, &config, &mut source).unwrap_err();
+    let error = decoder::write(&mut graph, &architecture, &mut source).unwrap_err();
     assert!(matches!(error, ExportError::Stopped), "{error}");
 }
 

@@ -1,7 +1,8 @@
 //! The plan for Intel's NPUs.
 
+use lapwing_model::{Architecture, Llama};
+
 use super::{ExportOptions, Precision, WHOLE_ROW};
-use crate::checkpoint::{EMBEDDING, HEAD, LlamaConfig};
 
 /// The only size of groups that the NPU's plugin takes, beside whole rows.
 pub const NPU_GROUP_SIZE: usize = 128;
@@ -16,17 +17,17 @@ impl ExportOptions {
     ///
     /// Source: OpenVINO's guide "Inference with OpenVINO GenAI on NPU", which asks for
     /// `--weight-format int4 --sym --ratio 1.0 --group-size 128`, or `-1`.
-    pub fn for_npu(config: &LlamaConfig) -> ExportOptions {
-        let group_size = if npu_groups_fit(config) { NPU_GROUP_SIZE } else { WHOLE_ROW };
+    pub fn for_npu(architecture: &Architecture<Llama>) -> ExportOptions {
+        let group_size = if npu_groups_fit(architecture) { NPU_GROUP_SIZE } else { WHOLE_ROW };
         ExportOptions::new(Precision::Int4 { group_size, symmetric: true })
     }
 }
 
 /// Whether groups of [`NPU_GROUP_SIZE`] divide the columns of every projection.
-fn npu_groups_fit(config: &LlamaConfig) -> bool {
-    config.expected_tensors().all(|(name, shape)| match shape[..] {
+fn npu_groups_fit(architecture: &Architecture<Llama>) -> bool {
+    architecture.expected_tensors().all(|(name, shape)| match shape[..] {
         [_, n_columns] => {
-            name == EMBEDDING || name == HEAD || n_columns.is_multiple_of(NPU_GROUP_SIZE)
+            name == Llama::EMBEDDING || name == Llama::HEAD || n_columns.is_multiple_of(NPU_GROUP_SIZE)
         }
         _ => true,
     })
@@ -41,13 +42,13 @@ mod tests {
     #[test]
     fn groups_are_taken_where_they_divide_every_projection() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Checkpoint::open(&small("llama").write(folder.path())).unwrap().config;
+        let architecture = Checkpoint::open(&small("llama").write(folder.path())).unwrap().architecture;
         let check = |hidden: usize, inner: usize, head_size: usize, expected: usize| {
-            let mut config = config.clone();
-            config.hidden_size = hidden;
-            config.intermediate_size = inner;
-            (config.n_heads, config.n_kv_heads, config.head_size) = (2, 1, head_size);
-            let options = ExportOptions::for_npu(&config);
+            let mut architecture = architecture.clone();
+            architecture.hidden_size = hidden;
+            architecture.family.intermediate_size = inner;
+            (architecture.n_heads, architecture.n_kv_heads, architecture.head_size) = (2, 1, head_size);
+            let options = ExportOptions::for_npu(&architecture);
             let weights = Precision::Int4 { group_size: expected, symmetric: true };
             assert_eq!(options.weights, weights, "{hidden} {inner} {head_size}");
             let head = Precision::Int8 { group_size: None, symmetric: true };

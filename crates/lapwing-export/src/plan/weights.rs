@@ -5,8 +5,10 @@ mod affine;
 use half::f16;
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 
+use lapwing_model::{Architecture, Llama};
+
 use super::{ExportOptions, Precision};
-use crate::checkpoint::{Checkpoint, HEAD, LlamaConfig, Tensor};
+use crate::checkpoint::{Checkpoint, Tensor};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::report::TensorReport;
@@ -35,11 +37,11 @@ impl<'a> Weights<'a> {
         Weights { checkpoint, options, reports: Vec::new() }
     }
 
-    /// The configuration of what is exported: a mapped head is no longer the embedding.
-    pub(crate) fn config(&self) -> LlamaConfig {
-        let config = self.checkpoint.config.clone();
-        let tied_head = config.tied_head && self.options.head_map.is_none();
-        LlamaConfig { tied_head, ..config }
+    /// What is exported: a mapped head is no longer the embedding.
+    pub(crate) fn architecture(&self) -> Architecture<Llama> {
+        let mut architecture = self.checkpoint.architecture.clone();
+        architecture.family.tied_head &= self.options.head_map.is_none();
+        architecture
     }
 
     /// What is added to the logits; none without a head map.
@@ -56,7 +58,7 @@ impl<'a> Weights<'a> {
 
     /// The map to fold into this tensor.
     fn map_of(&self, name: &str) -> Option<&'a HeadMap> {
-        self.options.head_map.as_ref().filter(|_| name == HEAD)
+        self.options.head_map.as_ref().filter(|_| name == Llama::HEAD)
     }
 
     /// The checkpoint's tensor; a mapped head is made from the embedding where that is the head.

@@ -129,7 +129,7 @@ fn for_npu(args: &ExportArgs, source: &Path) -> anyhow::Result<ExportOptions> {
         return Err(against(&option).into());
     }
     let checkpoint = Checkpoint::open(source).context("cannot export")?;
-    let mut options = ExportOptions::for_npu(&checkpoint.config);
+    let mut options = ExportOptions::for_npu(&checkpoint.architecture);
     let Precision::Int4 { group_size: fitting, symmetric } = options.weights else {
         return Ok(options);
     };

@@ -64,8 +64,9 @@ fn text(json: &Value) -> &str {
 fn read_text(file: &GgufFile, n_vocab: usize, bos: Option<u32>) -> TextAssets {
     let folder = tempfile::tempdir().unwrap();
     let gguf = Gguf::open(&file.write(folder.path())).unwrap();
-    let config = crate::checkpoint::config::tests::small();
-    let config = LlamaConfig { n_vocab, bos, ..config };
+    let mut config = crate::checkpoint::config::tests::small();
+    config.architecture.n_vocab = n_vocab;
+    config.tokens.bos = bos;
     read(&gguf, &config).unwrap()
 }
 

@@ -5,9 +5,9 @@
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
+use lapwing_model::{Architecture, Llama};
 
 use super::Projections;
-use crate::checkpoint::LlamaConfig;
 use crate::onnx_folder::graph::Graph;
 
 /// Values that every layer uses.
@@ -27,7 +27,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Add mask, angles and shapes to the graph.
-    pub(super) fn new(graph: &mut Graph, config: &LlamaConfig) -> Shared {
+    pub(super) fn new(graph: &mut Graph, architecture: &Architecture<Llama>) -> Shared {
         let first = graph.i64_list("/model/constants/1d/1", &[1]);
         let last = graph.i64_list("/model/constants/1d/-1", &[-1]);
         let shape = graph.node("/model/total/Shape", "Shape", &["attention_mask"], []);
@@ -46,10 +46,10 @@ impl Shared {
             let parts = [copy.as_str(), &heads, &last, &total];
             graph.node(&format!("/model/{name}/Concat"), "Concat", &parts, [axis()])
         };
-        let by_head = shape("by_head", config.n_heads);
-        let by_group = shape("by_group", config.n_kv_heads);
+        let by_head = shape("by_head", architecture.n_heads);
+        let by_group = shape("by_group", architecture.n_kv_heads);
         Shared {
-            mask: mask(graph, &total, config.sliding_window),
+            mask: mask(graph, &total, architecture.sliding_window),
             cos: angle(graph, "cos_cache"),
             sin: angle(graph, "sin_cache"),
             by_head,
@@ -61,25 +61,25 @@ impl Shared {
     pub(super) fn layer(
         &self,
         graph: &mut Graph,
-        config: &LlamaConfig,
+        architecture: &Architecture<Llama>,
         layer_idx: usize,
         projections: &Projections,
     ) -> String {
         let name = |part: &str| format!("/model/layers.{layer_idx}/attn/{part}");
-        let (n_heads, n_kv_heads) = (config.n_heads, config.n_kv_heads);
-        let [query, key, value] = separate(graph, config, &name("Split"), projections);
-        let query = self.heads(graph, config, &name("q"), &query, n_heads);
+        let (n_heads, n_kv_heads) = (architecture.n_heads, architecture.n_kv_heads);
+        let [query, key, value] = separate(graph, architecture, &name("Split"), projections);
+        let query = self.heads(graph, architecture, &name("q"), &query, n_heads);
         let query = self.rotated(graph, &name("q"), &query);
-        let key = self.heads(graph, config, &name("k"), &key, n_kv_heads);
+        let key = self.heads(graph, architecture, &name("k"), &key, n_kv_heads);
         let key = self.rotated(graph, &name("k"), &key);
-        let value = self.heads(graph, config, &name("v"), &value, n_kv_heads);
+        let value = self.heads(graph, architecture, &name("v"), &value, n_kv_heads);
         let key = appended(graph, layer_idx, "key", &key);
         let value = appended(graph, layer_idx, "value", &value);
 
-        let scale = 1.0 / (config.head_size as f32).sqrt();
+        let scale = 1.0 / (architecture.head_size as f32).sqrt();
         let scale = graph.f32_scalar("/model/constants/scale", scale);
         let query = graph.node(&name("q/Mul"), "Mul", &[&query, &scale], []);
-        let size = config.head_size as i64;
+        let size = architecture.head_size as i64;
         let grouped = graph.i64_list("/model/constants/grouped", &[0, n_kv_heads as i64, -1, size]);
         let query = graph.node(&name("q/Group"), "Reshape", &[&query, &grouped], []);
         let swap = AttributeProto::ints("perm", &[0, 1, 3, 2]);
@@ -95,7 +95,7 @@ impl Shared {
         let mixed = graph.node(&name("Mixed/Heads"), "Reshape", &[&mixed, &headed], []);
         let mixed =
             graph.node(&name("Mixed/Transpose"), "Transpose", &[&mixed], [positions_first()]);
-        let width = (n_heads * config.head_size) as i64;
+        let width = (n_heads * architecture.head_size) as i64;
         let joined = graph.i64_list("/model/constants/joined", &[0, 0, width]);
         graph.node(&name("Joined"), "Reshape", &[&mixed, &joined], [])
     }
@@ -104,12 +104,12 @@ impl Shared {
     fn heads(
         &self,
         graph: &mut Graph,
-        config: &LlamaConfig,
+        architecture: &Architecture<Llama>,
         name: &str,
         value: &str,
         n_heads: usize,
     ) -> String {
-        let dims = [0, 0, n_heads as i64, config.head_size as i64];
+        let dims = [0, 0, n_heads as i64, architecture.head_size as i64];
         let dims = graph.i64_list(&format!("/model/constants/split/{n_heads}"), &dims);
         let split = graph.node(&format!("{name}/Reshape"), "Reshape", &[value, &dims], []);
         graph.node(&format!("{name}/Transpose"), "Transpose", &[&split], [positions_first()])
@@ -142,7 +142,7 @@ fn positions_first() -> AttributeProto {
 /// Query, key and value, cut apart where they come packed.
 fn separate(
     graph: &mut Graph,
-    config: &LlamaConfig,
+    architecture: &Architecture<Llama>,
     name: &str,
     projections: &Projections,
 ) -> [String; 3] {
@@ -150,8 +150,8 @@ fn separate(
         Projections::Separate(separate) => return separate.clone(),
         Projections::Packed(packed) => packed,
     };
-    let size = |n_heads: usize| (n_heads * config.head_size) as i64;
-    let sizes = [size(config.n_heads), size(config.n_kv_heads), size(config.n_kv_heads)];
+    let size = |n_heads: usize| (n_heads * architecture.head_size) as i64;
+    let sizes = [size(architecture.n_heads), size(architecture.n_kv_heads), size(architecture.n_kv_heads)];
     let sizes = graph.i64_list("/model/constants/qkv_sizes", &sizes);
     let parts = ["query", "key", "value"].map(|part| format!("{name}/{part}"));
     let outputs: Vec<&str> = parts.iter().map(String::as_str).collect();

@@ -72,16 +72,16 @@ impl Head {
         engine: &Engine,
         n_tokens: usize,
     ) -> anyhow::Result<Rows> {
-        let config = &self.checkpoint.config;
-        let n_hidden = engine.model.n_hidden().unwrap_or(config.hidden_size);
+        let architecture = &self.checkpoint.architecture;
+        let n_hidden = engine.model.n_hidden().unwrap_or(architecture.hidden_size);
         self.require(
             "hidden states of",
             n_hidden,
-            config.hidden_size,
-            n_hidden == config.hidden_size,
+            architecture.hidden_size,
+            n_hidden == architecture.hidden_size,
         )?;
-        let has_all = n_tokens <= config.n_vocab;
-        self.require("a vocabulary of", n_tokens, config.n_vocab, has_all)?;
+        let has_all = n_tokens <= architecture.n_vocab;
+        self.require("a vocabulary of", n_tokens, architecture.n_vocab, has_all)?;
         if let Some(recipe) = read_recipe(&engine.path)? {
             if let Some(map_sha256) = recipe.head_map_sha256 {
                 let model = engine.path.clone();
