@@ -25,8 +25,7 @@ use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 use config::Config;
 pub(crate) use digest::hexadecimal;
 pub use error::{OpenCheckpointError, ReadTensorError};
-pub(crate) use tensor::AffineQuantized;
-pub use tensor::Tensor;
+pub use tensor::{Codes, Tensor};
 
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]

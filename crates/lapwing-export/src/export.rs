@@ -41,7 +41,7 @@ pub fn export(
     refuse_existing(source, out, options.overwrite)?;
     let checkpoint = Checkpoint::open(source)?;
     let recipe = recipe(&checkpoint, target, options, on_progress)?;
-    let mut weights = Weights::new(&checkpoint, options);
+    let mut weights = Weights::new(&checkpoint, options, target == Target::OpenVino);
     let mut folder = UnfinishedFolder::create(out)?;
     match target {
         Target::OpenVino => {

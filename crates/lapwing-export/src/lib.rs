@@ -20,13 +20,12 @@ mod plan;
 mod recipe;
 mod report;
 mod sidecar;
+mod source;
 
 mod onnx_folder;
 mod openvino_folder;
 
-pub use checkpoint::{
-    Checkpoint, OpenCheckpointError, ReadTensorError, Tensor, TextAssets,
-};
+pub use checkpoint::{Checkpoint, Codes, OpenCheckpointError, ReadTensorError, Tensor, TextAssets};
 pub use error::ExportError;
 pub use export::export;
 pub use head_map::HeadMap;

@@ -20,17 +20,16 @@ mod matrix;
 
 mod blocks;
 mod graph;
-mod source;
 
 use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ExportError;
-use crate::progress::OnProgress;
 use crate::plan::Weights;
+use crate::progress::OnProgress;
+use crate::source::Source;
 use attention::AttentionKind;
 use graph::Graph;
-use source::Source;
 
 /// Write the folder's files into `out`, which exists and is empty.
 ///
@@ -49,8 +48,7 @@ pub(crate) fn write(
     let mut source = Source::new(weights, on_progress, architecture.expected_tensors().count());
     decoder::write(&mut graph, architecture, kind, &mut source)?;
     graph.finish()?;
-    let genai_config =
-        genai_config::genai_config(
+    let genai_config = genai_config::genai_config(
         architecture,
         &checkpoint.tokens,
         checkpoint.generation_config.as_ref(),

@@ -40,10 +40,11 @@ use serde_json::json;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::ExportError;
-use crate::progress::OnProgress;
 use crate::plan::Weights;
+use crate::progress::OnProgress;
+use crate::source::Source;
 use graph::Graph;
-use source::Source;
+use source::Matrices;
 
 /// Write the folder's files into `out`, which exists and is empty.
 ///
@@ -58,11 +59,15 @@ pub(crate) fn write(
 ) -> Result<(), ExportError> {
     let architecture = &weights.architecture();
     let mut graph = Graph::create(&out.join("openvino_model.xml"))?;
-    let mut source = Source::new(weights, on_progress, architecture.expected_tensors().count());
+    let n_tensors = architecture.expected_tensors().count();
+    let mut source = Matrices::new(Source::new(weights, on_progress, n_tensors));
     decoder::write(&mut graph, architecture, &mut source)?;
     graph.finish(&notes::rt_info(source.written()))?;
     let generation_config = crate::sidecar::generation_config_json(checkpoint);
-    crate::sidecar::write_json(&out.join("config.json"), &crate::sidecar::config_json(checkpoint, architecture))?;
+    crate::sidecar::write_json(
+        &out.join("config.json"),
+        &crate::sidecar::config_json(checkpoint, architecture),
+    )?;
     crate::sidecar::write_json(&out.join("generation_config.json"), &generation_config)?;
     crate::sidecar::write_json(
         &out.join("openvino_config.json"),

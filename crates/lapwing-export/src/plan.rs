@@ -9,7 +9,7 @@ use std::fmt;
 
 pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
-pub(crate) use weights::{PlannedWeight, Weights};
+pub(crate) use weights::{PlannedWeight, TakeWeight, Weights};
 
 use lapwing_model::Llama;
 

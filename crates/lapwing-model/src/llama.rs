@@ -126,11 +126,7 @@ impl Architecture<Llama> {
 impl RopeScaling {
     /// The rule behind divisors of plain frequencies: Llama 3's where they match it, else
     /// themselves.
-    pub fn from_divisors(
-        divisors: Vec<f32>,
-        rope_theta: f32,
-        head_size: usize,
-    ) -> RopeScaling {
+    pub fn from_divisors(divisors: Vec<f32>, rope_theta: f32, head_size: usize) -> RopeScaling {
         let factor = divisors.iter().copied().fold(1.0, f32::max);
         let n_original = LLAMA3_N_POSITIONS as f32;
         let is_llama3 =

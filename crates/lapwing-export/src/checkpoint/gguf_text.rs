@@ -23,7 +23,8 @@ const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>"];
 pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheckpointError> {
     let vocabulary = Vocabulary::read(gguf)?;
     if config.architecture.n_vocab < vocabulary.len() {
-        let expected = format!("at most {}, the rows of the embedding", config.architecture.n_vocab);
+        let expected =
+            format!("at most {}, the rows of the embedding", config.architecture.n_vocab);
         let found = vocabulary.len().to_string();
         return Err(unsupported(gguf, "tokenizer.ggml.tokens", expected, found));
     }

@@ -46,17 +46,12 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let text = hugging_face_text::read(path, config.architecture.n_vocab)?;
     let is_needless = |name: &str| {
         // Old checkpoints store the frequencies; a tied head may be stored twice.
-        name.ends_with(".rotary_emb.inv_freq") || config.architecture.family.tied_head && name == Llama::HEAD
+        name.ends_with(".rotary_emb.inv_freq")
+            || config.architecture.family.tied_head && name == Llama::HEAD
     };
     let weights = WeightFile::SafeTensors(weights);
-    let places = place_tensors(
-        path,
-        &config.architecture,
-        &weights,
-        str::to_owned,
-        |_| None,
-        is_needless,
-    )?;
+    let places =
+        place_tensors(path, &config.architecture, &weights, str::to_owned, |_| None, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, weights, places))
 }
 
@@ -263,10 +258,7 @@ mod tests {
         "bos_token_id":128000,"eos_token_id":[128001,128008],"pad_token_id":-1,
         "hidden_act":"silu","tie_word_embeddings":true,"torch_dtype":"bfloat16"}"#;
 
-    fn resolve(
-        json: &Value,
-        generation: Option<Value>,
-    ) -> Result<Config, OpenCheckpointError> {
+    fn resolve(json: &Value, generation: Option<Value>) -> Result<Config, OpenCheckpointError> {
         let raw: RawConfig = serde_json::from_value(json.clone()).unwrap();
         raw.resolve(Path::new("config.json"), generation.as_ref())
     }

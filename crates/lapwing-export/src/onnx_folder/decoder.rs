@@ -6,9 +6,9 @@ use lapwing_model::{Architecture, Llama};
 
 use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
-use super::source::Source;
 use super::{embedding, matrix};
 use crate::error::ExportError;
+use crate::source::Source;
 
 /// Write every node and weight.
 ///
@@ -40,7 +40,12 @@ pub(super) fn write(
         Some(head) => head,
         None => {
             let weight = source.matrix("lm_head.weight")?;
-            matrix::store(graph, "lm_head.weight", weight, [architecture.n_vocab, architecture.hidden_size])?
+            matrix::store(
+                graph,
+                "lm_head.weight",
+                weight,
+                [architecture.n_vocab, architecture.hidden_size],
+            )?
         }
     };
     let Some(constant) = source.logits_constant()? else {
@@ -66,7 +71,12 @@ fn declare(graph: &mut Graph, architecture: &Architecture<Llama>, kind: Attentio
         graph.input("position_ids", ElementType::I64, &ids);
     }
     let cache = |length: Dim| {
-        [batch.clone(), Dim::Fixed(architecture.n_kv_heads), length, Dim::Fixed(architecture.head_size)]
+        [
+            batch.clone(),
+            Dim::Fixed(architecture.n_kv_heads),
+            length,
+            Dim::Fixed(architecture.head_size),
+        ]
     };
     let logits = [batch.clone(), positions, Dim::Fixed(architecture.n_vocab)];
     graph.output("logits", ElementType::F32, &logits);
@@ -114,7 +124,11 @@ impl Decoder<'_, '_> {
         let projections = self.projections(&prefix, normed)?;
         let attended = self.attention.layer(self.graph, layer_idx, &projections);
         let width = self.architecture.n_heads * self.architecture.head_size;
-        self.projection(&format!("{prefix}.o_proj"), &attended, [self.architecture.hidden_size, width])
+        self.projection(
+            &format!("{prefix}.o_proj"),
+            &attended,
+            [self.architecture.hidden_size, width],
+        )
     }
 
     /// Query, key and value: one product where their weights are stored alike and nothing comes
@@ -132,7 +146,8 @@ impl Decoder<'_, '_> {
                 biases.push(self.source.vector(&format!("{name}.bias"))?);
             }
         }
-        let stacked = if architecture.family.qk_norm { Err(weights) } else { matrix::stacked(weights) };
+        let stacked =
+            if architecture.family.qk_norm { Err(weights) } else { matrix::stacked(weights) };
         let weights = match stacked {
             Ok(weight) => {
                 let dims = [sizes.iter().sum(), architecture.hidden_size];
@@ -205,7 +220,8 @@ impl Decoder<'_, '_> {
 
     /// `down(silu(gate(x)) * up(x))`.
     fn feed_forward(&mut self, prefix: &str, normed: &str) -> Result<String, ExportError> {
-        let (hidden, inner) = (self.architecture.hidden_size, self.architecture.family.intermediate_size);
+        let (hidden, inner) =
+            (self.architecture.hidden_size, self.architecture.family.intermediate_size);
         let gate = self.projection(&format!("{prefix}.mlp.gate_proj"), normed, [inner, hidden])?;
         let up = self.projection(&format!("{prefix}.mlp.up_proj"), normed, [inner, hidden])?;
         let node = |part: &str| format!("/{}/mlp/{part}", prefix.replace('.', "/"));

@@ -40,7 +40,10 @@ pub(super) fn write(
             let head = architecture.family.tied_head.then(|| matrix::widened(graph, name));
             Ok((hidden, head.map(|name| Matrix::Plain { name })))
         }
-        PlannedWeight::Quantized(quantized) => quantised(graph, name, &quantized, architecture.family.tied_head),
+        PlannedWeight::Affine(codes) => Err(matrix::between_codes(name, &codes)),
+        PlannedWeight::Quantized(quantized) => {
+            quantised(graph, name, &quantized, architecture.family.tied_head)
+        }
     }
 }
 

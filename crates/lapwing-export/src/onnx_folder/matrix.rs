@@ -6,6 +6,7 @@ use lapwing_quant::GroupQuantized;
 
 use super::blocks::Blocks;
 use super::graph::Graph;
+use crate::checkpoint::Codes;
 use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
@@ -65,6 +66,16 @@ pub(super) fn store(
             Ok(Matrix::Transposed { name: widened(graph, name) })
         }
         PlannedWeight::Quantized(quantized) => store_blocks(graph, name, &quantized),
+        PlannedWeight::Affine(codes) => Err(between_codes(name, &codes)),
+    }
+}
+
+/// The refusal of zero points that the operators do not take.
+pub(super) fn between_codes(name: &str, codes: &Codes) -> ExportError {
+    ExportError::Unsupported {
+        target: "ONNX",
+        expected: "whole zero points".to_owned(),
+        found: format!("any, of {} bits, in {name}", codes.n_bits),
     }
 }
 
@@ -175,7 +186,8 @@ pub(super) fn stacked(weights: Vec<PlannedWeight>) -> Result<PlannedWeight, Vec<
         _ => None,
     };
     let alike = |pair: &[PlannedWeight]| {
-        std::mem::discriminant(&pair[0]) == std::mem::discriminant(&pair[1])
+        !matches!(pair[0], PlannedWeight::Affine(_))
+            && std::mem::discriminant(&pair[0]) == std::mem::discriminant(&pair[1])
             && grid_of(&pair[0]) == grid_of(&pair[1])
     };
     if weights.is_empty() || !weights.windows(2).all(alike) {

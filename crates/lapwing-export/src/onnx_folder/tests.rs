@@ -7,9 +7,8 @@ use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, SliceEdit, slice_before
 use lapwing_model::{Architecture, Llama, SpecialTokens};
 use lapwing_quant::{Bits, Grid};
 
-use super::source::TakeWeight;
 use super::*;
-use crate::plan::PlannedWeight;
+use crate::plan::{PlannedWeight, Precision, TakeWeight};
 
 /// A model of two layers.
 fn architecture(head_size: usize) -> Architecture<Llama> {
@@ -60,7 +59,11 @@ impl TakeWeight for Fake {
         Ok(None)
     }
 
-    fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
+    fn precision(&self, _: &str) -> Result<Precision, ExportError> {
+        Ok(Precision::F32)
+    }
+
+    fn take_as(&mut self, name: &str, _: Precision) -> Result<PlannedWeight, ExportError> {
         let shape = self.shapes.remove(name).unwrap_or_else(|| panic!("{name} taken twice"));
         let n = shape.iter().product::<usize>();
         let values: Vec<f32> =
@@ -215,7 +218,8 @@ fn standard_operators_where_the_head_size_asks_for_them() {
 
 #[test]
 fn genai_config_has_every_end_id() {
-    let genai = genai_config::genai_config(&architecture(16), &tokens(), None, AttentionKind::Fused);
+    let genai =
+        genai_config::genai_config(&architecture(16), &tokens(), None, AttentionKind::Fused);
     assert_eq!(genai["model"]["eos_token_id"], serde_json::json!([2, 5]));
     assert_eq!(genai["model"]["pad_token_id"], 2);
     assert_eq!(genai["model"]["decoder"]["inputs"].get("position_ids"), None);
@@ -229,7 +233,12 @@ fn genai_config_samples_as_the_makers_do() {
         "repetition_penalty": 1.1, "min_p": 0.05, "max_length": 7, "eos_token_id": 9
     });
     let search = |own: &serde_json::Value| {
-        let genai = genai_config::genai_config(&architecture(16), &tokens(), Some(own), AttentionKind::Fused);
+        let genai = genai_config::genai_config(
+            &architecture(16),
+            &tokens(),
+            Some(own),
+            AttentionKind::Fused,
+        );
         genai["search"].clone()
     };
     let found = search(&own);
@@ -275,6 +284,7 @@ fn a_break_stops_the_export() {
     };
     let mut source = Source::new(&mut fake, &mut on_progress, 21);
     let mut graph = Graph::create(&folder.path().join("model.onnx")).unwrap();
-    let error = decoder::write(&mut graph, &architecture, AttentionKind::Fused, &mut source).unwrap_err();
+    let error =
+        decoder::write(&mut graph, &architecture, AttentionKind::Fused, &mut source).unwrap_err();
     assert!(matches!(error, ExportError::Stopped));
 }

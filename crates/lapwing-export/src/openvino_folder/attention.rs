@@ -6,7 +6,7 @@ use lapwing_model::{Architecture, Llama};
 use super::graph::Graph;
 use super::norm::rms_norm;
 use super::rope::Rope;
-use super::source::Source;
+use super::source::Matrices;
 use super::weight::project;
 use crate::error::ExportError;
 
@@ -102,7 +102,7 @@ pub(super) struct Shared<'a> {
 /// When a weight cannot be read or written.
 pub(super) fn attention(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     shared: &Shared<'_>,
     x: &Node,
     layer: &str,
@@ -137,7 +137,7 @@ pub(super) fn attention(
 /// Queries, keys or values by head: `[batch, n_heads, n_tokens, head_size]`.
 fn heads(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     architecture: &Architecture<Llama>,
     x: &Node,
     layer: &str,
@@ -146,7 +146,8 @@ fn heads(
     let n_rows = n_heads * architecture.head_size;
     let name = format!("{layer}.self_attn.{which}_proj");
     let weight_name = format!("{name}.weight");
-    let mut projected = project(graph, source, x, &weight_name, [n_rows, architecture.hidden_size])?;
+    let mut projected =
+        project(graph, source, x, &weight_name, [n_rows, architecture.hidden_size])?;
     if architecture.family.attention_bias {
         let bias_name = format!("{name}.bias");
         let bias = source.vector(&bias_name)?;
@@ -166,7 +167,11 @@ fn heads(
 }
 
 /// Each head of keys or values as often as query heads share it.
-fn repeat_heads(graph: &mut Graph, architecture: &Architecture<Llama>, x: &Node) -> Result<Node, ExportError> {
+fn repeat_heads(
+    graph: &mut Graph,
+    architecture: &Architecture<Llama>,
+    x: &Node,
+) -> Result<Node, ExportError> {
     let n_times = architecture.n_heads / architecture.n_kv_heads;
     if n_times == 1 {
         return Ok(x.clone());

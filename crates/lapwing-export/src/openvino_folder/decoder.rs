@@ -8,7 +8,7 @@ use super::graph::Graph;
 use super::mask::causal_mask;
 use super::norm::rms_norm;
 use super::rope::Rope;
-use super::source::Source;
+use super::source::Matrices;
 use super::weight::{project, weight};
 use crate::error::ExportError;
 
@@ -20,7 +20,7 @@ use crate::error::ExportError;
 pub(super) fn write(
     graph: &mut Graph,
     architecture: &Architecture<Llama>,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
 ) -> Result<(), ExportError> {
     let input_ids = graph.parameter("input_ids", ElementType::I64, 2);
     let attention_mask = graph.parameter("attention_mask", ElementType::I64, 2);
@@ -28,7 +28,8 @@ pub(super) fn write(
     let beam_idx = graph.parameter("beam_idx", ElementType::I32, 1);
 
     let embedding_name = "model.embed_tokens.weight";
-    let embedding = weight(graph, source, embedding_name, [architecture.n_vocab, architecture.hidden_size])?;
+    let embedding =
+        weight(graph, source, embedding_name, [architecture.n_vocab, architecture.hidden_size])?;
     graph.set_scope("embedding/");
     let ids = graph.convert(&input_ids, ElementType::I32);
     let mut hidden = graph.gather(&embedding, &ids, 0)?;
@@ -37,7 +38,8 @@ pub(super) fn write(
     let rope = Rope::write(graph, &position_ids, &architecture.inverse_frequencies())?;
     let mut states = Vec::with_capacity(architecture.n_layers);
     for layer_idx in 0..architecture.n_layers {
-        let mut state = |which| State::read(graph, architecture, (&n_batch, &beam_idx), layer_idx, which);
+        let mut state =
+            |which| State::read(graph, architecture, (&n_batch, &beam_idx), layer_idx, which);
         states.push([state("key")?, state("value")?]);
     }
     let first_keys = &states[0][0].past;
@@ -52,7 +54,12 @@ pub(super) fn write(
     let hidden = norm(graph, source, architecture, &hidden, "model.norm.weight")?;
     let head = match architecture.family.tied_head {
         true => embedding,
-        false => weight(graph, source, "lm_head.weight", [architecture.n_vocab, architecture.hidden_size])?,
+        false => weight(
+            graph,
+            source,
+            "lm_head.weight",
+            [architecture.n_vocab, architecture.hidden_size],
+        )?,
     };
     let logits = match source.logits_constant()? {
         None => graph.matmul(&hidden, &head, true, Some("logits")),
@@ -71,7 +78,7 @@ pub(super) fn write(
 
 fn layer(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     shared: &Shared<'_>,
     hidden: Node,
     layer_idx: usize,
@@ -99,7 +106,7 @@ fn layer(
 
 fn norm(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     architecture: &Architecture<Llama>,
     x: &Node,
     name: &str,

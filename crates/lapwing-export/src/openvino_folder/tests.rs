@@ -7,10 +7,10 @@ use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_hea
 use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, quantize};
 
-use super::source::{TakeWeight, Written};
+use super::source::Written;
 use super::*;
-use crate::checkpoint::{AffineQuantized, Architecture<Llama>};
-use crate::plan::{PlannedWeight, Precision, WHOLE_ROW};
+use crate::checkpoint::Codes;
+use crate::plan::{PlannedWeight, Precision, TakeWeight, WHOLE_ROW};
 
 const INT4: Precision = Precision::Int4 { group_size: 8, symmetric: false };
 const INT4_SYMMETRIC: Precision = Precision::Int4 { group_size: 8, symmetric: true };
@@ -74,26 +74,20 @@ impl TakeWeight for MadeUp {
             }
             Precision::Int4 { group_size, symmetric } => (Bits::Four, group_size, symmetric),
         };
+        if self.is_affine && bits == Bits::Four && !symmetric {
+            let n_groups = n_rows * n_columns / group_size;
+            return Ok(PlannedWeight::Affine(Codes {
+                n_rows,
+                n_columns,
+                n_bits: 4,
+                group_size,
+                codes: vec![0x71; n_rows * n_columns / 2],
+                scales: vec![1.0; n_groups],
+                zero_points: Some(vec![7.5; n_groups]),
+            }));
+        }
         let grid = Grid { bits, group_size, symmetric };
         Ok(PlannedWeight::Quantized(quantize(&values, n_rows, n_columns, grid).unwrap()))
-    }
-
-    fn take_affine(
-        &mut self,
-        name: &str,
-        precision: Precision,
-    ) -> Result<Option<AffineQuantized>, ExportError> {
-        let Precision::Int4 { group_size, symmetric: false } = precision else { return Ok(None) };
-        let &[n_rows, n_columns] = &self.shapes[name][..] else { return Ok(None) };
-        let n_groups = n_rows * n_columns / group_size;
-        Ok(self.is_affine.then(|| AffineQuantized {
-            n_rows,
-            n_columns,
-            group_size,
-            codes: vec![0x71; n_rows * n_columns / 2],
-            scales: vec![f16::ONE; n_groups],
-            zero_points: vec![7.5; n_groups],
-        }))
     }
 }
 
@@ -114,7 +108,7 @@ fn exported(
         n_announced += 1;
         ControlFlow::Continue(())
     };
-    let mut source = Source::new(&mut weights, &mut on_progress, n_tensors);
+    let mut source = Matrices::new(Source::new(&mut weights, &mut on_progress, n_tensors));
     let mut graph = Graph::create(&path).unwrap();
     decoder::write(&mut graph, architecture, &mut source).unwrap();
     let written = source.written().to_vec();
@@ -189,7 +183,8 @@ fn families_differ_in_biases_norms_windows_and_heads() {
     let count = |change: &dyn Fn(&mut Architecture<Llama>), kind: &str| {
         let mut architecture = architecture();
         change(&mut architecture);
-        n_layers_of(&exported(&architecture, Precision::F32, false).0, kind) - n_layers_of(&plain, kind)
+        n_layers_of(&exported(&architecture, Precision::F32, false).0, kind)
+            - n_layers_of(&plain, kind)
     };
     assert_eq!(count(&|a| a.family.attention_bias = true, "Add"), 2 * 3);
     assert_eq!(count(&|a| a.family.qk_norm = true, "ReduceMean"), 2 * 2);
@@ -355,7 +350,7 @@ fn a_stop_is_an_error() {
         3 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let mut source = Source::new(&mut weights, &mut on_progress, 9);
+    let mut source = Matrices::new(Source::new(&mut weights, &mut on_progress, 9));
     let folder = tempfile::tempdir().unwrap();
     let mut graph = Graph::create(&folder.path().join("openvino_model.xml")).unwrap();
     let error = decoder::write(&mut graph, &architecture, &mut source).unwrap_err();

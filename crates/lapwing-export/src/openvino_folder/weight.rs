@@ -20,8 +20,8 @@ use lapwing_formats::ir::{Dim, ElementType, Node};
 use lapwing_quant::{Bits, GroupQuantized};
 
 use super::graph::Graph;
-use super::source::{Matrix, Source};
-use crate::checkpoint::AffineQuantized;
+use super::source::Matrices;
+use crate::checkpoint::Codes;
 use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 
@@ -34,7 +34,7 @@ use crate::plan::PlannedWeight;
 /// When the matrix cannot be read or written.
 pub(super) fn project(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     x: &Node,
     name: &str,
     shape: [usize; 2],
@@ -50,39 +50,34 @@ pub(super) fn project(
 /// When the matrix cannot be read or written.
 pub(super) fn weight(
     graph: &mut Graph,
-    source: &mut Source<'_>,
+    source: &mut Matrices<'_>,
     name: &str,
     shape: [usize; 2],
 ) -> Result<Node, ExportError> {
     let const_name = format!("self.{name}");
     match source.matrix(name, shape)? {
-        Matrix::Planned(PlannedWeight::F32(values)) => graph.floats(&const_name, &shape, &values),
-        Matrix::Planned(PlannedWeight::F16(values)) => {
+        PlannedWeight::F32(values) => graph.floats(&const_name, &shape, &values),
+        PlannedWeight::F16(values) => {
             let stored = halves(graph, &const_name, &shape, &values)?;
             Ok(graph.decompress(&stored, ElementType::F32))
         }
-        Matrix::Planned(PlannedWeight::Quantized(quantized)) => {
-            dequantized(graph, &const_name, &quantized)
-        }
-        Matrix::Affine(affine) => affine_dequantized(graph, &const_name, &affine),
+        PlannedWeight::Quantized(quantized) => dequantized(graph, &const_name, &quantized),
+        PlannedWeight::Affine(codes) => affine_dequantized(graph, &const_name, &codes),
     }
 }
 
-fn affine_dequantized(
-    graph: &mut Graph,
-    name: &str,
-    affine: &AffineQuantized,
-) -> Result<Node, ExportError> {
-    let AffineQuantized { n_rows, n_columns, group_size, .. } = *affine;
+fn affine_dequantized(graph: &mut Graph, name: &str, affine: &Codes) -> Result<Node, ExportError> {
+    let Codes { n_rows, n_columns, group_size, .. } = *affine;
     let n_groups = n_columns / group_size;
     let scale_dims = [n_rows, n_groups, 1];
     let code_dims = [n_rows, n_groups, group_size];
     let codes = graph.constant(name, ElementType::U4, &code_dims, &affine.codes)?;
     let codes = graph.convert(&codes, ElementType::F32);
     let zero_name = format!("{name}/zero_point");
-    let zero_point = graph.floats(&zero_name, &scale_dims, &affine.zero_points)?;
+    let zero_points = affine.zero_points.as_deref().unwrap_or_default();
+    let zero_point = graph.floats(&zero_name, &scale_dims, zero_points)?;
     let weights = graph.binary("Subtract", &codes, &zero_point);
-    let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &affine.scales)?;
+    let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &to_f16(&affine.scales))?;
     let scales = graph.convert(&scales, ElementType::F32);
     let weights = graph.binary("Multiply", &weights, &scales);
     ungrouped(graph, &weights, [n_rows, n_columns])
@@ -113,7 +108,7 @@ fn dequantized(
         let zero_point = graph.convert(&zero_point, ElementType::F16);
         weights = graph.binary("Subtract", &weights, &zero_point);
     }
-    let scales: Vec<f16> = quantized.scales.iter().map(|&scale| f16::from_f32(scale)).collect();
+    let scales = to_f16(&quantized.scales);
     let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &scales)?;
     weights = graph.binary("Multiply", &weights, &scales);
     if n_groups > 1 {
@@ -149,6 +144,11 @@ fn codes(quantized: &GroupQuantized) -> (ElementType, Vec<u8>) {
 /// Two a byte, the low nibble first.
 fn paired(codes: &[u8]) -> Vec<u8> {
     codes.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |high| high << 4)).collect()
+}
+
+/// Scales, which are exact in 16 bits.
+fn to_f16(scales: &[f32]) -> Vec<f16> {
+    scales.iter().map(|&scale| f16::from_f32(scale)).collect()
 }
 
 fn halves(

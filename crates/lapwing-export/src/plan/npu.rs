@@ -27,7 +27,9 @@ impl ExportOptions {
 fn npu_groups_fit(architecture: &Architecture<Llama>) -> bool {
     architecture.expected_tensors().all(|(name, shape)| match shape[..] {
         [_, n_columns] => {
-            name == Llama::EMBEDDING || name == Llama::HEAD || n_columns.is_multiple_of(NPU_GROUP_SIZE)
+            name == Llama::EMBEDDING
+                || name == Llama::HEAD
+                || n_columns.is_multiple_of(NPU_GROUP_SIZE)
         }
         _ => true,
     })
@@ -42,12 +44,14 @@ mod tests {
     #[test]
     fn groups_are_taken_where_they_divide_every_projection() {
         let folder = tempfile::tempdir().unwrap();
-        let architecture = Checkpoint::open(&small("llama").write(folder.path())).unwrap().architecture;
+        let architecture =
+            Checkpoint::open(&small("llama").write(folder.path())).unwrap().architecture;
         let check = |hidden: usize, inner: usize, head_size: usize, expected: usize| {
             let mut architecture = architecture.clone();
             architecture.hidden_size = hidden;
             architecture.family.intermediate_size = inner;
-            (architecture.n_heads, architecture.n_kv_heads, architecture.head_size) = (2, 1, head_size);
+            (architecture.n_heads, architecture.n_kv_heads, architecture.head_size) =
+                (2, 1, head_size);
             let options = ExportOptions::for_npu(&architecture);
             let weights = Precision::Int4 { group_size: expected, symmetric: true };
             assert_eq!(options.weights, weights, "{hidden} {inner} {head_size}");

@@ -1,14 +1,11 @@
 //! A checkpoint's tensors at their planned precision, one at a time.
 
-mod affine;
-
 use half::f16;
+use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 
-use lapwing_model::{Architecture, Llama};
-
 use super::{ExportOptions, Precision};
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::{Checkpoint, Codes, Tensor};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::report::TensorReport;
@@ -22,6 +19,36 @@ pub(crate) enum PlannedWeight {
     F16(Vec<f16>),
     /// Codes, scales and zero points.
     Quantized(GroupQuantized),
+    /// The checkpoint's own codes of 4 bits, whose zero may lie between two of them: only for a
+    /// target that holds such zero points.
+    Affine(Codes),
+}
+
+/// Gives weights by their Hugging Face names, as [`Weights`] does.
+pub(crate) trait TakeWeight {
+    /// The precision that the plan gives a tensor; see [`ExportOptions::precision`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tensor.
+    fn precision(&self, name: &str) -> Result<Precision, ExportError>;
+
+    /// The tensor at a precision, which is the planned one where the target can express it; the
+    /// report then tells the precision used. Asking again replaces what the report says.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor is missing or cannot be stored at that precision.
+    fn take_as(&mut self, name: &str, precision: Precision) -> Result<PlannedWeight, ExportError>;
+
+    /// What is added to the logits; none without a head map.
+    ///
+    /// Shapes: `[n_vocab]`.
+    ///
+    /// # Errors
+    ///
+    /// When an entry is not finite.
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError>;
 }
 
 /// The weights of a checkpoint after the plan, one at a time.
@@ -29,12 +56,18 @@ pub(crate) enum PlannedWeight {
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     options: &'a ExportOptions,
+    /// Whether the target takes zero points between two codes.
+    holds_any_zero: bool,
     reports: Vec<TensorReport>,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(checkpoint: &'a Checkpoint, options: &'a ExportOptions) -> Weights<'a> {
-        Weights { checkpoint, options, reports: Vec::new() }
+    pub(crate) fn new(
+        checkpoint: &'a Checkpoint,
+        options: &'a ExportOptions,
+        holds_any_zero: bool,
+    ) -> Weights<'a> {
+        Weights { checkpoint, options, holds_any_zero, reports: Vec::new() }
     }
 
     /// What is exported: a mapped head is no longer the embedding.
@@ -44,16 +77,9 @@ impl<'a> Weights<'a> {
         architecture
     }
 
-    /// What is added to the logits; none without a head map.
-    ///
-    /// Shapes: `[n_vocab]`.
-    ///
-    /// # Errors
-    ///
-    /// When an entry is not finite.
-    pub(crate) fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
-        let Some(map) = &self.options.head_map else { return Ok(None) };
-        Ok(Some(map.constant(&self.checkpoint.head()?)?))
+    /// How each matrix taken so far was stored.
+    pub(crate) fn into_reports(self) -> Vec<TensorReport> {
+        self.reports
     }
 
     /// The map to fold into this tensor.
@@ -69,52 +95,59 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// The precision that the plan gives a tensor; see [`ExportOptions::precision`].
-    ///
-    /// # Errors
-    ///
-    /// When the checkpoint has no such tensor.
-    pub(crate) fn precision(&self, name: &str) -> Result<Precision, ExportError> {
+    /// The checkpoint's own codes where they are on the grid already, else codes of ours.
+    fn on_grid(
+        &self,
+        tensor: &Tensor<'_>,
+        map: Option<&HeadMap>,
+        name: &str,
+        mut grid: Grid,
+    ) -> Result<Stored, ExportError> {
+        let &[n_rows, n_columns] = tensor.shape.as_slice() else {
+            return Ok(Stored::exact(PlannedWeight::F32(elements(tensor, map)?)));
+        };
+        grid.group_size = grid.group_size.min(n_columns);
+        let own = if map.is_none() { tensor.codes() } else { None };
+        let own = own.filter(|own| is_on(own, grid));
+        let lost_grid = own.is_some() && !grid.symmetric && !self.holds_any_zero;
+        if let Some(own) = own.filter(|_| !lost_grid) {
+            let weight = match grid.symmetric {
+                true => PlannedWeight::Quantized(as_quantized(own, grid)),
+                false => PlannedWeight::Affine(own),
+            };
+            return Ok(Stored { kept_grid: true, ..Stored::exact(weight) });
+        }
+        let elements = elements(tensor, map)?;
+        let quantized = quantize(&elements, n_rows, n_columns, grid)
+            .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
+        let mut approximation = vec![0.0; elements.len()];
+        quantized.dequantize(&mut approximation);
+        let relative_rms = relative_rms(&elements, &approximation);
+        let weight = PlannedWeight::Quantized(quantized);
+        Ok(Stored { weight, relative_rms, kept_grid: false, lost_grid })
+    }
+}
+
+impl TakeWeight for Weights<'_> {
+    fn precision(&self, name: &str) -> Result<Precision, ExportError> {
         let tensor = self.tensor(name)?;
         Ok(self.options.precision(name, tensor.shape.len()))
     }
 
-    /// The tensor at its planned precision.
-    ///
-    /// # Errors
-    ///
-    /// When the tensor is missing or cannot be stored at that precision.
-    pub(crate) fn take(&mut self, name: &str) -> Result<PlannedWeight, ExportError> {
-        self.take_as(name, self.precision(name)?)
-    }
-
-    /// The tensor at another precision, where the target cannot express the planned one; the
-    /// report then tells the precision used. Asking again replaces what the report says.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Weights::take`].
-    pub(crate) fn take_as(
-        &mut self,
-        name: &str,
-        precision: Precision,
-    ) -> Result<PlannedWeight, ExportError> {
+    fn take_as(&mut self, name: &str, precision: Precision) -> Result<PlannedWeight, ExportError> {
         let (tensor, map) = (self.tensor(name)?, self.map_of(name));
-        let elements = || map.map_or_else(|| Ok(tensor.to_f32()), |map| map.fold(&tensor));
-        let grid = |bits, group_size, symmetric| {
-            let own = if map.is_none() { tensor.own_grid() } else { None };
-            on_grid(own, &tensor.shape, elements, name, Grid { bits, group_size, symmetric })
+        let on_grid = |bits, group_size, symmetric| {
+            self.on_grid(&tensor, map, name, Grid { bits, group_size, symmetric })
         };
-        let (weight, relative_rms, kept_grid) = match precision {
-            Precision::F32 => (PlannedWeight::F32(elements()?), 0.0, false),
-            Precision::F16 => {
-                let (halves, error) = to_f16(&elements()?, name)?;
-                (PlannedWeight::F16(halves), error, false)
-            }
+        let stored = match precision {
+            Precision::F32 => Stored::exact(PlannedWeight::F32(elements(&tensor, map)?)),
+            Precision::F16 => to_f16(&elements(&tensor, map)?, name)?,
             Precision::Int8 { group_size, symmetric } => {
-                grid(Bits::Eight, group_size.unwrap_or(usize::MAX), symmetric)?
+                on_grid(Bits::Eight, group_size.unwrap_or(usize::MAX), symmetric)?
             }
-            Precision::Int4 { group_size, symmetric } => grid(Bits::Four, group_size, symmetric)?,
+            Precision::Int4 { group_size, symmetric } => {
+                on_grid(Bits::Four, group_size, symmetric)?
+            }
         };
         if tensor.shape.len() > 1 {
             let report = TensorReport {
@@ -122,63 +155,63 @@ impl<'a> Weights<'a> {
                 source_dtype: tensor.dtype_name(),
                 asked: self.options.precision(name, tensor.shape.len()).to_string(),
                 precision: precision.to_string(),
-                lost_grid: !kept_grid && map.is_none() && has_affine_grid(&tensor, precision),
                 shape: tensor.shape,
-                kept_grid,
-                relative_rms,
+                kept_grid: stored.kept_grid,
+                lost_grid: stored.lost_grid,
+                relative_rms: stored.relative_rms,
             };
             self.reports.retain(|earlier| earlier.name != report.name);
             self.reports.push(report);
         }
-        Ok(weight)
+        Ok(stored.weight)
     }
 
-    /// How each matrix taken so far was stored.
-    pub(crate) fn into_reports(self) -> Vec<TensorReport> {
-        self.reports
+    fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
+        let Some(map) = &self.options.head_map else { return Ok(None) };
+        Ok(Some(map.constant(&self.checkpoint.head()?)?))
     }
 }
 
-/// Whether the checkpoint has codes of just this width and these groups, with any zero points.
-fn has_affine_grid(tensor: &Tensor<'_>, precision: Precision) -> bool {
-    let Precision::Int4 { group_size, symmetric: false } = precision else { return false };
-    tensor.own_affine_grid().is_some_and(|grid| grid.group_size == group_size)
+/// A weight and what storing it so costs; see [`TensorReport`].
+struct Stored {
+    weight: PlannedWeight,
+    relative_rms: f64,
+    kept_grid: bool,
+    lost_grid: bool,
 }
 
-/// The weight, its relative error, and whether the checkpoint's own codes were kept.
-type OnGrid = (PlannedWeight, f64, bool);
-
-/// The checkpoint's own codes where they are on the grid already, else codes of ours.
-fn on_grid(
-    own: Option<GroupQuantized>,
-    shape: &[usize],
-    elements: impl Fn() -> Result<Vec<f32>, ExportError>,
-    name: &str,
-    mut grid: Grid,
-) -> Result<OnGrid, ExportError> {
-    let &[n_rows, n_columns] = shape else {
-        return Ok((PlannedWeight::F32(elements()?), 0.0, false));
-    };
-    grid.group_size = grid.group_size.min(n_columns);
-    if let Some(own) = own.filter(|own| own.grid == grid) {
-        return Ok((PlannedWeight::Quantized(own), 0.0, true));
+impl Stored {
+    fn exact(weight: PlannedWeight) -> Stored {
+        Stored { weight, relative_rms: 0.0, kept_grid: false, lost_grid: false }
     }
-    let elements = elements()?;
-    let quantized = quantize(&elements, n_rows, n_columns, grid)
-        .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
-    let mut approximation = vec![0.0; elements.len()];
-    quantized.dequantize(&mut approximation);
-    let error = relative_rms(&elements, &approximation);
-    Ok((PlannedWeight::Quantized(quantized), error, false))
 }
 
-fn to_f16(elements: &[f32], name: &str) -> Result<(Vec<f16>, f64), ExportError> {
+fn elements(tensor: &Tensor<'_>, map: Option<&HeadMap>) -> Result<Vec<f32>, ExportError> {
+    map.map_or_else(|| Ok(tensor.to_f32()), |map| map.fold(tensor))
+}
+
+/// Whether these codes have just this width, these groups and zero points of this kind.
+fn is_on(codes: &Codes, grid: Grid) -> bool {
+    let is_symmetric = codes.zero_points.is_none();
+    codes.n_bits == 8 / grid.bits.n_per_byte()
+        && codes.group_size == grid.group_size
+        && is_symmetric == grid.symmetric
+}
+
+/// Symmetric codes as a quantiser of ours would have made them.
+fn as_quantized(own: Codes, grid: Grid) -> GroupQuantized {
+    let Codes { n_rows, n_columns, codes, scales, .. } = own;
+    let zero_points = vec![grid.bits.middle(); scales.len()];
+    GroupQuantized { n_rows, n_columns, grid, codes, scales, zero_points }
+}
+
+fn to_f16(elements: &[f32], name: &str) -> Result<Stored, ExportError> {
     let halves: Vec<f16> = elements.iter().map(|&element| f16::from_f32(element)).collect();
     let overflow = elements.iter().zip(&halves).find(|(_, half)| !half.is_finite());
     if let Some((&found, _)) = overflow {
         return Err(ExportError::Range { name: name.to_owned(), found });
     }
     let approximation: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
-    let error = relative_rms(elements, &approximation);
-    Ok((halves, error))
+    let relative_rms = relative_rms(elements, &approximation);
+    Ok(Stored { relative_rms, ..Stored::exact(PlannedWeight::F16(halves)) })
 }

@@ -151,7 +151,8 @@ fn separate(
         Projections::Packed(packed) => packed,
     };
     let size = |n_heads: usize| (n_heads * architecture.head_size) as i64;
-    let sizes = [size(architecture.n_heads), size(architecture.n_kv_heads), size(architecture.n_kv_heads)];
+    let sizes =
+        [size(architecture.n_heads), size(architecture.n_kv_heads), size(architecture.n_kv_heads)];
     let sizes = graph.i64_list("/model/constants/qkv_sizes", &sizes);
     let parts = ["query", "key", "value"].map(|part| format!("{name}/{part}"));
     let outputs: Vec<&str> = parts.iter().map(String::as_str).collect();
