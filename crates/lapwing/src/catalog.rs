@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::ModelKind;
+use crate::model_kind::ModelKind;
 
 const EMBEDDED: &str = include_str!("../../../models/catalog.toml");
 
@@ -125,7 +125,7 @@ fn parse(text: &str, path: &Path) -> Result<Vec<CatalogEntry>, ReadCatalogError>
 
 #[cfg(test)]
 mod tests {
-    use crate::pull::Source;
+    use crate::source::Source;
 
     use super::*;
 

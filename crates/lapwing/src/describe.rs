@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::engine::open_folder;
-use crate::settings::Variant;
+use crate::options::Variant;
 
 /// Everything that `inspect` tells.
 #[derive(Debug, Serialize)]

@@ -19,9 +19,10 @@ use crate::hardware::Machine;
 use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::natives::{Runtime, locate};
+use crate::options::Variant;
 use crate::ort_plugin;
 use crate::printer::Printer;
-use crate::settings::{Settings, Variant};
+use crate::settings::Settings;
 use crate::store::resolve_model;
 
 /// A model that is ready to run, with its text side.
@@ -123,7 +124,7 @@ impl Engine {
         hidden_states: HiddenStates,
     ) -> anyhow::Result<Engine> {
         let started = Instant::now();
-        let path = resolve_model(name, settings).context("cannot open the model")?;
+        let path = resolve_model(name, &settings.store).context("cannot open the model")?;
         let folder =
             open_folder(&path, settings.variant.as_ref()).context("cannot open the model")?;
         let template = ChatTemplate::open(&path).context("cannot open the model")?;
@@ -238,7 +239,7 @@ pub fn open_folder(path: &Path, variant: Option<&Variant>) -> Result<ModelFolder
 ///
 /// When it is not installed, cannot be loaded or is too old.
 pub fn load(runtime: Runtime, settings: &Settings) -> anyhow::Result<Box<dyn Backend>> {
-    let located = locate(runtime, settings).context("cannot load the backend")?;
+    let located = locate(runtime, &settings.store).context("cannot load the backend")?;
     tracing::debug!(library = %located.path.display(), source = ?located.source, "loading");
     Ok(match runtime {
         Runtime::OnnxRuntime => {

@@ -74,7 +74,8 @@ impl Machine {
     /// This machine. Libraries are looked for beside the OpenVINO of these settings first; without
     /// settings, in the system's folders only.
     pub fn here(settings: Option<&Settings>) -> Machine {
-        let openvino = settings.and_then(|settings| locate(Runtime::OpenVino, settings).ok());
+        let openvino =
+            settings.and_then(|settings| locate(Runtime::OpenVino, &settings.store).ok());
         let library_path = settings.and_then(|settings| settings.library_path.as_deref());
         Machine {
             root: PathBuf::from("/"),

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::checksum;
 use crate::disk::{self, NoRoomError};
 use crate::lock::{Lock, LockError};
+use crate::notice::{Activity, Caller, Notice, Progress, Work};
+use crate::options::StoreOptions;
 use crate::pip::{Pip, PipError, WheelRequest};
-use crate::printer::Printer;
-use crate::settings::Settings;
 
 pub use locate::{LocateError, Located, Source, locate};
 pub use native::{Native, Runtime};
@@ -93,14 +93,15 @@ pub enum PullRuntimeError {
 pub fn pull(
     runtime: Native,
     force: bool,
-    settings: &Settings,
-    printer: &Printer,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<PulledRuntime, PullRuntimeError> {
-    let folder = runtime.folder(settings);
-    let natives = settings.home.natives();
+    let folder = runtime.folder(options);
+    let natives = &options.natives;
     let lock_path = natives.join(format!(".{}.lock", runtime.name()));
     let _lock = Lock::acquire(&lock_path, &mut |holder| {
-        printer.note(format!("waiting for {holder}, which is getting {runtime}"));
+        let (holder, work) = (holder.to_owned(), Work::new(Activity::Getting, runtime));
+        caller.tell(Notice::Waiting { holder, work });
     })?;
     if !force && locate::in_folder(runtime, &folder).is_some() {
         return Ok(PulledRuntime { folder, was_there: true });
@@ -114,19 +115,17 @@ pub fn pull(
         let path = path.to_path_buf();
         move |source| PullRuntimeError::Io { path, source }
     };
-    sweep(&natives, runtime);
-    disk::require(&natives, wheel.size_bytes.saturating_mul(UNPACKED_TIMES))?;
+    sweep(natives, runtime);
+    disk::require(natives, wheel.size_bytes.saturating_mul(UNPACKED_TIMES))?;
     let prefix = format!(".{}-", runtime.name());
-    let staging = tempfile::Builder::new()
-        .prefix(&prefix)
-        .tempdir_in(&natives)
-        .map_err(io_error(&natives))?;
-    let wheel_path = download(&wheel, runtime, staging.path(), settings, printer)?;
+    let staging =
+        tempfile::Builder::new().prefix(&prefix).tempdir_in(natives).map_err(io_error(natives))?;
+    let wheel_path = download(&wheel, runtime, staging.path(), options, caller)?;
     let unpacked = staging.path().join("unpacked");
-    unpack::libraries(runtime, &wheel_path, &unpacked)?;
+    unpack::libraries(runtime, &wheel_path, &unpacked, caller)?;
     if runtime == Native::OrtPlugin {
         // Its wheel holds the very files of the pinned OpenVINO.
-        sharing::share(&unpacked, &Runtime::OpenVino.folder(settings));
+        sharing::share(&unpacked, &Runtime::OpenVino.folder(options));
     }
     replace(&unpacked, &folder, &staging.path().join("replaced")).map_err(io_error(&folder))?;
     Ok(PulledRuntime { folder, was_there: false })
@@ -152,12 +151,12 @@ fn replace(new: &Path, folder: &Path, aside: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// When it is not there, another process fetches it, or removing fails.
-pub fn remove(runtime: Native, settings: &Settings) -> Result<(), PullRuntimeError> {
-    let folder = runtime.folder(settings);
-    let natives = settings.home.natives();
+pub fn remove(runtime: Native, options: &StoreOptions) -> Result<(), PullRuntimeError> {
+    let folder = runtime.folder(options);
+    let natives = &options.natives;
     let lock_path = natives.join(format!(".{}.lock", runtime.name()));
     let _lock = Lock::try_acquire(&lock_path)?;
-    sweep(&natives, runtime);
+    sweep(natives, runtime);
     // Out of its place first: what is left of a removal that breaks off is swept the next time.
     let aside = natives.join(format!(".{}-removed-{}", runtime.name(), std::process::id()));
     std::fs::rename(&folder, &aside)
@@ -189,14 +188,15 @@ fn download(
     wheel: &Wheel,
     runtime: Native,
     folder: &Path,
-    settings: &Settings,
-    printer: &Printer,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<PathBuf, PullRuntimeError> {
-    let pip = Pip::find(settings)?;
+    let pip = Pip::find(options.pip.as_ref())?;
     let requirement = format!("{}=={}", runtime.name(), runtime.version());
     let request = WheelRequest { requirement: &requirement, platform: Some(wheel.platform) };
-    let mut progress = printer.progress(&format!("getting {runtime}"), Some(wheel.size_bytes));
-    let path = pip.download(request, folder, &mut progress)?;
+    let work = Work::new(Activity::Getting, runtime);
+    let mut progress = Progress::begin(caller, work, Some(wheel.size_bytes));
+    let path = pip.download(request, folder, caller, &mut progress)?;
     let found =
         checksum::sha256_file(&path, &mut |_| {}).map_err(|source| match source.kind() {
             io::ErrorKind::Interrupted => PipError::Interrupted.into(),

@@ -77,7 +77,7 @@ impl fmt::Display for Lack {
 
 /// ONNX Runtime with its plugin, where that is installed.
 pub fn with_plugin(backend: OrtBackend, settings: &Settings) -> OrtBackend {
-    match locate(Native::OrtPlugin, settings) {
+    match locate(Native::OrtPlugin, &settings.store) {
         Ok(plugin) => backend.with_plugin(&plugin.path),
         Err(LocateError::Missing { .. }) => backend,
         Err(error) => {
@@ -93,8 +93,8 @@ pub fn with_plugin(backend: OrtBackend, settings: &Settings) -> OrtBackend {
 ///
 /// When the plugin's file is not there or is cut off.
 pub fn load(settings: &Settings) -> Result<Option<Plugin>, LocateError> {
-    let plugin = locate(Native::OrtPlugin, settings)?;
-    let runtime = locate(Runtime::OnnxRuntime, settings).ok();
+    let plugin = locate(Native::OrtPlugin, &settings.store)?;
+    let runtime = locate(Runtime::OnnxRuntime, &settings.store).ok();
     let backend = runtime.and_then(|runtime| OrtBackend::load(&runtime.path).ok());
     Ok(backend.map(|backend| backend.with_plugin(&plugin.path).plugin()))
 }

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::interrupt;
-use crate::printer::Progress;
-use crate::settings::{PipChoice, Settings};
+use crate::notice::{Caller, Progress};
+use crate::options::PipChoice;
 
 const POLL: Duration = Duration::from_millis(50);
 /// How Python words a full disk, whatever it was doing.
@@ -28,12 +27,12 @@ pub struct Pip {
 
 /// Which wheel to get.
 #[derive(Debug, Clone, Copy)]
-pub struct WheelRequest<'a> {
+pub(crate) struct WheelRequest<'a> {
     /// Such as `onnxruntime==1.31.1`.
-    pub requirement: &'a str,
+    pub(crate) requirement: &'a str,
     /// The platform tag, for wheels with native code; such a wheel is always asked for CPython
     /// 3.11, so that it is the same whatever Python the user has.
-    pub platform: Option<&'a str>,
+    pub(crate) platform: Option<&'a str>,
 }
 
 /// Why there is no wheel.
@@ -83,7 +82,7 @@ pub enum PipError {
         /// Where it should be.
         folder: PathBuf,
     },
-    /// Ctrl-C.
+    /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
 }
@@ -96,13 +95,13 @@ impl fmt::Display for Pip {
 }
 
 impl Pip {
-    /// The pip that the settings name, or else the first that answers.
+    /// The pip that was chosen, or else the first that answers.
     ///
     /// # Errors
     ///
     /// When none answers.
-    pub fn find(settings: &Settings) -> Result<Self, PipError> {
-        let candidates = candidates(settings.pip.as_ref());
+    pub fn find(choice: Option<&PipChoice>) -> Result<Self, PipError> {
+        let candidates = candidates(choice);
         let tried = candidates.iter().map(Self::to_string).collect::<Vec<_>>().join(", ");
         candidates.into_iter().find(Self::answers).ok_or(PipError::NotFound { tried })
     }
@@ -127,11 +126,12 @@ impl Pip {
     ///
     /// # Errors
     ///
-    /// When pip fails, or after Ctrl-C.
-    pub fn download(
+    /// When pip fails, or the caller stops it.
+    pub(crate) fn download(
         &self,
         request: WheelRequest<'_>,
         folder: &Path,
+        caller: Caller<'_>,
         progress: &mut Progress<'_>,
     ) -> Result<PathBuf, PipError> {
         let run_error = |source| PipError::Run { command: self.to_string(), source };
@@ -156,7 +156,8 @@ impl Pip {
                 String::from_utf8_lossy(&text).into_owned()
             })
         });
-        let status = child.wait(|| progress.set(largest_file(folder))).map_err(run_error)?;
+        let status = child.wait(caller, || progress.set(largest_file(folder)));
+        let status = status.map_err(run_error)?;
         let status = status.ok_or(PipError::Interrupted)?;
         let message = message.and_then(|thread| thread.join().ok()).unwrap_or_default();
         let requirement = request.requirement.to_owned();
@@ -179,14 +180,18 @@ impl Pip {
 struct Running(Child);
 
 impl Running {
-    /// The exit status, or none after Ctrl-C.
-    fn wait(&mut self, mut on_poll: impl FnMut()) -> io::Result<Option<ExitStatus>> {
+    /// The exit status, or none once the caller wants no more.
+    fn wait(
+        &mut self,
+        caller: Caller<'_>,
+        mut on_poll: impl FnMut(),
+    ) -> io::Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = self.0.try_wait()? {
                 // Ctrl-C on a terminal reaches the child too: its failure is not its own.
-                return Ok((!interrupt::requested()).then_some(status));
+                return Ok((!caller.is_stopped()).then_some(status));
             }
-            if interrupt::requested() {
+            if caller.is_stopped() {
                 return Ok(None);
             }
             on_poll();

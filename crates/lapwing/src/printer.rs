@@ -202,6 +202,16 @@ pub fn human_bytes(n_bytes: u64) -> String {
     }
 }
 
+/// Sizes of models for people: `98.4 MB`, or `a link to 98.4 MB` where the store holds no more than
+/// that: a removal frees the rest.
+pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
+    match size_bytes.saturating_sub(linked_bytes) {
+        _ if linked_bytes == 0 => human_bytes(size_bytes),
+        0 => format!("a link to {}", human_bytes(linked_bytes)),
+        own => format!("{} and links to {}", human_bytes(own), human_bytes(linked_bytes)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

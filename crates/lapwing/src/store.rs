@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::lock::{Lock, LockError};
-use crate::printer::human_bytes;
+use crate::model_kind::ModelKind;
 
 use record::{RECORD_FILE, read_record};
 
 pub use new_model::NewModel;
-pub use record::{FileRecord, ModelKind, Record};
+pub use record::{FileRecord, Record};
 pub use resolve::{ResolveModelError, nearest, resolve_model};
 
 /// Unfinished pulls, beside the models so that a rename finishes them.
@@ -105,22 +105,6 @@ pub enum StoreError {
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { path, source }
-}
-
-impl StoredModel {
-    /// How large it is, and how much of that is only linked: a removal frees the rest.
-    pub fn told_size(&self) -> String {
-        told_size(self.size_bytes, self.linked_bytes)
-    }
-}
-
-/// Sizes for people: `98.4 MB`, or `a link to 98.4 MB` where the store holds no more than that.
-pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
-    match size_bytes.saturating_sub(linked_bytes) {
-        _ if linked_bytes == 0 => human_bytes(size_bytes),
-        0 => format!("a link to {}", human_bytes(linked_bytes)),
-        own => format!("{} and links to {}", human_bytes(own), human_bytes(linked_bytes)),
-    }
 }
 
 impl Store {

@@ -108,7 +108,7 @@ fn clear(settings: &Settings, printer: &Printer, args: &CacheClearArgs) -> anyho
         None => compile_cache::remove(&folder, &store)
             .with_context(|| format!("cannot clear {}", folder.display()))?,
         Some(name) => {
-            let found = resolve_model(name, settings);
+            let found = resolve_model(name, &settings.store);
             let path = found.as_deref().ok();
             let kept = compile_cache::list(&folder, &store);
             // A model that is gone may have left something behind.

@@ -116,7 +116,7 @@ fn offer(runtime: Runtime, settings: &Settings) -> Offer {
         Runtime::OnnxRuntime => "ort",
         Runtime::OpenVino => "openvino",
     };
-    if let Err(error) = locate(runtime, settings) {
+    if let Err(error) = locate(runtime, &settings.store) {
         return Offer::none(backend, error.to_string());
     }
     match engine::load(runtime, settings) {

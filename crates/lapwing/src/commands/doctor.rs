@@ -13,10 +13,11 @@ use crate::engine;
 use crate::fact::{Fact, Standing};
 use crate::hardware::Machine;
 use crate::natives::{LocateError, Native, Runtime, locate};
+use crate::options::Origin;
 use crate::ort_plugin;
 use crate::pip::Pip;
 use crate::printer::{PrintError, Printer, human_bytes};
-use crate::settings::{Origin, Settings};
+use crate::settings::Settings;
 use crate::store::Store;
 
 /// Something is broken; the table says what.
@@ -143,7 +144,7 @@ fn disk(settings: &Settings) -> Fact {
 }
 
 fn python(settings: &Settings) -> Fact {
-    match Pip::find(settings) {
+    match Pip::find(settings.store.pip.as_ref()) {
         Ok(pip) => Fact::fine("pip", pip.to_string()),
         Err(error) => Fact::absent(
             "pip",
@@ -155,7 +156,7 @@ fn python(settings: &Settings) -> Fact {
 
 fn runtime(runtime: Runtime, settings: &Settings) -> Fact {
     let what = runtime.name();
-    let located = match locate(runtime, settings) {
+    let located = match locate(runtime, &settings.store) {
         Ok(located) => located,
         Err(error @ LocateError::Missing { .. }) => {
             return Fact::absent(what, error.to_string(), format!("lapwing pull {what}"));
@@ -203,11 +204,11 @@ fn ort_plugin(settings: &Settings) -> Fact {
 fn broken(runtime: Runtime, found: String, settings: &Settings) -> Fact {
     let what = runtime.name();
     let pointer = match runtime {
-        Runtime::OnnxRuntime => &settings.pointers.onnxruntime,
-        Runtime::OpenVino => &settings.pointers.openvino,
+        Runtime::OnnxRuntime => &settings.store.pointers.onnxruntime,
+        Runtime::OpenVino => &settings.store.pointers.openvino,
     };
     // As long as the user points somewhere, no other library is looked for.
-    let without = match runtime.folder(settings).exists() {
+    let without = match runtime.folder(&settings.store).exists() {
         true => "then the pulled runtime is found".to_owned(),
         false => format!("then `lapwing pull {what}` gets one"),
     };

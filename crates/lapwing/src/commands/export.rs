@@ -27,7 +27,7 @@ pub use correct_head::CorrectHeadError;
 /// When the checkpoint cannot be read or the folder cannot be written; nothing is left behind.
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
-    let source = checkpoint(resolve_model(&args.source, settings).context("cannot export")?);
+    let source = checkpoint(resolve_model(&args.source, &settings.store).context("cannot export")?);
     let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
         printer.warning(note::no_effect_on_export(option, &args.weights));

@@ -14,7 +14,7 @@ use crate::store::resolve_model;
 ///
 /// When there is nothing, or nothing that is understood.
 pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow::Result<()> {
-    let path = resolve_model(&args.model, settings).context("cannot inspect")?;
+    let path = resolve_model(&args.model, &settings.store).context("cannot inspect")?;
     let description = describe(&path, settings.variant.as_ref()).context("cannot inspect")?;
     if args.json {
         printer.json(&description)?;

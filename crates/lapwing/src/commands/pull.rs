@@ -1,5 +1,7 @@
 //! `lapwing pull`.
 
+use std::cell::RefCell;
+
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -8,10 +10,14 @@ use crate::disk;
 use crate::hint::UsageError;
 use crate::interrupt;
 use crate::natives::{self, Native};
-use crate::printer::{Printer, human_bytes};
+use crate::notice::{Caller, Notice};
+use crate::options::Variant;
+use crate::printer::{Printer, Progress, human_bytes, told_size};
 use crate::pull::{self, PullRequest};
 use crate::settings::Settings;
-use crate::store::told_size;
+
+/// Enough of a commit to tell it from others.
+const N_COMMIT_DIGITS: usize = 12;
 
 /// Pull each name in turn; stop at the first that fails.
 ///
@@ -27,11 +33,14 @@ pub fn run(settings: &Settings, printer: &Printer, args: &PullArgs) -> anyhow::R
         .into());
     }
     interrupt::install();
+    let bars = RefCell::new(Vec::new());
+    let caller =
+        Caller { tell: &|notice| tell(notice, printer, &bars), is_stopped: &interrupt::requested };
     let mut outcomes = Vec::new();
     for name in &args.names {
         let outcome = match Native::from_name(name) {
-            Some(runtime) => pull_runtime(runtime, settings, printer, args),
-            None => pull_model(name, settings, printer, args),
+            Some(runtime) => pull_runtime(runtime, settings, printer, args, caller),
+            None => pull_model(name, settings, printer, args, caller),
         };
         outcomes.push(outcome.with_context(|| format!("cannot pull {name}"))?);
     }
@@ -41,13 +50,42 @@ pub fn run(settings: &Settings, printer: &Printer, args: &PullArgs) -> anyhow::R
     Ok(())
 }
 
+/// Words for what happens, and a bar for each piece of work: the last one is that which moves.
+fn tell<'a>(notice: Notice, printer: &'a Printer, bars: &RefCell<Vec<Progress<'a>>>) {
+    let mut bars = bars.borrow_mut();
+    match notice {
+        Notice::Waiting { holder, work } => {
+            printer.note(format!("waiting for {holder}, which is {work}"));
+        }
+        Notice::Repository { repo, commit, n_files, n_bytes } => printer.note(format!(
+            "{repo} at {}: {n_files} files, {}",
+            commit.get(..N_COMMIT_DIGITS).unwrap_or(&commit),
+            human_bytes(n_bytes)
+        )),
+        Notice::NoHash { endpoint, path } => {
+            printer.warning(format!("{endpoint} gives no sha256 for {path}"));
+        }
+        Notice::Begun { work, n_bytes } => {
+            bars.push(printer.progress(&work.to_string(), n_bytes));
+        }
+        Notice::Advanced { n_done } => {
+            bars.last_mut().into_iter().for_each(|bar| bar.set(n_done));
+        }
+        Notice::Resumed { n_done } => {
+            bars.last_mut().into_iter().for_each(|bar| bar.resume_at(n_done));
+        }
+        Notice::Ended => drop(bars.pop()),
+    }
+}
+
 fn pull_runtime(
     runtime: Native,
     settings: &Settings,
     printer: &Printer,
     args: &PullArgs,
+    caller: Caller<'_>,
 ) -> anyhow::Result<Value> {
-    let pulled = natives::pull(runtime, args.force, settings, printer)?;
+    let pulled = natives::pull(runtime, args.force, &settings.store, caller)?;
     let (path, size_bytes) = (pulled.folder.display(), disk::n_bytes_below(&pulled.folder));
     let size = human_bytes(size_bytes);
     printer.note(match pulled.was_there {
@@ -68,15 +106,16 @@ fn pull_model(
     settings: &Settings,
     printer: &Printer,
     args: &PullArgs,
+    caller: Caller<'_>,
 ) -> anyhow::Result<Value> {
     let request = PullRequest {
         name: name.to_owned(),
         store_name: args.r#as.clone(),
-        variant: args.variant.clone(),
+        variant: args.variant.as_deref().map(Variant::asked).or_else(|| settings.variant.clone()),
         link: args.link,
         force: args.force,
     };
-    let pulled = pull::pull(&request, settings, printer)?;
+    let pulled = pull::pull(&request, &settings.store, caller)?;
     let size = told_size(pulled.size_bytes, pulled.linked_bytes);
     let path = pulled.path.display();
     printer.note(match pulled.was_there {

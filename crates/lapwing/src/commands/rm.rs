@@ -7,7 +7,7 @@ use crate::compile_cache;
 use crate::disk;
 use crate::hint::UsageError;
 use crate::natives::{self, Native};
-use crate::printer::{Printer, human_bytes};
+use crate::printer::{Printer, human_bytes, told_size};
 use crate::settings::Settings;
 use crate::store::{Store, StoreError};
 
@@ -59,10 +59,10 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
 
 fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
     if let Some(runtime) = Native::from_name(name) {
-        let size = human_bytes(disk::n_bytes_below(&runtime.folder(settings)));
+        let size = human_bytes(disk::n_bytes_below(&runtime.folder(&settings.store)));
         let what = format!("{runtime} ({size})");
         if yes || printer.confirm(&format!("remove {what}?")) {
-            natives::remove(runtime, settings)?;
+            natives::remove(runtime, &settings.store)?;
             printer.note(format!("removed {what}"));
         }
         return Ok(());
@@ -70,7 +70,7 @@ fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyh
     let store = Store::new(settings.home.models());
     let staging = store.staging(name).map_err(NotAModelName)?;
     let what = match store.get(name)? {
-        Some(model) => format!("{name} ({})", model.told_size()),
+        Some(model) => format!("{name} ({})", told_size(model.size_bytes, model.linked_bytes)),
         None if staging.exists() => {
             let size = human_bytes(disk::n_bytes_below(&staging));
             format!("the unfinished pull of {name} ({size})")

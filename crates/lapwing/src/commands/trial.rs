@@ -60,7 +60,7 @@ fn say(printer: &Printer, report: &Report) -> anyhow::Result<()> {
 
 fn attempt(settings: &Settings, printer: &Printer, args: &TrialArgs) -> anyhow::Result<Passed> {
     say(printer, &Report::Stage(Stage::Library))?;
-    let path = resolve_model(&args.model, settings).context("cannot open the model")?;
+    let path = resolve_model(&args.model, &settings.store).context("cannot open the model")?;
     let folder = engine::open_folder(&path, settings.variant.as_ref())?;
     let runtime = engine::runtime_for(settings.backend, folder.kind)?;
     let backend = engine::load(runtime, settings)?;

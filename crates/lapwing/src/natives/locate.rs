@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::settings::{Origin, Pointer, Settings};
+use crate::options::{Origin, Pointer, StoreOptions};
 
 use super::{Native, Runtime};
 
@@ -83,9 +83,9 @@ pub enum LocateError {
 /// # Errors
 ///
 /// When the user points to a place without it, or it was never fetched.
-pub fn locate(runtime: impl Into<Native>, settings: &Settings) -> Result<Located, LocateError> {
+pub fn locate(runtime: impl Into<Native>, options: &StoreOptions) -> Result<Located, LocateError> {
     let runtime = runtime.into();
-    let located = find(runtime, settings)?;
+    let located = find(runtime, options)?;
     match missing_bytes(&located.path) {
         Some((expected, found)) => {
             Err(LocateError::CutOff { runtime, path: located.path, expected, found })
@@ -112,10 +112,10 @@ fn missing_bytes(library: &Path) -> Option<(u64, u64)> {
     (is_elf && found < expected).then_some((expected, found))
 }
 
-fn find(runtime: Native, settings: &Settings) -> Result<Located, LocateError> {
+fn find(runtime: Native, options: &StoreOptions) -> Result<Located, LocateError> {
     let pointer = match runtime {
-        Native::Runtime(Runtime::OnnxRuntime) => &settings.pointers.onnxruntime,
-        Native::Runtime(Runtime::OpenVino) => &settings.pointers.openvino,
+        Native::Runtime(Runtime::OnnxRuntime) => &options.pointers.onnxruntime,
+        Native::Runtime(Runtime::OpenVino) => &options.pointers.openvino,
         Native::OrtPlugin => &None,
     };
     if let Some(Pointer { path, origin }) = pointer {
@@ -126,7 +126,7 @@ fn find(runtime: Native, settings: &Settings) -> Result<Located, LocateError> {
         })?;
         return Ok(Located { path: found, source: Source::User(origin.clone()) });
     }
-    let folder = runtime.folder(settings);
+    let folder = runtime.folder(options);
     match in_folder(runtime, &folder) {
         Some(path) => Ok(Located { path, source: Source::Home }),
         None => Err(LocateError::Missing { runtime, folder }),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::settings::Settings;
+use crate::options::StoreOptions;
 
 /// A native library that runs models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,8 @@ impl Runtime {
     }
 
     /// Where [`super::pull`] puts this runtime.
-    pub fn folder(self, settings: &Settings) -> PathBuf {
-        Native::from(self).folder(settings)
+    pub fn folder(self, options: &StoreOptions) -> PathBuf {
+        Native::from(self).folder(options)
     }
 }
 
@@ -87,8 +87,8 @@ impl Native {
     }
 
     /// Where [`super::pull`] puts it.
-    pub fn folder(self, settings: &Settings) -> PathBuf {
-        settings.home.natives().join(format!("{}-{}", self.name(), self.version()))
+    pub fn folder(self, options: &StoreOptions) -> PathBuf {
+        options.natives.join(format!("{}-{}", self.name(), self.version()))
     }
 }
 

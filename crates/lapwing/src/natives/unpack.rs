@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::interrupt;
+use crate::notice::Caller;
 
 use super::{Native, Runtime, locate};
 
@@ -55,7 +55,7 @@ pub enum UnpackError {
         /// The file that is missing.
         member: String,
     },
-    /// Ctrl-C.
+    /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
 }
@@ -66,7 +66,12 @@ pub enum UnpackError {
 /// # Errors
 ///
 /// When the wheel is damaged, too large or without the library, or writing fails.
-pub(super) fn libraries(runtime: Native, wheel: &Path, target: &Path) -> Result<(), UnpackError> {
+pub(super) fn libraries(
+    runtime: Native,
+    wheel: &Path,
+    target: &Path,
+    caller: Caller<'_>,
+) -> Result<(), UnpackError> {
     let mut archive = open(wheel)?;
     make_folder(target)?;
     let archive_error = |source| UnpackError::Archive { path: wheel.to_path_buf(), source };
@@ -79,6 +84,9 @@ pub(super) fn libraries(runtime: Native, wheel: &Path, target: &Path) -> Result<
         n_bytes = n_bytes.saturating_add(entry.size());
         if n_bytes > MAX_BYTES {
             return Err(UnpackError::TooLarge { path: wheel.to_path_buf() });
+        }
+        if caller.is_stopped() {
+            return Err(UnpackError::Interrupted);
         }
         write_file(&mut entry, &target.join(relative))?;
     }
@@ -136,9 +144,6 @@ fn make_folder(path: &Path) -> Result<(), UnpackError> {
 }
 
 fn write_file(entry: &mut impl io::Read, path: &Path) -> Result<(), UnpackError> {
-    if interrupt::requested() {
-        return Err(UnpackError::Interrupted);
-    }
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
@@ -168,6 +173,7 @@ mod tests {
     use zip::write::{SimpleFileOptions, ZipWriter};
 
     use super::*;
+    use crate::notice::NOBODY;
 
     fn wheel(folder: &Path, members: &[(&str, &str)]) -> PathBuf {
         let path = folder.join("some.whl");
@@ -228,7 +234,7 @@ mod tests {
             ],
         );
         let target = folder.path().join("out");
-        libraries(Runtime::OpenVino.into(), &wheel, &target).unwrap();
+        libraries(Runtime::OpenVino.into(), &wheel, &target, NOBODY).unwrap();
         assert_eq!(std::fs::read_to_string(target.join("libopenvino_c.so")).unwrap(), "c");
         let mut names: Vec<_> = std::fs::read_dir(&target)
             .unwrap()
@@ -242,12 +248,12 @@ mod tests {
     fn wheels_that_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let empty = wheel(folder.path(), &[("openvino/libs/libtbb.so.12", "tbb")]);
-        let result = libraries(Runtime::OpenVino.into(), &empty, &folder.path().join("a"));
+        let result = libraries(Runtime::OpenVino.into(), &empty, &folder.path().join("a"), NOBODY);
         assert!(matches!(result, Err(UnpackError::NoLibrary { .. })), "{result:?}");
 
         let broken = folder.path().join("broken.whl");
         std::fs::write(&broken, "no zip").unwrap();
-        let result = libraries(Runtime::OpenVino.into(), &broken, &folder.path().join("b"));
+        let result = libraries(Runtime::OpenVino.into(), &broken, &folder.path().join("b"), NOBODY);
         assert!(matches!(result, Err(UnpackError::Archive { .. })), "{result:?}");
     }
 }

@@ -33,11 +33,6 @@ impl<'a> Progress<'a> {
         Self { printer, what: what.into(), n_bytes, n_done: 0, n_plain_steps: 0, bar }
     }
 
-    /// `n_bytes` more are done.
-    pub fn advance(&mut self, n_bytes: u64) {
-        self.set(self.n_done.saturating_add(n_bytes));
-    }
-
     /// `n_done` bytes are done in all.
     pub fn set(&mut self, n_done: u64) {
         self.n_done = n_done;
@@ -47,9 +42,9 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// `n_bytes` more were there before this run: shown, but not counted for the speed.
-    pub fn resume_by(&mut self, n_bytes: u64) {
-        self.advance(n_bytes);
+    /// `n_done` bytes were there before this run: shown, but not counted for the speed.
+    pub fn resume_at(&mut self, n_done: u64) {
+        self.set(n_done);
         if let Some(bar) = &self.bar {
             bar.reset_eta();
         }

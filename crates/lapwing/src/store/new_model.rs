@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    FileRecord, ModelKind, Record, Store, StoreError, delete, files_below, io_error, read_record,
-};
 use crate::checksum;
 use crate::lock::Lock;
+use crate::model_kind::ModelKind;
+
+use super::{FileRecord, Record, Store, StoreError, delete, files_below, io_error, read_record};
 
 /// The scheme of an export in [`Record::source`].
 const EXPORT_SCHEME: &str = "export:";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::catalog::{Catalog, ReadCatalogError};
-use crate::settings::Settings;
+use crate::options::StoreOptions;
 
 use super::{Store, StoreError};
 
@@ -41,18 +41,18 @@ pub enum ResolveModelError {
 /// When it is neither, with what could have been meant.
 pub fn resolve_model(
     name_or_path: &str,
-    settings: &Settings,
+    options: &StoreOptions,
 ) -> Result<PathBuf, ResolveModelError> {
     let path = PathBuf::from(name_or_path);
     if path.exists() {
         return Ok(path);
     }
-    let store = Store::new(settings.home.models());
+    let store = Store::new(options.models.clone());
     // What cannot be a name is a path that does not exist.
     if let Ok(Some(model)) = store.get(name_or_path) {
         return Ok(model.path);
     }
-    let catalog = Catalog::load(&settings.home.catalog_file())?;
+    let catalog = Catalog::load(&options.catalog_file)?;
     if catalog.get(name_or_path).is_some() {
         return Err(ResolveModelError::NotPulled { name: name_or_path.to_owned() });
     }

@@ -50,19 +50,6 @@ fn names_stay_inside() {
 }
 
 #[test]
-fn kinds_by_file_names() {
-    let check = |names: &[&str], expected: ModelKind| {
-        assert_eq!(ModelKind::of_files(names.iter().copied()), expected, "{names:?}");
-    };
-    check(&["a.gguf", "README.md"], ModelKind::Gguf);
-    check(&["config.json", "model-00001-of-2.safetensors"], ModelKind::Safetensors);
-    check(&["openvino_tokenizer.xml", "openvino_model.xml"], ModelKind::OpenVino);
-    check(&["openvino_tokenizer.xml", "model.safetensors"], ModelKind::Safetensors);
-    check(&["model.safetensors", "onnx/model_q4.onnx"], ModelKind::Onnx);
-    check(&[], ModelKind::Unknown);
-}
-
-#[test]
 fn install_list_remove() {
     let (_folder, store) = store();
     assert!(store.list().unwrap().is_empty());

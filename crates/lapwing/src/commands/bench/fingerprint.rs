@@ -55,11 +55,20 @@ mod tests {
     use super::*;
     use crate::cli::choice::{BackendChoice, Precision};
     use crate::home::Home;
+    use crate::options::{Pointers, StoreOptions};
     use crate::recommendation::Recommendations;
-    use crate::settings::{Pointers, TRIAL_TIME, Trials};
+    use crate::settings::{TRIAL_TIME, Trials};
     use crate::trial::TrialLimits;
 
     fn settings(home: Home) -> Settings {
+        let store = StoreOptions {
+            models: home.models(),
+            catalog_file: home.catalog_file(),
+            natives: home.natives(),
+            pointers: Pointers::default(),
+            pip: None,
+            hub_endpoint: None,
+        };
         Settings {
             home,
             file: None,
@@ -78,10 +87,8 @@ mod tests {
             trials: Trials::Never,
             trial_limits: TrialLimits { time: TRIAL_TIME, n_bytes: u64::MAX },
             compile_cache: None,
-            pointers: Pointers::default(),
+            store,
             library_path: None,
-            pip: None,
-            hub_endpoint: None,
         }
     }
 

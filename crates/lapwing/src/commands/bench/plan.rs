@@ -22,9 +22,10 @@ use crate::hint::{UsageError, note};
 use crate::interrupt;
 use crate::model_files::ModelFiles;
 use crate::natives::Runtime;
+use crate::options::Variant;
 use crate::printer::Printer;
 use crate::recommendation::is_there;
-use crate::settings::{Settings, Variant};
+use crate::settings::Settings;
 use crate::store::resolve_model;
 
 /// Length of the prompt that follows a start.
@@ -211,7 +212,7 @@ fn of_model(
     backends: &mut Backends<'_>,
 ) -> anyhow::Result<Vec<Planned>> {
     const CANNOT_OPEN: &str = "cannot open the model";
-    let path = resolve_model(name, settings).context(CANNOT_OPEN)?;
+    let path = resolve_model(name, &settings.store).context(CANNOT_OPEN)?;
     let asked = &args.configurations;
     let variant = asked.variant.as_deref().map(Variant::asked).or(settings.variant.clone());
     let folder = engine::open_folder(&path, variant.as_ref()).context(CANNOT_OPEN)?;

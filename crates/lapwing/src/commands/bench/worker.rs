@@ -19,9 +19,10 @@ use crate::engine::Engine;
 use crate::hint::{self, note};
 use crate::interrupt::{self, Interrupted};
 use crate::natives::Runtime;
+use crate::options::Variant;
 use crate::printer::Printer;
 use crate::recommendation::Recommendations;
-use crate::settings::{Settings, Variant};
+use crate::settings::Settings;
 
 /// How long the idle machine is watched, where there is a sensor of energy.
 const IDLE: Duration = Duration::from_secs(1);

@@ -61,7 +61,7 @@ impl Head {
         settings: &Settings,
     ) -> anyhow::Result<Option<Head>> {
         let Some(name) = &args.checkpoint else { return Ok(None) };
-        let path = export::checkpoint(resolve_model(name, settings)?);
+        let path = export::checkpoint(resolve_model(name, &settings.store)?);
         let checkpoint = Checkpoint::open(&path).context("cannot open the checkpoint")?;
         Ok(Some(Head { checkpoint }))
     }

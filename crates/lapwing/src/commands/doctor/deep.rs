@@ -66,7 +66,7 @@ pub(super) fn run(
             Runtime::OnnxRuntime => "ort",
             Runtime::OpenVino => "openvino",
         };
-        if locate(runtime, settings).is_err() {
+        if locate(runtime, &settings.store).is_err() {
             continue;
         }
         let Some(model) = model_for(runtime, settings, model, folder.path())? else {
@@ -115,10 +115,11 @@ fn model_for(
     folder: &Path,
 ) -> anyhow::Result<Option<PathBuf>> {
     let named = asked.unwrap_or(SMALL_MODEL);
-    let found = resolve_model(named, settings).map_err(anyhow::Error::from).and_then(|path| {
-        let folder = engine::open_folder(&path, settings.variant.as_ref())?;
-        Ok((engine::runtime_for(crate::cli::choice::BackendChoice::Auto, folder.kind)?, path))
-    });
+    let found =
+        resolve_model(named, &settings.store).map_err(anyhow::Error::from).and_then(|path| {
+            let folder = engine::open_folder(&path, settings.variant.as_ref())?;
+            Ok((engine::runtime_for(crate::cli::choice::BackendChoice::Auto, folder.kind)?, path))
+        });
     match found {
         Ok((of, path)) if of == runtime => return Ok(Some(path)),
         Ok(_) if asked.is_some() => return Ok(None),

@@ -104,7 +104,7 @@ pub(super) fn run(
 fn require_distinct(names: &[String], settings: &Settings) -> Result<(), UsageError> {
     let mut seen: Vec<(PathBuf, &str)> = Vec::new();
     for name in names {
-        let Ok(path) = resolve_model(name, settings) else { continue };
+        let Ok(path) = resolve_model(name, &settings.store) else { continue };
         let path = path.canonicalize().unwrap_or(path);
         if let Some((_, first)) = seen.iter().find(|(of_first, _)| *of_first == path) {
             let problem = format!("{name} is the same model as {first}");
@@ -166,7 +166,7 @@ impl One<'_> {
     fn unit(&self, name: &str) -> anyhow::Result<String> {
         let of_reference = reference::settings(self.settings, &self.args.more);
         let stamp = |name: &str, settings: &Settings| {
-            let path = resolve_model(name, settings).context(FAILED)?;
+            let path = resolve_model(name, &settings.store).context(FAILED)?;
             let folder = open_folder(&path, settings.variant.as_ref()).context(FAILED)?;
             anyhow::Ok(ModelFiles::of(&folder)?.stamp())
         };

@@ -148,7 +148,7 @@ pub enum HubError {
         /// What was said.
         source: Box<HFError>,
     },
-    /// Ctrl-C.
+    /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
 }

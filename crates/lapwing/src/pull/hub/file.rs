@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hf_hub::HFError;
 
 use crate::checksum;
-use crate::printer::{Printer, Progress};
+use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::store::FileRecord;
 
 use super::error::innermost;
@@ -43,24 +43,29 @@ impl Download<'_> {
     pub(super) fn run(
         &self,
         progress: &mut Progress<'_>,
-        printer: &Printer,
+        caller: Caller<'_>,
     ) -> Result<FileRecord, HubError> {
         let target = self.folder.join(self.local);
         let size_bytes = self.listed.size_bytes;
         let sha256 = if std::fs::metadata(&target).is_ok_and(|m| m.len() == size_bytes) {
             // It was verified before it got its name.
             progress.advance(size_bytes);
-            self.hash(&target, printer)?
+            self.hash(&target, caller)?
         } else {
-            let partial = self.download(&target, progress)?;
-            let sha256 = self.verify(&partial, printer)?;
+            let partial = self.download(&target, progress, caller)?;
+            let sha256 = self.verify(&partial, caller)?;
             std::fs::rename(&partial, &target).map_err(HubError::at(&target))?;
             sha256
         };
         Ok(FileRecord { path: self.local.to_owned(), size_bytes, sha256 })
     }
 
-    fn download(&self, target: &Path, progress: &mut Progress<'_>) -> Result<PathBuf, HubError> {
+    fn download(
+        &self,
+        target: &Path,
+        progress: &mut Progress<'_>,
+        caller: Caller<'_>,
+    ) -> Result<PathBuf, HubError> {
         let partial = partial(target);
         let fail = || HubError::at(&partial);
         if let Some(folder) = partial.parent() {
@@ -79,7 +84,7 @@ impl Download<'_> {
         while n_done < n_bytes {
             let end = n_bytes.min(n_done.saturating_add(range_bytes));
             let start_time = Instant::now();
-            self.append_range(&mut file, n_done, end).map_err(|failure| match failure {
+            self.append_range(&mut file, n_done, end, caller).map_err(|failure| match failure {
                 Failure::Write(source) => fail()(source),
                 Failure::Hub(error) => error,
             })?;
@@ -91,7 +96,13 @@ impl Download<'_> {
         Ok(partial)
     }
 
-    fn append_range(&self, file: &mut File, start: u64, end: u64) -> Result<(), Failure> {
+    fn append_range(
+        &self,
+        file: &mut File,
+        start: u64,
+        end: u64,
+        caller: Caller<'_>,
+    ) -> Result<(), Failure> {
         let mut pause = FIRST_PAUSE;
         let mut n_attempts = 1;
         let bytes = loop {
@@ -101,11 +112,11 @@ impl Download<'_> {
                 let request = repo.download_file_to_bytes().filename(path).revision(commit);
                 request.range(start..end).send()
             };
-            match interruptible(get)? {
+            match interruptible(caller, get)? {
                 Ok(bytes) => break bytes,
                 Err(HFError::Request { .. }) if n_attempts < N_ATTEMPTS => {
                     n_attempts += 1;
-                    interruptible(move || std::thread::sleep(pause))?;
+                    interruptible(caller, move || std::thread::sleep(pause))?;
                     pause *= 2;
                 }
                 Err(error @ HFError::Request { .. }) => {
@@ -146,8 +157,8 @@ impl Download<'_> {
 
     /// Compare with the hub's hash, and return the SHA-256. A file without any hash has its size
     /// checked only.
-    fn verify(&self, partial: &Path, printer: &Printer) -> Result<String, HubError> {
-        let found = self.hash(partial, printer)?;
+    fn verify(&self, partial: &Path, caller: Caller<'_>) -> Result<String, HubError> {
+        let found = self.hash(partial, caller)?;
         let Some(lfs) = &self.listed.lfs else {
             self.verify_git_blob(partial)?;
             return Ok(found);
@@ -158,7 +169,7 @@ impl Download<'_> {
                 false => Err(self.damaged(partial, "sha256", expected, found)),
             };
         }
-        let verified = self.verify_by_cache(partial, found, printer);
+        let verified = self.verify_by_cache(partial, found, caller);
         if self.hub_cache.exists() {
             std::fs::remove_dir_all(self.hub_cache).map_err(HubError::at(self.hub_cache))?;
         }
@@ -181,7 +192,7 @@ impl Download<'_> {
         &self,
         partial: &Path,
         found: String,
-        printer: &Printer,
+        caller: Caller<'_>,
     ) -> Result<String, HubError> {
         let repo_folder = format!("models--{}", self.hub.repo_name.replace('/', "--"));
         let blobs = self.hub_cache.join(repo_folder).join("blobs");
@@ -191,31 +202,33 @@ impl Download<'_> {
 
         let repo = self.hub.repo.clone();
         let (path, commit) = (self.remote.to_owned(), self.hub.commit.clone());
-        let accepted =
-            interruptible(move || repo.download_file().filename(path).revision(commit).send())?
-                .map_err(|error| self.hub.error(error))?;
+        let accepted = interruptible(caller, move || {
+            repo.download_file().filename(path).revision(commit).send()
+        })?
+        .map_err(|error| self.hub.error(error))?;
         let accepted = accepted.canonicalize().map_err(HubError::at(&accepted))?;
         let hub_hash = accepted.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if hub_hash == found {
             return Ok(found);
         }
-        let refetched = self.hash(&accepted, printer)?;
+        let refetched = self.hash(&accepted, caller)?;
         let is_sha256 = hub_hash.len() == 64 && hub_hash.bytes().all(|b| b.is_ascii_hexdigit());
         if is_sha256 && refetched != hub_hash {
             return Err(self.damaged(partial, "sha256", &hub_hash, refetched));
         }
         if !is_sha256 {
-            let endpoint = &self.hub.endpoint;
-            printer.warning(format!("{endpoint} gives no sha256 for {}", self.remote));
+            let (endpoint, path) = (self.hub.endpoint.clone(), self.remote.to_owned());
+            caller.tell(Notice::NoHash { endpoint, path });
         }
         std::fs::rename(&accepted, partial).map_err(HubError::at(partial))?;
         Ok(refetched)
     }
 
-    fn hash(&self, path: &Path, printer: &Printer) -> Result<String, HubError> {
+    fn hash(&self, path: &Path, caller: Caller<'_>) -> Result<String, HubError> {
         let n_bytes = self.listed.size_bytes;
-        let mut progress = (n_bytes >= SLOW_HASH_BYTES)
-            .then(|| printer.progress(&format!("verifying {}", self.remote), Some(n_bytes)));
+        let work = || Work::new(Activity::Verifying, self.remote);
+        let mut progress =
+            (n_bytes >= SLOW_HASH_BYTES).then(|| Progress::begin(caller, work(), Some(n_bytes)));
         let mut on_bytes = |n_bytes| {
             if let Some(progress) = &mut progress {
                 progress.advance(n_bytes);

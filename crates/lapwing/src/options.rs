@@ -1,0 +1,89 @@
+//! What the store is told from above: where things are kept, and how their sources are reached.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Everything that is settled before models and runtimes are looked for or fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// One folder per model.
+    pub models: PathBuf,
+    /// The user's own additions to the catalogue, which need not exist.
+    pub catalog_file: PathBuf,
+    /// One folder per native runtime and version.
+    pub natives: PathBuf,
+    /// Where the user says that installed runtimes are.
+    pub pointers: Pointers,
+    /// How to call pip, if the user says.
+    pub pip: Option<PipChoice>,
+    /// Address of the Hugging Face hub, if not the usual one.
+    pub hub_endpoint: Option<String>,
+}
+
+/// Where the user says that installed runtimes are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pointers {
+    /// ONNX Runtime: the library or its folder.
+    pub onnxruntime: Option<Pointer>,
+    /// OpenVINO: the folder of the installation, or the C library.
+    pub openvino: Option<Pointer>,
+}
+
+/// A path and who named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// The path as given.
+    pub path: PathBuf,
+    /// Who gave it.
+    pub origin: Origin,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An environment variable.
+    Environment(&'static str),
+    /// A key of the settings file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(formatter, "environment variable {name}"),
+            Self::File { path, key } => write!(formatter, "key `{key}` of {}", path.display()),
+        }
+    }
+}
+
+/// How to call pip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PipChoice {
+    /// A Python interpreter, called with `-m pip`.
+    Python(OsString),
+    /// A whole command.
+    Command(Vec<String>),
+}
+
+/// A choice among the files of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// Such as `q4`.
+    pub name: String,
+    /// Whether it was said for every model, in the environment or the settings file: a model with
+    /// nothing to choose from is then taken as it is.
+    pub is_default: bool,
+}
+
+impl Variant {
+    /// A variant that was asked for by a flag.
+    pub fn asked(name: &str) -> Self {
+        Self { name: name.to_owned(), is_default: false }
+    }
+}
