@@ -1,226 +1,15 @@
-//! What is finished of a long measurement, in a file, so that it can go on after a break.
-//!
-//! ```text
-//! {"lapwing_journal":1,"key":{"measurement":"perplexity", ...}}
-//! {"unit":"window 0","result":{...}}
-//! {"unit":"window 1","result":{...}}
-//! ```
-//!
-//! One line a unit, written at once when the unit is done. A line that a crash cut off is dropped
-//! when the file is opened again. The key holds every setting that decides the results: a journal
-//! of another key is refused with what differs, never mixed.
+//! Results in journals, so that a measurement can go on after a break.
 //!
 //! Journals go on exactly: a measurement that was broken off gives the same bits as one that was
-//! not. Results therefore hold their numbers through [`exact`]. This module must not know what the
-//! units are. It is the only place of the crate that touches files.
+//! not. Results therefore hold their numbers through [`exact`].
 
 pub(crate) mod exact;
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use serde_json::Value;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+pub use lapwing_files::{Journal, JournalKey, JournalUnitError, OpenJournalError};
 
-/// Version of the format; another one is another key.
-const FORMAT_VERSION: u32 = 1;
-
-/// Every setting that decides the results, by name.
-///
-/// The options of a measurement give their part (`settings`); the caller adds what only it knows:
-/// the checksums of the models, of the text or the items, and of the correction; backend, device
-/// and precision.
-pub type JournalKey = Map<String, Value>;
-
-/// The finished units of one measurement, in memory and in a file.
-///
-/// The file is locked while it is open, where the system can.
-#[derive(Debug)]
-pub struct Journal {
-    path: PathBuf,
-    file: File,
-    finished: HashMap<String, Value>,
-}
-
-/// Why a journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenJournalError {
-    /// The file cannot be read or made.
-    #[error("cannot open the journal {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process writes it.
-    #[error("the journal {} is in use by another process", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is something else; it was left as it is.
-    #[error("{} is not a journal: expected {expected} on line 1", path.display())]
-    NotAJournal {
-        /// The file.
-        path: PathBuf,
-        /// The beginning of a journal.
-        expected: &'static str,
-    },
-    /// The journal belongs to a measurement with other settings.
-    #[error("the journal {} is of another measurement: {differences}", path.display())]
-    AnotherKey {
-        /// The file.
-        path: PathBuf,
-        /// Each setting that differs, with both values.
-        differences: String,
-    },
-    /// A line that was not cut off cannot be understood.
-    #[error("line {line} of the journal {} is broken: expected a unit and its result", path.display())]
-    BrokenLine {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong in it.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-/// Why a unit cannot be read from or written to a journal.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalUnitError {
-    /// The file cannot be written.
-    #[error("cannot write {unit} to the journal {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The unit.
-        unit: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The result is of another shape than this measurement's.
-    #[error("the result of {unit} in the journal {} cannot be used", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The unit.
-        unit: String,
-        /// What is wrong in it.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    lapwing_journal: u32,
-    key: JournalKey,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    unit: String,
-    result: Value,
-}
-
-impl Journal {
-    /// Open the journal at `path`, or begin one.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be used, is no journal, has another key, or is in use.
-    pub fn open(path: &Path, key: &JournalKey) -> Result<Journal, OpenJournalError> {
-        let io_error = |source| OpenJournalError::Io { path: path.to_owned(), source };
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let mut file = options.open(path).map_err(io_error)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(OpenJournalError::InUse { path: path.to_owned() });
-        }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io_error)?;
-        let n_whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        let header = header_line(key);
-        if n_whole == 0 && !header.as_bytes().starts_with(&bytes) {
-            return Err(not_a_journal(path));
-        }
-        let finished = read_lines(path, &bytes[..n_whole], key)?;
-        file.set_len(n_whole as u64).map_err(io_error)?;
-        file.seek(SeekFrom::End(0)).map_err(io_error)?;
-        if n_whole == 0 {
-            file.write_all(header.as_bytes()).map_err(io_error)?;
-        }
-        tracing::debug!(n_finished = finished.len(), path = %path.display(), "journal opened");
-        Ok(Journal { path: path.to_owned(), file, finished })
-    }
-
-    /// The result of `unit`, when it is finished.
-    ///
-    /// # Errors
-    ///
-    /// When the result is of another shape.
-    pub fn result<T: DeserializeOwned>(&self, unit: &str) -> Result<Option<T>, JournalUnitError> {
-        let Some(value) = self.finished.get(unit) else { return Ok(None) };
-        T::deserialize(value).map(Some).map_err(|source| self.shape_error(unit, source))
-    }
-
-    /// Write down that `unit` is finished.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
-    pub fn finish<T: Serialize>(&mut self, unit: &str, result: &T) -> Result<(), JournalUnitError> {
-        let result = serde_json::to_value(result).map_err(|e| self.shape_error(unit, e))?;
-        let line = Line { unit: unit.to_owned(), result };
-        let mut text = serde_json::to_string(&line).map_err(|e| self.shape_error(unit, e))?;
-        text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(|source| JournalUnitError::Io {
-            path: self.path.clone(),
-            unit: unit.to_owned(),
-            source,
-        })?;
-        self.finished.insert(line.unit, line.result);
-        Ok(())
-    }
-
-    /// How many units are finished.
-    #[must_use]
-    pub fn n_finished(&self) -> usize {
-        self.finished.len()
-    }
-
-    fn shape_error(&self, unit: &str, source: serde_json::Error) -> JournalUnitError {
-        JournalUnitError::Shape { path: self.path.clone(), unit: unit.to_owned(), source }
-    }
-}
-
-/// The result of `unit` from the journal, else from `compute`, then also in the journal; and
-/// whether it was there.
-pub(crate) fn resume<T, E>(
-    journal: &mut Option<&mut Journal>,
-    unit: &str,
-    compute: impl FnOnce() -> Result<T, E>,
-) -> Result<(T, bool), E>
-where
-    T: Serialize + DeserializeOwned,
-    E: From<JournalUnitError>,
-{
-    let Some(journal) = journal else { return Ok((compute()?, false)) };
-    if let Some(result) = journal.result(unit)? {
-        return Ok((result, true));
-    }
-    let result = compute()?;
-    journal.finish(unit, &result)?;
-    Ok((result, false))
-}
+pub(crate) use lapwing_files::resume;
 
 /// A part of a key from an object of JSON.
 pub(crate) fn key_of(object: Value) -> JournalKey {
@@ -230,60 +19,34 @@ pub(crate) fn key_of(object: Value) -> JournalKey {
     }
 }
 
-fn header_line(key: &JournalKey) -> String {
-    let header = Header { lapwing_journal: FORMAT_VERSION, key: key.clone() };
-    let mut line = serde_json::to_string(&header).expect("a map of JSON values is JSON");
-    line.push('\n');
-    line
-}
-
-fn read_lines(
-    path: &Path,
-    bytes: &[u8],
-    key: &JournalKey,
-) -> Result<HashMap<String, Value>, OpenJournalError> {
-    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-    let Some(first) = lines.next() else { return Ok(HashMap::new()) };
-    let header: Header = serde_json::from_slice(first).map_err(|_| not_a_journal(path))?;
-    // Numbers may change by a last bit when they are read: so the expected ones are read, too.
-    let Header { key, .. } =
-        serde_json::from_str(&header_line(key)).expect("a line that was just written");
-    let mut differences = differences(&header.key, &key);
-    if header.lapwing_journal != FORMAT_VERSION {
-        let found = header.lapwing_journal;
-        differences.insert(0, format!("format {found}, expected {FORMAT_VERSION}"));
-    }
-    if !differences.is_empty() {
-        let differences = differences.join("; ");
-        return Err(OpenJournalError::AnotherKey { path: path.to_owned(), differences });
-    }
-    let mut finished = HashMap::new();
-    for (line_idx, line) in lines.enumerate() {
-        let Line { unit, result } = serde_json::from_slice(line).map_err(|source| {
-            OpenJournalError::BrokenLine { path: path.to_owned(), line: line_idx + 2, source }
-        })?;
-        finished.insert(unit, result);
-    }
-    Ok(finished)
-}
-
-fn differences(found: &JournalKey, expected: &JournalKey) -> Vec<String> {
-    let added = found.keys().filter(|name| !expected.contains_key(*name));
-    let names = expected.keys().chain(added);
-    let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
-    names
-        .filter(|name| found.get(*name) != expected.get(*name))
-        .map(|name| {
-            let (found, expected) = (show(found.get(name)), show(expected.get(name)));
-            format!("{name} is {found}, expected {expected}")
-        })
-        .collect()
-}
-
-fn not_a_journal(path: &Path) -> OpenJournalError {
-    let expected = "{\"lapwing_journal\":…";
-    OpenJournalError::NotAJournal { path: path.to_owned(), expected }
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Unit {
+        #[serde(with = "exact")]
+        sum: f64,
+        #[serde(with = "exact::list")]
+        values: Vec<f32>,
+    }
+
+    #[test]
+    fn results_come_back_with_the_same_bits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.jsonl");
+        let key = JournalKey::new();
+        let unit =
+            |sum| Unit { sum, values: vec![0.1, f32::MIN_POSITIVE, -0.0, 1e30, f32::INFINITY] };
+        let (first, second) = (unit(0.1 + 0.2), unit(f64::INFINITY));
+        let mut journal = Journal::open(&path, &key).expect("a new journal");
+        journal.finish("window 0", &first).expect("it is written");
+        journal.finish("window 1", &second).expect("it is written");
+        drop(journal);
+        let journal = Journal::open(&path, &key).expect("it opens again");
+        assert_eq!(journal.result("window 0").expect("a unit"), Some(first));
+        assert_eq!(journal.result("window 1").expect("a unit"), Some(second));
+    }
+}

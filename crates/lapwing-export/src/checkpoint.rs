@@ -23,7 +23,6 @@ use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
 use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
 use config::Config;
-pub(crate) use digest::hexadecimal;
 pub use error::{OpenCheckpointError, ReadTensorError};
 pub use tensor::{Codes, Tensor};
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lapwing_files::FileError;
 use lapwing_quant::QuantizeError;
 
 use crate::checkpoint::{OpenCheckpointError, ReadTensorError};
@@ -93,4 +94,10 @@ pub enum ExportError {
     /// The caller's progress hook broke.
     #[error("the export was stopped")]
     Stopped,
+}
+
+impl From<FileError> for ExportError {
+    fn from(error: FileError) -> Self {
+        Self::Write { path: error.path, source: error.source }
+    }
 }

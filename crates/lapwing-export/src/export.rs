@@ -1,14 +1,16 @@
 //! One export from start to end: a folder appears whole or not at all.
 
-mod unfinished_folder;
-
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use lapwing_files::FileError;
+use lapwing_files::checksum::HashError;
+use lapwing_files::new_folder::{self, NewFolder};
 use lapwing_model::Llama;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, OpenCheckpointError};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::plan::{ExportOptions, Weights};
@@ -17,7 +19,6 @@ use crate::recipe::{RECIPE_FILE, Recipe};
 use crate::report::ExportReport;
 use crate::target::Target;
 use crate::{onnx_folder, openvino_folder, sidecar};
-use unfinished_folder::UnfinishedFolder;
 
 /// Files that only a model folder has: what tells an earlier export from a folder of the user's.
 const EXPORT_FILES: &[&str] = &["openvino_model.xml", "genai_config.json"];
@@ -37,20 +38,20 @@ pub fn export(
     out: &Path,
     on_progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<ExportReport, ExportError> {
-    unfinished_folder::sweep(out);
+    new_folder::sweep(out);
     refuse_existing(source, out, options.overwrite)?;
     let checkpoint = Checkpoint::open(source)?;
     let recipe = recipe(&checkpoint, target, options, on_progress)?;
     let mut weights = Weights::new(&checkpoint, options, target == Target::OpenVino);
-    let mut folder = UnfinishedFolder::create(out)?;
+    let folder = NewFolder::create(out)?;
     match target {
         Target::OpenVino => {
-            openvino_folder::write(&checkpoint, &mut weights, &folder.path, on_progress)?;
+            openvino_folder::write(&checkpoint, &mut weights, folder.path(), on_progress)?;
         }
-        Target::Onnx => onnx_folder::write(&checkpoint, &mut weights, &folder.path, on_progress)?,
+        Target::Onnx => onnx_folder::write(&checkpoint, &mut weights, folder.path(), on_progress)?,
     }
-    sidecar::write_json(&folder.path.join(RECIPE_FILE), &recipe.to_json())?;
-    folder.finish(out)?;
+    sidecar::write_json(&folder.path().join(RECIPE_FILE), &recipe.to_json())?;
+    folder.finish()?;
     tracing::debug!(out = %out.display(), "exported");
     Ok(ExportReport { folder: out.to_owned(), tensors: weights.into_reports() })
 }
@@ -67,21 +68,24 @@ fn recipe(
         map.check(checkpoint.architecture.hidden_size)?;
     }
     let n_tensors = checkpoint.architecture.expected_tensors().count();
-    let mut is_stopped = false;
-    let hash = checkpoint.sha256(&mut |path, _| {
+    let is_stopped = Cell::new(false);
+    let mut on_bytes = |path: &Path, _| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let flow = on_progress(Progress { name: &name, n_tensors_done: 0, n_tensors });
-        is_stopped |= flow.is_break();
-        flow
-    });
-    if is_stopped {
-        return Err(ExportError::Stopped);
-    }
+        is_stopped.set(is_stopped.get() || flow.is_break());
+    };
+    let hash = checkpoint.sha256(&mut on_bytes, &|| is_stopped.get());
+    let hash = hash.map_err(|error| match error {
+        HashError::Io(FileError { path, source, .. }) => {
+            OpenCheckpointError::Read { path, source }.into()
+        }
+        HashError::Interrupted => ExportError::Stopped,
+    })?;
     let is_head_tied = checkpoint.architecture.family.tied_head && map.is_none();
     let head = if is_head_tied { Llama::EMBEDDING } else { Llama::HEAD };
     let recipe = Recipe {
         lapwing_version: env!("CARGO_PKG_VERSION").to_owned(),
-        checkpoint_sha256: hash?,
+        checkpoint_sha256: hash,
         target,
         weights: options.weights.to_string(),
         embedding: options.precision(Llama::EMBEDDING, 2).to_string(),

@@ -7,10 +7,10 @@
 //! `W A` takes the place of the head's matrix and is quantised as that is; `W b` is a constant that
 //! is added to the logits. The exported model does nothing more than one addition a token.
 
+use lapwing_files::checksum::Sha256;
 use nalgebra::{DMatrixView, DMatrixViewMut};
-use sha2::{Digest as _, Sha256};
 
-use crate::checkpoint::{Tensor, hexadecimal};
+use crate::checkpoint::Tensor;
 use crate::error::ExportError;
 use crate::recipe::BodyRecipe;
 
@@ -38,7 +38,7 @@ impl HeadMap {
         for entry in self.matrix.iter().chain(&self.bias) {
             digest.update(entry.to_le_bytes());
         }
-        hexadecimal(digest)
+        digest.finish()
     }
 
     /// Refuse a map that does not fit hidden states of length `hidden_size`.
@@ -115,7 +115,7 @@ fn finite(product: Vec<f32>) -> Result<Vec<f32>, ExportError> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::ops::ControlFlow;
+    use std::path::Path;
 
     use super::*;
     use crate::checkpoint::Checkpoint;
@@ -187,14 +187,14 @@ pub(crate) mod tests {
         let Some(source) = shared("exports/stories260k-hf") else { return };
         let checkpoint = Checkpoint::open(&source).unwrap();
         let mut n_bytes = 0;
-        let found = checkpoint.sha256(&mut |path, n| {
+        let mut on_bytes = |path: &Path, n| {
             assert!(path.ends_with("model.safetensors"));
             n_bytes += n;
-            ControlFlow::Continue(())
-        });
+        };
+        let found = checkpoint.sha256(&mut on_bytes, &|| false);
         let bytes = std::fs::read(source.join("model.safetensors")).unwrap();
-        let expected = hexadecimal(Sha256::new_with_prefix(&bytes));
+        let expected = lapwing_files::checksum::sha256_bytes(&bytes);
         assert_eq!((found.unwrap(), n_bytes), (expected, bytes.len() as u64));
-        checkpoint.sha256(&mut |_, _| ControlFlow::Break(())).unwrap_err();
+        checkpoint.sha256(&mut |_, _| {}, &|| true).unwrap_err();
     }
 }

@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 /// Who may depend on whom, lowest layer first. The arrow list *is* this table.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lapwing-kernels", &[]),
+    ("lapwing-files", &[]),
     ("lapwing-formats", &[]),
     ("lapwing-model", &[]),
     ("lapwing-quant", &["lapwing-kernels"]),
     ("lapwing-backend", &["lapwing-model"]),
     ("lapwing-logits", &["lapwing-kernels"]),
     ("lapwing-text", &["lapwing-model"]),
-    ("lapwing-openvino", &["lapwing-backend", "lapwing-formats", "lapwing-model"]),
+    ("lapwing-openvino", &["lapwing-backend", "lapwing-files", "lapwing-formats", "lapwing-model"]),
     ("lapwing-ort", &["lapwing-backend", "lapwing-formats", "lapwing-model"]),
-    ("lapwing-export", &["lapwing-formats", "lapwing-quant", "lapwing-model"]),
+    ("lapwing-export", &["lapwing-files", "lapwing-formats", "lapwing-quant", "lapwing-model"]),
     ("lapwing-runtime", &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-text"]),
     (
         "lapwing-eval",
         &[
             "lapwing-backend",
+            "lapwing-files",
             "lapwing-kernels",
             "lapwing-logits",
             "lapwing-model",
@@ -29,7 +31,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "lapwing-measure",
-        &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-runtime", "lapwing-text"],
+        &[
+            "lapwing-backend",
+            "lapwing-files",
+            "lapwing-logits",
+            "lapwing-model",
+            "lapwing-runtime",
+            "lapwing-text",
+        ],
     ),
     (
         "lapwing",
@@ -37,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-backend",
             "lapwing-eval",
             "lapwing-export",
+            "lapwing-files",
             "lapwing-formats",
             "lapwing-logits",
             "lapwing-measure",

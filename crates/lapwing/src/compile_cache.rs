@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapwing_backend::{CacheOutcome, CacheUse};
+use lapwing_files::{Lock, disk, new_folder};
 use lapwing_openvino::cache::{self, Entry, EntryState, RemoveEntryError};
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
 use crate::home::Home;
 use crate::printer::Printer;
 use crate::store::Store;
@@ -173,8 +173,7 @@ fn remove_rest(folder: &Path) -> io::Result<usize> {
     let is_lock = |path: &&PathBuf| path.extension().is_some_and(|end| end == "lock");
     let mut held = Vec::new();
     for path in names.iter().filter(is_lock) {
-        let file = std::fs::File::open(path)?;
-        if file.try_lock().is_err() {
+        if Lock::is_held(path) {
             held.extend(path.file_stem().map(|key| key.to_string_lossy().into_owned()));
         }
     }
@@ -187,11 +186,7 @@ fn remove_rest(folder: &Path) -> io::Result<usize> {
         if held.iter().any(|key| name.contains(key.as_str())) {
             continue;
         }
-        let removed = match path.is_dir() && !path.is_symlink() {
-            true => std::fs::remove_dir_all(path),
-            false => std::fs::remove_file(path),
-        };
-        match removed {
+        match new_folder::remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -14,6 +14,7 @@ mod profiles;
 use std::io;
 
 use lapwing_export::ExportError;
+use lapwing_files::LockError;
 
 use crate::commands::rm::NotAModelName;
 use crate::compile_cache::NotCleared;
@@ -21,7 +22,6 @@ use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
 use crate::ladder::HarmfulDevice;
-use crate::lock::LockError;
 use crate::natives::{LocateError, Native, PullRuntimeError, Runtime};
 use crate::pip::PipError;
 use crate::printer::PrintError;
@@ -315,7 +315,7 @@ fn store(error: &StoreError) -> Option<String> {
         StoreError::Exists { .. } => Some("choose another name, or --overwrite".into()),
         StoreError::NotAnExport { .. } => Some("choose another name".into()),
         StoreError::Lock(error) => lock(error),
-        StoreError::Io { .. } => None,
+        StoreError::Io(_) | StoreError::Interrupted => None,
     }
 }
 
@@ -351,7 +351,10 @@ fn resolve_model(error: &ResolveModelError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use anyhow::Context;
+    use lapwing_files::FileError;
 
     use super::*;
 
@@ -366,7 +369,8 @@ mod tests {
     #[test]
     fn advice_is_found_below_transparent_wrappings() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        let error = PullError::from(HubError::Io { path: "/x".into(), source: full });
+        let error =
+            PullError::from(HubError::Io(FileError::cannot("write", Path::new("/x"))(full)));
         assert!(for_error(&error.into(), None).unwrap().contains("make room"));
         let gated = HubError::Gated { repo: "a/b".into(), endpoint: "https://h".into() };
         assert!(for_error(&PullError::from(gated).into(), None).unwrap().contains("https://h/a/b"));

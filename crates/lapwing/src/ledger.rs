@@ -7,12 +7,11 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use lapwing_files::{FileError, Lock, LockError, checksum, new_file};
 use lapwing_measure::record::timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::lock::{Lock, LockError};
-use crate::new_file;
+use crate::interrupt;
 use crate::trial::Failure;
 
 /// The layout of the file; another one is not read.
@@ -73,20 +72,15 @@ pub enum WriteLedgerError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// It cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] FileError),
 }
 
 impl Configuration {
     /// A short name of it, the same for the same configuration only.
     pub fn key(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_default();
-        Sha256::digest(json).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        checksum::sha256_bytes(json.as_bytes())[..16].to_owned()
     }
 }
 
@@ -145,16 +139,17 @@ impl Ledger {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Tried>)) -> Result<(), WriteLedgerError> {
-        let failed = |source| WriteLedgerError::Write { path: self.path.clone(), source };
-        self.path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
         // What is read here is what is replaced below.
-        let _lock = Lock::acquire(&self.path.with_extension("lock"), &mut |_| {})?;
+        let lock_path = self.path.with_extension("lock");
+        let _lock = Lock::acquire(&lock_path, &mut |_| {}, &interrupt::requested)?;
         let mut trials = self.trials();
         change(&mut trials);
         let file = File { schema_version: SCHEMA_VERSION, trials };
-        let mut text = serde_json::to_string_pretty(&file).map_err(|error| failed(error.into()))?;
+        let cannot_write = FileError::cannot("write", &self.path);
+        let mut text =
+            serde_json::to_string_pretty(&file).map_err(|error| cannot_write(error.into()))?;
         text.push('\n');
-        new_file::write(&self.path, text.as_bytes()).map_err(failed)
+        Ok(new_file::write(&self.path, text.as_bytes())?)
     }
 }
 

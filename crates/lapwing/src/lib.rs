@@ -7,13 +7,11 @@
 //! To add a command, see [`cli`].
 
 pub mod catalog;
-pub mod checksum;
 pub mod cli;
 pub mod commands;
 pub mod compile_cache;
 pub mod correction;
 pub mod describe;
-pub mod disk;
 pub mod engine;
 pub mod env;
 pub mod fact;
@@ -23,13 +21,11 @@ pub mod home;
 pub mod interrupt;
 pub mod ladder;
 pub mod ledger;
-pub mod lock;
 pub mod made_up_model;
 pub mod memory;
 pub mod model_files;
 pub mod model_kind;
 pub mod natives;
-pub mod new_file;
 pub mod notice;
 pub mod options;
 pub mod ort_plugin;

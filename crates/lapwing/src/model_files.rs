@@ -4,15 +4,16 @@
 //! other weights is another model, a folder that was moved is the same.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lapwing_files::FileError;
+use lapwing_files::checksum::{self, HashError};
 use lapwing_formats::onnx::{OnnxModel, OpenOnnxError, Place};
 use lapwing_model::{FolderKind, ModelFolder};
 use serde_json::{Value, json};
 
-use crate::checksum;
+use crate::interrupt;
 
 /// The graph and its weights, in the order of their hash.
 #[derive(Debug, Clone)]
@@ -31,13 +32,11 @@ struct ModelFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFilesError {
     /// One cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] FileError),
+    /// One cannot be read to its end, or Ctrl-C came before that.
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// The graph does not say where its weights are.
     #[error("cannot read {}", path.display())]
     Graph {
@@ -64,9 +63,8 @@ impl ModelFiles {
             }
         };
         let root = graph.parent().map(PathBuf::from).unwrap_or_default();
-        let file = |path: PathBuf| {
-            let failed = |source| ModelFilesError::Read { path: path.clone(), source };
-            let metadata = std::fs::metadata(&path).map_err(failed)?;
+        let file = |path: PathBuf| -> Result<ModelFile, FileError> {
+            let metadata = std::fs::metadata(&path).map_err(FileError::cannot("read", &path))?;
             let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
             let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
             Ok(ModelFile { name, n_bytes: metadata.len(), modified, path })
@@ -79,12 +77,11 @@ impl ModelFiles {
     ///
     /// # Errors
     ///
-    /// When one cannot be read, or with [`io::ErrorKind::Interrupted`] after Ctrl-C.
+    /// When one cannot be read, or with [`HashError::Interrupted`] after Ctrl-C.
     pub fn sha256(&self) -> Result<String, ModelFilesError> {
         let mut lines = String::new();
         for ModelFile { name, path, n_bytes, .. } in &self.0 {
-            let sha256 = checksum::sha256_file(path, &mut |_| {})
-                .map_err(|source| ModelFilesError::Read { path: path.clone(), source })?;
+            let sha256 = checksum::sha256_file(path, &mut |_| {}, &interrupt::requested)?;
             lines.push_str(&format!("{name} {n_bytes} {sha256}\n"));
         }
         Ok(checksum::sha256_bytes(lines.as_bytes()))

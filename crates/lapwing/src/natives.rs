@@ -11,12 +11,12 @@ mod sharing;
 mod unpack;
 mod wheel;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::checksum;
-use crate::disk::{self, NoRoomError};
-use crate::lock::{Lock, LockError};
+use lapwing_files::checksum::{self, HashError};
+use lapwing_files::disk::{self, NoRoomError};
+use lapwing_files::{FileError, Lock, LockError, new_folder};
+
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::options::StoreOptions;
 use crate::pip::{Pip, PipError, WheelRequest};
@@ -72,13 +72,8 @@ pub enum PullRuntimeError {
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),
     /// The folder of runtimes cannot be written.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// Another process fetches it.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -99,10 +94,11 @@ pub fn pull(
     let folder = runtime.folder(options);
     let natives = &options.natives;
     let lock_path = natives.join(format!(".{}.lock", runtime.name()));
-    let _lock = Lock::acquire(&lock_path, &mut |holder| {
+    let on_wait = &mut |holder: &str| {
         let (holder, work) = (holder.to_owned(), Work::new(Activity::Getting, runtime));
         caller.tell(Notice::Waiting { holder, work });
-    })?;
+    };
+    let _lock = Lock::acquire(&lock_path, on_wait, caller.is_stopped)?;
     if !force && locate::in_folder(runtime, &folder).is_some() {
         return Ok(PulledRuntime { folder, was_there: true });
     }
@@ -111,39 +107,24 @@ pub fn pull(
         system: std::env::consts::OS,
         processor: std::env::consts::ARCH,
     })?;
-    let io_error = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| PullRuntimeError::Io { path, source }
-    };
     sweep(natives, runtime);
     disk::require(natives, wheel.size_bytes.saturating_mul(UNPACKED_TIMES))?;
     let prefix = format!(".{}-", runtime.name());
-    let staging =
-        tempfile::Builder::new().prefix(&prefix).tempdir_in(natives).map_err(io_error(natives))?;
+    let staging = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir_in(natives)
+        .map_err(FileError::cannot("write", natives))?;
     let wheel_path = download(&wheel, runtime, staging.path(), options, caller)?;
     let unpacked = staging.path().join("unpacked");
     unpack::libraries(runtime, &wheel_path, &unpacked, caller)?;
     if runtime == Native::OrtPlugin {
         // Its wheel holds the very files of the pinned OpenVINO.
-        sharing::share(&unpacked, &Runtime::OpenVino.folder(options));
+        sharing::share(&unpacked, &Runtime::OpenVino.folder(options), caller.is_stopped);
     }
-    replace(&unpacked, &folder, &staging.path().join("replaced")).map_err(io_error(&folder))?;
+    // What is there goes with the staging folder.
+    new_folder::replace(&unpacked, &folder, &staging.path().join("replaced"))
+        .map_err(FileError::cannot("write", &folder))?;
     Ok(PulledRuntime { folder, was_there: false })
-}
-
-/// Put `new` where `folder` is, which moves to `aside` first: half a runtime never has the name of
-/// a whole one. When that fails, the old one comes back.
-fn replace(new: &Path, folder: &Path, aside: &Path) -> io::Result<()> {
-    let was_there = folder.symlink_metadata().is_ok();
-    if was_there {
-        std::fs::rename(folder, aside)?;
-    }
-    std::fs::rename(new, folder).inspect_err(|_| {
-        if was_there {
-            // The first error is the one to tell.
-            let _ = std::fs::rename(aside, folder);
-        }
-    })
 }
 
 /// Remove a runtime that was fetched.
@@ -161,7 +142,8 @@ pub fn remove(runtime: Native, options: &StoreOptions) -> Result<(), PullRuntime
     let aside = natives.join(format!(".{}-removed-{}", runtime.name(), std::process::id()));
     std::fs::rename(&folder, &aside)
         .and_then(|()| std::fs::remove_dir_all(&aside))
-        .map_err(|source| PullRuntimeError::Io { path: folder, source })
+        .map_err(FileError::cannot("write", &folder))?;
+    Ok(())
 }
 
 /// Remove what a killed run left behind; we hold the lock, so nobody uses it.
@@ -198,10 +180,12 @@ fn download(
     let mut progress = Progress::begin(caller, work, Some(wheel.size_bytes));
     let path = pip.download(request, folder, caller, &mut progress)?;
     let found =
-        checksum::sha256_file(&path, &mut |_| {}).map_err(|source| match source.kind() {
-            io::ErrorKind::Interrupted => PipError::Interrupted.into(),
-            _ => PullRuntimeError::Io { path: path.clone(), source },
-        })?;
+        checksum::sha256_file(&path, &mut |_| {}, caller.is_stopped).map_err(
+            |error| match error {
+                HashError::Io(error) => PullRuntimeError::Io(error),
+                HashError::Interrupted => PipError::Interrupted.into(),
+            },
+        )?;
     if found != wheel.sha256 {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         return Err(PullRuntimeError::Checksum { file, expected: wheel.sha256, found });
@@ -228,19 +212,5 @@ mod tests {
         check(plugin, ".onnxruntime-ep-openvino-a1B2", true);
         check(plugin, ".onnxruntime-ep-openvino.lock", false);
         check(plugin, ".onnxruntime-a1B2", false);
-    }
-
-    #[test]
-    fn a_runtime_that_cannot_be_replaced_comes_back() {
-        let root = tempfile::tempdir().unwrap();
-        let path = |name: &str| root.path().join(name);
-        std::fs::create_dir(path("runtime")).unwrap();
-        std::fs::write(path("runtime/library"), "old").unwrap();
-        replace(&path("absent"), &path("runtime"), &path("aside")).unwrap_err();
-        assert_eq!(std::fs::read_to_string(path("runtime/library")).unwrap(), "old");
-
-        std::fs::create_dir(path("new")).unwrap();
-        replace(&path("new"), &path("runtime"), &path("aside")).unwrap();
-        assert!(path("aside/library").is_file() && !path("runtime/library").exists());
     }
 }

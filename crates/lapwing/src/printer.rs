@@ -13,6 +13,7 @@ use comfy_table::{Table, presets};
 use indicatif::MultiProgress;
 use serde::Serialize;
 
+pub use lapwing_files::disk::human_bytes;
 pub use progress::{Progress, Steps};
 
 /// Prints data, messages and progress. Cheap to share by reference.
@@ -187,21 +188,6 @@ impl From<io::Error> for PrintError {
     }
 }
 
-/// `98362432` as `98.4 MB`: decimal units, as disks and downloads are sold.
-pub fn human_bytes(n_bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = n_bytes as f64;
-    let mut unit_idx = 0;
-    while value >= 999.95 && unit_idx + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit_idx += 1;
-    }
-    match unit_idx {
-        0 => format!("{n_bytes} B"),
-        _ => format!("{value:.1} {}", UNITS[unit_idx]),
-    }
-}
-
 /// Sizes of models for people: `98.4 MB`, or `a link to 98.4 MB` where the store holds no more than
 /// that: a removal frees the rest.
 pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
@@ -215,17 +201,6 @@ pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_for_people() {
-        let check = |n_bytes: u64, expected: &str| assert_eq!(human_bytes(n_bytes), expected);
-        check(0, "0 B");
-        check(999, "999 B");
-        check(1000, "1.0 kB");
-        check(98_362_432, "98.4 MB");
-        check(999_999_999, "1.0 GB");
-        check(u64::MAX, "18446744.1 TB");
-    }
 
     #[test]
     fn a_broken_pipe_is_told_apart() {

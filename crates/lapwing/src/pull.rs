@@ -13,8 +13,9 @@ mod whole;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::{Lock, LockError};
+
 use crate::catalog::{Catalog, ReadCatalogError};
-use crate::lock::{Lock, LockError};
 use crate::model_kind::ModelKind;
 use crate::notice::{Activity, Caller, Notice, Work};
 use crate::options::{StoreOptions, Variant};
@@ -156,10 +157,11 @@ pub fn pull(
         return Err(PullError::LinkOfRemote { name: request.name.clone() });
     }
     let store = Store::new(options.models.clone());
-    let _lock = Lock::acquire(&store.lock_file(&wanted.name)?, &mut |holder| {
+    let on_wait = &mut |holder: &str| {
         let work = Work::new(Activity::Pulling, &wanted.name);
         caller.tell(Notice::Waiting { holder: holder.to_owned(), work });
-    })?;
+    };
+    let _lock = Lock::acquire(&store.lock_file(&wanted.name)?, on_wait, caller.is_stopped)?;
     if !request.force && is_there(&store, &wanted)? {
         return pulled(&store, &wanted.name, true);
     }

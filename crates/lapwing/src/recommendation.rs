@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::{Device, DeviceKind, DeviceRequest};
+use lapwing_files::{Lock, LockError, new_file};
 use lapwing_model::ModelFolder;
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
-use crate::lock::{Lock, LockError};
+use crate::interrupt;
 use crate::model_files::ModelFiles;
-use crate::new_file;
 
 /// The table of the settings file that holds them.
 pub const KEY: &str = "recommendations";
@@ -178,7 +178,7 @@ pub fn write(
     // A link to the file is kept: the file itself is replaced.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // What is read here is what is replaced below.
-    let _lock = Lock::acquire(&lock_path(&real), &mut |_| {})
+    let _lock = Lock::acquire(&lock_path(&real), &mut |_| {}, &interrupt::requested)
         .map_err(|source| WriteRecommendationError::Lock { path: path.to_owned(), source })?;
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -203,7 +203,8 @@ pub fn write(
         .as_table_like_mut()
         .ok_or_else(|| WriteRecommendationError::NotATable { path: path.to_owned() })?;
     all.insert(name, item(recommendation));
-    new_file::write(&real, document.to_string().as_bytes()).map_err(failed)?;
+    new_file::write(&real, document.to_string().as_bytes())
+        .map_err(|error| failed(error.source))?;
     Ok(None)
 }
 

@@ -10,9 +10,10 @@ mod resolve;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::checksum::HashError;
+use lapwing_files::{FileError, Lock, LockError, new_folder};
 use serde::Serialize;
 
-use crate::lock::{Lock, LockError};
 use crate::model_kind::ModelKind;
 
 use record::{RECORD_FILE, read_record};
@@ -90,21 +91,27 @@ pub enum StoreError {
         folder: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("cannot access {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// Another process works on the model.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_path_buf();
-    move |source| StoreError::Io { path, source }
+impl From<HashError> for StoreError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Io(error) => Self::Io(error),
+            HashError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |source| FileError::cannot("access", path)(source).into()
 }
 
 impl Store {
@@ -204,18 +211,9 @@ impl Store {
         let record_path = staged.join(RECORD_FILE);
         std::fs::write(&record_path, text).map_err(io_error(&record_path))?;
         self.sweep(&record.name)?;
-        let old = match folder.symlink_metadata() {
-            Ok(_) => Some(self.set_aside(&folder)?),
-            Err(_) => None,
-        };
-        if let Err(error) = std::fs::rename(staged, &folder) {
-            if let Some(old) = old {
-                // The first error is the one to tell.
-                let _ = std::fs::rename(old, &folder);
-            }
-            return Err(io_error(&folder)(error));
-        }
-        if let Some(Err(error)) = old.map(|old| delete(&old)) {
+        let aside = self.aside(&folder)?;
+        let was_there = new_folder::replace(staged, &folder, &aside).map_err(io_error(&folder))?;
+        if let (true, Err(error)) = (was_there, delete(&aside)) {
             // The new model is in its place; the next pull or removal tries again.
             tracing::warn!(%error, "what was replaced is not deleted yet");
         }
@@ -239,20 +237,21 @@ impl Store {
         self.sweep(name)?;
         for path in [folder, staging] {
             if there(&path) {
-                delete(&self.set_aside(&path)?)?;
+                // At once, so that it can be deleted at leisure.
+                let aside = self.aside(&path)?;
+                std::fs::rename(&path, &aside).map_err(io_error(&path))?;
+                delete(&aside)?;
             }
         }
         Ok(())
     }
 
-    /// Take `path` out of the store at once, so that it can be deleted at leisure.
-    fn set_aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
+    /// Where what is at `path` goes when it is taken out of the store.
+    fn aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let staging = self.root.join(STAGING_FOLDER);
         std::fs::create_dir_all(&staging).map_err(io_error(&staging))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let aside = staging.join(format!("{REMOVED_PREFIX}{}-{name}", std::process::id()));
-        std::fs::rename(path, &aside).map_err(io_error(path))?;
-        Ok(aside)
+        Ok(staging.join(format!("{REMOVED_PREFIX}{}-{name}", std::process::id())))
     }
 
     /// Delete what killed processes had taken out of the store. The caller holds the lock of
@@ -282,12 +281,7 @@ impl Store {
 
 /// Delete a file, a link or a folder; links inside are removed, not what they point to.
 fn delete(path: &Path) -> Result<(), StoreError> {
-    let metadata = path.symlink_metadata().map_err(io_error(path))?;
-    let result = match metadata.is_dir() {
-        true => std::fs::remove_dir_all(path),
-        false => std::fs::remove_file(path),
-    };
-    result.map_err(io_error(path))
+    new_folder::remove(path).map_err(io_error(path))
 }
 
 /// `org/repo@rev` as `org--repo@rev`. A name has no `--` of its own, so that no two names share a

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::checksum;
 use lapwing_model::TokenId;
 use lapwing_text::{EncodeError, Tokenizer};
 use serde_json::{Value, json};
-
-use crate::checksum;
 
 /// Tokens of a text take several times its length in memory; a file beyond this is a mistake.
 const TEXT_BYTES_MAX: u64 = 1 << 30;

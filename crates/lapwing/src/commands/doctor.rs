@@ -127,7 +127,7 @@ fn home(settings: &Settings) -> Fact {
 fn disk(settings: &Settings) -> Fact {
     const N_BYTES_WANTED: u64 = 2_000_000_000;
     let folder = settings.home.models();
-    match crate::disk::free_bytes(&folder) {
+    match lapwing_files::disk::free_bytes(&folder) {
         Some(n_bytes) => {
             let found = format!("{} free", human_bytes(n_bytes));
             match N_BYTES_WANTED <= n_bytes {

@@ -58,7 +58,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     .context("cannot export")?;
     drop(steps);
     if let Some(new) = new {
-        report.folder = new.finish(&source).context("cannot export")?;
+        report.folder = new.finish(&source, &interrupt::requested).context("cannot export")?;
     }
     say_what_is_other(&report, printer);
     if args.json {

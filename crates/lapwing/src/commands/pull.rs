@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 
 use anyhow::Context;
+use lapwing_files::disk;
 use serde_json::{Value, json};
 
 use crate::cli::PullArgs;
-use crate::disk;
 use crate::hint::UsageError;
 use crate::interrupt;
 use crate::natives::{self, Native};

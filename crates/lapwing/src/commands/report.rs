@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use lapwing_files::new_file;
 use lapwing_measure::record_file::{RecordLineError, keep_first_of_each};
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::commands::bench;
-use crate::new_file;
 use crate::printer::Printer;
 use crate::profiles::{self, SelectRecordsError, Selected};
 use crate::settings::Settings;
@@ -55,7 +55,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
     match &args.out {
         Some(path) => {
             new_file::write(path, text.as_bytes())
-                .map_err(|source| WriteReportError { path: path.clone(), source })?;
+                .map_err(|error| WriteReportError { path: error.path, source: error.source })?;
             printer.note(format!("wrote {} ({} records)", path.display(), records.len()));
         }
         None => printer.write(text)?,

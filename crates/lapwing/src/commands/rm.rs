@@ -1,10 +1,10 @@
 //! `lapwing rm`.
 
 use anyhow::Context;
+use lapwing_files::disk;
 
 use crate::cli::RmArgs;
 use crate::compile_cache;
-use crate::disk;
 use crate::hint::UsageError;
 use crate::natives::{self, Native};
 use crate::printer::{Printer, human_bytes, told_size};

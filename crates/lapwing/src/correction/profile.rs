@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use lapwing_files::checksum;
 use lapwing_logits::Correction;
 use lapwing_logits::profile::{
     Arrays, CorrectionProfile, HeadMap, PROFILE_BYTES_MAX, ReadProfileError,
 };
 
 use serde::Deserialize;
-
-use crate::checksum;
 
 /// One byte more than allowed is enough to be refused by its length.
 const JSON_BYTES_MAX: u64 = PROFILE_BYTES_MAX as u64 + 1;

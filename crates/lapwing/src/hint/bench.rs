@@ -2,10 +2,10 @@
 
 use std::error::Error;
 
+use lapwing_files::LockError;
 use lapwing_measure::record_file::AppendError;
 
 use crate::commands::bench::{BenchError, NoRecommendationError, RunnerError, UnfinishedError};
-use crate::lock::LockError;
 use crate::recommendation::WriteRecommendationError;
 
 /// What the user can do about an error of these, if that is known.

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crate::checksum;
+use lapwing_files::checksum;
 
 /// Make every file of `new` that is the same as its namesake in `other` a second name of that one.
 /// Either folder can be removed then without harm to the other. What cannot be linked stays a copy.
-pub(super) fn share(new: &Path, other: &Path) {
+pub(super) fn share(new: &Path, other: &Path, stop: &dyn Fn() -> bool) {
     for entry in std::fs::read_dir(new).into_iter().flatten().flatten() {
         let (copy, namesake) = (entry.path(), other.join(entry.file_name()));
         let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|file| file.is_file());
-        if !is_file(&copy) || !is_file(&namesake) || !are_equal(&copy, &namesake) {
+        if !is_file(&copy) || !is_file(&namesake) || !are_equal(&copy, &namesake, stop) {
             continue;
         }
         let link = new.join(".link");
@@ -22,9 +22,9 @@ pub(super) fn share(new: &Path, other: &Path) {
     }
 }
 
-fn are_equal(one: &Path, other: &Path) -> bool {
+fn are_equal(one: &Path, other: &Path, stop: &dyn Fn() -> bool) -> bool {
     let n_bytes = |path: &Path| path.metadata().ok().map(|file| file.len());
-    let sha256 = |path: &Path| checksum::sha256_file(path, &mut |_| {}).ok();
+    let sha256 = |path: &Path| checksum::sha256_file(path, &mut |_| {}, stop).ok();
     let lengths = (n_bytes(one), n_bytes(other));
     lengths.0.is_some() && lengths.0 == lengths.1 && {
         let found = sha256(one);
@@ -50,7 +50,7 @@ mod tests {
                 std::fs::write(folder.path().join(name), text).unwrap();
             }
         }
-        share(new.path(), other.path());
+        share(new.path(), other.path(), &|| false);
         let check = |name: &str, text: &str, n_names: u64| {
             let path = new.path().join(name);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use hf_hub::repository::{BlobLfsInfo, RepoTreeEntry};
 use hf_hub::{HFClient, HFRepositorySync, RepoTypeModel};
+use lapwing_files::{disk, new_folder};
 
-use crate::disk;
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::options::StoreOptions;
 
@@ -209,8 +209,7 @@ fn keep_only(folder: &Path, wanted: &HashSet<PathBuf>) -> std::io::Result<()> {
             {
                 keep_only(&path, wanted)?;
             }
-            file_type if file_type.is_dir() => std::fs::remove_dir_all(path)?,
-            _ => std::fs::remove_file(path)?,
+            _ => new_folder::remove(&path)?,
         }
     }
     Ok(())
@@ -219,10 +218,8 @@ fn keep_only(folder: &Path, wanted: &HashSet<PathBuf>) -> std::io::Result<()> {
 fn forget_other_commits(staging: &Path, commit: &str) -> std::io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;
-        match entry.file_type()? {
-            _ if entry.file_name() == commit => {}
-            file_type if file_type.is_dir() => std::fs::remove_dir_all(entry.path())?,
-            _ => std::fs::remove_file(entry.path())?,
+        if entry.file_name() != commit {
+            new_folder::remove(&entry.path())?;
         }
     }
     Ok(())

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::checksum;
-use crate::disk::{self, NoRoomError};
+use lapwing_files::FileError;
+use lapwing_files::checksum::{self, HashError};
+use lapwing_files::disk::{self, NoRoomError};
+
 use crate::model_kind::ModelKind;
 use crate::notice::{Activity, Caller, Progress, Work};
 use crate::store::FileRecord;
@@ -19,22 +21,9 @@ const N_FILES_MAX: usize = 4096;
 /// Why a path was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// Reading failed.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Writing failed.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// No model by the names of its files.
     #[error("no model in {}: no .gguf, .safetensors, .onnx or openvino_*.xml file", path.display())]
     NoModel {
@@ -78,7 +67,7 @@ pub(super) fn fetch(
     staging: &Path,
     caller: Caller<'_>,
 ) -> Result<Delivery, LocalError> {
-    let path = path.canonicalize().map_err(|source| read_error(path, source))?;
+    let path = path.canonicalize().map_err(FileError::cannot("read", path))?;
     let files = files_of(&path)?;
     let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
     if ModelKind::of_files(names) == ModelKind::Unknown {
@@ -96,7 +85,7 @@ pub(super) fn fetch(
     let mut progress = Progress::begin(caller, work, Some(n_bytes));
     let mut records = Vec::new();
     for file in &files {
-        records.push(take(file, link, staging, &mut progress)?);
+        records.push(take(file, link, staging, &mut progress, caller.is_stopped)?);
     }
     if let (Some(expected), [record]) = (&wanted.sha256, records.as_slice())
         && *expected != record.sha256
@@ -117,8 +106,13 @@ struct LocalFile {
     size_bytes: u64,
 }
 
-fn read_error(path: &Path, source: io::Error) -> LocalError {
-    LocalError::Read { path: path.to_path_buf(), source }
+impl From<HashError> for LocalError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Io(error) => Self::Io(error),
+            HashError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
@@ -129,11 +123,11 @@ fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
     let mut files = Vec::new();
     let mut pending = vec![path.to_path_buf()];
     while let Some(next) = pending.pop() {
-        let metadata = std::fs::metadata(&next).map_err(|source| read_error(&next, source))?;
+        let metadata = std::fs::metadata(&next).map_err(FileError::cannot("read", &next))?;
         if metadata.is_dir() {
-            let entries = std::fs::read_dir(&next).map_err(|source| read_error(&next, source))?;
-            for entry in entries {
-                let entry = entry.map_err(|source| read_error(&next, source))?;
+            let cannot_read = FileError::cannot("read", &next);
+            for entry in std::fs::read_dir(&next).map_err(&cannot_read)? {
+                let entry = entry.map_err(&cannot_read)?;
                 let path = entry.path();
                 let is_link_to_folder = path.is_symlink() && path.is_dir();
                 let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
@@ -158,14 +152,12 @@ fn take(
     link: bool,
     staging: &Path,
     progress: &mut Progress<'_>,
+    stop: &dyn Fn() -> bool,
 ) -> Result<FileRecord, LocalError> {
     let target = staging.join(&file.name);
-    let write_error = |source: io::Error| match source.kind() {
-        io::ErrorKind::Interrupted => LocalError::Interrupted,
-        _ => LocalError::Write { path: target.clone(), source },
-    };
+    let cannot_write = FileError::cannot("write", &target);
     if let Some(folder) = target.parent() {
-        std::fs::create_dir_all(folder).map_err(write_error)?;
+        std::fs::create_dir_all(folder).map_err(&cannot_write)?;
     }
     // The file's size before may not be what was read.
     let mut size_bytes = 0;
@@ -174,15 +166,11 @@ fn take(
         progress.advance(n_bytes);
     };
     let sha256 = if link {
-        make_link(&file.path, &target).map_err(write_error)?;
-        checksum::sha256_file(&file.path, &mut on_bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::Interrupted => LocalError::Interrupted,
-            _ => read_error(&file.path, source),
-        })?
+        make_link(&file.path, &target).map_err(&cannot_write)?;
+        checksum::sha256_file(&file.path, &mut on_bytes, stop)?
     } else {
-        let mut source = File::open(&file.path).map_err(|source| read_error(&file.path, source))?;
-        let mut copy = File::create(&target).map_err(write_error)?;
-        checksum::copy_and_hash(&mut source, &mut copy, &mut on_bytes).map_err(write_error)?
+        let source = File::open(&file.path).map_err(FileError::cannot("read", &file.path));
+        checksum::copy_and_hash(&mut source?, &target, &mut on_bytes, stop)?
     };
     Ok(FileRecord { path: file.name.clone(), size_bytes, sha256 })
 }
@@ -212,7 +200,7 @@ mod tests {
             let staging = folder.path().join(format!("staging-{link}"));
             let work = Work::new(Activity::Copying, "m");
             let mut progress = Progress::begin(NOBODY, work, Some(3));
-            let record = take(&file, link, &staging, &mut progress).unwrap();
+            let record = take(&file, link, &staging, &mut progress, &|| false).unwrap();
             assert_eq!(record.size_bytes, 7);
         }
     }

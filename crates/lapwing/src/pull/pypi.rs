@@ -1,11 +1,11 @@
 //! A model that is one file inside a wheel on PyPI.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::checksum;
-use crate::disk::{self, NoRoomError};
+use lapwing_files::FileError;
+use lapwing_files::checksum::{self, HashError};
+use lapwing_files::disk::{self, NoRoomError};
+
 use crate::natives::UnpackError;
 use crate::notice::{Activity, Caller, Progress, Work};
 use crate::options::StoreOptions;
@@ -43,13 +43,17 @@ pub enum PyPiError {
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),
     /// Reading or writing failed.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
+}
+
+impl From<HashError> for PyPiError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Io(error) => Self::Io(error),
+            HashError::Interrupted => Self::Pip(PipError::Interrupted),
+        }
+    }
 }
 
 /// Download the wheel, verify it, and put its one file into `staging`.
@@ -67,26 +71,20 @@ pub(super) fn fetch(
     disk::require(staging, n_bytes)?;
     let pip = Pip::find(options.pip.as_ref())?;
     let wheel_folder = staging.join("wheel");
-    let io_error = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source: io::Error| match source.kind() {
-            io::ErrorKind::Interrupted => PyPiError::Pip(PipError::Interrupted),
-            _ => PyPiError::Io { path, source },
-        }
-    };
-    std::fs::create_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
+    let cannot_write = FileError::cannot("write", &wheel_folder);
+    std::fs::create_dir_all(&wheel_folder).map_err(&cannot_write)?;
     let request = WheelRequest { requirement, platform: None };
     let work = Work::new(Activity::Pulling, &wanted.name);
     let mut progress = Progress::begin(caller, work, wanted.archive_bytes);
     let wheel = pip.download(request, &wheel_folder, caller, &mut progress)?;
     drop(progress);
     if let Some(expected) = &wanted.archive_sha256 {
-        let found = checksum::sha256_file(&wheel, &mut |_| {}).map_err(io_error(&wheel))?;
+        let found = checksum::sha256_file(&wheel, &mut |_| {}, caller.is_stopped)?;
         verify(&wheel.file_name().unwrap_or_default().to_string_lossy(), expected, found)?;
     }
     let file = unpack(&wheel, member, staging, wanted, caller)?;
     verify(&file.path, sha256, file.sha256.clone())?;
-    std::fs::remove_dir_all(&wheel_folder).map_err(io_error(&wheel_folder))?;
+    std::fs::remove_dir_all(&wheel_folder).map_err(&cannot_write)?;
     let source = format!("pypi:{requirement}!{member}");
     Ok(Delivery { source, folder: staging.to_path_buf(), variant: None, files: vec![file] })
 }
@@ -115,12 +113,7 @@ fn unpack(
     let size_bytes = entry.size();
     let work = Work::new(Activity::Unpacking, &wanted.name);
     let mut progress = Progress::begin(caller, work, wanted.size_bytes);
-    let result = File::create(&path).and_then(|mut file| {
-        checksum::copy_and_hash(&mut entry, &mut file, &mut |n_bytes| progress.advance(n_bytes))
-    });
-    let sha256 = result.map_err(|source| match source.kind() {
-        io::ErrorKind::Interrupted => PyPiError::Pip(PipError::Interrupted),
-        _ => PyPiError::Io { path: path.clone(), source },
-    })?;
+    let mut on_bytes = |n_bytes| progress.advance(n_bytes);
+    let sha256 = checksum::copy_and_hash(&mut entry, &path, &mut on_bytes, caller.is_stopped)?;
     Ok(FileRecord { path: name, size_bytes, sha256 })
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checksum;
-use crate::lock::Lock;
+use lapwing_files::{Lock, checksum};
+
 use crate::model_kind::ModelKind;
 
-use super::{FileRecord, Record, Store, StoreError, delete, files_below, io_error, read_record};
+use super::{FileRecord, Record, Store, StoreError, delete, files_below, read_record};
 
 /// The scheme of an export in [`Record::source`].
 const EXPORT_SCHEME: &str = "export:";
@@ -55,11 +55,11 @@ impl NewModel {
     ///
     /// # Errors
     ///
-    /// When reading or writing fails; the store is then as it was.
-    pub fn finish(self, source: &Path) -> Result<PathBuf, StoreError> {
+    /// When reading or writing fails, or when stopped; the store is then as it was.
+    pub fn finish(self, source: &Path, stop: &dyn Fn() -> bool) -> Result<PathBuf, StoreError> {
         let mut files = Vec::new();
         for (path, size_bytes) in files_below(&self.staging) {
-            let sha256 = checksum::sha256_file(&path, &mut |_| {}).map_err(io_error(&path))?;
+            let sha256 = checksum::sha256_file(&path, &mut |_| {}, stop)?;
             let inside = path.strip_prefix(&self.staging).unwrap_or(&path);
             let path = inside.to_string_lossy().into_owned();
             files.push(FileRecord { path, size_bytes, sha256 });
@@ -104,7 +104,7 @@ mod tests {
         let store = Store::new(folder.path().join("models"));
         let new = store.begin("mine", false).unwrap();
         write(&new, "<net/>");
-        new.finish(Path::new("/checkpoint")).unwrap();
+        new.finish(Path::new("/checkpoint"), &|| false).unwrap();
         let model = store.get("mine").unwrap().unwrap();
         assert_eq!(model.source.as_deref(), Some("export:/checkpoint"));
         assert!(store.is_whole(&store.record("mine").unwrap()));
@@ -112,7 +112,7 @@ mod tests {
         assert!(matches!(store.begin("mine", false), Err(StoreError::Exists { .. })));
         let new = store.begin("mine", true).unwrap();
         write(&new, "<other/>");
-        new.finish(Path::new("/checkpoint")).unwrap();
+        new.finish(Path::new("/checkpoint"), &|| false).unwrap();
         let path = store.folder("mine").unwrap().join("openvino_model.xml");
         assert_eq!(std::fs::read_to_string(path).unwrap(), "<other/>");
     }

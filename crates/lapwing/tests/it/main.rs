@@ -136,6 +136,5 @@ fn leftovers(lapwing: &Lapwing) -> Vec<String> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let mut sink = std::io::sink();
-    lapwing::checksum::copy_and_hash(&mut &bytes[..], &mut sink, &mut |_| {}).unwrap()
+    lapwing_files::checksum::sha256_bytes(bytes)
 }

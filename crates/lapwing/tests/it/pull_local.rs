@@ -1,6 +1,6 @@
 //! `lapwing pull` from a path, and the store: list, rm, locks.
 
-use lapwing::lock::Lock;
+use lapwing_files::Lock;
 
 use crate::{Lapwing, files_below, leftovers, sha256};
 
@@ -165,7 +165,7 @@ fn one_process_per_model() {
     // The second pull waits until the first is done.
     let mut command = lapwing.command(&["pull", &original]);
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     assert!(child.try_wait().unwrap().is_none());
     drop(lock);
     let output = child.wait_with_output().unwrap();

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
+use lapwing_files::checksum;
 use serde_json::{Value, json};
 
-use crate::checksum;
 use crate::cli::choice::Correction;
+use crate::interrupt;
 use crate::settings::Settings;
 
 /// Another one for each build of the program. A checkout may hold more than its revision tells, so
@@ -45,7 +46,9 @@ pub(super) fn of_profiles(
     let in_folder = in_folder.map(|entry| entry.path());
     let paths: BTreeSet<PathBuf> = in_folder.chain([PathBuf::from(name)]).collect();
     let files = paths.iter().filter(|path| path.is_file());
-    files.filter_map(|path| checksum::sha256_file(path, &mut |_| {}).ok()).collect()
+    let hash =
+        |path: &PathBuf| checksum::sha256_file(path, &mut |_| {}, &interrupt::requested).ok();
+    files.filter_map(hash).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceRequest, OpenError};
+use lapwing_files::checksum;
 use lapwing_measure::measuring::{Timed, n_positions};
 use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
@@ -13,7 +14,6 @@ use serde::Serialize;
 use super::corrections::effective;
 use super::fingerprint::{self, of_profiles};
 use super::message::Setup;
-use crate::checksum;
 use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::cli::{BenchArgs, TestArgs};
 use crate::correction;

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lapwing_files::Lock;
 use tempfile::TempDir;
-
-use crate::lock::Lock;
 
 /// How their names begin.
 const PREFIX: &str = "bench-";

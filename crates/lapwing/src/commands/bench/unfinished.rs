@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lapwing_files::{FileError, Lock, LockError, new_file};
 use lapwing_measure::record;
 use serde::{Deserialize, Serialize};
-
-use crate::lock::{Lock, LockError};
-use crate::new_file;
 
 /// What was measured longer ago may be of a machine in another state.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,13 +49,8 @@ pub enum UnfinishedError {
         run_id: String,
     },
     /// The note cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The note.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] FileError),
     /// Somebody measures it right now, or it cannot be locked.
     #[error("cannot take up run {run_id}")]
     Lock {
@@ -114,10 +107,7 @@ impl Unfinished {
         let unfinished = Self::hold(folder, &note, false)?;
         let path = note_path(folder, &run_id);
         let text = serde_json::to_vec(&note).expect("a note has only string keys");
-        new_file::write(&path, &text).map_err(|source| {
-            forget(folder, &run_id);
-            UnfinishedError::Write { path, source }
-        })?;
+        new_file::write(&path, &text).inspect_err(|_| forget(folder, &run_id))?;
         Ok(unfinished)
     }
 

@@ -1,6 +1,5 @@
 //! The output head of the checkpoint, for the fit of a head map.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -87,10 +86,7 @@ impl Head {
                 let model = engine.path.clone();
                 return Err(CheckpointError::Corrected { model, map_sha256 }.into());
             }
-            let found = self.checkpoint.sha256(&mut |_, _| match interrupt::requested() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            });
+            let found = self.checkpoint.sha256(&mut |_, _| {}, &interrupt::requested);
             interrupt::check()?;
             let (expected, found) = (recipe.checkpoint_sha256, found?);
             let is_same = expected == found;

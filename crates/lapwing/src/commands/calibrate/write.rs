@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::new_file::{self, NewFile};
+use lapwing_files::{FileError, checksum};
 use lapwing_logits::profile::{
     Arrays, CorrectionProfile, ProfiledModel, Sidecar, WriteProfileError,
 };
 
-use crate::checksum;
 use crate::correction::{Difference, PeekError, difference, peek_profile, peek_sidecar};
-use crate::new_file;
 
 /// Why a profile was not written.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +46,8 @@ pub enum WriteError {
         source: PeekError,
     },
     /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// What was found cannot be told in a profile.
     #[error("cannot write {}", path.display())]
     Profile {
@@ -85,15 +80,11 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
     if !name.ends_with(ENDING) || name.len() == ENDING.len() || out.is_dir() {
         return wrong("a file such as NAME.correction.json");
     }
-    let folder = folder_of(out);
-    let io_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Io { path, source }
-    };
+    let folder = new_file::folder_of(out);
     if !is_named {
-        std::fs::create_dir_all(folder).map_err(io_error(folder))?;
+        std::fs::create_dir_all(folder).map_err(FileError::cannot("write", folder))?;
     }
-    tempfile::NamedTempFile::new_in(folder).map_err(io_error(out))?;
+    NewFile::create(out).map_err(FileError::cannot("write", out))?;
     Ok(())
 }
 
@@ -127,15 +118,15 @@ pub(super) fn profile(
     let earlier = peek_sidecar(out).filter(|file| is_sidecar_of(out, file));
     let named = profile.sidecar.as_ref().map(|sidecar| sidecar.file.clone());
     if let (Some(file), Some(bytes)) = (&named, &bytes) {
-        write(&out.with_file_name(file), bytes)?;
+        new_file::write(&out.with_file_name(file), bytes)?;
     }
-    let written = write(out, &json);
+    let written = new_file::write(out, &json);
     // What the profile that is there now does not name belongs to nothing.
     let (kept, lost) = if written.is_ok() { (named, earlier) } else { (earlier, named) };
     if let Some(lost) = lost.filter(|lost| Some(lost) != kept.as_ref()) {
         remove(&out.with_file_name(lost));
     }
-    written
+    Ok(written?)
 }
 
 /// What the profile at `out` tells of its arrays.
@@ -169,14 +160,6 @@ fn remove(path: &Path) {
         }
         _ => {}
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    new_file::write(path, bytes).map_err(|source| WriteError::Io { path: path.to_owned(), source })
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use lapwing_eval::falsify::{
 use lapwing_eval::{
     GenerationOptions, Items, JournalKey, NamedText, Outcome, Progress, Task, TaskOptions,
 };
+use lapwing_files::{checksum, new_file};
 use lapwing_logits::Level;
 use serde_json::json;
 
 use super::kept::Kept;
 use super::subject::{engine_key, engine_report};
-use crate::checksum;
 use crate::cli::FalsifyArgs;
 use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
@@ -27,7 +27,6 @@ use crate::engine::{Engine, open_folder};
 use crate::hint::{UsageError, note};
 use crate::interrupt::{self, Interrupted};
 use crate::model_files::ModelFiles;
-use crate::new_file;
 use crate::printer::{Printer, Steps};
 use crate::reference;
 use crate::settings::Settings;

@@ -6,9 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_eval::{Journal, JournalKey};
+use lapwing_files::{Journal, JournalKey, OpenJournalError, checksum};
 
-use crate::checksum;
 use crate::home::Home;
 use crate::printer::Printer;
 
@@ -56,8 +55,8 @@ impl Kept {
     }
 }
 
-fn is_in_use(opened: &Result<Journal, lapwing_eval::OpenJournalError>) -> bool {
-    matches!(opened, Err(lapwing_eval::OpenJournalError::InUse { .. }))
+fn is_in_use(opened: &Result<Journal, OpenJournalError>) -> bool {
+    matches!(opened, Err(OpenJournalError::InUse { .. }))
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {

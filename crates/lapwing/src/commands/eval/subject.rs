@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_eval::JournalKey;
+use lapwing_files::checksum;
 use serde_json::{Value, json};
 
-use crate::checksum;
 use crate::cli::MeasureArgs;
 use crate::cli::choice::Precision;
 use crate::correction::{self, Resolved};

@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hf_hub::HFError;
+use lapwing_files::FileError;
+use lapwing_files::checksum::HashError;
+use lapwing_files::disk::NoRoomError;
 
-use crate::disk::NoRoomError;
 use crate::pull::selection::SelectError;
 
 /// Why a repository was not pulled.
@@ -131,13 +133,8 @@ pub enum HubError {
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),
     /// Reading or writing failed.
-    #[error("cannot write {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// Anything else that the hub or its protocol said.
     #[error("cannot use {repo} on {endpoint}")]
     Other {
@@ -153,14 +150,19 @@ pub enum HubError {
     Interrupted,
 }
 
+impl From<HashError> for HubError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Io(error) => Self::Io(error),
+            HashError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 impl HubError {
     /// An error of reading or writing `path`.
-    pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| match source.kind() {
-            io::ErrorKind::Interrupted => Self::Interrupted,
-            _ => Self::Io { path, source },
-        }
+    pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| FileError::cannot("write", path)(source).into()
     }
 
     /// What `error` means for the user who wants `repo`.
@@ -187,7 +189,7 @@ impl HubError {
                 Self::Unreachable { endpoint, reason: innermost(&error) }
             }
             (HFError::Io(source), _) if source.kind() == io::ErrorKind::StorageFull => {
-                Self::Io { path: PathBuf::from(repo), source }
+                Self::at(Path::new(&repo))(source)
             }
             (error, _) => Self::Other { repo, endpoint, source: Box::new(error) },
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hf_hub::HFError;
+use lapwing_files::checksum;
 
-use crate::checksum;
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::store::FileRecord;
 
@@ -234,7 +234,7 @@ impl Download<'_> {
                 progress.advance(n_bytes);
             }
         };
-        checksum::sha256_file(path, &mut on_bytes).map_err(HubError::at(path))
+        Ok(checksum::sha256_file(path, &mut on_bytes, caller.is_stopped)?)
     }
 
     /// A damaged file is of no use to the next run.
@@ -246,7 +246,7 @@ impl Download<'_> {
         found: String,
     ) -> HubError {
         if let Err(source) = remove_if_there(partial) {
-            return HubError::Io { path: partial.to_path_buf(), source };
+            return HubError::at(partial)(source);
         }
         let (path, expected) = (self.remote.to_owned(), expected.to_owned());
         HubError::Checksum { path, hash, expected, found }

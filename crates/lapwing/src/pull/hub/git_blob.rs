@@ -6,6 +6,8 @@
 use std::io;
 use std::path::Path;
 
+use lapwing_files::checksum;
+
 use sha1::{Digest, Sha1};
 
 /// The hash of the file at `path` as a git blob, in lower-case hexadecimal.
@@ -22,7 +24,7 @@ fn sha1_of_blob(bytes: &[u8]) -> String {
     let mut digest = Sha1::new();
     digest.update(format!("blob {}\0", bytes.len()));
     digest.update(bytes);
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    checksum::hexadecimal(&digest.finalize())
 }
 
 #[cfg(test)]

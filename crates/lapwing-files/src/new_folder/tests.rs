@@ -42,16 +42,14 @@ fn an_earlier_export_that_a_killed_one_moved_away_comes_back() {
 fn the_folder_of_a_living_export_stays() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let mut living = UnfinishedFolder::create(&out).unwrap();
+    let living = NewFolder::create(&out).unwrap();
     fs::write(living.path.join("what"), "new").unwrap();
     sweep(&out);
-    let mut other = UnfinishedFolder::create(&out).unwrap();
+    let other = NewFolder::create(&out).unwrap();
     assert_ne!(living.path, other.path);
-    living.finish(&out).unwrap();
-    drop(living);
+    living.finish().unwrap();
     assert_eq!(fs::read_to_string(out.join("what")).unwrap(), "new");
-    other.finish(&out).unwrap();
-    drop(other);
+    other.finish().unwrap();
     assert_eq!(names(folder.path()), ["out"]);
     assert!(!out.join("what").exists());
 }
@@ -64,18 +62,49 @@ fn a_process_number_that_comes_again_fails_nothing() {
         let attempt = [LOCK, TEMPORARY, OLD].iter().position(|other| *other == kind).unwrap();
         add(folder.path(), &format!(".out.{kind}-{}-{attempt}", std::process::id()));
     }
-    let mut unfinished = UnfinishedFolder::create(&out).unwrap();
-    unfinished.finish(&out).unwrap();
+    let new = NewFolder::create(&out).unwrap();
+    new.finish().unwrap();
     assert!(out.is_dir());
 }
 
 #[test]
-fn an_earlier_export_that_cannot_be_removed_is_no_error() {
+fn what_was_there_may_be_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    // No folder, so removing it as one fails.
     fs::write(&out, "a file").unwrap();
-    let mut unfinished = UnfinishedFolder::create(&out).unwrap();
-    unfinished.finish(&out).unwrap();
+    let new = NewFolder::create(&out).unwrap();
+    new.finish().unwrap();
     assert!(out.is_dir());
+}
+
+#[test]
+fn a_folder_that_cannot_be_replaced_comes_back() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    add(root.path(), "runtime");
+    replace(&path("absent"), &path("runtime"), &path("aside")).unwrap_err();
+    assert_eq!(fs::read_to_string(path("runtime/what")).unwrap(), "runtime");
+
+    fs::create_dir(path("new")).unwrap();
+    assert!(replace(&path("new"), &path("runtime"), &path("aside")).unwrap());
+    assert!(path("aside/what").is_file() && !path("runtime/what").exists());
+    fs::create_dir(path("another")).unwrap();
+    assert!(!replace(&path("another"), &path("place"), &path("elsewhere")).unwrap());
+    assert!(path("place").is_dir() && !path("elsewhere").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_removed_and_not_what_they_lead_to() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    add(root.path(), "kept");
+    add(root.path(), "gone");
+    std::os::unix::fs::symlink(path("kept"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("kept"), path("gone/link")).unwrap();
+    remove(&path("link")).unwrap();
+    remove(&path("gone")).unwrap();
+    remove(&path("gone")).unwrap_err();
+    assert_eq!(names(root.path()), ["kept"]);
+    assert!(path("kept/what").is_file());
 }

@@ -1,0 +1,262 @@
+//! One process at a time.
+//!
+//! Advisory locks of the operating system, which end with their holder, however that ends: there is
+//! never a stale lock to remove. Two kinds: a [`Lock`] on a small file that names its holder, for
+//! who changes something, and a [`Lease`] of a file that is there, held together with others, for
+//! who uses it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::FileError;
+
+/// Who wants the same a moment later waits so long without hearing of it.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A held lock; released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    // Closing the file releases the lock.
+    _file: File,
+}
+
+/// Why a lock was not obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The lock file cannot be made or locked.
+    #[error(transparent)]
+    Io(#[from] FileError),
+    /// Another process works on the same thing.
+    #[error("{holder} is working on it ({} is locked)", path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it, as it wrote itself down.
+        holder: String,
+    },
+    /// The caller waits no longer.
+    #[error("interrupted while waiting for {holder}")]
+    Interrupted {
+        /// Who holds it.
+        holder: String,
+    },
+}
+
+impl Lock {
+    /// Take the lock at `path`, or wait for its holder until `stop` says so, which is asked again
+    /// and again; `on_wait` hears once who it is that takes longer than a moment.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be made or locked, or when stopped.
+    pub fn acquire(
+        path: &Path,
+        on_wait: &mut dyn FnMut(&str),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, LockError> {
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            let holder = match Self::try_acquire(path) {
+                Err(LockError::Held { holder, .. }) => holder,
+                other => return other,
+            };
+            if stop() {
+                return Err(LockError::Interrupted { holder });
+            }
+            if !told && NOTICE_AFTER <= started.elapsed() {
+                on_wait(&holder);
+                told = true;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Take the lock at `path` if nobody has it. Its folder is made when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be made or locked, or another process holds it.
+    pub fn try_acquire(path: &Path) -> Result<Self, LockError> {
+        let cannot_lock = FileError::cannot("lock", path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(&cannot_lock)?;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(&cannot_lock)?;
+        if !try_lock(&file).map_err(&cannot_lock)? {
+            let (path, holder) = (path.to_owned(), read_holder(&mut file));
+            return Err(LockError::Held { path, holder });
+        }
+        write_holder(&mut file);
+        Ok(Self { _file: file })
+    }
+
+    /// Whether somebody has the lock at `path`.
+    pub fn is_held(path: &Path) -> bool {
+        is_locked(path)
+    }
+}
+
+/// A file that is in use as long as this lives: [`Lease::is_held`] tells who wants to remove it.
+#[derive(Debug)]
+pub struct Lease {
+    // Closing the file lets go.
+    _file: File,
+}
+
+impl Lease {
+    /// Hold the file at `path`, and note as its time that it was used now. `None` where the system
+    /// refuses: then nothing keeps it from being removed, which harms nobody whose files are open.
+    pub fn take(path: &Path) -> Option<Lease> {
+        let writable = File::options().read(true).append(true).open(path);
+        let file = writable.or_else(|_| File::open(path)).ok()?;
+        // Of a folder that cannot be written nothing is removed by age.
+        let _ = file.set_modified(SystemTime::now());
+        file.lock_shared().ok()?;
+        Some(Lease { _file: file })
+    }
+
+    /// Whether somebody holds the file at `path`.
+    pub fn is_held(path: &Path) -> bool {
+        is_locked(path)
+    }
+}
+
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(try_lock(&file), Ok(false)))
+}
+
+/// Lock an open file; `false` when another process has.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Only for messages: a disk that is full does not keep the lock from being held.
+fn write_holder(file: &mut File) {
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
+    drop(written);
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut pid = String::new();
+    match file.take(20).read_to_string(&mut pid) {
+        Ok(_) if !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("process {pid}")
+        }
+        _ => "another process".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const NEVER: &dyn Fn() -> bool = &|| false;
+
+    fn this_process() -> String {
+        format!("process {}", std::process::id())
+    }
+
+    #[test]
+    fn the_second_hears_who_is_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks/model.lock");
+        assert!(!Lock::is_held(&path));
+        let first = Lock::try_acquire(&path).unwrap();
+        match Lock::try_acquire(&path) {
+            Err(LockError::Held { holder, .. }) => assert_eq!(holder, this_process()),
+            other => panic!("{other:?}"),
+        }
+        assert!(Lock::is_held(&path));
+        drop(first);
+        Lock::try_acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn the_second_waits_and_hears_once_who_is_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.lock");
+        let first = Lock::acquire(&path, &mut |_| panic!("nobody is there"), NEVER).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let second = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let tell = &mut |holder: &str| sender.send(holder.to_owned()).unwrap();
+                Lock::acquire(&path, tell, NEVER).map(drop)
+            }
+        });
+        assert_eq!(receiver.recv().unwrap(), this_process());
+        std::thread::sleep(NOTICE_AFTER / 5);
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap().unwrap();
+        assert!(receiver.recv().is_err(), "it hears once");
+        Lock::try_acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_short_wait_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.lock");
+        let first = Lock::try_acquire(&path).unwrap();
+        let second = std::thread::spawn(move || {
+            Lock::acquire(&path, &mut |holder| panic!("told of {holder}"), NEVER).map(drop)
+        });
+        std::thread::sleep(NOTICE_AFTER / 10);
+        drop(first);
+        second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_he_wants_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.lock");
+        let _first = Lock::try_acquire(&path).unwrap();
+        let n_asked = Cell::new(0);
+        let stop = || {
+            n_asked.set(n_asked.get() + 1);
+            n_asked.get() == 3
+        };
+        match Lock::acquire(&path, &mut |_| {}, &stop) {
+            Err(LockError::Interrupted { holder }) => assert_eq!(holder, this_process()),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(n_asked.get(), 3);
+    }
+
+    #[test]
+    fn a_file_is_held_as_long_as_one_lease_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entry.json");
+        assert!(Lease::take(&path).is_none() && !Lease::is_held(&path));
+        std::fs::write(&path, "{}").unwrap();
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
+        assert!(!Lease::is_held(&path));
+        let one = Lease::take(&path).unwrap();
+        let other = Lease::take(&path).unwrap();
+        assert!(Lease::is_held(&path));
+        drop(one);
+        assert!(Lease::is_held(&path));
+        drop(other);
+        assert!(!Lease::is_held(&path));
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        assert!(old + Duration::from_secs(1) < modified, "taking it is using it");
+        assert_eq!(std::fs::read(&path).unwrap(), b"{}");
+    }
+}
