@@ -9,14 +9,10 @@
 //!
 //! Must not know: models, graphs, the library's interface. A compilation is a closure.
 
-mod checksum;
 mod entries;
 mod entry;
 mod key;
-mod lock;
-mod new_file;
 mod paths;
-mod room;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -26,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use lapwing_backend::{CacheOutcome, CacheUse, DeviceKind};
+use lapwing_files::{Lease, Lock, LockError, disk};
 use tracing::{debug, warn};
 
 pub use entries::{Entry, EntryState, RemoveEntryError, entries, remove, sweep, trim};
@@ -33,11 +30,15 @@ pub use entry::{Blob, EntryRecord};
 pub use key::CompiledBy;
 
 pub(crate) use key::KeyFacts;
-pub(crate) use lock::Lease;
 
 use entry::{RECORD_FILE, blob_files};
-use lock::KeyLock;
 use paths::{entry_folder, lock_path, memo_folder, partial_folder};
+
+/// Left on the disk for everybody else.
+const N_BYTES_RESERVED: u64 = 64 << 20;
+
+/// No file that is read here is nearly as long.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a compilation gives.
 pub(crate) trait Compiled {
@@ -74,12 +75,14 @@ pub(crate) fn compile_through<T: Compiled, E: Display>(
         return not_stored(compile(None)?, cache, why);
     }
     let key = facts.key(&memo_folder(cache));
-    let lock = KeyLock::acquire(&lock_path(cache, &key), &mut |holder| {
-        warn!("waiting for {holder}, which opens the same model");
-    });
-    let (is_writable, why) = match &lock {
-        Ok(_) => (true, String::new()),
-        Err(error) => (false, format!("cannot write in {}: {error}", cache.display())),
+    let on_wait = &mut |holder: &str| warn!("waiting for {holder}, which opens the same model");
+    let lock = Lock::acquire(&lock_path(cache, &key), on_wait, &|| false);
+    let why = match &lock {
+        Ok(_) => String::new(),
+        Err(LockError::Io(error)) => {
+            format!("cannot write in {}: {}", cache.display(), error.source)
+        }
+        Err(error) => error.to_string(),
     };
     let place = Place {
         folder: entry_folder(cache, &key),
@@ -89,7 +92,7 @@ pub(crate) fn compile_through<T: Compiled, E: Display>(
         facts,
     };
     // The lock is held until here is nothing left to do.
-    match is_writable {
+    match lock.is_ok() {
         true => place.read_or_write(cache, compile),
         false => place.read_only(compile, why),
     }
@@ -239,7 +242,11 @@ impl Place<'_> {
     fn ready(&self) -> Result<(), String> {
         let parent = self.folder.parent().unwrap_or(Path::new("."));
         let n_bytes = self.facts.weights.len() as u64;
-        room::require(parent, n_bytes).map_err(|error| error.to_string())?;
+        // A compiled model holds its weights, and a graph that is small beside them.
+        let n_bytes = n_bytes.saturating_add(n_bytes / 4).saturating_add(N_BYTES_RESERVED);
+        // OpenVINO says nothing when a disk is full: it removes what it wrote and goes on. At the
+        // limit for the size of files the system ends the whole process.
+        disk::require_file(parent, n_bytes).map_err(|error| error.to_string())?;
         std::fs::create_dir(&self.partial)
             .map_err(|error| format!("cannot write in {}: {error}", parent.display()))
     }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use lapwing_backend::{CacheUse, Device, DeviceKind};
+use lapwing_files::Lease;
 use lapwing_formats::ir::IrModel;
 
-use crate::cache::{self, Cached, KeyFacts, Lease};
+use crate::cache::{self, Cached, KeyFacts};
 use crate::load::driver;
 use crate::native::{CompiledModel, Core, NativeError};
 use crate::npu::is_npu;

@@ -7,6 +7,7 @@ use lapwing_backend::{
     CacheUse, Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
     Precision, StepError,
 };
+use lapwing_files::Lease;
 use lapwing_formats::ir::{
     ElementType, HiddenEdit, IrModel, SliceEdit, WeightCompression, expose_hidden,
     slice_before_head,
@@ -14,7 +15,6 @@ use lapwing_formats::ir::{
 use lapwing_model::{ModelFolder, TokenId};
 use tracing::{debug, warn};
 
-use crate::cache::Lease;
 use crate::compilation::{Compilation, compile};
 use crate::decoder::OpenVinoDecoder;
 use crate::graph::Graph;

@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lapwing_files::{Lease, Lock, LockError};
+
 use super::entry::{EntryRecord, RECORD_FILE};
 use super::key::is_key;
-use super::lock::{KeyLock, Lease};
 use super::paths::{key_of_lock, key_of_partial, lock_path};
 
 /// The lock of an entry that is gone stays so long: somebody may be waiting for it.
@@ -80,9 +81,12 @@ pub fn entries(cache: &Path) -> Vec<Entry> {
 pub fn remove(cache: &Path, entry: &Entry) -> Result<(), RemoveEntryError> {
     let folder = entry.folder.clone();
     let failed = |source| RemoveEntryError::Io { folder: folder.clone(), source };
-    let lock = KeyLock::try_acquire(&lock_path(cache, &entry.key)).map_err(failed)?;
     // Held until the entry is gone.
-    let Some(_lock) = lock else { return Err(RemoveEntryError::InUse { folder }) };
+    let _lock = match Lock::try_acquire(&lock_path(cache, &entry.key)) {
+        Ok(lock) => lock,
+        Err(LockError::Io(error)) => return Err(failed(error.source)),
+        Err(_) => return Err(RemoveEntryError::InUse { folder }),
+    };
     if Lease::is_held(&folder.join(RECORD_FILE)) {
         return Err(RemoveEntryError::InUse { folder });
     }
@@ -142,10 +146,11 @@ fn is_old_blob(path: &Path) -> bool {
 }
 
 fn sweep_partial(cache: &Path, key: &str, path: &Path) -> io::Result<()> {
-    match KeyLock::try_acquire(&lock_path(cache, key))? {
-        Some(_lock) => std::fs::remove_dir_all(path),
+    match Lock::try_acquire(&lock_path(cache, key)) {
+        Ok(_lock) => std::fs::remove_dir_all(path),
+        Err(LockError::Io(error)) => Err(error.source),
         // Somebody is at it.
-        None => Ok(()),
+        Err(_) => Ok(()),
     }
 }
 
@@ -154,9 +159,10 @@ fn sweep_lock(cache: &Path, key: &str, path: &Path) -> io::Result<()> {
     if age < LOCK_AGE_MIN || cache.join(key).exists() {
         return Ok(());
     }
-    match KeyLock::try_acquire(path)? {
-        Some(_lock) => std::fs::remove_file(path),
-        None => Ok(()),
+    match Lock::try_acquire(path) {
+        Ok(_lock) => std::fs::remove_file(path),
+        Err(LockError::Io(error)) => Err(error.source),
+        Err(_) => Ok(()),
     }
 }
 
@@ -164,7 +170,7 @@ fn entry(cache: &Path, key: String) -> Entry {
     let folder = cache.join(&key);
     let record_path = folder.join(RECORD_FILE);
     let record = EntryRecord::read(&folder);
-    let is_used = KeyLock::is_held(&lock_path(cache, &key)) || Lease::is_held(&record_path);
+    let is_used = Lock::is_held(&lock_path(cache, &key)) || Lease::is_held(&record_path);
     let sound = record.as_ref().map_err(String::clone).and_then(|record| match record.key == key {
         true => record.check_lengths(&folder),
         false => Err("it is of another model".to_owned()),

@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lapwing_files::checksum::length_and_crc32;
+use lapwing_files::new_file;
 use serde::{Deserialize, Serialize};
 
-use super::checksum::length_and_crc32;
+use super::FILE_BYTES_MAX;
 use super::key::{CompiledBy, KeyFacts};
-use super::new_file;
 
 /// The record's file in the folder of an entry. It is written last.
 pub(super) const RECORD_FILE: &str = "entry.json";
@@ -86,7 +87,7 @@ impl EntryRecord {
     ///
     /// What is wrong with it.
     pub(super) fn read(folder: &Path) -> Result<EntryRecord, String> {
-        let bytes = new_file::read_small(&folder.join(RECORD_FILE))
+        let bytes = new_file::read_small(&folder.join(RECORD_FILE), FILE_BYTES_MAX)
             .map_err(|error| format!("{RECORD_FILE}: {error}"))?;
         let record: EntryRecord = serde_json::from_slice(&bytes)
             .map_err(|error| format!("{RECORD_FILE} is damaged: {error}"))?;
@@ -103,7 +104,7 @@ impl EntryRecord {
     /// When it cannot be written.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
         let json = serde_json::to_vec_pretty(self)?;
-        new_file::write(&folder.join(RECORD_FILE), &json)
+        new_file::write(&folder.join(RECORD_FILE), &json).map_err(|error| error.source)
     }
 
     /// Check that the record is of what `facts` describe, and that the files in `folder` are those

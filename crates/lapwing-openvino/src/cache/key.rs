@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lapwing_backend::Device;
+use lapwing_files::checksum::Sha256;
 use lapwing_formats::Map;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::checksum::hexadecimal;
 use super::weights::sha256_of_weights;
 
 /// Hexadecimal digits of an entry's name.
@@ -69,7 +68,7 @@ impl KeyFacts<'_> {
         }
         field("graph", self.graph_xml);
         field("weights", &sha256_of_weights(memos, self.weights));
-        hexadecimal(digest)[..N_KEY_DIGITS].to_owned()
+        digest.finish()[..N_KEY_DIGITS].to_owned()
     }
 
     /// The part of it that an entry repeats.

@@ -8,11 +8,12 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lapwing_files::checksum::sha256_bytes;
+use lapwing_files::{FileError, new_file};
 use lapwing_formats::Map;
 use serde::{Deserialize, Serialize};
 
-use super::checksum::sha256;
-use super::new_file;
+use super::FILE_BYTES_MAX;
 
 /// A file that was written to a moment ago may be written to again within the same tick of the
 /// file system's clock.
@@ -47,13 +48,14 @@ pub(super) fn sha256_of_weights(folder: &Path, weights: &Map) -> String {
         return memo.sha256;
     }
     let started = Instant::now();
-    let sha256 = sha256(weights);
+    let sha256 = sha256_bytes(weights);
     let elapsed = started.elapsed();
     if let Some(file) = identity.filter(|file| is_settled(file, SystemTime::now())) {
         let memo = serde_json::to_vec(&Memo { file, sha256: sha256.clone() });
         // Without a memo the next start computes it again.
         let written = memo.map(|memo| {
-            std::fs::create_dir_all(folder).and_then(|()| new_file::write(&memo_path, &memo))
+            let made = std::fs::create_dir_all(folder).map_err(FileError::cannot("write", folder));
+            made.and_then(|()| new_file::write(&memo_path, &memo))
         });
         tracing::debug!(memo = %memo_path.display(), ?written, ?elapsed, "hashed the weights");
     }
@@ -63,7 +65,7 @@ pub(super) fn sha256_of_weights(folder: &Path, weights: &Map) -> String {
 /// The name of the memo of the file at `path`.
 fn name_of(path: &Path) -> String {
     let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    sha256(whole.as_os_str().as_encoded_bytes())[..32].to_owned()
+    sha256_bytes(whole.as_os_str().as_encoded_bytes())[..32].to_owned()
 }
 
 /// What the file system says about the file behind `weights`; `None` when it does not say enough.
@@ -101,7 +103,7 @@ fn is_settled(file: &FileIdentity, now: SystemTime) -> bool {
 }
 
 fn read(path: &Path) -> Option<Memo> {
-    serde_json::from_slice(&new_file::read_small(path).ok()?).ok()
+    serde_json::from_slice(&new_file::read_small(path, FILE_BYTES_MAX).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -149,14 +151,14 @@ mod tests {
         fn forge(&self) {
             let path = self.memo().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(&path, text.replace(&sha256(b"weights"), "forged")).unwrap();
+            std::fs::write(&path, text.replace(&sha256_bytes(b"weights"), "forged")).unwrap();
         }
     }
 
     #[test]
     fn a_file_is_hashed_once() {
         let case = Case::new();
-        assert_eq!(case.sha256(), sha256(b"weights"));
+        assert_eq!(case.sha256(), sha256_bytes(b"weights"));
         case.forge();
         assert_eq!(case.sha256(), "forged", "the memo is believed");
     }
@@ -167,7 +169,7 @@ mod tests {
         case.sha256();
         case.forge();
         case.write("weightz", Duration::from_secs(3600));
-        assert_eq!(case.sha256(), sha256(b"weightz"), "same length, other time");
+        assert_eq!(case.sha256(), sha256_bytes(b"weightz"), "same length, other time");
         // What was put in its place with the old time.
         let case = Case::new();
         case.sha256();
@@ -176,7 +178,7 @@ mod tests {
         std::fs::write(case.folder.path().join("new"), "wEights").unwrap();
         std::fs::rename(case.folder.path().join("new"), case.weights()).unwrap();
         File::options().append(true).open(case.weights()).unwrap().set_modified(modified).unwrap();
-        assert_eq!(case.sha256(), sha256(b"wEights"), "same length and time, another file");
+        assert_eq!(case.sha256(), sha256_bytes(b"wEights"), "same length and time, another file");
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
         std::fs::write(case.folder.path().join("new"), "longer weights").unwrap();
         std::fs::rename(case.folder.path().join("new"), case.weights()).unwrap();
         File::options().append(true).open(case.weights()).unwrap().set_modified(modified).unwrap();
-        assert_eq!(sha256_of_weights(&case.memos(), &mapped), sha256(b"weights"));
+        assert_eq!(sha256_of_weights(&case.memos(), &mapped), sha256_bytes(b"weights"));
         assert_eq!(case.memo(), None);
     }
 
@@ -195,7 +197,7 @@ mod tests {
     fn a_file_of_this_very_moment_is_not_remembered() {
         let case = Case::new();
         case.write("weights", Duration::ZERO);
-        assert_eq!(case.sha256(), sha256(b"weights"));
+        assert_eq!(case.sha256(), sha256_bytes(b"weights"));
         assert_eq!(case.memo(), None);
     }
 
@@ -205,7 +207,7 @@ mod tests {
         case.sha256();
         for broken in ["", "{", "[]", "{\"sha256\":\"a\"}"] {
             std::fs::write(case.memo().unwrap(), broken).unwrap();
-            assert_eq!(case.sha256(), sha256(b"weights"), "{broken}");
+            assert_eq!(case.sha256(), sha256_bytes(b"weights"), "{broken}");
         }
         assert!(read(&case.memo().unwrap()).is_some(), "it is whole again");
     }

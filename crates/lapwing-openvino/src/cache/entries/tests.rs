@@ -53,7 +53,7 @@ fn entries_come_with_their_state_oldest_first() {
     std::fs::create_dir(partial_folder(cache, &key('e'))).unwrap();
     std::fs::write(cache.join(key('f')), "a file").unwrap();
     let _lease = Lease::take(&cache.join(key('a')).join(RECORD_FILE));
-    let _lock = KeyLock::try_acquire(&lock_path(cache, &key('b'))).unwrap();
+    let _lock = Lock::try_acquire(&lock_path(cache, &key('b'))).unwrap();
     std::fs::write(cache.join(key('c')).join("1.blob"), "short").unwrap();
     let found = entries(cache);
     let states: Vec<_> = found.iter().map(|entry| (&entry.key[..1], &entry.state)).collect();
@@ -84,7 +84,7 @@ fn an_entry_in_use_is_not_removed() {
     let lease = Lease::take(&entry.folder.join(RECORD_FILE)).unwrap();
     refused("a model is open");
     drop(lease);
-    let lock = KeyLock::try_acquire(&lock_path(cache, &entry.key)).unwrap();
+    let lock = Lock::try_acquire(&lock_path(cache, &entry.key)).unwrap();
     refused("a model is being opened");
     drop(lock);
     remove(cache, &entry).unwrap();
@@ -126,7 +126,7 @@ fn leftovers_are_swept_and_what_is_used_or_foreign_stays() {
         folder
     };
     let (dead, written) = (partial('b', 1), partial('c', 2));
-    let _lock = KeyLock::try_acquire(&lock_path(cache, &key('c'))).unwrap();
+    let _lock = Lock::try_acquire(&lock_path(cache, &key('c'))).unwrap();
     let touch = |name: &str, age: Duration| {
         let file = File::create(cache.join(name)).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
