@@ -4,10 +4,10 @@
 //! another order, so that nothing that remembers prompts can answer from memory, and the work stays
 //! the same.
 
+use lapwing_files::checksum;
 use lapwing_model::TokenId;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use sha2::{Digest, Sha256};
 
 use crate::statistics::below;
 
@@ -37,7 +37,7 @@ pub fn prompt(seed: u64, run_idx: usize, n_tokens: usize, n_vocab: usize) -> Vec
 /// SHA-256 of token ids, each as four bytes, little end first; in lower-case hexadecimal.
 pub fn tokens_sha256(ids: &[TokenId]) -> String {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    checksum::sha256_bytes(&bytes)
 }
 
 /// A generator of its own for each pair.

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use lapwing_files::checksum;
 
 use super::Record;
 
-const ID_BYTES: usize = 8;
+const N_ID_DIGITS: usize = 16;
 
 /// A name for one call of `bench`: 16 hexadecimal digits.
 ///
@@ -29,8 +29,7 @@ impl Record {
 }
 
 fn shortened(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    checksum::sha256_bytes(bytes)[..N_ID_DIGITS].to_owned()
 }
 
 #[cfg(test)]

@@ -4,20 +4,17 @@
 //! in between, or finds the disk full, leaves the old one as it was. The lock is a file of its own,
 //! because the record file is another one after each append.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use tempfile::NamedTempFile;
+use lapwing_files::new_file::{self, NewFile};
+use lapwing_files::{Lock, LockError};
 
 use super::FILE_BYTES_MAX;
 use crate::record::{Record, WriteRecordError};
 
 const LOCK_SUFFIX: &str = ".lock";
-const PARTIAL_SUFFIX: &str = ".tmp";
-/// How often a lock that another process holds is tried.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Why a record was not appended; the file is then as it was.
 #[derive(Debug, thiserror::Error)]
@@ -129,92 +126,31 @@ pub fn append_while(
     let mut line =
         record.to_line().map_err(|source| AppendError::Record { path: path.to_owned(), source })?;
     line.push('\n');
-    let real = behind_links(path)?;
+    // A link to it stays one, and everyone who writes takes the lock beside the file itself, by
+    // whatever name it is called.
+    let real = new_file::behind_links(path).map_err(failed(path, read))?;
     let path = real.as_path();
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = new_file::folder_of(path);
     std::fs::create_dir_all(folder).map_err(failed(folder, create))?;
     // Held until the end of this function, and given back by the system when the process dies.
-    let _lock = lock(path, may_wait)?;
-    remove_leftovers(folder, path);
-    let mut partial = partial_file(folder, path)?;
-    copy_with_line(path, partial.as_file_mut(), &line)?;
-    partial.as_file().sync_all().map_err(failed(path, write))?;
-    partial.persist(path).map_err(|error| failed(path, write)(error.error))?;
-    sync_folder(folder);
-    Ok(())
+    let _lock = Lock::acquire(&lock_path(path), &mut |_| {}, &|| !may_wait())
+        .map_err(|error| not_locked(path, error))?;
+    new_file::remove_leftovers(path);
+    // Replacing a file needs no right to write it: respect that somebody took it away.
+    if std::fs::metadata(path).is_ok_and(|old| old.permissions().readonly()) {
+        return Err(failed(path, write)(ErrorKind::PermissionDenied.into()));
+    }
+    let mut new = NewFile::create(path).map_err(failed(path, create))?;
+    copy_with_line(path, new.file(), &line)?;
+    new.finish().map_err(failed(path, write))
 }
 
-/// The file that is meant by `path`: a link to it stays one, and everyone who writes takes the lock
-/// beside the file itself, by whatever name it is called. It need not be there yet.
-fn behind_links(path: &Path) -> Result<PathBuf, AppendError> {
-    /// As many as Linux follows.
-    const N_LINKS_MAX: usize = 40;
-    if let Ok(real) = std::fs::canonicalize(path) {
-        return Ok(real);
+fn not_locked(path: &Path, error: LockError) -> AppendError {
+    match error {
+        LockError::Io(error) => failed(path, cannot_lock)(error.source),
+        LockError::Held { path, .. } => AppendError::Busy { path },
+        LockError::Interrupted { .. } => AppendError::Busy { path: lock_path(path) },
     }
-    let mut real = path.to_owned();
-    for _ in 0..N_LINKS_MAX {
-        match std::fs::read_link(&real) {
-            // What a link says is meant from the folder that the link is in.
-            Ok(target) => real = real.parent().unwrap_or(Path::new("")).join(target),
-            Err(_) => return Ok(real),
-        }
-    }
-    Err(failed(path, read)(io::Error::other("more links than are followed")))
-}
-
-fn lock(path: &Path, may_wait: &dyn Fn() -> bool) -> Result<File, AppendError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    let file = options.open(lock_path(path)).map_err(failed(path, cannot_lock))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(source)) => return Err(failed(path, cannot_lock)(source)),
-            Err(TryLockError::WouldBlock) if may_wait() => std::thread::sleep(POLL),
-            Err(TryLockError::WouldBlock) => {
-                return Err(AppendError::Busy { path: lock_path(path) });
-            }
-        }
-    }
-}
-
-/// Everyone who writes holds the lock, so that what lies about belongs to nobody alive.
-fn remove_leftovers(folder: &Path, path: &Path) {
-    let prefix = partial_prefix(path);
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&prefix) && name.ends_with(PARTIAL_SUFFIX) {
-            // A leftover that stays does no harm.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// A new file with the permissions of the old one, or those of any new file.
-fn partial_file(folder: &Path, path: &Path) -> Result<NamedTempFile, AppendError> {
-    let prefix = partial_prefix(path);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(PARTIAL_SUFFIX);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // The umask takes away from it.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder).map_err(failed(path, create))?;
-    if let Ok(metadata) = std::fs::metadata(path) {
-        let permissions = metadata.permissions();
-        // Replacing a file needs no right to write it: respect that somebody took it away.
-        if permissions.readonly() {
-            return Err(failed(path, write)(ErrorKind::PermissionDenied.into()));
-        }
-        file.as_file().set_permissions(permissions).map_err(failed(path, write))?;
-    }
-    Ok(file)
 }
 
 fn copy_with_line(path: &Path, partial: &mut File, line: &str) -> Result<(), AppendError> {
@@ -263,16 +199,6 @@ fn ends_with_line_feed(path: &Path) -> io::Result<bool> {
     let mut last = [0];
     file.read_exact(&mut last)?;
     Ok(last == *b"\n")
-}
-
-/// The record is in its place; this is only about a power cut within the next seconds, and not
-/// every system can do it.
-fn sync_folder(folder: &Path) {
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-}
-
-fn partial_prefix(path: &Path) -> String {
-    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn lock_path(path: &Path) -> PathBuf {

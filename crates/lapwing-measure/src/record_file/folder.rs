@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use lapwing_files::checksum;
 
 use super::{EXTENSION, ReadFileError, RecordLineError, read};
 use crate::record::Record;
@@ -79,13 +79,13 @@ fn each_once(
 /// Hashes of the records that were there already.
 #[derive(Default)]
 struct Seen {
-    sha256: HashSet<[u8; 32]>,
+    sha256: HashSet<String>,
 }
 
 impl Seen {
     fn is_new(&mut self, record: &Record) -> bool {
         let line = serde_json::to_vec(record).expect("a record has only string keys");
-        self.sha256.insert(Sha256::digest(&line).into())
+        self.sha256.insert(checksum::sha256_bytes(&line))
     }
 }
 

@@ -49,11 +49,11 @@ fn a_record_that_is_not_fit_changes_nothing() {
 #[test]
 fn leftovers_of_the_dead_are_removed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in [".a.jsonl.x1Y2z3.tmp", ".b.jsonl.x1Y2z3.tmp", "a.jsonl.tmp"] {
+    for name in [".a.jsonl.x1Y2z3.partial", ".b.jsonl.x1Y2z3.partial", "a.jsonl.partial"] {
         std::fs::write(folder.path().join(name), "half a rec").unwrap();
     }
     append(&folder.path().join("a.jsonl"), &named("one")).unwrap();
-    let names = [".b.jsonl.x1Y2z3.tmp", "a.jsonl", "a.jsonl.lock", "a.jsonl.tmp"];
+    let names = [".b.jsonl.x1Y2z3.partial", "a.jsonl", "a.jsonl.lock", "a.jsonl.partial"];
     assert_eq!(file_names(folder.path()), names);
 }
 
