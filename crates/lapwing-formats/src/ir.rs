@@ -24,6 +24,7 @@ mod shape;
 
 mod index;
 mod layer;
+mod record;
 
 mod edit;
 mod hidden;

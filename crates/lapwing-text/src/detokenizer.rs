@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lapwing_model::TokenId;
 
-use crate::tokenizer::Tables;
+use crate::tables::Tables;
 use stage::Stage;
 
 /// What becomes of special tokens (`<|im_end|>`, `</s>`) in decoded text.

@@ -12,7 +12,9 @@
 
 mod chat_template;
 mod detokenizer;
+mod guard;
 mod stop;
+mod tables;
 mod tokenizer;
 
 pub use chat_template::local_time::LocalTime;

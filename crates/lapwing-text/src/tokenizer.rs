@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lapwing_model::TokenId;
-use serde::Deserialize;
-use tokenizers::Model as _;
 
-use crate::detokenizer::{Detokenizer, SpecialPieces, stage};
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+use crate::detokenizer::{Detokenizer, SpecialPieces};
+use crate::guard::Cause;
+use crate::tables::Tables;
 
 /// A tokenizer as the model was trained with.
 ///
@@ -21,13 +18,6 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub struct Tokenizer {
     tables: Arc<Tables>,
-}
-
-/// What every clone and every [`Detokenizer`] of one tokenizer shares.
-pub(crate) struct Tables {
-    inner: tokenizers::Tokenizer,
-    stages: Vec<stage::Stage>,
-    n_vocab: usize,
 }
 
 impl Tokenizer {
@@ -39,7 +29,7 @@ impl Tokenizer {
     pub fn open(path: &Path) -> Result<Self, OpenTokenizerError> {
         let bytes = fs::read(path)
             .map_err(|source| OpenTokenizerError::Read { path: path.to_owned(), source })?;
-        parse(&bytes).map_err(|source| OpenTokenizerError::Parse { path: path.to_owned(), source })
+        Self::from_bytes(&bytes, path)
     }
 
     /// Read the bytes of a `tokenizer.json`; `path` only names them in an error.
@@ -48,7 +38,10 @@ impl Tokenizer {
     ///
     /// When they are no tokenizer that this crate understands.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, OpenTokenizerError> {
-        parse(bytes).map_err(|source| OpenTokenizerError::Parse { path: path.to_owned(), source })
+        match Tables::parse(bytes) {
+            Ok(tables) => Ok(Self { tables: Arc::new(tables) }),
+            Err(source) => Err(OpenTokenizerError::Parse { path: path.to_owned(), source }),
+        }
     }
 
     /// The token ids of `text`; `add_special` adds what the tokenizer puts around a text (often
@@ -59,9 +52,7 @@ impl Tokenizer {
     /// When the vocabulary has no token for a part of the text and none for the unknown.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, EncodeError> {
         let n_bytes = text.len();
-        guarded(|| self.tables.inner.encode_fast(text, add_special))
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|source| EncodeError { n_bytes, source })
+        self.tables.encode(text, add_special).map_err(|source| EncodeError { n_bytes, source })
     }
 
     /// The text of `ids`: all the chunks that a [`Detokenizer`] would give, in one string.
@@ -86,12 +77,12 @@ impl Tokenizer {
     ///
     /// A model's row of logits may be longer (rows are padded), never shorter.
     pub fn n_vocab(&self) -> usize {
-        self.tables.n_vocab
+        self.tables.n_vocab()
     }
 
     /// The id of the token that is spelled exactly `piece` in the vocabulary.
     pub fn token_id(&self, piece: &str) -> Option<TokenId> {
-        self.tables.inner.token_to_id(piece)
+        self.tables.id(piece)
     }
 
     /// How the vocabulary spells token `id`; not text: `Ġhello`, `▁hello`, `<0xE6>`.
@@ -108,20 +99,6 @@ impl Tokenizer {
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tokenizer").field("n_vocab", &self.n_vocab()).finish_non_exhaustive()
-    }
-}
-
-impl Tables {
-    pub(crate) fn piece(&self, id: TokenId) -> Option<String> {
-        self.inner.id_to_token(id)
-    }
-
-    pub(crate) fn is_special_piece(&self, piece: &str) -> bool {
-        self.inner.get_added_vocabulary().is_special_token(piece)
-    }
-
-    pub(crate) fn stages(&self) -> Vec<stage::Stage> {
-        self.stages.clone()
     }
 }
 
@@ -157,53 +134,6 @@ pub struct EncodeError {
     /// What the tokenizer said.
     #[source]
     pub source: Cause,
-}
-
-/// The part of a `tokenizer.json` that is compared with what the `tokenizers` crate made of it.
-#[derive(Deserialize)]
-struct Declared {
-    #[serde(default)]
-    added_tokens: Vec<AddedToken>,
-}
-
-#[derive(Deserialize)]
-struct AddedToken {
-    id: TokenId,
-    content: String,
-}
-
-fn parse(bytes: &[u8]) -> Result<Tokenizer, Cause> {
-    // The crate's readers of the parts expect that the JSON around them is well formed.
-    let text = std::str::from_utf8(bytes)?;
-    let declared: Declared = serde_json::from_str(text)?;
-    let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(bytes))?;
-    inner.with_truncation(None)?;
-    inner.with_padding(None);
-    let largest_id = inner.get_vocab(true).into_values().max();
-    let n_vocab = largest_id.map_or(0, |id| id as usize + 1);
-    let stages = stage::plan(inner.get_decoder());
-    for AddedToken { id, content } in declared.added_tokens {
-        let id_used = inner.token_to_id(&content);
-        if id_used != Some(id) {
-            // The reference implementation goes on with these ids too.
-            tracing::warn!(content, id, id_used, "added token has another id than declared");
-        }
-    }
-    tracing::debug!(n_vocab, n_model = inner.get_model().get_vocab_size(), "tokenizer read");
-    Ok(Tokenizer { tables: Arc::new(Tables { inner, stages, n_vocab }) })
-}
-
-/// Call into the `tokenizers` crate, which panics on some malformed tables.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, Cause> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result,
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let text = text.unwrap_or_else(|| "unknown cause".to_owned());
-            Err(format!("its tables are inconsistent: {text}").into())
-        }
-    }
 }
 
 #[cfg(test)]

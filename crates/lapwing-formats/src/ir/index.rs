@@ -5,6 +5,7 @@
 
 use super::cursor::{Cursor, Fault, Tag};
 use super::layer::{Port, check_attributes};
+use super::record::{LayerRecord, OUTPUT_BIT, PortRecord, Side};
 
 /// Which output feeds which input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,41 +18,6 @@ pub struct Edge {
     pub to_layer: u32,
     /// Id of its input port.
     pub to_port: u32,
-}
-
-/// Whether a port takes or gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Input,
-    Output,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LayerRecord {
-    pub(super) id: u32,
-    /// Where its opening tag begins.
-    pub(super) start: u32,
-    /// Where its `data` tag begins; the layer's own start when there is none.
-    pub(super) data: u32,
-    /// Its ports in [`Index::ports`].
-    first_port: u32,
-    n_ports: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PortRecord {
-    /// The id, with the top bit set for outputs.
-    key: u32,
-    /// Where its tag begins.
-    pub(super) start: u32,
-}
-
-const OUTPUT_BIT: u32 = 1 << 31;
-
-impl PortRecord {
-    pub(super) fn side(self) -> Side {
-        if self.key & OUTPUT_BIT == 0 { Side::Input } else { Side::Output }
-    }
 }
 
 /// The whole index.

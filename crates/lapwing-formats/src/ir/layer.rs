@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::IrModel;
 use super::cursor::{Cursor, Fault, Tag};
 use super::element_type::ElementType;
-use super::index::{LayerRecord, Side};
+use super::record::{LayerRecord, Side};
 use super::shape::{Dim, RANK_MAX, parse_port_dim, parse_shape};
 
 /// Why reading again what `Index::build` has read cannot fail.

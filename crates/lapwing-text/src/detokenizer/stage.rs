@@ -10,7 +10,7 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::strip::Strip;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 
-use crate::tokenizer::guarded;
+use crate::guard::guarded;
 
 /// One step of a decoder, with what it has to remember between two tokens.
 #[derive(Clone, Debug)]
