@@ -6,6 +6,7 @@
 
 mod bench;
 mod cache;
+mod calibration;
 pub mod choice;
 mod evaluation;
 mod export;
@@ -18,16 +19,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use bench::{BenchArgs, ConfigurationArgs, Metric, ProtocolArgs, TestArgs};
+pub use bench::{BenchArgs, Metric, ProtocolArgs, TestArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
+pub use calibration::{CalibrateArgs, ReferenceArgs};
 pub use evaluation::{
-    CalibrateArgs, ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs,
-    ReferenceArgs, TaskArgs, TaskName, WindowArgs,
+    ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs, TaskArgs, TaskName,
+    WindowArgs,
 };
 pub use export::{ExportArgs, ExportDevice, ExportTarget};
-pub use generation::{
-    ChatArgs, LogitBias, PromptIds, RunArgs, RuntimeArgs, SamplingArgs, TrialArgs,
-};
+pub use generation::{ChatArgs, RunArgs, RuntimeArgs, SamplingArgs, TrialArgs};
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };

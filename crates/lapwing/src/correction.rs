@@ -12,7 +12,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use lapwing_logits::Correction;
 use lapwing_logits::profile::ProfiledModel;
-use lapwing_model::ModelFolder;
 use serde_json::{Value, json};
 
 use crate::cli::choice;
@@ -20,7 +19,7 @@ use crate::engine::Engine;
 use crate::hint::note;
 use crate::home::Home;
 use crate::interrupt;
-use crate::model_files::ModelFiles;
+use crate::model_files::{self, ModelFiles};
 use crate::printer::Printer;
 use crate::settings::Settings;
 
@@ -231,19 +230,7 @@ pub fn default_profile(engine: &Engine, home: &Home) -> PathBuf {
 
 /// The name of the model's folder, which is its name in the store too.
 pub fn model_name(engine: &Engine) -> String {
-    folder_name(&engine.path, &engine.folder)
-}
-
-/// The same of a folder that was only read.
-pub fn folder_name(path: &Path, folder: &ModelFolder) -> String {
-    let absolute = std::path::absolute(path).ok();
-    let name = absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
-    let name = name.map_or("model".to_owned(), |name| name.into_owned());
-    // Two variants of one folder are two models.
-    match &folder.variant {
-        Some(variant) => format!("{name}.{variant}"),
-        None => name,
-    }
+    model_files::folder_name(&engine.path, &engine.folder)
 }
 
 fn device_name(engine: &Engine) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, DeviceKind, DeviceRequest, Model, OpenOptions};
+use lapwing_backend::{Backend, DeviceKind, Model, OpenOptions};
 use lapwing_logits::Level;
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
@@ -15,7 +15,6 @@ use lapwing_text::{ChatTemplate, Tokenizer};
 
 use crate::cli::choice::{BackendChoice, Precision};
 use crate::compile_cache;
-use crate::hardware::Machine;
 use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::natives::{Runtime, locate};
@@ -292,16 +291,6 @@ pub fn open_options(
             Runtime::OnnxRuntime => None,
         },
     }
-}
-
-/// The same for one device. OpenVINO's own choice of a compiler for NPUs is a library that its
-/// packages leave out, so what is there is looked for.
-pub fn on_device(options: &OpenOptions, device: DeviceRequest, settings: &Settings) -> OpenOptions {
-    let mut options = OpenOptions { device, ..options.clone() };
-    if matches!(device, DeviceRequest::One(DeviceKind::Npu, _)) && options.npu.compiler.is_none() {
-        options.npu.compiler = Machine::here(Some(settings)).npu_compiler();
-    }
-    options
 }
 
 fn check_vocabulary(tokenizer: &Tokenizer, file: &Path, n_model: usize) -> Result<(), EngineError> {

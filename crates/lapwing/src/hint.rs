@@ -19,6 +19,7 @@ use lapwing_files::LockError;
 use crate::commands::rm::NotAModelName;
 use crate::compile_cache::NotCleared;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
+use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
 use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
 use crate::ladder::HarmfulDevice;
@@ -29,25 +30,6 @@ use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
 use crate::settings::{ResolveSettingsError, Settings};
 use crate::store::{ResolveModelError, StoreError};
 use crate::trial::How;
-
-/// Done.
-pub const EXIT_DONE: u8 = 0;
-/// Failed.
-pub const EXIT_FAILED: u8 = 1;
-/// Wrong usage: a flag, a setting, a question that nobody can answer.
-pub const EXIT_USAGE: u8 = 2;
-/// Ctrl-C ended it, as shells expect that to be told.
-pub const EXIT_INTERRUPTED: u8 = 130;
-
-/// A command that was called in a way that cannot work.
-#[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-pub struct UsageError {
-    /// What cannot work.
-    pub problem: String,
-    /// What would.
-    pub advice: Option<String>,
-}
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::hint;
+use crate::exit;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<bool> = OnceLock::new();
@@ -21,7 +21,7 @@ pub fn install() {
 fn on_signal() {
     if REQUESTED.swap(true, Ordering::SeqCst) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
-        std::process::exit(hint::EXIT_INTERRUPTED.into());
+        std::process::exit(exit::EXIT_INTERRUPTED.into());
     }
 }
 
@@ -34,6 +34,11 @@ pub fn requested() -> bool {
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
+
+/// Whether the user's wish to stop is what an error comes from.
+pub fn is_cause_of(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>())
+}
 
 /// Stop here when the user wants the current work to stop.
 ///

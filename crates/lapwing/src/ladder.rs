@@ -12,13 +12,11 @@ use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, Model, OpenOpt
 use lapwing_model::ModelFolder;
 use serde::Serialize;
 
-use crate::correction;
-use crate::engine;
 use crate::hardware::Machine;
 use crate::hint::note;
 use crate::interrupt::Interrupted;
 use crate::ledger::{Configuration, Ledger, Tried};
-use crate::model_files::ModelFiles;
+use crate::model_files::{self, ModelFiles};
 use crate::natives::Runtime;
 use crate::ort_plugin;
 use crate::printer::Printer;
@@ -136,8 +134,16 @@ pub fn open(attempt: &Attempt<'_>) -> anyhow::Result<Opened> {
 /// Say what was passed over on the way to `device`.
 fn tell(refused: &[RefusedRung], device: &str, printer: &Printer) {
     if !refused.is_empty() {
-        printer.note(note::ladder(refused, device));
+        printer.note(told(refused, device));
     }
+}
+
+/// The rungs that `--device auto` passed over, and where it ended.
+pub fn told(refused: &[RefusedRung], device: &str) -> String {
+    let mut rungs: Vec<String> =
+        refused.iter().map(|rung| format!("{}: {}", rung.device, rung.reason)).collect();
+    rungs.push(device.to_owned());
+    format!("device auto: {}", rungs.join(" → "))
 }
 
 /// The error without the command's own words, and with its causes.
@@ -190,7 +196,7 @@ fn recommended(
     printer: &Printer,
 ) -> Option<DeviceRequest> {
     let all = &attempt.settings.recommendations;
-    let name = correction::folder_name(attempt.path, attempt.folder);
+    let name = model_files::folder_name(attempt.path, attempt.folder);
     let runtime = attempt.runtime.name();
     match recommendation::of_auto(all, &name, attempt.folder, runtime, devices) {
         Auto::Unmeasured => None,
@@ -229,7 +235,7 @@ impl Attempt<'_> {
         }
         ort_plugin::require_device(self.runtime, self.backend, device, self.settings)
             .context(CANNOT_OPEN)?;
-        let options = engine::on_device(&self.options, device, self.settings);
+        let options = on_device(&self.options, device, self.settings);
         let started = Instant::now();
         let model = self.backend.open(self.folder, &options).context(CANNOT_OPEN)?;
         Ok((model, started.elapsed()))
@@ -326,7 +332,7 @@ impl Attempt<'_> {
 
     fn configuration(&self, request: DeviceRequest, device: &Device) -> Configuration {
         let files = ModelFiles::of(self.folder).ok();
-        let options = engine::on_device(&self.options, request, self.settings);
+        let options = on_device(&self.options, request, self.settings);
         let OpenOptions { n_threads, precision, n_positions_max, hidden_states, npu, .. } = options;
         Configuration {
             model: std::path::absolute(&self.folder.graph).unwrap_or_default(),
@@ -341,6 +347,16 @@ impl Attempt<'_> {
             ),
         }
     }
+}
+
+/// Options for one device. OpenVINO's own choice of a compiler for NPUs is a library that its
+/// packages leave out, so what is there is looked for.
+pub fn on_device(options: &OpenOptions, device: DeviceRequest, settings: &Settings) -> OpenOptions {
+    let mut options = OpenOptions { device, ..options.clone() };
+    if matches!(device, DeviceRequest::One(DeviceKind::Npu, _)) && options.npu.compiler.is_none() {
+        options.npu.compiler = Machine::here(Some(settings)).npu_compiler();
+    }
+    options
 }
 
 fn since(at: Option<&str>) -> String {

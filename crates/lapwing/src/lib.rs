@@ -14,6 +14,7 @@ pub mod correction;
 pub mod describe;
 pub mod engine;
 pub mod env;
+pub mod exit;
 pub mod fact;
 pub mod hardware;
 pub mod hint;
@@ -42,6 +43,7 @@ pub mod source;
 pub mod store;
 pub mod text_file;
 pub mod trial;
+pub mod trial_limits;
 
 use std::process::ExitCode;
 
@@ -63,19 +65,19 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and errors alike: nobody can be told when the reader is gone.
             let _ = error.print();
-            return ExitCode::from(error.exit_code().try_into().unwrap_or(hint::EXIT_USAGE));
+            return ExitCode::from(error.exit_code().try_into().unwrap_or(exit::EXIT_USAGE));
         }
     };
     let printer = Printer::new(cli.global.quiet);
     let mut settings = None;
     match resolve_and_dispatch(&cli, &printer, &mut settings) {
-        Ok(()) => ExitCode::from(hint::EXIT_DONE),
+        Ok(()) => ExitCode::from(exit::EXIT_DONE),
         Err(error) => {
             let exit_code = hint::exit_code(&error);
             match exit_code {
-                hint::EXIT_DONE => {}
+                exit::EXIT_DONE => {}
                 // The user knows why, and wants no advice.
-                hint::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
+                exit::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
                 _ => printer.error(&error, hint::for_error(&error, settings.as_ref()).as_deref()),
             }
             ExitCode::from(exit_code)
@@ -114,10 +116,10 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Export(args) => commands::export::run(settings, printer, args),
         Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
         Command::Eval(args) => commands::eval::run(settings, printer, args),
-        Command::Bench(args) => commands::bench::run(settings, printer, args),
+        Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
-        Command::BenchChild => commands::bench::child(settings, printer),
+        Command::BenchChild => commands::bench::child(settings, printer, hint::for_error),
         Command::Trial(args) => commands::trial::run(settings, printer, args),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),

@@ -4,7 +4,7 @@
 //! other weights is another model, a folder that was moved is the same.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapwing_files::FileError;
@@ -115,10 +115,21 @@ fn external_names(folder: &ModelFolder) -> Result<BTreeSet<String>, ModelFilesEr
     Ok(names.collect())
 }
 
+/// What a model is called: the name of its folder, which is its name in the store too, and the
+/// variant where there are several.
+pub fn folder_name(path: &Path, folder: &ModelFolder) -> String {
+    let absolute = std::path::absolute(path).ok();
+    let name = absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    let name = name.map_or("model".to_owned(), |name| name.into_owned());
+    // Two variants of one folder are two models.
+    match &folder.variant {
+        Some(variant) => format!("{name}.{variant}"),
+        None => name,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn files(contents: &[(&str, &str)], folder: &Path) -> ModelFiles {

@@ -20,9 +20,9 @@ use crate::env;
 use crate::home::{FindHomeError, Home};
 use crate::options::{Origin, PipChoice, Pointer, Pointers, StoreOptions, Variant};
 use crate::recommendation::Recommendations;
-use crate::trial::TrialLimits;
+use crate::trial_limits::TrialLimits;
 
-pub use file::{ReadSettingsError, SettingsFile, Words};
+pub use file::{ReadSettingsError, SettingsFile};
 
 /// The backend when nobody says.
 pub const BACKEND: BackendChoice = BackendChoice::Auto;

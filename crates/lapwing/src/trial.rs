@@ -10,25 +10,16 @@ mod watch;
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
 
 use lapwing_backend::{DeviceRequest, NpuCompiler, NpuGenerate, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt::Interrupted;
 use crate::settings::Settings;
+use crate::trial_limits::TrialLimits;
 
 /// Marks the child's lines among whatever libraries print.
 pub const MARK: &str = "lapwing-trial";
-
-/// What a trial may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrialLimits {
-    /// From the child's start to its end.
-    pub time: Duration,
-    /// Resident bytes of the child.
-    pub n_bytes: u64,
-}
 
 /// How far a child has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::calibration::{CalibrateArgs, MIN_GAIN_NATS, ReferenceArgs, no_correction, window};
 use super::choice::{count, seed, share};
-use super::evaluation::{CalibrateArgs, MIN_GAIN_NATS, ReferenceArgs, no_correction, window};
 use super::generation::RuntimeArgs;
 
 /// Arguments of `lapwing eval falsify`.

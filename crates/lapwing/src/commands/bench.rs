@@ -51,6 +51,9 @@ pub use unfinished::UnfinishedError;
 /// side.
 const RELATIVE_WIDTH: f64 = 0.04;
 
+/// What the user can do about an error under some settings, if that is known.
+pub type Advise = fn(&anyhow::Error, Option<&Settings>) -> Option<String>;
+
 /// Some configurations have no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -80,7 +83,12 @@ pub enum BenchError {
 ///
 /// When something that was asked for is not there, records cannot be kept, a configuration could
 /// not be measured, or after Ctrl-C. What is complete is kept in any case.
-pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::Result<()> {
+pub fn run(
+    settings: &Settings,
+    printer: &Printer,
+    args: &BenchArgs,
+    advise: Advise,
+) -> anyhow::Result<()> {
     interrupt::install();
     let host = destination::host();
     let destination = match &args.out {
@@ -98,7 +106,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
     }
     let repeating = repeating(&args.protocol);
     if args.check_profiler {
-        let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
+        let workplace = Workplace { settings, advise, is_isolated: repeating.is_isolated };
         return profiler::check(&plan, &repeating, workplace, printer, args.json);
     }
     let plan_sha256 = plan.sha256(&protocol_key(&args.protocol));
@@ -121,7 +129,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &BenchArgs) -> anyhow::
     }
     let header = Header { run_id: unfinished.run_id.clone(), host };
     let steps = printer.steps("measuring");
-    let workplace = Workplace { settings, is_isolated: repeating.is_isolated };
+    let workplace = Workplace { settings, advise, is_isolated: repeating.is_isolated };
     let drawn = Cell::new(None);
     let rounds = Rounds {
         plan: &plan,

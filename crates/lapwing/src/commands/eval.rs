@@ -15,7 +15,8 @@ use std::ops::ControlFlow;
 use lapwing_eval::{BootstrapOptions, Convention, Interval, Outcome, Progress, Stopped};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
-use crate::hint::{UsageError, note};
+use crate::exit::UsageError;
+use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
 use crate::settings::Settings;

@@ -12,7 +12,8 @@ use lapwing_export::{
 use serde_json::{Value, json};
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
-use crate::hint::{UsageError, note};
+use crate::exit::UsageError;
+use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;

@@ -7,7 +7,7 @@ use lapwing_files::disk;
 use serde_json::{Value, json};
 
 use crate::cli::PullArgs;
-use crate::hint::UsageError;
+use crate::exit::UsageError;
 use crate::interrupt;
 use crate::natives::{self, Native};
 use crate::notice::{Caller, Notice};

@@ -5,7 +5,7 @@ use lapwing_files::disk;
 
 use crate::cli::RmArgs;
 use crate::compile_cache;
-use crate::hint::UsageError;
+use crate::exit::UsageError;
 use crate::natives::{self, Native};
 use crate::printer::{Printer, human_bytes, told_size};
 use crate::settings::Settings;

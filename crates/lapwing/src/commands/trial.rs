@@ -10,6 +10,7 @@ use lapwing_model::TokenId;
 use crate::cli::TrialArgs;
 use crate::compile_cache;
 use crate::engine::{self, HiddenStates};
+use crate::ladder;
 use crate::printer::Printer;
 use crate::settings::{Settings, Trials};
 use crate::store::resolve_model;
@@ -70,7 +71,7 @@ fn attempt(settings: &Settings, printer: &Printer, args: &TrialArgs) -> anyhow::
         false => HiddenStates::Hide,
     };
     let options = engine::open_options(settings, runtime, hidden_states);
-    let options = engine::on_device(&options, settings.device, settings);
+    let options = ladder::on_device(&options, settings.device, settings);
     let started = Instant::now();
     let model = backend.open(&folder, &options)?;
     let open_ms = started.elapsed().as_secs_f64() * 1e3;
@@ -85,7 +86,7 @@ fn attempt(settings: &Settings, printer: &Printer, args: &TrialArgs) -> anyhow::
     let difference = match args.compare {
         true => {
             let device = DeviceRequest::One(DeviceKind::Cpu, None);
-            let options = engine::on_device(&options, device, settings);
+            let options = ladder::on_device(&options, device, settings);
             Some(difference(&found, &infer(&*backend.open(&folder, &options)?)?))
         }
         false => None,

@@ -3,7 +3,6 @@
 use lapwing_backend::DeviceKind;
 
 use crate::cli::choice::{BackendChoice, Precision};
-use crate::ladder::RefusedRung;
 use crate::printer::human_bytes;
 use crate::settings::{self, Settings};
 
@@ -167,14 +166,6 @@ pub fn broken_off(n_done: usize, n_measurements: usize) -> String {
 /// `--device auto` that was measured.
 pub fn auto_device(why: &str) -> String {
     format!("device {why}; --device chooses another")
-}
-
-/// The rungs that `--device auto` passed over, and where it ended.
-pub fn ladder(refused: &[RefusedRung], device: &str) -> String {
-    let mut rungs: Vec<String> =
-        refused.iter().map(|rung| format!("{}: {}", rung.device, rung.reason)).collect();
-    rungs.push(device.to_owned());
-    format!("device auto: {}", rungs.join(" → "))
 }
 
 /// `--precision exact` where f32 is not to be had throughout.

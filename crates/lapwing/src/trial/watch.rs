@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use super::{Failure, How, MARK, Passed, Report, Stage, TrialError, TrialLimits, ended};
+use super::{Failure, How, MARK, Passed, Report, Stage, TrialError, ended};
 use crate::interrupt;
+use crate::trial_limits::TrialLimits;
 
 /// How often time and memory are looked at.
 const POLL: Duration = Duration::from_millis(50);

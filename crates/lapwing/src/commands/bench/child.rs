@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
+use super::Advise;
 use super::message::{Answer, answer_line, parse_request};
 use super::worker::Worker;
-use crate::hint;
+use crate::exit;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::{Settings, Trials};
@@ -21,14 +22,14 @@ const GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// When an answer cannot be written. What a request runs into is an answer.
-pub fn run(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+pub fn run(settings: &Settings, printer: &Printer, advise: Advise) -> anyhow::Result<()> {
     interrupt::install();
     let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || read_requests(sender));
     let is_cancelled = || interrupt::requested() || ORPHANED.load(Ordering::Relaxed);
     // A measurement is in a process of its own already, and its first compilation counts.
     let settings = Settings { trials: Trials::Never, ..settings.clone() };
-    let mut worker = Worker::new(&settings, &is_cancelled);
+    let mut worker = Worker::new(&settings, advise, &is_cancelled);
     for line in requests {
         let (number, request) = parse_request(&line);
         let answer = match request {
@@ -56,5 +57,5 @@ fn read_requests(sender: Sender<String>) {
     ORPHANED.store(true, Ordering::Relaxed);
     std::thread::sleep(GRACE);
     #[allow(clippy::exit, reason = "a library may compute for minutes, for nobody")]
-    std::process::exit(hint::EXIT_INTERRUPTED.into());
+    std::process::exit(exit::EXIT_INTERRUPTED.into());
 }

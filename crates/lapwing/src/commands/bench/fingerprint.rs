@@ -61,7 +61,7 @@ mod tests {
     use crate::options::{Pointers, StoreOptions};
     use crate::recommendation::Recommendations;
     use crate::settings::{TRIAL_TIME, Trials};
-    use crate::trial::TrialLimits;
+    use crate::trial_limits::TrialLimits;
 
     fn settings(home: Home) -> Settings {
         let store = StoreOptions {

@@ -16,11 +16,11 @@ use super::fingerprint::{self, of_profiles};
 use super::message::Setup;
 use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::cli::{BenchArgs, TestArgs};
-use crate::correction;
 use crate::engine;
-use crate::hint::{UsageError, note};
+use crate::exit::UsageError;
+use crate::hint::note;
 use crate::interrupt;
-use crate::model_files::ModelFiles;
+use crate::model_files::{self, ModelFiles};
 use crate::natives::Runtime;
 use crate::options::Variant;
 use crate::printer::Printer;
@@ -220,7 +220,7 @@ fn of_model(
     let sha256 = files.sha256();
     interrupt::check()?;
     let model = PlannedModel {
-        name: correction::folder_name(&path, &folder),
+        name: model_files::folder_name(&path, &folder),
         kind: folder.kind.name(),
         variant: folder.variant.clone(),
         sha256: sha256.context(CANNOT_OPEN)?,

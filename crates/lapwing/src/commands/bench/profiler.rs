@@ -16,7 +16,8 @@ use super::message::LooksAt;
 use super::plan::Plan;
 use super::series::{Repeating, Series, Station, Workplace};
 use super::table::figure;
-use crate::hint::{UsageError, note};
+use crate::exit::UsageError;
+use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
 

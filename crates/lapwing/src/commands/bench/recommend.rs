@@ -14,7 +14,7 @@ use lapwing_measure::statistics::{Samples, ratio_interval};
 use super::plan::{Plan, Planned, PlannedModel};
 use super::table::figure;
 use crate::cli::Metric;
-use crate::hint::UsageError;
+use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::recommendation::{self, Existing, Recommendation};
 

@@ -10,7 +10,6 @@ use super::assemble::{self, Header};
 use super::plan::{Plan, Planned};
 use super::runner::RunnerError;
 use super::series::{Repeating, Series, Station, Workplace};
-use crate::hint;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
 
@@ -223,7 +222,7 @@ impl<'a> Rounds<'a> {
         error: anyhow::Error,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<()> {
-        if interrupt::requested() || hint::exit_code(&error) == hint::EXIT_INTERRUPTED {
+        if interrupt::requested() || interrupt::is_cause_of(&error) {
             return Err(Interrupted.into());
         }
         contestant.has_failed = true;
@@ -234,7 +233,7 @@ impl<'a> Rounds<'a> {
             configuration: contestant.planned.configuration(),
             test: test.name.clone(),
             message: format!("{error:#}"),
-            hint: of_worker.or_else(|| hint::for_error(&error, None)),
+            hint: of_worker.or_else(|| (self.workplace.advise)(&error, None)),
         });
         Ok(())
     }

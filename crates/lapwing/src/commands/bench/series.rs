@@ -10,6 +10,7 @@ use lapwing_measure::reading::{Reading, SystemFiles};
 use lapwing_measure::record::{Cache, Energy, StoppedBecause, Test, TestKind};
 use lapwing_measure::workload;
 
+use super::Advise;
 use super::message::{LooksAt, Opened, Setup};
 use super::plan::{Planned, n_prompt_tokens};
 use super::runner::{Process, Runner, RunnerError};
@@ -33,6 +34,7 @@ pub(super) struct Repeating {
 #[derive(Clone, Copy)]
 pub(super) struct Workplace<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) advise: Advise,
     pub(super) is_isolated: bool,
 }
 
@@ -42,7 +44,7 @@ impl<'a> Workplace<'a> {
         if self.is_isolated {
             return Ok(Runner::Process(Process::start(self.settings)?.into()));
         }
-        let worker = Worker::new(self.settings, &interrupt::requested);
+        let worker = Worker::new(self.settings, self.advise, &interrupt::requested);
         Ok(Runner::Here(worker.into()))
     }
 }

@@ -11,13 +11,14 @@ use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
 use lapwing_measure::memory::{Footprint, footprint};
 use lapwing_measure::reading::{Reading, Reason, SystemFiles};
 
+use super::Advise;
 use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
 use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
-use crate::hint::{self, note};
 use crate::interrupt::{self, Interrupted};
+use crate::ladder;
 use crate::natives::Runtime;
 use crate::options::Variant;
 use crate::printer::Printer;
@@ -30,6 +31,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Answers requests; holds one model at a time.
 pub(super) struct Worker<'a> {
     settings: &'a Settings,
+    advise: Advise,
     is_cancelled: &'a dyn Fn() -> bool,
     files: SystemFiles,
     model: Option<OpenModel>,
@@ -49,9 +51,14 @@ struct Watched {
 
 impl<'a> Worker<'a> {
     /// A worker without a model; `is_cancelled` is asked after every token.
-    pub(super) fn new(settings: &'a Settings, is_cancelled: &'a dyn Fn() -> bool) -> Self {
+    pub(super) fn new(
+        settings: &'a Settings,
+        advise: Advise,
+        is_cancelled: &'a dyn Fn() -> bool,
+    ) -> Self {
         Self {
             settings,
+            advise,
             is_cancelled,
             files: SystemFiles::of_this_system(),
             model: None,
@@ -75,9 +82,8 @@ impl<'a> Worker<'a> {
         };
         outcome.unwrap_or_else(|error| Answer::Failed {
             message: format!("{error:#}"),
-            hint: hint::for_error(&error, Some(self.settings)),
-            is_interrupted: hint::exit_code(&error) == hint::EXIT_INTERRUPTED
-                || interrupt::requested(),
+            hint: (self.advise)(&error, Some(self.settings)),
+            is_interrupted: interrupt::is_cause_of(&error) || interrupt::requested(),
         })
     }
 
@@ -181,7 +187,7 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
 /// What `auto` passed over; nobody hears of it from here.
 fn ladder(engine: &Engine) -> Option<String> {
     let device = engine.model.device_used().kind.to_string();
-    (!engine.refused.is_empty()).then(|| note::ladder(&engine.refused, &device))
+    (!engine.refused.is_empty()).then(|| ladder::told(&engine.refused, &device))
 }
 
 /// Looks at memory or energy around the timed part of a run.

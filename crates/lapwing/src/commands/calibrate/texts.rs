@@ -5,7 +5,8 @@ use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
 
 use crate::cli::CalibrateArgs;
-use crate::hint::{UsageError, note};
+use crate::exit::UsageError;
+use crate::hint::note;
 use crate::text_file::{TextFile, TextFileError};
 
 const TEXT_TWICE: &str = "name every text with one --text";
