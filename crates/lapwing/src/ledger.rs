@@ -76,14 +76,6 @@ pub enum WriteLedgerError {
     Write(#[from] FileError),
 }
 
-impl Configuration {
-    /// A short name of it, the same for the same configuration only.
-    pub fn key(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        checksum::sha256_bytes(json.as_bytes())[..16].to_owned()
-    }
-}
-
 impl Ledger {
     /// The ledger of a cache folder.
     pub fn new(cache: &Path) -> Self {
@@ -212,7 +204,6 @@ mod tests {
         assert_eq!(ledger.find(&configuration("GPU")).unwrap().failure, None);
         let newer = Configuration { driver: Some("2".into()), ..configuration("NPU") };
         assert_eq!(ledger.find(&newer), None, "another driver is another configuration");
-        assert_ne!(newer.key(), configuration("NPU").key());
         assert_eq!(ledger.forget_failures().unwrap(), 1);
         assert_eq!(ledger.find(&configuration("NPU")), None);
         assert_eq!(ledger.trials().len(), 1);

@@ -1,49 +1,50 @@
 //! The `lapwing` program: settings, commands, and the place where everything is wired together.
 //!
 //! The only crate that reads the environment, prints, names concrete backends, or decides what an
-//! error means for the user. It holds no inference: that is in the libraries. A library with a
-//! three-line binary, so that integration tests can use the parts.
+//! error means for the user. It holds no inference: that is in the libraries. Nothing of it is for
+//! other crates: a library only so that its tests are those of a library.
 //!
-//! To add a command, see [`cli`].
+//! To add a command, see `cli.rs`.
+#![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
-pub mod catalog;
-pub mod cli;
-pub mod commands;
-pub mod compile_cache;
-pub mod correction;
-pub mod describe;
-pub mod engine;
-pub mod env;
-pub mod exit;
-pub mod fact;
-pub mod hardware;
-pub mod hint;
-pub mod home;
-pub mod interrupt;
-pub mod ladder;
-pub mod ledger;
-pub mod made_up_model;
-pub mod memory;
-pub mod model_files;
-pub mod model_kind;
-pub mod natives;
-pub mod notice;
-pub mod options;
-pub mod ort_plugin;
-pub mod pip;
-pub mod printer;
-pub mod profiles;
-pub mod prompt;
-pub mod pull;
-pub mod recommendation;
-pub mod reference;
-pub mod sampling;
-pub mod settings;
-pub mod source;
-pub mod store;
-pub mod text_file;
-pub mod trial;
-pub mod trial_limits;
+mod catalog;
+mod cli;
+mod commands;
+mod compile_cache;
+mod correction;
+mod describe;
+mod engine;
+mod env;
+mod exit;
+mod fact;
+mod hardware;
+mod hint;
+mod home;
+mod interrupt;
+mod ladder;
+mod ledger;
+mod made_up_model;
+mod memory;
+mod model_files;
+mod model_kind;
+mod natives;
+mod notice;
+mod options;
+mod ort_plugin;
+mod pip;
+mod printer;
+mod profiles;
+mod prompt;
+mod pull;
+mod recommendation;
+mod reference;
+mod sampling;
+mod settings;
+mod source;
+mod store;
+mod text_file;
+mod trial;
+mod trial_limits;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,10 @@ use tracing_subscriber::EnvFilter;
 use cli::{Cli, Command};
 use printer::Printer;
 use settings::Settings;
+
+pub use env::ORT_DISABLE_TELEMETRY;
+#[doc(hidden)]
+pub use natives::Runtime;
 
 /// What is logged without `-v`, with `-v` and with `-vv`. What other crates have to say is either
 /// in the errors they return or of no use to users.

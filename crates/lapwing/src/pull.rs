@@ -26,7 +26,6 @@ pub use hub::HubError;
 pub use local::LocalError;
 pub use pypi::PyPiError;
 pub use selection::SelectError;
-pub use whole::NotWholeError;
 
 /// What to pull and how.
 #[derive(Debug, Clone)]
