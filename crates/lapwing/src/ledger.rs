@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lapwing_files::{FileError, Lock, LockError, checksum, new_file};
+use lapwing_files::{FileError, Lock, LockError, new_file};
 use lapwing_measure::record::timestamp;
 use serde::{Deserialize, Serialize};
 
