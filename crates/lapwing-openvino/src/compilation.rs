@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lapwing_backend::{CacheUse, Device, DeviceKind};
+use lapwing_backend::{CacheUse, Device};
 use lapwing_files::Lease;
 use lapwing_formats::ir::IrModel;
 
 use crate::cache::{self, Cached, KeyFacts};
-use crate::load::driver;
+use crate::device::{driver, processor};
 use crate::native::{CompiledModel, Core, NativeError};
 use crate::npu::is_npu;
 
@@ -88,15 +88,4 @@ fn utf8(folder: &Path) -> Result<String, NativeError> {
         call: "naming the folder of the compile cache",
         message: format!("{} is not UTF-8", folder.display()),
     })
-}
-
-/// The device with the name of the processor that it is: in the test device the CPU works.
-fn processor(core: &Core, device: &Device) -> Device {
-    match device.kind {
-        DeviceKind::NpuOnCpu => {
-            let name = core.property("CPU", "FULL_DEVICE_NAME").unwrap_or_default();
-            Device { name, ..device.clone() }
-        }
-        DeviceKind::Cpu | DeviceKind::Gpu | DeviceKind::Npu => device.clone(),
-    }
 }

@@ -9,11 +9,11 @@ use lapwing_backend::{Decoder, RewindError, Row, StepError};
 use lapwing_formats::ir::{ElementType, HIDDEN_STATES, LOGITS_POSITIONS};
 use lapwing_model::TokenId;
 
+use crate::NAME;
 use crate::graph::Integers;
 use crate::input::{Input, last};
-use crate::load::NAME;
-use crate::model::{Hidden, Shared};
 use crate::native::{InferRequest, NativeError, Tensor};
+use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
 
 /// Rows of logits that are computed at once while scoring take at most this much memory. Much, so

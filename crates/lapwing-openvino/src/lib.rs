@@ -8,6 +8,7 @@
 pub mod cache;
 mod compilation;
 mod decoder;
+mod device;
 mod graph;
 mod input;
 mod load;
@@ -16,7 +17,11 @@ mod native;
 mod npu;
 mod npu_decoder;
 mod properties;
+mod shared;
 mod states;
 
 pub use load::{LoadError, OpenVinoBackend, VERSION_MIN};
 pub use native::NativeError;
+
+/// The name of this backend in settings, records and errors.
+const NAME: &str = "openvino";

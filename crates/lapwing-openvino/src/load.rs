@@ -1,4 +1,4 @@
-//! Loading the library, and the devices that it finds.
+//! Loading the library, and choosing among the devices that it finds.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,15 +8,14 @@ use lapwing_backend::{
 };
 use lapwing_model::{FolderKind, ModelFolder};
 
+use crate::NAME;
+use crate::device;
 use crate::model::OpenVinoModel;
 use crate::native::{Core, NativeError};
 use crate::npu;
 
 /// The oldest release whose C API passes properties to a compilation: year and minor number.
 pub const VERSION_MIN: (u32, u32) = (2026, 4);
-
-/// The name of this backend in settings, records and errors.
-pub(crate) const NAME: &str = "openvino";
 
 /// OpenVINO, loaded into this process.
 #[derive(Clone, Debug)]
@@ -68,34 +67,15 @@ impl OpenVinoBackend {
         Ok(OpenVinoBackend { core, version })
     }
 
-    fn list(&self) -> Result<Vec<Device>, NativeError> {
-        let ids = self.core.device_ids()?;
-        let devices = ids.into_iter().filter_map(|id| {
-            let kind = match id.split('.').next()? {
-                "CPU" => DeviceKind::Cpu,
-                "GPU" => DeviceKind::Gpu,
-                "NPU" => DeviceKind::Npu,
-                _ => return None,
-            };
-            let name = self.core.property(&id, "FULL_DEVICE_NAME").unwrap_or_default();
-            Some(Device { kind, id, name })
-        });
-        Ok(devices.collect())
-    }
-
-    fn cpu(&self) -> Device {
-        let id = "CPU".to_owned();
-        let name = self.core.property(&id, "FULL_DEVICE_NAME").unwrap_or_default();
-        Device { kind: DeviceKind::Cpu, id, name }
-    }
-
     /// The device that a request means. `auto` is the CPU: until devices are measured on the
     /// machine at hand, nothing else is known to be faster.
     fn choose(&self, requested: DeviceRequest) -> Result<Device, OpenError> {
         let (kind, number) = match requested {
-            DeviceRequest::Auto => return Ok(self.cpu()),
+            DeviceRequest::Auto => return Ok(device::cpu(&self.core)),
             // A plugin of another device that fails must not stand in the way of these.
-            DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => return Ok(self.cpu()),
+            DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => {
+                return Ok(device::cpu(&self.core));
+            }
             DeviceRequest::One(DeviceKind::NpuOnCpu, _) => return Ok(npu::on_cpu()),
             DeviceRequest::One(kind, number) => (kind, number),
         };
@@ -125,11 +105,12 @@ impl Backend for OpenVinoBackend {
     }
 
     fn devices(&self) -> Result<Vec<Device>, DeviceError> {
-        self.list().map_err(|source| DeviceError { backend: NAME, source: source.into() })
+        device::list(&self.core)
+            .map_err(|source| DeviceError { backend: NAME, source: source.into() })
     }
 
     fn driver(&self, device: &Device) -> Option<String> {
-        driver(&self.core, device)
+        device::driver(&self.core, device)
     }
 
     fn open(
@@ -152,18 +133,6 @@ impl Backend for OpenVinoBackend {
 
 fn with_causes(error: &DeviceError) -> String {
     format!("{error}: {}", error.source)
-}
-
-/// The version of a device's driver, where its plugin tells.
-pub(crate) fn driver(core: &Core, device: &Device) -> Option<String> {
-    let key = match device.kind {
-        DeviceKind::Cpu | DeviceKind::NpuOnCpu => return None,
-        DeviceKind::Gpu => "GPU_DRIVER_VERSION",
-        DeviceKind::Npu => "NPU_DRIVER_VERSION",
-    };
-    let version = core.property(&device.id, key).ok()?;
-    let version = version.trim();
-    (!version.is_empty()).then(|| version.to_owned())
 }
 
 fn year_and_minor(version: &str) -> Option<(u32, u32)> {

@@ -1,28 +1,29 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{
-    CacheUse, Decoder, Device, DeviceKind, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
-    Precision, StepError,
+    CacheUse, Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
 };
 use lapwing_files::Lease;
 use lapwing_formats::ir::{
     ElementType, HiddenEdit, IrModel, SliceEdit, WeightCompression, expose_hidden,
     slice_before_head,
 };
-use lapwing_model::{ModelFolder, TokenId};
+use lapwing_model::ModelFolder;
 use tracing::{debug, warn};
 
+use crate::NAME;
 use crate::compilation::{Compilation, compile};
 use crate::decoder::OpenVinoDecoder;
+use crate::device::{self, arithmetic, executing};
 use crate::graph::Graph;
-use crate::load::NAME;
 use crate::native::{CompiledModel, Core, InferRequest, NativeError};
 use crate::npu::{self, Sizes, is_npu};
 use crate::npu_decoder::NpuDecoder;
 use crate::properties::properties;
+use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
 
 /// Tokens that go into the library at once by default. Many: the CPU plugin takes several tokens
@@ -41,54 +42,6 @@ pub(crate) struct OpenVinoModel {
     cache_use: Option<CacheUse>,
     /// Keeps the cache's entry as long as the model is open.
     _lease: Option<Lease>,
-}
-
-/// What decoders share.
-pub(crate) struct Shared {
-    pub(crate) compiled: CompiledModel,
-    pub(crate) graph: Graph,
-    /// Whether the graph computes the logits of chosen positions only.
-    pub(crate) chooses_positions: bool,
-    pub(crate) n_positions_max: usize,
-    pub(crate) n_chunk_tokens: usize,
-    pub(crate) can_rewind: bool,
-    /// The fixed sizes of an NPU.
-    pub(crate) npu: Option<Sizes>,
-    /// A request that no decoder has taken yet.
-    first_request: Mutex<Option<InferRequest>>,
-    /// The hidden states, when they were asked for.
-    pub(crate) hidden: Option<Hidden>,
-}
-
-impl Shared {
-    /// A request with fresh variables.
-    pub(crate) fn request(&self) -> Result<InferRequest, NativeError> {
-        let first = self.first_request.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.map_or_else(|| self.compiled.request(), Ok)
-    }
-
-    /// There is room for `tokens` behind `n_positions`, and they are of the vocabulary.
-    pub(crate) fn check(&self, tokens: &[TokenId], n_positions: usize) -> Result<(), StepError> {
-        assert!(!tokens.is_empty(), "a step needs at least one token");
-        let n_max = self.n_positions_max;
-        if n_max < n_positions + tokens.len() {
-            return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
-        }
-        let n_vocab = self.graph.n_vocab;
-        match tokens.iter().find(|&&token| n_vocab <= token as usize) {
-            Some(&token) => Err(StepError::NoSuchToken { token, n_vocab }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Hidden states as the graph gives them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hidden {
-    /// Length of one.
-    pub(crate) n_hidden: usize,
-    /// Type of their entries: f32, f16 or bf16.
-    pub(crate) element_type: ElementType,
 }
 
 impl OpenVinoModel {
@@ -146,32 +99,6 @@ impl OpenVinoModel {
             _lease: lease,
         })
     }
-}
-
-impl OpenVinoModel {
-    /// What the GPU's plugin holds for all models of this process; other plugins keep no count.
-    fn device_bytes(&self) -> Option<u64> {
-        if self.device.kind != DeviceKind::Gpu {
-            return None;
-        }
-        let statistics = self.core.property(&self.device.id, "GPU_MEMORY_STATISTICS").ok()?;
-        sum_of_statistics(&statistics)
-    }
-}
-
-/// The sum of all figures in `cl_mem 5 usm_host 7`, whatever stands between them; peaks are no
-/// present use.
-fn sum_of_statistics(text: &str) -> Option<u64> {
-    let is_between = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
-    let (mut sum, mut is_peak) = (None, false);
-    for word in text.split(is_between).filter(|word| !word.is_empty()) {
-        match word.parse::<u64>() {
-            Ok(n_bytes) if !is_peak => sum = sum.unwrap_or(0_u64).checked_add(n_bytes),
-            Ok(_) => {}
-            Err(_) => is_peak = word.contains("peak"),
-        }
-    }
-    sum
 }
 
 /// A graph that is ready to be compiled.
@@ -287,7 +214,7 @@ impl Model for OpenVinoModel {
             weights_mapped_bytes: self.weights_mapped_bytes,
             state_bytes_per_decoder: self.shared.graph.states.bytes_per_sequence,
             state_bytes_per_position: self.shared.graph.states.bytes_per_position,
-            device_bytes: self.device_bytes(),
+            device_bytes: device::bytes_in_use(&self.core, &self.device),
         }
     }
 
@@ -328,18 +255,6 @@ fn chooses_positions(edit: &SliceEdit) -> bool {
     }
 }
 
-/// What the plugin computes in; a hidden state of another type would change what it computes.
-fn arithmetic(core: &Core, device: &Device, options: &OpenOptions) -> ElementType {
-    if options.precision == Precision::Exact {
-        return ElementType::F32;
-    }
-    match core.property(&device.id, "INFERENCE_PRECISION_HINT").as_deref() {
-        Ok("bf16") => ElementType::Bf16,
-        Ok("f16") => ElementType::F16,
-        _ => ElementType::F32,
-    }
-}
-
 /// Make the graph give what enters its head.
 fn show_hidden(
     ir: &mut IrModel,
@@ -363,50 +278,5 @@ fn show_hidden(
             Ok(Hidden { n_hidden, element_type })
         }
         HiddenEdit::NotFound(why) => Err(refused(why.to_string())),
-    }
-}
-
-/// The device as the compiled model reports it: the library may have placed it elsewhere.
-///
-/// NPUW calls itself an NPU whatever it runs on, and tells in another property where that is.
-fn executing(compiled: &CompiledModel, asked: Device) -> Result<Device, NativeError> {
-    if is_npu(&asked) {
-        let expected = if asked.kind == DeviceKind::NpuOnCpu { "CPU" } else { "NPU" };
-        let found = compiled.property("NPUW_DEVICES")?;
-        return match found.trim() == expected {
-            true => Ok(asked),
-            false => Err(NativeError {
-                call: "asking where the model runs",
-                message: format!("expected {expected} alone, found {found}"),
-            }),
-        };
-    }
-    let ids = match compiled.property("EXECUTION_DEVICES") {
-        Ok(ids) if !ids.trim().is_empty() => ids.trim().to_owned(),
-        _ => return Ok(asked),
-    };
-    let kind = ids.split(['.', ' ', ',']).next().unwrap_or_default();
-    match kind.eq_ignore_ascii_case(&asked.kind.to_string()) {
-        true => Ok(Device { id: ids, ..asked }),
-        false => Err(NativeError {
-            call: "asking where the model runs",
-            message: format!("expected {}, found {ids}", asked.id),
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sum_of_statistics;
-
-    #[test]
-    fn statistics_are_summed_whatever_stands_between_them() {
-        let check = |text: &str, expected| assert_eq!(sum_of_statistics(text), expected, "{text}");
-        check("cl_mem 5 usm_device 7", Some(12));
-        check("{cl_mem:5,usm_device:7}", Some(12));
-        check("usm_host_current 5 usm_host_peak 700 cl_mem_current 1", Some(6));
-        check("", None);
-        check("nothing", None);
-        check(&format!("a {} b 1", u64::MAX), None);
     }
 }

@@ -8,8 +8,8 @@ use lapwing_backend::{Device, DeviceKind, NpuCompiler, NpuGenerate, OpenError, O
 use lapwing_formats::ir::WeightCompression;
 use lapwing_model::ModelFolder;
 
+use crate::NAME;
 use crate::graph::Graph;
-use crate::load::NAME;
 use crate::states::StateKind;
 
 /// Positions when nobody says: every one of them takes memory from the start.

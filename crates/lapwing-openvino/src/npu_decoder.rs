@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use lapwing_backend::{Decoder, RewindError, Row, StepError};
 use lapwing_model::TokenId;
 
+use crate::NAME;
 use crate::graph::Integers;
 use crate::input::{Input, last};
-use crate::load::NAME;
-use crate::model::Shared;
 use crate::native::{InferRequest, NativeError};
+use crate::shared::Shared;
 
 /// A sequence with its inputs.
 pub(crate) struct NpuDecoder {
