@@ -103,7 +103,9 @@ impl Contract {
         for input in &inputs {
             match INTEGERS.contains(&input.name.as_str()) {
                 true => check_integers(input)?,
-                false => states.take(input, &outputs, architecture)?,
+                false => states
+                    .take(input, &outputs, architecture)
+                    .map_err(|reason| not_understood(input, reason))?,
             }
         }
         check_head_size(model, &states.kv)?;
@@ -130,16 +132,16 @@ const INTEGERS: [&str; 5] =
 fn check_integers(input: &Value) -> Result<(), ContractError> {
     match input.element {
         Some(ElementType::I64 | ElementType::I32) => Ok(()),
-        _ => Err(ContractError::Unknown {
-            name: input.name.clone(),
-            shape: shape(input),
-            reason: "expected integers of 32 or 64 bits",
-        }),
+        _ => Err(not_understood(input, "expected integers of 32 or 64 bits")),
     }
 }
 
+fn not_understood(input: &Value, reason: &'static str) -> ContractError {
+    ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason }
+}
+
 /// An input's element type and sizes, such as `f32 [batch, 64, 3]`.
-pub(crate) fn shape(input: &Value) -> String {
+fn shape(input: &Value) -> String {
     let element = input.element.map_or("no tensor", ElementType::name);
     let dims = input.dims.iter().flatten().map(|dim| match dim {
         Dim::Fixed(size) => size.to_string(),

@@ -11,12 +11,12 @@ use ort::memory::Allocator;
 use ort::session::IoBinding;
 use ort::value::{DynTensor, TensorElementType};
 
+use crate::NAME;
 use crate::contract::Integers;
 use crate::fixed_states::FixedStates;
 use crate::input::Input;
 use crate::kv_cache::KvCache;
-use crate::load::NAME;
-use crate::model::{LogitsRows, Shared};
+use crate::shared::{LogitsRows, Shared};
 
 /// Rows of logits that are computed at once while scoring take at most this much memory.
 const SCORED_ROWS_BYTES_MAX: usize = 16 << 20;

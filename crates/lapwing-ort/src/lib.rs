@@ -14,8 +14,12 @@ mod kv_cache;
 mod load;
 mod model;
 mod plugin;
+mod shared;
 mod state;
 
 pub use contract::ContractError;
 pub use load::{LoadError, OrtBackend, VERSION_MIN};
 pub use plugin::Plugin;
+
+/// The name of this backend in settings, records and errors.
+const NAME: &str = "ort";

@@ -10,14 +10,12 @@ use lapwing_model::{FolderKind, ModelFolder};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use crate::NAME;
 use crate::model::OrtModel;
 use crate::plugin::{self, Plugin, PluginModel};
 
 /// The oldest release that works: the minor number of 1.x. The first with 8-bit MatMulNBits.
 pub const VERSION_MIN: u32 = 22;
-
-/// The name of this backend in settings, records and errors.
-pub(crate) const NAME: &str = "ort";
 
 /// The one environment that ONNX Runtime allows a process.
 static LOADED: Mutex<Option<OrtBackend>> = Mutex::new(None);

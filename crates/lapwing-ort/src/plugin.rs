@@ -24,6 +24,7 @@
 mod decoder;
 mod model;
 mod options;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

@@ -10,10 +10,10 @@ use ort::memory::Allocator;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynTensor, TensorElementType};
 
-use super::model::Shared;
+use super::shared::Shared;
+use crate::NAME;
 use crate::contract::Integers;
 use crate::input::Input;
-use crate::load::NAME;
 
 /// A sequence with its session and its inputs.
 pub(super) struct PluginDecoder {

@@ -9,14 +9,14 @@ use lapwing_backend::{
 use lapwing_formats::onnx::{Dim, OnnxModel, Value};
 use lapwing_model::ModelFolder;
 use ort::environment::Environment;
-use ort::session::Session;
 use tracing::debug;
 
+use super::PluginDevice;
 use super::decoder::PluginDecoder;
 use super::options::provider_options;
-use super::{PluginDevice, find};
+use super::shared::Shared;
+use crate::NAME;
 use crate::contract::Contract;
-use crate::load::NAME;
 use crate::state::KvState;
 
 /// A model that the plugin accepted.
@@ -24,46 +24,6 @@ pub(crate) struct PluginModel {
     shared: Arc<Shared>,
     folder: PathBuf,
     version: String,
-}
-
-/// What decoders share: all that makes a session, as each has its own.
-pub(super) struct Shared {
-    environment: Environment,
-    graph: PathBuf,
-    device: PluginDevice,
-    options: Vec<(String, String)>,
-    /// Sizes that the graph gives a name instead of a number.
-    named_sizes: Vec<(String, i64)>,
-    /// The session that showed that the model can be opened, until a decoder takes it.
-    first_session: Mutex<Option<Session>>,
-    pub(super) contract: Contract,
-    pub(super) n_positions_max: usize,
-    pub(super) n_first_tokens_max: usize,
-}
-
-impl Shared {
-    /// A session whose state is empty.
-    ///
-    /// # Errors
-    ///
-    /// When the library refuses the graph, or a part of it: nothing is left to another device.
-    pub(super) fn session(&self) -> Result<Session, Source> {
-        let first = self.first_session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(session) = first {
-            return Ok(session);
-        }
-        let device = find(&self.environment, &self.device).ok_or("the device is gone")?;
-        let built = || -> ort::Result<Session> {
-            let mut builder = Session::builder(&self.environment)?
-                .with_disable_cpu_fallback()?
-                .with_devices([device], Some(&self.options))?;
-            for (name, size) in &self.named_sizes {
-                builder = builder.with_dimension_override(name, *size)?;
-            }
-            builder.commit_from_file(&self.graph)
-        };
-        Ok(built()?)
-    }
 }
 
 impl PluginModel {
