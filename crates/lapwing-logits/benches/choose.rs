@@ -44,18 +44,7 @@ fn penalties_over_1000_tokens(bencher: Bencher, n_vocab: usize) {
 }
 
 fn options(temperature: f32, top_k: usize, top_p: f32, min_p: f32) -> SamplerOptions {
-    SamplerOptions {
-        temperature,
-        top_k,
-        top_p,
-        min_p,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    }
+    SamplerOptions { temperature, top_k, top_p, min_p, ..SamplerOptions::greedy() }
 }
 
 fn run(bencher: Bencher, n_vocab: usize, options: SamplerOptions, details: Details) {

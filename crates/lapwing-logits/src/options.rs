@@ -1,6 +1,7 @@
 //! What the user can ask of the sampler, and whether it makes sense.
 
-/// All sampling options; there are no defaults here, the caller states each one.
+/// All sampling options; there are no defaults here: the caller states each one, or names
+/// [`SamplerOptions::greedy`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplerOptions {
     /// Divides the logits; 0 is the greedy choice. At least 0.
@@ -44,6 +45,23 @@ pub struct SamplerOptionsError {
 }
 
 impl SamplerOptions {
+    /// Always the likeliest token, changed by nothing.
+    #[must_use]
+    pub const fn greedy() -> SamplerOptions {
+        SamplerOptions {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            repeat_window: None,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 0,
+        }
+    }
+
     /// Check every option on its own; ids are checked when the vocabulary is known.
     ///
     /// # Errors
@@ -96,21 +114,6 @@ fn require(
 mod tests {
     use super::SamplerOptions;
 
-    fn greedy() -> SamplerOptions {
-        SamplerOptions {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repeat_penalty: 1.0,
-            repeat_window: None,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: Vec::new(),
-            seed: 0,
-        }
-    }
-
     fn check(options: SamplerOptions, expected: &str) {
         let message = options.check().and_then(|()| options.check_ids(100));
         let message = message.map_or_else(|error| error.to_string(), |()| "fine".to_owned());
@@ -119,43 +122,43 @@ mod tests {
 
     #[test]
     fn every_option_has_a_range() {
-        check(greedy(), "fine");
+        check(SamplerOptions::greedy(), "fine");
         check(
-            SamplerOptions { temperature: -0.5, ..greedy() },
+            SamplerOptions { temperature: -0.5, ..SamplerOptions::greedy() },
             "sampling option temperature must be a finite number of at least 0, found -0.5",
         );
         check(
-            SamplerOptions { temperature: f32::INFINITY, ..greedy() },
+            SamplerOptions { temperature: f32::INFINITY, ..SamplerOptions::greedy() },
             "sampling option temperature must be a finite number of at least 0, found inf",
         );
         check(
-            SamplerOptions { top_p: 1.5, ..greedy() },
+            SamplerOptions { top_p: 1.5, ..SamplerOptions::greedy() },
             "sampling option top_p must be from 0 to 1, found 1.5",
         );
-        check(SamplerOptions { top_p: 0.0, ..greedy() }, "fine");
+        check(SamplerOptions { top_p: 0.0, ..SamplerOptions::greedy() }, "fine");
         check(
-            SamplerOptions { min_p: f32::NAN, ..greedy() },
+            SamplerOptions { min_p: f32::NAN, ..SamplerOptions::greedy() },
             "sampling option min_p must be from 0 to 1, found NaN",
         );
         check(
-            SamplerOptions { repeat_penalty: 0.0, ..greedy() },
+            SamplerOptions { repeat_penalty: 0.0, ..SamplerOptions::greedy() },
             "sampling option repeat_penalty must be a finite number above 0, found 0",
         );
         check(
-            SamplerOptions { presence_penalty: f32::NAN, ..greedy() },
+            SamplerOptions { presence_penalty: f32::NAN, ..SamplerOptions::greedy() },
             "sampling option presence_penalty must be a finite number, found NaN",
         );
         check(
-            SamplerOptions { frequency_penalty: f32::INFINITY, ..greedy() },
+            SamplerOptions { frequency_penalty: f32::INFINITY, ..SamplerOptions::greedy() },
             "sampling option frequency_penalty must be a finite number, found inf",
         );
-        check(SamplerOptions { logit_bias: vec![(99, f32::NEG_INFINITY)], ..greedy() }, "fine");
+        check(SamplerOptions { logit_bias: vec![(99, f32::NEG_INFINITY)], ..SamplerOptions::greedy() }, "fine");
         check(
-            SamplerOptions { logit_bias: vec![(1, 2.0), (2, f32::INFINITY)], ..greedy() },
+            SamplerOptions { logit_bias: vec![(1, 2.0), (2, f32::INFINITY)], ..SamplerOptions::greedy() },
             "sampling option logit_bias must be a finite number or -inf, found inf",
         );
         check(
-            SamplerOptions { logit_bias: vec![(100, 1.0)], ..greedy() },
+            SamplerOptions { logit_bias: vec![(100, 1.0)], ..SamplerOptions::greedy() },
             "sampling option logit_bias must be for token ids below 100, found 100",
         );
     }

@@ -173,7 +173,7 @@ pub fn run(
         Session::new(Arc::clone(subject.model), subject.level).map_err(MeasureError::Session)?;
     session.set_correction(subject.correction.cloned());
     let prompt = workload::prompt(work.seed, work.run_idx, work.n_prompt_tokens, subject.n_tokens);
-    let sampler = greedy();
+    let sampler = SamplerOptions::greedy();
     let request = request(subject, work, &prompt, &sampler);
     let mut clock = Clock::new(work);
     if work.timed == Timed::Prefill {
@@ -224,21 +224,6 @@ fn n_tokens(work: &Work) -> usize {
     match work.timed {
         Timed::Prefill => 1,
         Timed::Decode => work.n_steps + 1,
-    }
-}
-
-fn greedy() -> SamplerOptions {
-    SamplerOptions {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
     }
 }
 

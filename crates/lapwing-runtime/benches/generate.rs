@@ -49,11 +49,7 @@ fn run(bencher: Bencher, n_vocab: usize, temperature: f32) {
         top_p: 0.95,
         min_p: 0.05,
         repeat_penalty: 1.1,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
+        ..SamplerOptions::greedy()
     };
     let request = Request {
         prompt: &[1],

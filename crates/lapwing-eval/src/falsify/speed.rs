@@ -105,18 +105,7 @@ fn answer(
     prompt: &[TokenId],
     n_tokens_max: usize,
 ) -> Result<Generated, SpeedError> {
-    let sampler = SamplerOptions {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    };
+    let sampler = SamplerOptions::greedy();
     let request = Request {
         prompt,
         tokenizer: None,

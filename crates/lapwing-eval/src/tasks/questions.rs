@@ -103,7 +103,7 @@ fn answer(
         prompt: &tokens[n_cut..],
         tokenizer: Some(run.tokenizer),
         special: SpecialPieces::Show,
-        sampler: &greedy(),
+        sampler: &SamplerOptions::greedy(),
         details: Details { log_probability: false, n_top: 0 },
         n_tokens_max,
         stop_ids,
@@ -148,21 +148,6 @@ fn prompt(examples: &[Question], question: &str) -> String {
         prompt.push_str(&format!("{context} {}\n\n", example.answer));
     }
     prompt + &question_context(question)
-}
-
-fn greedy() -> SamplerOptions {
-    SamplerOptions {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    }
 }
 
 /// The first match of `#### (-?[0-9.,]+)`: the number.

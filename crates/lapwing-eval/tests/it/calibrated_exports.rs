@@ -27,18 +27,7 @@ fn open(backend: &OpenVinoBackend, folder: &Path) -> Box<dyn Model> {
 
 /// Stories as the model writes them, at temperature 1.
 fn stories(model: &dyn Model, seed: u64, n_tokens: usize) -> Vec<u32> {
-    let options = SamplerOptions {
-        temperature: 1.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed,
-    };
+    let options = SamplerOptions { temperature: 1.0, seed, ..SamplerOptions::greedy() };
     let mut sampler = Sampler::new(options, model.n_vocab(), Level::detect()).expect("options");
     let mut logits = vec![0.0; model.n_vocab()];
     let mut text = Vec::new();

@@ -1,21 +1,6 @@
 use super::{Alternative, Choice, ChooseError, Details, Sampler};
 use crate::{Level, SamplerOptions};
 
-fn greedy() -> SamplerOptions {
-    SamplerOptions {
-        temperature: 0.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    }
-}
-
 fn sampler(options: &SamplerOptions, n_vocab: usize) -> Sampler {
     Sampler::new(options.clone(), n_vocab, Level::detect()).unwrap()
 }
@@ -32,16 +17,16 @@ fn check(options: SamplerOptions, history: &[u32], logits: &[f32], expected: u32
 
 #[test]
 fn greedy_takes_the_largest_and_the_lower_id_of_a_tie() {
-    check(greedy(), &[], &[1.0, 3.0, 2.0], 1);
-    check(greedy(), &[], &[1.0, 3.0, 3.0], 1);
-    check(greedy(), &[1, 1], &[1.0, 3.0, 2.0], 1);
-    check(greedy(), &[], &[-5.0], 0);
-    check(greedy(), &[], &[f32::NEG_INFINITY, -1e30], 1);
+    check(SamplerOptions::greedy(), &[], &[1.0, 3.0, 2.0], 1);
+    check(SamplerOptions::greedy(), &[], &[1.0, 3.0, 3.0], 1);
+    check(SamplerOptions::greedy(), &[1, 1], &[1.0, 3.0, 2.0], 1);
+    check(SamplerOptions::greedy(), &[], &[-5.0], 0);
+    check(SamplerOptions::greedy(), &[], &[f32::NEG_INFINITY, -1e30], 1);
 }
 
 #[test]
 fn the_repetition_penalty_is_that_of_ctrl() {
-    let options = || SamplerOptions { repeat_penalty: 2.0, ..greedy() };
+    let options = || SamplerOptions { repeat_penalty: 2.0, ..SamplerOptions::greedy() };
     // 3.0 / 2 = 1.5 lies below 1.6 and above 1.4; once, however often it occurred.
     check(options(), &[0], &[3.0, 1.6], 1);
     check(options(), &[0, 0, 0], &[3.0, 1.4], 0);
@@ -52,21 +37,21 @@ fn the_repetition_penalty_is_that_of_ctrl() {
 
 #[test]
 fn presence_and_frequency_penalties_are_those_of_openai() {
-    let presence = || SamplerOptions { presence_penalty: 1.0, ..greedy() };
+    let presence = || SamplerOptions { presence_penalty: 1.0, ..SamplerOptions::greedy() };
     check(presence(), &[0, 0, 0], &[3.0, 1.9], 0);
     check(presence(), &[0, 0, 0], &[3.0, 2.1], 1);
-    let frequency = || SamplerOptions { frequency_penalty: 0.5, ..greedy() };
+    let frequency = || SamplerOptions { frequency_penalty: 0.5, ..SamplerOptions::greedy() };
     check(frequency(), &[0, 0, 0], &[3.0, 1.4], 0);
     check(frequency(), &[0, 0, 0], &[3.0, 1.6], 1);
     // Negative ones encourage.
-    let encourage = || SamplerOptions { frequency_penalty: -0.5, ..greedy() };
+    let encourage = || SamplerOptions { frequency_penalty: -0.5, ..SamplerOptions::greedy() };
     check(encourage(), &[1, 1, 1], &[3.0, 1.6], 1);
 }
 
 #[test]
 fn the_window_forgets_the_oldest() {
     let options =
-        |window| SamplerOptions { presence_penalty: 5.0, repeat_window: window, ..greedy() };
+        |window| SamplerOptions { presence_penalty: 5.0, repeat_window: window, ..SamplerOptions::greedy() };
     check(options(None), &[0, 1, 1], &[3.0, 2.9, 0.0], 2);
     check(options(Some(3)), &[0, 1, 1], &[3.0, 2.9, 0.0], 2);
     check(options(Some(2)), &[0, 1, 1], &[3.0, 2.9, 0.0], 0);
@@ -77,7 +62,7 @@ fn the_window_forgets_the_oldest() {
 #[test]
 fn bias_comes_before_the_penalties() {
     let bias =
-        |logit_bias: &[(u32, f32)]| SamplerOptions { logit_bias: logit_bias.to_vec(), ..greedy() };
+        |logit_bias: &[(u32, f32)]| SamplerOptions { logit_bias: logit_bias.to_vec(), ..SamplerOptions::greedy() };
     check(bias(&[(1, 1.5)]), &[], &[3.0, 2.0], 1);
     check(bias(&[(1, 0.6), (1, 0.6)]), &[], &[3.0, 2.0], 1);
     check(bias(&[(0, f32::NEG_INFINITY)]), &[], &[3.0, 2.0], 1);
@@ -88,7 +73,7 @@ fn bias_comes_before_the_penalties() {
 
 #[test]
 fn an_observed_id_outside_the_vocabulary_is_ignored() {
-    let options = SamplerOptions { presence_penalty: 5.0, ..greedy() };
+    let options = SamplerOptions { presence_penalty: 5.0, ..SamplerOptions::greedy() };
     check(options, &[2, 7, u32::MAX], &[3.0, 2.0], 0);
 }
 
@@ -97,7 +82,7 @@ fn broken_rows_are_errors() {
     let check = |logits: &[f32], expected: ChooseError| {
         for temperature in [0.0, 0.8] {
             for top_k in [0, 2] {
-                let options = SamplerOptions { temperature, top_k, ..greedy() };
+                let options = SamplerOptions { temperature, top_k, ..SamplerOptions::greedy() };
                 let found = sampler(&options, 3).choose(&mut logits.to_vec(), Details::NONE);
                 assert_eq!(found, Err(expected.clone()), "{options:?} {logits:?}");
             }
@@ -113,7 +98,7 @@ fn broken_rows_are_errors() {
 #[test]
 fn forbidding_every_token_is_an_error_and_puts_the_row_back() {
     let forbidden = (0..2).map(|token| (token, f32::NEG_INFINITY)).collect();
-    let options = SamplerOptions { logit_bias: forbidden, ..greedy() };
+    let options = SamplerOptions { logit_bias: forbidden, ..SamplerOptions::greedy() };
     let mut row = [1.0, 2.0];
     let found = sampler(&options, 2).choose(&mut row, Details::NONE);
     assert_eq!(found, Err(ChooseError::NoCandidate));
@@ -122,7 +107,7 @@ fn forbidding_every_token_is_an_error_and_puts_the_row_back() {
 
 #[test]
 fn a_forbidden_infinity_is_still_an_error() {
-    let options = SamplerOptions { logit_bias: vec![(1, f32::NEG_INFINITY)], ..greedy() };
+    let options = SamplerOptions { logit_bias: vec![(1, f32::NEG_INFINITY)], ..SamplerOptions::greedy() };
     let found = sampler(&options, 2).choose(&mut [0.0, f32::INFINITY], Details::NONE);
     assert_eq!(found, Err(ChooseError::Infinite { token: 1 }));
 }
@@ -130,7 +115,7 @@ fn a_forbidden_infinity_is_still_an_error() {
 #[test]
 fn an_empty_vocabulary_has_no_candidate() {
     for temperature in [0.0, 1.0] {
-        let options = SamplerOptions { temperature, ..greedy() };
+        let options = SamplerOptions { temperature, ..SamplerOptions::greedy() };
         let found = sampler(&options, 0).choose(&mut [], Details::NONE);
         assert_eq!(found, Err(ChooseError::NoCandidate));
     }
@@ -139,7 +124,7 @@ fn an_empty_vocabulary_has_no_candidate() {
 #[test]
 fn details_are_of_the_raw_distribution() {
     // Bias forces token 2; the report is of the raw row, where it has 1/6.
-    let options = SamplerOptions { logit_bias: vec![(2, 50.0)], ..greedy() };
+    let options = SamplerOptions { logit_bias: vec![(2, 50.0)], ..SamplerOptions::greedy() };
     let mut row = [3f32.ln(), 2f32.ln(), 0.0];
     let details = Details { log_probability: true, n_top: 2 };
     let choice = sampler(&options, 3).choose(&mut row, details).unwrap();
@@ -155,7 +140,7 @@ fn details_are_of_the_raw_distribution() {
 #[test]
 fn details_come_only_when_asked() {
     let mut row = [0.0, 0.0];
-    let mut greedy = sampler(&greedy(), 2);
+    let mut greedy = sampler(&SamplerOptions::greedy(), 2);
     let plain = Choice { token: 0, log_probability: None, top: Vec::new() };
     assert_eq!(greedy.choose(&mut row, Details::NONE).unwrap(), plain);
     let half = -(2f64.ln());
@@ -169,7 +154,7 @@ fn details_come_only_when_asked() {
 
 #[test]
 fn a_clone_goes_on_as_the_original() {
-    let options = SamplerOptions { temperature: 1.0, frequency_penalty: 0.3, ..greedy() };
+    let options = SamplerOptions { temperature: 1.0, frequency_penalty: 0.3, ..SamplerOptions::greedy() };
     let mut original = sampler(&options, 50);
     let mut row: Vec<f32> = (0..50).map(|i| (i % 7) as f32 * 0.3).collect();
     let mut run = |sampler: &mut Sampler| -> Vec<u32> {

@@ -18,18 +18,7 @@ use lapwing_logits::SamplerOptions;
 
 /// Draw from the whole row at temperature 1.
 fn plain() -> SamplerOptions {
-    SamplerOptions {
-        temperature: 1.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        repeat_penalty: 1.0,
-        repeat_window: None,
-        presence_penalty: 0.0,
-        frequency_penalty: 0.0,
-        logit_bias: Vec::new(),
-        seed: 0,
-    }
+    SamplerOptions { temperature: 1.0, ..SamplerOptions::greedy() }
 }
 
 /// Bell-shaped logits, as a model's are; a larger `spread` makes them more peaked.

@@ -6,7 +6,7 @@ use lapwing_logits::{Candidate, Details, SamplerOptions};
 use lapwing_runtime::{Event, Finish, FinishReason, Generated, Request, generate};
 
 use crate::models::session;
-use crate::{FUSE, GREEDY, LLAMA, request, run, tokenizer};
+use crate::{FUSE, LLAMA, request, run, tokenizer};
 
 /// The fake model counts up: after token 1 come 2, 3, 4, ….
 fn answer(request: &Request<'_>) -> Generated {
@@ -159,7 +159,7 @@ fn breaking_at_the_last_event_does_not_undo_a_complete_answer() {
 #[test]
 fn the_first_row_is_reported_raw() {
     // The bias decides the token, not the report.
-    let sampler = SamplerOptions { logit_bias: vec![(7, 90.0)], ..GREEDY };
+    let sampler = SamplerOptions { logit_bias: vec![(7, 90.0)], ..SamplerOptions::greedy() };
     let generated = answer(&Request { sampler: &sampler, n_first_step_top: 3, ..request(&[1, 4]) });
     assert_eq!(generated.token_ids[0], 7);
     let of = |token_idx, logit| Candidate { token_idx, logit };
@@ -192,7 +192,7 @@ fn events_carry_details_when_asked() {
 #[test]
 fn a_seed_repeats_its_answer() {
     let answer = |seed: u64| {
-        let sampler = SamplerOptions { temperature: 4.0, seed, ..GREEDY };
+        let sampler = SamplerOptions { temperature: 4.0, seed, ..SamplerOptions::greedy() };
         answer(&Request { sampler: &sampler, n_tokens_max: 30, ..request(&[1]) }).token_ids
     };
     assert_eq!(answer(5), answer(5));
@@ -201,7 +201,7 @@ fn a_seed_repeats_its_answer() {
 
 #[test]
 fn penalties_see_the_prompt_and_the_answer() {
-    let sampler = SamplerOptions { presence_penalty: 6.0, ..GREEDY };
+    let sampler = SamplerOptions { presence_penalty: 6.0, ..SamplerOptions::greedy() };
     let answer =
         |prompt: &[u32]| answer(&Request { sampler: &sampler, ..request(prompt) }).token_ids;
     // After 1 the successor 2 has 10 - 6, because the prompt had it, and 3 has 5.

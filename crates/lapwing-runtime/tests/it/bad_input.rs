@@ -8,7 +8,7 @@ use lapwing_logits::{Level, SamplerOptions};
 use lapwing_runtime::{Request, Session, generate};
 
 use crate::models::{Fault, faulty, session};
-use crate::{GREEDY, request};
+use crate::{request};
 
 /// The chain of messages, and how many events came before.
 fn check(session: &mut Session, request: &Request<'_>, n_events: usize, expected: &[&str]) {
@@ -38,7 +38,7 @@ fn wrong_requests_are_refused_before_any_work() {
     refused(&request(&[]), &["cannot generate from an empty prompt: expected at least one token"]);
     refused(&request(&[1, 2, 3, 4, 5]), &["prompt of 5 tokens is too long: the context holds 4"]);
     refused(&request(&[1, 20, 3]), &["token 20 at position 1 is not in the vocabulary of 20"]);
-    let sampler = SamplerOptions { top_p: 2.0, ..GREEDY };
+    let sampler = SamplerOptions { top_p: 2.0, ..SamplerOptions::greedy() };
     refused(
         &Request { sampler: &sampler, ..request(&[1]) },
         &["cannot choose tokens as asked", "sampling option top_p must be from 0 to 1, found 2"],

@@ -14,21 +14,8 @@ use lapwing_logits::{Details, SamplerOptions};
 use lapwing_runtime::{Event, Generated, Request, Session, generate};
 use lapwing_text::{SpecialPieces, Tokenizer};
 
-const GREEDY: SamplerOptions = SamplerOptions {
-    temperature: 0.0,
-    top_k: 0,
-    top_p: 1.0,
-    min_p: 0.0,
-    repeat_penalty: 1.0,
-    repeat_window: None,
-    presence_penalty: 0.0,
-    frequency_penalty: 0.0,
-    logit_bias: Vec::new(),
-    seed: 0,
-};
-
-/// [`GREEDY`] at an address, for requests to point to.
-static OPTIONS: SamplerOptions = GREEDY;
+/// At an address, for requests to point to.
+static GREEDY: SamplerOptions = SamplerOptions::greedy();
 
 /// A greedy request for five tokens without anything else.
 fn request(prompt: &[u32]) -> Request<'_> {
@@ -36,7 +23,7 @@ fn request(prompt: &[u32]) -> Request<'_> {
         prompt,
         tokenizer: None,
         special: SpecialPieces::Skip,
-        sampler: &OPTIONS,
+        sampler: &GREEDY,
         details: Details::NONE,
         n_tokens_max: 5,
         stop_ids: &[],
