@@ -15,5 +15,5 @@ mod text_stream;
 
 pub use generate::{GenerateError, Request, generate};
 pub use generated::{Event, Finish, FinishReason, Generated, Timings, TokenTimings, Usage};
-pub use score::{Score, ScoreError, score, score_rows};
+pub use score::score_rows;
 pub use session::Session;
