@@ -152,9 +152,18 @@ mod tests {
             SamplerOptions { frequency_penalty: f32::INFINITY, ..SamplerOptions::greedy() },
             "sampling option frequency_penalty must be a finite number, found inf",
         );
-        check(SamplerOptions { logit_bias: vec![(99, f32::NEG_INFINITY)], ..SamplerOptions::greedy() }, "fine");
         check(
-            SamplerOptions { logit_bias: vec![(1, 2.0), (2, f32::INFINITY)], ..SamplerOptions::greedy() },
+            SamplerOptions {
+                logit_bias: vec![(99, f32::NEG_INFINITY)],
+                ..SamplerOptions::greedy()
+            },
+            "fine",
+        );
+        check(
+            SamplerOptions {
+                logit_bias: vec![(1, 2.0), (2, f32::INFINITY)],
+                ..SamplerOptions::greedy()
+            },
             "sampling option logit_bias must be a finite number or -inf, found inf",
         );
         check(

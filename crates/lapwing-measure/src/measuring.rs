@@ -101,28 +101,28 @@ pub struct Run {
     /// From the request to the first token.
     pub ttft_ms: f64,
     /// Where the time of each step went; empty when only the prefill or nothing else was timed.
-    pub steps: Steps,
+    pub steps: Vec<Step>,
     /// Every token that came out.
     pub token_ids: Vec<TokenId>,
     /// The whole call, with what is not timed.
     pub wall_ms: f64,
 }
 
-/// Samples a step, all of the same length.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Steps {
+/// Where the time of one step went.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
     /// From one token to the next.
-    pub inter_token_ms: Vec<f64>,
+    pub inter_token_ms: f64,
     /// In the library's own inference calls.
-    pub inference_us: Vec<f64>,
-    /// Correcting the row; empty without a correction.
-    pub correction_us: Vec<f64>,
+    pub inference_us: f64,
+    /// Correcting the row; `None` without a correction.
+    pub correction_us: Option<f64>,
     /// From the row to the token.
-    pub sampler_us: Vec<f64>,
+    pub sampler_us: f64,
     /// From the token to text.
-    pub detokenizer_us: Vec<f64>,
+    pub detokenizer_us: f64,
     /// What is left of the step.
-    pub rest_us: Vec<f64>,
+    pub rest_us: f64,
 }
 
 /// Why a run could not be made.
@@ -299,7 +299,7 @@ fn finished(
     };
     let steps = match (work.timed, work.detail) {
         (Timed::Decode, Detail::Steps) => steps(stamps, &generated),
-        _ => Steps::default(),
+        _ => Vec::new(),
     };
     Ok(Run {
         total_ms: ms(total),
@@ -310,32 +310,18 @@ fn finished(
     })
 }
 
-/// The stages of each step: those of the token that it ends with.
-fn steps(stamps: &[Instant], generated: &Generated) -> Steps {
-    let timings = &generated.timings;
-    let intervals: Vec<Duration> = stamps.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // The first token's stages belong to the prefill.
-    let later = |samples: &[Duration]| samples.iter().skip(1).copied().collect::<Vec<_>>();
-    let inference = timings.inference.clone();
-    let correction = later(&timings.correct);
-    let sampler = later(&timings.sample);
-    let detokenizer = later(&timings.detokenize);
-    let rest = intervals.iter().enumerate().map(|(step_idx, interval)| {
-        let of_step =
-            |samples: &[Duration]| samples.get(step_idx).copied().unwrap_or(Duration::ZERO);
-        let stages = [&inference, &correction, &sampler, &detokenizer];
-        interval.saturating_sub(stages.into_iter().map(|samples| of_step(samples)).sum())
+/// The steps between the tokens that the clock saw, each with the stages of the token it ends with.
+fn steps(stamps: &[Instant], generated: &Generated) -> Vec<Step> {
+    let intervals = stamps.windows(2).map(|pair| pair[1] - pair[0]);
+    let steps = intervals.zip(generated.timings.steps()).map(|(interval, token)| Step {
+        inter_token_ms: ms(interval),
+        inference_us: us(token.step.inference),
+        correction_us: token.correct.map(us),
+        sampler_us: us(token.sample),
+        detokenizer_us: us(token.detokenize),
+        rest_us: us(interval.saturating_sub(token.step.inference + token.stages())),
     });
-    let rest = rest.collect::<Vec<_>>();
-    let all_us = |samples: &[Duration]| samples.iter().copied().map(us).collect();
-    Steps {
-        inter_token_ms: intervals.iter().copied().map(ms).collect(),
-        inference_us: all_us(&inference),
-        correction_us: all_us(&correction),
-        sampler_us: all_us(&sampler),
-        detokenizer_us: all_us(&detokenizer),
-        rest_us: all_us(&rest),
-    }
+    steps.collect()
 }
 
 fn ms(duration: Duration) -> f64 {

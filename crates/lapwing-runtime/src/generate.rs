@@ -19,8 +19,8 @@ use lapwing_logits::{
 use lapwing_model::TokenId;
 use lapwing_text::{SpecialPieces, Tokenizer};
 
-use crate::generated::{Event, Finish, Generated, Timings, TokenTimings, Usage};
-use crate::session::{Session, StepTimings};
+use crate::generated::{Event, Finish, Generated, StepTimings, Timings, TokenTimings, Usage};
+use crate::session::Session;
 use crate::text_stream::TextStream;
 
 /// What to generate.
@@ -209,8 +209,7 @@ impl<'a> Answer<'a> {
             stepped.map_err(|source| GenerateError::Step { n_generated: 0, source })?;
         session.begin_answer();
         let StepTimings { elapsed, inference } = self.last_step;
-        self.generated.timings.prefill = elapsed;
-        self.generated.timings.prefill_inference = inference;
+        self.generated.timings.prefill = self.last_step;
         if self.request.n_first_step_top != 0 {
             let level = session.level();
             self.generated.first_step_top =
@@ -242,13 +241,13 @@ impl<'a> Answer<'a> {
             Some(_) => self.stream.finish(Some(token)),
         };
         let timings = TokenTimings {
-            decode: self.last_step.elapsed,
-            inference: self.last_step.inference,
+            step: self.last_step,
             correct,
             sample: detokenize_started - sample_started,
             detokenize: detokenize_started.elapsed(),
         };
-        record(&mut self.generated.timings, timings, self.started);
+        self.generated.timings.time_to_first_token.get_or_insert_with(|| self.started.elapsed());
+        self.generated.timings.tokens.push(timings);
         self.generated.text.push_str(stopped.text);
         let matched = stopped.matched;
         let text = stopped.text;
@@ -299,18 +298,6 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn record(timings: &mut Timings, token: TokenTimings, started: Instant) {
-    if timings.time_to_first_token.is_none() {
-        timings.time_to_first_token = Some(started.elapsed());
-    } else {
-        timings.decode.push(token.decode);
-        timings.inference.push(token.inference);
-    }
-    timings.correct.extend(token.correct);
-    timings.sample.push(token.sample);
-    timings.detokenize.push(token.detokenize);
-}
-
 fn nothing_generated(n_prompt_tokens: usize) -> Generated {
     Generated {
         token_ids: Vec::new(),
@@ -318,14 +305,9 @@ fn nothing_generated(n_prompt_tokens: usize) -> Generated {
         finish: Finish::Cancelled,
         usage: Usage { n_prompt_tokens, n_reused_tokens: 0, n_completion_tokens: 0 },
         timings: Timings {
-            prefill: Duration::ZERO,
-            prefill_inference: Duration::ZERO,
+            prefill: StepTimings { elapsed: Duration::ZERO, inference: Duration::ZERO },
             time_to_first_token: None,
-            decode: Vec::new(),
-            inference: Vec::new(),
-            correct: Vec::new(),
-            sample: Vec::new(),
-            detokenize: Vec::new(),
+            tokens: Vec::new(),
             total: Duration::ZERO,
         },
         first_step_top: Vec::new(),

@@ -34,13 +34,20 @@ pub enum Event<'a> {
     },
 }
 
-/// What one token cost.
+/// What one step of the decoder cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimings {
+    /// The whole step.
+    pub elapsed: Duration,
+    /// Time within it which the library spent in its own inference calls.
+    pub inference: Duration,
+}
+
+/// What one token cost, stage by stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenTimings {
     /// The decoder's step that gave the logits; for the first token that is the prefill.
-    pub decode: Duration,
-    /// Time within `decode` which the library spent in its own inference calls.
-    pub inference: Duration,
+    pub step: StepTimings,
     /// From the raw logits to the corrected ones; `None` without a correction.
     pub correct: Option<Duration>,
     /// From the logits to the token.
@@ -112,27 +119,46 @@ pub struct Usage {
     pub n_completion_tokens: usize,
 }
 
-/// Samples of what each stage cost, for medians.
+/// Where the time went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timings {
     /// The decoder's step over the prompt.
-    pub prefill: Duration,
-    /// Time within `prefill` which the library spent in its own inference calls.
-    pub prefill_inference: Duration,
+    pub prefill: StepTimings,
     /// From the call to the first token's event; `None` without a token.
     pub time_to_first_token: Option<Duration>,
-    /// The decoder's steps over single tokens: one fewer than there are tokens.
-    pub decode: Vec<Duration>,
-    /// Time within each of `decode` which the library spent in its own inference calls.
-    pub inference: Vec<Duration>,
-    /// From raw logits to corrected ones, for each token; empty without a correction.
-    pub correct: Vec<Duration>,
-    /// From logits to token, for each token.
-    pub sample: Vec<Duration>,
-    /// From token to text, for each token.
-    pub detokenize: Vec<Duration>,
+    /// The stages of each token, in order; the step of the first is the prefill.
+    pub tokens: Vec<TokenTimings>,
     /// From the call to the end.
     pub total: Duration,
+}
+
+impl Timings {
+    /// The steps over single tokens, each with the stages of the token that it gave: all but the
+    /// first token's.
+    #[must_use]
+    pub fn steps(&self) -> &[TokenTimings] {
+        self.tokens.get(1..).unwrap_or_default()
+    }
+}
+
+impl TokenTimings {
+    /// From the raw logits to text.
+    #[must_use]
+    pub fn stages(&self) -> Duration {
+        self.correct.unwrap_or_default() + self.sample + self.detokenize
+    }
+
+    /// The step and all that was done with its logits.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.step.elapsed + self.stages()
+    }
+
+    /// Our own work: all but the library's inference calls.
+    #[must_use]
+    pub fn host(&self) -> Duration {
+        self.step.elapsed.saturating_sub(self.step.inference) + self.stages()
+    }
 }
 
 impl Finish {

@@ -14,6 +14,8 @@ mod session;
 mod text_stream;
 
 pub use generate::{GenerateError, Request, generate};
-pub use generated::{Event, Finish, FinishReason, Generated, Timings, TokenTimings, Usage};
+pub use generated::{
+    Event, Finish, FinishReason, Generated, StepTimings, Timings, TokenTimings, Usage,
+};
 pub use score::score_rows;
 pub use session::Session;

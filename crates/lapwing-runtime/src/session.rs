@@ -7,6 +7,8 @@ use lapwing_backend::{Decoder, Model, OpenError, StepError};
 use lapwing_logits::{CorrectRowError, Correction, Corrector, Level};
 use lapwing_model::TokenId;
 
+use crate::generated::StepTimings;
+
 /// So many inferences of single tokens take no longer than one of a whole prompt, roughly: the
 /// weights are read once in each.
 const N_INFERENCES_OF_A_PREFILL: usize = 8;
@@ -24,13 +26,6 @@ pub struct Session {
     logits: Vec<f32>,
     /// What is done to rows before a token is chosen.
     corrector: Option<Corrector>,
-}
-
-/// What one step of the decoder cost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StepTimings {
-    pub(crate) elapsed: Duration,
-    pub(crate) inference: Duration,
 }
 
 impl Session {

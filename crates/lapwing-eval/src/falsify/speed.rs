@@ -12,7 +12,9 @@ use lapwing_logits::{
     CorrectRowError, Correction, Corrector, Details, Level, SamplerOptions, Scope, Smoothing,
 };
 use lapwing_model::TokenId;
-use lapwing_runtime::{GenerateError, Generated, Request, Session, generate, score_rows};
+use lapwing_runtime::{
+    GenerateError, Generated, Request, Session, TokenTimings, generate, score_rows,
+};
 use lapwing_text::SpecialPieces;
 
 use super::ablations::N_TRACKED;
@@ -77,7 +79,7 @@ pub(super) fn speeds(
             let idx = (place + round) % conditions.len();
             let generated = answer(&mut sessions[idx], prompt, n_tokens.max(2))?;
             rates[idx].push(tokens_per_s(&generated));
-            corrects[idx].extend(&generated.timings.correct);
+            corrects[idx].extend(generated.timings.tokens.iter().filter_map(|token| token.correct));
         }
     }
     let speed = |idx: usize| {
@@ -123,13 +125,9 @@ fn answer(
 
 /// Of all tokens after the first, with everything that was done for them.
 fn tokens_per_s(generated: &Generated) -> f64 {
-    let timings = &generated.timings;
-    let n_decoded = timings.decode.len();
-    let after_first =
-        |samples: &[Duration]| -> Duration { samples.iter().rev().take(n_decoded).sum() };
-    let stages = [&timings.decode, &timings.correct, &timings.sample, &timings.detokenize];
-    let elapsed: Duration = stages.into_iter().map(|samples| after_first(samples)).sum();
-    n_decoded as f64 / elapsed.as_secs_f64()
+    let steps = generated.timings.steps();
+    let elapsed: Duration = steps.iter().map(TokenTimings::total).sum();
+    steps.len() as f64 / elapsed.as_secs_f64()
 }
 
 /// Time the stage on rows of the model: over the full vocabulary and over tracked sets.

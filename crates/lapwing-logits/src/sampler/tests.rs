@@ -50,8 +50,11 @@ fn presence_and_frequency_penalties_are_those_of_openai() {
 
 #[test]
 fn the_window_forgets_the_oldest() {
-    let options =
-        |window| SamplerOptions { presence_penalty: 5.0, repeat_window: window, ..SamplerOptions::greedy() };
+    let options = |window| SamplerOptions {
+        presence_penalty: 5.0,
+        repeat_window: window,
+        ..SamplerOptions::greedy()
+    };
     check(options(None), &[0, 1, 1], &[3.0, 2.9, 0.0], 2);
     check(options(Some(3)), &[0, 1, 1], &[3.0, 2.9, 0.0], 2);
     check(options(Some(2)), &[0, 1, 1], &[3.0, 2.9, 0.0], 0);
@@ -61,8 +64,10 @@ fn the_window_forgets_the_oldest() {
 
 #[test]
 fn bias_comes_before_the_penalties() {
-    let bias =
-        |logit_bias: &[(u32, f32)]| SamplerOptions { logit_bias: logit_bias.to_vec(), ..SamplerOptions::greedy() };
+    let bias = |logit_bias: &[(u32, f32)]| SamplerOptions {
+        logit_bias: logit_bias.to_vec(),
+        ..SamplerOptions::greedy()
+    };
     check(bias(&[(1, 1.5)]), &[], &[3.0, 2.0], 1);
     check(bias(&[(1, 0.6), (1, 0.6)]), &[], &[3.0, 2.0], 1);
     check(bias(&[(0, f32::NEG_INFINITY)]), &[], &[3.0, 2.0], 1);
@@ -107,7 +112,8 @@ fn forbidding_every_token_is_an_error_and_puts_the_row_back() {
 
 #[test]
 fn a_forbidden_infinity_is_still_an_error() {
-    let options = SamplerOptions { logit_bias: vec![(1, f32::NEG_INFINITY)], ..SamplerOptions::greedy() };
+    let options =
+        SamplerOptions { logit_bias: vec![(1, f32::NEG_INFINITY)], ..SamplerOptions::greedy() };
     let found = sampler(&options, 2).choose(&mut [0.0, f32::INFINITY], Details::NONE);
     assert_eq!(found, Err(ChooseError::Infinite { token: 1 }));
 }
@@ -154,7 +160,8 @@ fn details_come_only_when_asked() {
 
 #[test]
 fn a_clone_goes_on_as_the_original() {
-    let options = SamplerOptions { temperature: 1.0, frequency_penalty: 0.3, ..SamplerOptions::greedy() };
+    let options =
+        SamplerOptions { temperature: 1.0, frequency_penalty: 0.3, ..SamplerOptions::greedy() };
     let mut original = sampler(&options, 50);
     let mut row: Vec<f32> = (0..50).map(|i| (i % 7) as f32 * 0.3).collect();
     let mut run = |sampler: &mut Sampler| -> Vec<u32> {

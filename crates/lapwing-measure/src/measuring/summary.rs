@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Run, Steps};
+use super::{Run, Step};
 use crate::record::{self, InterToken, Latency, StepCost, Throughput};
 use crate::statistics::{self, Samples, SamplesError, median_interval};
 
@@ -28,7 +28,7 @@ pub fn latency(runs: &[Run], n_tokens: usize, nulls: &mut Nulls) -> Result<Laten
     let tokens_per_s = throughput(&Samples::new(&rates)?, nulls);
     let first: Vec<f64> = runs.iter().map(|run| run.ttft_ms).collect();
     let ttft_ms = interval(&Samples::new(&first)?, "latency.ttft_ms", nulls);
-    let gaps = joined(runs, |steps| &steps.inter_token_ms);
+    let gaps = joined(runs, |step| Some(step.inter_token_ms));
     let inter_token_ms = inter_token(&gaps).unwrap_or_else(|reason| {
         nulls.insert("latency.inter_token_ms".into(), reason);
         None
@@ -53,12 +53,12 @@ pub fn step_cost(
     has_tokenizer: bool,
     nulls: &mut Nulls,
 ) -> Result<Option<StepCost>, SamplesError> {
-    let gaps_ms = joined(runs, |steps| &steps.inter_token_ms);
+    let gaps_ms = joined(runs, |step| Some(step.inter_token_ms));
     if gaps_ms.is_empty() {
         nulls.insert("step_us".into(), NO_STEPS.into());
         return Ok(None);
     }
-    let mut part = |name: &str, reason: Option<&str>, samples: fn(&Steps) -> &Vec<f64>| {
+    let mut part = |name: &str, reason: Option<&str>, samples: fn(&Step) -> Option<f64>| {
         let samples = joined(runs, samples);
         if let Some(reason) = reason.or(samples.is_empty().then_some("it was not timed")) {
             nulls.insert(format!("step_us.{name}"), reason.to_owned());
@@ -66,15 +66,15 @@ pub fn step_cost(
         }
         Ok(Some(Samples::new(&samples)?.median()))
     };
-    let is_corrected = runs.iter().any(|run| !run.steps.correction_us.is_empty());
+    let is_corrected = runs.iter().flat_map(|run| &run.steps).any(|s| s.correction_us.is_some());
     let no_correction = (!is_corrected).then_some("no correction is applied");
     let no_tokenizer = (!has_tokenizer).then_some("the model has no tokenizer");
     Ok(Some(StepCost {
-        inference: part("inference", None, |steps| &steps.inference_us)?,
-        correction: part("correction", no_correction, |steps| &steps.correction_us)?,
-        sampler: part("sampler", None, |steps| &steps.sampler_us)?,
-        detokenizer: part("detokenizer", no_tokenizer, |steps| &steps.detokenizer_us)?,
-        rest: part("rest", None, |steps| &steps.rest_us)?,
+        inference: part("inference", None, |step| Some(step.inference_us))?,
+        correction: part("correction", no_correction, |step| step.correction_us)?,
+        sampler: part("sampler", None, |step| Some(step.sampler_us))?,
+        detokenizer: part("detokenizer", no_tokenizer, |step| Some(step.detokenizer_us))?,
+        rest: part("rest", None, |step| Some(step.rest_us))?,
         total: Samples::new(&gaps_ms)?.median() * 1e3,
         n_steps: gaps_ms.len() as u64,
     }))
@@ -136,8 +136,8 @@ fn inter_token(gaps_ms: &[f64]) -> Result<Option<InterToken>, String> {
     }))
 }
 
-fn joined(runs: &[Run], samples: fn(&Steps) -> &Vec<f64>) -> Vec<f64> {
-    runs.iter().flat_map(|run| samples(&run.steps)).copied().collect()
+fn joined(runs: &[Run], sample: fn(&Step) -> Option<f64>) -> Vec<f64> {
+    runs.iter().flat_map(|run| &run.steps).filter_map(sample).collect()
 }
 
 #[cfg(test)]
@@ -145,15 +145,15 @@ mod tests {
     use super::*;
 
     fn run(total_ms: f64, inter_token_ms: &[f64]) -> Run {
-        let parts = |share: f64| inter_token_ms.iter().map(|ms| ms * 1e3 * share).collect();
-        let steps = Steps {
-            inter_token_ms: inter_token_ms.to_vec(),
-            inference_us: parts(0.8),
-            correction_us: Vec::new(),
-            sampler_us: parts(0.1),
-            detokenizer_us: parts(0.05),
-            rest_us: parts(0.05),
+        let step = |&inter_token_ms: &f64| Step {
+            inter_token_ms,
+            inference_us: inter_token_ms * 800.0,
+            correction_us: None,
+            sampler_us: inter_token_ms * 100.0,
+            detokenizer_us: inter_token_ms * 50.0,
+            rest_us: inter_token_ms * 50.0,
         };
+        let steps = inter_token_ms.iter().map(step).collect();
         Run { total_ms, ttft_ms: 5.0, steps, token_ids: Vec::new(), wall_ms: total_ms }
     }
 

@@ -24,8 +24,8 @@ fn ends_after_as_many_tokens_as_asked_for() {
     assert_eq!(generated.usage.n_completion_tokens, 5);
     let timings = generated.timings;
     assert!(timings.time_to_first_token.is_some());
-    assert_eq!([timings.decode.len(), timings.inference.len()], [4, 4]);
-    assert_eq!([timings.sample.len(), timings.detokenize.len()], [5, 5]);
+    assert_eq!([timings.tokens.len(), timings.steps().len()], [5, 4]);
+    assert_eq!(timings.tokens[0].step, timings.prefill);
 }
 
 #[test]

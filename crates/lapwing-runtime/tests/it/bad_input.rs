@@ -8,7 +8,7 @@ use lapwing_logits::{Level, SamplerOptions};
 use lapwing_runtime::{Request, Session, generate};
 
 use crate::models::{Fault, faulty, session};
-use crate::{request};
+use crate::request;
 
 /// The chain of messages, and how many events came before.
 fn check(session: &mut Session, request: &Request<'_>, n_events: usize, expected: &[&str]) {

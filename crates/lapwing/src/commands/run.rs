@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lapwing_logits::{Details, Level, SamplerOptions};
 use lapwing_model::TokenId;
-use lapwing_runtime::{Event, Finish, Generated, Request, Session, Timings, generate};
+use lapwing_runtime::{Event, Finish, Generated, Request, Session, TokenTimings, generate};
 use lapwing_text::{Message, SpecialPieces};
 use serde_json::{Value, json};
 
@@ -218,43 +218,29 @@ fn report(
 
 fn timings(generated: &Generated, load: Duration, opening: &OpenStages) -> Value {
     let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3);
-    let p50 = |samples: &[Duration]| median(samples).map(|duration| duration.as_secs_f64());
     let timings = &generated.timings;
-    let n_decoded = timings.decode.len();
-    let stages = [&timings.decode, &timings.correct, &timings.sample, &timings.detokenize];
-    let of_stage =
-        |samples: &&Vec<Duration>| samples.iter().rev().take(n_decoded).sum::<Duration>();
-    let after_first: Duration = stages.iter().map(of_stage).sum();
+    let (tokens, steps) = (&timings.tokens[..], timings.steps());
+    let p50 = |tokens: &[TokenTimings], stage: fn(&TokenTimings) -> Option<Duration>| {
+        median(tokens.iter().filter_map(stage).collect())
+    };
+    let us = |duration: Duration| round(duration.as_secs_f64() * 1e6);
+    let after_first: Duration = steps.iter().map(TokenTimings::total).sum();
     let tokens_per_s =
-        (n_decoded != 0).then(|| round(n_decoded as f64 / after_first.as_secs_f64()));
+        (!steps.is_empty()).then(|| round(steps.len() as f64 / after_first.as_secs_f64()));
     json!({
         "load_ms": ms(load),
         "read_ms": opening.read.map(ms),
         "compile_ms": ms(opening.compile),
-        "prefill_ms": ms(timings.prefill),
+        "prefill_ms": ms(timings.prefill.elapsed),
         "ttft_ms": timings.time_to_first_token.map(ms),
-        "decode_ms_p50": p50(&timings.decode).map(|s| round(s * 1e3)),
-        "decode_inference_ms_p50": p50(&timings.inference).map(|s| round(s * 1e3)),
+        "decode_ms_p50": p50(steps, |token| Some(token.step.elapsed)).map(ms),
+        "decode_inference_ms_p50": p50(steps, |token| Some(token.step.inference)).map(ms),
         "decode_tokens_per_s": tokens_per_s,
-        "host_us_p50": median(&host_work(timings)).map(|d| round(d.as_secs_f64() * 1e6)),
-        "correction_us_p50": p50(&timings.correct).map(|s| round(s * 1e6)),
-        "sample_us_p50": p50(&timings.sample).map(|s| round(s * 1e6)),
-        "detokenize_us_p50": p50(&timings.detokenize).map(|s| round(s * 1e6)),
+        "host_us_p50": p50(steps, |token| Some(token.host())).map(us),
+        "correction_us_p50": p50(tokens, |token| token.correct).map(us),
+        "sample_us_p50": p50(tokens, |token| Some(token.sample)).map(us),
+        "detokenize_us_p50": p50(tokens, |token| Some(token.detokenize)).map(us),
     })
-}
-
-/// Our own work in each decoding step: all but the library's inference calls.
-fn host_work(timings: &Timings) -> Vec<Duration> {
-    let steps = timings.decode.iter().zip(&timings.inference).enumerate();
-    let host = steps.map(|(step_idx, (decode, inference))| {
-        // The first token's stages belong to the prefill.
-        let of_token =
-            |samples: &[Duration]| samples.get(step_idx + 1).copied().unwrap_or_default();
-        let stages = [&timings.correct, &timings.sample, &timings.detokenize];
-        let stages: Duration = stages.into_iter().map(|samples| of_token(samples)).sum();
-        decode.saturating_sub(*inference) + stages
-    });
-    host.collect()
 }
 
 /// Three digits after the point are a microsecond in milliseconds.
@@ -262,8 +248,7 @@ fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-fn median(samples: &[Duration]) -> Option<Duration> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len().checked_sub(1)? / 2).copied()
+fn median(mut samples: Vec<Duration>) -> Option<Duration> {
+    samples.sort_unstable();
+    samples.get(samples.len().checked_sub(1)? / 2).copied()
 }
