@@ -124,11 +124,11 @@ pub struct Usage {
 pub struct Timings {
     /// The decoder's step over the prompt.
     pub prefill: StepTimings,
-    /// From the call to the first token's event; `None` without a token.
+    /// From the beginning to the first token; `None` without a token.
     pub time_to_first_token: Option<Duration>,
     /// The stages of each token, in order; the step of the first is the prefill.
     pub tokens: Vec<TokenTimings>,
-    /// From the call to the end.
+    /// From the beginning to the end.
     pub total: Duration,
 }
 

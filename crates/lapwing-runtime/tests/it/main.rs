@@ -3,7 +3,9 @@
 mod answers;
 mod bad_input;
 mod corrections;
+mod generations;
 mod models;
+mod real;
 mod scores;
 mod sessions;
 
