@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use lapwing_files::FileError;
 use lapwing_quant::QuantizeError;
-
-use crate::checkpoint::{OpenCheckpointError, ReadTensorError};
+use lapwing_weights::{OpenCheckpointError, ReadTensorError};
 
 /// Why an export failed. Nothing is left behind then.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,8 @@ use lapwing_files::FileError;
 use lapwing_files::checksum::HashError;
 use lapwing_files::new_folder::{self, NewFolder};
 use lapwing_model::Llama;
+use lapwing_weights::{Checkpoint, OpenCheckpointError};
 
-use crate::checkpoint::{Checkpoint, OpenCheckpointError};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::plan::{ExportOptions, Weights};

@@ -8,9 +8,9 @@
 //! is added to the logits. The exported model does nothing more than one addition a token.
 
 use lapwing_files::checksum::Sha256;
+use lapwing_weights::Tensor;
 use nalgebra::{DMatrixView, DMatrixViewMut};
 
-use crate::checkpoint::Tensor;
 use crate::error::ExportError;
 use crate::recipe::BodyRecipe;
 
@@ -117,9 +117,10 @@ fn finite(product: Vec<f32>) -> Result<Vec<f32>, ExportError> {
 pub(crate) mod tests {
     use std::path::Path;
 
+    use lapwing_weights::Checkpoint;
+
     use super::*;
-    use crate::checkpoint::Checkpoint;
-    use crate::checkpoint::tests::shared;
+    use crate::shared::shared;
 
     /// A map whose entries all differ; `scale` 0 leaves the identity.
     pub(crate) fn map(n_hidden: usize, scale: f32) -> HeadMap {

@@ -5,8 +5,7 @@
 //! Weights stream from the checkpoint's memory map to disk one tensor at a time.
 //!
 //! To add a target: a module with a `write` like `onnx_folder`'s, a variant of [`Target`], and
-//! an arm in [`export()`]. To add a checkpoint kind: a module below `checkpoint` that answers to
-//! the Hugging Face tensor names.
+//! an arm in [`export()`].
 
 mod export;
 
@@ -14,7 +13,6 @@ mod error;
 mod progress;
 mod target;
 
-mod checkpoint;
 mod head_map;
 mod plan;
 mod recipe;
@@ -25,7 +23,6 @@ mod source;
 mod onnx_folder;
 mod openvino_folder;
 
-pub use checkpoint::{Checkpoint, Codes, OpenCheckpointError, ReadTensorError, Tensor, TextAssets};
 pub use error::ExportError;
 pub use export::export;
 pub use head_map::HeadMap;
@@ -36,3 +33,10 @@ pub use progress::Progress;
 pub use recipe::{BodyRecipe, RECIPE_FILE, ReadRecipeError, Recipe, read_recipe};
 pub use report::{ExportReport, TensorReport};
 pub use target::Target;
+
+#[cfg(test)]
+#[path = "../../lapwing-weights/tests/support/gguf_file.rs"]
+mod gguf_file;
+#[cfg(test)]
+#[path = "../../lapwing-weights/tests/support/shared.rs"]
+mod shared;

@@ -23,7 +23,8 @@ mod graph;
 
 use std::path::Path;
 
-use crate::checkpoint::Checkpoint;
+use lapwing_weights::Checkpoint;
+
 use crate::error::ExportError;
 use crate::plan::Weights;
 use crate::progress::OnProgress;

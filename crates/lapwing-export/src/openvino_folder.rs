@@ -38,7 +38,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::checkpoint::Checkpoint;
+use lapwing_weights::Checkpoint;
+
 use crate::error::ExportError;
 use crate::plan::Weights;
 use crate::progress::OnProgress;

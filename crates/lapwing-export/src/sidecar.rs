@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
+use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
-use crate::checkpoint::Checkpoint;
 use crate::error::ExportError;
 
 /// The contents of a Hugging Face `config.json`, for a model that is the checkpoint's but for its

@@ -4,11 +4,11 @@ use lapwing_formats::{ir, onnx};
 use lapwing_model::ModelFolder;
 
 use super::*;
-use crate::checkpoint::tests::gguf_file::small;
-use crate::checkpoint::tests::shared;
+use crate::gguf_file::small;
 use crate::head_map::tests::map;
 use crate::plan::Precision;
 use crate::recipe::read_recipe;
+use crate::shared::shared;
 
 const STORIES: &str = "exports/stories260k-hf";
 const TARGETS: [(Target, &str); 2] =

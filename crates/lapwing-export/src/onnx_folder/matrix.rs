@@ -3,10 +3,10 @@
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_quant::GroupQuantized;
+use lapwing_weights::Codes;
 
 use super::blocks::Blocks;
 use super::graph::Graph;
-use crate::checkpoint::Codes;
 use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 

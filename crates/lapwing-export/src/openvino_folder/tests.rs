@@ -6,10 +6,10 @@ use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_head};
 use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, quantize};
+use lapwing_weights::Codes;
 
 use super::source::Written;
 use super::*;
-use crate::checkpoint::Codes;
 use crate::plan::{PlannedWeight, Precision, TakeWeight, WHOLE_ROW};
 
 const INT4: Precision = Precision::Int4 { group_size: 8, symmetric: false };

@@ -18,10 +18,10 @@
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, Node};
 use lapwing_quant::{Bits, GroupQuantized};
+use lapwing_weights::Codes;
 
 use super::graph::Graph;
 use super::source::Matrices;
-use crate::checkpoint::Codes;
 use crate::error::ExportError;
 use crate::plan::PlannedWeight;
 

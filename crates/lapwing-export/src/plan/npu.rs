@@ -37,9 +37,10 @@ fn npu_groups_fit(architecture: &Architecture<Llama>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use lapwing_weights::Checkpoint;
+
     use super::*;
-    use crate::checkpoint::Checkpoint;
-    use crate::checkpoint::tests::gguf_file::small;
+    use crate::gguf_file::small;
 
     #[test]
     fn groups_are_taken_where_they_divide_every_projection() {

@@ -3,9 +3,9 @@
 use half::f16;
 use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
+use lapwing_weights::{Checkpoint, Codes, Tensor};
 
 use super::{ExportOptions, Precision};
-use crate::checkpoint::{Checkpoint, Codes, Tensor};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::report::TensorReport;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lapwing_export::{
-    Checkpoint, ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
+    ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
 };
+use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};

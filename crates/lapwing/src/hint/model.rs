@@ -4,12 +4,13 @@ use std::error::Error;
 use std::path::Path;
 
 use lapwing_backend::OpenError;
-use lapwing_export::{ExportError, OpenCheckpointError};
+use lapwing_export::ExportError;
 use lapwing_model::OpenFolderError;
 use lapwing_openvino::LoadError as OpenVinoLoadError;
 use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
+use lapwing_weights::OpenCheckpointError;
 
 use crate::engine::EngineError;
 use crate::natives::Runtime;

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use lapwing_backend::Precision as Arithmetic;
 use lapwing_backend::{Backend, DeviceKind, DeviceRequest, NpuOptions, OpenOptions, Row};
-use lapwing_export::{
-    BodyRecipe, Checkpoint, ExportOptions, HeadMap, Precision, Target, export, read_recipe,
-};
+use lapwing_export::{BodyRecipe, ExportOptions, HeadMap, Precision, Target, export, read_recipe};
 use lapwing_logits::profile::{
     Array, Arrays, CorrectionProfile, CorrectionRecipe, Diagnostics, Gate, GateRules,
     HeadMapRecipe, ProfiledModel, SCHEMA_VERSION, Sidecar, Verdict,
 };
 use lapwing_model::ModelFolder;
+use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::evaluating::Lab;

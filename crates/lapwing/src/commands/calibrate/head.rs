@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use lapwing_eval::{HeadMatrix, HeadMatrixError};
-use lapwing_export::{Checkpoint, read_recipe};
+use lapwing_export::read_recipe;
+use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
 use crate::commands::export;

@@ -14,11 +14,11 @@ pub struct Tensor<'a> {
     /// Sizes, outermost first: a projection is `[n_outputs, n_inputs]`.
     pub shape: Vec<usize>,
     /// How the elements are encoded; one that [`dequantize`] reads.
-    pub(super) dtype: DType,
+    pub(crate) dtype: DType,
     /// The encoded elements.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Elements of one head, where the rows of each are stored for interleaved rope.
-    pub(super) interleaved_head_size: Option<usize>,
+    pub(crate) interleaved_head_size: Option<usize>,
 }
 
 impl Tensor<'_> {

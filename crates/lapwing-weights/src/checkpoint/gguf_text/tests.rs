@@ -3,8 +3,8 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::*;
-use crate::checkpoint::tests::gguf_file::GgufFile;
-use crate::checkpoint::tests::shared;
+use crate::gguf_file::GgufFile;
+use crate::shared::shared;
 
 /// The tokenizer of stories260k as a GGUF has it: SentencePiece pieces whose scores fall with
 /// their ids.

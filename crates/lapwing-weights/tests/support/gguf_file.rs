@@ -1,4 +1,5 @@
 //! Writes small GGUF files for tests.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 

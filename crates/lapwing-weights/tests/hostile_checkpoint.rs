@@ -4,13 +4,12 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use lapwing_export::Checkpoint;
+use lapwing_weights::Checkpoint;
 
 #[path = "../../lapwing-formats/tests/support/hostile.rs"]
 mod hostile;
 
-#[path = "../src/checkpoint/tests/gguf_file.rs"]
-#[allow(dead_code, reason = "unit tests use the rest")]
+#[path = "support/gguf_file.rs"]
 mod gguf_file;
 
 #[global_allocator]

@@ -5,7 +5,6 @@ mod config;
 mod digest;
 mod error;
 mod small_file;
-mod tensor;
 
 mod gguf;
 mod hugging_face;
@@ -22,9 +21,9 @@ use std::path::{Path, PathBuf};
 use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
 use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
+use crate::Tensor;
 use config::Config;
 pub use error::{OpenCheckpointError, ReadTensorError};
-pub use tensor::{Codes, Tensor};
 
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]
@@ -280,4 +279,4 @@ fn place_tensors(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
