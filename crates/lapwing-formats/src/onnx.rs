@@ -220,14 +220,13 @@ impl OnnxModel {
     pub fn initializers(&self) -> impl Iterator<Item = Initializer> {
         self.graph().initializer.iter().map(|tensor| {
             let element = ElementType::from_number(tensor.data_type());
-            // `decode` does not check ranges; one that cannot be read shows as inline.
-            let external = tensor.is_external().then(|| external::range(tensor).ok()).flatten();
             Initializer {
                 name: tensor.name().to_owned(),
                 element,
                 dims: tensor.dims.clone(),
                 n_bytes: element.n_bytes(&tensor.dims),
-                place: external.map_or(Place::Inline, Place::External),
+                // `decode` does not check ranges; one that cannot be read shows as inline.
+                place: tensor.place().unwrap_or(Place::Inline),
             }
         })
     }

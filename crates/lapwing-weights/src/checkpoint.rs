@@ -2,7 +2,6 @@
 //! Face names, whatever file they come from.
 
 mod config;
-mod digest;
 mod error;
 mod small_file;
 
@@ -18,12 +17,13 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use lapwing_formats::gguf::{DType, DequantizeError, dequantize};
+use lapwing_files::checksum::{HashError, Sha256};
 use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
-use crate::Tensor;
+use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
+use crate::tensor::Tensor;
 use config::Config;
-pub use error::{OpenCheckpointError, ReadTensorError};
+pub use error::OpenCheckpointError;
 
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Checkpoint {
     /// The model's own `generation_config.json`, where it has one: how its makers sample.
     pub generation_config: Option<serde_json::Value>,
     path: PathBuf,
-    weights: WeightFile,
+    source: Source,
     /// Where each expected tensor is, by its Hugging Face name.
     places: BTreeMap<String, Place>,
 }
@@ -55,18 +55,10 @@ pub struct TextAssets {
     pub chat_template: Option<String>,
 }
 
-/// The memory maps that tensors borrow from.
-#[derive(Debug)]
-enum WeightFile {
-    Gguf(lapwing_formats::gguf::Gguf),
-    SafeTensors(lapwing_formats::safetensors::SafeTensors),
-}
-
 /// One expected tensor: its name in the file and what to know beside it.
 #[derive(Debug)]
 struct Place {
     name_in_file: String,
-    shape: Vec<usize>,
     interleaved_head_size: Option<usize>,
 }
 
@@ -89,7 +81,7 @@ impl Checkpoint {
         }
         // What was exported has a configuration too, and says less clearly what is missing.
         if is_folder
-            && !hugging_face::has_weights(path)
+            && !has_safetensors(path)
             && let Ok(export) = ModelFolder::open(path, None)
         {
             let (path, kind) = (path.to_owned(), export.kind.name());
@@ -107,12 +99,12 @@ impl Checkpoint {
         config: Config,
         text: TextAssets,
         generation_config: Option<serde_json::Value>,
-        weights: WeightFile,
+        source: Source,
         places: BTreeMap<String, Place>,
     ) -> Checkpoint {
         let Config { architecture, tokens, unk } = config;
         let path = path.to_owned();
-        Checkpoint { architecture, tokens, unk, text, generation_config, path, weights, places }
+        Checkpoint { architecture, tokens, unk, text, generation_config, path, source, places }
     }
 
     /// Where the checkpoint is.
@@ -126,15 +118,13 @@ impl Checkpoint {
     ///
     /// When there is none; `lm_head.weight` is absent when the head is tied.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, ReadTensorError> {
-        let missing = || ReadTensorError { path: self.path.clone(), name: name.to_owned() };
-        let place = self.places.get(name).ok_or_else(missing)?;
-        let (_, dtype, bytes) = self.weights.find(&place.name_in_file).ok_or_else(missing)?;
-        Ok(Tensor {
-            shape: place.shape.clone(),
-            dtype: dtype.ok_or_else(missing)?,
-            bytes,
-            interleaved_head_size: place.interleaved_head_size,
-        })
+        let place = self.places.get(name).ok_or_else(|| ReadTensorError::Missing {
+            path: self.path.clone(),
+            name: name.to_owned(),
+        })?;
+        let mut tensor = self.source.tensor(&place.name_in_file)?;
+        tensor.interleaved_head_size = place.interleaved_head_size;
+        Ok(tensor)
     }
 
     /// The output head: `lm_head.weight`, or the embedding where the head is tied.
@@ -161,6 +151,26 @@ impl Checkpoint {
     /// When `rows` reaches beyond the vocabulary.
     pub fn head_rows(&self, rows: Range<usize>) -> Result<Vec<f32>, ReadTensorError> {
         Ok(self.head()?.rows_to_f32(rows))
+    }
+
+    /// The SHA-256 of the weight files, one behind the other in the order of their names: 64
+    /// lower-case hexadecimal digits. Of one file it is what other tools say.
+    ///
+    /// `on_bytes` hears of every piece with its file.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or when stopped.
+    pub fn sha256(
+        &self,
+        on_bytes: &mut dyn FnMut(&Path, u64),
+        stop: &dyn Fn() -> bool,
+    ) -> Result<String, HashError> {
+        let mut digest = Sha256::new();
+        for path in self.source.files() {
+            digest.update_from(path, &mut |n_bytes| on_bytes(path, n_bytes), stop)?;
+        }
+        Ok(digest.finish())
     }
 
     /// Whether there is a tensor with this Hugging Face name.
@@ -195,54 +205,12 @@ fn beginning(start: &[u8]) -> String {
     }
 }
 
-impl WeightFile {
-    /// Shape, type (none when it cannot be dequantised) and bytes of a tensor.
-    fn find(&self, name: &str) -> Option<(&[usize], Option<DType>, &[u8])> {
-        use lapwing_formats::safetensors::Dtype;
-        match self {
-            WeightFile::Gguf(gguf) => {
-                let tensor = gguf.tensor(name)?;
-                let refused = dequantize(tensor.dtype, &[], &mut []);
-                let is_read = !matches!(refused, Err(DequantizeError::Type { .. }));
-                Some((tensor.shape, is_read.then_some(tensor.dtype), tensor.bytes))
-            }
-            WeightFile::SafeTensors(checkpoint) => {
-                let tensor = checkpoint.tensor(name)?;
-                let dtype = match tensor.dtype {
-                    Dtype::F32 => Some(DType::F32),
-                    Dtype::F16 => Some(DType::F16),
-                    Dtype::BF16 => Some(DType::BF16),
-                    _ => None,
-                };
-                Some((tensor.shape, dtype, tensor.bytes))
-            }
-        }
-    }
-
-    fn names(&self) -> Vec<&str> {
-        match self {
-            WeightFile::Gguf(gguf) => gguf.tensors().map(|tensor| tensor.name).collect(),
-            WeightFile::SafeTensors(checkpoint) => checkpoint.tensors().map(|t| t.name).collect(),
-        }
-    }
-
-    fn dtype_name(&self, name: &str) -> String {
-        match self {
-            WeightFile::Gguf(gguf) => gguf.tensor(name).map(|t| t.dtype.to_string()),
-            WeightFile::SafeTensors(checkpoint) => {
-                checkpoint.tensor(name).map(|t| t.dtype.to_string())
-            }
-        }
-        .unwrap_or_default()
-    }
-}
-
 /// Find every tensor that `architecture` calls for, check shapes and types, and refuse any tensor that
 /// the graph would leave out: a bias that nobody adds gives wrong answers.
 fn place_tensors(
     path: &Path,
     architecture: &Architecture<Llama>,
-    weights: &WeightFile,
+    source: &Source,
     name_in_file: impl Fn(&str) -> String,
     interleaved_head_size: impl Fn(&str) -> Option<usize>,
     is_needless: impl Fn(&str) -> bool,
@@ -252,28 +220,32 @@ fn place_tensors(
     let mut used = std::collections::BTreeSet::new();
     for (name, shape) in architecture.expected_tensors() {
         let name_in_file = name_in_file(&name);
-        let Some((found, dtype, _)) = weights.find(&name_in_file) else {
-            return Err(OpenCheckpointError::MissingTensor { path, name: name_in_file });
+        let tensor = match source.tensor(&name_in_file) {
+            Ok(tensor) => tensor,
+            Err(ReadTensorError::Missing { .. }) => {
+                return Err(OpenCheckpointError::MissingTensor { path, name: name_in_file });
+            }
+            Err(ReadTensorError::Encoding { found, .. }) => {
+                let what = format!("type of {name_in_file}");
+                let expected = READ_TYPES.to_owned();
+                return Err(OpenCheckpointError::Unsupported { path, what, expected, found });
+            }
         };
-        if found != shape {
-            let (expected, found) = (shape, found.to_vec());
+        if tensor.shape != shape {
+            let (expected, found) = (shape, tensor.shape);
             return Err(OpenCheckpointError::Shape { path, name: name_in_file, expected, found });
-        }
-        if dtype.is_none() {
-            return Err(OpenCheckpointError::Unsupported {
-                path,
-                what: format!("type of {name_in_file}"),
-                expected: "a float or a type of the Q4, Q5, Q6_K and Q8_0 kinds".to_owned(),
-                found: weights.dtype_name(&name_in_file),
-            });
         }
         used.insert(name_in_file.clone());
         let interleaved_head_size = interleaved_head_size(&name);
-        places.insert(name, Place { name_in_file, shape, interleaved_head_size });
+        places.insert(name, Place { name_in_file, interleaved_head_size });
     }
-    let unexpected = weights.names().into_iter().find(|n| !used.contains(*n) && !is_needless(n));
+    let names = source.names();
+    let unexpected = names.into_iter().find(|name| !used.contains(&**name) && !is_needless(name));
     match unexpected {
-        Some(name) => Err(OpenCheckpointError::UnexpectedTensor { path, name: name.to_owned() }),
+        Some(name) => {
+            let name = name.into_owned();
+            Err(OpenCheckpointError::UnexpectedTensor { path, name })
+        }
         None => Ok(places),
     }
 }

@@ -1,6 +1,7 @@
 //! The weights of language models as named tensors, whatever file they are in, and checkpoints
 //! with all that belongs to their weights.
 //!
+//! - [`Source`]: a file or folder of them: GGUF, safetensors, OpenVINO IR, ONNX.
 //! - [`Tensor`]: shape, encoding and bytes of one tensor, which stay in their memory map; `f32` rows
 //!   and [`Codes`] on demand.
 //! - [`Checkpoint`]: the weights of a llama-family model by their Hugging Face names, with its
@@ -11,15 +12,21 @@
 //!
 //! Must not know: runtimes, quantisers, how an export is laid out.
 //!
-//! To add a kind of checkpoint: a module below `checkpoint` that answers to the Hugging Face tensor
-//! names, and its recognition in [`Checkpoint::open`].
+//! To add a kind of source: a variant of `source::Files` and a module below `source` that gives names
+//! and tensors. To add a kind of checkpoint: a module below `checkpoint` that answers to the Hugging
+//! Face tensor names, and its recognition in [`Checkpoint::open`].
 
+mod grid;
 mod tensor;
+
+mod source;
 
 mod checkpoint;
 
-pub use checkpoint::{Checkpoint, OpenCheckpointError, ReadTensorError, TextAssets};
-pub use tensor::{Codes, Tensor};
+pub use checkpoint::{Checkpoint, OpenCheckpointError, TextAssets};
+pub use grid::{Floats, Grid, ZeroPoints};
+pub use source::{OpenSourceError, ReadTensorError, Source};
+pub use tensor::{Codes, Encoding, Tensor};
 
 #[cfg(test)]
 #[path = "../tests/support/gguf_file.rs"]

@@ -1,4 +1,4 @@
-//! One tensor of a checkpoint, still encoded.
+//! One tensor, still encoded.
 
 mod codes;
 
@@ -6,25 +6,50 @@ use std::ops::Range;
 
 use lapwing_formats::gguf::{DType, dequantize};
 
+use crate::grid::Grid;
 pub use codes::Codes;
 
-/// One tensor of a checkpoint in Hugging Face layout.
+/// Why blocks can be decoded.
+const CHECKED: &str = "type and shape were checked when the file was opened";
+
+/// One tensor; its bytes stay in their memory map.
 #[derive(Clone, Debug)]
 pub struct Tensor<'a> {
-    /// Sizes, outermost first: a projection is `[n_outputs, n_inputs]`.
+    /// Sizes, outermost first: a projection of a checkpoint is `[n_outputs, n_inputs]`.
     pub shape: Vec<usize>,
-    /// How the elements are encoded; one that [`dequantize`] reads.
-    pub(crate) dtype: DType,
-    /// The encoded elements.
-    pub(crate) bytes: &'a [u8],
+    /// The elements, as the file has them.
+    pub encoding: Encoding<'a>,
     /// Elements of one head, where the rows of each are stored for interleaved rope.
     pub(crate) interleaved_head_size: Option<usize>,
 }
 
-impl Tensor<'_> {
-    /// How the checkpoint stores the elements, e.g. `BF16` or `Q4_K`.
+/// How the elements of a tensor are stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Encoding<'a> {
+    /// Floats, or blocks of codes with their scales inside: a type that [`dequantize`] reads.
+    Blocks {
+        /// Which.
+        dtype: DType,
+        /// Whole blocks, row by row.
+        bytes: &'a [u8],
+    },
+    /// Codes, with scales and zero points beside them.
+    Grid(Grid<'a>),
+}
+
+impl<'a> Tensor<'a> {
+    /// A tensor of whole blocks.
+    pub(crate) fn of_blocks(shape: Vec<usize>, dtype: DType, bytes: &'a [u8]) -> Tensor<'a> {
+        let encoding = Encoding::Blocks { dtype, bytes };
+        Tensor { shape, encoding, interleaved_head_size: None }
+    }
+
+    /// How the file stores the elements, e.g. `BF16`, `Q4_K` or `int4 group 64`.
     pub fn dtype_name(&self) -> String {
-        self.dtype.to_string()
+        match self.encoding {
+            Encoding::Blocks { dtype, .. } => dtype.to_string(),
+            Encoding::Grid(grid) => format!("int{} group {}", grid.n_bits, grid.group_size),
+        }
     }
 
     /// Number of elements.
@@ -37,7 +62,8 @@ impl Tensor<'_> {
         self.rows_to_f32(0..self.n_rows())
     }
 
-    /// The elements of some rows, row-major. In a vector each element is a row.
+    /// The elements of some rows, row-major: of slices along the first dimension. In a vector each
+    /// element is a row.
     ///
     /// # Panics
     ///
@@ -48,9 +74,25 @@ impl Tensor<'_> {
         if n_columns == 0 {
             return elements;
         }
-        for (row_idx, row) in rows.zip(elements.chunks_exact_mut(n_columns)) {
-            dequantize(self.dtype, self.row(row_idx), row)
-                .expect("type and shape were checked when the checkpoint was opened");
+        match self.encoding {
+            Encoding::Grid(grid) => {
+                grid.write_rows(rows.start * n_columns / grid.n_columns, &mut elements);
+            }
+            Encoding::Blocks { dtype, bytes } if self.shape.len() < 2 => {
+                // A block holds many elements, and so many of these rows.
+                let mut stored = vec![0.0; self.n_elements()];
+                dequantize(dtype, bytes, &mut stored).expect(CHECKED);
+                for (row_idx, element) in rows.zip(&mut elements) {
+                    *element = stored[self.stored_row(row_idx)];
+                }
+            }
+            Encoding::Blocks { dtype, bytes } => {
+                let n_row_bytes = bytes.len() / self.n_rows();
+                for (row_idx, row) in rows.zip(elements.chunks_exact_mut(n_columns)) {
+                    let bytes = &bytes[self.stored_row(row_idx) * n_row_bytes..][..n_row_bytes];
+                    dequantize(dtype, bytes, row).expect(CHECKED);
+                }
+            }
         }
         elements
     }
@@ -59,20 +101,14 @@ impl Tensor<'_> {
         self.shape.first().copied().unwrap_or(1)
     }
 
-    /// The encoded row that Hugging Face calls `row_idx`. In a vector each element is a row.
-    fn row(&self, row_idx: usize) -> &[u8] {
-        let n_row_bytes = self.bytes.len() / self.n_rows();
-        let stored_idx = match self.interleaved_head_size {
-            None => row_idx,
-            Some(head_size) => {
-                // Stored: pairs (first half, second half) side by side; wanted: all of the first
-                // half, then all of the second.
-                let (head_idx, in_head) = (row_idx / head_size, row_idx % head_size);
-                let (half_idx, pair_idx) = (in_head / (head_size / 2), in_head % (head_size / 2));
-                head_idx * head_size + pair_idx * 2 + half_idx
-            }
-        };
-        &self.bytes[stored_idx * n_row_bytes..][..n_row_bytes]
+    /// Where the row that Hugging Face calls `row_idx` is stored.
+    fn stored_row(&self, row_idx: usize) -> usize {
+        let Some(head_size) = self.interleaved_head_size else { return row_idx };
+        // Stored: pairs (first half, second half) side by side; wanted: all of the first half, then
+        // all of the second.
+        let (head_idx, in_head) = (row_idx / head_size, row_idx % head_size);
+        let (half_idx, pair_idx) = (in_head / (head_size / 2), in_head % (head_size / 2));
+        head_idx * head_size + pair_idx * 2 + half_idx
     }
 }
 
@@ -84,9 +120,18 @@ mod tests {
     fn interleaved_rows_are_put_back() {
         let bytes: Vec<u8> = (0..8).flat_map(|row| (row as f32).to_le_bytes()).collect();
         for shape in [vec![8], vec![8, 1]] {
-            let dtype = DType::F32;
-            let tensor = Tensor { shape, dtype, bytes: &bytes, interleaved_head_size: Some(4) };
+            let mut tensor = Tensor::of_blocks(shape, DType::F32, &bytes);
+            tensor.interleaved_head_size = Some(4);
             assert_eq!(tensor.to_f32(), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
         }
+    }
+
+    #[test]
+    fn a_vector_of_blocks_is_read() {
+        let bytes: Vec<u8> = [0x00, 0x3c].into_iter().chain(0..32).collect();
+        let tensor = Tensor::of_blocks(vec![32], DType::Q8_0, &bytes);
+        let expected: Vec<f32> = (0..32_u8).map(f32::from).collect();
+        assert_eq!(tensor.to_f32(), expected);
+        assert_eq!(tensor.rows_to_f32(30..32), [30.0, 31.0]);
     }
 }

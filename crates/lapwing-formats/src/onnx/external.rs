@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::proto::{NodeProto, TensorProto};
-use super::{ElementType, OnnxModel, OpenOnnxError, budget, wire};
+use super::{ElementType, OnnxModel, OpenOnnxError, Place, budget, wire};
 
 /// Subgraphs in subgraphs that are still looked into.
 pub(super) const N_LEVELS_MAX: usize = 16;
@@ -103,12 +103,27 @@ pub(super) fn check(model: &OnnxModel) -> Result<(), OpenOnnxError> {
     Ok(())
 }
 
+impl TensorProto {
+    /// Where the elements are, as the file says.
+    ///
+    /// # Errors
+    ///
+    /// When they are in another file, and its location is missing or leads out of the folder, or a
+    /// number is malformed.
+    pub fn place(&self) -> Result<Place, ExternalError> {
+        match self.is_external() {
+            true => range(self).map(Place::External),
+            false => Ok(Place::Inline),
+        }
+    }
+}
+
 /// What a weight says about its place.
 ///
 /// # Errors
 ///
 /// When the location is missing or leads out of the folder, or a number is malformed.
-pub(super) fn range(tensor: &TensorProto) -> Result<ExternalRange, ExternalError> {
+fn range(tensor: &TensorProto) -> Result<ExternalRange, ExternalError> {
     let value_of = |key: &str| {
         let entry = tensor.external_data.iter().find(|entry| entry.key() == key);
         entry.map(|entry| entry.value())

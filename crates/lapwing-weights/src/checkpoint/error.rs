@@ -95,13 +95,3 @@ pub enum OpenCheckpointError {
         name: String,
     },
 }
-
-/// The checkpoint has no tensor of this name.
-#[derive(Debug, thiserror::Error)]
-#[error("{} has no tensor {name}", path.display())]
-pub struct ReadTensorError {
-    /// The checkpoint.
-    pub path: PathBuf,
-    /// The Hugging Face name.
-    pub name: String,
-}

@@ -8,7 +8,8 @@ use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 
 use super::config::Config;
-use super::{Checkpoint, OpenCheckpointError, WeightFile, gguf_text, place_tensors};
+use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors};
+use crate::source::{Files, Source};
 
 const ARCHITECTURES: &[&str] = &["llama", "qwen2", "qwen3"];
 const ROPE_THETA_DEFAULT: f32 = 10_000.0;
@@ -25,16 +26,16 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
         (model_type == "llama").then_some(*head_size)
     };
     let is_needless = |name: &str| name == ROPE_FACTORS;
-    let weights = WeightFile::Gguf(gguf);
+    let source = Source(Files::Gguf(gguf));
     let places = place_tensors(
         path,
         &config.architecture,
-        &weights,
+        &source,
         name_in_file,
         |name| interleaved.filter(|_| name.contains(".q_proj.") || name.contains(".k_proj.")),
         is_needless,
     )?;
-    Ok(Checkpoint::new(path, config, text, None, weights, places))
+    Ok(Checkpoint::new(path, config, text, None, source, places))
 }
 
 /// The GGUF name of a Hugging Face tensor.

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::small_file::read_json;
-use super::{Checkpoint, OpenCheckpointError, WeightFile, hugging_face_text, place_tensors};
+use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors};
+use crate::source::{Files, Source};
 
 pub(super) const CONFIG_FILE: &str = "config.json";
 const GENERATION_FILE: &str = "generation_config.json";
@@ -18,15 +19,6 @@ const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 const ROPE_THETA_DEFAULT: f32 = 10_000.0;
 /// The length of context that transformers assumes for a llama without one.
 const N_POSITIONS_DEFAULT: usize = 2048;
-
-/// Whether any file of `folder` is safetensors, or an index of them.
-pub(super) fn has_weights(folder: &Path) -> bool {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name()).any(|name| {
-        let name = name.to_string_lossy();
-        name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
-    })
-}
 
 /// Open the folder at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
@@ -49,10 +41,10 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
         name.ends_with(".rotary_emb.inv_freq")
             || config.architecture.family.tied_head && name == Llama::HEAD
     };
-    let weights = WeightFile::SafeTensors(weights);
+    let source = Source(Files::SafeTensors(weights));
     let places =
-        place_tensors(path, &config.architecture, &weights, str::to_owned, |_| None, is_needless)?;
-    Ok(Checkpoint::new(path, config, text, generation_config, weights, places))
+        place_tensors(path, &config.architecture, &source, str::to_owned, |_| None, is_needless)?;
+    Ok(Checkpoint::new(path, config, text, generation_config, source, places))
 }
 
 /// What every `config.json` says.

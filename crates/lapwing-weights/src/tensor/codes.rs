@@ -3,7 +3,8 @@
 use half::f16;
 use lapwing_formats::gguf::DType;
 
-use super::Tensor;
+use super::{Encoding, Tensor};
+use crate::grid::{Grid, ZeroPoints};
 
 /// Columns that share a scale in `Q4_0`, `Q4_1` and `Q8_0`.
 const BLOCK_COLUMNS: usize = 32;
@@ -14,13 +15,13 @@ const BLOCK_COLUMNS: usize = 32;
 pub struct Codes {
     /// Rows.
     pub n_rows: usize,
-    /// Columns; whole groups.
+    /// Columns.
     pub n_columns: usize,
     /// Bits of a code, 4 or 8.
     pub n_bits: usize,
-    /// Columns that share a scale.
+    /// Columns that share a scale; a row's last group may be shorter.
     pub group_size: usize,
-    /// Unsigned codes; of 4 bits two a byte, the low nibble first.
+    /// Unsigned codes, each row on whole bytes; of 4 bits two a byte, the low nibble first.
     pub codes: Vec<u8>,
     /// Scales `[n_rows, n_groups]`, each finite.
     pub scales: Vec<f32>,
@@ -31,22 +32,38 @@ pub struct Codes {
 
 impl Tensor<'_> {
     /// The file's own quantisation where [`Codes`] holds it without loss: a matrix of `Q4_0`,
-    /// `Q4_1` or `Q8_0` whose scales are finite.
+    /// `Q4_1`, `Q8_0` or of a [`Grid`], whose scales are finite.
     pub fn codes(&self) -> Option<Codes> {
         let &[n_rows, n_columns] = self.shape.as_slice() else { return None };
-        let (n_bits, n_head_bytes) = match self.dtype {
+        match self.encoding {
+            Encoding::Blocks { dtype, bytes } => {
+                self.codes_of_blocks(dtype, bytes, [n_rows, n_columns])
+            }
+            Encoding::Grid(grid) => codes_of_grid(&grid),
+        }
+    }
+
+    fn codes_of_blocks(
+        &self,
+        dtype: DType,
+        bytes: &[u8],
+        [n_rows, n_columns]: [usize; 2],
+    ) -> Option<Codes> {
+        let (n_bits, n_head_bytes) = match dtype {
             DType::Q4_0 => (4, 2),
             DType::Q4_1 => (4, 4),
             DType::Q8_0 => (8, 2),
             _ => return None,
         };
         let n_code_bytes = BLOCK_COLUMNS * n_bits / 8;
-        let n_blocks = self.bytes.len() / (n_head_bytes + n_code_bytes);
+        let n_block_bytes = n_head_bytes + n_code_bytes;
+        let (n_blocks, n_row_bytes) = (bytes.len() / n_block_bytes, bytes.len() / n_rows.max(1));
         let mut codes = Vec::with_capacity(n_blocks * n_code_bytes);
         let mut scales = Vec::with_capacity(n_blocks);
         let mut zero_points = (n_head_bytes == 4).then(|| Vec::with_capacity(n_blocks));
         for row_idx in 0..n_rows {
-            for block in self.row(row_idx).chunks_exact(n_head_bytes + n_code_bytes) {
+            let row = &bytes[self.stored_row(row_idx) * n_row_bytes..][..n_row_bytes];
+            for block in row.chunks_exact(n_block_bytes) {
                 let (head, block) = block.split_at(n_head_bytes);
                 let scale = half_at(head, 0)?;
                 if let Some(zero_points) = &mut zero_points {
@@ -70,6 +87,29 @@ impl Tensor<'_> {
         let group_size = BLOCK_COLUMNS;
         Some(Codes { n_rows, n_columns, n_bits, group_size, codes, scales, zero_points })
     }
+}
+
+/// Rows without their padding, codes unsigned.
+fn codes_of_grid(grid: &Grid<'_>) -> Option<Codes> {
+    let Grid { n_rows, n_columns, n_bits, group_size, n_row_bytes, .. } = *grid;
+    let n_code_bytes = (n_columns * n_bits).div_ceil(8);
+    let mut codes = Vec::with_capacity(n_rows * n_code_bytes);
+    let sign = match (n_bits, grid.is_signed) {
+        (_, false) => 0,
+        (4, true) => 0x88,
+        (_, true) => 0x80,
+    };
+    for row in grid.codes.chunks_exact(n_row_bytes) {
+        codes.extend(row[..n_code_bytes].iter().map(|pair| pair ^ sign));
+    }
+    let groups = (0..n_rows).flat_map(|row_idx| {
+        let n_groups = n_columns.div_ceil(group_size);
+        (0..n_groups).map(move |group_idx| grid.group(row_idx, group_idx))
+    });
+    let (scales, zero_points): (Vec<f32>, Vec<f32>) = groups.unzip();
+    let zero_points = (!matches!(grid.zero_points, ZeroPoints::Middle)).then_some(zero_points);
+    let is_finite = scales.iter().chain(zero_points.iter().flatten()).all(|s| s.is_finite());
+    is_finite.then_some(Codes { n_rows, n_columns, n_bits, group_size, codes, scales, zero_points })
 }
 
 /// A finite number.
@@ -97,17 +137,18 @@ mod tests {
     }
 
     fn codes(dtype: DType, bytes: &[u8], shape: &[usize], head: Option<usize>) -> Option<Codes> {
-        let shape = shape.to_vec();
-        Tensor { shape, dtype, bytes, interleaved_head_size: head }.codes()
+        let mut tensor = Tensor::of_blocks(shape.to_vec(), dtype, bytes);
+        tensor.interleaved_head_size = head;
+        tensor.codes()
     }
 
     /// The codes give the same weights as dequantising, row order included.
     #[track_caller]
     fn check(dtype: DType, bytes: &[u8], shape: [usize; 2], interleaved_head_size: Option<usize>) {
         let found = codes(dtype, bytes, &shape, interleaved_head_size).unwrap();
-        let shape = shape.to_vec();
-        let weights = Tensor { shape, dtype, bytes, interleaved_head_size }.to_f32();
-        for (weight_idx, expected) in weights.into_iter().enumerate() {
+        let mut tensor = Tensor::of_blocks(shape.to_vec(), dtype, bytes);
+        tensor.interleaved_head_size = interleaved_head_size;
+        for (weight_idx, expected) in tensor.to_f32().into_iter().enumerate() {
             let code = match found.n_bits {
                 4 => found.codes[weight_idx / 2] >> (weight_idx % 2 * 4) & 15,
                 _ => found.codes[weight_idx],
