@@ -8,27 +8,17 @@
 //! in the last place of `f32`. Only additions and products, each rounded: no
 //! level may fuse them.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
-#[cfg(target_arch = "aarch64")]
-pub(crate) mod neon;
+use crate::lanes::{EXPONENT_BIAS, F32Lanes, Lanes, N_MANTISSA_BITS, ROUND};
 
 /// Below this the result is zero: less than 2e-38 of the largest term.
-pub(crate) const X_MIN: f32 = -87.0;
-/// 1.5 * 2^23: the sum with a number below 2^22 has no fraction bits left.
-pub(crate) const ROUND: f32 = 12_582_912.0;
-pub(crate) const LOG2_E: f32 = std::f32::consts::LOG2_E;
+const X_MIN: f32 = -87.0;
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// 355 / 512: nine bits, so its product with `|n| < 2^15` is exact.
-pub(crate) const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_HIGH: f32 = 0.693_359_4;
 /// `ln 2 - LN_2_HIGH`.
-pub(crate) const LN_2_LOW: f32 = -2.121_944_4e-4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// `1 / 7!` down to `1 / 2!`: the Taylor coefficients above the first two.
-pub(crate) const TAYLOR: [f32; 6] =
-    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
-pub(crate) const EXPONENT_BIAS: i32 = 127;
-pub(crate) const N_MANTISSA_BITS: u32 = 23;
+const TAYLOR: [f32; 6] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
 
 /// `exp(x)` for `x <= 0`, the same bits on every machine and at every level.
 ///
@@ -47,6 +37,21 @@ pub fn exp_nonpositive(x: f32) -> f32 {
     let exponent = shifted.to_bits().wrapping_add_signed(EXPONENT_BIAS) << N_MANTISSA_BITS;
     // NaN fails the comparison, so it is zero as well.
     if x >= X_MIN { sum * f32::from_bits(exponent) } else { 0.0 }
+}
+
+/// [`exp_nonpositive`] of every lane, step by step the same.
+#[inline(always)]
+pub(crate) fn exp_nonpositive_lanes<L: Lanes>(l: L, x: L::F32) -> L::F32 {
+    let round = l.splat(ROUND);
+    let shifted = x * l.splat(LOG2_E) + round;
+    let n = shifted - round;
+    let r = x - n * l.splat(LN_2_HIGH) - n * l.splat(LN_2_LOW);
+    let mut sum = l.splat(TAYLOR[0]);
+    for &coefficient in &TAYLOR[1..] {
+        sum = sum * r + l.splat(coefficient);
+    }
+    let sum = sum * (r * r) + r + l.splat(1.0);
+    (sum * shifted.power_of_two()).keep(x.ge(l.splat(X_MIN)))
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! The first two moments of softmax weights: what the entropy of a row is made of.
 
-use crate::level::{Isa, Level};
+use crate::lanes::N_LANES;
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The sums are kept in this many partial sums, on every level: logit `i` goes to `i % 16`.
-const N_SUMS: usize = 16;
+const N_SUMS: usize = N_LANES;
 
 /// What [`exp_moments`] returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,19 +33,11 @@ impl ExpMoments {
 /// `exp(-87)` add nothing; an empty row gives zeros.
 #[must_use]
 pub fn exp_moments(level: Level, logits: &[f32], max: f32, scale: f32) -> ExpMoments {
-    let (chunks, tail) = logits.as_chunks::<N_SUMS>();
-    let mut partial = match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::exp_moments(chunks, max, scale) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::exp_moments(chunks, max, scale) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::exp_moments(chunks, max, scale) },
-        _ => scalar::exp_moments(chunks, max, scale),
-    };
+    let (groups, tail) = logits.as_chunks::<N_SUMS>();
+    let mut partial = dispatch!(
+        level,
+        exp_moments(groups: &[[f32; N_SUMS]], max: f32, scale: f32) -> Partial
+    );
     scalar::add(&mut partial, tail, max, scale);
     ExpMoments { sum: partial.sums.iter().sum(), weighted: partial.weighted.iter().sum() }
 }

@@ -1,22 +1,13 @@
 //! Sum and spread of the finite entries of a row: what its mean and variance are made of.
 
-use crate::level::{Isa, Level};
+use crate::lanes::N_LANES;
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The sum is kept in this many partial sums, on every level: entry `i` goes to `i % 32`.
-const N_SUMS: usize = 32;
-
-/// The loops over whole vectors sum this many blocks as if all were finite,
-/// then look; a group that was not is summed again with care.
-#[allow(dead_code, reason = "an architecture without vector loops has no use for it")]
-const N_BLOCKS_PER_LOOK: usize = 32;
+const N_SUMS: usize = 2 * N_LANES;
 
 /// What [`finite_sum`] returns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,18 +33,7 @@ impl FiniteSum {
 #[must_use]
 pub fn finite_sum(level: Level, row: &[f32]) -> FiniteSum {
     let (blocks, tail) = row.as_chunks::<N_SUMS>();
-    let mut partial = match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::finite_sum(blocks) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::finite_sum(blocks) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::finite_sum(blocks) },
-        _ => scalar::finite_sum(blocks),
-    };
+    let mut partial = dispatch!(level, finite_sum(blocks: &[[f32; N_SUMS]]) -> Partial);
     scalar::add(&mut partial, tail);
     FiniteSum { sum: partial.sums.iter().sum(), n_finite: partial.n_finite }
 }
@@ -69,18 +49,10 @@ pub fn finite_squares(level: Level, row: &[f32], mean: f32) -> f64 {
         return f64::NAN;
     }
     let (blocks, tail) = row.as_chunks::<N_SUMS>();
-    let mut partial = match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::finite_squares(blocks, mean) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::finite_squares(blocks, mean) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::finite_squares(blocks, mean) },
-        _ => scalar::finite_squares(blocks, mean),
-    };
+    let mut partial = dispatch!(
+        level,
+        finite_squares(blocks: &[[f32; N_SUMS]], mean: f32) -> Partial
+    );
     scalar::add_squares(&mut partial, tail, mean);
     partial.sums.iter().sum()
 }

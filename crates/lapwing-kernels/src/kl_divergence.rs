@@ -1,18 +1,14 @@
 //! The Kullback-Leibler divergence of two rows of logits.
 
 use crate::Distribution;
-use crate::level::{Isa, Level};
+use crate::lanes::N_LANES;
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The sums are kept in this many partial sums, on every level: entry `i` goes to `i % 16`.
-const N_SUMS: usize = 16;
+const N_SUMS: usize = N_LANES;
 
 /// `KL(p || q)`, the sum of `p (ln p - ln q)`, in nats: the same bits on every level.
 ///
@@ -28,21 +24,14 @@ const N_SUMS: usize = 16;
 #[must_use]
 pub fn kl_divergence(level: Level, p: Distribution<'_>, q: Distribution<'_>) -> f64 {
     assert_eq!(p.row().len(), q.row().len(), "distributions over different vocabularies");
-    let (p_chunks, p_tail) = p.row().as_chunks::<N_SUMS>();
-    let (q_chunks, q_tail) = q.row().as_chunks::<N_SUMS>();
-    let mut partial = match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::kl_divergence(p_chunks, q_chunks, p.max()) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::kl_divergence(p_chunks, q_chunks, p.max()) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::kl_divergence(p_chunks, q_chunks, p.max()) },
-        _ => scalar::kl_divergence(p_chunks, q_chunks, p.max()),
-    };
-    scalar::add(&mut partial, p_tail, q_tail, p.max());
+    let max = p.max();
+    let (p_groups, p_tail) = p.row().as_chunks::<N_SUMS>();
+    let (q_groups, q_tail) = q.row().as_chunks::<N_SUMS>();
+    let mut partial = dispatch!(
+        level,
+        kl_divergence(p_groups: &[[f32; N_SUMS]], q_groups: &[[f32; N_SUMS]], max: f32) -> Partial
+    );
+    scalar::add(&mut partial, p_tail, q_tail, max);
     if partial.is_excluded {
         return f64::INFINITY;
     }

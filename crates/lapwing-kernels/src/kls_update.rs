@@ -12,15 +12,10 @@
 //! A state of NaN means "none yet". Products are rounded before they are
 //! added, so all levels write the same bits.
 
-use crate::level::{Isa, Level};
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// A prior that falls back to a level: `a s + (1 - a) levels[i]`, an AR(1) process.
 #[derive(Clone, Copy, Debug)]
@@ -43,18 +38,7 @@ pub struct Reversion<'a> {
 /// When row and state differ in length.
 pub fn kls_update(level: Level, row: &mut [f32], state: &mut [f32], gauge: f32, gain: f32) {
     assert_eq!(row.len(), state.len(), "row and state");
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::kls_update(row, state, gauge, gain) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::kls_update(row, state, gauge, gain) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::kls_update(row, state, gauge, gain) },
-        _ => scalar::kls_update(row, state, gauge, gain),
-    }
+    dispatch!(level, kls_update(row: &mut [f32], state: &mut [f32], gauge: f32, gain: f32))
 }
 
 /// [`kls_update`] with a gain per entry.
@@ -73,18 +57,10 @@ pub fn kls_update_each(
 ) {
     assert_eq!(row.len(), state.len(), "row and state");
     assert_eq!(row.len(), gains.len(), "row and gains");
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::kls_update_each(row, state, gauge, gains) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::kls_update_each(row, state, gauge, gains) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::kls_update_each(row, state, gauge, gains) },
-        _ => scalar::kls_update_each(row, state, gauge, gains),
-    }
+    dispatch!(
+        level,
+        kls_update_each(row: &mut [f32], state: &mut [f32], gauge: f32, gains: &[f32])
+    )
 }
 
 /// [`kls_update_each`] with a prior that falls back to a level.
@@ -105,18 +81,16 @@ pub fn kls_update_reverting(
     assert_eq!(row.len(), state.len(), "row and state");
     assert_eq!(row.len(), gains.len(), "row and gains");
     assert_eq!(row.len(), reversion.levels.len(), "row and levels");
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::kls_update_reverting(row, state, gauge, gains, reversion) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::kls_update_reverting(row, state, gauge, gains, reversion) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::kls_update_reverting(row, state, gauge, gains, reversion) },
-        _ => scalar::kls_update_reverting(row, state, gauge, gains, reversion),
-    }
+    dispatch!(
+        level,
+        kls_update_reverting(
+            row: &mut [f32],
+            state: &mut [f32],
+            gauge: f32,
+            gains: &[f32],
+            reversion: Reversion<'_>,
+        )
+    )
 }
 
 #[cfg(test)]

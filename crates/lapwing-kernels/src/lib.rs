@@ -5,22 +5,22 @@
 //! makes each kernel testable in isolation.
 //!
 //! Every kernel has a plain `scalar.rs`, which is the definition and the test
-//! oracle, and one file per instruction set. **All levels return the same
-//! value**, to the last bit: sums keep one fixed order of additions and
-//! products are rounded before they are added (no fused multiply-add where it
-//! would show). A sampler on top is then reproducible on every machine.
+//! oracle, and a `vector.rs`, which is one loop for all instruction sets, over
+//! the operations of `lanes`. **All levels return the same value**, to the last
+//! bit: sums keep one fixed order of additions and products are rounded before
+//! they are added (no fused multiply-add where it would show). A sampler on top
+//! is then reproducible on every machine.
 //!
-//! One more kernel: `foo.rs` holds the contract and the dispatch, `foo/scalar.rs`
-//! the definition, `foo/avx2.rs` and friends the loops over whole vectors,
-//! built from `lanes` (loads and stores), `finite` (which lanes are) and `exp`
-//! (the exponential). Its test is one body over [`Level::available`] with the
-//! rows of `oracle.rs`; its bench is a function in `benches/rows.rs`.
-#![allow(unsafe_code, reason = "SIMD loads and the dispatch call; see level.rs")]
+//! One more kernel: `foo.rs` holds the contract and one `dispatch!`,
+//! `foo/scalar.rs` the definition, `foo/vector.rs` the loop. Its test is one body
+//! over [`Level::available`] with the rows of `oracle.rs`; its bench is a
+//! function in `benches/rows.rs`. One more operation or instruction set:
+//! `lanes.rs` says how.
+#![allow(unsafe_code, reason = "SIMD instructions and loads; see level.rs and lanes.rs")]
 
 mod distribution;
 mod exp;
 mod exp_moments;
-mod finite;
 mod finite_sum;
 mod gather;
 mod kl_divergence;

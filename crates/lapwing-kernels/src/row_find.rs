@@ -1,14 +1,9 @@
 //! The first position of a row that holds a value, or NaN.
 
-use crate::level::{Isa, Level};
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The lowest index whose logit equals `value`; `None` when there is none.
 ///
@@ -16,18 +11,7 @@ mod scalar;
 /// nothing equals NaN.
 #[must_use]
 pub fn row_find_equal(level: Level, logits: &[f32], value: f32) -> Option<usize> {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::row_find_equal(logits, value) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::row_find_equal(logits, value) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::row_find_equal(logits, value) },
-        _ => scalar::row_find_equal(logits, value),
-    }
+    dispatch!(level, row_find_equal(logits: &[f32], value: f32) -> Option<usize>)
 }
 
 /// The lowest index that holds NaN; `None` when the row has none.
@@ -35,18 +19,7 @@ pub fn row_find_equal(level: Level, logits: &[f32], value: f32) -> Option<usize>
 /// Shapes: `logits [n_vocab]`.
 #[must_use]
 pub fn row_find_nan(level: Level, logits: &[f32]) -> Option<usize> {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::row_find_nan(logits) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::row_find_nan(logits) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::row_find_nan(logits) },
-        _ => scalar::row_find_nan(logits),
-    }
+    dispatch!(level, row_find_nan(logits: &[f32]) -> Option<usize>)
 }
 
 #[cfg(test)]

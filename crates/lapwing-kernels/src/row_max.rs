@@ -1,14 +1,9 @@
 //! Row maximum: the first pass of softmax and of the greedy choice.
 
-use crate::level::{Isa, Level};
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The largest logit of one row; `-inf` when the row is empty or all NaN.
 ///
@@ -16,18 +11,7 @@ mod scalar;
 /// -0.0 either may come back.
 #[must_use]
 pub fn row_max(level: Level, logits: &[f32]) -> f32 {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::row_max(logits) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::row_max(logits) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::row_max(logits) },
-        _ => scalar::row_max(logits),
-    }
+    dispatch!(level, row_max(logits: &[f32]) -> f32)
 }
 
 #[cfg(test)]

@@ -1,19 +1,15 @@
 //! The sum of exponentials of a row: the denominator of softmax.
 
 use crate::exp::exp_nonpositive;
-use crate::level::{Isa, Level};
+use crate::lanes::N_LANES;
+use crate::level::{Level, dispatch};
 use crate::row_max;
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// The sum is kept in this many partial sums, on every level: logit `i` goes to `i % 16`.
-const N_SUMS: usize = 16;
+const N_SUMS: usize = N_LANES;
 
 /// `ln` of the sum of `exp(logit)` over one row, in nats.
 ///
@@ -36,19 +32,11 @@ pub fn log_sum_exp(level: Level, logits: &[f32]) -> f64 {
 /// [`exp_nonpositive`], so NaN, `-inf` and terms below `exp(-87)` add nothing.
 #[must_use]
 pub fn sum_exp(level: Level, logits: &[f32], max: f32, scale: f32) -> f64 {
-    let (chunks, tail) = logits.as_chunks::<N_SUMS>();
-    let mut sums = match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::sum_exp(chunks, max, scale) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::sum_exp(chunks, max, scale) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::sum_exp(chunks, max, scale) },
-        _ => scalar::sum_exp(chunks, max, scale),
-    };
+    let (groups, tail) = logits.as_chunks::<N_SUMS>();
+    let mut sums = dispatch!(
+        level,
+        sum_exp(groups: &[[f32; N_SUMS]], max: f32, scale: f32) -> [f64; N_SUMS]
+    );
     for (sum, &logit) in sums.iter_mut().zip(tail) {
         *sum += f64::from(exp_nonpositive((logit - max) * scale));
     }

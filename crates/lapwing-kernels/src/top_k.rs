@@ -11,15 +11,10 @@
 //! its tie by index, so the scan is one comparison per logit; on a row of real
 //! logits almost none passes it.
 
-use crate::level::{Isa, Level};
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
 /// One entry of a row: which token and its logit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,18 +92,10 @@ fn scan_above(
     scan: Scan,
     buffer: &mut [Candidate],
 ) -> Scan {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::scan_above(logits, threshold, scan, buffer) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::scan_above(logits, threshold, scan, buffer) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::scan_above(logits, threshold, scan, buffer) },
-        _ => scalar::scan_above(logits, threshold, scan, buffer),
-    }
+    dispatch!(
+        level,
+        scan_above(logits: &[f32], threshold: f32, scan: Scan, buffer: &mut [Candidate]) -> Scan
+    )
 }
 
 impl Candidate {

@@ -12,19 +12,15 @@
 //! what reaches the middle. When the collected entries do not fit (a row in
 //! ascending order), the select step makes room and raises the threshold.
 
-use crate::level::{Isa, Level};
+use crate::lanes::N_BLOCK;
+use crate::level::{Level, dispatch};
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod scalar;
+mod vector;
 
-/// Block maxima are taken over the columns of a table this wide: every level
-/// has its vectors side by side, and no vector is folded into one number.
-const N_COLUMNS: usize = 64;
+/// Block maxima are taken over the columns of a table this wide: the vectors lie
+/// side by side, and none is folded into one number.
+const N_COLUMNS: usize = N_BLOCK;
 
 /// A row gives about this many block maxima for each of the `k`.
 const N_MAXIMA_PER_K: usize = 3;
@@ -201,22 +197,30 @@ impl Candidates {
         self.values[self.n_held] = value;
         self.n_held += usize::from(value < f32::INFINITY);
     }
+
+    /// [`Candidates::push`] the entries of a block whose bit is set, unless a
+    /// whole block would not fit; returns whether it does.
+    #[inline(always)]
+    fn push_hits(&mut self, start_idx: usize, block: &[f32; N_COLUMNS], mut hits: u64) -> bool {
+        let ids = self.ids[self.n_held..].first_chunk_mut::<N_COLUMNS>();
+        let values = self.values[self.n_held..].first_chunk_mut::<N_COLUMNS>();
+        let (Some(ids), Some(values)) = (ids, values) else { return false };
+        let mut n_pushed = 0;
+        while hits != 0 {
+            let idx = hits.trailing_zeros() as usize;
+            ids[n_pushed] = (start_idx + idx) as u32;
+            values[n_pushed] = block[idx];
+            n_pushed += usize::from(block[idx] < f32::INFINITY);
+            hits &= hits - 1;
+        }
+        self.n_held += n_pushed;
+        true
+    }
 }
 
 /// The largest entry of every column that is not NaN; `-inf` where there is none.
 fn column_maxima(level: Level, table: &[[f32; N_COLUMNS]], maxima: &mut [f32; N_COLUMNS]) {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::column_maxima(table, maxima) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::column_maxima(table, maxima) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::column_maxima(table, maxima) },
-        _ => scalar::column_maxima(table, maxima),
-    }
+    dispatch!(level, column_maxima(table: &[[f32; N_COLUMNS]], maxima: &mut [f32; N_COLUMNS]))
 }
 
 /// Append the finite entries from `next_idx` on that reach `threshold`, which
@@ -229,34 +233,20 @@ fn scan_at_least(
     next_idx: usize,
     candidates: &mut Candidates,
 ) -> usize {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::scan_at_least(row, threshold, next_idx, candidates) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::scan_at_least(row, threshold, next_idx, candidates) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::scan_at_least(row, threshold, next_idx, candidates) },
-        _ => scalar::scan_at_least(row, threshold, next_idx, candidates),
-    }
+    dispatch!(
+        level,
+        scan_at_least(
+            row: &[f32],
+            threshold: f32,
+            next_idx: usize,
+            candidates: &mut Candidates,
+        ) -> usize
+    )
 }
 
 /// How many of `values` are at least `bound`.
 fn count_at_least(level: Level, values: &[f32], bound: f32) -> usize {
-    match level.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx2 and fma.
-        Isa::Avx2 => unsafe { avx2::count_at_least(values, bound) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level` proves avx512f.
-        Isa::Avx512 => unsafe { avx512::count_at_least(values, bound) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `Level` proves neon.
-        Isa::Neon => unsafe { neon::count_at_least(values, bound) },
-        _ => scalar::count_at_least(values, bound),
-    }
+    dispatch!(level, count_at_least(values: &[f32], bound: f32) -> usize)
 }
 
 #[cfg(test)]

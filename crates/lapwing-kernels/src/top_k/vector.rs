@@ -1,27 +1,19 @@
-use std::arch::x86_64::{_CMP_GT_OQ, _mm512_cmp_ps_mask, _mm512_set1_ps};
-
 use super::{Candidate, Scan, scalar};
-use crate::lanes::avx512::load;
+use crate::lanes::{Block, F32Lanes, Lanes, MaskLanes, N_BLOCK};
 
-const N_BLOCK: usize = 64;
-
-#[target_feature(enable = "avx512f")]
-pub(super) fn scan_above(
+#[inline(always)]
+pub(super) fn scan_above<L: Lanes>(
+    l: L,
     logits: &[f32],
     threshold: f32,
     mut scan: Scan,
     buffer: &mut [Candidate],
 ) -> Scan {
-    let above = _mm512_set1_ps(threshold);
+    let above = Block::<L>::splat(l, threshold);
     let (blocks, _) = logits[scan.next_idx..].as_chunks::<N_BLOCK>();
     for block in blocks {
-        let (chunks, _) = block.as_chunks::<16>();
-        let mut hits = 0u64;
-        for (chunk_idx, chunk) in chunks.iter().enumerate() {
-            let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(load(chunk), above);
-            hits |= u64::from(mask) << (chunk_idx * 16);
-        }
-        if buffer.len() < scan.n_held + hits.count_ones() as usize {
+        let mut hits = Block::<L>::load(l, block).gt(above).bits_if_any();
+        if hits != 0 && buffer.len() < scan.n_held + hits.count_ones() as usize {
             break;
         }
         while hits != 0 {
