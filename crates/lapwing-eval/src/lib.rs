@@ -11,6 +11,7 @@ mod common_tokens;
 mod conditions;
 mod corrected;
 mod divergence;
+pub mod estimators;
 pub mod falsify;
 mod gate;
 mod head_map;

@@ -39,7 +39,6 @@
 //! One more filter: a field of [`SamplerOptions`] with its range in `check`,
 //! its place in the order above, a line in the naive sampler of `tests/it`.
 
-pub mod calibration;
 mod correction;
 mod draw;
 mod history;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use lapwing_logits::calibration::{
-    Bands, EmaReading, Estimator, GainEstimate, PUBLISHED_ALPHA, TokenMoments, moments, published,
-    reference, reverting, reverting_gain,
-};
 use lapwing_logits::{Correction, Gains, Gauge, Levels, Rescale, Scope, Smoothing};
 
 use crate::calibrate::fit::Fit;
 use crate::calibrate::{CalibrateError, CalibrateOptions};
 use crate::conditions::{Condition, ConditionKind};
+use crate::estimators::{
+    Bands, EmaReading, Estimator, GainEstimate, PUBLISHED_ALPHA, TokenMoments, moments, published,
+    reference, reverting, reverting_gain,
+};
 use crate::gate::Place;
 
 /// One correction to judge.

@@ -1,10 +1,7 @@
 //! Whether logits move over a text as KLS assumes.
 
-use lapwing_logits::calibration::{
-    Diagnostics, EmaReading, GainFit, diagnose as diagnose_tokens, published,
-};
-
 use crate::calibrate::fit::Fit;
+use crate::estimators::{Diagnostics, EmaReading, GainFit, diagnose as diagnose_tokens, published};
 
 /// What the calibration text says about the filter's model.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use lapwing_logits::calibration::{Bands, GainFit, GainSearch, PairedMoments, SeriesMoments};
 use lapwing_logits::{Gauge, Level, centre};
 use lapwing_model::TokenId;
 
 use crate::calibrate::windows::Windows;
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions};
 use crate::conditions::RowBlock;
+use crate::estimators::{Bands, GainFit, GainSearch, PairedMoments, SeriesMoments};
 use crate::head_map::HeadMapEquations;
 use crate::judge::RowSource;
 

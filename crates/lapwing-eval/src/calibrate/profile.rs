@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use lapwing_logits::calibration::Estimator;
 use lapwing_logits::profile::{
     Array, Arrays, BandFinding, CorrectionProfile, CorrectionRecipe, Diagnostics, GainsRecipe,
     Gate as GateFinding, GateRules, HeadMap, HeadMapRecipe, Interval as ChangeInterval,
@@ -14,6 +13,7 @@ use lapwing_logits::{Correction, Gains, Smoothing};
 use crate::bootstrap::Interval;
 use crate::calibrate::{Calibration, Candidate};
 use crate::conditions::ConditionKind;
+use crate::estimators::Estimator;
 use crate::gate::{Comparison, Domain, GateOptions, Measure, Verdict};
 use crate::judge::ConditionScore;
 

@@ -3,6 +3,7 @@
 mod calibrated_exports;
 mod calibrations;
 mod divergences;
+mod estimators;
 mod exports;
 mod judged;
 mod models;

@@ -1,11 +1,5 @@
 //! The sampler and the correction stage against their definitions, and what else they promise.
 
-mod calibration;
-mod calibration_local_level;
-mod calibration_paired;
-mod calibration_published;
-mod calibration_reverting;
-mod calibration_rows;
 mod correction;
 mod distribution;
 mod naive;

@@ -1,12 +1,12 @@
 //! States that revert to a mean: what the local level model makes of them, and what a
 //! model with reversion does.
 
-use lapwing_logits::calibration::{
+use lapwing_eval::estimators::{
     Bands, GainSearch, HeldOutError, HeldOutGain, SeriesMoments, diagnose, moments, reverting,
     reverting_gain,
 };
 
-use crate::calibration::{Series, Simulation, near};
+use super::{Series, Simulation, near};
 
 const N_TOKENS: usize = 16;
 const N_ROWS: usize = 20_000;

@@ -1,4 +1,10 @@
-//! Simulated logits for the tests of the estimators: known variances, explicit seeds.
+//! The estimators on simulated logits: known variances, explicit seeds.
+
+mod local_level;
+mod paired;
+mod published;
+mod reverting;
+mod rows;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

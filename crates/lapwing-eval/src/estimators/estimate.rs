@@ -155,7 +155,7 @@ fn estimate(q: f64, r: f64) -> GainEstimate {
 #[cfg(test)]
 mod tests {
     use super::{EmaReading, frozen_above, moments, reverting};
-    use crate::calibration::{EmaVariance, TokenMoments};
+    use crate::estimators::{EmaVariance, TokenMoments};
 
     fn of(increments: [f64; 3], autocovariances: [f64; 3]) -> TokenMoments {
         TokenMoments {

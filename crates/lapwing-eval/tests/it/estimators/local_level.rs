@@ -3,12 +3,12 @@
 //! The expected means and deviations were simulated independently of this code, with
 //! 2 000 rows and 60 replicas, each replica here being one token.
 
-use lapwing_logits::calibration::{
+use lapwing_eval::estimators::{
     Bands, GainEstimate, GainFit, GainSearch, N_ERRORS_MIN, SeriesMoments, moments,
     steady_state_gain,
 };
 
-use crate::calibration::{Series, Simulation, mean_and_deviation, near};
+use super::{Series, Simulation, mean_and_deviation, near};
 
 const N_ROWS: usize = 2000;
 const N_REPLICAS: usize = 60;

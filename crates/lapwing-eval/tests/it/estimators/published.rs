@@ -1,12 +1,12 @@
 //! The published estimator: what it finds on data of its own model, and why it is kept
 //! for study only.
 
-use lapwing_logits::calibration::{
+use lapwing_eval::estimators::{
     EmaReading, GainEstimate, SeriesMoments, TokenMoments, diagnose, frozen_above, published,
     steady_state_gain,
 };
 
-use crate::calibration::{Series, Simulation, near};
+use super::{Series, Simulation, near};
 
 const N_ROWS: usize = 1_000_000;
 /// Averaged over, so that a deviation of 1 % is no chance: one replica of a million rows

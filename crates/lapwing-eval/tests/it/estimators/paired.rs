@@ -1,8 +1,8 @@
 //! Offsets and noise measured against a reference.
 
-use lapwing_logits::calibration::{PairedMoments, TokenOffset, reference, steady_state_gain};
+use lapwing_eval::estimators::{PairedMoments, TokenOffset, reference, steady_state_gain};
 
-use crate::calibration::{Normal, Series, Simulation, near};
+use super::{Normal, Series, Simulation, near};
 
 #[test]
 fn standard_errors_come_from_windows_not_rows() {

@@ -14,7 +14,7 @@
 //!   Reading an accumulator first takes the gathered rows in, so it needs `&mut self`.
 //!
 //! One more estimator: a function in `estimate.rs`, a variant of [`Estimator`], and
-//! its row in `tests/it/calibration_local_level.rs`.
+//! its row in `tests/it/estimators/local_level.rs`.
 //!
 //! Source of the models and their names: local level, `y_t = s_t + v_t`,
 //! `s_t = s_(t-1) + w_t`, with `Q = Var w` and `R = Var v`; Muth, "Optimal Properties of

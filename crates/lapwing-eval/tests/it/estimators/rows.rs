@@ -1,9 +1,9 @@
 //! The accumulators against their definitions, in f64 over whole series: windows, left-out
 //! entries, blocks and tiles change nothing.
 
-use lapwing_logits::calibration::{Bands, GainSearch, PairedMoments, SeriesMoments};
+use lapwing_eval::estimators::{Bands, GainSearch, PairedMoments, SeriesMoments};
 
-use crate::calibration::{Normal, near};
+use super::{Normal, near};
 
 const N_TOKENS: usize = 37;
 const ALPHA: f64 = 0.1;

@@ -2,7 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use lapwing_logits::calibration::{Bands, GainSearch, PairedMoments, SeriesMoments};
+use lapwing_eval::estimators::{Bands, GainSearch, PairedMoments, SeriesMoments};
 
 /// The vocabularies of SmolLM2, Llama 3, Qwen 2.5 and Gemma 3.
 const N_VOCABS: [usize; 4] = [49_152, 128_256, 151_936, 262_144];
