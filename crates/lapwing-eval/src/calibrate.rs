@@ -34,15 +34,15 @@ mod fit;
 mod profile;
 mod rare_offset;
 mod run;
-pub(crate) mod windows;
+mod windows;
 
 pub use candidates::Candidate;
 pub use diagnostics::{BandDiagnostics, CalibrationDiagnostics};
 pub use error::{CalibrateError, TextPart};
 pub use profile::ProfileLabels;
+pub use windows::CalibrationWindows;
 
 use run::Run;
-use windows::Windows;
 
 /// What to calibrate on.
 #[derive(Clone, Copy)]
@@ -174,7 +174,7 @@ pub fn calibrate(
     options: &CalibrateOptions,
     on_progress: OnCalibrateProgress<'_>,
 ) -> Result<Outcome<Calibration>, CalibrateError> {
-    let windows = Windows::cut(inputs, options)?;
+    let windows = CalibrationWindows::cut(inputs, options)?;
     let mut run = Run { inputs, options, on_progress };
     match run.all(&windows)? {
         Ok(calibration) => Ok(Outcome::Finished(calibration)),

@@ -12,7 +12,6 @@ mod conditions;
 mod corrected;
 mod divergence;
 pub mod estimators;
-pub mod falsify;
 mod gate;
 mod head_map;
 mod journal;
@@ -32,8 +31,8 @@ pub use bootstrap::{
 };
 pub use calibrate::{
     BandDiagnostics, CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress,
-    Calibration, CalibrationDiagnostics, Candidate, OnCalibrateProgress, ProfileLabels, Stage,
-    TextPart, calibrate,
+    Calibration, CalibrationDiagnostics, CalibrationWindows, Candidate, OnCalibrateProgress,
+    ProfileLabels, Stage, TextPart, calibrate,
 };
 pub use common_tokens::CommonTokens;
 pub use conditions::{ApplyError, Condition, ConditionKind, HeadMatrix, HeadMatrixError};

@@ -34,6 +34,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "lapwing-lab",
+        &[
+            "lapwing-backend",
+            "lapwing-eval",
+            "lapwing-logits",
+            "lapwing-model",
+            "lapwing-runtime",
+            "lapwing-text",
+        ],
+    ),
+    (
         "lapwing-measure",
         &[
             "lapwing-backend",
@@ -52,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-export",
             "lapwing-files",
             "lapwing-formats",
+            "lapwing-lab",
             "lapwing-logits",
             "lapwing-measure",
             "lapwing-model",

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use lapwing_logits::{Gauge, Level, centre};
 use lapwing_model::TokenId;
 
-use crate::calibrate::windows::Windows;
+use crate::calibrate::windows::CalibrationWindows;
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions};
 use crate::conditions::RowBlock;
 use crate::estimators::{Bands, GainFit, GainSearch, PairedMoments, SeriesMoments};
@@ -121,7 +121,7 @@ impl Fit {
         };
         let streamed = source.stream(window, on_block);
         streamed.map_err(|source| {
-            let window_idx = Windows::place_of_fitted(window_idx);
+            let window_idx = CalibrationWindows::place_of_fitted(window_idx);
             CalibrateError::Fit { window_idx, source: source.into() }
         })
     }

@@ -6,7 +6,7 @@ use lapwing_model::TokenId;
 use super::candidates::{self, Candidate};
 use super::fit::{self, Fit};
 use super::rare_offset::CommonKeeper;
-use super::windows::Windows;
+use super::windows::CalibrationWindows;
 use super::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
     OnCalibrateProgress, Stage, combine, diagnostics,
@@ -49,7 +49,7 @@ pub(super) struct Run<'a, 'b> {
 
 impl Run<'_, '_> {
     /// Everything, in order.
-    pub(super) fn all(&mut self, windows: &Windows) -> Step<Calibration> {
+    pub(super) fn all(&mut self, windows: &CalibrationWindows) -> Step<Calibration> {
         let mut fit = go_on!(self.fit(&windows.fit));
         let offsets = go_on!(self.offsets(&mut fit, windows));
         let single = candidates::single(&mut fit, offsets, self.options)?;
@@ -102,13 +102,17 @@ impl Run<'_, '_> {
 
     /// What a reference says is to be added to the logits, with names: in full and by half, for all
     /// tokens and for the rare ones. Half because a mean over all contexts is too much in many.
-    fn offsets(&mut self, fit: &mut Fit, windows: &Windows) -> Step<Vec<(String, Vec<f32>)>> {
+    fn offsets(
+        &mut self,
+        fit: &mut Fit,
+        windows: &CalibrationWindows,
+    ) -> Step<Vec<(String, Vec<f32>)>> {
         let Some(paired) = &mut fit.paired else { return Ok(Ok(Vec::new())) };
         let full = paired.shrunk_offsets();
         let half = full.iter().map(|offset| 0.5 * offset).collect();
         let plain = vec![full, half];
         let failed = |window_idx: usize| {
-            let window_idx = Windows::place_of_selecting(window_idx);
+            let window_idx = CalibrationWindows::place_of_selecting(window_idx);
             move |source: PairError| CalibrateError::Fit { window_idx, source: source.into() }
         };
         let CalibrateInputs { model, n_tokens, .. } = *self.inputs;
@@ -127,7 +131,7 @@ impl Run<'_, '_> {
     }
 
     /// What does best on windows it was not fitted on; nothing when no KLS changes anything.
-    fn select(&mut self, candidates: &[Candidate], windows: &Windows) -> Step<Selected> {
+    fn select(&mut self, candidates: &[Candidate], windows: &CalibrationWindows) -> Step<Selected> {
         if !candidates.iter().any(Candidate::is_plain_smoothing) {
             return Ok(Ok(Selected::default()));
         }

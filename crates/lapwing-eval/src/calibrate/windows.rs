@@ -18,20 +18,27 @@ const N_CALIBRATION_MIN: usize = 5;
 const N_WINDOW_TOKENS_MIN: usize = 8;
 
 /// All windows, cut before any work so that a text that is too short is known at once.
-pub(crate) struct Windows {
+pub struct CalibrationWindows {
     pub(super) fit: Vec<Vec<TokenId>>,
     pub(super) selection: Vec<Vec<TokenId>>,
-    pub(crate) home: Vec<Vec<TokenId>>,
-    pub(crate) other: Option<Vec<Vec<TokenId>>>,
+    /// Of held-out text, to judge on.
+    pub home: Vec<Vec<TokenId>>,
+    /// Of another domain, to judge on.
+    pub other: Option<Vec<Vec<TokenId>>>,
     /// The commonest tokens of what is fitted and selected on.
-    pub(crate) common: CommonTokens,
+    pub(super) common: CommonTokens,
 }
 
-impl Windows {
-    pub(crate) fn cut(
+impl CalibrationWindows {
+    /// The windows that [`calibrate`](super::calibrate) fits, selects and judges on.
+    ///
+    /// # Errors
+    ///
+    /// When a text is too short, is judged on and fitted on, or an option makes no sense.
+    pub fn cut(
         inputs: &CalibrateInputs<'_>,
         options: &CalibrateOptions,
-    ) -> Result<Windows, CalibrateError> {
+    ) -> Result<CalibrationWindows, CalibrateError> {
         check(options)?;
         let n_window = options.n_window_tokens;
         let cut = |text: &[TokenId]| -> Vec<Vec<TokenId>> {
@@ -64,7 +71,8 @@ impl Windows {
         }
         let home = judged(TextPart::HeldOut, inputs.held_out)?;
         let other = inputs.other_domain.map(|text| judged(TextPart::OtherDomain, text));
-        let windows = Windows { fit, selection, home, other: other.transpose()?, common };
+        let windows =
+            CalibrationWindows { fit, selection, home, other: other.transpose()?, common };
         windows.require_unseen()?;
         Ok(windows)
     }
@@ -157,8 +165,8 @@ mod tests {
     #[test]
     fn every_calibration_window_has_one_place() {
         // Of twelve windows the fifth and the tenth select.
-        let fitted: Vec<usize> = (0..10).map(Windows::place_of_fitted).collect();
+        let fitted: Vec<usize> = (0..10).map(CalibrationWindows::place_of_fitted).collect();
         assert_eq!(fitted, [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]);
-        assert_eq!([0, 1].map(Windows::place_of_selecting), [4, 9]);
+        assert_eq!([0, 1].map(CalibrationWindows::place_of_selecting), [4, 9]);
     }
 }

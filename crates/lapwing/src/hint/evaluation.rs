@@ -246,7 +246,7 @@ fn correct_head(error: &CorrectHeadError) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
-    use lapwing_eval::falsify::FalsifyError;
+    use lapwing_lab::falsify::FalsifyError;
 
     use super::*;
     use crate::hint::for_error;

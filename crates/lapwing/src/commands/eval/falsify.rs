@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lapwing_eval::falsify::{
-    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Study, StudyProgress, Subject,
-    TaskInputs, falsify, page,
-};
 use lapwing_eval::{
     GenerationOptions, Items, JournalKey, NamedText, Outcome, Progress, Task, TaskOptions,
 };
 use lapwing_files::{checksum, new_file};
+use lapwing_lab::falsify::{
+    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Study, StudyProgress, Subject,
+    TaskInputs, falsify, page,
+};
 use lapwing_logits::Level;
 use serde_json::json;
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use lapwing_eval::estimators::{Estimator, steady_state_gain};
+use lapwing_eval::{Calibration, Condition, ConditionKind};
 use lapwing_logits::{Correction, Gains, Gauge, Rescale, Scope, Smoothing};
 
 use super::Group;
-use crate::calibrate::Calibration;
-use crate::conditions::{Condition, ConditionKind};
-use crate::estimators::{Estimator, steady_state_gain};
 
 /// The gains of the sweep.
 const GAINS: [f32; 15] =

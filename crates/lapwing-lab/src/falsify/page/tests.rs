@@ -1,5 +1,6 @@
+use lapwing_eval::Interval;
+
 use super::*;
-use crate::bootstrap::Interval;
 use crate::falsify::{Cost, Diagnosis, FullPrecision, STUDY_SCHEMA_VERSION, Speed};
 
 fn interval(mean: f64) -> Interval {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{Model, OpenError, StepError};
+use lapwing_eval::{OnProgress, Outcome, Progress, Stopped};
 use lapwing_logits::{
     CorrectRowError, Correction, Corrector, Details, Level, SamplerOptions, Scope, Smoothing,
 };
@@ -19,7 +20,6 @@ use lapwing_text::SpecialPieces;
 
 use super::ablations::N_TRACKED;
 use super::{Cost, Speed};
-use crate::progress::{OnProgress, Outcome, Progress, Stopped};
 
 /// Tokens of the prompt.
 const N_PROMPT_TOKENS: usize = 32;

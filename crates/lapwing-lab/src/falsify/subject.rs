@@ -3,6 +3,11 @@
 use std::sync::Arc;
 
 use lapwing_backend::Model;
+use lapwing_eval::{
+    CalibrateError, Calibration, CalibrationWindows, Comparison, Condition, ConditionKind,
+    ConditionScore, Domain, Gate, JudgeInputs, JudgeOptions, Measure, OnProgress, Outcome, Place,
+    Progress, ScorePair, TaskOptions, TaskReport, calibrate, judge, run_task,
+};
 use lapwing_logits::Correction;
 use lapwing_model::TokenId;
 
@@ -13,13 +18,6 @@ use super::{
     Accuracy, ConditionResult, Diagnosis, DomainScore, FalsifyError, FalsifyInputs, FalsifyOptions,
     FullPrecision, Group, OnStudyProgress, Step, StudyProgress, Subject, TaskInputs, stopped_or,
 };
-use crate::calibrate::windows::Windows;
-use crate::calibrate::{CalibrateError, Calibration, calibrate};
-use crate::conditions::{Condition, ConditionKind};
-use crate::gate::{Comparison, Domain, Gate, Measure, Place, ScorePair};
-use crate::judge::{ConditionScore, JudgeInputs, JudgeOptions, judge};
-use crate::progress::{Outcome, Progress};
-use crate::tasks::{TaskOptions, run_task};
 
 /// Study one quantised model.
 ///
@@ -35,7 +33,7 @@ pub fn falsify(
     let Some(reference) = inputs.calibrate.reference else {
         return Err(FalsifyError::NoReference { name: inputs.name.to_owned() });
     };
-    let windows = Windows::cut(&inputs.calibrate, &options.calibrate)
+    let windows = CalibrationWindows::cut(&inputs.calibrate, &options.calibrate)
         .map_err(|source| calibration_failed(inputs.name, source))?;
     let run = Run { inputs, options, reference, windows };
     match run.all(on_progress)? {
@@ -57,7 +55,7 @@ struct Run<'a> {
     inputs: &'a FalsifyInputs<'a>,
     options: &'a FalsifyOptions,
     reference: &'a dyn Model,
-    windows: Windows,
+    windows: CalibrationWindows,
 }
 
 impl Run<'_> {
@@ -155,7 +153,7 @@ impl Run<'_> {
         (model, reference): (&dyn Model, Option<&dyn Model>),
         conditions: &[Condition],
         windows: &[Vec<TokenId>],
-        on_progress: crate::progress::OnProgress<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Step<Vec<ConditionScore>> {
         let inputs = JudgeInputs {
             model,
@@ -219,7 +217,7 @@ impl Run<'_> {
         model: &Arc<dyn Model>,
         correction: Option<Arc<Correction>>,
         on_progress: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
-    ) -> Step<crate::tasks::TaskReport> {
+    ) -> Step<TaskReport> {
         let options = TaskOptions { correction, ..task.options.clone() };
         let TaskInputs { task, items, tokenizer, .. } = *task;
         run_task(task, model, tokenizer, items, &options, None, on_progress)

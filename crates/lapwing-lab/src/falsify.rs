@@ -23,16 +23,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lapwing_backend::Model;
+use lapwing_eval::{
+    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Domain, Interval, Items,
+    JudgeError, Outcome, Progress, Stopped, Task, TaskError, TaskOptions,
+};
 use lapwing_logits::Level;
 use lapwing_text::Tokenizer;
 use serde::{Deserialize, Serialize};
-
-use crate::bootstrap::Interval;
-use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress};
-use crate::gate::Domain;
-use crate::judge::JudgeError;
-use crate::progress::{Outcome, Progress, Stopped};
-use crate::tasks::{Items, Task, TaskError, TaskOptions};
 
 pub use speed::SpeedError;
 pub use subject::falsify;
@@ -55,7 +52,7 @@ pub struct FalsifyInputs<'a> {
     pub task: Option<TaskInputs<'a>>,
 }
 
-/// A task, as [`crate::run_task`] takes it.
+/// A task, as [`lapwing_eval::run_task`] takes it.
 #[derive(Clone, Copy)]
 pub struct TaskInputs<'a> {
     /// The task.
@@ -71,7 +68,7 @@ pub struct TaskInputs<'a> {
 /// How to study.
 #[derive(Clone, Debug)]
 pub struct FalsifyOptions {
-    /// As for [`crate::calibrate`].
+    /// As for [`lapwing_eval::calibrate`].
     pub calibrate: CalibrateOptions,
     /// Rounds in which every condition generates once; at least 1.
     pub n_speed_rounds: usize,

@@ -1,10 +1,10 @@
 //! The three claims, each decided by one interval and what may speak against it.
 
+use lapwing_eval::{
+    CalibrateError, ConditionScore, Domain, Gate, Interval, Measure, Place, ScorePair,
+};
+
 use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Group, Hypothesis, Speed, Subject};
-use crate::bootstrap::Interval;
-use crate::calibrate::CalibrateError;
-use crate::gate::{Domain, Gate, Measure, Place, ScorePair};
-use crate::judge::ConditionScore;
 
 /// What is slower than this share of the raw model's speed is not at matched latency.
 const SPEED_RATIO_MIN: f64 = 0.99;

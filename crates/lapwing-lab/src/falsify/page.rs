@@ -4,10 +4,11 @@ mod chart;
 
 use std::fmt::Write as _;
 
+use lapwing_eval::Domain;
+
 use chart::{Frame, Line, bars, escape, lines, number};
 
 use super::{ConditionResult, DomainScore, Finding, Group, Hypothesis, Study, Subject};
-use crate::gate::Domain;
 
 /// Positions that one point of a chart stands for.
 const N_POSITIONS_A_POINT: usize = 16;
