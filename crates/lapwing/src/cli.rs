@@ -13,6 +13,7 @@ mod export;
 mod generation;
 mod models;
 mod profiles;
+#[cfg(feature = "lab")]
 mod study;
 
 use std::path::PathBuf;
@@ -32,7 +33,8 @@ pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
-pub use study::FalsifyArgs;
+#[cfg(feature = "lab")]
+pub use study::{FalsifyArgs, LabArgs, LabCommand};
 
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]
@@ -91,6 +93,9 @@ pub enum Command {
     Calibrate(Box<CalibrateArgs>),
     /// Measure a model: perplexity, divergence from a reference, tasks
     Eval(Box<EvalArgs>),
+    /// Put claims to the test: studies with a record and a page
+    #[cfg(feature = "lab")]
+    Lab(Box<LabArgs>),
     /// Measure what models cost on devices: time, memory, energy
     Bench(Box<BenchArgs>),
     /// Show records of measurements: a page, Markdown or CSV
@@ -119,6 +124,8 @@ impl Command {
             Self::Calibrate(args) => Some(&args.runtime),
             Self::Trial(args) => Some(&args.runtime),
             Self::Eval(args) => Some(args.measure.runtime()),
+            #[cfg(feature = "lab")]
+            Self::Lab(args) => Some(args.study.runtime()),
             _ => None,
         }
     }
@@ -174,6 +181,9 @@ mod tests {
         check("lapwing eval task piqa --model m --data d --labels l", true);
         check("lapwing eval task arc-challenge --model m --data d", true);
         check("lapwing eval task mmlu --model m --data d", false);
+        let study = "falsify --model m --model n --reference r --text t --other-text o --out d";
+        check(&format!("lapwing lab {study} --json"), cfg!(feature = "lab"));
+        check(&format!("lapwing eval {study}"), cfg!(feature = "lab"));
         check("lapwing calibrate --model m --text a --text b --other-text c --windows 9", true);
         check("lapwing calibrate --model m", false);
         check("lapwing calibrate --model m --text a --held-out 0", false);

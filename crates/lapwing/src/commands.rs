@@ -13,6 +13,8 @@ pub mod doctor;
 pub mod eval;
 pub mod export;
 pub mod inspect;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod list;
 pub mod pull;
 pub mod report;

@@ -121,6 +121,8 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Export(args) => commands::export::run(settings, printer, args),
         Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
         Command::Eval(args) => commands::eval::run(settings, printer, args),
+        #[cfg(feature = "lab")]
+        Command::Lab(args) => commands::lab::run(settings, printer, args),
         Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),

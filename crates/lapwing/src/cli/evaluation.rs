@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::calibration::ReferenceArgs;
 use super::choice::count;
 use super::generation::RuntimeArgs;
+#[cfg(feature = "lab")]
 use super::study::FalsifyArgs;
 
 /// Arguments of `lapwing eval`.
@@ -27,7 +28,9 @@ pub enum EvalCommand {
     Kl(KlArgs),
     /// How many items of a benchmark a model gets right
     Task(TaskArgs),
-    /// Put the paper's claims for Kalman-Logit Smoothing to the test, with a record and a page
+    /// The former name of `lapwing lab falsify`, for one version.
+    #[cfg(feature = "lab")]
+    #[command(hide = true)]
     Falsify(Box<FalsifyArgs>),
 }
 
@@ -38,6 +41,7 @@ impl EvalCommand {
             Self::Ppl(args) => &args.measure.runtime,
             Self::Kl(args) => &args.measure.runtime,
             Self::Task(args) => &args.measure.runtime,
+            #[cfg(feature = "lab")]
             Self::Falsify(args) => &args.runtime,
         }
     }

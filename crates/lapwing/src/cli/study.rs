@@ -1,15 +1,39 @@
-//! Arguments of `lapwing eval falsify`.
+//! Arguments of `lapwing lab`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::calibration::{CalibrateArgs, MIN_GAIN_NATS, ReferenceArgs, no_correction, window};
 use super::choice::{count, seed, share};
 use super::generation::RuntimeArgs;
 
-/// Arguments of `lapwing eval falsify`.
+/// Arguments of `lapwing lab`.
+#[derive(Debug, Clone, Args)]
+pub struct LabArgs {
+    /// What to study.
+    #[command(subcommand)]
+    pub study: LabCommand,
+}
+
+/// What to study.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LabCommand {
+    /// Put the paper's claims for Kalman-Logit Smoothing to the test, with a record and a page
+    Falsify(Box<FalsifyArgs>),
+}
+
+impl LabCommand {
+    /// The options about backend and device.
+    pub fn runtime(&self) -> &RuntimeArgs {
+        match self {
+            Self::Falsify(args) => &args.runtime,
+        }
+    }
+}
+
+/// Arguments of `lapwing lab falsify`.
 #[derive(Debug, Clone, Args)]
 #[command(mut_arg("correction", |arg| arg.hide(true).value_parser(no_correction)))]
 pub struct FalsifyArgs {

@@ -3,11 +3,10 @@
 //! One file a measurement; what they share is the [`Subject`](subject::Subject), the model with
 //! what a report tells of it, and the [`Kept`](kept::Kept) units of a run that was broken off.
 
-mod falsify;
-mod kept;
+pub(super) mod kept;
 mod kl;
 mod ppl;
-mod subject;
+pub(super) mod subject;
 mod task;
 
 use std::ops::ControlFlow;
@@ -41,7 +40,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &EvalArgs) -> anyhow::R
         EvalCommand::Ppl(args) => ppl::run(settings, printer, args),
         EvalCommand::Kl(args) => kl::run(settings, printer, args),
         EvalCommand::Task(args) => task::run(settings, printer, args),
-        EvalCommand::Falsify(args) => falsify::run(settings, printer, args),
+        #[cfg(feature = "lab")]
+        EvalCommand::Falsify(args) => super::lab::falsify::run(settings, printer, args),
     }
 }
 

@@ -77,8 +77,6 @@ pub const EXAMPLES: &str = "--examples is the file of worked answers of gsm8k";
 /// A model folder that does not say how it was exported, where a head map is fitted.
 pub const NO_RECIPE_FOR_HEAD_MAP: &str = "the model's folder does not say how it was exported: a \
     head map can be judged, and `lapwing export --correct-head` will refuse it";
-/// Who is named twice.
-pub const MODEL_TWICE: &str = "name every model with one --model";
 /// What the other text is for.
 pub const OTHER_TEXT: &str = "--other-text takes a text of another domain than --text";
 

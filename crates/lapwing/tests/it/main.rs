@@ -24,6 +24,7 @@ mod pull_wheel;
 mod real;
 mod reporting;
 mod running;
+#[cfg(feature = "lab")]
 mod studying;
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `lapwing eval falsify`: the study of a small model, its record, its page, and going on.
+//! `lapwing lab falsify`: the study of a small model, its record, its page, and going on.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn a_study_records_every_part_and_goes_on_where_it_was_broken_off() {
     let passages = lab.data("lambada-1000.jsonl");
     let out = lab.lapwing.path("study");
     let line = [
-        "eval",
+        "lab",
         "falsify",
         "--reference",
         &reference,
@@ -38,7 +38,9 @@ fn a_study_records_every_part_and_goes_on_where_it_was_broken_off() {
         &model,
     ];
     // The second model is not there: the first one is kept.
-    let missing = lab.run(&[&line[..], &["--model", "no-such-model"]].concat()).expect_code(1);
+    // The study's former name is still taken.
+    let former = [&["eval"], &line[1..], &["--model", "no-such-model"]].concat();
+    let missing = lab.run(&former).expect_code(1);
     assert!(missing.stderr.contains("no-such-model"), "{}", missing.stderr);
     assert!(!out.join("study.json").exists());
     // What is kept is kept for the same rules of the gate.

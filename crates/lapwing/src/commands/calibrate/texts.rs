@@ -28,23 +28,6 @@ pub(in crate::commands) struct Texts {
     pub(in crate::commands) other: Option<Vec<TokenId>>,
 }
 
-impl Files {
-    /// What a record tells of them.
-    pub(in crate::commands) fn as_json(&self) -> serde_json::Value {
-        let of_file = |file: &TextFile| {
-            serde_json::json!({
-                "name": file.name(),
-                "sha256": file.sha256,
-                "n_bytes": file.n_bytes(),
-            })
-        };
-        serde_json::json!({
-            "texts": self.texts.iter().map(of_file).collect::<Vec<_>>(),
-            "other": self.other.as_ref().map(of_file),
-        })
-    }
-}
-
 /// Read the files. The same one cannot be of both domains, nor count twice: its windows would make
 /// intervals narrower than they are.
 pub(in crate::commands) fn read(args: &CalibrateArgs) -> anyhow::Result<Files> {

@@ -15,15 +15,15 @@ use crate::printer::Printer;
 const N_NAME_DIGITS: usize = 16;
 
 /// The journal of one measurement.
-pub(super) struct Kept {
+pub(in crate::commands) struct Kept {
     path: PathBuf,
-    pub(super) journal: Journal,
+    pub(in crate::commands) journal: Journal,
 }
 
 impl Kept {
     /// Open the journal for these settings, or begin one; says when there is something to go on
     /// from. With `fresh` what is there is thrown away.
-    pub(super) fn open(
+    pub(in crate::commands) fn open(
         home: &Home,
         key: &JournalKey,
         fresh: bool,
@@ -49,7 +49,7 @@ impl Kept {
     }
 
     /// The measurement is done: nothing is left to go on from.
-    pub(super) fn remove(self) -> anyhow::Result<()> {
+    pub(in crate::commands) fn remove(self) -> anyhow::Result<()> {
         drop(self.journal);
         remove(&self.path)
     }

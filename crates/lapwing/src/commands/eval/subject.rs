@@ -17,16 +17,16 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// A model with its correction.
-pub(super) struct Subject {
-    pub(super) engine: Engine,
-    pub(super) correction: Resolved,
+pub(in crate::commands) struct Subject {
+    pub(in crate::commands) engine: Engine,
+    pub(in crate::commands) correction: Resolved,
     settings: Settings,
     started: Instant,
 }
 
 impl Subject {
     /// Open the model and find its correction.
-    pub(super) fn open(
+    pub(in crate::commands) fn open(
         args: &MeasureArgs,
         settings: &Settings,
         printer: &Printer,
@@ -39,7 +39,7 @@ impl Subject {
     }
 
     /// What the results of `command` depend on, as far as the model goes.
-    pub(super) fn key(&self, command: &str) -> anyhow::Result<JournalKey> {
+    pub(in crate::commands) fn key(&self, command: &str) -> anyhow::Result<JournalKey> {
         let mut key = JournalKey::new();
         key.insert("command".to_owned(), command.into());
         key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
@@ -49,7 +49,7 @@ impl Subject {
     }
 
     /// What every report of a measurement tells.
-    pub(super) fn report(&self, command: &str) -> anyhow::Result<Value> {
+    pub(in crate::commands) fn report(&self, command: &str) -> anyhow::Result<Value> {
         Ok(json!({
             "command": command,
             "lapwing_version": env!("CARGO_PKG_VERSION"),
@@ -60,12 +60,12 @@ impl Subject {
     }
 
     /// Seconds since the command began to open the model.
-    pub(super) fn wall_s(&self) -> f64 {
+    pub(in crate::commands) fn wall_s(&self) -> f64 {
         (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3
     }
 
     /// The first lines of a report for people.
-    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+    pub(in crate::commands) fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = vec![("model", describe(&self.engine, &self.settings))];
         if let (Some(path), Some(candidate)) =
             (&self.correction.profile, &self.correction.candidate)
@@ -77,7 +77,7 @@ impl Subject {
 }
 
 /// `NAME with openvino 2026.4.1 on CPU, precision fast`.
-pub(super) fn describe(engine: &Engine, settings: &Settings) -> String {
+pub(in crate::commands) fn describe(engine: &Engine, settings: &Settings) -> String {
     let (backend, version) = (engine.backend, &engine.backend_version);
     let device = &engine.model.device_used().id;
     let precision = precision_name(settings);
@@ -93,7 +93,10 @@ fn precision_name(settings: &Settings) -> &'static str {
 }
 
 /// What the rows of an engine depend on, told without reading its weights.
-pub(super) fn engine_key(engine: &Engine, settings: &Settings) -> anyhow::Result<Value> {
+pub(in crate::commands) fn engine_key(
+    engine: &Engine,
+    settings: &Settings,
+) -> anyhow::Result<Value> {
     Ok(json!({
         "path": std::path::absolute(&engine.path).unwrap_or_else(|_| engine.path.clone()),
         "files": ModelFiles::of(&engine.folder)?.stamp(),
@@ -114,7 +117,10 @@ fn tokenizer_sha256(engine: &Engine) -> anyhow::Result<Option<String>> {
 }
 
 /// An engine in a report, with the hash of its files.
-pub(super) fn engine_report(engine: &Engine, settings: &Settings) -> anyhow::Result<Value> {
+pub(in crate::commands) fn engine_report(
+    engine: &Engine,
+    settings: &Settings,
+) -> anyhow::Result<Value> {
     let mut report = json!(correction::profiled_model(engine, settings)?);
     report["kind"] = engine.folder.kind.name().into();
     report["backend_version"] = engine.backend_version.as_str().into();

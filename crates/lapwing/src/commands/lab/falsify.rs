@@ -1,4 +1,4 @@
-//! `lapwing eval falsify`: the paper's claims for KLS, put to the test on quantised models.
+//! `lapwing lab falsify`: the paper's claims for KLS, put to the test on quantised models.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,15 @@ use lapwing_lab::falsify::{
 use lapwing_logits::Level;
 use serde_json::json;
 
-use super::kept::Kept;
-use super::subject::{engine_key, engine_report};
 use crate::cli::FalsifyArgs;
 use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
+use crate::commands::eval::kept::Kept;
+use crate::commands::eval::subject::{engine_key, engine_report};
 use crate::correction;
 use crate::engine::{Engine, open_folder};
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::model_files::ModelFiles;
 use crate::printer::{Printer, Steps};
@@ -35,6 +34,7 @@ use crate::store::resolve_model;
 use crate::text_file::TextFile;
 
 const FAILED: &str = "cannot study";
+const MODEL_TWICE: &str = "name every model with one --model";
 /// Rounds of free generation, and the tokens of each.
 const N_SPEED_ROUNDS: usize = 7;
 const N_SPEED_TOKENS: usize = 64;
@@ -42,7 +42,7 @@ const N_SPEED_TOKENS: usize = 64;
 const RECORD: &str = "study.json";
 const PAGE: &str = "study.html";
 
-pub(super) fn run(
+pub(in crate::commands) fn run(
     settings: &Settings,
     printer: &Printer,
     args: &FalsifyArgs,
@@ -82,7 +82,7 @@ pub(super) fn run(
         "lapwing_version": env!("CARGO_PKG_VERSION"),
         "machine": machine(),
         "models": reports,
-        "texts": files.as_json(),
+        "texts": of_texts(&files),
         "passages": passages.as_ref().map(|passages| passages.file.sha256.as_str()),
         "settings": settings_of(args),
         "wall_s": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
@@ -108,7 +108,7 @@ fn require_distinct(names: &[String], settings: &Settings) -> Result<(), UsageEr
         let path = path.canonicalize().unwrap_or(path);
         if let Some((_, first)) = seen.iter().find(|(of_first, _)| *of_first == path) {
             let problem = format!("{name} is the same model as {first}");
-            return Err(UsageError { problem, advice: Some(note::MODEL_TWICE.to_owned()) });
+            return Err(UsageError { problem, advice: Some(MODEL_TWICE.to_owned()) });
         }
         seen.push((path, name));
     }
@@ -126,7 +126,7 @@ fn key(
     key.insert("command".to_owned(), "falsify".into());
     key.insert("schema_version".to_owned(), STUDY_SCHEMA_VERSION.into());
     key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
-    key.insert("texts".to_owned(), files.as_json());
+    key.insert("texts".to_owned(), of_texts(files));
     let passages = passages.map(|passages| passages.file.sha256.as_str());
     key.insert("passages".to_owned(), json!(passages));
     key.insert("context".to_owned(), json!(settings.context));
@@ -149,6 +149,15 @@ fn settings_of(args: &FalsifyArgs) -> serde_json::Value {
         "seed": args.seed,
         "checkpoint": args.checkpoint,
         "passages": args.lambada.as_ref().map(|_| args.passages),
+    })
+}
+
+/// What a record tells of the texts.
+fn of_texts(files: &texts::Files) -> serde_json::Value {
+    let of_file = |file: &TextFile| json!({"name": file.name(), "sha256": file.sha256, "n_bytes": file.n_bytes()});
+    json!({
+        "texts": files.texts.iter().map(of_file).collect::<Vec<_>>(),
+        "other": files.other.as_ref().map(of_file),
     })
 }
 
