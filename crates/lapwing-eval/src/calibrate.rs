@@ -20,11 +20,11 @@ use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
 use serde::Serialize;
 
-use crate::conditions::HeadMatrix;
 use crate::gate::{GateOptions, Verdict};
-use crate::judge::ConditionScore;
+use crate::judge::TreatmentScore;
 use crate::progress::Outcome;
 use crate::repetition::RepetitionOptions;
+use crate::treatment::HeadMatrix;
 
 mod candidates;
 mod combine;
@@ -144,9 +144,9 @@ pub struct Calibration {
     /// What could not be fitted, by name, and why.
     pub unfitted: Vec<(String, String)>,
     /// Scores on held-out text: the raw model's, then the candidates' in their order.
-    pub home: Vec<ConditionScore>,
+    pub home: Vec<TreatmentScore>,
     /// The same on text of another domain.
-    pub other: Option<Vec<ConditionScore>>,
+    pub other: Option<Vec<TreatmentScore>>,
     /// The gate's word on every candidate, in their order.
     pub verdicts: Vec<Verdict>,
     /// The plain KLS that did best on the calibration text's own held-back windows.

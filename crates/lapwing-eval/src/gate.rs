@@ -32,7 +32,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Block, BootstrapError, BootstrapOptions, Interval, block_bootstrap};
-use crate::judge::ConditionScore;
+use crate::judge::TreatmentScore;
 use crate::repetition::Repetition;
 
 mod measure;
@@ -175,9 +175,9 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct ScorePair<'a> {
     /// The raw model's.
-    pub raw: &'a ConditionScore,
+    pub raw: &'a TreatmentScore,
     /// The candidate's.
-    pub corrected: &'a ConditionScore,
+    pub corrected: &'a TreatmentScore,
 }
 
 /// The rules, for a known number of candidates.

@@ -1,14 +1,14 @@
-//! What many conditions score on the same text, in one pass of the models.
+//! What many treatments score on the same text, in one pass of the models.
 //!
 //! ```text
 //! for each window:
 //!     rows of the reference (if there is one) and of the model, gathered in blocks
-//!     for each block, threads take conditions: treat the rows, add up NLL, KL, top-1 agreement
+//!     for each block, threads take treatments: treat the rows, add up NLL, KL, top-1 agreement
 //! ```
 //!
-//! Windows are independent: models and conditions begin anew with each. A condition is worked on
+//! Windows are independent: models and treatments begin anew with each. A treatment is worked on
 //! by one thread at a time and in the order of the rows, so that results do not depend on timing.
-//! This module must not know where conditions come from or what is made of their scores.
+//! This module must not know where treatments come from or what is made of their scores.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -19,8 +19,8 @@ use lapwing_model::TokenId;
 use serde::Serialize;
 
 use crate::common_tokens::CommonTokens;
-use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
 use crate::progress::{OnProgress, Outcome, Progress, Stopped};
+use crate::treatment::{Applier, ApplyError, HeadMatrix, RowBlock, Scratch, Treatment};
 
 mod error;
 mod rows;
@@ -38,7 +38,7 @@ pub struct JudgeInputs<'a> {
     pub model: &'a dyn Model,
     /// The model that is taken as right; without one there is no KL.
     pub reference: Option<&'a dyn Model>,
-    /// The model's output head, for conditions that map the hidden state.
+    /// The model's output head, for treatments that map the hidden state.
     pub head: Option<HeadMatrix<'a>>,
     /// The tokenizer's vocabulary; rows are cut to it.
     pub n_tokens: usize,
@@ -60,14 +60,14 @@ pub struct JudgeOptions {
     pub n_threads: usize,
 }
 
-/// What one condition scored on one window: sums over its scored rows.
+/// What one treatment scored on one window: sums over its scored rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct WindowScore {
     /// Scored rows.
     pub n: usize,
     /// Of `-ln p(next token)`, in nats.
     pub negative_log_likelihood: f64,
-    /// Of `KL(reference || condition)`, in nats; `None` without a reference.
+    /// Of `KL(reference || treatment)`, in nats; `None` without a reference.
     pub divergence: Option<f64>,
     /// Rows whose likeliest token is that of the reference; `None` without a reference.
     pub n_agreeing: Option<usize>,
@@ -75,7 +75,7 @@ pub struct WindowScore {
     pub rare: Option<RareScore>,
 }
 
-/// What one condition scored on the rows of a window that a rare token follows.
+/// What one treatment scored on the rows of a window that a rare token follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct RareScore {
     /// Rows.
@@ -97,10 +97,10 @@ pub struct RareSums {
     pub probability: f64,
 }
 
-/// What one condition scored.
+/// What one treatment scored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ConditionScore {
-    /// The condition's name.
+pub struct TreatmentScore {
+    /// The treatment's name.
     pub name: String,
     /// Window by window, in order.
     pub windows: Vec<WindowScore>,
@@ -110,22 +110,22 @@ pub struct ConditionScore {
     pub divergence_by_position: Vec<f64>,
 }
 
-/// Score every condition on every window; the result has one score a condition, in order.
+/// Score every treatment on every window; the result has one score a treatment, in order.
 ///
-/// Memory: blocks of some 16 MiB for each model and thread, and what the conditions remember.
+/// Memory: blocks of some 16 MiB for each model and thread, and what the treatments remember.
 ///
 /// # Errors
 ///
-/// When there is nothing to score, a condition does not fit, a model fails, or a row under some
-/// condition is no distribution or excludes the text.
+/// When there is nothing to score, a treatment does not fit, a model fails, or a row under some
+/// treatment is no distribution or excludes the text.
 pub fn judge(
     inputs: &JudgeInputs<'_>,
-    conditions: &[Condition],
+    treatments: &[Treatment],
     options: JudgeOptions,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<Vec<ConditionScore>>, JudgeError> {
+) -> Result<Outcome<Vec<TreatmentScore>>, JudgeError> {
     check(inputs)?;
-    let mut judging = Judging::new(inputs, conditions, options)?;
+    let mut judging = Judging::new(inputs, treatments, options)?;
     let on_rows = |window_idx| move |source| JudgeError::Rows { window_idx, source };
     let mut source =
         RowSource::new(inputs.reference, inputs.model, inputs.n_tokens).map_err(on_rows(0))?;
@@ -171,7 +171,7 @@ fn check(inputs: &JudgeInputs<'_>) -> Result<(), JudgeError> {
     }
 }
 
-/// All conditions at work.
+/// All treatments at work.
 struct Judging<'a> {
     level: Level,
     n_unscored_rows: usize,
@@ -180,7 +180,7 @@ struct Judging<'a> {
     scratches: Vec<Scratch>,
 }
 
-/// One condition at work, with its sums.
+/// One treatment at work, with its sums.
 struct Evaluator<'a> {
     name: &'a str,
     applier: Applier<'a>,
@@ -196,13 +196,13 @@ struct Evaluator<'a> {
 impl<'a> Judging<'a> {
     fn new(
         inputs: &JudgeInputs<'a>,
-        conditions: &'a [Condition],
+        treatments: &'a [Treatment],
         options: JudgeOptions,
     ) -> Result<Judging<'a>, ApplyError> {
-        let evaluators = conditions.iter().map(|condition| {
+        let evaluators = treatments.iter().map(|treatment| {
             Ok(Evaluator {
-                name: &condition.name,
-                applier: Applier::new(condition, inputs.head, inputs.n_tokens, options.level)?,
+                name: &treatment.name,
+                applier: Applier::new(treatment, inputs.head, inputs.n_tokens, options.level)?,
                 n_unscored_rows: inputs.n_unscored_rows,
                 common: inputs.common,
                 window: WindowScore::default(),
@@ -227,7 +227,7 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// Let every condition work on the next rows.
+    /// Let every treatment work on the next rows.
     fn take(&mut self, window_idx: usize, block: &RowBlock) -> Result<(), JudgeError> {
         let level = self.level;
         let targets = targets(level, window_idx, self.n_unscored_rows, block)?;
@@ -250,7 +250,7 @@ impl<'a> Judging<'a> {
         failures.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Mean KL, or NLL, of the first condition.
+    /// Mean KL, or NLL, of the first treatment.
     fn mean_of_first(&self) -> Option<f64> {
         let windows = &self.evaluators.first()?.windows;
         let n: usize = windows.iter().map(|window| window.n).sum();
@@ -259,10 +259,10 @@ impl<'a> Judging<'a> {
         (0 < n).then(|| windows.iter().map(value).sum::<f64>() / n as f64)
     }
 
-    fn finish(self) -> Vec<ConditionScore> {
+    fn finish(self) -> Vec<TreatmentScore> {
         let score = |evaluator: Evaluator<'_>| {
             let means = evaluator.divergence_by_position.iter();
-            ConditionScore {
+            TreatmentScore {
                 name: evaluator.name.to_owned(),
                 windows: evaluator.windows,
                 divergence_by_position: means.map(|&(sum, n)| sum / n as f64).collect(),
@@ -339,7 +339,7 @@ impl RareScore {
     }
 }
 
-impl ConditionScore {
+impl TreatmentScore {
     /// Rows that were scored.
     #[must_use]
     pub fn n(&self) -> usize {
@@ -353,7 +353,7 @@ impl ConditionScore {
         sum / self.n() as f64
     }
 
-    /// `KL(reference || condition)`, in nats, over all rows; `None` without a reference.
+    /// `KL(reference || treatment)`, in nats, over all rows; `None` without a reference.
     #[must_use]
     pub fn mean_divergence(&self) -> Option<f64> {
         let sum: Option<f64> = self.windows.iter().map(|window| window.divergence).sum();

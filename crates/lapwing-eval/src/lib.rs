@@ -8,7 +8,6 @@
 mod bootstrap;
 mod calibrate;
 mod common_tokens;
-mod conditions;
 mod corrected;
 mod divergence;
 pub mod estimators;
@@ -24,6 +23,7 @@ mod sequence;
 mod tasks;
 #[cfg(test)]
 mod test_numbers;
+mod treatment;
 mod windows;
 
 pub use bootstrap::{
@@ -35,7 +35,6 @@ pub use calibrate::{
     ProfileLabels, Stage, TextPart, calibrate,
 };
 pub use common_tokens::CommonTokens;
-pub use conditions::{ApplyError, Condition, ConditionKind, HeadMatrix, HeadMatrixError};
 pub use divergence::{Divergence, DivergenceError, DivergenceOptions, divergence};
 pub use gate::{
     Answers, Comparison, Domain, Gate, GateOptions, Measure, Place, RepetitionComparison,
@@ -44,7 +43,7 @@ pub use gate::{
 pub use head_map::{HeadMapEquations, SolveHeadMapError};
 pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError};
 pub use judge::{
-    ConditionScore, JudgeError, JudgeInputs, JudgeOptions, RareScore, RareSums, WindowScore, judge,
+    JudgeError, JudgeInputs, JudgeOptions, RareScore, RareSums, TreatmentScore, WindowScore, judge,
 };
 pub use pairs::{
     PairError, PairScorer, RowPair, Side, TokenizerMismatch, require_same_tokenizer, score_pair,
@@ -57,4 +56,5 @@ pub use tasks::{
     LastWord, LastWordRecord, NamedText, ParseTaskError, Question, QuestionRecord, Questions,
     ReadItemsError, Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
 };
+pub use treatment::{ApplyError, HeadMatrix, HeadMatrixError, Treatment, TreatmentKind};
 pub use windows::{Convention, Window, WindowsError, begin_token};

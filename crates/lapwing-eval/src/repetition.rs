@@ -6,7 +6,7 @@ use lapwing_model::TokenId;
 use lapwing_runtime::score_rows;
 use serde::Serialize;
 
-use crate::conditions::{Applier, ApplyError, Condition, HeadMatrix, RowBlock, Scratch};
+use crate::treatment::{Applier, ApplyError, HeadMatrix, RowBlock, Scratch, Treatment};
 
 /// Tokens in the sequences that are looked for.
 const N_GRAM: usize = 4;
@@ -52,7 +52,7 @@ pub enum RepetitionError {
         #[source]
         source: StepError,
     },
-    /// The condition does not fit.
+    /// The treatment does not fit.
     #[error("a condition cannot be applied")]
     Apply(#[from] ApplyError),
     /// There is no token to choose.
@@ -108,7 +108,7 @@ pub fn cut_prompts(
     (0..n_prompts).map(prompt).collect()
 }
 
-/// Greedy generation under one condition.
+/// Greedy generation under one treatment.
 pub(crate) struct Generator<'a> {
     model: &'a dyn Model,
     applier: Applier<'a>,
@@ -123,15 +123,15 @@ pub(crate) struct Generator<'a> {
 impl<'a> Generator<'a> {
     pub(crate) fn new(
         model: &'a dyn Model,
-        condition: &'a Condition,
+        treatment: &'a Treatment,
         head: Option<HeadMatrix<'a>>,
         n_tokens: usize,
         level: Level,
     ) -> Result<Generator<'a>, ApplyError> {
         Ok(Generator {
             model,
-            applier: Applier::new(condition, head, n_tokens, level)?,
-            needs_hidden_states: condition.needs_hidden_states(),
+            applier: Applier::new(treatment, head, n_tokens, level)?,
+            needs_hidden_states: treatment.needs_hidden_states(),
             n_tokens,
             level,
             block: RowBlock::new(n_tokens, 1),
@@ -250,7 +250,7 @@ mod tests {
     fn answers_follow_the_model_until_they_end() {
         // The fake says the next number; the vocabulary of 20 makes it come round.
         let model = FakeModel::new(20, 30, true);
-        let raw = Condition::raw();
+        let raw = Treatment::raw();
         let mut generator = Generator::new(&model, &raw, None, 20, Level::detect()).expect("fits");
         let mut check = |n_new_tokens: usize, stop_ids: &[TokenId], n_expected: usize| {
             let options = RepetitionOptions {

@@ -17,7 +17,7 @@ mod ablations;
 mod hypotheses;
 pub mod page;
 mod speed;
-mod subject;
+mod studied;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use lapwing_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 pub use speed::SpeedError;
-pub use subject::falsify;
+pub use studied::falsify;
 
 /// Of the record; raised when a field changes its meaning.
 pub const STUDY_SCHEMA_VERSION: u32 = 1;
@@ -157,12 +157,12 @@ pub struct Study {
     /// Of everything that was drawn.
     pub seed: u64,
     /// One for each quantised model.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Studied>,
 }
 
 /// What was found for one quantised model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Subject {
+pub struct Studied {
     /// The model.
     pub name: String,
     /// Tokens in a window.
@@ -174,7 +174,7 @@ pub struct Subject {
     /// Whether logits move as KLS assumes.
     pub diagnostics: Diagnosis,
     /// Every condition; the raw model first.
-    pub conditions: Vec<ConditionResult>,
+    pub conditions: Vec<TreatmentResult>,
     /// Time of the stage.
     pub costs: Vec<Cost>,
     /// Speed of free generation.
@@ -241,7 +241,7 @@ pub enum Group {
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ConditionResult {
+pub struct TreatmentResult {
     /// Its name.
     pub name: String,
     /// Its part.

@@ -6,12 +6,12 @@ use lapwing_logits::{Correction, Gains, Gauge, Levels, Rescale, Scope, Smoothing
 
 use crate::calibrate::fit::Fit;
 use crate::calibrate::{CalibrateError, CalibrateOptions};
-use crate::conditions::{Condition, ConditionKind};
 use crate::estimators::{
     Bands, EmaReading, Estimator, GainEstimate, PUBLISHED_ALPHA, TokenMoments, moments, published,
     reference, reverting, reverting_gain,
 };
 use crate::gate::Place;
+use crate::treatment::{Treatment, TreatmentKind};
 
 /// One correction to judge.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Candidate {
     /// The ridge it was fitted with, where it is a head map.
     pub ridge: Option<f64>,
     /// What it does.
-    pub condition: Condition,
+    pub treatment: Treatment,
 }
 
 /// What could be fitted and what could not.
@@ -80,7 +80,7 @@ pub(super) fn single(
 impl Candidate {
     /// Whether it smooths, does nothing else and changes something.
     pub(super) fn is_plain_smoothing(&self) -> bool {
-        let ConditionKind::Corrected(correction) = &self.condition.kind else { return false };
+        let TreatmentKind::Corrected(correction) = &self.treatment.kind else { return false };
         let changes = |smoothing: &Smoothing| match &smoothing.gains {
             Gains::One(gain) => *gain != 1.0,
             Gains::Each(gains) => gains.iter().any(|&gain| gain != 1.0),
@@ -90,7 +90,7 @@ impl Candidate {
 
     /// Whether it adds an offset and does nothing else.
     pub(super) fn is_plain_offset(&self) -> bool {
-        let ConditionKind::Corrected(correction) = &self.condition.kind else { return false };
+        let TreatmentKind::Corrected(correction) = &self.treatment.kind else { return false };
         correction.offset().is_some() && correction.smoothing().is_none()
     }
 }
@@ -124,9 +124,9 @@ impl Maker {
     }
 
     fn push(&mut self, name: String, estimator: Option<Estimator>, correction: Correction) {
-        let condition = Condition::corrected(name.clone(), correction);
+        let treatment = Treatment::corrected(name.clone(), correction);
         let place = Place::RunTime;
-        self.made.push(Candidate { name, place, estimator, ridge: None, condition });
+        self.made.push(Candidate { name, place, estimator, ridge: None, treatment });
     }
 
     /// Head maps, one for each ridge; what cannot be solved is returned with the reason.
@@ -142,10 +142,10 @@ impl Maker {
                     continue;
                 }
             };
-            let kind = ConditionKind::HeadMapped { map, offset: None };
-            let condition = Condition { name: name.clone(), kind };
+            let kind = TreatmentKind::HeadMapped { map, offset: None };
+            let treatment = Treatment { name: name.clone(), kind };
             let (place, ridge) = (Place::Export, Some(ridge));
-            self.made.push(Candidate { name, place, estimator: None, ridge, condition });
+            self.made.push(Candidate { name, place, estimator: None, ridge, treatment });
         }
         unfitted
     }

@@ -7,8 +7,8 @@ use lapwing_logits::{Rescale, Smoothing};
 use crate::calibrate::CalibrateError;
 use crate::calibrate::candidates::{Candidate, correction};
 use crate::calibrate::run::Selected;
-use crate::conditions::{Condition, ConditionKind};
 use crate::gate::Place;
+use crate::treatment::{Treatment, TreatmentKind};
 
 /// Largest logits whose variance is matched: about as many as ever have a chance.
 const N_TOP: usize = 64;
@@ -22,13 +22,13 @@ pub(super) fn with_best(
     let Some(best) = selected.smoothing.map(|best| &candidates[best]) else {
         return Ok(Vec::new());
     };
-    let ConditionKind::Corrected(found) = &best.condition.kind else { return Ok(Vec::new()) };
+    let TreatmentKind::Corrected(found) = &best.treatment.kind else { return Ok(Vec::new()) };
     let Some(smoothing) = found.smoothing() else { return Ok(Vec::new()) };
     let make = |name: String, offset: Option<Arc<[f32]>>, smoothing: Smoothing| {
         let correction = correction(&name, n_tokens, offset, Some(smoothing))?;
-        let condition = Condition::corrected(name.clone(), correction);
+        let treatment = Treatment::corrected(name.clone(), correction);
         let (place, estimator) = (Place::RunTime, best.estimator);
-        Ok(Candidate { name, place, estimator, ridge: None, condition })
+        Ok(Candidate { name, place, estimator, ridge: None, treatment })
     };
     let mut combined = Vec::new();
     if let Some(added) = selected.offset.map(|idx| &candidates[idx]) {
@@ -63,8 +63,8 @@ fn with_shifted_levels(smoothing: &Smoothing, offset: Option<&[f32]>) -> Smoothi
 }
 
 fn offset_of(candidate: &Candidate) -> Option<Arc<[f32]>> {
-    match &candidate.condition.kind {
-        ConditionKind::Corrected(correction) => correction.offset().map(Arc::from),
+    match &candidate.treatment.kind {
+        TreatmentKind::Corrected(correction) => correction.offset().map(Arc::from),
         _ => None,
     }
 }
@@ -87,9 +87,9 @@ mod tests {
         let made = |name: &str, offset: Option<f32>, smoothing: Option<Smoothing>| {
             let offset = offset.map(|offset| vec![offset, -offset].into());
             let correction = correction(name, 2, offset, smoothing).unwrap();
-            let condition = Condition::corrected(name, correction);
+            let treatment = Treatment::corrected(name, correction);
             let (name, place) = (name.to_owned(), Place::RunTime);
-            Candidate { name, place, estimator: None, ridge: None, condition }
+            Candidate { name, place, estimator: None, ridge: None, treatment }
         };
         let candidates = [
             made("a", Some(1.0), None),

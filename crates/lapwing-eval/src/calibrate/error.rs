@@ -102,10 +102,10 @@ pub enum CalibrateError {
         source: Box<JudgeError>,
     },
     /// Nothing could be generated.
-    #[error("cannot generate freely under {condition}")]
+    #[error("cannot generate freely under {treatment}")]
     Generate {
-        /// The condition.
-        condition: String,
+        /// The treatment.
+        treatment: String,
         /// What failed.
         #[source]
         source: Box<RepetitionError>,

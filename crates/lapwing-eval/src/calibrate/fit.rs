@@ -7,10 +7,10 @@ use lapwing_model::TokenId;
 
 use crate::calibrate::windows::CalibrationWindows;
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions};
-use crate::conditions::RowBlock;
 use crate::estimators::{Bands, GainFit, GainSearch, PairedMoments, SeriesMoments};
 use crate::head_map::HeadMapEquations;
 use crate::judge::RowSource;
+use crate::treatment::RowBlock;
 
 /// Bands are drawn after this share of the windows, by the mean logits until then; the search for
 /// their gains reads the rest.

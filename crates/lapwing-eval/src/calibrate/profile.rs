@@ -12,10 +12,10 @@ use lapwing_logits::{Correction, Gains, Smoothing};
 
 use crate::bootstrap::Interval;
 use crate::calibrate::{Calibration, Candidate};
-use crate::conditions::ConditionKind;
 use crate::estimators::Estimator;
 use crate::gate::{Comparison, Domain, GateOptions, Measure, Verdict};
-use crate::judge::ConditionScore;
+use crate::judge::TreatmentScore;
+use crate::treatment::TreatmentKind;
 
 const OFFSET: &str = "offset";
 const GAINS: &str = "gains";
@@ -132,7 +132,7 @@ impl Calibration {
 const NOTHING: CorrectionRecipe = CorrectionRecipe { offset: None, smoothing: None };
 
 fn recipe_of(candidate: &Candidate, arrays: &mut Arrays) -> CorrectionRecipe {
-    let ConditionKind::Corrected(correction) = &candidate.condition.kind else { return NOTHING };
+    let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return NOTHING };
     let correction: &Correction = correction;
     let mut keep = |name: &str, values: Arc<[f32]>| {
         arrays.insert(name, Array::vector(values));
@@ -163,7 +163,7 @@ fn head_map_recipe_of(
     body_recipe: Option<serde_json::Value>,
     arrays: &mut Arrays,
 ) -> Option<HeadMapRecipe> {
-    let ConditionKind::HeadMapped { map, .. } = &candidate.condition.kind else { return None };
+    let TreatmentKind::HeadMapped { map, .. } = &candidate.treatment.kind else { return None };
     let HeadMap { n_hidden, matrix, bias } = map.as_ref();
     let shape = vec![*n_hidden, *n_hidden];
     arrays.insert(MATRIX, Array { shape, values: Arc::clone(matrix) });
@@ -182,7 +182,7 @@ fn text_finding(
     domain: Domain,
     role: TextRole,
     text: String,
-    scores: &[ConditionScore],
+    scores: &[TreatmentScore],
 ) -> Option<TextFinding> {
     let find = |measure: Measure| {
         let is_it = |found: &&Comparison| found.domain == domain && found.measure == measure;

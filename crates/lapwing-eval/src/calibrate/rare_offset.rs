@@ -16,9 +16,9 @@ use lapwing_model::TokenId;
 use std::ops::ControlFlow;
 
 use crate::common_tokens::CommonTokens;
-use crate::conditions::RowBlock;
 use crate::judge::RowSource;
 use crate::pairs::PairError;
+use crate::treatment::RowBlock;
 
 /// The shift lies within this distance of 0, in nats.
 const SHIFT_MAX: f64 = 30.0;

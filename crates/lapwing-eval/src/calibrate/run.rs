@@ -13,12 +13,12 @@ use super::{
 };
 use crate::bootstrap::BootstrapError;
 use crate::common_tokens::CommonTokens;
-use crate::conditions::Condition;
 use crate::gate::{Answers, Gate, Place, ScorePair, Verdict, choose};
-use crate::judge::{ConditionScore, JudgeInputs, JudgeOptions, RowSource, judge};
+use crate::judge::{JudgeInputs, JudgeOptions, RowSource, TreatmentScore, judge};
 use crate::pairs::PairError;
 use crate::progress::{Outcome, Progress, Stopped};
 use crate::repetition::{Generator, Repetition, RepetitionError, cut_prompts};
+use crate::treatment::Treatment;
 
 /// A result, unless the caller broke off.
 pub(super) type Step<T> = Result<Result<T, Stopped>, CalibrateError>;
@@ -140,7 +140,7 @@ impl Run<'_, '_> {
             (0..candidates.len()).filter(|&idx| is_asked(&candidates[idx])).collect();
         let asked: Vec<Candidate> = places.iter().map(|&idx| candidates[idx].clone()).collect();
         let scores = go_on!(self.judge(Stage::Select, &asked, &windows.selection, None));
-        let value = |score: &ConditionScore| {
+        let value = |score: &TreatmentScore| {
             score.mean_divergence().unwrap_or_else(|| score.mean_negative_log_likelihood())
         };
         // The first score is the raw model's.
@@ -160,10 +160,10 @@ impl Run<'_, '_> {
         candidates: &[Candidate],
         windows: &[Vec<TokenId>],
         common: Option<&CommonTokens>,
-    ) -> Step<Vec<ConditionScore>> {
-        let of_candidates = candidates.iter().map(|candidate| candidate.condition.clone());
-        let conditions: Vec<Condition> =
-            std::iter::once(Condition::raw()).chain(of_candidates).collect();
+    ) -> Step<Vec<TreatmentScore>> {
+        let of_candidates = candidates.iter().map(|candidate| candidate.treatment.clone());
+        let treatments: Vec<Treatment> =
+            std::iter::once(Treatment::raw()).chain(of_candidates).collect();
         let inputs = JudgeInputs {
             model: self.inputs.model,
             reference: self.inputs.reference,
@@ -178,7 +178,7 @@ impl Run<'_, '_> {
             let Progress { n_done, n_total, .. } = progress;
             (self.on_progress)(CalibrateProgress { stage, n_done, n_total })
         };
-        let judged = judge(&inputs, &conditions, options, on_progress)
+        let judged = judge(&inputs, &treatments, options, on_progress)
             .map_err(|source| CalibrateError::Judge { stage, source: source.into() })?;
         Ok(match judged {
             Outcome::Finished(scores) => Ok(scores),
@@ -199,7 +199,7 @@ impl Run<'_, '_> {
         if due.is_empty() {
             return Ok(Ok(()));
         }
-        let raw = Condition::raw();
+        let raw = Treatment::raw();
         let n_total = due.len() + 1 + usize::from(self.inputs.reference.is_some());
         let mut report = Answering { n_done: 0, n_total };
         let of_model = go_on!(self.answers(self.inputs.model, &raw, &mut report));
@@ -208,8 +208,8 @@ impl Run<'_, '_> {
             None => None,
         };
         for idx in due {
-            let condition = &candidates[idx].condition;
-            let corrected = go_on!(self.answers(self.inputs.model, condition, &mut report));
+            let treatment = &candidates[idx].treatment;
+            let corrected = go_on!(self.answers(self.inputs.model, treatment, &mut report));
             let answers = Answers {
                 raw: &of_model,
                 reference: of_reference.as_deref(),
@@ -224,16 +224,16 @@ impl Run<'_, '_> {
     fn answers(
         &mut self,
         model: &dyn Model,
-        condition: &Condition,
+        treatment: &Treatment,
         report: &mut Answering,
     ) -> Step<Vec<Repetition>> {
         let CalibrateInputs { head, n_tokens, .. } = *self.inputs;
         let options = &self.options.repetition;
         let failed = |source: RepetitionError| {
-            let (condition, source) = (condition.name.clone(), Box::new(source));
-            CalibrateError::Generate { condition, source }
+            let (treatment, source) = (treatment.name.clone(), Box::new(source));
+            CalibrateError::Generate { treatment, source }
         };
-        let generator = Generator::new(model, condition, head, n_tokens, self.options.level);
+        let generator = Generator::new(model, treatment, head, n_tokens, self.options.level);
         let mut generator = generator.map_err(|source| failed(source.into()))?;
         let mut answers = Vec::new();
         for prompt in cut_prompts(self.inputs.held_out, self.inputs.begin, options) {
@@ -280,7 +280,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// Conditions that have answered all prompts.
+/// Treatments that have answered all prompts.
 struct Answering {
     n_done: usize,
     n_total: usize,
@@ -293,8 +293,8 @@ fn intervals(source: BootstrapError) -> CalibrateError {
 fn verdicts(
     gate: &Gate,
     candidates: &[Candidate],
-    home: &[ConditionScore],
-    other: Option<&[ConditionScore]>,
+    home: &[TreatmentScore],
+    other: Option<&[TreatmentScore]>,
 ) -> Result<Vec<Verdict>, CalibrateError> {
     let verdict = |(idx, candidate): (usize, &Candidate)| {
         // The first score is the raw model's.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::bootstrap::Block;
-use crate::judge::ConditionScore;
+use crate::judge::TreatmentScore;
 
 /// What is compared; less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ impl Measure {
 }
 
 /// The measure window by window; `None` where it was not taken.
-pub(super) fn blocks_of(score: &ConditionScore, measure: Measure) -> Option<Vec<Block>> {
+pub(super) fn blocks_of(score: &TreatmentScore, measure: Measure) -> Option<Vec<Block>> {
     let blocks = score.windows.iter().map(|window| {
         let of_all = |sum: f64| Block { sum, n: window.n };
         match measure {
@@ -52,7 +52,7 @@ pub(super) fn blocks_of(score: &ConditionScore, measure: Measure) -> Option<Vec<
 }
 
 /// Windows with a rare token; `None` where these were not looked at.
-pub(super) fn n_windows_with_rare(score: &ConditionScore) -> Option<usize> {
+pub(super) fn n_windows_with_rare(score: &TreatmentScore) -> Option<usize> {
     let mut n_windows = 0;
     for window in &score.windows {
         n_windows += usize::from(window.rare?.n != 0);
@@ -61,7 +61,7 @@ pub(super) fn n_windows_with_rare(score: &ConditionScore) -> Option<usize> {
 }
 
 /// The reference's mean of a measure of rare tokens; `None` where it was not taken.
-pub(super) fn of_reference(score: &ConditionScore, measure: Measure) -> Option<f64> {
+pub(super) fn of_reference(score: &TreatmentScore, measure: Measure) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0);
     for rare in score.windows.iter().filter_map(|window| window.rare) {
         if rare.n == 0 {

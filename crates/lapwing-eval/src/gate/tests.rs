@@ -14,12 +14,12 @@ const OPTIONS: GateOptions = GateOptions {
 
 const N_WINDOWS: usize = 24;
 
-/// How far the windows of a changed condition are from its mean change, in nats, up and down.
+/// How far the windows of a changed treatment are from its mean change, in nats, up and down.
 const NOISE: f64 = 0.01;
 
 /// Scores about 3 nats (NLL) and 0.5 nats (KL) a token, which depend on the window's text; a
 /// `change` is added to both, with noise.
-fn score(change: Option<(f64, Option<f64>)>, has_reference: bool) -> ConditionScore {
+fn score(change: Option<(f64, Option<f64>)>, has_reference: bool) -> TreatmentScore {
     let mut numbers = Numbers::new(1);
     let n = 100;
     let window = |window_idx: usize| {
@@ -35,7 +35,7 @@ fn score(change: Option<(f64, Option<f64>)>, has_reference: bool) -> ConditionSc
             rare: None,
         }
     };
-    ConditionScore {
+    TreatmentScore {
         name: "c".into(),
         windows: (0..N_WINDOWS).map(window).collect(),
         divergence_by_position: Vec::new(),
@@ -84,11 +84,11 @@ type Rare = (f64, f64);
 
 /// A score with rare tokens in its last `n_filled` windows; a change comes with noise.
 fn with_rare(
-    mut score: ConditionScore,
+    mut score: TreatmentScore,
     (nll, probability): Rare,
     reference: Option<Rare>,
     n_filled: usize,
-) -> ConditionScore {
+) -> TreatmentScore {
     for (window_idx, window) in score.windows.iter_mut().enumerate() {
         let n = if window_idx < N_WINDOWS - n_filled { 0 } else { 40 };
         let side = if window_idx.is_multiple_of(2) { 1.0 } else { -1.0 };

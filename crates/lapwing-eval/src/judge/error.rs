@@ -1,9 +1,9 @@
-//! Why conditions could not be judged.
+//! Why treatments could not be judged.
 
-use crate::conditions::ApplyError;
 use crate::pairs::PairError;
+use crate::treatment::ApplyError;
 
-/// Why conditions could not be judged.
+/// Why treatments could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
     /// There is nothing to judge on.
@@ -26,7 +26,7 @@ pub enum JudgeError {
         #[source]
         source: PairError,
     },
-    /// A condition does not fit the model.
+    /// A treatment does not fit the model.
     #[error("a condition cannot be applied")]
     Apply(#[from] ApplyError),
     /// A row is no distribution.
@@ -39,7 +39,7 @@ pub enum JudgeError {
         window_idx: usize,
         /// Place in the window of the token that the row follows.
         position: usize,
-        /// The condition, or the reference.
+        /// The treatment, or the reference.
         name: String,
     },
     /// A mean with such a row in it says nothing.
@@ -52,7 +52,7 @@ pub enum JudgeError {
         window_idx: usize,
         /// Place in the window of the token that the row follows.
         position: usize,
-        /// The condition, or the reference.
+        /// The treatment, or the reference.
         name: String,
     },
 }

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use lapwing_backend::{Model, Row};
 use lapwing_model::TokenId;
 
-use crate::conditions::RowBlock;
 use crate::pairs::{PairError, PairScorer, Side};
 use crate::sequence::Sequence;
+use crate::treatment::RowBlock;
 
 /// Where rows come from; for any number of windows.
 pub(crate) struct RowSource<'a> {

@@ -2,9 +2,9 @@
 
 use lapwing_kernels::{Distribution, Level, row_find_equal};
 
-use crate::conditions::RowBlock;
 use crate::judge::JudgeError;
 use crate::pairs::Side;
+use crate::treatment::RowBlock;
 
 /// What the reference says about one row.
 #[derive(Clone, Copy)]

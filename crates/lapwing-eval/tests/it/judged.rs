@@ -1,10 +1,10 @@
-//! Scores of conditions against sums written out in double precision.
+//! Scores of treatments against sums written out in double precision.
 
 use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CommonTokens, Condition, ConditionScore, JudgeError, JudgeInputs, JudgeOptions, RareScore,
+    CommonTokens, JudgeError, JudgeInputs, JudgeOptions, RareScore, Treatment, TreatmentScore,
     judge,
 };
 use lapwing_logits::{Correction, Corrector, Gains, Gauge, Level, Rescale, Scope, Smoothing};
@@ -26,7 +26,7 @@ fn windows() -> Vec<Vec<u32>> {
     vec![window(1, 40), window(2, 150), window(3, 2)]
 }
 
-fn conditions() -> Vec<Condition> {
+fn treatments() -> Vec<Treatment> {
     let smoothing = Smoothing {
         gains: Gains::One(0.7),
         scope: Scope::Full,
@@ -37,15 +37,15 @@ fn conditions() -> Vec<Condition> {
     let offset: Arc<[f32]> = (0..N_TOKENS).map(|idx| (idx % 3) as f32 * -0.2).collect();
     let correction = |offset, smoothing| Correction::new(N_TOKENS, offset, smoothing);
     vec![
-        Condition::raw(),
-        Condition::corrected("bias", correction(Some(offset), None).expect("fits")),
-        Condition::corrected("kls", correction(None, Some(smoothing)).expect("fits")),
+        Treatment::raw(),
+        Treatment::corrected("bias", correction(Some(offset), None).expect("fits")),
+        Treatment::corrected("kls", correction(None, Some(smoothing)).expect("fits")),
     ]
 }
 
-fn rows(model: &SimulatedModel, window: &[u32], condition: &Condition) -> Vec<Vec<f32>> {
-    let mut corrector = match &condition.kind {
-        lapwing_eval::ConditionKind::Corrected(correction) => {
+fn rows(model: &SimulatedModel, window: &[u32], treatment: &Treatment) -> Vec<Vec<f32>> {
+    let mut corrector = match &treatment.kind {
+        lapwing_eval::TreatmentKind::Corrected(correction) => {
             Some(Corrector::new(Arc::clone(correction), Level::SCALAR))
         }
         _ => None,
@@ -74,7 +74,7 @@ fn likeliest(row: &[f32]) -> usize {
 
 #[test]
 fn scores_agree_with_plain_sums() {
-    let (model, windows, conditions) = (model(), windows(), conditions());
+    let (model, windows, treatments) = (model(), windows(), treatments());
     let reference = model.reference();
     let common = CommonTokens::of_text(windows.iter().flatten().copied(), N_TOKENS);
     let check = |with_reference: bool, n_unscored_rows: usize, windows: &[Vec<u32>]| {
@@ -88,14 +88,14 @@ fn scores_agree_with_plain_sums() {
             common: Some(&common),
         };
         let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
-        let judged = judge(&inputs, &conditions, options, &mut go_on);
-        let scores: Vec<ConditionScore> = judged.expect("judges").finished().expect("ends");
-        assert_eq!(scores.len(), conditions.len());
-        for (score, condition) in scores.iter().zip(&conditions) {
-            assert_eq!(score.name, condition.name);
+        let judged = judge(&inputs, &treatments, options, &mut go_on);
+        let scores: Vec<TreatmentScore> = judged.expect("judges").finished().expect("ends");
+        assert_eq!(scores.len(), treatments.len());
+        for (score, treatment) in scores.iter().zip(&treatments) {
+            assert_eq!(score.name, treatment.name);
             for (found, window) in score.windows.iter().zip(windows) {
-                let of_reference = rows(&reference, window, &Condition::raw());
-                let of_model = rows(&model, window, condition);
+                let of_reference = rows(&reference, window, &Treatment::raw());
+                let of_model = rows(&model, window, treatment);
                 let (mut surprise, mut divergence, mut n_agreeing) = (0.0, 0.0, 0);
                 let (mut rare, mut rare_of_reference) = (RareScore::default(), 0.0);
                 for position in n_unscored_rows..window.len() - 1 {
@@ -165,7 +165,7 @@ fn a_reference_that_excludes_the_text_is_refused() {
             common: None,
         };
         let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
-        let judged = judge(&inputs, &conditions(), options, &mut go_on);
+        let judged = judge(&inputs, &treatments(), options, &mut go_on);
         assert_eq!(judged.err().map(|error| error.to_string()).as_deref(), expected);
     };
     let says = "reference excludes what the text or the reference allows after position 1 of \
@@ -191,7 +191,7 @@ fn what_cannot_be_scored_is_refused() {
             common: None,
         };
         let options = JudgeOptions { level: Level::SCALAR, n_threads: 1 };
-        let judged = judge(&inputs, &conditions(), options, &mut go_on);
+        let judged = judge(&inputs, &treatments(), options, &mut go_on);
         let error: JudgeError = judged.expect_err(expected);
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);

@@ -1,9 +1,9 @@
-//! The conditions that vary one thing of the default KLS: pooled maximum likelihood in bands.
+//! The treatments that vary one thing of the default KLS: pooled maximum likelihood in bands.
 
 use std::sync::Arc;
 
 use lapwing_eval::estimators::{Estimator, steady_state_gain};
-use lapwing_eval::{Calibration, Condition, ConditionKind};
+use lapwing_eval::{Calibration, Treatment, TreatmentKind};
 use lapwing_logits::{Correction, Gains, Gauge, Rescale, Scope, Smoothing};
 
 use super::Group;
@@ -16,18 +16,18 @@ const NOISE_FACTORS: [f64; 3] = [0.25, 1.0, 4.0];
 /// Most tokens of a tracked set.
 pub(super) const N_TRACKED: [usize; 5] = [128, 256, 512, 1024, 2048];
 
-/// A condition with its place in the study.
+/// A treatment with its place in the study.
 pub(super) struct Ablation {
     pub(super) group: Group,
     pub(super) parameter: Option<f64>,
-    pub(super) condition: Condition,
+    pub(super) treatment: Treatment,
 }
 
 /// The default KLS of a calibration: the banded gains of maximum likelihood.
 pub(super) fn default_smoothing(calibration: &Calibration) -> Option<(usize, &Smoothing)> {
     let candidates = calibration.candidates.iter().enumerate();
     candidates.into_iter().find_map(|(idx, candidate)| {
-        let ConditionKind::Corrected(correction) = &candidate.condition.kind else { return None };
+        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return None };
         let smoothing = correction.smoothing()?;
         let is_banded = matches!(smoothing.gains, Gains::Each(_));
         let is_default = candidate.estimator == Some(Estimator::MaximumLikelihood)
@@ -44,8 +44,8 @@ pub(super) fn ablations(default: &Smoothing, n_tokens: usize) -> Vec<Ablation> {
     let mut add = |group, parameter: Option<f64>, name: String, smoothing: Smoothing| {
         let correction = Correction::new(n_tokens, None, Some(smoothing))
             .expect("gains from 0 to 1 of a correction that was made before");
-        let condition = Condition::corrected(name, correction);
-        made.push(Ablation { group, parameter, condition });
+        let treatment = Treatment::corrected(name, correction);
+        made.push(Ablation { group, parameter, treatment });
     };
     for gain in GAINS {
         let smoothing = Smoothing { gains: Gains::One(gain), ..default.clone() };
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(count(Group::Tracked), 2);
         assert_eq!((count(Group::Inverted), count(Group::Gauge)), (1, 1));
         let inverted = made.iter().find(|ablation| ablation.group == Group::Inverted).unwrap();
-        let ConditionKind::Corrected(correction) = &inverted.condition.kind else { panic!() };
+        let TreatmentKind::Corrected(correction) = &inverted.treatment.kind else { panic!() };
         let Gains::Each(gains) = &correction.smoothing().unwrap().gains else { panic!() };
         assert!(gains.iter().all(|&gain| gain == 0.75));
     }

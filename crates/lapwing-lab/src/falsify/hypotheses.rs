@@ -1,10 +1,10 @@
 //! The three claims, each decided by one interval and what may speak against it.
 
 use lapwing_eval::{
-    CalibrateError, ConditionScore, Domain, Gate, Interval, Measure, Place, ScorePair,
+    CalibrateError, Domain, Gate, Interval, Measure, Place, ScorePair, TreatmentScore,
 };
 
-use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Group, Hypothesis, Speed, Subject};
+use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Group, Hypothesis, Speed, Studied};
 
 /// What is slower than this share of the raw model's speed is not at matched latency.
 const SPEED_RATIO_MIN: f64 = 0.99;
@@ -13,13 +13,13 @@ const SPEED_RATIO_MIN: f64 = 0.99;
 pub(super) struct Evidence<'a> {
     pub(super) options: &'a FalsifyOptions,
     /// The raw model's, in both domains where there are two.
-    pub(super) raw: &'a ConditionScore,
+    pub(super) raw: &'a TreatmentScore,
     /// The KLS that did best on windows of the calibration text.
-    pub(super) best: &'a ConditionScore,
+    pub(super) best: &'a TreatmentScore,
     /// The default KLS.
-    pub(super) fitted: &'a ConditionScore,
+    pub(super) fitted: &'a TreatmentScore,
     /// The default KLS with inverted gains.
-    pub(super) inverted: &'a ConditionScore,
+    pub(super) inverted: &'a TreatmentScore,
     pub(super) speeds: &'a [Speed],
     pub(super) accuracies: &'a [Accuracy],
     /// NLL of the reference at home.
@@ -28,7 +28,7 @@ pub(super) struct Evidence<'a> {
 
 /// H1, H2 and H3.
 pub(super) fn decide(name: &str, evidence: &Evidence<'_>) -> Result<Vec<Hypothesis>, FalsifyError> {
-    let improvement = |from: &ConditionScore, to: &ConditionScore, measure: Measure| {
+    let improvement = |from: &TreatmentScore, to: &TreatmentScore, measure: Measure| {
         let gate = Gate::new(evidence.options.calibrate.gate, 1);
         let pair = ScorePair { raw: from, corrected: to };
         let verdict = gate.judge(&to.name, Place::RunTime, pair, None).map_err(|source| {
@@ -95,7 +95,7 @@ fn at_matched_latency(likelihood: Finding, ratios: Option<[f64; 2]>) -> Finding 
 
 fn narrower_gap(evidence: &Evidence<'_>, likelihood: Interval, divergence: Interval) -> Hypothesis {
     let Evidence { raw, best, accuracies, full_precision, .. } = evidence;
-    let nll = ConditionScore::mean_negative_log_likelihood;
+    let nll = TreatmentScore::mean_negative_log_likelihood;
     let of = |name: &str| accuracies.iter().find(|accuracy| accuracy.name == name);
     let is_as_accurate = match (of(&raw.name), of(&best.name)) {
         (Some(without), Some(with)) => without.value <= with.value,
@@ -161,14 +161,14 @@ fn finding(interval: Interval) -> Finding {
     }
 }
 
-fn perplexity(score: &ConditionScore) -> f64 {
+fn perplexity(score: &TreatmentScore) -> f64 {
     score.mean_negative_log_likelihood().exp()
 }
 
-impl Subject {
+impl Studied {
     /// The result of the first condition in a group.
     #[must_use]
-    pub fn first_of(&self, group: Group) -> Option<&super::ConditionResult> {
+    pub fn first_of(&self, group: Group) -> Option<&super::TreatmentResult> {
         self.conditions.iter().find(|condition| condition.group == group)
     }
 }

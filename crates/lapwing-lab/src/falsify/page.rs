@@ -8,7 +8,7 @@ use lapwing_eval::Domain;
 
 use chart::{Frame, Line, bars, escape, lines, number};
 
-use super::{ConditionResult, DomainScore, Finding, Group, Hypothesis, Study, Subject};
+use super::{DomainScore, Finding, Group, Hypothesis, Studied, Study, TreatmentResult};
 
 /// Positions that one point of a chart stands for.
 const N_POSITIONS_A_POINT: usize = 16;
@@ -28,8 +28,8 @@ pub fn html(study: &Study, title: &str, facts: &[(String, String)]) -> String {
     }
     let _ = write!(page, "<dt>seed</dt><dd>{}</dd></dl>", study.seed);
     overview(&mut page, study);
-    for subject in &study.subjects {
-        of_subject(&mut page, subject);
+    for studied in &study.subjects {
+        of_studied(&mut page, studied);
     }
     page.push_str("</main></body></html>\n");
     page
@@ -39,49 +39,49 @@ pub fn html(study: &Study, title: &str, facts: &[(String, String)]) -> String {
 fn overview(page: &mut String, study: &Study) {
     page.push_str("<table><thead><tr><th>model<th>full precision<th>quantised");
     page.push_str("<th>KL, nats<th>H1<th>H2<th>H3<th>gate</tr></thead><tbody>");
-    for subject in &study.subjects {
-        let raw = subject.conditions.first().and_then(|raw| at_home(raw));
-        let full = subject.full_precision.first().map(|full| full.perplexity);
+    for studied in &study.subjects {
+        let raw = studied.conditions.first().and_then(|raw| at_home(raw));
+        let full = studied.full_precision.first().map(|full| full.perplexity);
         let _ = write!(
             page,
             "<tr><td>{}<td class=n>{}<td class=n>{}<td class=n>{}",
-            escape(&subject.name),
+            escape(&studied.name),
             full.map_or(String::new(), number),
             raw.map_or(String::new(), |raw| number(raw.perplexity)),
             raw.map_or(String::new(), |raw| number(raw.divergence)),
         );
-        for hypothesis in &subject.hypotheses {
+        for hypothesis in &studied.hypotheses {
             let _ = write!(page, "<td>{}", badge(hypothesis.finding));
         }
-        let _ = write!(page, "<td>{}</tr>", escape(&subject.gate));
+        let _ = write!(page, "<td>{}</tr>", escape(&studied.gate));
     }
     page.push_str("</tbody></table>");
 }
 
-fn of_subject(page: &mut String, subject: &Subject) {
-    let _ = write!(page, "<section><h2>{}</h2>", escape(&subject.name));
-    for hypothesis in &subject.hypotheses {
+fn of_studied(page: &mut String, studied: &Studied) {
+    let _ = write!(page, "<section><h2>{}</h2>", escape(&studied.name));
+    for hypothesis in &studied.hypotheses {
         verdict(page, hypothesis);
     }
     page.push_str("<div class=charts>");
     figure(
         page,
         "One gain for all tokens: KL from full precision",
-        &sweep(subject, |score| score.divergence, "KL, nats a token"),
+        &sweep(studied, |score| score.divergence, "KL, nats a token"),
     );
     figure(
         page,
         "One gain for all tokens: perplexity",
-        &sweep(subject, |score| score.perplexity, "perplexity"),
+        &sweep(studied, |score| score.perplexity, "perplexity"),
     );
-    figure(page, "KL by position in the window", &by_position(subject));
+    figure(page, "KL by position in the window", &by_position(studied));
     let costs: Vec<(String, f64)> =
-        subject.costs.iter().map(|cost| (cost.name.clone(), cost.row_us_p50)).collect();
+        studied.costs.iter().map(|cost| (cost.name.clone(), cost.row_us_p50)).collect();
     figure(page, "Time of the stage for a row", &bars("Time of the stage", "µs", &costs));
     page.push_str("</div>");
-    conditions(page, subject);
-    speeds(page, subject);
-    diagnosis(page, subject);
+    conditions(page, studied);
+    speeds(page, studied);
+    diagnosis(page, studied);
     page.push_str("</section>");
 }
 
@@ -107,8 +107,8 @@ fn figure(page: &mut String, caption: &str, chart: &str) {
     }
 }
 
-fn sweep(subject: &Subject, value: impl Fn(&DomainScore) -> f64, y: &str) -> String {
-    let points = subject
+fn sweep(studied: &Studied, value: impl Fn(&DomainScore) -> f64, y: &str) -> String {
+    let points = studied
         .conditions
         .iter()
         .filter(|condition| condition.group == Group::GainSweep)
@@ -117,9 +117,9 @@ fn sweep(subject: &Subject, value: impl Fn(&DomainScore) -> f64, y: &str) -> Str
     lines(&Frame { title: y, x: "gain K (1 changes nothing)", y, logarithmic: true }, &[line])
 }
 
-fn by_position(subject: &Subject) -> String {
+fn by_position(studied: &Studied) -> String {
     let mut drawn = Vec::new();
-    for condition in subject.conditions.iter().filter(|condition| is_drawn(subject, condition)) {
+    for condition in studied.conditions.iter().filter(|condition| is_drawn(studied, condition)) {
         let groups = condition.divergence_by_position.chunks(N_POSITIONS_A_POINT);
         let points = groups.enumerate().map(|(idx, group)| {
             let finite: Vec<f64> = group.iter().copied().filter(|kl| kl.is_finite()).collect();
@@ -133,8 +133,8 @@ fn by_position(subject: &Subject) -> String {
 }
 
 /// The raw model, the KLS of the first hypothesis, and the best correction of each other kind.
-fn is_drawn(subject: &Subject, condition: &ConditionResult) -> bool {
-    let best_head_map = subject
+fn is_drawn(studied: &Studied, condition: &TreatmentResult) -> bool {
+    let best_head_map = studied
         .conditions
         .iter()
         .filter(|other| other.name.starts_with("head map"))
@@ -142,15 +142,15 @@ fn is_drawn(subject: &Subject, condition: &ConditionResult) -> bool {
         .min_by(|one, other| one.1.total_cmp(&other.1));
     condition.group == Group::Raw
         || condition.name == "bias"
-        || subject.hypotheses.first().is_some_and(|first| first.condition == condition.name)
+        || studied.hypotheses.first().is_some_and(|first| first.condition == condition.name)
         || best_head_map.is_some_and(|(best, _)| best.name == condition.name)
 }
 
-fn conditions(page: &mut String, subject: &Subject) {
+fn conditions(page: &mut String, studied: &Studied) {
     page.push_str("<div class=wide><table><thead><tr><th>condition<th>perplexity<th>KL, nats");
     page.push_str("<th>KL saved, nats<th>same top token<th>other domain: perplexity<th>KL, nats");
     page.push_str("<th>KL saved, nats<th>repeats<th>verdict</tr></thead><tbody>");
-    for condition in &subject.conditions {
+    for condition in &studied.conditions {
         let _ = write!(page, "<tr><td>{}", escape(&condition.name));
         score_cells(page, at_home(condition), true);
         let other = condition.scores.iter().find(|score| score.domain == Domain::Other);
@@ -189,10 +189,10 @@ fn score_cells(page: &mut String, score: Option<&DomainScore>, with_agreement: b
     }
 }
 
-fn speeds(page: &mut String, subject: &Subject) {
+fn speeds(page: &mut String, studied: &Studied) {
     page.push_str("<table><thead><tr><th>generation<th>tokens a second<th>ratio to raw");
     page.push_str("<th>range<th>stage, µs</tr></thead><tbody>");
-    for speed in &subject.speeds {
+    for speed in &studied.speeds {
         let [least, largest] = speed.ratio_range;
         let _ = write!(
             page,
@@ -205,11 +205,11 @@ fn speeds(page: &mut String, subject: &Subject) {
         );
     }
     page.push_str("</tbody></table>");
-    if subject.accuracies.is_empty() {
+    if studied.accuracies.is_empty() {
         return;
     }
     page.push_str("<table><thead><tr><th>task<th>score<th>value<th>items</tr></thead><tbody>");
-    for accuracy in &subject.accuracies {
+    for accuracy in &studied.accuracies {
         let error = accuracy.standard_error.map_or(String::new(), |error| format!(" ± {error:.3}"));
         let _ = write!(
             page,
@@ -223,8 +223,8 @@ fn speeds(page: &mut String, subject: &Subject) {
     page.push_str("</tbody></table>");
 }
 
-fn diagnosis(page: &mut String, subject: &Subject) {
-    let found = &subject.diagnostics;
+fn diagnosis(page: &mut String, studied: &Studied) {
+    let found = &studied.diagnostics;
     let coefficient =
         |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
     let _ = write!(
@@ -233,7 +233,7 @@ fn diagnosis(page: &mut String, subject: &Subject) {
          at lag 2 ({:.0} standard errors from 0); coefficient a {} pooled, {} for the token in \
          the middle (1 under the model); the published estimator freezes {:.2} % of the \
          vocabulary; the one gain of maximum likelihood is {:.3}.</p>",
-        subject.n_fit_rows,
+        studied.n_fit_rows,
         found.increment_autocorrelation_lag_1,
         found.increment_autocorrelation_lag_2,
         found.lag_two_score.abs(),
@@ -253,7 +253,7 @@ fn badge(finding: Finding) -> String {
     format!("<span class=\"badge {class}\">{word}</span>")
 }
 
-fn at_home(condition: &ConditionResult) -> Option<&DomainScore> {
+fn at_home(condition: &TreatmentResult) -> Option<&DomainScore> {
     condition.scores.iter().find(|score| score.domain == Domain::Home)
 }
 

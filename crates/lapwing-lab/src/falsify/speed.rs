@@ -45,38 +45,38 @@ pub enum SpeedError {
     Correct(#[source] CorrectRowError),
 }
 
-/// A condition that generates: a name, and what is done to rows.
+/// A treatment that generates: a name, and what is done to rows.
 pub(super) type Generating = (String, Option<Arc<Correction>>);
 
-/// Let every condition generate in every round; the first is what the others are compared with.
+/// Let every treatment generate in every round; the first is what the others are compared with.
 pub(super) fn speeds(
     model: &Arc<dyn Model>,
     level: Level,
     prompt: &[TokenId],
-    conditions: &[Generating],
+    treatments: &[Generating],
     (n_rounds, n_tokens): (usize, usize),
     on_progress: OnProgress<'_>,
 ) -> Result<Outcome<Vec<Speed>>, SpeedError> {
     let prompt = &prompt[..prompt.len().min(N_PROMPT_TOKENS)];
-    let mut sessions = Vec::with_capacity(conditions.len());
-    for (_, correction) in conditions {
+    let mut sessions = Vec::with_capacity(treatments.len());
+    for (_, correction) in treatments {
         let mut session = Session::new(Arc::clone(model), level).map_err(SpeedError::Session)?;
         session.set_correction(correction.clone());
         // Untimed: a library's first steps create what the later ones use.
         answer(&mut session, prompt, 2)?;
         sessions.push(session);
     }
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); conditions.len()];
-    let mut corrects: Vec<Vec<Duration>> = vec![Vec::new(); conditions.len()];
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); treatments.len()];
+    let mut corrects: Vec<Vec<Duration>> = vec![Vec::new(); treatments.len()];
     let n_total = n_rounds.max(1);
     for round in 0..n_total {
         let progress = Progress { n_done: round, n_total, n_resumed: 0, so_far: None };
         if on_progress(progress).is_break() {
             return Ok(Outcome::Stopped(Stopped { n_done: round, n_total }));
         }
-        for place in 0..conditions.len() {
-            // Every condition comes first once in a while.
-            let idx = (place + round) % conditions.len();
+        for place in 0..treatments.len() {
+            // Every treatment comes first once in a while.
+            let idx = (place + round) % treatments.len();
             let generated = answer(&mut sessions[idx], prompt, n_tokens.max(2))?;
             rates[idx].push(tokens_per_s(&generated));
             corrects[idx].extend(generated.timings.tokens.iter().filter_map(|token| token.correct));
@@ -86,19 +86,19 @@ pub(super) fn speeds(
         let mut ratios: Vec<f64> =
             rates[idx].iter().zip(&rates[0]).map(|(rate, raw)| rate / raw).collect();
         ratios.sort_by(f64::total_cmp);
-        let mut of_condition = rates[idx].clone();
-        of_condition.sort_by(f64::total_cmp);
+        let mut of_treatment = rates[idx].clone();
+        of_treatment.sort_by(f64::total_cmp);
         corrects[idx].sort_unstable();
         let correct = corrects[idx].get(corrects[idx].len() / 2).copied().unwrap_or_default();
         Speed {
-            name: conditions[idx].0.clone(),
-            tokens_per_s: of_condition[of_condition.len() / 2],
+            name: treatments[idx].0.clone(),
+            tokens_per_s: of_treatment[of_treatment.len() / 2],
             ratio: ratios[ratios.len() / 2],
             ratio_range: [ratios[0], ratios[ratios.len() - 1]],
             correction_us_p50: correct.as_secs_f64() * 1e6,
         }
     };
-    Ok(Outcome::Finished((0..conditions.len()).map(speed).collect()))
+    Ok(Outcome::Finished((0..treatments.len()).map(speed).collect()))
 }
 
 /// Greedy and without an end.

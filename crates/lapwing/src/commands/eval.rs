@@ -1,12 +1,12 @@
 //! `lapwing eval`: measurements of a model, each resumable.
 //!
-//! One file a measurement; what they share is the [`Subject`](subject::Subject), the model with
+//! One file a measurement; what they share is the [`Measured`](measured::Measured), the model with
 //! what a report tells of it, and the [`Kept`](kept::Kept) units of a run that was broken off.
 
 pub(super) mod kept;
 mod kl;
+pub(super) mod measured;
 mod ppl;
-pub(super) mod subject;
 mod task;
 
 use std::ops::ControlFlow;

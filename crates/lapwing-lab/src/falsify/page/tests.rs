@@ -7,7 +7,7 @@ fn interval(mean: f64) -> Interval {
     Interval { mean, low: mean - 0.5, high: mean + 0.25, standard_error: 0.125 }
 }
 
-fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) -> ConditionResult {
+fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) -> TreatmentResult {
     let score = |domain| DomainScore {
         domain,
         perplexity,
@@ -16,7 +16,7 @@ fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) 
         likelihood_improvement: interval(-0.25),
         divergence_improvement: interval(-0.125),
     };
-    ConditionResult {
+    TreatmentResult {
         name: name.to_owned(),
         group,
         parameter,
@@ -38,7 +38,7 @@ fn study() -> Study {
         interval: interval(-0.5),
         statement: "it does not".to_owned(),
     };
-    let subject = Subject {
+    let studied = Studied {
         name: "a <b> model".to_owned(),
         n_window_tokens: 64,
         n_fit_rows: 1000,
@@ -75,7 +75,7 @@ fn study() -> Study {
         gate: "none helps".to_owned(),
         unfitted: Vec::new(),
     };
-    Study { schema_version: STUDY_SCHEMA_VERSION, seed: 7, subjects: vec![subject] }
+    Study { schema_version: STUDY_SCHEMA_VERSION, seed: 7, subjects: vec![studied] }
 }
 
 #[test]

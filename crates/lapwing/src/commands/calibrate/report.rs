@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lapwing_eval::{CalibrateOptions, ConditionScore, Gate};
+use lapwing_eval::{CalibrateOptions, Gate, TreatmentScore};
 use lapwing_logits::profile::{
     CorrectionProfile, HeadMapRecipe, Interval, TextFinding, TextRole, Verdict,
 };
@@ -139,7 +139,7 @@ fn gate_sentence(profile: &CorrectionProfile) -> String {
 }
 
 /// What the raw model scored.
-fn mean(score: Option<&ConditionScore>) -> String {
+fn mean(score: Option<&TreatmentScore>) -> String {
     let Some(score) = score else { return "-".to_owned() };
     let nll = score.mean_negative_log_likelihood();
     let kl = score.mean_divergence().map_or(String::new(), |kl| format!(", KL {kl:.4}"));
@@ -148,7 +148,7 @@ fn mean(score: Option<&ConditionScore>) -> String {
 
 fn as_json(done: &Done<'_>, options: &CalibrateOptions, elapsed: Duration) -> Value {
     let calibration = done.calibration;
-    let raw = |scores: Option<&ConditionScore>| {
+    let raw = |scores: Option<&TreatmentScore>| {
         scores.map(|score| {
             json!({
                 "n_tokens": score.n(),

@@ -8,7 +8,7 @@ use lapwing_logits::Level;
 use serde_json::json;
 
 use super::kept::Kept;
-use super::subject::{self, Subject, engine_key, engine_report};
+use super::measured::{self, Measured, engine_key, engine_report};
 use super::{BOOTSTRAP, convention, finished, watch, with_error};
 use crate::cli::KlArgs;
 use crate::engine::HiddenStates;
@@ -20,10 +20,10 @@ use crate::text_file::TextFile;
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the divergence";
     let text = TextFile::read(&args.text).context(FAILED)?;
-    let subject = Subject::open(&args.measure, settings, printer)?;
+    let measured = Measured::open(&args.measure, settings, printer)?;
     let of_reference = reference::settings(settings, &args.more);
     let reference = reference::open(&args.reference, &of_reference, HiddenStates::Hide)?;
-    let engine = &subject.engine;
+    let engine = &measured.engine;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     let tokens = text.tokens(tokenizer).context(FAILED)?;
     let theirs = reference.tokenizer().context("cannot use the reference")?;
@@ -35,9 +35,9 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
         n_vocab: tokenizer.n_vocab(),
         bootstrap: BOOTSTRAP,
         level: Level::detect(),
-        correction: subject.correction.correction.clone(),
+        correction: measured.correction.correction.clone(),
     };
-    let mut key = subject.key("kl")?;
+    let mut key = measured.key("kl")?;
     key.insert("reference".to_owned(), engine_key(&reference, &of_reference)?);
     key.insert("text".to_owned(), text.sha256.as_str().into());
     key.insert("convention".to_owned(), json!(options.convention));
@@ -57,20 +57,20 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
     drop(steps);
     let found = finished(outcome.context(FAILED)?, printer)?;
     if args.measure.json {
-        let mut report = subject.report("eval kl")?;
+        let mut report = measured.report("eval kl")?;
         report["reference"] = engine_report(&reference, &of_reference)?;
         report["text"] = text.as_json(tokens.len());
         report["begin_token"] = json!(begin);
         report["limit"] = json!(options.n_windows_max);
         report["result"] = json!(found);
-        report["wall_s"] = subject.wall_s().into();
+        report["wall_s"] = measured.wall_s().into();
         printer.json(&report)?;
     } else {
-        let mut facts = subject.facts();
-        facts.push(("reference", subject::describe(&reference, &of_reference)));
+        let mut facts = measured.facts();
+        facts.push(("reference", measured::describe(&reference, &of_reference)));
         facts.push(("text", super::describe_text(&text, tokens.len())));
         facts.extend(results(&found));
-        facts.push(("time", format!("{:.1} s", subject.wall_s())));
+        facts.push(("time", format!("{:.1} s", measured.wall_s())));
         printer.facts(&facts)?;
     }
     kept.remove()

@@ -6,7 +6,7 @@ use lapwing_logits::Level;
 use serde_json::json;
 
 use super::kept::Kept;
-use super::subject::Subject;
+use super::measured::Measured;
 use super::{BOOTSTRAP, convention, finished, watch, with_error};
 use crate::cli::PplArgs;
 use crate::printer::Printer;
@@ -16,8 +16,8 @@ use crate::text_file::TextFile;
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the perplexity";
     let text = TextFile::read(&args.text).context(FAILED)?;
-    let subject = Subject::open(&args.measure, settings, printer)?;
-    let engine = &subject.engine;
+    let measured = Measured::open(&args.measure, settings, printer)?;
+    let engine = &measured.engine;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     let tokens = text.tokens(tokenizer).context(FAILED)?;
     let begin = begin_token(tokenizer).context(FAILED)?;
@@ -26,9 +26,9 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> any
         n_windows_max: args.windows.limit.map(usize::from),
         bootstrap: BOOTSTRAP,
         level: Level::detect(),
-        correction: subject.correction.correction.clone(),
+        correction: measured.correction.correction.clone(),
     };
-    let mut key = subject.key("ppl")?;
+    let mut key = measured.key("ppl")?;
     key.insert("text".to_owned(), text.sha256.as_str().into());
     key.insert("convention".to_owned(), json!(options.convention));
     key.insert("limit".to_owned(), json!(options.n_windows_max));
@@ -45,21 +45,21 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> any
     drop(steps);
     let found = finished(outcome.context(FAILED)?, printer)?;
     if args.measure.json {
-        let mut report = subject.report("eval ppl")?;
+        let mut report = measured.report("eval ppl")?;
         report["text"] = text.as_json(tokens.len());
         report["begin_token"] = json!(begin);
         report["limit"] = json!(options.n_windows_max);
         report["result"] = json!(found);
-        report["wall_s"] = subject.wall_s().into();
+        report["wall_s"] = measured.wall_s().into();
         printer.json(&report)?;
     } else {
-        print(&subject, &text, &found, printer)?;
+        print(&measured, &text, &found, printer)?;
     }
     kept.remove()
 }
 
 fn print(
-    subject: &Subject,
+    measured: &Measured,
     text: &TextFile,
     found: &Perplexity,
     printer: &Printer,
@@ -70,14 +70,14 @@ fn print(
         found.perplexity_interval_bootstrap,
     );
     let mean_nll = with_error(found.mean_nll, found.mean_nll_standard_error_windows, None);
-    let mut facts = subject.facts();
+    let mut facts = measured.facts();
     facts.extend([
         ("text", super::describe_text(text, found.n_text_tokens)),
         ("convention", super::describe_windows(found.convention, found.n_windows, found.n_tokens)),
         ("perplexity", perplexity),
         ("mean NLL", format!("{mean_nll} nats a token")),
         ("bits a byte", format!("{:.4}", found.bits_per_byte)),
-        ("time", format!("{:.1} s", subject.wall_s())),
+        ("time", format!("{:.1} s", measured.wall_s())),
     ]);
     Ok(printer.facts(&facts)?)
 }

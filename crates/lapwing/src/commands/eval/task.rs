@@ -9,7 +9,7 @@ use lapwing_logits::Level;
 use serde_json::{Value, json};
 
 use super::kept::Kept;
-use super::subject::Subject;
+use super::measured::Measured;
 use super::{finished, watch};
 use crate::cli::{TaskArgs, TaskName};
 use crate::exit::UsageError;
@@ -30,19 +30,19 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> an
     let data = Data::read(args).context(FAILED)?;
     let mut items = data.items(task).context(FAILED)?;
     items.truncate(args.limit.map_or(usize::MAX, usize::from));
-    let subject = Subject::open(&args.measure, settings, printer)?;
-    let engine = &subject.engine;
+    let measured = Measured::open(&args.measure, settings, printer)?;
+    let engine = &measured.engine;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     let options = TaskOptions {
         level: Level::detect(),
         begin: begin_token(tokenizer).context(FAILED)?,
-        correction: subject.correction.correction.clone(),
+        correction: measured.correction.correction.clone(),
         generation: GenerationOptions {
             n_tokens_max: N_ANSWER_TOKENS_MAX,
             stop_ids: engine.folder.tokens.eos.clone(),
         },
     };
-    let mut key = subject.key("task")?;
+    let mut key = measured.key("task")?;
     key.insert("task".to_owned(), task.name().into());
     key.insert("data".to_owned(), data.as_json());
     key.insert("limit".to_owned(), json!(args.limit));
@@ -61,21 +61,21 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> an
     drop(steps);
     let found = finished(outcome.context(FAILED)?, printer)?;
     if args.measure.json {
-        let mut report = subject.report("eval task")?;
+        let mut report = measured.report("eval task")?;
         report["data"] = data.as_json();
         report["begin_token"] = json!(options.begin);
         report["limit"] = json!(args.limit);
         report["result"] = json!(found);
-        report["wall_s"] = subject.wall_s().into();
+        report["wall_s"] = measured.wall_s().into();
         printer.json(&report)?;
     } else {
-        print(&subject, &found, printer)?;
+        print(&measured, &found, printer)?;
     }
     kept.remove()
 }
 
-fn print(subject: &Subject, found: &TaskReport, printer: &Printer) -> anyhow::Result<()> {
-    let mut facts = subject.facts();
+fn print(measured: &Measured, found: &TaskReport, printer: &Printer) -> anyhow::Result<()> {
+    let mut facts = measured.facts();
     facts.push(("task", format!("{}, {} items", found.task, found.n_items)));
     if let Some(examples) = &found.examples {
         facts.push(("examples", format!("{} before each", examples.n)));
@@ -86,7 +86,7 @@ fn print(subject: &Subject, found: &TaskReport, printer: &Printer) -> anyhow::Re
     for score in &found.scores {
         facts.push((score.name, super::with_error(score.value, score.standard_error, None)));
     }
-    facts.push(("time", format!("{:.1} s", subject.wall_s())));
+    facts.push(("time", format!("{:.1} s", measured.wall_s())));
     Ok(printer.facts(&facts)?)
 }
 

@@ -10,7 +10,7 @@ use lapwing_eval::{
 };
 use lapwing_files::{checksum, new_file};
 use lapwing_lab::falsify::{
-    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Study, StudyProgress, Subject,
+    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study, StudyProgress,
     TaskInputs, falsify, page,
 };
 use lapwing_logits::Level;
@@ -21,7 +21,7 @@ use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
 use crate::commands::eval::kept::Kept;
-use crate::commands::eval::subject::{engine_key, engine_report};
+use crate::commands::eval::measured::{engine_key, engine_report};
 use crate::correction;
 use crate::engine::{Engine, open_folder};
 use crate::exit::UsageError;
@@ -65,7 +65,7 @@ pub(in crate::commands) fn run(
     for (place, name) in args.model.iter().enumerate() {
         let one = One { settings, printer, args, files: &files, passages: passages.as_ref() };
         let unit = one.unit(name)?;
-        let (subject, report) = match kept.journal.result(&unit)? {
+        let (studied, report) = match kept.journal.result(&unit)? {
             Some(found) => found,
             None => {
                 printer.note(format!("{name} ({} of {})", place + 1, args.model.len()));
@@ -74,7 +74,7 @@ pub(in crate::commands) fn run(
                 found
             }
         };
-        study.subjects.push(subject);
+        study.subjects.push(studied);
         reports.push(report);
     }
     let record = json!({
@@ -186,8 +186,8 @@ impl One<'_> {
         Ok(format!("{name} {}", checksum::sha256_bytes(stamps.to_string().as_bytes())))
     }
 
-    /// The subject, and what a report tells of the two models.
-    fn study(&self, name: &str) -> anyhow::Result<(Subject, serde_json::Value)> {
+    /// What was found, and what a report tells of the two models.
+    fn study(&self, name: &str) -> anyhow::Result<(Studied, serde_json::Value)> {
         let args = self.args.calibration_of(name);
         let head = head::Head::open(&args, self.settings).context(FAILED)?;
         let models = Models::open(&args, self.settings)?;
@@ -235,11 +235,11 @@ impl One<'_> {
         let steps = self.printer.steps("studying");
         let outcome = falsify(&inputs, &options, &mut watch(&steps)).context(FAILED)?;
         drop(steps);
-        let Outcome::Finished(subject) = outcome else {
+        let Outcome::Finished(studied) = outcome else {
             self.printer.note("models that are finished are kept for the same command");
             return Err(Interrupted.into());
         };
-        Ok((subject, report))
+        Ok((studied, report))
     }
 
     /// What the record tells of a model and its reference, which must be another one.
@@ -338,8 +338,8 @@ fn short_hash(record: &serde_json::Value) -> String {
 /// The verdicts, one line each.
 fn tell(study: &Study, printer: &Printer) -> anyhow::Result<()> {
     let mut rows = Vec::new();
-    for subject in &study.subjects {
-        for hypothesis in &subject.hypotheses {
+    for studied in &study.subjects {
+        for hypothesis in &studied.hypotheses {
             let finding = match hypothesis.finding {
                 Finding::Supported => "supported",
                 Finding::Refuted => "refuted",
@@ -347,7 +347,7 @@ fn tell(study: &Study, printer: &Printer) -> anyhow::Result<()> {
             };
             let interval = hypothesis.interval;
             rows.push(vec![
-                subject.name.clone(),
+                studied.name.clone(),
                 hypothesis.id.clone(),
                 finding.to_owned(),
                 format!("{:+.4} ({:+.4} to {:+.4})", interval.mean, interval.low, interval.high),

@@ -1,6 +1,6 @@
 //! What is done to a model's rows before they are judged: a correction, and how to apply it.
 //!
-//! A [`Condition`] is plain data and shared; an `Applier` is one condition at work on one
+//! A [`Treatment`] is plain data and shared; an `Applier` is one treatment at work on one
 //! sequence. Rows come in blocks, because a head map costs a matrix product that is only fast for
 //! many rows at once.
 
@@ -19,16 +19,16 @@ use head_shift::HeadShift;
 
 /// A named way to treat a model's rows.
 #[derive(Clone, Debug)]
-pub struct Condition {
+pub struct Treatment {
     /// Its name in records and messages.
     pub name: String,
     /// What is done.
-    pub kind: ConditionKind,
+    pub kind: TreatmentKind,
 }
 
 /// What is done to a row.
 #[derive(Clone, Debug)]
-pub enum ConditionKind {
+pub enum TreatmentKind {
     /// Nothing.
     Raw,
     /// The correction stage, begun anew with every window.
@@ -67,61 +67,61 @@ pub struct HeadMatrixError {
     pub found: usize,
 }
 
-/// Why a condition could not be applied to a row.
+/// Why a treatment could not be applied to a row.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ApplyError {
     /// A head map needs the weights of the head.
-    #[error("condition {condition} maps the hidden state, but the output head was not given")]
+    #[error("condition {treatment} maps the hidden state, but the output head was not given")]
     NoHead {
-        /// The condition.
-        condition: String,
+        /// The treatment.
+        treatment: String,
     },
     /// A head map needs the hidden states.
-    #[error("condition {condition} maps the hidden state, but the model gives none")]
+    #[error("condition {treatment} maps the hidden state, but the model gives none")]
     NoHiddenState {
-        /// The condition.
-        condition: String,
+        /// The treatment.
+        treatment: String,
     },
-    /// An array of the condition is of another model.
-    #[error("condition {condition} is for {what} of length {found}, expected {expected}")]
+    /// An array of the treatment is of another model.
+    #[error("condition {treatment} is for {what} of length {found}, expected {expected}")]
     Length {
-        /// The condition.
-        condition: String,
+        /// The treatment.
+        treatment: String,
         /// Which length.
         what: &'static str,
         /// The model's.
         expected: usize,
-        /// The condition's.
+        /// The treatment's.
         found: usize,
     },
     /// The correction stage refused a row.
-    #[error("condition {condition} cannot correct a row")]
+    #[error("condition {treatment} cannot correct a row")]
     Correct {
-        /// The condition.
-        condition: String,
+        /// The treatment.
+        treatment: String,
         /// What is wrong with the row.
         #[source]
         source: CorrectRowError,
     },
 }
 
-impl Condition {
-    /// The condition that every other one is compared with.
+impl Treatment {
+    /// The treatment that every other one is compared with.
     #[must_use]
-    pub fn raw() -> Condition {
-        Condition { name: "raw".to_owned(), kind: ConditionKind::Raw }
+    pub fn raw() -> Treatment {
+        Treatment { name: "raw".to_owned(), kind: TreatmentKind::Raw }
     }
 
     /// The correction stage under a name.
     #[must_use]
-    pub fn corrected(name: impl Into<String>, correction: Correction) -> Condition {
-        Condition { name: name.into(), kind: ConditionKind::Corrected(Arc::new(correction)) }
+    pub fn corrected(name: impl Into<String>, correction: Correction) -> Treatment {
+        Treatment { name: name.into(), kind: TreatmentKind::Corrected(Arc::new(correction)) }
     }
 
     /// Whether it needs hidden states and the output head.
     #[must_use]
     pub fn needs_hidden_states(&self) -> bool {
-        matches!(self.kind, ConditionKind::HeadMapped { .. })
+        matches!(self.kind, TreatmentKind::HeadMapped { .. })
     }
 }
 
@@ -146,9 +146,9 @@ impl<'a> HeadMatrix<'a> {
     }
 }
 
-/// One condition at work on one sequence.
+/// One treatment at work on one sequence.
 pub(crate) struct Applier<'a> {
-    condition: &'a Condition,
+    treatment: &'a Treatment,
     level: Level,
     work: Work<'a>,
 }
@@ -173,24 +173,24 @@ pub(crate) struct Scratch {
 impl<'a> Applier<'a> {
     /// An applier at the start of a sequence, for rows of `n_tokens`.
     pub(crate) fn new(
-        condition: &'a Condition,
+        treatment: &'a Treatment,
         head: Option<HeadMatrix<'a>>,
         n_tokens: usize,
         level: Level,
     ) -> Result<Applier<'a>, ApplyError> {
         let check = |what, expected: usize, found: usize| {
-            let condition = condition.name.clone();
-            let error = ApplyError::Length { condition, what, expected, found };
+            let treatment = treatment.name.clone();
+            let error = ApplyError::Length { treatment, what, expected, found };
             if expected == found { Ok(()) } else { Err(error) }
         };
-        let work = match &condition.kind {
-            ConditionKind::Raw => Work::Nothing,
-            ConditionKind::Corrected(correction) => {
+        let work = match &treatment.kind {
+            TreatmentKind::Raw => Work::Nothing,
+            TreatmentKind::Corrected(correction) => {
                 check("a vocabulary", n_tokens, correction.n_vocab())?;
                 Work::Correct(Box::new(Corrector::new(Arc::clone(correction), level)))
             }
-            ConditionKind::HeadMapped { map, offset } => {
-                let no_head = || ApplyError::NoHead { condition: condition.name.clone() };
+            TreatmentKind::HeadMapped { map, offset } => {
+                let no_head = || ApplyError::NoHead { treatment: treatment.name.clone() };
                 let head = head.ok_or_else(no_head)?;
                 check("hidden states", head.n_hidden, map.n_hidden)?;
                 check("a vocabulary", n_tokens, head.n_tokens)?;
@@ -200,7 +200,7 @@ impl<'a> Applier<'a> {
                 Work::Map { shift: HeadShift::new(head, map), offset: offset.as_deref() }
             }
         };
-        Ok(Applier { condition, level, work })
+        Ok(Applier { treatment, level, work })
     }
 
     /// Start a new sequence.
@@ -217,7 +217,7 @@ impl<'a> Applier<'a> {
         scratch: &mut Scratch,
         on_row: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), ApplyError> {
-        let condition = || self.condition.name.clone();
+        let treatment = || self.treatment.name.clone();
         match &mut self.work {
             Work::Nothing => {
                 (0..block.n_rows()).for_each(|row_idx| on_row(row_idx, block.model(row_idx)));
@@ -228,12 +228,12 @@ impl<'a> Applier<'a> {
                     scratch.row.extend_from_slice(block.model(row_idx));
                     let corrected = corrector.apply(&mut scratch.row);
                     corrected
-                        .map_err(|source| ApplyError::Correct { condition: condition(), source })?;
+                        .map_err(|source| ApplyError::Correct { treatment: treatment(), source })?;
                     on_row(row_idx, &scratch.row);
                 }
             }
             Work::Map { shift, offset } => {
-                let no_state = || ApplyError::NoHiddenState { condition: condition() };
+                let no_state = || ApplyError::NoHiddenState { treatment: treatment() };
                 let hidden = block.hidden().ok_or_else(no_state)?;
                 shift.of_rows(hidden, &mut scratch.hidden, &mut scratch.shifts);
                 let rows = scratch.shifts.chunks_exact_mut(shift.n_tokens());
@@ -291,14 +291,14 @@ mod tests {
             bias: vec![0.0; N_HIDDEN].into(),
         };
         let offset = numbers(9, N_TOKENS);
-        let kind = ConditionKind::HeadMapped {
+        let kind = TreatmentKind::HeadMapped {
             map: Arc::new(map.clone()),
             offset: Some(offset.clone().into()),
         };
-        let condition = Condition { name: "mapped".into(), kind };
+        let treatment = Treatment { name: "mapped".into(), kind };
         let view = HeadMatrix::new(&head, N_TOKENS, N_HIDDEN).expect("fits");
         let mut applier =
-            Applier::new(&condition, Some(view), N_TOKENS, Level::detect()).expect("fits");
+            Applier::new(&treatment, Some(view), N_TOKENS, Level::detect()).expect("fits");
         // One row is multiplied by other code than many.
         for n_rows in [1, 11] {
             let mut block = RowBlock::new(N_TOKENS, n_rows);
@@ -326,15 +326,15 @@ mod tests {
         let head = numbers(1, N_TOKENS * N_HIDDEN);
         let view = HeadMatrix::new(&head, N_TOKENS, N_HIDDEN).expect("fits");
         assert!(HeadMatrix::new(&head, N_TOKENS + 1, N_HIDDEN).is_err());
-        let condition = |n_hidden: usize| {
+        let treatment = |n_hidden: usize| {
             let matrix = vec![0.0; n_hidden * n_hidden].into();
             let bias = vec![0.0; n_hidden].into();
             let map = Arc::new(HeadMap { n_hidden, matrix, bias });
-            Condition { name: "c".into(), kind: ConditionKind::HeadMapped { map, offset: None } }
+            Treatment { name: "c".into(), kind: TreatmentKind::HeadMapped { map, offset: None } }
         };
         let check = |n_hidden: usize, head: Option<HeadMatrix<'_>>, expected: &str| {
-            let condition = condition(n_hidden);
-            let made = Applier::new(&condition, head, N_TOKENS, Level::SCALAR);
+            let treatment = treatment(n_hidden);
+            let made = Applier::new(&treatment, head, N_TOKENS, Level::SCALAR);
             let error = made.err().expect(expected);
             assert_eq!(error.to_string(), expected);
         };
@@ -342,11 +342,11 @@ mod tests {
         check(6, Some(view), "condition c is for hidden states of length 6, expected 19");
         let short = HeadMatrix::new(&head, N_TOKENS - 1, N_HIDDEN).expect("fits");
         check(19, Some(short), "condition c is for a vocabulary of length 39, expected 40");
-        let condition = condition(19);
-        let made = Applier::new(&condition, Some(view), N_TOKENS, Level::SCALAR);
+        let treatment = treatment(19);
+        let made = Applier::new(&treatment, Some(view), N_TOKENS, Level::SCALAR);
         let mut block = RowBlock::new(N_TOKENS, 1);
         block.push(None, Row { token_idx: 0, logits: &numbers(4, N_TOKENS), hidden: None }, 0);
         let applied = made.expect("fits").apply(&block, &mut Scratch::default(), &mut |_, _| {});
-        assert_eq!(applied, Err(ApplyError::NoHiddenState { condition: "c".into() }));
+        assert_eq!(applied, Err(ApplyError::NoHiddenState { treatment: "c".into() }));
     }
 }

@@ -17,25 +17,25 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// A model with its correction.
-pub(in crate::commands) struct Subject {
+pub(in crate::commands) struct Measured {
     pub(in crate::commands) engine: Engine,
     pub(in crate::commands) correction: Resolved,
     settings: Settings,
     started: Instant,
 }
 
-impl Subject {
+impl Measured {
     /// Open the model and find its correction.
     pub(in crate::commands) fn open(
         args: &MeasureArgs,
         settings: &Settings,
         printer: &Printer,
-    ) -> anyhow::Result<Subject> {
+    ) -> anyhow::Result<Measured> {
         let started = Instant::now();
         let engine = Engine::open(&args.model, settings)?;
         interrupt::check()?;
         let correction = correction::resolve(&engine, settings, printer)?;
-        Ok(Subject { engine, correction, settings: settings.clone(), started })
+        Ok(Measured { engine, correction, settings: settings.clone(), started })
     }
 
     /// What the results of `command` depend on, as far as the model goes.

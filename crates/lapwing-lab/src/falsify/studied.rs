@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CalibrateError, Calibration, CalibrationWindows, Comparison, Condition, ConditionKind,
-    ConditionScore, Domain, Gate, JudgeInputs, JudgeOptions, Measure, OnProgress, Outcome, Place,
-    Progress, ScorePair, TaskOptions, TaskReport, calibrate, judge, run_task,
+    CalibrateError, Calibration, CalibrationWindows, Comparison, Domain, Gate, JudgeInputs,
+    JudgeOptions, Measure, OnProgress, Outcome, Place, Progress, ScorePair, TaskOptions,
+    TaskReport, Treatment, TreatmentKind, TreatmentScore, calibrate, judge, run_task,
 };
 use lapwing_logits::Correction;
 use lapwing_model::TokenId;
@@ -15,8 +15,8 @@ use super::ablations::{Ablation, ablations, default_smoothing};
 use super::hypotheses::{Evidence, decide};
 use super::speed::{Generating, costs, speeds};
 use super::{
-    Accuracy, ConditionResult, Diagnosis, DomainScore, FalsifyError, FalsifyInputs, FalsifyOptions,
-    FullPrecision, Group, OnStudyProgress, Step, StudyProgress, Subject, TaskInputs, stopped_or,
+    Accuracy, Diagnosis, DomainScore, FalsifyError, FalsifyInputs, FalsifyOptions, FullPrecision,
+    Group, OnStudyProgress, Step, Studied, StudyProgress, TaskInputs, TreatmentResult, stopped_or,
 };
 
 /// Study one quantised model.
@@ -29,7 +29,7 @@ pub fn falsify(
     inputs: &FalsifyInputs<'_>,
     options: &FalsifyOptions,
     on_progress: OnStudyProgress<'_>,
-) -> Result<Outcome<Subject>, FalsifyError> {
+) -> Result<Outcome<Studied>, FalsifyError> {
     let Some(reference) = inputs.calibrate.reference else {
         return Err(FalsifyError::NoReference { name: inputs.name.to_owned() });
     };
@@ -37,7 +37,7 @@ pub fn falsify(
         .map_err(|source| calibration_failed(inputs.name, source))?;
     let run = Run { inputs, options, reference, windows };
     match run.all(on_progress)? {
-        Ok(subject) => Ok(Outcome::Finished(subject)),
+        Ok(studied) => Ok(Outcome::Finished(studied)),
         Err(stopped) => Ok(Outcome::Stopped(stopped)),
     }
 }
@@ -59,7 +59,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&self, on_progress: OnStudyProgress<'_>) -> Step<Subject> {
+    fn all(&self, on_progress: OnStudyProgress<'_>) -> Step<Studied> {
         let calibration = go_on!(self.calibrate(on_progress));
         let full_precision = go_on!(self.full_precision(on_progress));
         let (default_idx, default) =
@@ -89,7 +89,7 @@ impl Run<'_> {
         };
         let hypotheses = decide(self.inputs.name, &evidence)?;
         let conditions = self.conditions(&calibration, &made, &scores)?;
-        Ok(Ok(Subject {
+        Ok(Ok(Studied {
             name: self.inputs.name.to_owned(),
             n_window_tokens: self.options.calibrate.n_window_tokens,
             n_fit_rows: calibration.n_fit_rows,
@@ -123,7 +123,7 @@ impl Run<'_> {
             let scored = self.judge(
                 "the reference",
                 (self.reference, None),
-                &[Condition::raw()],
+                &[Treatment::raw()],
                 windows,
                 on_progress,
             );
@@ -139,22 +139,22 @@ impl Run<'_> {
         &self,
         made: &[Ablation],
         on_progress: OnStudyProgress<'_>,
-    ) -> Step<Vec<ConditionScore>> {
-        let conditions: Vec<Condition> =
-            made.iter().map(|ablation| ablation.condition.clone()).collect();
+    ) -> Step<Vec<TreatmentScore>> {
+        let treatments: Vec<Treatment> =
+            made.iter().map(|ablation| ablation.treatment.clone()).collect();
         let on_progress = &mut |progress| on_progress(StudyProgress::Ablations(progress));
         let models = (self.inputs.calibrate.model, Some(self.reference));
-        self.judge("the ablations", models, &conditions, &self.windows.home, on_progress)
+        self.judge("the ablations", models, &treatments, &self.windows.home, on_progress)
     }
 
     fn judge(
         &self,
         what: &'static str,
         (model, reference): (&dyn Model, Option<&dyn Model>),
-        conditions: &[Condition],
+        treatments: &[Treatment],
         windows: &[Vec<TokenId>],
         on_progress: OnProgress<'_>,
-    ) -> Step<Vec<ConditionScore>> {
+    ) -> Step<Vec<TreatmentScore>> {
         let inputs = JudgeInputs {
             model,
             reference,
@@ -165,7 +165,7 @@ impl Run<'_> {
             common: None,
         };
         let (level, n_threads) = (self.options.level(), self.options.calibrate.n_threads);
-        let judged = judge(&inputs, conditions, JudgeOptions { level, n_threads }, on_progress);
+        let judged = judge(&inputs, treatments, JudgeOptions { level, n_threads }, on_progress);
         judged.map(stopped_or).map_err(|source| {
             let (name, source) = (self.inputs.name.to_owned(), Box::new(source));
             FalsifyError::Judge { name, what, source }
@@ -185,7 +185,7 @@ impl Run<'_> {
             .map_err(|source| self.speed_failed(source))
     }
 
-    /// The task with the reference, and with every condition that generates.
+    /// The task with the reference, and with every treatment that generates.
     fn accuracies(
         &self,
         conditions: &[Generating],
@@ -233,8 +233,8 @@ impl Run<'_> {
         &self,
         calibration: &Calibration,
         made: &[Ablation],
-        scores: &[ConditionScore],
-    ) -> Result<Vec<ConditionResult>, FalsifyError> {
+        scores: &[TreatmentScore],
+    ) -> Result<Vec<TreatmentResult>, FalsifyError> {
         let home = &calibration.home;
         let other = calibration.other.as_deref();
         let mut results = Vec::new();
@@ -243,7 +243,7 @@ impl Run<'_> {
             let pairs = ScorePair { raw: &home[0], corrected: &home[idx] };
             let others = other.map(|other| ScorePair { raw: &other[0], corrected: &other[idx] });
             let repetition = candidate.and_then(|verdict| verdict.repetition.as_ref());
-            results.push(ConditionResult {
+            results.push(TreatmentResult {
                 name: home[idx].name.clone(),
                 group: if idx == 0 { Group::Raw } else { Group::Candidate },
                 parameter: None,
@@ -255,7 +255,7 @@ impl Run<'_> {
             });
         }
         for (ablation, score) in made.iter().zip(scores) {
-            results.push(ConditionResult {
+            results.push(TreatmentResult {
                 name: score.name.clone(),
                 group: ablation.group,
                 parameter: ablation.parameter,
@@ -308,11 +308,11 @@ impl Run<'_> {
 fn generating(calibration: &Calibration, best_idx: usize) -> Vec<Generating> {
     let mut conditions = vec![(calibration.home[0].name.clone(), None)];
     let offset_idx = calibration.candidates.iter().position(|candidate| {
-        let ConditionKind::Corrected(correction) = &candidate.condition.kind else { return false };
+        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return false };
         correction.offset().is_some() && correction.smoothing().is_none()
     });
     for (idx, candidate) in calibration.candidates.iter().enumerate() {
-        let ConditionKind::Corrected(correction) = &candidate.condition.kind else { continue };
+        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { continue };
         if idx == best_idx || offset_idx == Some(idx) || calibration.run_time == Some(idx) {
             conditions.push((candidate.name.clone(), Some(Arc::clone(correction))));
         }
