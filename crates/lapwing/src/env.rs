@@ -47,12 +47,31 @@ pub const INTEL_OPENVINO_DIR: &str = "INTEL_OPENVINO_DIR";
 pub const LD_LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// The address of the Hugging Face hub or of a mirror.
 pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
+/// The access token for gated and private repositories.
+pub const HF_TOKEN: &str = "HF_TOKEN";
+/// A file that holds the token.
+pub const HF_TOKEN_PATH: &str = "HF_TOKEN_PATH";
+/// The folder with the token that `hf auth login` saved, as `token`.
+pub const HF_HOME: &str = "HF_HOME";
+/// Keeps tokens from being sent.
+pub const HF_HUB_DISABLE_IMPLICIT_TOKEN: &str = "HF_HUB_DISABLE_IMPLICIT_TOKEN";
+/// Where the folder of [`HF_HOME`] is otherwise.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// The user's folder, where caches are otherwise.
+pub const HOME: &str = "HOME";
+/// Proxies for addresses with `https`, the first that is set.
+pub const HTTPS_PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+/// The same for addresses with `http`. Not `HTTP_PROXY`: on a web server a request can set it.
+pub const HTTP_PROXIES: [&str; 3] = ["http_proxy", "all_proxy", "ALL_PROXY"];
+/// Hosts that are asked directly.
+pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// Keeps ONNX Runtime from recording and sending events; set to 1 unless the user sets it.
 pub const ORT_DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Name and meaning of every variable, for the man page and `--help`.
 ///
-/// Those after `HF_ENDPOINT` are read by the libraries and crates that honour them, not by [`crate::settings`].
+/// Those from `ORT_DISABLE_TELEMETRY` on are read by the libraries and crates that honour them, not
+/// by [`crate::settings`].
 pub const ALL: &[(&str, &str)] = &[
     (LAPWING_HOME, "one folder for settings, models, runtimes and caches"),
     (LAPWING_CONFIG, "the settings file"),
@@ -76,9 +95,13 @@ pub const ALL: &[(&str, &str)] = &[
     (INTEL_OPENVINO_DIR, "the same, as setupvars.sh sets it"),
     (LD_LIBRARY_PATH, "where the system's loader finds drivers first"),
     (HF_ENDPOINT, "address of the Hugging Face hub or a mirror"),
+    (HF_TOKEN, "access token for gated and private repositories"),
+    (HF_TOKEN_PATH, "file with that token"),
+    (HF_HOME, "folder with the token that `hf auth login` saved"),
+    ("HTTPS_PROXY", "proxy on the way to the hub"),
+    ("NO_PROXY", "hosts that are asked without it"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),
-    ("HF_TOKEN", "access token for gated and private repositories"),
-    ("HF_HOME", "folder with the token that `hf auth login` saved"),
+    ("SSL_CERT_FILE", "certificates to trust instead of the system's"),
     ("NO_COLOR", "no colours"),
 ];
 

@@ -228,6 +228,9 @@ fn hub(error: &HubError) -> Option<String> {
         HubError::RateLimited { .. } => {
             Some("wait a few minutes; HF_TOKEN raises the limit".into())
         }
+        HubError::NoToken { .. } => Some("set HF_TOKEN to one, or unset it".into()),
+        HubError::Endpoint(_) => Some("correct HF_ENDPOINT, or `hub` in lapwing.toml".into()),
+        HubError::Proxy(_) => Some("correct HTTPS_PROXY, http_proxy or ALL_PROXY".into()),
         HubError::Unreachable { .. } => {
             Some("check the network; HF_ENDPOINT chooses a mirror".into())
         }

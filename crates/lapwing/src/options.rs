@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that is settled before models and runtimes are looked for or fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,56 @@ pub struct StoreOptions {
     pub pointers: Pointers,
     /// How to call pip, if the user says.
     pub pip: Option<PipChoice>,
-    /// Address of the Hugging Face hub, if not the usual one.
-    pub hub_endpoint: Option<String>,
+    /// How the Hugging Face hub is asked.
+    pub hub: HubOptions,
+}
+
+/// How a hub is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HubOptions {
+    /// Its address, if not the usual one.
+    pub endpoint: Option<String>,
+    /// The token that opens repositories to us.
+    pub token: Option<Token>,
+    /// Files that may hold it otherwise: the first that does counts.
+    pub token_files: Vec<PathBuf>,
+    /// What stands between us and it.
+    pub proxies: Proxies,
+    /// How long a connection may bring nothing, or next to nothing; usually [`PATIENCE`].
+    pub patience: Duration,
+}
+
+impl fmt::Debug for HubOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Everything else may hold a password.
+        let Self { token_files, patience, .. } = self;
+        let mut options = formatter.debug_struct("HubOptions");
+        options.field("token_files", token_files).field("patience", patience);
+        options.finish_non_exhaustive()
+    }
+}
+
+/// Long enough for a hub that is busy, short enough to be waited for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// As it was given.
+    pub text: String,
+    /// Who gave it.
+    pub origin: Origin,
+}
+
+/// Addresses of proxies, such as `http://name:password@proxy:3128`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For addresses with `http`; the proxy makes a tunnel to these too.
+    pub http: Option<String>,
+    /// For addresses with `https`.
+    pub https: Option<String>,
+    /// Hosts, domains and IP addresses that are asked directly, with `,` between them; `*` is all.
+    pub no_proxy: Option<String>,
 }
 
 /// Where the user says that installed runtimes are.

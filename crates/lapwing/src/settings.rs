@@ -18,7 +18,10 @@ use crate::cli::choice::{
 use crate::cli::{Cli, RuntimeArgs};
 use crate::env;
 use crate::home::{FindHomeError, Home};
-use crate::options::{Origin, PipChoice, Pointer, Pointers, StoreOptions, Variant};
+use crate::options::{
+    HubOptions, Origin, PATIENCE, PipChoice, Pointer, Pointers, Proxies, StoreOptions, Token,
+    Variant,
+};
 use crate::recommendation::Recommendations;
 use crate::trial_limits::TrialLimits;
 
@@ -257,7 +260,31 @@ impl Layers<'_> {
             natives: home.natives(),
             pointers: Pointers { onnxruntime, openvino },
             pip: pip.or(pip_in_file),
-            hub_endpoint: self.text(env::HF_ENDPOINT).or(file.hub.take()),
+            hub: self.hub(file.hub.take()),
+        }
+    }
+
+    fn hub(&self, in_file: Option<String>) -> HubOptions {
+        let first = |names: &[&str]| names.iter().find_map(|name| self.text(name));
+        let path = |name: &str| (self.lookup)(name).map(PathBuf::from);
+        let hf_home = path(env::HF_HOME)
+            .or_else(|| path(env::XDG_CACHE_HOME).map(|cache| cache.join("huggingface")))
+            .or_else(|| path(env::HOME).map(|home| home.join(".cache/huggingface")));
+        let token_files = path(env::HF_TOKEN_PATH).into_iter();
+        let token_files = token_files.chain(hf_home.map(|folder| folder.join("token")));
+        let origin = Origin::Environment(env::HF_TOKEN);
+        let token = self.text(env::HF_TOKEN).map(|text| Token { text, origin });
+        let is_without = self.text(env::HF_HUB_DISABLE_IMPLICIT_TOKEN).is_some();
+        HubOptions {
+            endpoint: self.text(env::HF_ENDPOINT).or(in_file),
+            token: token.filter(|_| !is_without),
+            token_files: token_files.filter(|_| !is_without).collect(),
+            proxies: Proxies {
+                http: first(&env::HTTP_PROXIES),
+                https: first(&env::HTTPS_PROXIES),
+                no_proxy: first(&env::NO_PROXIES),
+            },
+            patience: PATIENCE,
         }
     }
 

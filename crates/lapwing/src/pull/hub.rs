@@ -1,53 +1,51 @@
 //! A model from a repository on the Hugging Face hub, or a mirror of it.
 //!
-//! The crate `hf-hub` speaks the protocol and honours tokens. Bytes come in ranges, so that a
-//! broken download goes on where it stopped, in this run or the next; every large file is then
-//! verified against the SHA-256 that the hub keeps for it, every other against its git blob hash.
+//! Three requests say it all: the commit of a revision, the files of a commit, the bytes of a file.
+//! Bytes come in ranges, so that a broken download goes on where it stopped, in this run or the
+//! next; every large file is then verified against the SHA-256 that the hub keeps for it, every
+//! other against its git blob hash. Files that the hub keeps in its newer store (Xet) come through
+//! the same addresses.
 //!
 //! The staging folder holds one folder per commit: finished files under their names, the file
 //! that is being downloaded with `.partial` behind it.
 
+mod address;
+mod client;
 mod error;
 mod file;
 mod git_blob;
+mod listing;
+mod proxy;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
 
-use hf_hub::repository::{BlobLfsInfo, RepoTreeEntry};
-use hf_hub::{HFClient, HFRepositorySync, RepoTypeModel};
 use lapwing_files::{disk, new_folder};
+use ureq::http::HeaderValue;
 
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
-use crate::options::StoreOptions;
+use crate::options::HubOptions;
 
 use super::selection::{Selected, Selection, select};
 use super::{Delivery, Wanted};
 
-pub use error::HubError;
+use address::Endpoint;
+use client::{Client, Failure};
+use error::Asked;
+use proxy::Routes;
 
-/// The hub when neither environment nor settings name another.
+pub use address::ParseEndpointError;
+pub use error::HubError;
+pub use proxy::ParseProxyError;
+
+/// The hub when nobody names another.
 const ENDPOINT: &str = "https://huggingface.co";
-/// Retries inside `hf-hub`, for connections that are refused and servers that are busy.
-const N_RETRIES: usize = 3;
-const POLL: Duration = Duration::from_millis(100);
 
 /// One repository at one commit.
-struct Hub {
-    repo: HFRepositorySync<RepoTypeModel>,
-    repo_name: String,
-    endpoint: String,
+struct Hub<'a> {
+    client: Client<'a>,
+    repo: &'a str,
     commit: String,
-}
-
-/// What the hub says about a file.
-struct Listed {
-    size_bytes: u64,
-    lfs: Option<BlobLfsInfo>,
-    /// The hash of a git blob, for a file that git itself keeps.
-    git_sha1: Option<String>,
 }
 
 /// Download the files of the model into `staging`, or go on with that.
@@ -56,16 +54,18 @@ pub(super) fn fetch(
     revision: Option<&str>,
     wanted: &Wanted,
     staging: &Path,
-    options: &StoreOptions,
+    options: &HubOptions,
     caller: Caller<'_>,
 ) -> Result<Delivery, HubError> {
-    let hub = connect(repo, revision, staging, options, caller)?;
-    let listed = hub.list(caller)?;
-    let mut paths: Vec<&str> = listed.keys().map(String::as_str).collect();
-    paths.sort_unstable();
+    let hub = connect(repo, revision, options, caller)?;
+    let listed = listing::files(&hub.client, repo, &hub.commit)
+        .map_err(|failure| hub.error(Asked::Repository { revision }, failure))?;
+    let paths: Vec<&str> = listed.keys().map(String::as_str).collect();
     let Selection { files: selected, variant } =
         select(repo, &paths, wanted.kind, wanted.variant.as_ref(), &wanted.files)?;
-    let n_bytes = selected.iter().map(|file| listed[file.remote].size_bytes).sum();
+    // A hub may say what it likes: more than there is room for is refused below.
+    let n_bytes =
+        selected.iter().fold(0_u64, |sum, file| sum.saturating_add(listed[file.remote].size_bytes));
     caller.tell(Notice::Repository {
         repo: repo.to_owned(),
         commit: hub.commit.clone(),
@@ -85,101 +85,67 @@ pub(super) fn fetch(
     let mut progress = Progress::begin(caller, work, Some(n_bytes));
     let mut files = Vec::new();
     for Selected { remote, local } in selected {
-        let download = file::Download {
-            hub: &hub,
-            remote,
-            local,
-            listed: &listed[remote],
-            folder: &folder,
-            hub_cache: &staging.join(HUB_CACHE),
-        };
-        files.push(download.run(&mut progress, caller)?);
+        let download =
+            file::Download { hub: &hub, remote, local, listed: &listed[remote], folder: &folder };
+        files.push(download.run(&mut progress)?);
     }
     keep_only(&folder, &whole).map_err(HubError::at(&folder))?;
     Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, variant, files })
 }
 
-/// The folder in which `hf-hub` keeps files by their hash; used to verify, empty afterwards.
-const HUB_CACHE: &str = ".hub";
-
-fn connect(
-    repo: &str,
+fn connect<'a>(
+    repo: &'a str,
     revision: Option<&str>,
-    staging: &Path,
-    options: &StoreOptions,
-    caller: Caller<'_>,
-) -> Result<Hub, HubError> {
-    let endpoint = options.hub_endpoint.clone().unwrap_or_else(|| ENDPOINT.into());
-    let fail = |error| HubError::from_hub(repo, &endpoint, error);
-    let client = HFClient::builder()
-        .endpoint(&endpoint)
-        .cache_dir(staging.join(HUB_CACHE))
-        .user_agent(concat!("lapwing/", env!("CARGO_PKG_VERSION")))
-        .retry_max_attempts(N_RETRIES)
-        .build_sync()
-        .map_err(fail)?;
-    let (owner, name) = hf_hub::split_id(repo);
-    let handle = client.model(owner, name);
-    let asked = handle.clone();
-    let asked_revision = revision.map(str::to_owned);
-    let info = interruptible(caller, move || asked.info().maybe_revision(asked_revision).send())?;
-    let info = info.map_err(fail)?;
-    let commit = info
-        .sha
-        .filter(|sha| is_sha1(sha))
-        .ok_or_else(|| HubError::NoCommit { repo: repo.to_owned(), endpoint: endpoint.clone() })?;
-    Ok(Hub { repo: handle, repo_name: repo.to_owned(), endpoint, commit })
+    options: &'a HubOptions,
+    caller: Caller<'a>,
+) -> Result<Hub<'a>, HubError> {
+    let client = Client {
+        endpoint: Endpoint::parse(options.endpoint.as_deref().unwrap_or(ENDPOINT))?,
+        authorization: authorization(options)?,
+        routes: Routes::new(&options.proxies, options.patience)?,
+        patience: options.patience,
+        caller,
+    };
+    let asked = Asked::Repository { revision };
+    let commit = listing::commit(&client, repo, revision)
+        .map_err(|failure| HubError::from_failure(repo, &client.endpoint, asked, failure))?;
+    let commit = commit.ok_or_else(|| HubError::NoCommit {
+        repo: repo.to_owned(),
+        endpoint: client.endpoint.to_string(),
+    })?;
+    Ok(Hub { client, repo, commit })
 }
 
-/// A commit is also the name of a folder, so nothing else may pass for one.
-fn is_sha1(sha: &str) -> bool {
-    sha.len() == 40 && sha.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// The token of the options, else that of the first file that holds one.
+fn authorization(options: &HubOptions) -> Result<Option<HeaderValue>, HubError> {
+    let given = options.token.as_ref().map(|token| (token.text.clone(), token.origin.to_string()));
+    let in_file = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).ok()?;
+        Some((text, path.display().to_string()))
+    };
+    let found = given.into_iter().chain(options.token_files.iter().filter_map(in_file));
+    let Some((text, origin)) = found.into_iter().find(|(text, _)| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    let token = text.trim();
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(HubError::NoToken { origin });
+    }
+    let header = HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut header = header.map_err(|_| HubError::NoToken { origin })?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
-impl Hub {
-    fn list(&self, caller: Caller<'_>) -> Result<HashMap<String, Listed>, HubError> {
-        let repo = self.repo.clone();
-        let commit = self.commit.clone();
-        let entries = interruptible(caller, move || {
-            repo.list_tree().revision(commit).recursive(true).send()
-        })?
-        .map_err(|error| self.error(error))?;
-        let files = entries.into_iter().filter_map(|entry| match entry {
-            RepoTreeEntry::File { path, size, lfs, oid, .. } => {
-                // For a large file git keeps a pointer, and the hash is of that.
-                let git_sha1 = Some(oid).filter(|oid| lfs.is_none() && is_sha1(oid));
-                Some((path, Listed { size_bytes: size, lfs, git_sha1 }))
-            }
-            RepoTreeEntry::Directory { .. } => None,
-        });
-        Ok(files.collect())
+impl Hub<'_> {
+    /// The address of the file at `path`.
+    fn url(&self, path: &str) -> String {
+        let parts = self.repo.split('/').chain(["resolve", &self.commit]).chain(path.split('/'));
+        self.client.endpoint.below(parts)
     }
 
-    fn error(&self, error: hf_hub::HFError) -> HubError {
-        HubError::from_hub(&self.repo_name, &self.endpoint, error)
-    }
-}
-
-/// Do blocking work on a thread of its own and stop waiting for it when the caller says so.
-fn interruptible<T: Send + 'static>(
-    caller: Caller<'_>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, HubError> {
-    let (sender, receiver) = mpsc::channel();
-    // Nobody receives once we stopped waiting.
-    let worker = std::thread::spawn(move || drop(sender.send(work())));
-    loop {
-        match receiver.recv_timeout(POLL) {
-            Ok(value) => return Ok(value),
-            Err(RecvTimeoutError::Timeout) if caller.is_stopped() => {
-                return Err(HubError::Interrupted);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => match worker.join() {
-                Err(panic) => std::panic::resume_unwind(panic),
-                Ok(()) => return Err(HubError::Interrupted),
-            },
-        }
+    fn error(&self, asked: Asked<'_>, failure: Failure) -> HubError {
+        HubError::from_failure(self.repo, &self.client.endpoint, asked, failure)
     }
 }
 

@@ -140,7 +140,8 @@ fn answer(
     }
     if path == format!("/api/models/org/repo/tree/{COMMIT}") {
         let git_hash = manners.git_hash.unwrap_or("ab");
-        let entries: Vec<_> = files.iter().map(|file| list_entry(file, git_hash)).collect();
+        let entries: Vec<_> =
+            files.iter().map(|file| list_entry(file, git_hash, manners)).collect();
         let body = serde_json::to_vec(&entries)?;
         return send(stream, 200, &[], &body, &request);
     }
@@ -155,12 +156,12 @@ fn answer(
     }
 }
 
-fn list_entry(file: &HubFile, git_hash: &str) -> serde_json::Value {
+fn list_entry(file: &HubFile, git_hash: &str, manners: &Manners) -> serde_json::Value {
     let mut entry = json!({
         "type": "file", "oid": git_hash, "size": file.bytes.len(), "path": file.path,
     });
     if file.is_large {
-        let oid = sha256(&file.bytes);
+        let oid = manners.claimed_hash.clone().unwrap_or_else(|| sha256(&file.bytes));
         entry["lfs"] = json!({"oid": oid, "size": file.bytes.len(), "pointerSize": 134});
     }
     entry

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::cli::choice::{BackendChoice, Precision};
     use crate::home::Home;
-    use crate::options::{Pointers, StoreOptions};
+    use crate::options::{HubOptions, PATIENCE, Pointers, Proxies, StoreOptions};
     use crate::recommendation::Recommendations;
     use crate::settings::{TRIAL_TIME, Trials};
     use crate::trial_limits::TrialLimits;
@@ -70,7 +70,13 @@ mod tests {
             natives: home.natives(),
             pointers: Pointers::default(),
             pip: None,
-            hub_endpoint: None,
+            hub: HubOptions {
+                endpoint: None,
+                token: None,
+                token_files: Vec::new(),
+                proxies: Proxies::default(),
+                patience: PATIENCE,
+            },
         };
         Settings {
             home,

@@ -1,15 +1,17 @@
 //! What can go wrong with the hub, in words for users.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use hf_hub::HFError;
 use lapwing_files::FileError;
 use lapwing_files::checksum::HashError;
 use lapwing_files::disk::NoRoomError;
 
 use crate::pull::selection::SelectError;
+
+use super::address::{Endpoint, ParseEndpointError};
+use super::client::Failure;
+use super::proxy::ParseProxyError;
 
 /// Why a repository was not pulled.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,7 @@ pub enum HubError {
     Unreachable {
         /// The hub.
         endpoint: String,
-        /// The innermost cause.
+        /// What happened to the connection.
         reason: String,
     },
     /// The connection broke too often during one file.
@@ -91,7 +93,7 @@ pub enum HubError {
         n_done: u64,
         /// The whole size.
         n_bytes: u64,
-        /// The innermost cause.
+        /// What happened to the connection.
         reason: String,
     },
     /// The server says which commit this is in no understandable way.
@@ -101,18 +103,6 @@ pub enum HubError {
         repo: String,
         /// The hub.
         endpoint: String,
-    },
-    /// The server sent another number of bytes than asked for.
-    #[error("{endpoint} sent {found} bytes of {path} where {expected} were asked for")]
-    WrongLength {
-        /// The file in the repository.
-        path: String,
-        /// The hub.
-        endpoint: String,
-        /// Bytes asked for.
-        expected: u64,
-        /// Bytes sent.
-        found: u64,
     },
     /// The file is not what the hub says it is.
     #[error("{path} is damaged: expected {hash} {expected}, found {found}")]
@@ -135,15 +125,27 @@ pub enum HubError {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] FileError),
-    /// Anything else that the hub or its protocol said.
-    #[error("cannot use {repo} on {endpoint}")]
-    Other {
+    /// The hub or its protocol says something else, or something that makes no sense.
+    #[error("cannot use {repo} on {endpoint}: {reason}")]
+    Unusable {
         /// The repository.
         repo: String,
         /// The hub.
         endpoint: String,
         /// What was said.
-        source: Box<HFError>,
+        reason: String,
+    },
+    /// The address of the hub is none.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// The address of a proxy is none.
+    #[error(transparent)]
+    Proxy(#[from] ParseProxyError),
+    /// What should be a token is none.
+    #[error("{origin} holds no token: expected letters, digits and signs without a space")]
+    NoToken {
+        /// Who named it.
+        origin: String,
     },
     /// The caller stopped it.
     #[error("interrupted")]
@@ -165,56 +167,47 @@ impl HubError {
         move |source| FileError::cannot("write", path)(source).into()
     }
 
-    /// What `error` means for the user who wants `repo`.
-    pub(super) fn from_hub(repo: &str, endpoint: &str, error: HFError) -> Self {
-        let repo = repo.to_owned();
-        let endpoint = endpoint.to_owned();
-        let code = error_code(&error).map(str::to_owned);
-        match (error, code.as_deref()) {
-            (_, Some("GatedRepo")) => Self::Gated { repo, endpoint },
-            (_, Some("RepoNotFound")) | (HFError::RepoNotFound { .. }, _) => {
-                Self::NoRepository { repo, endpoint }
-            }
-            (HFError::AuthRequired { .. }, _) => Self::Token { repo, endpoint },
-            (HFError::Forbidden { context }, _) => {
-                let reason = context.server_message.unwrap_or_else(|| context.status.to_string());
+    /// What a failure to get what was asked for means for the user who wants `repo`.
+    pub(super) fn from_failure(
+        repo: &str,
+        endpoint: &Endpoint,
+        asked: Asked<'_>,
+        failure: Failure,
+    ) -> Self {
+        let (repo, endpoint) = (repo.to_owned(), endpoint.to_string());
+        let refusal = match failure {
+            Failure::Stopped => return Self::Interrupted,
+            Failure::Broken(reason) => return Self::Unreachable { endpoint, reason },
+            Failure::Nonsense(reason) => return Self::Unusable { repo, endpoint, reason },
+            Failure::Refused(refusal) => refusal,
+        };
+        let status = refusal.status;
+        match (status.as_u16(), refusal.code.as_deref(), asked) {
+            (_, Some("GatedRepo"), _) => Self::Gated { repo, endpoint },
+            (_, Some("RepoNotFound"), _) => Self::NoRepository { repo, endpoint },
+            (401, ..) => Self::Token { repo, endpoint },
+            (403, ..) => {
+                let reason = refusal.message.unwrap_or_else(|| status.to_string());
                 Self::Forbidden { repo, endpoint, reason }
             }
-            (HFError::RevisionNotFound { revision, .. }, _) => {
-                Self::NoRevision { repo, endpoint, revision }
+            (404, _, Asked::Repository { revision: None }) => Self::NoRepository { repo, endpoint },
+            (404, _, Asked::Repository { revision: Some(revision) }) => {
+                Self::NoRevision { repo, endpoint, revision: revision.to_owned() }
             }
-            (HFError::EntryNotFound { path, .. }, _) => Self::NoFile { repo, endpoint, path },
-            (HFError::RateLimited { .. }, _) => Self::RateLimited { endpoint },
-            (error @ HFError::Request { .. }, _) => {
-                Self::Unreachable { endpoint, reason: innermost(&error) }
+            (404, _, Asked::File(path)) => Self::NoFile { repo, endpoint, path: path.to_owned() },
+            (429, ..) => Self::RateLimited { endpoint },
+            _ => {
+                let words = refusal.message.map(|message| format!(": {message}"));
+                let reason = format!("it answers {status}{}", words.unwrap_or_default());
+                Self::Unusable { repo, endpoint, reason }
             }
-            (HFError::Io(source), _) if source.kind() == io::ErrorKind::StorageFull => {
-                Self::at(Path::new(&repo))(source)
-            }
-            (error, _) => Self::Other { repo, endpoint, source: Box::new(error) },
         }
     }
 }
 
-/// The hub's own word for what is wrong, which tells more than the status.
-fn error_code(error: &HFError) -> Option<&str> {
-    let context = match error {
-        HFError::Http { context }
-        | HFError::AuthRequired { context }
-        | HFError::Forbidden { context } => context,
-        HFError::RepoNotFound { context, .. }
-        | HFError::RevisionNotFound { context, .. }
-        | HFError::EntryNotFound { context, .. } => context.as_ref()?,
-        _ => return None,
-    };
-    context.error_code.as_deref()
-}
-
-/// The first cause: what says "connection refused" below all wrappings.
-pub(super) fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
+/// What the hub was asked for when it said no.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    Repository { revision: Option<&'a str> },
+    File(&'a str),
 }

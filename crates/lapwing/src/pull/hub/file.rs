@@ -2,17 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hf_hub::HFError;
 use lapwing_files::checksum;
+use ureq::http::{Method, StatusCode, header};
 
-use crate::notice::{Activity, Caller, Notice, Progress, Work};
+use crate::notice::{Activity, Notice, Progress, Work};
 use crate::store::FileRecord;
 
-use super::error::innermost;
-use super::{Hub, HubError, Listed, git_blob, interruptible};
+use super::client::{Answer, Failure};
+use super::error::Asked;
+use super::listing::{self, Hash, Listed};
+use super::{Hub, HubError, git_blob};
 
 /// The first range; later ones follow the speed.
 const FIRST_RANGE_BYTES: u64 = 1 << 20;
@@ -22,12 +25,9 @@ const MIN_RANGE_BYTES: u64 = 256 << 10;
 const RANGE_TIME: Duration = Duration::from_secs(1);
 /// Hashing this much takes long enough to be shown.
 const SLOW_HASH_BYTES: u64 = 256 << 20;
-/// Ranges that may break off in a row.
-const N_ATTEMPTS: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Download<'a> {
-    pub(super) hub: &'a Hub,
+    pub(super) hub: &'a Hub<'a>,
     /// Path in the repository.
     pub(super) remote: &'a str,
     /// Path in the model's folder.
@@ -35,234 +35,230 @@ pub(super) struct Download<'a> {
     pub(super) listed: &'a Listed,
     /// The model's folder.
     pub(super) folder: &'a Path,
-    pub(super) hub_cache: &'a Path,
+}
+
+/// What a server makes of a range.
+enum Ranged {
+    Part(Vec<u8>),
+    /// It knows no ranges: it sends the whole file.
+    Whole,
 }
 
 impl Download<'_> {
     /// Bring the file into the folder, unless a former run has.
-    pub(super) fn run(
-        &self,
-        progress: &mut Progress<'_>,
-        caller: Caller<'_>,
-    ) -> Result<FileRecord, HubError> {
+    pub(super) fn run(&self, progress: &mut Progress<'_>) -> Result<FileRecord, HubError> {
         let target = self.folder.join(self.local);
         let size_bytes = self.listed.size_bytes;
         let sha256 = if std::fs::metadata(&target).is_ok_and(|m| m.len() == size_bytes) {
             // It was verified before it got its name.
             progress.advance(size_bytes);
-            self.hash(&target, caller)?
+            self.sha256(&target)?
         } else {
-            let partial = self.download(&target, progress, caller)?;
-            let sha256 = self.verify(&partial, caller)?;
+            let partial = partial(&target);
+            self.download(&partial, progress)?;
+            let sha256 = self.verified(&partial)?;
             std::fs::rename(&partial, &target).map_err(HubError::at(&target))?;
             sha256
         };
         Ok(FileRecord { path: self.local.to_owned(), size_bytes, sha256 })
     }
 
-    fn download(
-        &self,
-        target: &Path,
-        progress: &mut Progress<'_>,
-        caller: Caller<'_>,
-    ) -> Result<PathBuf, HubError> {
-        let partial = partial(target);
-        let fail = || HubError::at(&partial);
+    fn download(&self, partial: &Path, progress: &mut Progress<'_>) -> Result<(), HubError> {
+        let fail = HubError::at(partial);
         if let Some(folder) = partial.parent() {
             std::fs::create_dir_all(folder).map_err(HubError::at(folder))?;
         }
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(&partial).map_err(fail())?;
+        let mut file = OpenOptions::new().create(true).append(true).open(partial).map_err(&fail)?;
         let n_bytes = self.listed.size_bytes;
-        let mut n_done = file.metadata().map_err(fail())?.len();
+        let mut n_done = file.metadata().map_err(&fail)?.len();
         if n_done > n_bytes {
-            file.set_len(0).map_err(fail())?;
+            file.set_len(0).map_err(&fail)?;
             n_done = 0;
         }
         progress.resume_by(n_done);
         let mut range_bytes = FIRST_RANGE_BYTES;
         while n_done < n_bytes {
-            let end = n_bytes.min(n_done.saturating_add(range_bytes));
-            let start_time = Instant::now();
-            self.append_range(&mut file, n_done, end, caller).map_err(|failure| match failure {
-                Failure::Write(source) => fail()(source),
-                Failure::Hub(error) => error,
-            })?;
-            progress.advance(end - n_done);
-            n_done = end;
-            range_bytes = next_range(range_bytes, start_time.elapsed());
+            let range = n_done..n_bytes.min(n_done.saturating_add(range_bytes));
+            let started = Instant::now();
+            let ranged = self.hub.client.try_often(|| self.ask(&range));
+            match ranged.map_err(|failure| self.error(n_done, failure))? {
+                Ranged::Part(bytes) => {
+                    file.write_all(&bytes).map_err(&fail)?;
+                    progress.advance(range.end - range.start);
+                    n_done = range.end;
+                    range_bytes = next_range(range_bytes, started.elapsed());
+                }
+                Ranged::Whole => {
+                    self.append_rest(&mut file, partial, n_done, progress)?;
+                    n_done = n_bytes;
+                }
+            }
         }
-        file.sync_all().map_err(fail())?;
-        Ok(partial)
+        file.sync_all().map_err(&fail)
     }
 
-    fn append_range(
+    fn ask(&self, range: &Range<u64>) -> Result<Ranged, Failure> {
+        let url = self.hub.url(self.remote);
+        let mut answer = self.hub.client.ask(&Method::GET, &url, Some(range))?;
+        if answer.status != StatusCode::PARTIAL_CONTENT {
+            return Ok(Ranged::Whole);
+        }
+        let n_wanted = range.end - range.start;
+        if first_byte(&answer).is_some_and(|first| first != range.start) {
+            return Err(Failure::Nonsense(format!("it sends another part of {}", self.remote)));
+        }
+        self.check_length(answer.n_bytes().unwrap_or(n_wanted), n_wanted)?;
+        let mut part = Vec::new();
+        while let Some(bytes) = answer.next()? {
+            part.extend_from_slice(&bytes);
+            if n_wanted < part.len() as u64 {
+                self.check_length(part.len() as u64, n_wanted)?;
+            }
+        }
+        match part.len() as u64 == n_wanted {
+            true => Ok(Ranged::Part(part)),
+            false => Err(Failure::Broken(format!("it ended after {} bytes", part.len()))),
+        }
+    }
+
+    /// Append what the file lacks behind `n_done` from a server that begins at the beginning.
+    fn append_rest(
         &self,
         file: &mut File,
-        start: u64,
-        end: u64,
-        caller: Caller<'_>,
-    ) -> Result<(), Failure> {
-        let mut pause = FIRST_PAUSE;
-        let mut n_attempts = 1;
-        let bytes = loop {
-            let repo = self.hub.repo.clone();
-            let (path, commit) = (self.remote.to_owned(), self.hub.commit.clone());
-            let get = move || {
-                let request = repo.download_file_to_bytes().filename(path).revision(commit);
-                request.range(start..end).send()
-            };
-            match interruptible(caller, get)? {
-                Ok(bytes) => break bytes,
-                Err(HFError::Request { .. }) if n_attempts < N_ATTEMPTS => {
-                    n_attempts += 1;
-                    interruptible(caller, move || std::thread::sleep(pause))?;
-                    pause *= 2;
+        partial: &Path,
+        mut n_done: u64,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), HubError> {
+        let (client, n_bytes) = (&self.hub.client, self.listed.size_bytes);
+        let appended = client.try_often(|| {
+            let mut answer = client.ask(&Method::GET, &self.hub.url(self.remote), None)?;
+            self.check_length(answer.n_bytes().unwrap_or(n_bytes), n_bytes)?;
+            let mut n_seen = 0;
+            while let Some(bytes) = answer.next()? {
+                n_seen += bytes.len() as u64;
+                if n_bytes < n_seen {
+                    self.check_length(n_seen, n_bytes)?;
                 }
-                Err(error @ HFError::Request { .. }) => {
-                    return Err(Failure::Hub(HubError::BrokenOff {
-                        path: self.remote.to_owned(),
-                        n_done: start,
-                        n_bytes: self.listed.size_bytes,
-                        reason: innermost(&error),
-                    }));
+                let n_new = n_seen.saturating_sub(n_done).min(bytes.len() as u64);
+                if let Err(error) = file.write_all(&bytes[bytes.len() - n_new as usize..]) {
+                    return Ok(Err(error));
                 }
-                Err(error) => return Err(Failure::Hub(self.hub.error(error))),
+                progress.advance(n_new);
+                n_done += n_new;
             }
-        };
-        let range = self.part_of(&bytes, start, end)?;
-        file.write_all(range).map_err(Failure::Write)
-    }
-
-    /// The bytes asked for; a server that knows no ranges sends the whole file.
-    fn part_of<'b>(&self, bytes: &'b [u8], start: u64, end: u64) -> Result<&'b [u8], HubError> {
-        let n_found = bytes.len() as u64;
-        let part = if n_found == end - start {
-            Some(bytes)
-        } else if n_found == self.listed.size_bytes {
-            usize::try_from(start)
-                .ok()
-                .zip(usize::try_from(end).ok())
-                .and_then(|(start, end)| bytes.get(start..end))
-        } else {
-            None
-        };
-        part.ok_or_else(|| HubError::WrongLength {
-            path: self.remote.to_owned(),
-            endpoint: self.hub.endpoint.clone(),
-            expected: end - start,
-            found: n_found,
-        })
+            match n_seen == n_bytes {
+                true => Ok(Ok(())),
+                false => Err(Failure::Broken(format!("it ended after {n_seen} bytes"))),
+            }
+        });
+        appended.map_err(|failure| self.error(n_done, failure))?.map_err(HubError::at(partial))
     }
 
     /// Compare with the hub's hash, and return the SHA-256. A file without any hash has its size
     /// checked only.
-    fn verify(&self, partial: &Path, caller: Caller<'_>) -> Result<String, HubError> {
-        let found = self.hash(partial, caller)?;
-        let Some(lfs) = &self.listed.lfs else {
-            self.verify_git_blob(partial)?;
-            return Ok(found);
+    fn verified(&self, partial: &Path) -> Result<String, HubError> {
+        let Some(expected) = self.expected()? else {
+            let (endpoint, path) = (self.hub.client.endpoint.to_string(), self.remote.to_owned());
+            self.hub.client.caller.tell(Notice::NoHash { endpoint, path });
+            return self.sha256(partial);
         };
-        if let Some(expected) = &lfs.sha256 {
-            return match *expected == found {
-                true => Ok(found),
-                false => Err(self.damaged(partial, "sha256", expected, found)),
-            };
+        if let Ok(sha256) = self.compared(partial, &expected)? {
+            return Ok(sha256);
         }
-        let verified = self.verify_by_cache(partial, found, caller);
-        if self.hub_cache.exists() {
-            std::fs::remove_dir_all(self.hub_cache).map_err(HubError::at(self.hub_cache))?;
-        }
-        verified
-    }
-
-    fn verify_git_blob(&self, partial: &Path) -> Result<(), HubError> {
-        let Some(expected) = &self.listed.git_sha1 else { return Ok(()) };
-        let found = git_blob::sha1_file(partial).map_err(HubError::at(partial))?;
-        match *expected == found {
-            true => Ok(()),
-            false => Err(self.damaged(partial, "git sha1", expected, found)),
+        // Somebody on the way may know ranges, and get them wrong.
+        let mut file = File::create(partial).map_err(HubError::at(partial))?;
+        let caller = self.hub.client.caller;
+        let work = Work::new(Activity::Pulling, self.remote);
+        let mut progress = Progress::begin(caller, work, Some(self.listed.size_bytes));
+        self.append_rest(&mut file, partial, 0, &mut progress)?;
+        file.sync_all().map_err(HubError::at(partial))?;
+        drop(progress);
+        match self.compared(partial, &expected)? {
+            Ok(sha256) => Ok(sha256),
+            Err(found) => Err(self.damaged(partial, expected, found)),
         }
     }
 
-    /// `hf-hub` keeps files under the hub's hash and fetches what it has not. So a file that is
-    /// put there under *our* hash is accepted without a download exactly if the hub's is the same;
-    /// otherwise `hf-hub` fetches the file anew, under the hub's hash.
-    fn verify_by_cache(
+    /// The hash that the hub lists, else the one that comes with the file.
+    fn expected(&self) -> Result<Option<Hash>, HubError> {
+        if let Some(hash) = &self.listed.hash {
+            return Ok(Some(hash.clone()));
+        }
+        listing::hash_of_file(&self.hub.client, &self.hub.url(self.remote))
+            .map_err(|failure| self.hub.error(Asked::File(self.remote), failure))
+    }
+
+    /// The SHA-256 of a file with the expected hash, else the hash that it has.
+    fn compared(
         &self,
         partial: &Path,
-        found: String,
-        caller: Caller<'_>,
-    ) -> Result<String, HubError> {
-        let repo_folder = format!("models--{}", self.hub.repo_name.replace('/', "--"));
-        let blobs = self.hub_cache.join(repo_folder).join("blobs");
-        let ours = blobs.join(&found);
-        std::fs::create_dir_all(&blobs).map_err(HubError::at(&blobs))?;
-        std::fs::hard_link(partial, &ours).map_err(HubError::at(&ours))?;
-
-        let repo = self.hub.repo.clone();
-        let (path, commit) = (self.remote.to_owned(), self.hub.commit.clone());
-        let accepted = interruptible(caller, move || {
-            repo.download_file().filename(path).revision(commit).send()
-        })?
-        .map_err(|error| self.hub.error(error))?;
-        let accepted = accepted.canonicalize().map_err(HubError::at(&accepted))?;
-        let hub_hash = accepted.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if hub_hash == found {
-            return Ok(found);
-        }
-        let refetched = self.hash(&accepted, caller)?;
-        let is_sha256 = hub_hash.len() == 64 && hub_hash.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_sha256 && refetched != hub_hash {
-            return Err(self.damaged(partial, "sha256", &hub_hash, refetched));
-        }
-        if !is_sha256 {
-            let (endpoint, path) = (self.hub.endpoint.clone(), self.remote.to_owned());
-            caller.tell(Notice::NoHash { endpoint, path });
-        }
-        std::fs::rename(&accepted, partial).map_err(HubError::at(partial))?;
-        Ok(refetched)
+        expected: &Hash,
+    ) -> Result<Result<String, String>, HubError> {
+        let sha256 = self.sha256(partial)?;
+        let (expected, found) = match expected {
+            Hash::Sha256(expected) => (expected, sha256.clone()),
+            Hash::GitBlob(expected) => {
+                (expected, git_blob::sha1_file(partial).map_err(HubError::at(partial))?)
+            }
+        };
+        Ok(if *expected == found { Ok(sha256) } else { Err(found) })
     }
 
-    fn hash(&self, path: &Path, caller: Caller<'_>) -> Result<String, HubError> {
+    fn sha256(&self, path: &Path) -> Result<String, HubError> {
         let n_bytes = self.listed.size_bytes;
-        let work = || Work::new(Activity::Verifying, self.remote);
-        let mut progress =
-            (n_bytes >= SLOW_HASH_BYTES).then(|| Progress::begin(caller, work(), Some(n_bytes)));
+        let begin = || {
+            let work = Work::new(Activity::Verifying, self.remote);
+            Progress::begin(self.hub.client.caller, work, Some(n_bytes))
+        };
+        let mut progress = (n_bytes >= SLOW_HASH_BYTES).then(begin);
         let mut on_bytes = |n_bytes| {
             if let Some(progress) = &mut progress {
                 progress.advance(n_bytes);
             }
         };
-        Ok(checksum::sha256_file(path, &mut on_bytes, caller.is_stopped)?)
+        let is_stopped = self.hub.client.caller.is_stopped;
+        Ok(checksum::sha256_file(path, &mut on_bytes, is_stopped)?)
     }
 
     /// A damaged file is of no use to the next run.
-    fn damaged(
-        &self,
-        partial: &Path,
-        hash: &'static str,
-        expected: &str,
-        found: String,
-    ) -> HubError {
-        if let Err(source) = remove_if_there(partial) {
-            return HubError::at(partial)(source);
+    fn damaged(&self, partial: &Path, expected: Hash, found: String) -> HubError {
+        match std::fs::remove_file(partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return HubError::at(partial)(error);
+            }
+            _ => {}
         }
-        let (path, expected) = (self.remote.to_owned(), expected.to_owned());
-        HubError::Checksum { path, hash, expected, found }
+        let (hash, expected) = match expected {
+            Hash::Sha256(expected) => ("sha256", expected),
+            Hash::GitBlob(expected) => ("git sha1", expected),
+        };
+        HubError::Checksum { path: self.remote.to_owned(), hash, expected, found }
+    }
+
+    fn check_length(&self, n_found: u64, n_expected: u64) -> Result<(), Failure> {
+        match n_found == n_expected {
+            true => Ok(()),
+            false => Err(Failure::Nonsense(format!(
+                "it sends {n_found} bytes of {} where {n_expected} were asked for",
+                self.remote
+            ))),
+        }
+    }
+
+    /// What a failure behind the first `n_done` bytes means.
+    fn error(&self, n_done: u64, failure: Failure) -> HubError {
+        let (path, n_bytes) = (self.remote.to_owned(), self.listed.size_bytes);
+        match failure {
+            Failure::Broken(reason) => HubError::BrokenOff { path, n_done, n_bytes, reason },
+            failure => self.hub.error(Asked::File(self.remote), failure),
+        }
     }
 }
 
-/// Why a range is not in the file.
-enum Failure {
-    Write(io::Error),
-    Hub(HubError),
-}
-
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Self {
-        Self::Hub(error)
-    }
+/// Where a part begins, as far as the server says so: `Content-Range: bytes 5-9/10`.
+fn first_byte(answer: &Answer<'_>) -> Option<u64> {
+    let range = answer.headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
 }
 
 /// Double or halve the range so that it takes about [`RANGE_TIME`].
@@ -281,13 +277,6 @@ pub(super) fn partial(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     target.with_file_name(name)
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
