@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lapwing_backend::{CacheOutcome, CacheUse};
 use lapwing_files::{Lock, disk, new_folder};
 use lapwing_openvino::cache::{self, Entry, EntryState, RemoveEntryError};
+use lapwing_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
 use crate::printer::Printer;
-use crate::store::Store;
 
 /// What the cache may take; a model of a few billion parameters leaves an entry of its own size.
 pub const N_BYTES_MAX: u64 = 4_000_000_000;

@@ -11,18 +11,20 @@ use lapwing_logits::Level;
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
 use lapwing_ort::OrtBackend;
+use lapwing_store::{
+    Variant,
+    natives::{Runtime, locate},
+    resolve_model,
+};
 use lapwing_text::{ChatTemplate, Tokenizer};
 
 use crate::cli::choice::{BackendChoice, Precision};
 use crate::compile_cache;
 use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
-use crate::natives::{Runtime, locate};
-use crate::options::Variant;
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::store::resolve_model;
 
 /// A model that is ready to run, with its text side.
 pub struct Engine {

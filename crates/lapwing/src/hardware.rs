@@ -14,9 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::{DeviceKind, NpuCompiler};
+use lapwing_store::natives::{Runtime, locate};
 
 use crate::fact::{Fact, Standing};
-use crate::natives::{Runtime, locate};
 use crate::settings::Settings;
 
 use distribution::{Distribution, Part};

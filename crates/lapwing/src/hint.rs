@@ -15,6 +15,11 @@ use std::io;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
+use lapwing_store::{
+    HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
+    StoreError,
+    natives::{LocateError, Native, PullRuntimeError, Runtime},
+};
 
 use crate::commands::rm::NotAModelName;
 use crate::compile_cache::NotCleared;
@@ -23,12 +28,8 @@ use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageErr
 use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
 use crate::ladder::HarmfulDevice;
-use crate::natives::{LocateError, Native, PullRuntimeError, Runtime};
-use crate::pip::PipError;
 use crate::printer::PrintError;
-use crate::pull::{HubError, LocalError, PullError, PyPiError, SelectError};
 use crate::settings::{ResolveSettingsError, Settings};
-use crate::store::{ResolveModelError, StoreError};
 use crate::trial::How;
 
 /// The exit code for an error. A reader that closed our stdout is none.

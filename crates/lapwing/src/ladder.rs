@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest, Model, OpenOptions};
 use lapwing_model::ModelFolder;
+use lapwing_store::natives::Runtime;
 use serde::Serialize;
 
 use crate::hardware::Machine;
@@ -17,7 +18,6 @@ use crate::hint::note;
 use crate::interrupt::Interrupted;
 use crate::ledger::{Configuration, Ledger, Tried};
 use crate::model_files::{self, ModelFiles};
-use crate::natives::Runtime;
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::recommendation::{self, Auto, is_there};

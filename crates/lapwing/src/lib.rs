@@ -7,7 +7,6 @@
 //! To add a command, see `cli.rs`.
 #![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
-mod catalog;
 mod cli;
 mod commands;
 mod compile_cache;
@@ -26,22 +25,14 @@ mod ledger;
 mod made_up_model;
 mod memory;
 mod model_files;
-mod model_kind;
-mod natives;
-mod notice;
-mod options;
 mod ort_plugin;
-mod pip;
 mod printer;
 mod profiles;
 mod prompt;
-mod pull;
 mod recommendation;
 mod reference;
 mod sampling;
 mod settings;
-mod source;
-mod store;
 mod text_file;
 mod trial;
 mod trial_limits;
@@ -56,8 +47,6 @@ use printer::Printer;
 use settings::Settings;
 
 pub use env::ORT_DISABLE_TELEMETRY;
-#[doc(hidden)]
-pub use natives::Runtime;
 
 /// What is logged without `-v`, with `-v` and with `-vv`. What other crates have to say is either
 /// in the errors they return or of no use to users.

@@ -6,9 +6,9 @@ use std::fmt;
 
 use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest};
 use lapwing_ort::{OrtBackend, Plugin};
+use lapwing_store::natives::{LocateError, Native, Runtime, locate};
 
 use crate::hardware::Machine;
-use crate::natives::{LocateError, Native, Runtime, locate};
 use crate::settings::Settings;
 
 /// ONNX Runtime lacks a device that was asked for.

@@ -1,13 +1,13 @@
 //! A reference: the model that is taken as right, beside the one that is measured.
 
 use lapwing_backend::{DeviceKind, DeviceRequest};
+use lapwing_store::Variant;
 
 use crate::cli::ReferenceArgs;
 use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::describe::describe;
 use crate::engine::{Engine, HiddenStates};
 use crate::interrupt;
-use crate::options::Variant;
 use crate::settings::Settings;
 
 /// Nothing can be learned from a reference that is the model itself.

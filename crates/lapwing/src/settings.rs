@@ -11,6 +11,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lapwing_backend::{DeviceRequest, NpuOptions};
+use lapwing_store::{
+    HubOptions, Origin, PATIENCE, PipChoice, Pointer, Pointers, Proxies, StoreOptions, Token,
+    Variant,
+};
 
 use crate::cli::choice::{
     BackendChoice, Correction, NpuCompiler, NpuGenerate, ParseChoiceError, Precision,
@@ -18,10 +22,6 @@ use crate::cli::choice::{
 use crate::cli::{Cli, RuntimeArgs};
 use crate::env;
 use crate::home::{FindHomeError, Home};
-use crate::options::{
-    HubOptions, Origin, PATIENCE, PipChoice, Pointer, Pointers, Proxies, StoreOptions, Token,
-    Variant,
-};
 use crate::recommendation::Recommendations;
 use crate::trial_limits::TrialLimits;
 

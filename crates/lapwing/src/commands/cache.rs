@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use lapwing_measure::record::timestamp;
+use lapwing_store::{Store, resolve_model};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,7 +14,6 @@ use crate::engine::Engine;
 use crate::interrupt;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
-use crate::store::{Store, resolve_model};
 
 /// Digits of an entry's name in the table: enough to find it.
 const N_KEY_DIGITS: usize = 8;

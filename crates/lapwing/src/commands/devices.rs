@@ -2,13 +2,13 @@
 
 use lapwing_backend::{Device, DeviceKind};
 use lapwing_logits::Level;
+use lapwing_store::natives::{Runtime, locate};
 use serde_json::{Value, json};
 
 use crate::cli::DevicesArgs;
 use crate::engine;
 use crate::hardware::{DeviceFacts, Machine};
 use crate::ledger::{Ledger, Tried};
-use crate::natives::{Runtime, locate};
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::Settings;

@@ -5,6 +5,10 @@ mod deep;
 use std::path::Path;
 
 use lapwing_ort::Plugin;
+use lapwing_store::{
+    Origin, Pip, Store,
+    natives::{LocateError, Native, Runtime, locate},
+};
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArgs;
@@ -12,13 +16,9 @@ use crate::compile_cache;
 use crate::engine;
 use crate::fact::{Fact, Standing};
 use crate::hardware::Machine;
-use crate::natives::{LocateError, Native, Runtime, locate};
-use crate::options::Origin;
 use crate::ort_plugin;
-use crate::pip::Pip;
 use crate::printer::{PrintError, Printer, human_bytes};
 use crate::settings::Settings;
-use crate::store::Store;
 
 /// Something is broken; the table says what.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use lapwing_export::{
     ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
 };
+use lapwing_store::{Store, resolve_model};
 use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
@@ -18,7 +19,6 @@ use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::store::{Store, resolve_model};
 
 pub use correct_head::CorrectHeadError;
 

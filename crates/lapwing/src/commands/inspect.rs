@@ -1,12 +1,12 @@
 //! `lapwing inspect`: a model folder, a checkpoint or a single file, without any runtime.
 
 use anyhow::Context as _;
+use lapwing_store::resolve_model;
 
 use crate::cli::InspectArgs;
 use crate::describe::{Description, describe};
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
-use crate::store::resolve_model;
 
 /// Describe what is at the path or in the store under the name.
 ///

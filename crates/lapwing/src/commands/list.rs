@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use lapwing_store::{Catalog, CatalogEntry, ModelKind, Store, StoredModel};
 use serde::Serialize;
 
-use crate::catalog::{Catalog, CatalogEntry};
 use crate::cli::ListArgs;
-use crate::model_kind::ModelKind;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
-use crate::store::{Store, StoredModel};
 
 /// One line of the list; the keys are those of the JSON.
 #[derive(Debug, Serialize)]

@@ -4,16 +4,16 @@ use std::cell::RefCell;
 
 use anyhow::Context;
 use lapwing_files::disk;
+use lapwing_store::{
+    Caller, Notice, PullRequest, Variant,
+    natives::{self, Native},
+};
 use serde_json::{Value, json};
 
 use crate::cli::PullArgs;
 use crate::exit::UsageError;
 use crate::interrupt;
-use crate::natives::{self, Native};
-use crate::notice::{Caller, Notice};
-use crate::options::Variant;
 use crate::printer::{Printer, Progress, human_bytes, told_size};
-use crate::pull::{self, PullRequest};
 use crate::settings::Settings;
 
 /// Enough of a commit to tell it from others.
@@ -115,7 +115,7 @@ fn pull_model(
         link: args.link,
         force: args.force,
     };
-    let pulled = pull::pull(&request, &settings.store, caller)?;
+    let pulled = lapwing_store::pull(&request, &settings.store, caller)?;
     let size = told_size(pulled.size_bytes, pulled.linked_bytes);
     let path = pulled.path.display();
     printer.note(match pulled.was_there {

@@ -2,14 +2,16 @@
 
 use anyhow::Context;
 use lapwing_files::disk;
+use lapwing_store::{
+    Store, StoreError,
+    natives::{self, Native},
+};
 
 use crate::cli::RmArgs;
 use crate::compile_cache;
 use crate::exit::UsageError;
-use crate::natives::{self, Native};
 use crate::printer::{Printer, human_bytes, told_size};
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
 
 /// Something that is no name was to be removed, such as a path.
 #[derive(Debug, thiserror::Error)]

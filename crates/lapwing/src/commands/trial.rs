@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use lapwing_backend::{DeviceKind, DeviceRequest, Limits, Model};
 use lapwing_model::TokenId;
+use lapwing_store::resolve_model;
 
 use crate::cli::TrialArgs;
 use crate::compile_cache;
@@ -13,7 +14,6 @@ use crate::engine::{self, HiddenStates};
 use crate::ladder;
 use crate::printer::Printer;
 use crate::settings::{Settings, Trials};
-use crate::store::resolve_model;
 use crate::trial::{MARK, Passed, Report, Stage};
 
 /// Tokens of the prompt: ids that every vocabulary has.

@@ -9,11 +9,11 @@ use lapwing_model::OpenFolderError;
 use lapwing_openvino::LoadError as OpenVinoLoadError;
 use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
+use lapwing_store::natives::Runtime;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 use lapwing_weights::OpenCheckpointError;
 
 use crate::engine::EngineError;
-use crate::natives::Runtime;
 use crate::prompt::PromptError;
 
 /// What the user can do about an error of the libraries, if that is known.

@@ -87,7 +87,7 @@ fn the_doctor_says_to_correct_or_unset_a_wrong_pointer() {
         assert!(cure.ends_with(says), "{report}");
     };
     check("then `lapwing pull onnxruntime` gets one");
-    let version = lapwing::Runtime::OnnxRuntime.version();
+    let version = lapwing_store::natives::Runtime::OnnxRuntime.version();
     std::fs::create_dir_all(lapwing.path(&format!("natives/onnxruntime-{version}"))).unwrap();
     check("then the pulled runtime is found");
 }
@@ -139,7 +139,7 @@ fn what_is_no_checkpoint_is_told_by_its_first_bytes() {
 #[test]
 fn removing_a_runtime_tells_its_size() {
     let lapwing = Lapwing::new();
-    let version = lapwing::Runtime::OnnxRuntime.version();
+    let version = lapwing_store::natives::Runtime::OnnxRuntime.version();
     let folder = lapwing.path(&format!("natives/onnxruntime-{version}"));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("libonnxruntime.so"), vec![0; 1_200_000]).unwrap();

@@ -58,10 +58,10 @@ mod tests {
     use super::*;
     use crate::cli::choice::{BackendChoice, Precision};
     use crate::home::Home;
-    use crate::options::{HubOptions, PATIENCE, Pointers, Proxies, StoreOptions};
     use crate::recommendation::Recommendations;
     use crate::settings::{TRIAL_TIME, Trials};
     use crate::trial_limits::TrialLimits;
+    use lapwing_store::{HubOptions, PATIENCE, Pointers, Proxies, StoreOptions};
 
     fn settings(home: Home) -> Settings {
         let store = StoreOptions {

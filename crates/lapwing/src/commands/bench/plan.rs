@@ -9,6 +9,7 @@ use lapwing_files::checksum;
 use lapwing_measure::measuring::{Timed, n_positions};
 use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
+use lapwing_store::{Variant, natives::Runtime, resolve_model};
 use serde::Serialize;
 
 use super::corrections::effective;
@@ -21,12 +22,9 @@ use crate::exit::UsageError;
 use crate::hint::note;
 use crate::interrupt;
 use crate::model_files::{self, ModelFiles};
-use crate::natives::Runtime;
-use crate::options::Variant;
 use crate::printer::Printer;
 use crate::recommendation::is_there;
 use crate::settings::Settings;
-use crate::store::resolve_model;
 
 /// Length of the prompt that follows a start.
 const N_START_PROMPT_TOKENS: usize = 32;

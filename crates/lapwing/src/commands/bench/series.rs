@@ -9,6 +9,7 @@ use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::{Reading, SystemFiles};
 use lapwing_measure::record::{Cache, Energy, StoppedBecause, Test, TestKind};
 use lapwing_measure::workload;
+use lapwing_store::natives::Runtime;
 
 use super::Advise;
 use super::message::{LooksAt, Opened, Setup};
@@ -18,7 +19,6 @@ use super::start_cache::StartCache;
 use super::worker::Worker;
 use crate::compile_cache::CacheReport;
 use crate::interrupt;
-use crate::natives::Runtime;
 use crate::settings::Settings;
 
 /// How tests are repeated.

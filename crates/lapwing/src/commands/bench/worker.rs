@@ -10,6 +10,7 @@ use lapwing_measure::energy::EnergyMeter;
 use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
 use lapwing_measure::memory::{Footprint, footprint};
 use lapwing_measure::reading::{Reading, Reason, SystemFiles};
+use lapwing_store::{Variant, natives::Runtime};
 
 use super::Advise;
 use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
@@ -19,8 +20,6 @@ use crate::correction::{self, Resolved};
 use crate::engine::Engine;
 use crate::interrupt::{self, Interrupted};
 use crate::ladder;
-use crate::natives::Runtime;
-use crate::options::Variant;
 use crate::printer::Printer;
 use crate::recommendation::Recommendations;
 use crate::settings::Settings;

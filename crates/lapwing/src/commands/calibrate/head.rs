@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lapwing_eval::{HeadMatrix, HeadMatrixError};
 use lapwing_export::read_recipe;
+use lapwing_store::resolve_model;
 use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
@@ -12,7 +13,6 @@ use crate::commands::export;
 use crate::engine::Engine;
 use crate::interrupt;
 use crate::settings::Settings;
-use crate::store::resolve_model;
 
 /// A checkpoint that a model was exported from.
 pub(in crate::commands) struct Head {

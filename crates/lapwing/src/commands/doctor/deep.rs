@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_export::Target;
+use lapwing_store::{
+    natives::{Runtime, locate},
+    resolve_model,
+};
 use serde_json::{Value, json};
 
 use crate::engine;
 use crate::hardware::Machine;
 use crate::interrupt;
 use crate::made_up_model::{self, NAME as MADE_UP};
-use crate::natives::{Runtime, locate};
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::store::resolve_model;
 use crate::trial::{self, Failure, Passed, Subject};
 
 /// The model that is tried where it is in the store.

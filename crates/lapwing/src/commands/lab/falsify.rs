@@ -14,6 +14,7 @@ use lapwing_lab::falsify::{
     TaskInputs, falsify, page,
 };
 use lapwing_logits::Level;
+use lapwing_store::resolve_model;
 use serde_json::json;
 
 use crate::cli::FalsifyArgs;
@@ -30,7 +31,6 @@ use crate::model_files::ModelFiles;
 use crate::printer::{Printer, Steps};
 use crate::reference;
 use crate::settings::Settings;
-use crate::store::resolve_model;
 use crate::text_file::TextFile;
 
 const FAILED: &str = "cannot study";

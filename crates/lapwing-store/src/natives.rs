@@ -21,7 +21,7 @@ use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::options::StoreOptions;
 use crate::pip::{Pip, PipError, WheelRequest};
 
-pub use locate::{LocateError, locate};
+pub use locate::{LocateError, Located, Source, locate};
 pub use native::{Native, Runtime};
 pub use unpack::UnpackError;
 pub(crate) use unpack::open as open_wheel;

@@ -26,6 +26,7 @@ pub use hub::{HubError, ParseEndpointError, ParseProxyError};
 pub use local::LocalError;
 pub use pypi::PyPiError;
 pub use selection::SelectError;
+pub use whole::NotWholeError;
 
 /// What to pull and how.
 #[derive(Debug, Clone)]

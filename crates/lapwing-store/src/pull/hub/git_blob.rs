@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 
 use lapwing_files::checksum;
-
 use sha1::{Digest, Sha1};
 
 /// The hash of the file at `path` as a git blob, in lower-case hexadecimal.

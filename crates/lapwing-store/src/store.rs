@@ -18,6 +18,7 @@ use crate::model_kind::ModelKind;
 
 use record::{RECORD_FILE, read_record};
 
+pub use new_model::NewModel;
 pub use record::{FileRecord, Record};
 pub use resolve::{ResolveModelError, nearest, resolve_model};
 
