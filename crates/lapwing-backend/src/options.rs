@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// How to open a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenOptions {
     /// Where to run it.
     pub device: DeviceRequest,
@@ -27,7 +29,7 @@ pub struct OpenOptions {
 }
 
 /// How to compile for an NPU, whose shapes are fixed then.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NpuOptions {
     /// Most tokens of a prompt that starts a sequence; `None` takes the backend's own choice.
     pub n_prompt_tokens_max: Option<usize>,
@@ -41,7 +43,8 @@ pub struct NpuOptions {
 }
 
 /// What the graph for single tokens is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NpuGenerate {
     /// A short compilation.
     FastCompile,
@@ -50,7 +53,8 @@ pub enum NpuGenerate {
 }
 
 /// Who translates a graph for an NPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NpuCompiler {
     /// The installed driver.
     Driver,
@@ -59,7 +63,8 @@ pub enum NpuCompiler {
 }
 
 /// Arithmetic of a model's activations and KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// What the library thinks best for the device.
     Fast,
@@ -67,8 +72,18 @@ pub enum Precision {
     Exact,
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::Fast => "fast",
+            Precision::Exact => "exact",
+        })
+    }
+}
+
 /// The device a user asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceRequest {
     /// The best one; the choice is reported.
     Auto,
@@ -128,6 +143,20 @@ impl FromStr for DeviceRequest {
             ("npu:cpu", None) => Ok(DeviceRequest::One(DeviceKind::NpuOnCpu, None)),
             _ => Err(unknown()),
         }
+    }
+}
+
+impl TryFrom<String> for DeviceRequest {
+    type Error = ParseDeviceError;
+
+    fn try_from(text: String) -> Result<DeviceRequest, ParseDeviceError> {
+        text.parse()
+    }
+}
+
+impl From<DeviceRequest> for String {
+    fn from(request: DeviceRequest) -> String {
+        request.to_string()
     }
 }
 
