@@ -18,7 +18,7 @@ mod study;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{BenchArgs, Metric, ProtocolArgs, TestArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
@@ -28,7 +28,7 @@ pub use evaluation::{
     WindowArgs,
 };
 pub use export::{ExportArgs, ExportDevice, ExportTarget};
-pub use generation::{ChatArgs, RunArgs, RuntimeArgs, SamplingArgs, TrialArgs};
+pub use generation::{ChatArgs, RunArgs, RuntimeArgs, SamplingArgs};
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
@@ -102,16 +102,30 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare records of measurements: faster, slower, or no difference shown
     Compare(CompareArgs),
-    /// Measure for another process: requests on stdin, answers on stdout
+    /// Answer another process: requests on stdin, answers on stdout
     #[command(hide = true)]
-    BenchChild,
-    /// Open a model on a device in this process, for another one that watches
-    #[command(hide = true)]
-    Trial(Box<TrialArgs>),
+    Worker(WorkerArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the manual page
     Man(ManArgs),
+}
+
+/// Arguments of `lapwing worker`.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    /// What it is for
+    #[arg(value_enum)]
+    pub kind: WorkerKind,
+}
+
+/// What a worker is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WorkerKind {
+    /// Opens models on devices for the first time.
+    Trial,
+    /// Measures.
+    Bench,
 }
 
 impl Command {
@@ -122,7 +136,6 @@ impl Command {
             Self::Chat(args) => Some(&args.runtime),
             Self::Cache(args) => args.command.runtime(),
             Self::Calibrate(args) => Some(&args.runtime),
-            Self::Trial(args) => Some(&args.runtime),
             Self::Eval(args) => Some(args.measure.runtime()),
             #[cfg(feature = "lab")]
             Self::Lab(args) => Some(args.study.runtime()),

@@ -20,4 +20,4 @@ pub mod pull;
 pub mod report;
 pub mod rm;
 pub mod run;
-pub mod trial;
+pub mod worker;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, DeviceKind, Model, OpenOptions};
+use lapwing_backend::{Backend, DeviceKind, Model, OpenOptions, Precision};
 use lapwing_logits::Level;
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 use lapwing_openvino::OpenVinoBackend;
@@ -18,13 +18,17 @@ use lapwing_store::{
 };
 use lapwing_text::{ChatTemplate, Tokenizer};
 
-use crate::cli::choice::{BackendChoice, Precision};
+use crate::cli::choice::BackendChoice;
 use crate::compile_cache;
 use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::setup::Setup;
+
+/// What an error says first.
+const CANNOT_OPEN: &str = "cannot open the model";
 
 /// A model that is ready to run, with its text side.
 pub struct Engine {
@@ -125,18 +129,39 @@ impl Engine {
         hidden_states: HiddenStates,
     ) -> anyhow::Result<Engine> {
         let started = Instant::now();
-        let path = resolve_model(name, &settings.store).context("cannot open the model")?;
-        let folder =
-            open_folder(&path, settings.variant.as_ref()).context("cannot open the model")?;
-        let template = ChatTemplate::open(&path).context("cannot open the model")?;
+        let path = resolve_model(name, &settings.store).context(CANNOT_OPEN)?;
+        let folder = open_folder(&path, settings.variant.as_ref()).context(CANNOT_OPEN)?;
+        let runtime = runtime_for(settings.backend, folder.kind)?;
+        let options = open_options(settings, runtime, hidden_states);
+        let setup = Setup { path, variant: folder.variant.clone(), runtime, options };
+        Self::of_folder(setup, folder, settings, started)
+    }
+
+    /// Open what was found elsewhere; the settings say everything that `setup` does not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::open`].
+    pub fn open_setup(setup: Setup, settings: &Settings) -> anyhow::Result<Engine> {
+        let started = Instant::now();
+        let folder = setup.open_folder().context(CANNOT_OPEN)?;
+        Self::of_folder(setup, folder, settings, started)
+    }
+
+    fn of_folder(
+        setup: Setup,
+        folder: ModelFolder,
+        settings: &Settings,
+        started: Instant,
+    ) -> anyhow::Result<Engine> {
+        let Setup { path, runtime, options, .. } = setup;
+        let template = ChatTemplate::open(&path).context(CANNOT_OPEN)?;
         let tokenizer = match &folder.text.tokenizer {
-            Some(file) => Some(Tokenizer::open(file).context("cannot open the model")?),
+            Some(file) => Some(Tokenizer::open(file).context(CANNOT_OPEN)?),
             None => None,
         };
-        let runtime = runtime_for(settings.backend, folder.kind)?;
         let text = started.elapsed();
         let backend = load(runtime, settings)?;
-        let options = open_options(settings, runtime, hidden_states);
         if let Some(cache) = &options.cache_folder {
             compile_cache::sweep(cache);
         }
@@ -151,7 +176,7 @@ impl Engine {
         };
         let Opened { model, refused, open } = ladder::open(&attempt)?;
         let kind = model.device_used().kind;
-        if settings.precision == Precision::Exact && kind != DeviceKind::Cpu {
+        if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {
             Printer::new(settings.quiet).warning(note::exact_elsewhere(kind));
         }
         if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {

@@ -31,6 +31,7 @@ use crate::ladder::HarmfulDevice;
 use crate::printer::PrintError;
 use crate::settings::{ResolveSettingsError, Settings};
 use crate::trial::How;
+use crate::worker::{Loss, WorkerError};
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -38,7 +39,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         if let Some(PrintError::Closed) = cause.downcast_ref() {
             return EXIT_DONE;
         }
-        if cause.is::<Interrupted>() {
+        if cause.is::<Interrupted>() || matches!(cause.downcast_ref(), Some(WorkerError::Stopped)) {
             return EXIT_INTERRUPTED;
         }
         if cause.is::<UsageError>() || cause.is::<ResolveSettingsError>() {
@@ -69,9 +70,11 @@ pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<S
 
 fn harmful_device(error: &HarmfulDevice) -> Option<String> {
     let more = match &error.failure.how {
-        How::TimedOut { limit_s } => Some((LAPWING_TRIAL_SECONDS, *limit_s)),
-        How::TooMuchMemory { limit_bytes } => Some((LAPWING_TRIAL_MB, limit_bytes / 1_000_000)),
-        How::Refused { .. } | How::Ended { .. } => None,
+        How::Lost(Loss::TimedOut { limit_s }) => Some((LAPWING_TRIAL_SECONDS, *limit_s)),
+        How::Lost(Loss::TooMuchMemory { limit_bytes }) => {
+            Some((LAPWING_TRIAL_MB, limit_bytes / 1_000_000))
+        }
+        How::Refused { .. } | How::Lost(Loss::Ended { .. }) => None,
     };
     if let Some((variable, limit)) = more {
         return Some(format!("allow more with {variable} above {limit}; then it is tried again"));

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit;
+use crate::worker::WorkerError;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<bool> = OnceLock::new();
@@ -37,7 +38,10 @@ pub struct Interrupted;
 
 /// Whether the user's wish to stop is what an error comes from.
 pub fn is_cause_of(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Interrupted>())
+    let is_stop = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Interrupted>() || matches!(cause.downcast_ref(), Some(WorkerError::Stopped))
+    };
+    error.chain().any(is_stop)
 }
 
 /// Stop here when the user wants the current work to stop.

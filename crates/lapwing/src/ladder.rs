@@ -15,14 +15,17 @@ use serde::Serialize;
 
 use crate::hardware::Machine;
 use crate::hint::note;
-use crate::interrupt::Interrupted;
+use crate::interrupt;
 use crate::ledger::{Configuration, Ledger, Tried};
 use crate::model_files::{self, ModelFiles};
 use crate::ort_plugin;
 use crate::printer::Printer;
 use crate::recommendation::{self, Auto, is_there};
 use crate::settings::{Settings, Trials};
-use crate::trial::{self, Failure, Subject};
+use crate::setup::Setup;
+use crate::this_program;
+use crate::trial::{self, Failure};
+use crate::worker::LastWords;
 
 /// The order in which `auto` tries kinds of devices.
 const KINDS: [DeviceKind; 3] = [DeviceKind::Npu, DeviceKind::Gpu, DeviceKind::Cpu];
@@ -61,16 +64,9 @@ pub struct HarmfulDevice {
     pub at: Option<String>,
     /// What happened.
     pub failure: Failure,
-    /// What the child printed.
+    /// What its process printed.
     #[source]
-    pub printed: Option<Printed>,
-}
-
-/// The last lines of a child.
-#[derive(Debug, thiserror::Error)]
-#[error("the last it printed: {}", lines.join(" | "))]
-pub struct Printed {
-    lines: Vec<String>,
+    pub printed: Option<LastWords>,
 }
 
 /// What is to be opened.
@@ -96,7 +92,7 @@ pub struct Attempt<'a> {
 /// When the device that was asked for, or the last rung, does not open it.
 pub fn open(attempt: &Attempt<'_>) -> anyhow::Result<Opened> {
     let printer = Printer::new(attempt.settings.quiet);
-    let requested = attempt.settings.device;
+    let requested = attempt.options.device;
     if requested != DeviceRequest::Auto {
         let (model, open) = attempt.open_on(requested, Ask::ByName, &printer)?;
         return Ok(Opened { model, refused: Vec::new(), open });
@@ -115,9 +111,7 @@ pub fn open(attempt: &Attempt<'_>) -> anyhow::Result<Opened> {
                 tell(&refused, &device.to_string(), &printer);
                 return Ok(Opened { model, refused, open });
             }
-            Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
-                return Err(error);
-            }
+            Err(error) if interrupt::is_cause_of(&error) => return Err(error),
             Err(error) => {
                 if device == LAST {
                     tell(&refused, &device.to_string(), &printer);
@@ -287,8 +281,7 @@ impl Attempt<'_> {
                 Ask::Auto => Err(anyhow::anyhow!("{failure}{}", before(at.as_deref()))),
             };
         }
-        let lines = failure.last_lines.clone();
-        let printed = (!lines.is_empty()).then_some(Printed { lines });
+        let printed = LastWords::of(failure.last_lines.clone());
         Err(HarmfulDevice { device: request.to_string(), at, failure, printed }.into())
     }
 
@@ -308,16 +301,16 @@ impl Attempt<'_> {
         configuration: Configuration,
         printer: &Printer,
     ) -> anyhow::Result<Option<Failure>> {
-        let subject = Subject {
-            model: self.path,
-            backend: self.backend.name(),
-            device,
-            compare: false,
-            hidden_states: self.options.hidden_states,
-            cache: self.settings.compile_cache.as_deref(),
+        let setup = Setup {
+            path: self.path.to_owned(),
+            variant: self.folder.variant.clone(),
+            runtime: self.runtime,
+            options: on_device(&self.options, device, self.settings),
         };
+        let request = trial::Request { setup, compare: false };
+        let command = this_program::for_trials(self.settings)?;
         let limits = self.settings.trial_limits;
-        let failure = trial::run(&subject, self.settings, limits)?.err();
+        let failure = trial::run(&request, command, limits, &interrupt::requested)?.err();
         let is_kept =
             |failure: &Failure| failure.holds(limits) && (failure.is_harm() || ask == Ask::Auto);
         if failure.as_ref().is_none_or(is_kept) {

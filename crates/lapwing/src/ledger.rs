@@ -171,6 +171,7 @@ fn read(path: &Path) -> Result<Vec<Tried>, String> {
 mod tests {
     use super::*;
     use crate::trial::{How, Stage};
+    use crate::worker::Loss;
 
     fn configuration(device: &str) -> Configuration {
         Configuration {
@@ -186,7 +187,8 @@ mod tests {
     }
 
     fn failed(device: &str) -> Tried {
-        let how = How::Ended { status: "aborted (signal 6)".into(), signal: Some(6) };
+        let how = Loss::Ended { status: "aborted (signal 6)".into(), signal: Some(6) };
+        let how = How::Lost(how);
         let failure = Failure { stage: Stage::Compile, how, last_lines: vec!["boom".into()] };
         Tried::now(configuration(device), Some(failure))
     }

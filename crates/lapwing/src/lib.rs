@@ -7,6 +7,7 @@
 //! To add a command, see `cli.rs`.
 #![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
+mod attempt;
 mod cli;
 mod commands;
 mod compile_cache;
@@ -33,9 +34,12 @@ mod recommendation;
 mod reference;
 mod sampling;
 mod settings;
+mod setup;
 mod text_file;
+mod this_program;
 mod trial;
 mod trial_limits;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -115,8 +119,7 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
-        Command::BenchChild => commands::bench::child(settings, printer, hint::for_error),
-        Command::Trial(args) => commands::trial::run(settings, printer, args),
+        Command::Worker(args) => commands::worker::run(settings, args, hint::for_error),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),
     }

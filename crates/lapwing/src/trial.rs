@@ -1,27 +1,20 @@
 //! Opening a model in a process of its own: what a plugin does to that process, this one survives.
 //!
 //! Plugins of GPUs and NPUs abort, hang or take all memory at the first compilation. So that comes
-//! first in a child, `lapwing trial`, which opens the model and infers twice. It says which stage it
-//! has come to; this side watches time and memory, and keeps the last lines of what plugins print.
-//! What the child compiled is in the cache of compiled models, so the work is not done twice.
-
-mod watch;
+//! first in a [worker](crate::worker), which opens the model and infers twice ([`crate::attempt`]),
+//! and says which stage it has come to. What it compiled is in the cache of compiled models, so the work is not done
+//! twice.
 
 use std::fmt;
-use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 
-use lapwing_backend::{DeviceRequest, NpuCompiler, NpuGenerate, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::interrupt::Interrupted;
-use crate::settings::Settings;
+use crate::setup::Setup;
 use crate::trial_limits::TrialLimits;
+use crate::worker::{self, Loss, Worker, WorkerError};
 
-/// Marks the child's lines among whatever libraries print.
-pub const MARK: &str = "lapwing-trial";
-
-/// How far a child has come.
+/// How far a trial has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -35,7 +28,7 @@ pub enum Stage {
     Inference,
 }
 
-/// What a child says, each on a line behind [`MARK`].
+/// What a worker says: stages, and then its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Report {
@@ -72,11 +65,11 @@ pub struct Failure {
     pub stage: Stage,
     /// What happened.
     pub how: How,
-    /// The last lines that the child printed, oldest first.
+    /// The last lines that its process printed, oldest first.
     pub last_lines: Vec<String>,
 }
 
-/// What happened to a child.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
@@ -85,23 +78,9 @@ pub enum How {
         /// What it said.
         message: String,
     },
-    /// The process ended by itself.
-    Ended {
-        /// As the system says it: an exit code or a signal.
-        status: String,
-        /// The signal that ended it.
-        signal: Option<i32>,
-    },
-    /// It took too long and was stopped.
-    TimedOut {
-        /// The limit.
-        limit_s: u64,
-    },
-    /// It took too much memory and was stopped.
-    TooMuchMemory {
-        /// The limit.
-        limit_bytes: u64,
-    },
+    /// The process ended, or was stopped.
+    #[serde(untagged)]
+    Lost(Loss),
 }
 
 impl Failure {
@@ -117,9 +96,9 @@ impl Failure {
     pub fn holds(&self, limits: TrialLimits) -> bool {
         match self.how {
             How::Refused { .. } => true,
-            How::Ended { signal, .. } => !matches!(signal, Some(1 | 2 | 9 | 15)),
-            How::TimedOut { limit_s } => limits.time.as_secs() <= limit_s,
-            How::TooMuchMemory { limit_bytes } => limits.n_bytes <= limit_bytes,
+            How::Lost(Loss::Ended { signal, .. }) => !matches!(signal, Some(1 | 2 | 9 | 15)),
+            How::Lost(Loss::TimedOut { limit_s }) => limits.time.as_secs() <= limit_s,
+            How::Lost(Loss::TooMuchMemory { limit_bytes }) => limits.n_bytes <= limit_bytes,
         }
     }
 }
@@ -131,13 +110,13 @@ impl fmt::Display for Failure {
                 write!(f, "it does not infer: {message}")
             }
             How::Refused { message } => f.write_str(message),
-            How::Ended { status, .. } => {
+            How::Lost(Loss::Ended { status, .. }) => {
                 write!(f, "the process ended while {}: {status}", self.stage)
             }
-            How::TimedOut { limit_s } => {
+            How::Lost(Loss::TimedOut { limit_s }) => {
                 write!(f, "not done after {limit_s} s while {}", self.stage)
             }
-            How::TooMuchMemory { limit_bytes } => write!(
+            How::Lost(Loss::TooMuchMemory { limit_bytes }) => write!(
                 f,
                 "more than {} of memory taken while {}",
                 crate::printer::human_bytes(*limit_bytes),
@@ -158,123 +137,133 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Why there is no outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// The process was not to be had.
-    #[error("cannot start a process to try a device in")]
-    Start(#[source] std::io::Error),
-    /// Ctrl-C.
-    #[error("the trial of a device was broken off")]
-    Interrupted(#[from] Interrupted),
-}
-
 /// What a trial is to open.
-#[derive(Debug, Clone)]
-pub struct Subject<'a> {
-    /// The model's folder.
-    pub model: &'a Path,
-    /// The backend's name, as `--backend` takes it.
-    pub backend: &'static str,
-    /// The device.
-    pub device: DeviceRequest,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// The model, and how; not on `auto`.
+    pub setup: Setup,
     /// Whether to compare the logits with the CPU's.
     pub compare: bool,
-    /// Whether the graph shows its hidden states.
-    pub hidden_states: bool,
-    /// Where compiled models are kept, if not in the usual place.
-    pub cache: Option<&'a Path>,
 }
 
-/// Try `subject` in a child.
+/// Try what `request` says in the worker that `command` starts.
 ///
 /// # Errors
 ///
-/// When no child can be started, or after Ctrl-C. What becomes of the child is the outcome.
+/// When there is no such process, or `is_stopped` says so. What becomes of it is the outcome.
 pub fn run(
-    subject: &Subject<'_>,
-    settings: &Settings,
+    request: &Request,
+    command: Command,
     limits: TrialLimits,
-) -> Result<Result<Passed, Failure>, TrialError> {
-    let program = std::env::current_exe().map_err(TrialError::Start)?;
-    let mut command = Command::new(program);
-    command.args(arguments(subject, settings));
-    // Ctrl-C is for this process, which then ends the child: else it would look like a crash.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    watch::watch(command, limits)
-}
-
-/// The child's command line. Environment and settings file are the same on both sides.
-fn arguments(subject: &Subject<'_>, settings: &Settings) -> Vec<std::ffi::OsString> {
-    let mut arguments: Vec<std::ffi::OsString> = vec!["trial".into(), "--model".into()];
-    arguments.push(subject.model.into());
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            arguments.extend([name.into(), value.into()]);
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<Result<Passed, Failure>, WorkerError> {
+    let mut worker: Worker<'_, Request, Report> = Worker::start(command, is_stopped)?;
+    let TrialLimits { time, n_bytes } = limits;
+    let mut stage = Stage::Start;
+    let mut hear = |report| {
+        if let Report::Stage(next) = report {
+            stage = next;
         }
     };
-    option("--backend", Some(subject.backend.to_owned()));
-    option("--device", Some(subject.device.to_string()));
-    option("--threads", settings.threads.map(|n| n.to_string()));
-    option("--context", settings.context.map(|n| n.to_string()));
-    let precision = match settings.precision.into() {
-        Precision::Fast => "fast",
-        Precision::Exact => "exact",
+    let limits = worker::Limits { time, n_bytes: Some(n_bytes) };
+    let answer = worker.ask(request, limits, &mut hear);
+    let how = match answer {
+        Ok(Report::Passed(passed)) => return Ok(Ok(passed)),
+        Ok(Report::Refused { message }) => How::Refused { message },
+        Ok(Report::Stage(stage)) => {
+            return Err(WorkerError::Version { found: format!("{stage:?} is no outcome") });
+        }
+        Err(WorkerError::Lost(loss)) => How::Lost(loss),
+        Err(error) => return Err(error),
     };
-    option("--precision", Some(precision.to_owned()));
-    // One that was said for all models comes from the same place in the child.
-    let variant = settings.variant.as_ref().filter(|variant| !variant.is_default);
-    option("--variant", variant.map(|variant| variant.name.clone()));
-    let npu = &settings.npu;
-    option("--npu-prompt", npu.n_prompt_tokens_max.map(|n| n.to_string()));
-    option("--npu-chunk", npu.n_prefill_chunk_tokens.map(|n| n.to_string()));
-    let generate = npu.generate.map(|generate| match generate {
-        NpuGenerate::FastCompile => "fast-compile",
-        NpuGenerate::BestPerformance => "best-performance",
-    });
-    option("--npu-generate", generate.map(str::to_owned));
-    let compiler = npu.compiler.map(|compiler| match compiler {
-        NpuCompiler::Driver => "driver",
-        NpuCompiler::Plugin => "plugin",
-    });
-    option("--npu-compiler", compiler.map(str::to_owned));
-    option("--config", settings.file.as_ref().map(|path| path.display().to_string()));
-    if let Some(cache) = subject.cache {
-        arguments.extend(["--cache".into(), cache.into()]);
-    }
-    if subject.hidden_states {
-        arguments.push("--hidden-states".into());
-    }
-    if subject.compare {
-        arguments.push("--compare".into());
-    }
-    arguments
+    Ok(Err(Failure { stage, how, last_lines: worker.last_lines() }))
 }
 
-/// What the system says of a process that has ended.
-fn ended(status: ExitStatus) -> How {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::ExitStatusExt as _;
-        if let Some(signal) = status.signal() {
-            let name = match signal {
-                4 => "illegal instruction",
-                6 => "aborted",
-                7 => "bus error",
-                8 => "arithmetic error",
-                9 => "killed, perhaps by the system for want of memory",
-                11 => "segmentation fault",
-                15 => "terminated",
-                _ => "a signal",
-            };
-            let status = format!("{name} (signal {signal})");
-            return How::Ended { status, signal: Some(signal) };
-        }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMITS: TrialLimits = TrialLimits { time: Duration::from_secs(60), n_bytes: 1 << 40 };
+
+    fn failure(how: How) -> Failure {
+        Failure { stage: Stage::Compile, how, last_lines: vec![] }
     }
-    let status = match status.code() {
-        Some(code) => format!("exit code {code}"),
-        None => status.to_string(),
-    };
-    How::Ended { status, signal: None }
+
+    #[test]
+    fn what_says_nothing_about_a_device_is_not_remembered() {
+        let check = |how: How, expected: bool| {
+            assert_eq!(failure(how.clone()).holds(LIMITS), expected, "{how:?}");
+        };
+        let by = |signal| How::Lost(Loss::Ended { status: String::new(), signal });
+        check(by(Some(6)), true);
+        check(by(None), true);
+        for signal in [1, 2, 9, 15] {
+            check(by(Some(signal)), false);
+        }
+        check(How::Lost(Loss::TimedOut { limit_s: 60 }), true);
+        check(How::Lost(Loss::TimedOut { limit_s: 59 }), false);
+        check(How::Lost(Loss::TooMuchMemory { limit_bytes: LIMITS.n_bytes }), true);
+        check(How::Lost(Loss::TooMuchMemory { limit_bytes: LIMITS.n_bytes - 1 }), false);
+        check(How::Refused { message: String::new() }, true);
+    }
+
+    #[test]
+    fn a_failure_is_written_as_it_always_was() {
+        let check = |how: How, expected: &str| {
+            let text = serde_json::to_string(&how).unwrap();
+            assert_eq!(text, expected);
+            assert_eq!(serde_json::from_str::<How>(&text).unwrap(), how);
+        };
+        check(How::Refused { message: "no".into() }, r#"{"refused":{"message":"no"}}"#);
+        let ended = Loss::Ended { status: "aborted (signal 6)".into(), signal: Some(6) };
+        let text = r#"{"ended":{"status":"aborted (signal 6)","signal":6}}"#;
+        check(How::Lost(ended), text);
+        check(How::Lost(Loss::TimedOut { limit_s: 1 }), r#"{"timed_out":{"limit_s":1}}"#);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_stage_of_a_crash_is_told() {
+        use lapwing_backend::{DeviceRequest, NpuOptions, OpenOptions, Precision};
+
+        use lapwing_store::natives::Runtime;
+
+        let options = OpenOptions {
+            device: DeviceRequest::Auto,
+            n_threads: None,
+            precision: Precision::Fast,
+            n_positions_max: None,
+            n_chunk_tokens: None,
+            hidden_states: false,
+            cache_folder: None,
+            npu: NpuOptions::default(),
+        };
+        let runtime = Runtime::OpenVino;
+        let setup = Setup { path: "model".into(), variant: None, runtime, options };
+        let request = Request { setup, compare: false };
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            run(&request, command, LIMITS, &|| false).unwrap()
+        };
+        let stage = r#"echo 'lapwing-worker more 1 {"stage":"compile"}'; echo boom >&2; "#;
+        let failure = run(&format!("{stage}kill -ABRT $$")).unwrap_err();
+        assert!(failure.is_harm());
+        let expected = "the process ended while compiling: aborted (signal 6)";
+        assert_eq!(
+            (failure.to_string().as_str(), failure.last_lines),
+            (expected, vec!["boom".into()])
+        );
+        let refused = r#"echo 'lapwing-worker last 1 {"refused":{"message":"no"}}'; exit 1"#;
+        let failure = run(&format!("{stage}{refused}")).unwrap_err();
+        assert_eq!(failure.how, How::Refused { message: "no".into() });
+        assert!(!failure.is_harm());
+        let passed =
+            r#"{"device_used":"NPU","open_ms":1.5,"first_inference_ms":2.0,"difference":null}"#;
+        let passed =
+            format!(r#"echo 'lapwing-worker last 1 {{"passed":{passed}}}'; kill -SEGV $$"#);
+        assert_eq!(run(&passed).unwrap().device_used, "NPU");
+    }
 }

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::options::StoreOptions;
 
 /// A native library that runs models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Runtime {
     /// ONNX Runtime.
     OnnxRuntime,
@@ -21,6 +24,14 @@ impl Runtime {
     /// The name in commands, settings and on PyPI.
     pub fn name(self) -> &'static str {
         Native::from(self).name()
+    }
+
+    /// What the backend that runs on it is called.
+    pub fn backend(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "ort",
+            Self::OpenVino => "openvino",
+        }
     }
 
     /// The version that is fetched and that Lapwing is tested with.

@@ -122,12 +122,6 @@ pub struct ProtocolArgs {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     #[arg(default_value = "1")]
     pub warmup: NonZeroUsize,
-    /// A fresh process for each test of each configuration (the default)
-    #[arg(long, overrides_with = "no_isolate")]
-    pub isolate: bool,
-    /// All configurations in one process, one after the other; their memory cannot be told apart
-    #[arg(long, overrides_with = "isolate")]
-    pub no_isolate: bool,
     /// Of the prompts
     #[arg(long, value_name = "N", value_parser = seed, default_value_t = 1)]
     #[arg(allow_negative_numbers = true)]

@@ -1,10 +1,11 @@
 //! The values that options, environment variables and the settings file share.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which library runs the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -52,7 +53,7 @@ pub enum NpuCompiler {
 }
 
 /// Which logit correction to apply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Correction {
     /// None.
@@ -89,6 +90,16 @@ impl FromStr for Correction {
             "auto" => Ok(Self::Auto),
             profile => Ok(Self::Profile(profile.to_owned())),
         }
+    }
+}
+
+impl fmt::Display for Correction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Profile(name) => name,
+        })
     }
 }
 

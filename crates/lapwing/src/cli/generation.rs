@@ -112,26 +112,6 @@ pub struct RuntimeArgs {
     pub npu_compiler: Option<NpuCompiler>,
 }
 
-/// Arguments of `lapwing trial`.
-#[derive(Debug, Clone, Args)]
-pub struct TrialArgs {
-    /// A model folder, or a name from `lapwing list`
-    #[arg(short, long)]
-    pub model: String,
-    /// Compare the logits with the CPU's
-    #[arg(long)]
-    pub compare: bool,
-    /// Open the graph with its hidden states shown
-    #[arg(long)]
-    pub hidden_states: bool,
-    /// Where compiled models are kept, if not in the usual place
-    #[arg(long)]
-    pub cache: Option<PathBuf>,
-    /// Which device, and how
-    #[command(flatten)]
-    pub runtime: RuntimeArgs,
-}
-
 /// How the next token is chosen. What is not given comes from the model folder.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Sampling (defaults come from the model folder)")]

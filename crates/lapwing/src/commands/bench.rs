@@ -1,7 +1,6 @@
 //! `lapwing bench`: what models cost on devices, measured and kept as records.
 
 mod assemble;
-mod child;
 mod corrections;
 mod destination;
 mod fingerprint;
@@ -37,15 +36,15 @@ use assemble::Header;
 use destination::Destination;
 use plan::Plan;
 use rounds::{Failure, Rounds, Sink};
-use series::{Repeating, Workplace};
+use series::Repeating;
 use table::Table;
 use unfinished::Unfinished;
 
-pub use child::run as child;
 pub(crate) use destination::host;
 pub use recommend::NoRecommendationError;
 pub use runner::RunnerError;
 pub use unfinished::UnfinishedError;
+pub use worker::serve;
 
 /// Repetitions end when the interval of the median is this wide, as a share of it: 2 % to each
 /// side.
@@ -106,8 +105,7 @@ pub fn run(
     }
     let repeating = repeating(&args.protocol);
     if args.check_profiler {
-        let workplace = Workplace { settings, advise, is_isolated: repeating.is_isolated };
-        return profiler::check(&plan, &repeating, workplace, printer, args.json);
+        return profiler::check(&plan, &repeating, settings, printer, args.json);
     }
     let plan_sha256 = plan.sha256(&protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
@@ -129,13 +127,13 @@ pub fn run(
     }
     let header = Header { run_id: unfinished.run_id.clone(), host };
     let steps = printer.steps("measuring");
-    let workplace = Workplace { settings, advise, is_isolated: repeating.is_isolated };
     let drawn = Cell::new(None);
     let rounds = Rounds {
         plan: &plan,
         header: &header,
         repeating,
-        workplace,
+        settings,
+        advise,
         steps: &steps,
         drawn,
         told: std::cell::RefCell::default(),
@@ -168,14 +166,13 @@ fn repeating(args: &ProtocolArgs) -> Repeating {
         },
         n_warmups: args.warmup.get(),
         seed: args.seed,
-        is_isolated: !args.no_isolate,
     }
 }
 
 /// What makes two calls measure in the same way.
 fn protocol_key(args: &ProtocolArgs) -> serde_json::Value {
     let repetitions = args.repetitions.map(usize::from);
-    json!([repetitions, args.time.as_secs_f64(), args.warmup, args.seed, !args.no_isolate])
+    json!([repetitions, args.time.as_secs_f64(), args.warmup, args.seed])
 }
 
 /// Keeps, prints and remembers what is complete.

@@ -112,10 +112,7 @@ fn forget(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow:
 }
 
 fn offer(runtime: Runtime, settings: &Settings) -> Offer {
-    let backend = match runtime {
-        Runtime::OnnxRuntime => "ort",
-        Runtime::OpenVino => "openvino",
-    };
+    let backend = runtime.backend();
     if let Err(error) = locate(runtime, &settings.store) {
         return Offer::none(backend, error.to_string());
     }

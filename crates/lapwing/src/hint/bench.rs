@@ -29,9 +29,7 @@ fn bench(error: &BenchError) -> Option<String> {
 fn runner(error: &RunnerError) -> Option<String> {
     match error {
         RunnerError::Failed { hint, .. } => hint.clone(),
-        RunnerError::Died { .. } => {
-            Some("-v shows what it did; a signal 9 is often the system that lacked memory".into())
-        }
+        RunnerError::Lost { .. } => Some("-v shows what it did".into()),
         _ => None,
     }
 }

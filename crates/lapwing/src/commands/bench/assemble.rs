@@ -59,7 +59,7 @@ pub(super) fn record(
         start,
         latency,
         step_us,
-        memory: memory(series, opened, repeating.is_isolated, &mut nulls),
+        memory: memory(series, opened, &mut nulls),
         energy: energy(series, &mut nulls),
         conditions: around(series, opened, &mut nulls),
         tokens_sha256: Some(series.tokens_sha256.clone()),
@@ -115,7 +115,7 @@ fn program(nulls: &mut Nulls) -> Program {
 }
 
 fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Configuration {
-    let (setup, model) = (&series.planned.setup, &series.planned.model);
+    let (options, model) = (&series.planned.opening.setup.options, &series.planned.model);
     let mut or_reason = |path: &str, is_null: bool, reason: &str| {
         if is_null {
             nulls.insert(format!("configuration.{path}"), reason.to_owned());
@@ -127,7 +127,7 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
     or_reason("device_name", !has_name, "the library does not tell");
     let of_driver = if is_cpu(opened) { CPU_HAS_NONE } else { "the library does not tell" };
     or_reason("driver_version", opened.driver_version.is_none(), of_driver);
-    or_reason("n_threads", setup.n_threads.is_none(), "the library chooses");
+    or_reason("n_threads", options.n_threads.is_none(), "the library chooses");
     let is_off = opened.correction_sha256.is_none();
     or_reason("correction_sha256", is_off, "no correction is applied");
     Configuration {
@@ -139,12 +139,12 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
         n_parameters: None,
         backend: opened.backend.clone(),
         backend_version: Some(opened.backend_version.clone()),
-        device_requested: setup.device.clone(),
+        device_requested: options.device.to_string(),
         device_used: Some(opened.device_used.clone()),
         device_name: has_name.then(|| opened.device_name.clone()),
         driver_version: opened.driver_version.clone(),
-        precision: setup.precision.clone(),
-        n_threads: setup.n_threads,
+        precision: options.precision.to_string(),
+        n_threads: options.n_threads,
         n_positions_max: Some(opened.n_positions_max),
         correction: opened.correction.clone(),
         correction_sha256: opened.correction_sha256.clone(),
@@ -176,7 +176,7 @@ fn protocol(
         stopped_because,
         relative_interval_target: is_open_ended.then_some(repeating.rule.relative_width),
         time_budget_s: is_open_ended.then_some(repeating.rule.time_budget.as_secs_f64()),
-        is_isolated: repeating.is_isolated,
+        is_isolated: true,
         order_idx: series.order_idx,
         seed: Some(repeating.seed),
         prompts_permuted: 1 < n_prompt_tokens(series.test),
@@ -203,7 +203,7 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
         cache: cache_of_all(starts),
         cache_blob_bytes: last.compile_warm_ms.map(|_| last.cache_blob_bytes),
         first_inference_ms: median(&|start| Some(start.first_inference_ms))?,
-        process_start_to_first_token_ms: median(&|start| start.process_ms)?,
+        process_start_to_first_token_ms: median(&|start| Some(start.process_ms))?,
     };
     let mut because = |field: &str, is_null: bool, reason: &str| {
         if is_null {
@@ -215,8 +215,6 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
     let no_cache = "the library keeps nothing of a compilation";
     because("compile_warm_ms", start.compile_warm_ms.is_none(), no_cache);
     because("cache_blob_bytes", start.cache_blob_bytes.is_none(), no_cache);
-    let no_process = start.process_start_to_first_token_ms.is_none();
-    because("process_start_to_first_token_ms", no_process, "it was measured in a running process");
     Ok(Some(start))
 }
 
@@ -229,13 +227,12 @@ fn cache_of_all(starts: &[StartSample]) -> Cache {
     }
 }
 
-fn memory(series: &Series<'_>, opened: &Opened, is_isolated: bool, nulls: &mut Nulls) -> Memory {
+fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
     let phases = &series.memory;
     let mut known =
         |field: &str, reading: Reading<u64>| known(reading, &format!("memory.{field}"), nulls);
     let not_in_test = format!("{} has no such phase", series.test.name);
     let of = |phase: &Option<Footprint>, figure: fn(&Footprint) -> &Reading<u64>| match phase {
-        _ if !is_isolated => Err(Reason::new("other measurements shared the process")),
         Some(footprint) => figure(footprint).clone(),
         None => Err(Reason::new(&*not_in_test)),
     };

@@ -1,11 +1,4 @@
-//! What `bench` and the processes that it measures in say to each other.
-//!
-//! A request is a line with a number and a JSON object; its answer is a line with a marker, the
-//! same number and a JSON object. Libraries print to the same pipe, with or without an end of line
-//! and in any encoding: an answer begins on a line of its own, and whatever has no marker or
-//! another number is noise.
-
-use std::path::PathBuf;
+//! What `bench` and the workers that it measures in say to each other.
 
 use lapwing_measure::measuring::{Nulls, Run, Work};
 use lapwing_measure::memory::Footprint;
@@ -13,14 +6,16 @@ use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::choice::Correction;
 use crate::compile_cache::CacheReport;
+use crate::setup::Setup;
 
 /// What a process is told; each is answered by one [`Answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
     /// Open a model.
-    Open(Box<Setup>),
+    Open(Box<Opening>),
     /// Say what the process holds.
     Memory,
     /// Look for a sensor of energy, and forget what it counted before.
@@ -39,34 +34,6 @@ pub(super) enum Request {
     },
 }
 
-/// No library prints a line that begins like this.
-const MARKER: &str = "lapwing-bench-answer";
-
-/// A request as the process reads it; the end of the line is not part of it.
-pub(super) fn request_line(number: u64, request: &Request) -> String {
-    let json = serde_json::to_string(request).expect("requests have only string keys");
-    format!("{number} {json}")
-}
-
-/// The number of a request and what it asks for, if that can be understood.
-pub(super) fn parse_request(line: &str) -> (u64, Result<Request, serde_json::Error>) {
-    let (number, json) = line.split_once(' ').unwrap_or(("", line));
-    (number.parse().unwrap_or(0), serde_json::from_str(json))
-}
-
-/// An answer as it is printed. Its first character ends the line that somebody else began.
-pub(super) fn answer_line(number: u64, answer: &Answer) -> String {
-    let json = serde_json::to_string(answer).expect("answers have only string keys");
-    format!("\n{MARKER} {number} {json}")
-}
-
-/// The number and the JSON object of an answer; `None` for what libraries print.
-pub(super) fn parse_answer(line: &[u8]) -> Option<(u64, &str)> {
-    let line = std::str::from_utf8(line).ok()?.trim_end();
-    let (number, json) = line.strip_prefix(MARKER)?.strip_prefix(' ')?.split_once(' ')?;
-    Some((number.parse().ok()?, json))
-}
-
 /// What is looked at around the timed part of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,21 +45,11 @@ pub(super) enum LooksAt {
     Energy,
 }
 
-/// How to open a model.
+/// What a process opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Setup {
-    /// A path or a name in the store.
-    pub(super) model: String,
-    /// The one that was found, whoever asked for it; `None` where there is nothing to choose from.
-    pub(super) variant: Option<String>,
-    pub(super) backend: String,
-    pub(super) device: String,
-    pub(super) precision: String,
-    pub(super) n_threads: Option<usize>,
-    pub(super) n_positions_max: Option<usize>,
-    pub(super) correction: String,
-    /// Where compiled models are kept, if elsewhere than usual.
-    pub(super) cache_folder: Option<PathBuf>,
+pub(super) struct Opening {
+    pub(super) setup: Setup,
+    pub(super) correction: Correction,
 }
 
 /// What a process answers.
@@ -132,8 +89,8 @@ pub(super) struct Opened {
     pub(super) backend_version: String,
     pub(super) device_used: String,
     pub(super) device_name: String,
-    /// What `auto` passed over, as it is told to people.
-    pub(super) ladder: Option<String>,
+    /// What people should hear.
+    pub(super) notices: Vec<String>,
     /// The version of the device's driver, where the library tells.
     pub(super) driver_version: Option<String>,
     pub(super) n_positions_max: usize,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use lapwing_backend::{Backend, Device, DeviceRequest, OpenError};
+use lapwing_backend::{Backend, Device, DeviceRequest, OpenError, OpenOptions, Precision};
 use lapwing_files::checksum;
 use lapwing_measure::measuring::{Timed, n_positions};
 use lapwing_measure::record::{Protocol, Test, TestKind};
@@ -14,10 +14,10 @@ use serde::Serialize;
 
 use super::corrections::effective;
 use super::fingerprint::{self, of_profiles};
-use super::message::Setup;
-use crate::cli::choice::{BackendChoice, Correction, Precision};
+use super::message::Opening;
+use crate::cli::choice::{BackendChoice, Correction};
 use crate::cli::{BenchArgs, TestArgs};
-use crate::engine;
+use crate::engine::{self, HiddenStates};
 use crate::exit::UsageError;
 use crate::hint::note;
 use crate::interrupt;
@@ -25,6 +25,7 @@ use crate::model_files::{self, ModelFiles};
 use crate::printer::Printer;
 use crate::recommendation::is_there;
 use crate::settings::Settings;
+use crate::setup::Setup;
 
 /// Length of the prompt that follows a start.
 const N_START_PROMPT_TOKENS: usize = 32;
@@ -39,7 +40,7 @@ pub(super) struct Plan {
 /// One configuration, before anything was opened.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Planned {
-    pub(super) setup: Setup,
+    pub(super) opening: Opening,
     pub(super) model: PlannedModel,
     pub(super) runtime: &'static str,
     /// The library's own.
@@ -80,7 +81,7 @@ impl Plan {
         let mut configurations: Vec<Planned> = Vec::new();
         for name in &args.model {
             for planned in of_model(name, args, settings, printer, &mut backends)? {
-                if configurations.iter().all(|other| other.setup != planned.setup) {
+                if configurations.iter().all(|other| other.opening != planned.opening) {
                     configurations.push(planned);
                 }
             }
@@ -98,28 +99,15 @@ impl Plan {
         checksum::sha256_bytes(text.expect("plans have only string keys").as_bytes())
     }
 
-    /// The place of a measurement among all of them. Separate processes take turns; in one process
-    /// one configuration comes after the other.
-    pub(super) fn order_idx(
-        &self,
-        configuration_idx: usize,
-        test_idx: usize,
-        is_isolated: bool,
-    ) -> usize {
-        match is_isolated {
-            true => test_idx * self.configurations.len() + configuration_idx,
-            false => configuration_idx * self.tests.len() + test_idx,
-        }
+    /// The place of a measurement among all of them: configurations take turns.
+    pub(super) fn order_idx(&self, configuration_idx: usize, test_idx: usize) -> usize {
+        test_idx * self.configurations.len() + configuration_idx
     }
 
     /// The measurement of a record: indices of its configuration and of its test.
     pub(super) fn place(&self, protocol: &Protocol) -> (usize, usize) {
-        let order_idx = protocol.order_idx;
-        let (n_configurations, n_tests) = (self.configurations.len(), self.tests.len());
-        match protocol.is_isolated {
-            true => (order_idx % n_configurations, order_idx / n_configurations),
-            false => (order_idx / n_tests, order_idx % n_tests),
-        }
+        let n_configurations = self.configurations.len();
+        (protocol.order_idx % n_configurations, protocol.order_idx / n_configurations)
     }
 }
 
@@ -138,23 +126,24 @@ impl Planned {
 
     /// The label without the model.
     pub(super) fn configuration(&self) -> String {
-        let mut words = vec![self.runtime.to_owned(), self.setup.device.clone()];
+        let device = self.opening.setup.options.device.to_string();
+        let mut words = vec![self.runtime.to_owned(), device];
         words.extend(self.choices());
         words.join(" ")
     }
 
     /// What of the label is neither the model nor the library nor the device.
     pub(super) fn choices(&self) -> Vec<String> {
-        let Setup { precision, n_threads, correction, .. } = &self.setup;
+        let OpenOptions { precision, n_threads, .. } = &self.opening.setup.options;
         let mut words = Vec::new();
-        if precision != "fast" {
-            words.push(precision.clone());
+        if *precision != Precision::Fast {
+            words.push(precision.to_string());
         }
         if let Some(n_threads) = n_threads {
             words.push(format!("{n_threads} thr"));
         }
-        if correction != "off" {
-            words.push(format!("correction {correction}"));
+        if self.opening.correction != Correction::Off {
+            words.push(format!("correction {}", self.opening.correction));
         }
         words
     }
@@ -232,21 +221,24 @@ fn of_model(
     for runtime in runtimes(&folder, args, settings)? {
         for device in devices(runtime, args, settings, backends)? {
             for precision in or_default(&asked.precision, settings.precision) {
+                let precision = precision.into();
                 for n_threads in threads(args, settings) {
                     for correction in &corrections {
                         let setup = Setup {
-                            model: path.to_string_lossy().into_owned(),
+                            path: path.clone(),
                             variant: folder.variant.clone(),
-                            backend: choice_name(runtime).to_owned(),
-                            device: device.to_string(),
-                            precision: precision_name(precision).to_owned(),
-                            n_threads,
-                            n_positions_max: context,
-                            correction: correction_name(correction),
-                            cache_folder: None,
+                            runtime,
+                            options: OpenOptions {
+                                device,
+                                n_threads,
+                                precision,
+                                n_positions_max: context,
+                                ..engine::open_options(settings, runtime, HiddenStates::Hide)
+                            },
                         };
+                        let opening = Opening { setup, correction: correction.clone() };
                         planned.push(Planned {
-                            setup,
+                            opening,
                             model: model.clone(),
                             runtime: runtime.name(),
                             runtime_version: backends.of(runtime)?.version.clone(),
@@ -280,7 +272,7 @@ fn runtimes(
     match (runtimes.contains(&right), runtimes.first()) {
         (true, _) => Ok(vec![right]),
         (false, first) => {
-            let backend = first.map_or("", |&runtime| choice_name(runtime));
+            let backend = first.map_or("", |runtime| runtime.backend());
             let (kind, folder) = (folder.kind.name(), folder.root.clone());
             let refusal = OpenError::WrongKind { backend, kind, folder };
             Err(anyhow::Error::new(refusal).context("cannot open the model"))
@@ -346,29 +338,6 @@ fn threads(args: &BenchArgs, settings: &Settings) -> Vec<Option<usize>> {
 
 fn or_default<T: Clone>(asked: &[T], default: T) -> Vec<T> {
     if asked.is_empty() { vec![default] } else { asked.to_vec() }
-}
-
-/// What `--backend` calls a runtime.
-pub(super) fn choice_name(runtime: Runtime) -> &'static str {
-    match runtime {
-        Runtime::OnnxRuntime => "ort",
-        Runtime::OpenVino => "openvino",
-    }
-}
-
-fn precision_name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::Fast => "fast",
-        Precision::Exact => "exact",
-    }
-}
-
-fn correction_name(correction: &Correction) -> String {
-    match correction {
-        Correction::Off => "off".to_owned(),
-        Correction::Auto => "auto".to_owned(),
-        Correction::Profile(name) => name.clone(),
-    }
 }
 
 fn usage(problem: &str, advice: &str) -> UsageError {

@@ -14,12 +14,13 @@ use serde_json::json;
 
 use super::message::LooksAt;
 use super::plan::Plan;
-use super::series::{Repeating, Series, Station, Workplace};
+use super::series::{Repeating, Series, Station};
 use super::table::figure;
 use crate::exit::UsageError;
 use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
+use crate::settings::Settings;
 
 /// Of the resamples.
 const SEED: u64 = 0;
@@ -32,7 +33,7 @@ const SEED: u64 = 0;
 pub(super) fn check(
     plan: &Plan,
     repeating: &Repeating,
-    workplace: Workplace<'_>,
+    settings: &Settings,
     printer: &Printer,
     json: bool,
 ) -> anyhow::Result<()> {
@@ -41,7 +42,7 @@ pub(super) fn check(
         let problem = "there is no decode to check the profiler with".to_owned();
         return Err(UsageError { problem, advice: Some(note::NO_TESTS.to_owned()) }.into());
     };
-    let mut station = Station::open(workplace, &planned.setup)?;
+    let mut station = Station::open(settings, &planned.opening)?;
     let series = Series::new(planned, test, 0);
     let Pairs { timed_ms, bare_ms, is_same_answer } = measure(&mut station, &series, repeating)?;
     let (timed, bare) = (Samples::new(&timed_ms)?, Samples::new(&bare_ms)?);
@@ -85,7 +86,7 @@ struct Pairs {
 }
 
 fn measure(
-    station: &mut Station<'_>,
+    station: &mut Station,
     series: &Series<'_>,
     repeating: &Repeating,
 ) -> anyhow::Result<Pairs> {

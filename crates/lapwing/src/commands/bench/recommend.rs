@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use lapwing_backend::DeviceRequest;
+use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_measure::record::{Record, TestKind};
 use lapwing_measure::statistics::{Samples, ratio_interval};
 
@@ -58,7 +58,7 @@ pub struct NoRecommendationError {
 }
 
 /// The NPU path on the CPU.
-const TEST_DEVICE: &str = "npu:cpu";
+const TEST_DEVICE: DeviceRequest = DeviceRequest::One(DeviceKind::NpuOnCpu, None);
 
 /// Judge every model of `plan` and write the winners to the settings file.
 ///
@@ -193,7 +193,7 @@ impl<'a> Judge<'a> {
     /// What a configuration is judged by; `None` when not all of it was measured, or for the test
     /// device, which nobody should run answers on.
     fn candidate(&self, configuration_idx: usize) -> Option<Candidate<'a>> {
-        if self.plan.configurations[configuration_idx].setup.device == TEST_DEVICE {
+        if self.plan.configurations[configuration_idx].opening.setup.options.device == TEST_DEVICE {
             return None;
         }
         let (decode_idx, prefill_idx) = self.tests()?;
@@ -310,23 +310,34 @@ fn device(record: &Record) -> Option<DeviceRequest> {
 
 #[cfg(test)]
 mod tests {
+    use lapwing_backend::{NpuOptions, OpenOptions, Precision};
     use lapwing_measure::record::Test;
 
-    use super::super::message::Setup;
+    use super::super::message::Opening;
     use super::*;
+    use crate::cli::choice::Correction;
+    use crate::setup::Setup;
+    use lapwing_store::natives::Runtime;
 
     fn planned(model_sha256: &str, device: &str, n_threads: Option<usize>) -> Planned {
         Planned {
-            setup: Setup {
-                model: "m".into(),
-                variant: None,
-                backend: "openvino".into(),
-                device: device.into(),
-                precision: "fast".into(),
-                n_threads,
-                n_positions_max: None,
-                correction: "off".into(),
-                cache_folder: None,
+            opening: Opening {
+                setup: Setup {
+                    path: "m".into(),
+                    variant: None,
+                    runtime: Runtime::OpenVino,
+                    options: OpenOptions {
+                        device: device.parse().unwrap(),
+                        n_threads,
+                        precision: Precision::Fast,
+                        n_positions_max: None,
+                        n_chunk_tokens: None,
+                        hidden_states: false,
+                        cache_folder: None,
+                        npu: NpuOptions::default(),
+                    },
+                },
+                correction: Correction::Off,
             },
             model: PlannedModel {
                 name: "m".into(),
@@ -361,10 +372,10 @@ mod tests {
             for (test_idx, ms) in ms.iter().enumerate() {
                 let mut record = template.clone();
                 record.test = plan.tests[test_idx].clone();
-                record.protocol.is_isolated = true;
-                record.protocol.order_idx = plan.order_idx(configuration_idx, test_idx, true);
+                record.protocol.order_idx = plan.order_idx(configuration_idx, test_idx);
                 let asked = &plan.configurations[configuration_idx];
-                record.configuration.device_requested = asked.setup.device.clone();
+                record.configuration.device_requested =
+                    asked.opening.setup.options.device.to_string();
                 record.configuration.device_used = Some((*used).to_owned());
                 record.configuration.model_sha256 = asked.model.sha256.clone();
                 let latency = record.latency.as_mut().unwrap();

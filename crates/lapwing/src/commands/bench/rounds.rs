@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use lapwing_measure::record::{Record, Test, TestKind};
 
+use super::Advise;
 use super::assemble::{self, Header};
 use super::plan::{Plan, Planned};
 use super::runner::RunnerError;
-use super::series::{Repeating, Series, Station, Workplace};
+use super::series::{Repeating, Series, Station};
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
+use crate::settings::Settings;
 
 /// How long nobody runs before another configuration does: the threads of a library wait for more
 /// work in a loop for some milliseconds, at the cost of whoever runs next.
@@ -25,11 +27,12 @@ pub(super) struct Rounds<'a> {
     pub(super) plan: &'a Plan,
     pub(super) header: &'a Header,
     pub(super) repeating: Repeating,
-    pub(super) workplace: Workplace<'a>,
+    pub(super) settings: &'a Settings,
+    pub(super) advise: Advise,
     pub(super) steps: &'a Steps,
     /// When a repetition was last shown.
     pub(super) drawn: Cell<Option<Instant>>,
-    /// What was told of devices that `auto` passed over.
+    /// What was told already.
     pub(super) told: RefCell<BTreeSet<String>>,
 }
 
@@ -71,7 +74,7 @@ impl Failure {
 struct Contestant<'a> {
     planned: &'a Planned,
     configuration_idx: usize,
-    station: Option<Station<'a>>,
+    station: Option<Station>,
     has_failed: bool,
 }
 
@@ -87,39 +90,25 @@ impl<'a> Rounds<'a> {
             let station = None;
             contestants.push(Contestant { planned, configuration_idx, station, has_failed: false });
         }
-        // In one process they cannot take turns: each would measure beside the others' memory.
-        let n_at_once = if self.repeating.is_isolated { contestants.len().max(1) } else { 1 };
-        for group in contestants.chunks_mut(n_at_once) {
-            for test_idx in 0..self.plan.tests.len() {
-                self.test(group, test_idx, sink)?;
-                if self.repeating.is_isolated {
-                    // What one test left in memory must not count as the next one's.
-                    group.iter_mut().for_each(|contestant| contestant.station = None);
-                }
-            }
-            for contestant in group {
-                contestant.station = None;
-            }
+        for test_idx in 0..self.plan.tests.len() {
+            self.test(&mut contestants, test_idx, sink)?;
+            // What one test left in memory must not count as the next one's.
+            contestants.iter_mut().for_each(|contestant| contestant.station = None);
         }
         Ok(())
     }
 
-    /// The place of a measurement in the whole plan, however much of it is done.
-    fn order_idx(&self, configuration_idx: usize, test_idx: usize) -> usize {
-        self.plan.order_idx(configuration_idx, test_idx, self.repeating.is_isolated)
-    }
-
-    /// One test of all configurations of a group, in rounds.
+    /// One test of all configurations, in rounds.
     fn test(
         &self,
-        group: &mut [Contestant<'a>],
+        contestants: &mut [Contestant<'a>],
         test_idx: usize,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<()> {
         let test = &self.plan.tests[test_idx];
         let mut running = Vec::new();
-        for contestant in group.iter_mut() {
-            let order_idx = self.order_idx(contestant.configuration_idx, test_idx);
+        for contestant in contestants.iter_mut() {
+            let order_idx = self.plan.order_idx(contestant.configuration_idx, test_idx);
             if contestant.has_failed || sink.is_done(order_idx) {
                 continue;
             }
@@ -165,25 +154,25 @@ impl<'a> Rounds<'a> {
         interrupt::check()?;
         if series.test.kind == TestKind::Start {
             for run_idx in 0..self.repeating.n_warmups {
-                series.start(self.workplace, run_idx, &self.repeating)?;
+                series.start(self.settings, run_idx, &self.repeating)?;
             }
             return Ok(());
         }
         if contestant.station.is_none() {
-            let station = Station::open(self.workplace, &contestant.planned.setup)?;
-            self.tell_ladder(&station);
+            let station = Station::open(self.settings, &contestant.planned.opening)?;
+            self.tell(&station);
             contestant.station = Some(station);
         }
         let station = contestant.station.as_mut().expect("it was opened above");
         Ok(series.warm(station, &self.repeating)?)
     }
 
-    /// Say once what `auto` passed over in a worker, which says nothing itself.
-    fn tell_ladder(&self, station: &Station<'_>) {
-        if let Some(ladder) = &station.opened.ladder
-            && self.told.borrow_mut().insert(ladder.clone())
-        {
-            Printer::new(self.workplace.settings.quiet).note(ladder);
+    /// Say once what a process has to say to people, which it does not do itself.
+    fn tell(&self, station: &Station) {
+        for notice in &station.opened.notices {
+            if self.told.borrow_mut().insert(notice.clone()) {
+                Printer::new(self.settings.quiet).note(notice);
+            }
         }
     }
 
@@ -203,7 +192,7 @@ impl<'a> Rounds<'a> {
             Some(station) => series.repeat(station, &self.repeating)?,
             None => {
                 let run_idx = self.repeating.n_warmups + series.n_repetitions();
-                series.start(self.workplace, run_idx, &self.repeating)?;
+                series.start(self.settings, run_idx, &self.repeating)?;
             }
         }
         let Some(stopped_because) = series.stop(&self.repeating) else { return Ok(None) };
@@ -233,7 +222,7 @@ impl<'a> Rounds<'a> {
             configuration: contestant.planned.configuration(),
             test: test.name.clone(),
             message: format!("{error:#}"),
-            hint: of_worker.or_else(|| (self.workplace.advise)(&error, None)),
+            hint: of_worker.or_else(|| (self.advise)(&error, None)),
         });
         Ok(())
     }

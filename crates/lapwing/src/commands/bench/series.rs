@@ -11,14 +11,11 @@ use lapwing_measure::record::{Cache, Energy, StoppedBecause, Test, TestKind};
 use lapwing_measure::workload;
 use lapwing_store::natives::Runtime;
 
-use super::Advise;
-use super::message::{LooksAt, Opened, Setup};
+use super::message::{LooksAt, Opened, Opening};
 use super::plan::{Planned, n_prompt_tokens};
-use super::runner::{Process, Runner, RunnerError};
+use super::runner::{Runner, RunnerError};
 use super::start_cache::StartCache;
-use super::worker::Worker;
 use crate::compile_cache::CacheReport;
-use crate::interrupt;
 use crate::settings::Settings;
 
 /// How tests are repeated.
@@ -27,42 +24,22 @@ pub(super) struct Repeating {
     pub(super) rule: StopRule,
     pub(super) n_warmups: usize,
     pub(super) seed: u64,
-    pub(super) is_isolated: bool,
-}
-
-/// Where workers come from.
-#[derive(Clone, Copy)]
-pub(super) struct Workplace<'a> {
-    pub(super) settings: &'a Settings,
-    pub(super) advise: Advise,
-    pub(super) is_isolated: bool,
-}
-
-impl<'a> Workplace<'a> {
-    /// A worker without a model.
-    pub(super) fn runner(&self) -> Result<Runner<'a>, RunnerError> {
-        if self.is_isolated {
-            return Ok(Runner::Process(Process::start(self.settings)?.into()));
-        }
-        let worker = Worker::new(self.settings, self.advise, &interrupt::requested);
-        Ok(Runner::Here(worker.into()))
-    }
 }
 
 /// A worker with the model of one configuration.
-pub(super) struct Station<'a> {
-    pub(super) runner: Runner<'a>,
+pub(super) struct Station {
+    pub(super) runner: Runner,
     pub(super) opened: Opened,
     pub(super) idle: Footprint,
     pub(super) loaded: Footprint,
 }
 
-impl<'a> Station<'a> {
+impl Station {
     /// Start a worker and open the model, with a look at the memory before and after.
-    pub(super) fn open(workplace: Workplace<'a>, setup: &Setup) -> Result<Self, RunnerError> {
-        let mut runner = workplace.runner()?;
+    pub(super) fn open(settings: &Settings, opening: &Opening) -> Result<Self, RunnerError> {
+        let mut runner = Runner::start(settings)?;
         let idle = runner.memory()?;
-        let opened = runner.open(setup)?;
+        let opened = runner.open(opening)?;
         let loaded = runner.memory()?;
         Ok(Self { runner, opened, idle, loaded })
     }
@@ -107,8 +84,8 @@ pub(super) struct StartSample {
     pub(super) cache: Cache,
     pub(super) cache_blob_bytes: u64,
     pub(super) first_inference_ms: f64,
-    /// `None` in a process that runs already.
-    pub(super) process_ms: Option<f64>,
+    /// From the start of the process to the first token.
+    pub(super) process_ms: f64,
 }
 
 impl<'p> Series<'p> {
@@ -141,7 +118,7 @@ impl<'p> Series<'p> {
     /// Why no further repetition is needed, if none is.
     pub(super) fn stop(&self, repeating: &Repeating) -> Option<StoppedBecause> {
         let samples = || -> Vec<f64> {
-            let starts = self.starts.iter().map(|start| start.headline_ms());
+            let starts = self.starts.iter().map(|start| start.process_ms);
             starts.chain(self.runs.iter().map(|run| run.total_ms)).collect()
         };
         let width = |n_first: usize| measuring::relative_width(samples().get(..n_first)?);
@@ -151,7 +128,7 @@ impl<'p> Series<'p> {
     /// The runs that do not count: the first gives the tokens and the memory.
     pub(super) fn warm(
         &mut self,
-        station: &mut Station<'_>,
+        station: &mut Station,
         repeating: &Repeating,
     ) -> Result<(), RunnerError> {
         self.opened = Some(station.opened.clone());
@@ -175,7 +152,7 @@ impl<'p> Series<'p> {
     /// One repetition that counts.
     pub(super) fn repeat(
         &mut self,
-        station: &mut Station<'_>,
+        station: &mut Station,
         repeating: &Repeating,
     ) -> Result<(), RunnerError> {
         let started = Instant::now();
@@ -188,7 +165,7 @@ impl<'p> Series<'p> {
     }
 
     /// What is only known when all repetitions are made.
-    pub(super) fn end(&mut self, station: &mut Station<'_>) -> Result<(), RunnerError> {
+    pub(super) fn end(&mut self, station: &mut Station) -> Result<(), RunnerError> {
         let n_tokens = self.n_tokens() * self.runs.len();
         self.energy = Some(station.runner.energy(n_tokens as u64)?);
         self.memory.last = Some(station.runner.memory()?);
@@ -219,18 +196,18 @@ impl<'p> Series<'p> {
     /// One start, cold and then warm, in an empty cache; the first `n_warmups` do not count.
     pub(super) fn start(
         &mut self,
-        workplace: Workplace<'_>,
+        settings: &Settings,
         run_idx: usize,
         repeating: &Repeating,
     ) -> anyhow::Result<()> {
         let started = Instant::now();
         let looks = run_idx == 0;
-        let cache = StartCache::make(workplace.settings.home.cache())?;
+        let cache = StartCache::make(settings.home.cache())?;
         let folder = cache.path();
         let cached = self.planned.runtime == Runtime::OpenVino.name();
-        let cold = self.start_once(workplace, &folder, run_idx, looks && !cached, repeating)?;
+        let cold = self.start_once(settings, &folder, run_idx, looks && !cached, repeating)?;
         let warm = match cached {
-            true => Some(self.start_once(workplace, &folder, run_idx, looks, repeating)?),
+            true => Some(self.start_once(settings, &folder, run_idx, looks, repeating)?),
             false => None,
         };
         let last = warm.as_ref().unwrap_or(&cold);
@@ -258,22 +235,23 @@ impl<'p> Series<'p> {
 
     fn start_once(
         &mut self,
-        workplace: Workplace<'_>,
+        settings: &Settings,
         cache: &Path,
         run_idx: usize,
         looks: bool,
         repeating: &Repeating,
     ) -> Result<Started, RunnerError> {
-        let mut runner = workplace.runner()?;
-        let setup = Setup { cache_folder: Some(cache.to_owned()), ..self.planned.setup.clone() };
-        let look = |runner: &mut Runner<'_>| looks.then(|| runner.memory()).transpose();
+        let mut runner = Runner::start(settings)?;
+        let mut opening = self.planned.opening.clone();
+        opening.setup.options.cache_folder = Some(cache.to_owned());
+        let look = |runner: &mut Runner| looks.then(|| runner.memory()).transpose();
         let idle = look(&mut runner)?;
-        let opened = runner.open(&setup)?;
+        let opened = runner.open(&opening)?;
         let loaded = look(&mut runner)?;
         let looks_at = if looks { LooksAt::Memory } else { LooksAt::Nothing };
         let work = self.work(run_idx, repeating.seed, Detail::Steps);
         let ran = runner.run(work, looks_at)?;
-        let process_ms = runner.started().map(|started| started.elapsed().as_secs_f64() * 1e3);
+        let process_ms = runner.started().elapsed().as_secs_f64() * 1e3;
         if looks {
             let prefilled = ran.prefilled;
             let last = look(&mut runner)?;
@@ -288,15 +266,5 @@ impl<'p> Series<'p> {
 struct Started {
     opened: Opened,
     first_inference_ms: f64,
-    process_ms: Option<f64>,
-}
-
-impl StartSample {
-    /// What the repetitions are judged by.
-    fn headline_ms(&self) -> f64 {
-        self.process_ms.unwrap_or_else(|| {
-            let compile_ms = self.compile_warm_ms.unwrap_or(self.compile_cold_ms);
-            self.read_ms.unwrap_or_default() + compile_ms + self.first_inference_ms
-        })
-    }
+    process_ms: f64,
 }

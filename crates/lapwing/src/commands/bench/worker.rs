@@ -1,37 +1,55 @@
-//! The one who opens models and runs them: in a process of its own, or in that of `bench`.
+//! The one who opens models and runs them, in a process of its own.
 
-use std::str::FromStr as _;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lapwing_backend::DeviceRequest;
+use lapwing_backend::{DeviceKind, Precision};
 use lapwing_logits::Level;
 use lapwing_measure::energy::EnergyMeter;
 use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
 use lapwing_measure::memory::{Footprint, footprint};
 use lapwing_measure::reading::{Reading, Reason, SystemFiles};
-use lapwing_store::{Variant, natives::Runtime};
+use lapwing_store::natives::Runtime;
 
 use super::Advise;
-use super::message::{Answer, LooksAt, Opened, Ran, Request, Setup};
-use crate::cli::choice::{BackendChoice, Correction, Precision};
+use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
+use crate::cli::choice;
 use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
+use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::ladder;
 use crate::printer::Printer;
 use crate::recommendation::Recommendations;
 use crate::settings::Settings;
+use crate::worker::{self, Asker, ServeError};
 
 /// How long the idle machine is watched, where there is a sensor of energy.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Answer the requests of one who measures.
+///
+/// # Errors
+///
+/// When nobody reads an answer. What a request runs into is an answer.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    output: &mut dyn Write,
+    settings: &Settings,
+    advise: Advise,
+) -> Result<(), ServeError> {
+    let mut worker = Worker::new(settings, advise);
+    worker::serve(input, output, |request, asker: &mut Asker<'_, Answer>| {
+        Ok(worker.answer(request, &|| interrupt::requested() || asker.is_gone()))
+    })
+}
+
 /// Answers requests; holds one model at a time.
-pub(super) struct Worker<'a> {
+struct Worker<'a> {
     settings: &'a Settings,
     advise: Advise,
-    is_cancelled: &'a dyn Fn() -> bool,
     files: SystemFiles,
     model: Option<OpenModel>,
     meter: Reading<Watched>,
@@ -49,26 +67,24 @@ struct Watched {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker without a model; `is_cancelled` is asked after every token.
-    pub(super) fn new(
-        settings: &'a Settings,
-        advise: Advise,
-        is_cancelled: &'a dyn Fn() -> bool,
-    ) -> Self {
+    /// A worker without a model.
+    fn new(settings: &'a Settings, advise: Advise) -> Self {
         Self {
             settings,
             advise,
-            is_cancelled,
             files: SystemFiles::of_this_system(),
             model: None,
             meter: Err(Reason::new("nobody looked for a sensor")),
         }
     }
 
-    /// Do what is asked; what goes wrong is an answer too.
-    pub(super) fn answer(&mut self, request: Request) -> Answer {
+    /// Do what is asked; what goes wrong is an answer too. `is_cancelled` is asked after every
+    /// token.
+    fn answer(&mut self, request: Request, is_cancelled: &dyn Fn() -> bool) -> Answer {
         let outcome = match request {
-            Request::Open(setup) => self.open(&setup).map(|opened| Answer::Opened(opened.into())),
+            Request::Open(opening) => {
+                self.open(*opening).map(|opened| Answer::Opened(opened.into()))
+            }
             Request::Memory => Ok(Answer::Memory(footprint(&self.files))),
             Request::WatchEnergy => {
                 self.watch_energy();
@@ -76,7 +92,7 @@ impl<'a> Worker<'a> {
             }
             Request::Energy { n_tokens } => Ok(self.energy(n_tokens)),
             Request::Run { work, looks_at } => {
-                self.run(&work, looks_at).map(|ran| Answer::Ran(ran.into()))
+                self.run(&work, looks_at, is_cancelled).map(|ran| Answer::Ran(ran.into()))
             }
         };
         outcome.unwrap_or_else(|error| Answer::Failed {
@@ -86,15 +102,27 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn open(&mut self, setup: &Setup) -> anyhow::Result<Opened> {
+    fn open(&mut self, opening: Opening) -> anyhow::Result<Opened> {
         // Two models at once would be two models' memory.
         self.model = None;
-        let settings = settings(setup, self.settings).context("cannot open the model")?;
-        let engine = Engine::open(&setup.model, &settings)?;
+        let Opening { setup, correction } = opening;
+        let precision = setup.options.precision;
+        let settings = Settings {
+            precision: match precision {
+                Precision::Fast => choice::Precision::Fast,
+                Precision::Exact => choice::Precision::Exact,
+            },
+            correction,
+            // What `auto` comes to here is what is measured, not what was recommended before.
+            recommendations: Recommendations::new(),
+            ..self.settings.clone()
+        };
+        let engine = Engine::open_setup(setup, &settings)?;
         interrupt::check()?;
         // Every start would say it again.
         let correction = correction::resolve(&engine, &settings, &Printer::new(true))?;
-        let opened = opened(&engine, &correction);
+        let notices = notices(&engine, precision);
+        let opened = opened(&engine, &correction, notices);
         self.model = Some(OpenModel { engine, correction });
         Ok(opened)
     }
@@ -114,7 +142,12 @@ impl<'a> Worker<'a> {
         Answer::Energy { reading, nulls }
     }
 
-    fn run(&mut self, work: &Work, looks_at: LooksAt) -> anyhow::Result<Ran> {
+    fn run(
+        &mut self,
+        work: &Work,
+        looks_at: LooksAt,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Ran> {
         let OpenModel { engine, correction } = self.model.as_ref().context("no model is open")?;
         let subject = Subject {
             model: &engine.model,
@@ -126,7 +159,7 @@ impl<'a> Worker<'a> {
         let meter = self.meter.as_mut().ok().map(|watched| &mut watched.meter);
         let files = &self.files;
         let mut looks = Looks { looks_at, files, meter, prefilled: None, decoded: None };
-        let outcome = measuring::run(&subject, work, &mut looks, self.is_cancelled);
+        let outcome = measuring::run(&subject, work, &mut looks, is_cancelled);
         let run = outcome.map_err(|error| match error {
             measuring::MeasureError::Cancelled => anyhow::Error::from(Interrupted),
             error => error.into(),
@@ -135,26 +168,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The settings of the program, with what is measured in their place.
-fn settings(setup: &Setup, settings: &Settings) -> anyhow::Result<Settings> {
-    let count = |n: Option<usize>| n.and_then(std::num::NonZeroUsize::new);
-    Ok(Settings {
-        backend: BackendChoice::from_str(&setup.backend)?,
-        device: DeviceRequest::from_str(&setup.device)?,
-        precision: Precision::from_str(&setup.precision)?,
-        threads: count(setup.n_threads),
-        context: count(setup.n_positions_max),
-        variant: setup.variant.as_deref().map(Variant::asked),
-        correction: Correction::from_str(&setup.correction)?,
-        // What `auto` comes to here is what is measured, not what was recommended before.
-        recommendations: Recommendations::new(),
-        compile_cache: setup.cache_folder.clone(),
-        quiet: true,
-        ..settings.clone()
-    })
-}
-
-fn opened(engine: &Engine, correction: &Resolved) -> Opened {
+fn opened(engine: &Engine, correction: &Resolved, notices: Vec<String>) -> Opened {
     let memory = engine.model.memory();
     let limits = engine.model.limits();
     let device = engine.model.device_used();
@@ -166,7 +180,7 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
         backend_version: engine.backend_version.clone(),
         device_used: device.id.clone(),
         device_name: device.name.trim().to_owned(),
-        ladder: ladder(engine),
+        notices,
         driver_version: engine.driver.clone(),
         n_positions_max: limits.n_positions_max,
         n_prompt_tokens_max: limits.n_prompt_tokens_max,
@@ -183,10 +197,17 @@ fn opened(engine: &Engine, correction: &Resolved) -> Opened {
     }
 }
 
-/// What `auto` passed over; nobody hears of it from here.
-fn ladder(engine: &Engine) -> Option<String> {
-    let device = engine.model.device_used().kind.to_string();
-    (!engine.refused.is_empty()).then(|| ladder::told(&engine.refused, &device))
+/// What nobody hears from here: what `auto` passed over, and what is not as exact as was asked for.
+fn notices(engine: &Engine, precision: Precision) -> Vec<String> {
+    let kind = engine.model.device_used().kind;
+    let mut notices = Vec::new();
+    if !engine.refused.is_empty() {
+        notices.push(ladder::told(&engine.refused, &kind.to_string()));
+    }
+    if precision == Precision::Exact && kind != DeviceKind::Cpu {
+        notices.push(note::exact_elsewhere(kind));
+    }
+    notices
 }
 
 /// Looks at memory or energy around the timed part of a run.

@@ -11,13 +11,16 @@ use lapwing_store::{
 };
 use serde_json::{Value, json};
 
-use crate::engine;
+use crate::engine::{self, HiddenStates};
 use crate::hardware::Machine;
 use crate::interrupt;
+use crate::ladder;
 use crate::made_up_model::{self, NAME as MADE_UP};
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::trial::{self, Failure, Passed, Subject};
+use crate::setup::Setup;
+use crate::this_program;
+use crate::trial::{self, Failure, Passed};
 
 /// The model that is tried where it is in the store.
 const SMALL_MODEL: &str = "stories260k";
@@ -64,10 +67,7 @@ pub(super) fn run(
     let folder = tempfile::tempdir().context("cannot make a folder for a small model")?;
     let mut all = Vec::new();
     for runtime in Runtime::ALL {
-        let backend = match runtime {
-            Runtime::OnnxRuntime => "ort",
-            Runtime::OpenVino => "openvino",
-        };
+        let backend = runtime.backend();
         if locate(runtime, &settings.store).is_err() {
             continue;
         }
@@ -77,16 +77,13 @@ pub(super) fn run(
         for device in devices(runtime, settings) {
             let name = model.strip_prefix(folder.path()).map_or(&*model, |_| MADE_UP.as_ref());
             printer.note(format!("trying {device} with {backend} and {}", name.display()));
-            let subject = Subject {
-                model: &model,
-                backend,
-                device,
+            let request = trial::Request {
+                setup: setup(&model, runtime, device, folder.path(), settings)?,
                 compare: device != DeviceRequest::One(DeviceKind::Cpu, None),
-                hidden_states: false,
-                // What was compiled before would hide what a compilation does.
-                cache: Some(folder.path()),
             };
-            let outcome = match trial::run(&subject, settings, settings.trial_limits)? {
+            let command = this_program::for_trials(settings)?;
+            let limits = settings.trial_limits;
+            let outcome = match trial::run(&request, command, limits, &interrupt::requested)? {
                 // A difference that is no number is none that is small.
                 Ok(passed) if passed.difference.is_none_or(|found| found <= DIFFERENCE_MAX) => {
                     Outcome::Passed(passed)
@@ -106,6 +103,21 @@ pub(super) fn run(
         }
     }
     Ok(all)
+}
+
+/// What a worker opens. What was compiled before would hide what a compilation does.
+fn setup(
+    model: &Path,
+    runtime: Runtime,
+    device: DeviceRequest,
+    cache: &Path,
+    settings: &Settings,
+) -> anyhow::Result<Setup> {
+    let folder = engine::open_folder(model, settings.variant.as_ref())?;
+    let settings = Settings { compile_cache: Some(cache.to_owned()), ..settings.clone() };
+    let options = engine::open_options(&settings, runtime, HiddenStates::Hide);
+    let options = ladder::on_device(&options, device, &settings);
+    Ok(Setup { path: model.to_owned(), variant: folder.variant, runtime, options })
 }
 
 /// The model to try, in the form that a library takes; `None` when the one that was asked for has

@@ -1,20 +1,19 @@
-//! `lapwing trial`: what a trial does in its own process. See [`crate::trial`].
+//! What a trial does in its own process: see [`crate::trial`].
 
-use std::io::Read as _;
+use std::io::{Read, Write};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
-use lapwing_backend::{DeviceKind, DeviceRequest, Limits, Model};
+use anyhow::bail;
+use lapwing_backend::{DeviceKind, DeviceRequest, Limits, Model, OpenOptions};
 use lapwing_model::TokenId;
-use lapwing_store::resolve_model;
 
-use crate::cli::TrialArgs;
 use crate::compile_cache;
-use crate::engine::{self, HiddenStates};
-use crate::ladder;
+use crate::engine;
 use crate::printer::Printer;
-use crate::settings::{Settings, Trials};
-use crate::trial::{MARK, Passed, Report, Stage};
+use crate::settings::Settings;
+use crate::setup::Setup;
+use crate::trial::{Passed, Report, Request, Stage};
+use crate::worker::{self, Asker, ServeError};
 
 /// Tokens of the prompt: ids that every vocabulary has.
 const PROMPT: [TokenId; 8] = [1, 3, 5, 7, 11, 13, 17, 19];
@@ -22,72 +21,54 @@ const PROMPT: [TokenId; 8] = [1, 3, 5, 7, 11, 13, 17, 19];
 /// A plugin's log can be of any length.
 const MESSAGE_CHARS_MAX: usize = 2000;
 
-/// Open the model on the device and infer, saying how far it has come.
+/// Open models on devices and infer, saying how far that has come.
 ///
 /// # Errors
 ///
-/// When stdout cannot be written. What the device says is printed.
-pub fn run(settings: &Settings, printer: &Printer, args: &TrialArgs) -> anyhow::Result<()> {
-    std::thread::spawn(end_with_the_parent);
-    let settings = Settings {
-        trials: Trials::Never,
-        compile_cache: args.cache.clone().or_else(|| settings.compile_cache.clone()),
-        ..settings.clone()
-    };
-    let report = match attempt(&settings, printer, args) {
-        Ok(passed) => Report::Passed(passed),
-        Err(error) => {
-            let message = format!("{error:#}").chars().take(MESSAGE_CHARS_MAX).collect();
-            Report::Refused { message }
-        }
-    };
-    say(printer, &report)
+/// When nobody hears it. What the device says is an outcome.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    output: &mut dyn Write,
+    settings: &Settings,
+) -> Result<(), ServeError> {
+    worker::serve(input, output, |request: Request, asker: &mut Asker<'_, Report>| {
+        Ok(match attempt(&request, settings, asker) {
+            Ok(passed) => Report::Passed(passed),
+            Err(error) => {
+                let message = format!("{error:#}").chars().take(MESSAGE_CHARS_MAX).collect();
+                Report::Refused { message }
+            }
+        })
+    })
 }
 
-/// Whoever asked is gone when stdin ends: nobody waits for a compilation of minutes.
-fn end_with_the_parent() {
-    let mut rest = Vec::new();
-    // An error is an end, too.
-    let _ = std::io::stdin().take(1 << 20).read_to_end(&mut rest);
-    // Nothing is cleaned up while a plugin computes: that may never end.
-    std::process::abort();
-}
-
-fn say(printer: &Printer, report: &Report) -> anyhow::Result<()> {
-    let json = serde_json::to_string(report).context("cannot write a report")?;
-    printer.line(format!("\n{MARK}{json}"))?;
-    Ok(())
-}
-
-fn attempt(settings: &Settings, printer: &Printer, args: &TrialArgs) -> anyhow::Result<Passed> {
-    say(printer, &Report::Stage(Stage::Library))?;
-    let path = resolve_model(&args.model, &settings.store).context("cannot open the model")?;
-    let folder = engine::open_folder(&path, settings.variant.as_ref())?;
-    let runtime = engine::runtime_for(settings.backend, folder.kind)?;
-    let backend = engine::load(runtime, settings)?;
-    say(printer, &Report::Stage(Stage::Compile))?;
-    let hidden_states = match args.hidden_states {
-        true => HiddenStates::Show,
-        false => HiddenStates::Hide,
-    };
-    let options = engine::open_options(settings, runtime, hidden_states);
-    let options = ladder::on_device(&options, settings.device, settings);
+fn attempt(
+    request: &Request,
+    settings: &Settings,
+    asker: &mut Asker<'_, Report>,
+) -> anyhow::Result<Passed> {
+    asker.say(&Report::Stage(Stage::Library))?;
+    let Setup { runtime, options, .. } = &request.setup;
+    let folder = request.setup.open_folder()?;
+    let backend = engine::load(*runtime, settings)?;
+    asker.say(&Report::Stage(Stage::Compile))?;
     let started = Instant::now();
-    let model = backend.open(&folder, &options)?;
+    let model = backend.open(&folder, options)?;
     let open_ms = started.elapsed().as_secs_f64() * 1e3;
     if let (Some(cache), Some(cache_use)) = (&options.cache_folder, model.cache_use()) {
         // Whoever asked finds it there, and does not know that it is new.
         compile_cache::settle(cache, cache_use, &Printer::new(true));
     }
-    say(printer, &Report::Stage(Stage::Inference))?;
+    asker.say(&Report::Stage(Stage::Inference))?;
     let started = Instant::now();
     let found = infer(&*model)?;
     let first_inference_ms = started.elapsed().as_secs_f64() * 1e3;
-    let difference = match args.compare {
+    let difference = match request.compare {
         true => {
             let device = DeviceRequest::One(DeviceKind::Cpu, None);
-            let options = ladder::on_device(&options, device, settings);
-            Some(difference(&found, &infer(&*backend.open(&folder, &options)?)?))
+            let on_cpu = backend.open(&folder, &OpenOptions { device, ..options.clone() })?;
+            // JSON has no word for what is infinite.
+            Some(difference(&found, &infer(&*on_cpu)?).min(f64::MAX))
         }
         false => None,
     };

@@ -1,0 +1,27 @@
+//! `lapwing worker`: this program as a child of itself. See [`crate::worker`].
+
+use std::io;
+
+use crate::attempt;
+use crate::cli::{WorkerArgs, WorkerKind};
+use crate::commands::bench::{self, Advise};
+use crate::interrupt;
+use crate::settings::{Settings, Trials};
+
+/// Answer requests on stdin until there are no more.
+///
+/// # Errors
+///
+/// When a request cannot be understood or an answer not be written. What a request runs into is an
+/// answer.
+pub fn run(settings: &Settings, args: &WorkerArgs, advise: Advise) -> anyhow::Result<()> {
+    interrupt::install();
+    // This process is expendable already, and whoever asks says what people should hear.
+    let settings = Settings { trials: Trials::Never, quiet: true, ..settings.clone() };
+    let (input, output) = (io::stdin(), &mut io::stdout());
+    match args.kind {
+        WorkerKind::Trial => attempt::serve(input, output, &settings)?,
+        WorkerKind::Bench => bench::serve(input, output, &settings, advise)?,
+    }
+    Ok(())
+}
