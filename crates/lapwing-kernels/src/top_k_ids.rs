@@ -147,12 +147,18 @@ fn keep_largest(level: Level, candidates: &mut Candidates, k: usize) -> f32 {
 ///
 /// `values` hold neither NaN nor `+inf`.
 fn kth_largest(level: Level, values: &[f32], k: usize, n_slack: usize) -> f32 {
+    dispatch!(level, kth_largest(values: &[f32], k: usize, n_slack: usize) -> f32)
+}
+
+/// [`kth_largest`] of values of which `count_at_least` says how many reach a bound.
+#[inline(always)]
+fn bisect(k: usize, n_slack: usize, count_at_least: impl Fn(f32) -> usize) -> f32 {
     // Reached by k, and not reached by k, as integers in the order of the values.
     let mut low = ordinal(f32::MIN);
     let mut high = ordinal(f32::INFINITY);
     while 1 < high - low {
         let middle = low + (high - low) / 2;
-        let n_reached = count_at_least(level, values, at_ordinal(middle));
+        let n_reached = count_at_least(at_ordinal(middle));
         if n_reached < k {
             high = middle;
         } else {

@@ -1,4 +1,4 @@
-use super::{Candidates, N_COLUMNS};
+use super::{Candidates, N_COLUMNS, bisect};
 
 pub(super) fn column_maxima(table: &[[f32; N_COLUMNS]], maxima: &mut [f32; N_COLUMNS]) {
     *maxima = [f32::NEG_INFINITY; N_COLUMNS];
@@ -33,6 +33,10 @@ pub(super) fn scan_at_least(
         next_idx += 1;
     }
     next_idx
+}
+
+pub(super) fn kth_largest(values: &[f32], k: usize, n_slack: usize) -> f32 {
+    bisect(k, n_slack, |bound| count_at_least(values, bound))
 }
 
 pub(super) fn count_at_least(values: &[f32], bound: f32) -> usize {

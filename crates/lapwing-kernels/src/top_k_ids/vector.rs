@@ -1,4 +1,4 @@
-use super::{Candidates, N_COLUMNS, scalar};
+use super::{Candidates, N_COLUMNS, bisect, scalar};
 use crate::lanes::{Block, F32Lanes, Lanes, MaskLanes, N_LANES};
 
 #[inline(always)]
@@ -35,6 +35,16 @@ pub(super) fn scan_at_least<L: Lanes>(
     }
     // The tail, or the block that does not fit.
     scalar::scan_at_least(row, threshold, next_idx, candidates)
+}
+
+#[inline(always)]
+pub(super) fn kth_largest<L: Lanes>(l: L, values: &[f32], k: usize, n_slack: usize) -> f32 {
+    bisect(
+        k,
+        n_slack,
+        #[inline(always)]
+        |bound| count_at_least(l, values, bound),
+    )
 }
 
 #[inline(always)]
