@@ -9,7 +9,8 @@
 
 use lapwing_files::checksum::Sha256;
 use lapwing_weights::Tensor;
-use nalgebra::{DMatrixView, DMatrixViewMut};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::ExportError;
 use crate::recipe::BodyRecipe;
@@ -69,18 +70,17 @@ impl HeadMap {
     ///
     /// When an entry of the product is not finite.
     pub(crate) fn fold(&self, head: &Tensor<'_>) -> Result<Vec<f32>, ExportError> {
+        const FITS: &str = "the map was checked against the head";
         let n_hidden = self.n_hidden;
-        // Column-major, as the library reads it, this is the transpose, and so are the bands:
-        // (W A)^T = A^T W^T.
-        let matrix = DMatrixView::from_slice(&self.matrix, n_hidden, n_hidden);
-        let mut folded = vec![0.0; head.n_elements()];
-        for (band_idx, band) in folded.chunks_mut(N_BAND_ROWS * n_hidden).enumerate() {
-            let (start, n_rows) = (band_idx * N_BAND_ROWS, band.len() / n_hidden);
-            let rows = head.rows_to_f32(start..start + n_rows);
-            let rows = DMatrixView::from_slice(&rows, n_hidden, n_rows);
-            DMatrixViewMut::from_slice(band, n_hidden, n_rows).gemm(1.0, &matrix, &rows, 0.0);
+        let matrix = ArrayView2::from_shape((n_hidden, n_hidden), &self.matrix).expect(FITS);
+        let mut folded = Array2::zeros((head.n_elements() / n_hidden, n_hidden));
+        for (band_idx, mut band) in folded.axis_chunks_iter_mut(Axis(0), N_BAND_ROWS).enumerate() {
+            let start = band_idx * N_BAND_ROWS;
+            let rows = head.rows_to_f32(start..start + band.nrows());
+            let rows = ArrayView2::from_shape(band.dim(), &rows).expect(FITS);
+            general_mat_mul(1.0, &rows, &matrix, 0.0, &mut band);
         }
-        finite(folded)
+        finite(folded.into_raw_vec_and_offset().0)
     }
 
     /// `W b`, one entry a token.

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use crate::group::Bits;
+use crate::grid::Bits;
 
 /// Scale and zero point of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]

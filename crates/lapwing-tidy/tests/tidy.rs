@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lapwing-formats", &[]),
     ("lapwing-model", &[]),
     ("lapwing-store", &["lapwing-files", "lapwing-formats", "lapwing-model"]),
-    ("lapwing-quant", &["lapwing-kernels"]),
+    ("lapwing-quant", &[]),
     ("lapwing-weights", &["lapwing-files", "lapwing-formats", "lapwing-model"]),
     ("lapwing-backend", &["lapwing-model"]),
     ("lapwing-logits", &["lapwing-kernels"]),

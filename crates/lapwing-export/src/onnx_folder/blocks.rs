@@ -53,16 +53,15 @@ impl Blocks {
         let n_bits = 8 / quantized.grid.bits.n_per_byte();
         let n_per_group = if is_whole_row { n_blocks } else { group_size / block_size };
         let n_groups = quantized.n_groups();
-        let group_of = |row_idx: usize, block_idx: usize| {
-            row_idx * n_groups + (block_idx / n_per_group.max(1)).min(n_groups - 1)
-        };
-        let mut scales = Vec::with_capacity(quantized.n_rows * n_blocks);
+        let groups =
+            (0..n_blocks).map(|block_idx| (block_idx / n_per_group.max(1)).min(n_groups - 1));
+        let mut scales = Vec::with_capacity(quantized.n_rows() * n_blocks);
         let mut zero_points = Vec::new();
-        for row_idx in 0..quantized.n_rows {
-            let groups = (0..n_blocks).map(|block_idx| group_of(row_idx, block_idx));
-            scales.extend(groups.clone().map(|group| quantized.scales[group]));
+        let rows = quantized.scales.rows().into_iter().zip(quantized.zero_points.rows());
+        for (row_scales, row_zero_points) in rows {
+            scales.extend(groups.clone().map(|group_idx| row_scales[group_idx]));
             if !quantized.grid.symmetric {
-                let row = groups.map(|group| quantized.zero_points[group]);
+                let row = groups.clone().map(|group_idx| row_zero_points[group_idx]);
                 pack_row(row, n_bits, &mut zero_points);
             }
         }
@@ -100,19 +99,15 @@ fn pack_row(values: impl Iterator<Item = u8>, n_bits: usize, packed: &mut Vec<u8
 /// The codes with every row lengthened to `n_padded` columns. What the padding holds does not
 /// matter: it meets no activation.
 fn pad_rows(quantized: &GroupQuantized, n_padded: usize) -> Vec<u8> {
-    let n_row_bytes = quantized.n_row_bytes();
     let n_padded_bytes = n_padded / quantized.grid.bits.n_per_byte();
-    if n_row_bytes == n_padded_bytes {
-        return quantized.codes.clone();
-    }
     let middle = match quantized.grid.bits {
         Bits::Four => 0x88,
         Bits::Eight => 0x80,
     };
-    let mut codes = Vec::with_capacity(quantized.n_rows * n_padded_bytes);
-    for row in quantized.codes.chunks_exact(n_row_bytes) {
-        codes.extend_from_slice(row);
-        codes.resize(codes.len() + n_padded_bytes - n_row_bytes, middle);
+    let mut codes = Vec::with_capacity(quantized.n_rows() * n_padded_bytes);
+    for row in quantized.codes.rows() {
+        codes.extend(row);
+        codes.resize(codes.len() + n_padded_bytes - row.len(), middle);
     }
     codes
 }
@@ -120,6 +115,7 @@ fn pad_rows(quantized: &GroupQuantized, n_padded: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use lapwing_quant::Grid;
+    use ndarray::ArrayView2;
 
     use super::*;
 
@@ -127,7 +123,8 @@ mod tests {
         let weights: Vec<f32> =
             (0..2 * n_columns).map(|index| ((index * 37) % 101) as f32 - 30.0).collect();
         let grid = Grid { bits, group_size, symmetric };
-        lapwing_quant::quantize(&weights, 2, n_columns, grid).unwrap()
+        let weights = ArrayView2::from_shape((2, n_columns), &weights).unwrap();
+        lapwing_quant::quantize(weights, grid).unwrap()
     }
 
     /// The weights as the operators' definition reads the blocks.
@@ -163,8 +160,7 @@ mod tests {
                     let quantized = matrix(n_columns, bits, group_size, symmetric);
                     let blocks = Blocks::new(&quantized).unwrap();
                     assert_eq!(blocks.block_size, block_size, "{n_columns} by {group_size}");
-                    let mut expected = vec![0.0; 2 * n_columns];
-                    quantized.dequantize(&mut expected);
+                    let expected: Vec<f32> = quantized.dequantize().into_iter().collect();
                     assert_eq!(weights(&blocks, n_columns), expected, "{n_columns}, {bits:?}");
                 }
             }

@@ -61,7 +61,7 @@ fn quantised(
 ) -> Result<(String, Option<Matrix>), ExportError> {
     let blocks = matrix::cut(name, quantized)?;
     let rows = format!("{name}_rows");
-    let dims = [quantized.n_rows, quantized.n_row_bytes()];
+    let dims = [quantized.n_rows(), quantized.codes.ncols()];
     let head = tied_head.then(|| matrix::store_blocks(graph, name, quantized)).transpose()?;
     let scales = match &head {
         Some(Matrix::Blocks { scales, .. }) => scales.clone(),
@@ -70,7 +70,8 @@ fn quantised(
     if head.is_some() && quantized.n_columns.is_multiple_of(blocks.block_size) {
         graph.alias_last(&rows, &dims.map(|size| size as i64));
     } else {
-        graph.weight(&rows, ElementType::U8, &dims, &quantized.codes)?;
+        let codes: Vec<u8> = quantized.codes.iter().copied().collect();
+        graph.weight(&rows, ElementType::U8, &dims, &codes)?;
     }
     let mut inputs = vec![rows.as_str(), "input_ids"];
     inputs.extend(scales.iter().map(String::as_str));

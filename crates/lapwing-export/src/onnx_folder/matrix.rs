@@ -4,6 +4,7 @@ use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_quant::GroupQuantized;
 use lapwing_weights::Codes;
+use ndarray::{ArrayView2, Axis};
 
 use super::blocks::Blocks;
 use super::graph::Graph;
@@ -92,12 +93,12 @@ pub(super) fn store_blocks(
     let blocks = cut(name, quantized)?;
     let scales = store_scales(graph, name, &blocks)?;
     let codes = format!("{name}_Q{}", blocks.n_bits);
-    let dims = [quantized.n_rows, blocks.n_blocks, blocks.n_block_bytes()];
+    let dims = [quantized.n_rows(), blocks.n_blocks, blocks.n_block_bytes()];
     graph.weight(&codes, ElementType::U8, &dims, &blocks.codes)?;
     Ok(Matrix::Blocks {
         codes,
         scales,
-        n_outputs: quantized.n_rows,
+        n_outputs: quantized.n_rows(),
         n_inputs: quantized.n_columns,
         n_bits: blocks.n_bits,
         block_size: blocks.block_size,
@@ -172,11 +173,8 @@ pub(super) fn product(graph: &mut Graph, name: &str, input: &str, matrix: &Matri
 
 /// Columns become rows.
 fn transposed<T: Copy>(values: &[T], n_columns: usize) -> Vec<T> {
-    let mut columns = Vec::with_capacity(values.len());
-    for column_idx in 0..n_columns {
-        columns.extend(values[column_idx..].iter().step_by(n_columns));
-    }
-    columns
+    let rows = ArrayView2::from_shape((values.len() / n_columns.max(1), n_columns), values);
+    rows.expect("whole rows").t().iter().copied().collect()
 }
 
 /// One matrix below the other; none unless all are stored alike.
@@ -200,10 +198,10 @@ pub(super) fn stacked(weights: Vec<PlannedWeight>) -> Result<PlannedWeight, Vec<
             (PlannedWeight::F32(whole), PlannedWeight::F32(part)) => whole.extend(part),
             (PlannedWeight::F16(whole), PlannedWeight::F16(part)) => whole.extend(part),
             (PlannedWeight::Quantized(whole), PlannedWeight::Quantized(part)) => {
-                whole.n_rows += part.n_rows;
-                whole.codes.extend(part.codes);
-                whole.scales.extend(part.scales);
-                whole.zero_points.extend(part.zero_points);
+                const ALIKE: &str = "checked above: as many columns, cut alike";
+                whole.codes.append(Axis(0), part.codes.view()).expect(ALIKE);
+                whole.scales.append(Axis(0), part.scales.view()).expect(ALIKE);
+                whole.zero_points.append(Axis(0), part.zero_points.view()).expect(ALIKE);
             }
             (whole, part) => unreachable!("checked above: {whole:?} above {part:?}"),
         }

@@ -73,7 +73,11 @@ impl TakeWeight for Fake {
             Stored::F32 => PlannedWeight::F32(values),
             Stored::F16 => PlannedWeight::F16(values.into_iter().map(f16::from_f32).collect()),
             Stored::Grid(grid) => PlannedWeight::Quantized(
-                lapwing_quant::quantize(&values, n_rows, n_columns, grid).expect("it fits"),
+                lapwing_quant::quantize(
+                    ndarray::ArrayView2::from_shape((n_rows, n_columns), &values).expect("it fits"),
+                    grid,
+                )
+                .expect("it fits"),
             ),
         })
     }

@@ -87,7 +87,8 @@ impl TakeWeight for MadeUp {
             }));
         }
         let grid = Grid { bits, group_size, symmetric };
-        Ok(PlannedWeight::Quantized(quantize(&values, n_rows, n_columns, grid).unwrap()))
+        let values = ndarray::ArrayView2::from_shape((n_rows, n_columns), &values).unwrap();
+        Ok(PlannedWeight::Quantized(quantize(values, grid).unwrap()))
     }
 }
 

@@ -77,7 +77,8 @@ fn affine_dequantized(graph: &mut Graph, name: &str, affine: &Codes) -> Result<N
     let zero_points = affine.zero_points.as_deref().unwrap_or_default();
     let zero_point = graph.floats(&zero_name, &scale_dims, zero_points)?;
     let weights = graph.binary("Subtract", &codes, &zero_point);
-    let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &to_f16(&affine.scales))?;
+    let scales =
+        halves(graph, &format!("{name}/scale"), &scale_dims, &to_f16(affine.scales.iter()))?;
     let scales = graph.convert(&scales, ElementType::F32);
     let weights = graph.binary("Multiply", &weights, &scales);
     ungrouped(graph, &weights, [n_rows, n_columns])
@@ -88,8 +89,8 @@ fn dequantized(
     name: &str,
     quantized: &GroupQuantized,
 ) -> Result<Node, ExportError> {
-    let GroupQuantized { n_rows, n_columns, grid, .. } = *quantized;
-    let n_groups = quantized.n_groups();
+    let GroupQuantized { n_columns, grid, .. } = *quantized;
+    let (n_rows, n_groups) = quantized.scales.dim();
     // One scale a row needs no third dimension.
     let (code_dims, scale_dims) = match n_groups {
         1 => (vec![n_rows, n_columns], vec![n_rows, 1]),
@@ -99,16 +100,17 @@ fn dequantized(
     let codes = graph.constant(name, code_type, &code_dims, &codes)?;
     let mut weights = graph.convert(&codes, ElementType::F16);
     if !grid.symmetric {
+        let zero_points: Vec<u8> = quantized.zero_points.iter().copied().collect();
         let bytes = match grid.bits {
-            Bits::Eight => quantized.zero_points.clone(),
-            Bits::Four => paired(&quantized.zero_points),
+            Bits::Eight => zero_points,
+            Bits::Four => paired(&zero_points),
         };
         let zero_name = format!("{name}/zero_point");
         let zero_point = graph.constant(&zero_name, code_type, &scale_dims, &bytes)?;
         let zero_point = graph.convert(&zero_point, ElementType::F16);
         weights = graph.binary("Subtract", &weights, &zero_point);
     }
-    let scales = to_f16(&quantized.scales);
+    let scales = to_f16(quantized.scales.iter());
     let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &scales)?;
     weights = graph.binary("Multiply", &weights, &scales);
     if n_groups > 1 {
@@ -132,13 +134,13 @@ fn ungrouped(
 
 /// Unsigned codes as they are; symmetric ones around zero, in two's complement.
 fn codes(quantized: &GroupQuantized) -> (ElementType, Vec<u8>) {
-    let codes = &quantized.codes;
-    match (quantized.grid.bits, quantized.grid.symmetric) {
-        (Bits::Eight, false) => (ElementType::U8, codes.clone()),
-        (Bits::Four, false) => (ElementType::U4, codes.clone()),
-        (Bits::Eight, true) => (ElementType::I8, codes.iter().map(|code| code ^ 0x80).collect()),
-        (Bits::Four, true) => (ElementType::I4, codes.iter().map(|pair| pair ^ 0x88).collect()),
-    }
+    let (element_type, sign) = match (quantized.grid.bits, quantized.grid.symmetric) {
+        (Bits::Eight, false) => (ElementType::U8, 0),
+        (Bits::Four, false) => (ElementType::U4, 0),
+        (Bits::Eight, true) => (ElementType::I8, 0x80),
+        (Bits::Four, true) => (ElementType::I4, 0x88),
+    };
+    (element_type, quantized.codes.iter().map(|codes| codes ^ sign).collect())
 }
 
 /// Two a byte, the low nibble first.
@@ -147,8 +149,8 @@ fn paired(codes: &[u8]) -> Vec<u8> {
 }
 
 /// Scales, which are exact in 16 bits.
-fn to_f16(scales: &[f32]) -> Vec<f16> {
-    scales.iter().map(|&scale| f16::from_f32(scale)).collect()
+fn to_f16<'a>(scales: impl Iterator<Item = &'a f32>) -> Vec<f16> {
+    scales.map(|&scale| f16::from_f32(scale)).collect()
 }
 
 fn halves(

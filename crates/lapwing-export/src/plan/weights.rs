@@ -4,6 +4,7 @@ use half::f16;
 use lapwing_model::{Architecture, Llama};
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 use lapwing_weights::{Checkpoint, Codes, Tensor};
+use ndarray::{Array2, ArrayView2};
 
 use super::{ExportOptions, Precision};
 use crate::error::ExportError;
@@ -118,11 +119,10 @@ impl<'a> Weights<'a> {
             return Ok(Stored { kept_grid: true, ..Stored::exact(weight) });
         }
         let elements = elements(tensor, map)?;
-        let quantized = quantize(&elements, n_rows, n_columns, grid)
+        let matrix = ArrayView2::from_shape((n_rows, n_columns), &elements);
+        let quantized = quantize(matrix.expect("a tensor has as many elements as its shape"), grid)
             .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
-        let mut approximation = vec![0.0; elements.len()];
-        quantized.dequantize(&mut approximation);
-        let relative_rms = relative_rms(&elements, &approximation);
+        let relative_rms = relative_rms(elements.iter(), quantized.dequantize().iter());
         let weight = PlannedWeight::Quantized(quantized);
         Ok(Stored { weight, relative_rms, kept_grid: false, lost_grid })
     }
@@ -201,8 +201,13 @@ fn is_on(codes: &Codes, grid: Grid) -> bool {
 /// Symmetric codes as a quantiser of ours would have made them.
 fn as_quantized(own: Codes, grid: Grid) -> GroupQuantized {
     let Codes { n_rows, n_columns, codes, scales, .. } = own;
-    let zero_points = vec![grid.bits.middle(); scales.len()];
-    GroupQuantized { n_rows, n_columns, grid, codes, scales, zero_points }
+    const WHOLE: &str = "each row has as many codes and groups as the others";
+    let n_groups = n_columns.div_ceil(grid.group_size);
+    let n_row_bytes = n_columns.div_ceil(grid.bits.n_per_byte());
+    let zero_points = Array2::from_elem((n_rows, n_groups), grid.bits.middle());
+    let codes = Array2::from_shape_vec((n_rows, n_row_bytes), codes).expect(WHOLE);
+    let scales = Array2::from_shape_vec((n_rows, n_groups), scales).expect(WHOLE);
+    GroupQuantized { n_columns, grid, codes, scales, zero_points }
 }
 
 fn to_f16(elements: &[f32], name: &str) -> Result<Stored, ExportError> {
@@ -212,6 +217,6 @@ fn to_f16(elements: &[f32], name: &str) -> Result<Stored, ExportError> {
         return Err(ExportError::Range { name: name.to_owned(), found });
     }
     let approximation: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
-    let relative_rms = relative_rms(elements, &approximation);
+    let relative_rms = relative_rms(elements.iter(), approximation.iter());
     Ok(Stored { relative_rms, ..Stored::exact(PlannedWeight::F16(halves)) })
 }
