@@ -32,7 +32,6 @@ pub use memory::Memory;
 pub use protocol::{Protocol, StoppedBecause};
 pub use start::{Cache, Start};
 pub use subject::{Configuration, Program, Test, TestKind};
-pub(crate) use timestamp::{SECONDS_A_DAY, civil_date};
 pub use timestamp::{seconds_since_epoch, timestamp};
 
 /// The version of the schema that this program writes.

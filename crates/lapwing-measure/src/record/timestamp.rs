@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) const SECONDS_A_DAY: i64 = 24 * 60 * 60;
-/// The Gregorian calendar repeats itself after 400 years of this many days.
-const DAYS_A_CYCLE: i64 = 146_097;
-/// From 0000-03-01 to 1970-01-01.
-const DAYS_TO_EPOCH: i64 = 719_468;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+
+/// 1970-01-01T00:00:00.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A time as `2026-11-21T12:00:00Z`.
 pub fn timestamp(time: SystemTime) -> String {
@@ -15,71 +15,15 @@ pub fn timestamp(time: SystemTime) -> String {
         // A clock that was never set: the fraction of the second does not matter.
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
     };
-    let (year, month, day) = civil_date(seconds.div_euclid(SECONDS_A_DAY));
-    let second = seconds.rem_euclid(SECONDS_A_DAY);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    format!("{}Z", EPOCH.saturating_add(SignedDuration::from_secs(seconds)))
 }
 
 /// The seconds from 1970 to a time written by [`timestamp`]; `None` when it is not one.
 pub fn seconds_since_epoch(timestamp: &str) -> Option<i64> {
-    let bytes = timestamp.as_bytes();
-    let shape = b"0000-00-00T00:00:00Z";
-    let has_shape = |(byte, expected): (&u8, &u8)| match expected {
-        b'0' => byte.is_ascii_digit(),
-        _ => byte == expected,
-    };
-    if bytes.len() != shape.len() || !bytes.iter().zip(shape).all(has_shape) {
-        return None;
-    }
-    let number = |from: usize, to: usize| timestamp.get(from..to)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let is_time = hour < 24 && minute < 60 && second < 60;
-    let n_days = days_since_epoch(year, month, day);
-    // A day that the month does not have comes back as one of the next month.
-    let is_date = (1..=12).contains(&month) && civil_date(n_days) == (year, month, day);
-    (is_time && is_date).then_some(n_days * SECONDS_A_DAY + hour * 3600 + minute * 60 + second)
-}
-
-// Both count in years that begin in March: the leap day is then the last of a year, and the days
-// before a month follow from its number alone.
-
-/// Year, month and day of the day that is so many days after 1970-01-01.
-pub(crate) fn civil_date(days_since_epoch: i64) -> (i64, i64, i64) {
-    let days = days_since_epoch + DAYS_TO_EPOCH;
-    let cycle = days.div_euclid(DAYS_A_CYCLE);
-    let day_of_cycle = days.rem_euclid(DAYS_A_CYCLE);
-    // Take out the leap days before, and what is left has 365 days a year.
-    let leap_days = day_of_cycle / 1460 - day_of_cycle / 36_524 + day_of_cycle / 146_096;
-    let year_of_cycle = (day_of_cycle - leap_days) / 365;
-    let day_of_year = day_of_cycle - days_before_year(year_of_cycle);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - days_before_month(month_from_march) + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = cycle * 400 + year_of_cycle + i64::from(month <= 2);
-    (year, month, day)
-}
-
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year_from_march = year - i64::from(month <= 2);
-    let month_from_march = (month + 9).rem_euclid(12);
-    let cycle = year_from_march.div_euclid(400);
-    let days = days_before_year(year_from_march.rem_euclid(400))
-        + days_before_month(month_from_march)
-        + day
-        - 1;
-    cycle * DAYS_A_CYCLE + days - DAYS_TO_EPOCH
-}
-
-/// Of a cycle that begins with a year whose leap day comes at its very end.
-fn days_before_year(year_of_cycle: i64) -> i64 {
-    365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100
-}
-
-/// From March on, months have 31 30 31 30 31 days, and again.
-fn days_before_month(month_from_march: i64) -> i64 {
-    (153 * month_from_march + 2) / 5
+    let time: DateTime = timestamp.strip_suffix('Z')?.parse().ok()?;
+    // The parser takes more than records hold.
+    let is_ours = format!("{time}Z") == timestamp && time.subsec_nanosecond() == 0;
+    is_ours.then(|| time.duration_since(EPOCH).as_secs())
 }
 
 #[cfg(test)]
@@ -111,11 +55,14 @@ mod tests {
 
     #[test]
     fn every_day_of_a_cycle_follows_the_one_before() {
+        /// The Gregorian calendar repeats itself after 400 years of this many days.
+        const DAYS_A_CYCLE: u64 = 146_097;
         let mut expected = (1970, 1, 1);
         for n_days in 0..=DAYS_A_CYCLE {
-            assert_eq!(civil_date(n_days), expected);
-            assert_eq!(days_since_epoch(expected.0, expected.1, expected.2), n_days);
             let (year, month, day) = expected;
+            let text = timestamp(UNIX_EPOCH + Duration::from_secs(n_days * 86_400));
+            assert_eq!(text, format!("{year:04}-{month:02}-{day:02}T00:00:00Z"));
+            assert_eq!(seconds_since_epoch(&text), Some(n_days as i64 * 86_400));
             let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let n_days_in_month = match month {
                 2 if is_leap => 29,

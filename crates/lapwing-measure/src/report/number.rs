@@ -1,6 +1,9 @@
 //! Numbers as people read them.
 
-use crate::record::{SECONDS_A_DAY, civil_date, seconds_since_epoch};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+
+use crate::record::seconds_since_epoch;
 
 /// `value` with three digits that count, and never as a power of ten.
 pub(crate) fn short(value: f64) -> String {
@@ -36,18 +39,15 @@ pub(crate) fn megabytes(n_bytes: u64) -> f64 {
 
 /// Days since 1970 of a time such as `2026-11-21T12:00:00Z`; `None` of anything else.
 pub(crate) fn days(measured_at: &str) -> Option<f64> {
-    seconds_since_epoch(measured_at).map(|seconds| seconds as f64 / SECONDS_A_DAY as f64)
+    seconds_since_epoch(measured_at).map(|seconds| seconds as f64 / 86_400.0)
 }
 
 /// The reverse of [`days`], as month and day, with the hour when `with_time`.
 pub(crate) fn date(days: f64, with_time: bool) -> String {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     let minutes = (days * 1440.0).round() as i64;
-    let (_, month, day) = civil_date(minutes.div_euclid(1440));
-    let minute = minutes.rem_euclid(1440);
-    match with_time {
-        true => format!("{month:02}-{day:02} {:02}:{:02}", minute / 60, minute % 60),
-        false => format!("{month:02}-{day:02}"),
-    }
+    let time = EPOCH.saturating_add(SignedDuration::from_secs(minutes.saturating_mul(60)));
+    time.strftime(if with_time { "%m-%d %H:%M" } else { "%m-%d" }).to_string()
 }
 
 #[cfg(test)]
