@@ -18,11 +18,11 @@ mod pairing;
 
 use std::collections::BTreeSet;
 
+use lapwing_report::printable;
 use serde::Serialize;
 
 use crate::identity::{Field, Identity, labels};
 use crate::record::Record;
-use crate::report::printable;
 
 pub(crate) use change::change;
 pub use change::{Change, IntervalFrom, REPEATS_WITHIN_SEVERAL, Verdict};

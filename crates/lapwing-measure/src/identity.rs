@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use lapwing_report::printable;
 use serde::Serialize;
 
 use crate::record::Record;
-use crate::report::printable;
 
 /// One of the things in which configurations can differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -17,5 +17,4 @@ pub mod reading;
 pub mod record;
 pub mod record_file;
 pub mod report;
-pub mod statistics;
 pub mod workload;

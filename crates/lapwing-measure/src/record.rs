@@ -32,6 +32,7 @@ pub use memory::Memory;
 pub use protocol::{Protocol, StoppedBecause};
 pub use start::{Cache, Start};
 pub use subject::{Configuration, Program, Test, TestKind};
+pub(crate) use timestamp::days_since_epoch;
 pub use timestamp::{seconds_since_epoch, timestamp};
 
 /// The version of the schema that this program writes.

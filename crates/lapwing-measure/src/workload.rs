@@ -6,10 +6,9 @@
 
 use lapwing_files::checksum;
 use lapwing_model::TokenId;
+use lapwing_report::statistics::below;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-
-use crate::statistics::below;
 
 /// The prompt of run number `run_idx` of a test: `n_tokens` ids below `n_vocab`.
 ///

@@ -1,10 +1,10 @@
 //! How far a metric moved, and whether that means anything.
 
+use lapwing_report::statistics::{Interval, IntervalError, Samples, ratio_interval};
 use serde::Serialize;
 
 use super::metric::{Metric, Reading};
 use crate::record::Record;
-use crate::statistics::{Interval, IntervalError, Samples, ratio_interval};
 
 /// Where the random numbers of the intervals start: the same records give the same verdicts.
 const SEED: u64 = 1;
@@ -170,9 +170,7 @@ fn within_runs(
     };
     match half_width(before).zip(half_width(after)) {
         Some((one, other)) => {
-            let factor = one.hypot(other).min(200.0).exp();
-            let interval = Interval { median: ratio, low: ratio / factor, high: ratio * factor };
-            (Some(interval), IntervalFrom::Records)
+            (Some(Interval::around(ratio, one.hypot(other))), IntervalFrom::Records)
         }
         None => (None, IntervalFrom::Nothing),
     }

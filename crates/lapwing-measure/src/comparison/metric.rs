@@ -1,9 +1,9 @@
 //! The figures that are compared, and how to read them from a record.
 
+use lapwing_report::statistics::VALUE_MAX;
 use serde::Serialize;
 
 use crate::record::{Record, Start, TestKind};
-use crate::statistics::VALUE_MAX;
 
 /// A figure of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::statistics::{self, Samples, SamplesError, median_interval};
+
 use super::{Run, Step};
 use crate::record::{self, InterToken, Latency, StepCost, Throughput};
-use crate::statistics::{self, Samples, SamplesError, median_interval};
 
 /// Draws the resamples of every interval of a record.
 const SEED: u64 = 0;

@@ -1,10 +1,10 @@
 //! A record as one line of JSON.
 
+use lapwing_report::printable;
 use serde::Deserialize;
 
 use super::timestamp::seconds_since_epoch;
 use super::{Histogram, Record, SCHEMA_VERSION, upgrade};
-use crate::report::printable;
 
 /// The longest line that is written or read, in bytes.
 pub const LINE_BYTES_MAX: usize = 4 << 20;

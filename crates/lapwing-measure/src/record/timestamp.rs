@@ -26,6 +26,11 @@ pub fn seconds_since_epoch(timestamp: &str) -> Option<i64> {
     is_ours.then(|| time.duration_since(EPOCH).as_secs())
 }
 
+/// Days from 1970 to a time such as `2026-11-21T12:00:00Z`; `None` of anything else.
+pub(crate) fn days_since_epoch(timestamp: &str) -> Option<f64> {
+    seconds_since_epoch(timestamp).map(|seconds| seconds as f64 / 86_400.0)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -75,6 +80,22 @@ mod tests {
                 (month, day) if day == n_days_in_month => (year, month + 1, 1),
                 (month, day) => (year, month, day + 1),
             };
+        }
+    }
+
+    #[test]
+    fn times_become_days() {
+        let check = |text: &str, expected: Option<f64>| {
+            assert_eq!(days_since_epoch(text), expected, "{text}");
+        };
+        check("1970-01-01T00:00:00Z", Some(0.0));
+        check("2000-03-01T12:00:00Z", Some(11_017.5));
+        check("2024-02-29T00:00:00Z", Some(19_782.0));
+        check("2026-11-21T06:00:00Z", Some(20_778.25));
+        for bad in
+            ["", "2026-11-21", "2026-02-30T06:00:00Z", "2026-11-21T06:00:00+", "ü026-11-21T06:00Z"]
+        {
+            check(bad, None);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Records as `llama-bench -o csv` writes its own.
 
+use lapwing_report::statistics::Samples;
+
 use crate::record::{Record, TestKind};
-use crate::statistics::Samples;
 
 /// The columns, in order.
 ///

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::Legend;
+use lapwing_report::plot::{N_SERIES_MAX, Style};
+
 use crate::comparison::{TestKey, test_key};
 use crate::identity::{Field, Identity, labels};
 use crate::record::{Record, TestKind};
@@ -69,6 +72,12 @@ impl<'a> Overview<'a> {
         all.filter_map(|(idx, subject)| Some((idx, subject.newest(test)?))).collect()
     }
 
+    /// What the lines of the configurations with these places mean.
+    pub(crate) fn legend(&self, places: &[usize]) -> Legend {
+        let line = |&idx: &usize| (Style(idx), self.subjects[idx].label.clone());
+        Legend::of_lines(places.iter().map(line))
+    }
+
     /// Whether all configurations have the same value of `field`.
     pub(crate) fn agree_on(&self, field: Field) -> bool {
         self.subjects.windows(2).all(|p| p[0].identity.get(field) == p[1].identity.get(field))
@@ -96,6 +105,17 @@ pub(crate) fn test_name(test: TestKey) -> String {
         TestKind::Decode => crate::record::Test::decode(n_generated, n_depth),
     };
     test.name
+}
+
+/// The first places that fit into one drawing, and what to say about the others.
+pub(crate) fn first_places(mut places: Vec<usize>) -> (Vec<usize>, String) {
+    let n_all = places.len();
+    places.truncate(N_SERIES_MAX);
+    let note = match n_all > N_SERIES_MAX {
+        true => format!(" The {N_SERIES_MAX} that decode fastest of {n_all}; the table has all."),
+        false => String::new(),
+    };
+    (places, note)
 }
 
 #[cfg(test)]

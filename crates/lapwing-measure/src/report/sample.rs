@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::statistics::{self, Samples, median_interval};
+
 use crate::record::{
     Cache, Conditions, Configuration, Histogram, InterToken, Interval, Latency, Memory,
     PowerSource, Program, Protocol, Record, SCHEMA_VERSION, Start, StepCost, StoppedBecause, Test,
     TestKind, Throughput,
 };
-use crate::statistics::{self, Samples, median_interval};
 
 const MEGABYTE: u64 = 1_000_000;
 

@@ -13,8 +13,9 @@ mod step;
 mod summary;
 mod throughput;
 
+use lapwing_report::Page;
+
 use super::overview::Overview;
-use super::page::Page;
 
 pub(crate) use summary::table_for_text as summary_for_text;
 pub(crate) use throughput::table as throughput_table;

@@ -201,49 +201,6 @@ fn markdown_is_a_summary_and_a_table() {
     assert!(lines.take_while(|line| !line.is_empty()).all(|line| columns(line) == n_columns));
 }
 
-/// Contrast as WCAG 2 counts it.
-fn contrast(one: u32, other: u32) -> f64 {
-    let luminance = |color: u32| {
-        let channel = |shift: u32| {
-            let value = f64::from((color >> shift) & 0xff) / 255.0;
-            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-        };
-        0.2126 * channel(16) + 0.7152 * channel(8) + 0.0722 * channel(0)
-    };
-    let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
-    one.max(other) / one.min(other)
-}
-
-#[test]
-fn colours_can_be_read_in_both_schemes() {
-    let schemes = STYLE.match_indices(":root {").map(|(place, _)| {
-        let block = STYLE[place..].split('}').next().unwrap();
-        let variables = block.split(';').filter_map(|line| line.trim().rsplit_once("--"));
-        let colors = variables.filter_map(|(_, rest)| {
-            let (name, color) = rest.split_once(": #")?;
-            Some((name.to_owned(), u32::from_str_radix(color, 16).unwrap()))
-        });
-        colors.collect::<BTreeMap<String, u32>>()
-    });
-    let schemes: Vec<_> = schemes.collect();
-    assert_eq!(schemes.len(), 2);
-    for colors in schemes {
-        for (name, color) in &colors {
-            let least = match name.as_str() {
-                "text" | "soft" | "link" => 4.5,
-                "axis" => 3.0,
-                name if name.starts_with('s') => 3.0,
-                _ => continue,
-            };
-            for paper in ["paper", "band"] {
-                let found = contrast(*color, colors[paper]);
-                assert!(found >= least, "{name} {color:06x} on {paper}: {found}");
-            }
-        }
-        assert!((0..plot::N_COLORS).all(|idx| colors.contains_key(&format!("s{idx}"))));
-    }
-}
-
 #[test]
 #[ignore = "writes pages to look at"]
 fn pages_to_look_at() {

@@ -1,9 +1,9 @@
+use lapwing_report::statistics::{Samples, median_interval};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::measuring;
-use crate::statistics::{Samples, median_interval};
 
 const RULE: StopRule =
     StopRule { n_repetitions: None, time_budget: Duration::from_secs(10), relative_width: 0.04 };

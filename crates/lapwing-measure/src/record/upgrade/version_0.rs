@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::statistics::Samples;
 use serde::Deserialize;
 use serde::de::Error as _;
 
@@ -9,7 +10,6 @@ use crate::record::{
     Conditions, Configuration, Latency, Memory, Program, Protocol, Record, SCHEMA_VERSION,
     StoppedBecause, Test, Throughput,
 };
-use crate::statistics::Samples;
 
 /// Why most of an upgraded record is null.
 const NOT_RECORDED: &str = "schema version 0 did not record it";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::{Cell, Page, Table};
+
 use crate::record::Record;
 use crate::report::overview::Overview;
-use crate::report::page::Page;
-use crate::report::table::{Cell, Table};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     let table = table(overview);
@@ -14,7 +14,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
     }
     page.section("conditions", "Conditions", |page| {
         page.paragraph("One line for each run and configuration, newest first.");
-        table.html(&mut page.markup);
+        page.table(&table);
     });
 }
 

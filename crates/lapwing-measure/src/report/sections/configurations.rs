@@ -1,14 +1,14 @@
 //! What the short names of configurations stand for.
 
+use lapwing_report::{Cell, Page, Table};
+
 use crate::identity::Field;
 use crate::record::Record;
 use crate::report::overview::Overview;
-use crate::report::page::Page;
-use crate::report::table::{Cell, Table};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     page.section("configurations", "Configurations", |page| {
-        table(overview).html(&mut page.markup);
+        page.table(&table(overview));
     });
 }
 

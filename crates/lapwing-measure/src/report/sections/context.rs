@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use lapwing_report::plot::{self, Horizontal, Point, Series, Style};
+use lapwing_report::{Cell, Page, Table, number};
+
 use crate::comparison::TestKey;
 use crate::record::{Record, TestKind};
-use crate::report::number;
-use crate::report::overview::{Overview, Subject, test_name};
-use crate::report::page::{Legend, Page, first_places};
-use crate::report::plot::{self, Horizontal, Point, Series, Style};
-use crate::report::table::{Cell, Table};
+use crate::report::overview::{Overview, Subject, first_places, test_name};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     let prompts = curve(overview, TestKind::Prefill, |record| {
@@ -29,7 +28,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
             figure(overview, prompts, "Prefill", "tokens of the prompt", page);
             figure(overview, depths, "Decode", "tokens in the context", page);
         });
-        table(overview).html(&mut page.markup);
+        page.table(&table(overview));
     });
 }
 
@@ -40,7 +39,7 @@ fn figure(overview: &Overview, curves: Vec<Series>, what: &str, x_label: &str, p
         curves.into_iter().filter(|series| places.contains(&series.style.0)).collect();
     let caption = format!("{what}: tokens a second by the number of {x_label}.{note}");
     let svg = plot::lines(&shown, &Horizontal::Linear, [x_label, "tokens/s"]);
-    page.figure(&caption, svg, &Legend::of_subjects(overview, &places));
+    page.figure(&caption, svg, &overview.legend(&places));
 }
 
 fn curve(

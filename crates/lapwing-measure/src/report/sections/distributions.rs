@@ -1,11 +1,11 @@
 //! How the times between tokens are spread.
 
+use lapwing_report::plot::{self, Horizontal, Point, Series, Style};
+use lapwing_report::statistics::RELATIVE_BIN_WIDTH;
+use lapwing_report::{Cell, Page, Table};
+
 use crate::record::{Histogram, TestKind};
-use crate::report::overview::{Overview, test_name};
-use crate::report::page::{Legend, Page, first_places};
-use crate::report::plot::{self, Horizontal, Point, Series, Style};
-use crate::report::table::{Cell, Table};
-use crate::statistics::RELATIVE_BIN_WIDTH;
+use crate::report::overview::{Overview, first_places, test_name};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     let Some(test) = overview.usual_test(TestKind::Decode) else { return };
@@ -44,8 +44,8 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
         );
         let labels = ["ms from one token to the next", "share of tokens, %"];
         let svg = plot::lines(&series, &Horizontal::Logarithmic, labels);
-        page.figures(|page| page.figure(&caption, svg, &Legend::of_subjects(overview, &places)));
-        table.html(&mut page.markup);
+        page.figures(|page| page.figure(&caption, svg, &overview.legend(&places)));
+        page.table(&table);
     });
 }
 

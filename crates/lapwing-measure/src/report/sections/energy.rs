@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::plot::{self, Bar};
+use lapwing_report::{Cell, Legend, Page, Table};
+
 use crate::record::{Energy, EnergySource, Record, TestKind};
 use crate::report::overview::{Overview, test_name};
-use crate::report::page::{Legend, Page};
-use crate::report::plot::{self, Bar};
-use crate::report::table::{Cell, Table};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     let mut table = Table::new(
@@ -30,7 +30,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
     page.section("energy", "Energy", |page| {
         if !table.is_empty() {
             figures(overview, page);
-            table.html(&mut page.markup);
+            page.table(&table);
         }
         for (reason, n_records) in reasons {
             page.paragraph(&format!("Not measured ({n_records} tests): {reason}."));

@@ -1,12 +1,11 @@
 //! The same measurement again and again, with the conditions of each.
 
+use lapwing_report::plot::{self, Horizontal, Point, Series, Style};
+use lapwing_report::{Cell, Page, Table};
+
 use crate::comparison::TestKey;
-use crate::record::{PowerSource, Record, TestKind};
-use crate::report::number;
-use crate::report::overview::{Overview, Subject, test_name};
-use crate::report::page::{Legend, Page, first_places};
-use crate::report::plot::{self, Horizontal, Point, Series, Style};
-use crate::report::table::{Cell, Table};
+use crate::record::{PowerSource, Record, TestKind, days_since_epoch};
+use crate::report::overview::{Overview, Subject, first_places, test_name};
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
     let tests = [TestKind::Decode, TestKind::Prefill].map(|kind| overview.usual_test(kind));
@@ -28,7 +27,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
         } else {
             page.paragraph("Everything here was measured once; nothing can be seen over time.");
         }
-        table(overview, &tests).html(&mut page.markup);
+        page.table(&table(overview, &tests));
     });
 }
 
@@ -36,7 +35,7 @@ fn figure(overview: &Overview, test: TestKey, page: &mut Page) {
     let point = |record: &&Record| {
         let rate = &record.latency.as_ref()?.tokens_per_s;
         let ends = rate.low.zip(rate.high).map(|(low, high)| [low, high]);
-        Some(Point { x: number::days(&record.measured_at)?, y: rate.median, ends })
+        Some(Point { x: days_since_epoch(&record.measured_at)?, y: rate.median, ends })
     };
     let series = |(idx, subject): (usize, &Subject)| {
         let points: Vec<Point> = subject.records.get(&test)?.iter().filter_map(point).collect();
@@ -48,7 +47,7 @@ fn figure(overview: &Overview, test: TestKey, page: &mut Page) {
         all.into_iter().filter(|series| places.contains(&series.style.0)).collect();
     let caption = format!("{}: tokens a second of every run, by date.{note}", test_name(test));
     let svg = plot::lines(&shown, &Horizontal::Time, ["month-day (UTC)", "tokens/s"]);
-    page.figure(&caption, svg, &Legend::of_subjects(overview, &places));
+    page.figure(&caption, svg, &overview.legend(&places));
 }
 
 fn table(overview: &Overview, tests: &[TestKey]) -> Table {

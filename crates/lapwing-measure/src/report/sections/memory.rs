@@ -1,11 +1,10 @@
 //! What a process holds in the phases of its life.
 
+use lapwing_report::plot::{self, Horizontal, Point, Series, Style};
+use lapwing_report::{Cell, Page, Table, number};
+
 use crate::record::{Memory, Record};
-use crate::report::number;
-use crate::report::overview::{Overview, Subject};
-use crate::report::page::{Legend, Page, first_places};
-use crate::report::plot::{self, Horizontal, Point, Series, Style};
-use crate::report::table::{Cell, Table};
+use crate::report::overview::{Overview, Subject, first_places};
 
 const PHASES: [&str; 5] = ["idle", "loaded", "prefilled", "decoding", "peak"];
 
@@ -32,8 +31,8 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
         );
         let words = Horizontal::Words(PHASES.to_vec());
         let svg = plot::lines(&series, &words, ["", "resident, MB"]);
-        page.figures(|page| page.figure(&caption, svg, &Legend::of_subjects(overview, &places)));
-        table(overview, &records).html(&mut page.markup);
+        page.figures(|page| page.figure(&caption, svg, &overview.legend(&places)));
+        page.table(&table(overview, &records));
     });
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lapwing_report::{Cell, Page, Table};
+
 use crate::report::overview::Overview;
-use crate::report::page::Page;
-use crate::report::table::{Cell, Table};
 
 /// More configurations than these are counted and not named.
 const N_NAMED_MAX: usize = 3;
@@ -19,7 +19,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
             "A field that could not be read is null in the record and has a reason; nothing here \
              is an estimate.",
         );
-        table.html(&mut page.markup);
+        page.table(&table);
     });
 }
 

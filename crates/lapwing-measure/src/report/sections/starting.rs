@@ -1,10 +1,10 @@
 //! What it takes to get going.
 
+use lapwing_report::plot::{self, Bar};
+use lapwing_report::{Cell, Legend, Page, Table};
+
 use crate::record::{Cache, Start, TestKind};
 use crate::report::overview::Overview;
-use crate::report::page::{Legend, Page};
-use crate::report::plot::{self, Bar};
-use crate::report::table::{Cell, Table};
 
 /// Names of the stages with the numbers of their colours.
 const STAGES: [(&str, usize); 3] = [("read", 6), ("compile", 0), ("first inference", 1)];
@@ -35,7 +35,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
                 page.figure(caption, plot::bars(&bars, "ms"), &Legend::of_parts(&STAGES));
             }
         });
-        table(&starts).html(&mut page.markup);
+        page.table(&table(&starts));
     });
 }
 

@@ -1,11 +1,10 @@
 //! Where the time of a decoding step goes.
 
+use lapwing_report::plot::{self, Bar};
+use lapwing_report::{Cell, Legend, Page, Table, number};
+
 use crate::record::{Record, StepCost, TestKind};
-use crate::report::number;
 use crate::report::overview::{Overview, test_name};
-use crate::report::page::{Legend, Page};
-use crate::report::plot::{self, Bar};
-use crate::report::table::{Cell, Table};
 
 /// Names of the parts with the numbers of their colours.
 const PARTS: [(&str, usize); 5] =
@@ -29,7 +28,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
             figure(&costs, 0, &caption, page);
             figure(&costs, 1, "The same without inference: what the host adds.", page);
         });
-        table(&costs).html(&mut page.markup);
+        page.table(&table(&costs));
     });
 }
 

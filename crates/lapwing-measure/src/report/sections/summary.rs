@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use lapwing_report::{Cell, Page, Table, number};
+
 use crate::comparison::{Change, Metric, TestKey, Verdict, change};
 use crate::identity::Field;
 use crate::record::{Configuration, Record, TestKind};
-use crate::report::number;
 use crate::report::overview::{Overview, Subject, test_name};
-use crate::report::page::Page;
-use crate::report::table::{Cell, Table};
 
 /// Models are put beside each other when they have at most this many times the weights of the
 /// smallest of them.
@@ -26,7 +25,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
              intervals show it; figures of which a run has one number have no interval.",
         );
         for table in tables(overview) {
-            table.html(&mut page.markup);
+            page.table(&table);
         }
     });
 }

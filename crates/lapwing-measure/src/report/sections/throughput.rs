@@ -1,11 +1,10 @@
 //! Tokens a second and latency of every configuration and test.
 
+use lapwing_report::plot::{self, Bar};
+use lapwing_report::{Cell, Legend, Page, Table, number};
+
 use crate::record::{Record, TestKind};
-use crate::report::number;
 use crate::report::overview::{Overview, test_name};
-use crate::report::page::{Legend, Page};
-use crate::report::plot::{self, Bar};
-use crate::report::table::{Cell, Table};
 
 /// More bars than these nobody compares by eye.
 const N_BARS_MAX: usize = 24;
@@ -21,7 +20,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
                 figure(overview, kind, what, page);
             }
         });
-        table.html(&mut page.markup);
+        page.table(&table);
     });
 }
 

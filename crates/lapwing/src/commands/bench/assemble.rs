@@ -12,7 +12,7 @@ use lapwing_measure::record::{
     Cache, Conditions, Configuration, Energy, Latency, Memory, Program, Protocol, Record,
     SCHEMA_VERSION, Start, StepCost, StoppedBecause, TestKind, timestamp,
 };
-use lapwing_measure::statistics::Samples;
+use lapwing_report::statistics::Samples;
 
 use super::message::Opened;
 use super::plan::n_prompt_tokens;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use lapwing_measure::measuring::{Detail, N_REPETITIONS_MIN};
 use lapwing_measure::record::TestKind;
-use lapwing_measure::statistics::{Samples, median_interval};
+use lapwing_report::statistics::{Samples, median_interval};
 use serde_json::json;
 
 use super::message::LooksAt;
@@ -54,7 +54,7 @@ pub(super) fn check(
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
     if json {
         return Ok(printer.json(&json!({
-            "profiler_cost_percent": percent(ratio.median),
+            "profiler_cost_percent": percent(ratio.estimate),
             "low_percent": percent(ratio.low),
             "high_percent": percent(ratio.high),
             "test": test.name,
@@ -67,7 +67,7 @@ pub(super) fn check(
             "is_same_answer": is_same_answer,
         }))?);
     }
-    let [low, cost, high] = [ratio.low, ratio.median, ratio.high].map(|r| figure(percent(r)));
+    let [low, cost, high] = [ratio.low, ratio.estimate, ratio.high].map(|r| figure(percent(r)));
     printer.line(format!(
         "reading the clock at every token costs {cost} % of {} of {} (95 %: {low} to {high} %, \
          n = {} each)",

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_measure::record::{Record, TestKind};
-use lapwing_measure::statistics::{Samples, ratio_interval};
+use lapwing_report::statistics::{Samples, ratio_interval};
 
 use super::plan::{Plan, Planned, PlannedModel};
 use super::table::figure;

@@ -1,30 +1,31 @@
-//! HTML that is also well-formed XML, with everything from records escaped.
+//! HTML that is also well-formed XML, with everything that is told escaped.
 
 /// A piece of a page. Only [`Markup::raw`] takes markup, and only from this program.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Markup {
+pub struct Markup {
     html: String,
 }
 
 impl Markup {
-    pub(crate) fn new() -> Markup {
+    /// Nothing yet.
+    pub fn new() -> Markup {
         Markup::default()
     }
 
-    /// Markup as it is; never anything from a record.
-    pub(crate) fn raw(&mut self, html: &str) -> &mut Markup {
+    /// Markup as it is; never anything that somebody else may have written.
+    pub fn raw(&mut self, html: &str) -> &mut Markup {
         self.html.push_str(html);
         self
     }
 
     /// Text, escaped.
-    pub(crate) fn text(&mut self, text: &str) -> &mut Markup {
+    pub fn text(&mut self, text: &str) -> &mut Markup {
         escape(text, &mut self.html);
         self
     }
 
     /// An element with attributes and what `inner` writes into it.
-    pub(crate) fn element(
+    pub fn element(
         &mut self,
         tag: &'static str,
         attributes: &[(&'static str, &str)],
@@ -37,27 +38,25 @@ impl Markup {
     }
 
     /// An element with nothing but text.
-    pub(crate) fn leaf(&mut self, tag: &'static str, text: &str) -> &mut Markup {
+    pub fn leaf(&mut self, tag: &'static str, text: &str) -> &mut Markup {
         self.element(tag, &[], |inner| {
             inner.text(text);
         })
     }
 
     /// An element without an end tag.
-    pub(crate) fn void(
-        &mut self,
-        tag: &'static str,
-        attributes: &[(&'static str, &str)],
-    ) -> &mut Markup {
+    pub fn void(&mut self, tag: &'static str, attributes: &[(&'static str, &str)]) -> &mut Markup {
         self.open(tag, attributes);
         self.raw(" />")
     }
 
-    pub(crate) fn append(&mut self, other: &Markup) -> &mut Markup {
+    /// Another piece behind this one.
+    pub fn append(&mut self, other: &Markup) -> &mut Markup {
         self.raw(&other.html)
     }
 
-    pub(crate) fn into_string(self) -> String {
+    /// The markup as text.
+    pub fn into_string(self) -> String {
         self.html
     }
 
@@ -84,7 +83,7 @@ fn escape(text: &str, html: &mut String) {
 
 /// `text` with a replacement character for what is no text in XML or HTML, and for the marks that
 /// turn the direction of text, which could make one name look like another.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let replaced = |character: char| match character {
         '\n' | '\t' => ' ',
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',

@@ -1,8 +1,8 @@
 //! Plots as inline SVG that takes its colours from the page.
 //!
 //! The plotting crate writes colours as they are given, so they are given as CSS variables and one
-//! drawing serves the light and the dark page. Names of configurations stay outside, in a legend
-//! of the page, where they wrap on a narrow screen.
+//! drawing serves the light and the dark page. Names of lines stay outside, in a legend of the
+//! page, where they wrap on a narrow screen.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 use kuva::render::theme::Theme;
 
-use super::{markup, number};
+use crate::{markup, number};
 
 /// Colours that the page's style defines as `--s0` to `--s7`.
-pub(crate) const N_COLORS: usize = 8;
+pub const N_COLORS: usize = 8;
 
 /// Lines that can still be told apart in one drawing.
-pub(crate) const N_SERIES_MAX: usize = 10;
+pub const N_SERIES_MAX: usize = 10;
 
 /// Narrow, so that the letters can still be read when a phone shows all of it.
 const WIDTH: f64 = 480.0;
@@ -42,16 +42,18 @@ const MARKERS: [MarkerShape; N_COLORS] = [
 
 const DASHES: [&str; 5] = ["", "8 4", "2 3", "9 3 2 3", "14 5"];
 
-/// How one configuration looks in every plot of a page.
+/// How one thing that is shown looks in every plot of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Style(pub(crate) usize);
+pub struct Style(pub usize);
 
 impl Style {
-    pub(crate) fn color(self) -> String {
+    /// Its colour.
+    pub fn color(self) -> String {
         format!("var(--s{})", self.0 % N_COLORS)
     }
 
-    pub(crate) fn dash(self) -> &'static str {
+    /// Its dashes, as SVG writes them; none of a line without.
+    pub fn dash(self) -> &'static str {
         DASHES[self.0 % DASHES.len()]
     }
 
@@ -62,22 +64,27 @@ impl Style {
 
 /// A value and what it may be in truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Point {
-    pub(crate) x: f64,
-    pub(crate) y: f64,
-    pub(crate) ends: Option<[f64; 2]>,
+pub struct Point {
+    /// Along the horizontal axis.
+    pub x: f64,
+    /// Along the vertical axis.
+    pub y: f64,
+    /// The ends of the interval of `y`.
+    pub ends: Option<[f64; 2]>,
 }
 
 /// One line of a plot.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Series {
-    pub(crate) style: Style,
-    pub(crate) points: Vec<Point>,
+pub struct Series {
+    /// How it looks.
+    pub style: Style,
+    /// Its points, from left to right.
+    pub points: Vec<Point>,
 }
 
 /// How the horizontal axis is read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Horizontal {
+pub enum Horizontal {
     /// From zero.
     Linear,
     /// Logarithmic, without markers: the outline of a histogram.
@@ -89,11 +96,7 @@ pub(crate) enum Horizontal {
 }
 
 /// Lines with markers and error bars over a vertical axis from zero; `None` without points.
-pub(crate) fn lines(
-    series: &[Series],
-    horizontal: &Horizontal,
-    labels: [&str; 2],
-) -> Option<String> {
+pub fn lines(series: &[Series], horizontal: &Horizontal, labels: [&str; 2]) -> Option<String> {
     let is_drawn = |point: &Point| {
         let x_is_drawn = match horizontal {
             Horizontal::Logarithmic => DRAWN.contains(&point.x),
@@ -194,16 +197,17 @@ fn trimmed(value: f64) -> String {
 
 /// A bar with a name: one part, or several beside each other.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Bar {
-    pub(crate) label: String,
+pub struct Bar {
+    /// Its name.
+    pub label: String,
     /// Length and number of the colour of each part.
-    pub(crate) parts: Vec<(f64, usize)>,
+    pub parts: Vec<(f64, usize)>,
     /// The interval of the length, where there is one part.
-    pub(crate) ends: Option<[f64; 2]>,
+    pub ends: Option<[f64; 2]>,
 }
 
 /// Bars from left to right, the first on top; `None` without a length to draw.
-pub(crate) fn bars(bars: &[Bar], label: &str) -> Option<String> {
+pub fn bars(bars: &[Bar], label: &str) -> Option<String> {
     let is_drawn = |bar: &&Bar| bar.parts.iter().any(|(length, _)| DRAWN.contains(length));
     let mut plot = BarPlot::new().with_horizontal(true).with_stacked().with_width(0.7);
     let mut arms: Vec<(f64, f64)> = Vec::new();
@@ -308,7 +312,7 @@ fn finish(plots: Vec<Plot>, layout: Layout) -> String {
 
 /// Give the clip paths of a drawing the next numbers of the page, so that equal records make equal
 /// pages.
-pub(crate) fn renumber(svg: &str, n_clips: &mut usize) -> String {
+pub fn renumber(svg: &str, n_clips: &mut usize) -> String {
     // A quotation mark is escaped in text, so that this is never part of a name.
     const ID: &str = "id=\"kuva-clip-";
     let mut renumbered = svg.to_owned();
@@ -325,7 +329,7 @@ pub(crate) fn renumber(svg: &str, n_clips: &mut usize) -> String {
 }
 
 /// A sample of a line for a legend: dash, colour and marker.
-pub(crate) fn swatch(style: Style) -> String {
+pub fn swatch(style: Style) -> String {
     let color = style.color();
     let dash = match style.dash() {
         "" => String::new(),

@@ -1,12 +1,17 @@
 //! Figures of a set of samples, and how far they can be trusted.
 //!
 //! [`Samples`] can only be made of finite numbers, so that no figure is ever NaN or infinite.
+//!
+//! There are two ways to a value that a share of others does not exceed: [`Samples::percentile`]
+//! is always a value that was measured, [`quantile`] lies between two neighbours.
 
 mod histogram;
 mod interval;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng as _;
+
 pub use histogram::{Histogram, HistogramError, N_BINS_PER_DECADE, RELATIVE_BIN_WIDTH};
-pub(crate) use interval::below;
 pub use interval::{
     CONFIDENCE, Interval, IntervalError, N_RESAMPLES, median_interval, ratio_interval,
 };
@@ -87,7 +92,7 @@ impl Samples {
     /// The middle sample; the mean of the two middle ones when their number is even.
     #[must_use]
     pub fn median(&self) -> f64 {
-        median_of_sorted(&self.sorted)
+        quantile(&self.sorted, 0.5)
     }
 
     /// The smallest sample that at least `percent` percent of the samples do not exceed.
@@ -109,7 +114,7 @@ impl Samples {
         let median = self.median();
         let mut deviations: Vec<f64> = self.sorted.iter().map(|v| (v - median).abs()).collect();
         deviations.sort_by(f64::total_cmp);
-        median_of_sorted(&deviations)
+        quantile(&deviations, 0.5)
     }
 
     /// Arithmetic mean.
@@ -135,14 +140,35 @@ impl Samples {
     }
 }
 
-/// Of at least one value, in ascending order.
-fn median_of_sorted(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
+/// The value below which the share `probability` of `sorted` lies, linear between neighbours.
+///
+/// The values may be infinite, and ascend.
+///
+/// # Panics
+///
+/// When `sorted` is empty.
+#[must_use]
+pub fn quantile<T: Copy + Into<f64>>(sorted: &[T], probability: f64) -> f64 {
+    assert!(!sorted.is_empty(), "a quantile of no values");
+    let position = probability.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = position.floor();
+    let weight = position - below;
+    let lower = sorted[below as usize].into();
+    // Not weighed when it counts nothing: infinity times zero is no number.
+    if weight == 0.0 {
+        return lower;
     }
+    let upper = sorted[below as usize + 1].into();
+    match weight {
+        // Exact for the smallest numbers too.
+        0.5 => f64::midpoint(lower, upper),
+        _ => lower * (1.0 - weight) + upper * weight,
+    }
+}
+
+/// Uniform below `n`; the bias is below `n / 2^64`.
+pub fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
+    ((u128::from(random.next_u64()) * n as u128) >> u64::BITS) as usize
 }
 
 /// With divisor `n - 1`; `None` for fewer than two values.

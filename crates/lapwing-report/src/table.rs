@@ -1,14 +1,14 @@
 //! Tables: one form for the page and for Markdown.
 
-use super::markup::{Markup, printable};
-use super::number;
+use crate::markup::{Markup, printable};
+use crate::number;
 
 /// Words of at most so many characters stay on one line.
 const N_CHARACTERS_SHORT: usize = 30;
 
 /// A table with a heading for each column and a name for each row.
 #[derive(Debug, Clone)]
-pub(crate) struct Table {
+pub struct Table {
     caption: String,
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
@@ -22,11 +22,14 @@ struct Column {
 
 /// What stands in a table.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cell {
+pub enum Cell {
+    /// Words.
     Text(String),
     /// A number with what is shown of it; sorted by the number.
     Number {
+        /// What is shown.
         text: String,
+        /// The number.
         value: f64,
     },
     /// Not known, not measured.
@@ -34,7 +37,8 @@ pub(crate) enum Cell {
 }
 
 impl Cell {
-    pub(crate) fn text(text: impl Into<String>) -> Cell {
+    /// Words; nothing where there are none.
+    pub fn text(text: impl Into<String>) -> Cell {
         match text.into() {
             text if text.is_empty() => Cell::Missing,
             text => Cell::Text(text),
@@ -42,7 +46,7 @@ impl Cell {
     }
 
     /// A number with three digits that count.
-    pub(crate) fn number(value: Option<f64>) -> Cell {
+    pub fn number(value: Option<f64>) -> Cell {
         match value.filter(|value| value.is_finite()) {
             Some(value) => Cell::Number { text: number::short(value), value },
             None => Cell::Missing,
@@ -50,16 +54,17 @@ impl Cell {
     }
 
     /// A number of things.
-    pub(crate) fn count(n: Option<u64>) -> Cell {
+    pub fn count(n: Option<u64>) -> Cell {
         n.map_or(Cell::Missing, |n| Cell::Number { text: n.to_string(), value: n as f64 })
     }
 
-    pub(crate) fn megabytes(n_bytes: Option<u64>) -> Cell {
+    /// Bytes as megabytes.
+    pub fn megabytes(n_bytes: Option<u64>) -> Cell {
         Cell::number(n_bytes.map(number::megabytes))
     }
 
     /// A number with something else to show for it.
-    pub(crate) fn shown(text: String, value: f64) -> Cell {
+    pub fn shown(text: String, value: f64) -> Cell {
         match value.is_finite() {
             true => Cell::Number { text, value },
             false => Cell::Missing,
@@ -69,24 +74,30 @@ impl Cell {
 
 impl Table {
     /// `text` and `numbers` name the columns: first those of words, then those of numbers.
-    pub(crate) fn new(caption: &str, text: &[&str], numbers: &[&str]) -> Table {
+    pub fn new(caption: &str, text: &[&str], numbers: &[&str]) -> Table {
         let column =
             |is_number: bool| move |title: &&str| Column { title: (*title).to_owned(), is_number };
         let columns = text.iter().map(column(false)).chain(numbers.iter().map(column(true)));
         Table { caption: caption.into(), columns: columns.collect(), rows: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, row: Vec<Cell>) {
+    /// One more row.
+    ///
+    /// # Panics
+    ///
+    /// When it has not a cell for each column.
+    pub fn push(&mut self, row: Vec<Cell>) {
         assert_eq!(row.len(), self.columns.len(), "a cell for each column of {}", self.caption);
         self.rows.push(row);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The same without columns in which nothing is known.
-    pub(crate) fn without_empty_columns(mut self) -> Table {
+    pub fn without_empty_columns(mut self) -> Table {
         for idx in (1..self.columns.len()).rev() {
             if self.rows.iter().all(|row| row[idx] == Cell::Missing) {
                 self.columns.remove(idx);
@@ -97,7 +108,7 @@ impl Table {
     }
 
     /// The same with its columns in this order.
-    pub(crate) fn in_order(mut self, order: &[usize]) -> Table {
+    pub fn in_order(mut self, order: &[usize]) -> Table {
         self.columns = order.iter().map(|&idx| self.columns[idx].clone()).collect();
         for row in &mut self.rows {
             *row = order.iter().map(|&idx| row[idx].clone()).collect();
@@ -106,7 +117,7 @@ impl Table {
     }
 
     /// The table in a box that scrolls by itself, with a button in each heading.
-    pub(crate) fn html(&self, page: &mut Markup) {
+    pub fn html(&self, page: &mut Markup) {
         let scroll = [
             ("class", "scroll"),
             ("role", "region"),
@@ -166,7 +177,7 @@ impl Table {
     }
 
     /// As GitHub reads it.
-    pub(crate) fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let titles = self.columns.iter().map(|column| escape_markdown(&column.title));
         let mut text = line(titles.collect());
@@ -184,7 +195,7 @@ impl Table {
 }
 
 /// Whatever Markdown would make something of stands behind a backslash, HTML is escaped.
-pub(crate) fn escape_markdown(text: &str) -> String {
+pub fn escape_markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut follows_word = false;
     for character in printable(text).chars() {

@@ -15,25 +15,30 @@
 //! than both intervals allow. To compare machines or revisions, give medians of several processes.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng as _;
+use serde::{Deserialize, Serialize};
 
-use super::{Samples, median_of_sorted, standard_deviation};
+use super::{Samples, below, quantile, standard_deviation};
 
-/// How often the interval is meant to hold the true median.
+/// How often the interval of a median is meant to hold the true one.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// How many times the samples are drawn anew.
 pub const N_RESAMPLES: usize = 2000;
 
-/// An estimate and where the true value may lie, with a confidence of [`CONFIDENCE`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An estimate and where the true value may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The estimate, not below `low` and not above `high`.
-    pub median: f64,
+    /// The estimate, not below `low` and not above `high`. What is written down is of means.
+    #[serde(rename = "mean")]
+    pub estimate: f64,
     /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
+    /// Standard error of the estimate; `None` where the interval was found on a logarithmic scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
 }
 
 /// Why there is no interval.
@@ -54,12 +59,12 @@ pub enum IntervalError {
 }
 
 impl Interval {
-    /// Half the interval's width over the median; `None` when the median is zero.
+    /// Half the interval's width over the estimate; `None` when that is zero.
     ///
     /// Repetitions may stop when this is small.
     #[must_use]
     pub fn relative_half_width(&self) -> Option<f64> {
-        let ratio = (self.high / 2.0 - self.low / 2.0) / self.median.abs();
+        let ratio = (self.high / 2.0 - self.low / 2.0) / self.estimate.abs();
         ratio.is_finite().then_some(ratio)
     }
 
@@ -85,14 +90,15 @@ impl Interval {
 pub fn median_interval(samples: &Samples, seed: u64) -> Result<Interval, IntervalError> {
     let n = at_least_two(samples)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let median = samples.median();
+    let estimate = samples.median();
     let t = t_quantile((n - 1) as f64);
     if 0.0 < samples.min() {
         let half_width = t * standard_error(samples, f64::ln, &mut random);
-        return Ok(Interval::around(median, half_width));
+        return Ok(Interval::around(estimate, half_width));
     }
-    let half_width = t * standard_error(samples, |value| value, &mut random);
-    Ok(Interval { median, low: median - half_width, high: median + half_width })
+    let error = standard_error(samples, |value| value, &mut random);
+    let (low, high) = (estimate - t * error, estimate + t * error);
+    Ok(Interval { estimate, low, high, standard_error: Some(error) })
 }
 
 /// Interval of the median of `numerator` over the median of `denominator`, drawn independently.
@@ -129,11 +135,13 @@ pub fn ratio_interval(
 }
 
 impl Interval {
-    /// From `median / e^half_width` to `median · e^half_width`; `median` is positive.
-    fn around(median: f64, half_width: f64) -> Interval {
+    /// From `estimate / e^half_width` to `estimate · e^half_width`; `estimate` is positive.
+    #[must_use]
+    pub fn around(estimate: f64, half_width: f64) -> Interval {
         // Two samples of wildly different size would reach beyond the largest number.
         let factor = half_width.min(200.0).exp();
-        Interval { median, low: median / factor, high: (median * factor).min(f64::MAX) }
+        let (low, high) = (estimate / factor, (estimate * factor).min(f64::MAX));
+        Interval { estimate, low, high, standard_error: None }
     }
 }
 
@@ -156,15 +164,10 @@ fn standard_error(samples: &Samples, scale: fn(f64) -> f64, random: &mut ChaCha8
             indices.sort_unstable();
             let upper = sorted[indices[n / 2]];
             let lower = sorted[indices[(n - 1) / 2]];
-            scale(median_of_sorted(&[lower, upper]))
+            scale(quantile(&[lower, upper], 0.5))
         })
         .collect();
     standard_deviation(&medians).expect("there are at least two resamples")
-}
-
-/// Uniform below `n`; the bias is below `n / 2^64`.
-pub(crate) fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
-    ((u128::from(random.next_u64()) * n as u128) >> u64::BITS) as usize
 }
 
 /// Student's `t` that is exceeded, either way, once in 20 times.
