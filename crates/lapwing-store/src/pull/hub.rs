@@ -190,3 +190,6 @@ fn forget_other_commits(staging: &Path, commit: &str) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

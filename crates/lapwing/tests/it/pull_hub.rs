@@ -131,6 +131,36 @@ fn a_token_is_asked_for_and_sent() {
 }
 
 #[test]
+fn a_token_with_a_newline_is_sent_without() {
+    let (_hub, lapwing) = start(Manners { token: Some("hf_secret"), ..Manners::default() });
+    let lapwing = lapwing.with("HF_TOKEN", "hf_secret\n");
+    lapwing.run(&["pull", "org/repo"]).expect_code(0);
+    let lapwing = lapwing.with("HF_TOKEN", "hf secret");
+    let outcome = lapwing.run(&["pull", "org/repo", "--force"]).expect_code(1);
+    outcome.expect_says(&["HF_TOKEN holds no token", "hint: set HF_TOKEN"]);
+}
+
+#[test]
+fn a_password_in_the_address_is_sent_and_never_shown() {
+    let (hub, lapwing) = start(Manners::default());
+    let address = hub.endpoint.replace("http://", "http://me:secret@");
+    let lapwing = lapwing.with("HF_ENDPOINT", &address);
+    for arguments in [["pull", "org/repo"], ["pull", "org/other"]] {
+        let outcome = lapwing.run(&[&arguments[..], &["-vv"]].concat());
+        assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+        assert!(!outcome.stdout.contains("secret"), "{}", outcome.stdout);
+    }
+    // me:secret
+    let expected = Some("Basic bWU6c2VjcmV0".to_owned());
+    assert!(hub.requests().iter().all(|request| request.authorization == expected));
+    assert_whole(&lapwing, "org--repo");
+    let lapwing = lapwing.with("HF_ENDPOINT", "me:secret@hub");
+    let outcome = lapwing.run(&["pull", "org/other"]).expect_code(1);
+    assert!(!outcome.stderr.contains("secret"), "{}", outcome.stderr);
+    outcome.expect_says(&["the address of the hub is none", "hint: correct HF_ENDPOINT"]);
+}
+
+#[test]
 fn refusals() {
     let check = |status: u16, code: &'static str, says: &[&str]| {
         let (_hub, lapwing) = start(Manners { refuse: Some((status, code)), ..Manners::default() });

@@ -3,11 +3,14 @@
 //! It tells a file that was damaged on its way from one that was not, and is no guard against
 //! somebody who wants to deceive: files that matter have a SHA-256 as well.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use lapwing_files::checksum;
 use sha1::{Digest, Sha1};
+
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// The hash of the file at `path` as a git blob, in lower-case hexadecimal.
 ///
@@ -15,15 +18,23 @@ use sha1::{Digest, Sha1};
 ///
 /// When the file cannot be read.
 pub(super) fn sha1_file(path: &Path) -> io::Result<String> {
-    // The hub keeps files of more than some megabytes in another way.
-    Ok(sha1_of_blob(&std::fs::read(path)?))
+    let file = File::open(path)?;
+    let n_bytes = file.metadata()?.len();
+    sha1_of_blob(file, n_bytes)
 }
 
-fn sha1_of_blob(bytes: &[u8]) -> String {
+fn sha1_of_blob(mut blob: impl Read, n_bytes: u64) -> io::Result<String> {
     let mut digest = Sha1::new();
-    digest.update(format!("blob {}\0", bytes.len()));
-    digest.update(bytes);
-    checksum::hexadecimal(&digest.finalize())
+    digest.update(format!("blob {n_bytes}\0"));
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match blob.read(&mut buffer) {
+            Ok(0) => return Ok(checksum::hexadecimal(&digest.finalize())),
+            Ok(n_bytes) => digest.update(&buffer[..n_bytes]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -33,7 +44,8 @@ mod tests {
     #[test]
     fn blobs_as_git_hash_object_names_them() {
         let check = |bytes: &[u8], expected: &str| {
-            assert_eq!(sha1_of_blob(bytes), expected, "{} bytes", bytes.len());
+            let found = sha1_of_blob(bytes, bytes.len() as u64).unwrap();
+            assert_eq!(found, expected, "{} bytes", bytes.len());
         };
         // Lengths on both sides of where the padding takes another block.
         check(b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");

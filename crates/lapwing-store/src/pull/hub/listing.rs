@@ -9,7 +9,7 @@ use super::client::{Client, Failure};
 
 /// What the hub may say about a repository, all parts of its list together.
 const N_BYTES_MAX: usize = 64 << 20;
-const N_PARTS_MAX: usize = 1000;
+const N_PARTS_MAX: usize = 200;
 /// More files than any model has.
 const N_FILES_MAX: usize = 100_000;
 

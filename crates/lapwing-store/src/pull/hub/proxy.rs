@@ -24,7 +24,7 @@ pub(super) struct Routes<'a> {
 }
 
 impl<'a> Routes<'a> {
-    /// No agent of these waits for longer than `patience`.
+    /// Agents for who has so much `patience`.
     pub(super) fn new(proxies: &'a Proxies, patience: Duration) -> Result<Self, ParseProxyError> {
         let through = |address: &Option<String>| match address {
             None => Ok(None),
@@ -53,8 +53,10 @@ impl<'a> Routes<'a> {
 }
 
 /// It reads nothing from the environment, and follows no redirects: who does must know where a
-/// token may go.
+/// token may go. Its own limits only end what nobody waits for any more: who waits loses patience
+/// first.
 fn agent(proxy: Option<Proxy>, patience: Duration) -> Agent {
+    let limit = patience * 2;
     let tls = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
         // What the user's system trusts, so that companies can look into their own traffic.
@@ -68,10 +70,9 @@ fn agent(proxy: Option<Proxy>, patience: Duration) -> Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .timeout_resolve(Some(patience))
-        .timeout_connect(Some(patience))
-        .timeout_per_read(Some(patience))
-        .timeout_per_write(Some(patience))
+        .timeout_connect(Some(limit))
+        .timeout_per_read(Some(limit))
+        .timeout_per_write(Some(limit))
         .build()
         .into()
 }

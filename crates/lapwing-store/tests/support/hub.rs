@@ -5,9 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lapwing_files::checksum::sha256_bytes;
 use serde_json::json;
-
-use crate::sha256;
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -38,6 +37,26 @@ pub(crate) struct Manners {
     pub(crate) redirect_to: Option<String>,
     /// Pause before each answer about a file.
     pub(crate) pause: Duration,
+    /// So many requests are answered with 503 first.
+    pub(crate) n_busy: usize,
+    /// Ranges are not known: files come whole.
+    pub(crate) without_ranges: bool,
+    /// Answers whose path contains this never come,
+    pub(crate) silent: Option<&'static str>,
+    /// come byte by byte,
+    pub(crate) trickling: Option<&'static str>,
+    /// or never end.
+    pub(crate) endless: Option<&'static str>,
+    /// The length that is claimed for bodies of files.
+    pub(crate) claimed_length: Option<u64>,
+    /// The size that is listed for every file.
+    pub(crate) listed_size: Option<u64>,
+    /// Files are listed without hashes.
+    pub(crate) without_hashes: bool,
+    /// Where the list of files goes on, after every part of it.
+    pub(crate) next_part: Option<String>,
+    /// The list comes in two parts.
+    pub(crate) in_two_parts: bool,
 }
 
 /// One request as the server saw it.
@@ -125,7 +144,20 @@ fn answer(
 ) -> std::io::Result<()> {
     let request = read_request(stream)?;
     requests.lock().unwrap().push(request.clone());
+    if request.method == "CONNECT" {
+        // As a proxy that has everything itself.
+        let mut tunnel = stream;
+        tunnel.write_all(b"HTTP/1.1 200 Connected\r\n\r\n")?;
+        return answer(stream, files, manners, requests);
+    }
+    let is_about = |part: Option<&str>| part.is_some_and(|part| request.path.contains(part));
+    if is_about(manners.silent) || is_about(manners.trickling) || is_about(manners.endless) {
+        return never_finish(stream, manners);
+    }
     let wanted_token = manners.token.map(|token| format!("Bearer {token}"));
+    if requests.lock().unwrap().len() <= manners.n_busy {
+        return send(stream, 503, &[], b"", &request);
+    }
     if let Some((status, code)) = manners.refuse {
         let headers = [("X-Error-Code", code.to_owned())];
         return send(stream, status, &headers, b"{\"error\":\"refused\"}", &request);
@@ -139,11 +171,7 @@ fn answer(
         return send(stream, 200, &[], body.as_bytes(), &request);
     }
     if path == format!("/api/models/org/repo/tree/{COMMIT}") {
-        let git_hash = manners.git_hash.unwrap_or("ab");
-        let entries: Vec<_> =
-            files.iter().map(|file| list_entry(file, git_hash, manners)).collect();
-        let body = serde_json::to_vec(&entries)?;
-        return send(stream, 200, &[], &body, &request);
+        return send_list(stream, files, manners, &request);
     }
     let resolve = format!("/org/repo/resolve/{COMMIT}/");
     let file = path.strip_prefix(&resolve).or_else(|| path.strip_prefix("/store/"));
@@ -156,13 +184,52 @@ fn answer(
     }
 }
 
-fn list_entry(file: &HubFile, git_hash: &str, manners: &Manners) -> serde_json::Value {
-    let mut entry = json!({
-        "type": "file", "oid": git_hash, "size": file.bytes.len(), "path": file.path,
-    });
-    if file.is_large {
-        let oid = manners.claimed_hash.clone().unwrap_or_else(|| sha256(&file.bytes));
-        entry["lfs"] = json!({"oid": oid, "size": file.bytes.len(), "pointerSize": 134});
+/// Say nothing, next to nothing, or too much, until the client has enough of it.
+fn never_finish(mut stream: &TcpStream, manners: &Manners) -> std::io::Result<()> {
+    if manners.silent.is_some() {
+        std::thread::sleep(Duration::from_secs(60));
+        return Ok(());
+    }
+    stream.write_all(b"HTTP/1.1 206 Status\r\nConnection: close\r\n\r\n")?;
+    loop {
+        match manners.trickling {
+            Some(_) => {
+                stream.write_all(b" ")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            None => stream.write_all(&[b' '; 1 << 16])?,
+        }
+    }
+}
+
+fn send_list(
+    stream: &TcpStream,
+    files: &[HubFile],
+    manners: &Manners,
+    request: &Request,
+) -> std::io::Result<()> {
+    let is_second = request.path.contains("cursor=2");
+    let (first, second) = files.split_at(files.len() / 2);
+    let (part, next) = match (manners.in_two_parts, is_second) {
+        (false, _) => (files, manners.next_part.clone()),
+        (true, false) => (first, Some(format!("{}&cursor=2", request.path))),
+        (true, true) => (second, None),
+    };
+    let headers: Vec<_> =
+        next.into_iter().map(|next| ("Link", format!("<{next}>; rel=\"next\""))).collect();
+    let entries: Vec<_> = part.iter().map(|file| list_entry(file, manners)).collect();
+    send(stream, 200, &headers, &serde_json::to_vec(&entries)?, request)
+}
+
+fn list_entry(file: &HubFile, manners: &Manners) -> serde_json::Value {
+    let size = manners.listed_size.unwrap_or(file.bytes.len() as u64);
+    let mut entry = json!({"type": "file", "size": size, "path": file.path});
+    if !manners.without_hashes {
+        entry["oid"] = json!(manners.git_hash.unwrap_or("ab"));
+        if file.is_large {
+            let oid = manners.claimed_hash.clone().unwrap_or_else(|| sha256_bytes(&file.bytes));
+            entry["lfs"] = json!({"oid": oid, "size": file.bytes.len(), "pointerSize": 134});
+        }
     }
     entry
 }
@@ -176,7 +243,7 @@ fn send_file(
     std::thread::sleep(manners.pause);
     let hash = match (&manners.claimed_hash, file.is_large) {
         (Some(claimed), true) => claimed.clone(),
-        (None, true) => sha256(&file.bytes),
+        (None, true) => sha256_bytes(&file.bytes),
         (_, false) => "00112233445566778899aabbccddeeff00112233".to_owned(),
     };
     let mut headers = vec![("ETag", format!("\"{hash}\"")), ("X-Repo-Commit", COMMIT.to_owned())];
@@ -188,18 +255,23 @@ fn send_file(
         headers.push(("Location", format!("{other}/store/{}", file.path)));
         return send(stream, 302, &headers, b"", request);
     }
-    let (start, end) = request.range.unwrap_or((0, file.bytes.len()));
+    if let Some(length) = manners.claimed_length {
+        headers.push(("Content-Length", length.to_string()));
+    }
+    let range = request.range.filter(|_| !manners.without_ranges);
+    let (start, end) = range.unwrap_or((0, file.bytes.len()));
     let mut bytes = file.bytes[start..end].to_vec();
-    if manners.flip_in_ranges && request.range.is_some() && file.is_large {
+    if manners.flip_in_ranges && range.is_some() && file.is_large {
         bytes[0] ^= 1;
     }
     if let Some(cut_at) = manners.cut_at.filter(|cut_at| end > *cut_at) {
         let promised = bytes.len();
         bytes.truncate(cut_at.saturating_sub(start));
         headers.push(("Content-Length", promised.to_string()));
-        return send(stream, 206, &headers, &bytes, request);
+        let status = if range.is_some() { 206 } else { 200 };
+        return send(stream, status, &headers, &bytes, request);
     }
-    let status = if request.range.is_some() { 206 } else { 200 };
+    let status = if range.is_some() { 206 } else { 200 };
     send(stream, status, &headers, &bytes, request)
 }
 
@@ -217,9 +289,10 @@ fn send(
     if !headers.iter().any(|(name, _)| *name == "Content-Length") {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    let mut answer = format!("{head}\r\n").into_bytes();
     if request.method != "HEAD" {
-        stream.write_all(body)?;
+        answer.extend_from_slice(body);
     }
-    stream.flush()
+    // At once: the second of two writes waits for a word of the client.
+    stream.write_all(&answer)
 }
