@@ -25,7 +25,6 @@ mod bands;
 mod diagnostics;
 mod estimate;
 mod gain;
-mod held_out;
 mod paired;
 mod rows;
 mod search;
@@ -38,7 +37,6 @@ pub use estimate::{
     reference, reverting,
 };
 pub use gain::{reverting_gain, steady_state_gain};
-pub use held_out::{HeldOutError, HeldOutGain};
 pub use paired::{NoiseMoments, PairedMoments, TokenOffset};
 pub use search::{GainFit, GainSearch, N_ERRORS_MIN};
 pub use series::{EmaVariance, PUBLISHED_ALPHA, SeriesMoments, TokenMoments};

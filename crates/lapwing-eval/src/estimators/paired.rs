@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use super::rows::{Lanes, N_LANES, RowBlock, is_logit, lane_means};
+use super::rows::{Lanes, N_LANES, TiledRows, is_logit, lane_means};
 
 /// Moments of the difference between a reference and a model, of every token at once.
 ///
@@ -11,8 +11,8 @@ use super::rows::{Lanes, N_LANES, RowBlock, is_logit, lane_means};
 #[derive(Clone, Debug)]
 pub struct PairedMoments {
     n_tokens: usize,
-    references: RowBlock,
-    models: RowBlock,
+    references: TiledRows,
+    models: TiledRows,
     tiles: Vec<Tile>,
 }
 
@@ -69,8 +69,8 @@ impl PairedMoments {
     pub fn new(n_tokens: usize) -> PairedMoments {
         PairedMoments {
             n_tokens,
-            references: RowBlock::new(n_tokens),
-            models: RowBlock::new(n_tokens),
+            references: TiledRows::new(n_tokens),
+            models: TiledRows::new(n_tokens),
             tiles: vec![Tile::EMPTY; n_tokens.div_ceil(N_LANES)],
         }
     }

@@ -43,16 +43,16 @@ pub(super) fn lane_means<'a>(rows: impl Iterator<Item = &'a Lanes>) -> Lanes {
 
 /// A few rows, tile by tile. Lanes without a token hold NaN.
 #[derive(Clone, Debug)]
-pub(super) struct RowBlock {
+pub(super) struct TiledRows {
     tiles: Vec<[Lanes; N_BLOCK_ROWS]>,
     n_rows: usize,
 }
 
-impl RowBlock {
+impl TiledRows {
     /// Room for rows of `n_lanes`, rounded up to whole tiles.
-    pub(super) fn new(n_lanes: usize) -> RowBlock {
+    pub(super) fn new(n_lanes: usize) -> TiledRows {
         let tile = [[f32::NAN; N_LANES]; N_BLOCK_ROWS];
-        RowBlock { tiles: vec![tile; n_lanes.div_ceil(N_LANES)], n_rows: 0 }
+        TiledRows { tiles: vec![tile; n_lanes.div_ceil(N_LANES)], n_rows: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {

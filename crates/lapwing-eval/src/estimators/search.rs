@@ -2,7 +2,7 @@
 
 use super::bands::Bands;
 use super::estimate::GainEstimate;
-use super::rows::{Lanes, N_BLOCK_ROWS, N_LANES, NO_TOKEN, RowBlock, is_logit};
+use super::rows::{Lanes, N_BLOCK_ROWS, N_LANES, NO_TOKEN, TiledRows, is_logit};
 
 /// A band with fewer one-step errors gets the gain 1.
 ///
@@ -24,7 +24,7 @@ pub const N_ERRORS_MIN: usize = 400;
 pub struct GainSearch {
     n_tokens: usize,
     n_grid: usize,
-    block: RowBlock,
+    block: TiledRows,
     /// The tokens of each tile; tiles do not mix bands.
     order: Vec<Lanes<u32>>,
     tiles: Vec<Tile>,
@@ -89,7 +89,7 @@ impl GainSearch {
         GainSearch {
             n_tokens,
             n_grid,
-            block: RowBlock::new(order.len() * N_LANES),
+            block: TiledRows::new(order.len() * N_LANES),
             errors: vec![[0.0; N_LANES]; order.len() * n_grid],
             order,
             tiles,

@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use super::rows::{Lanes, N_LANES, RowBlock, is_logit, lane_means};
+use super::rows::{Lanes, N_LANES, TiledRows, is_logit, lane_means};
 
 /// The weight of the new value in the smoothing of the published estimator, as it is
 /// usually read.
@@ -18,7 +18,7 @@ pub const PUBLISHED_ALPHA: f64 = 0.1;
 pub struct SeriesMoments {
     n_tokens: usize,
     alpha: f32,
-    block: RowBlock,
+    block: TiledRows,
     tiles: Vec<Tile>,
 }
 
@@ -74,7 +74,7 @@ impl SeriesMoments {
         SeriesMoments {
             n_tokens,
             alpha: alpha as f32,
-            block: RowBlock::new(n_tokens),
+            block: TiledRows::new(n_tokens),
             tiles: vec![Tile::EMPTY; n_tokens.div_ceil(N_LANES)],
         }
     }

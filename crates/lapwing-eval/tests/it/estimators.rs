@@ -1,5 +1,6 @@
 //! The estimators on simulated logits: known variances, explicit seeds.
 
+mod held_out;
 mod local_level;
 mod paired;
 mod published;

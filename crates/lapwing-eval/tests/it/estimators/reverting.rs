@@ -2,10 +2,10 @@
 //! model with reversion does.
 
 use lapwing_eval::estimators::{
-    Bands, GainSearch, HeldOutError, HeldOutGain, SeriesMoments, diagnose, moments, reverting,
-    reverting_gain,
+    Bands, GainSearch, SeriesMoments, diagnose, moments, reverting, reverting_gain,
 };
 
+use super::held_out::{HeldOutError, HeldOutGain};
 use super::{Series, Simulation, near};
 
 const N_TOKENS: usize = 16;

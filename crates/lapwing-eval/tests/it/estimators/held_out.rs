@@ -1,13 +1,11 @@
 //! Whether a gain brings logits closer to a reference on text it was not fitted on.
 
-use super::rows::is_logit;
-
 /// Filters rows with given gains and compares with a reference, before and after.
 ///
-/// A cheap look ahead of the gate: it needs no probabilities. That squares get smaller
-/// does not mean that the likelihood gets better; the gate decides on that.
+/// A cheap look ahead of a gate: it needs no probabilities. That squares get smaller does
+/// not mean that the likelihood gets better.
 #[derive(Clone, Debug)]
-pub struct HeldOutGain {
+pub(crate) struct HeldOutGain {
     gains: Vec<f32>,
     /// NaN where a chain starts.
     state: Vec<f32>,
@@ -18,25 +16,24 @@ pub struct HeldOutGain {
 
 /// Mean squared distances to the reference; NaN when no pair was seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeldOutError {
+pub(crate) struct HeldOutError {
     /// Pairs seen.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Of the model's logits as they are.
-    pub raw: f64,
+    pub(crate) raw: f64,
     /// Of the filtered logits.
-    pub filtered: f64,
+    pub(crate) filtered: f64,
 }
 
 impl HeldOutGain {
     /// With one gain for each token.
-    #[must_use]
-    pub fn new(gains: Vec<f32>) -> HeldOutGain {
+    pub(crate) fn new(gains: Vec<f32>) -> HeldOutGain {
         let state = vec![f32::NAN; gains.len()];
         HeldOutGain { gains, state, n: 0, raw: 0.0, filtered: 0.0 }
     }
 
     /// What follows is not the continuation of what was pushed.
-    pub fn begin_window(&mut self) {
+    pub(crate) fn begin_window(&mut self) {
         self.state.fill(f32::NAN);
     }
 
@@ -50,7 +47,7 @@ impl HeldOutGain {
     /// # Panics
     ///
     /// When a row has another length.
-    pub fn push(&mut self, reference_centred: &[f32], model_centred: &[f32]) {
+    pub(crate) fn push(&mut self, reference_centred: &[f32], model_centred: &[f32]) {
         assert_eq!(reference_centred.len(), self.gains.len(), "one logit for each gain");
         assert_eq!(model_centred.len(), self.gains.len(), "one logit for each gain");
         let rows = reference_centred.iter().zip(model_centred);
@@ -71,32 +68,31 @@ impl HeldOutGain {
     }
 
     /// The errors so far.
-    #[must_use]
-    pub fn error(&self) -> HeldOutError {
+    pub(crate) fn error(&self) -> HeldOutError {
         let n = self.n as f64;
         HeldOutError { n: self.n, raw: self.raw / n, filtered: self.filtered / n }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::HeldOutGain;
+/// As the estimators see it: neither NaN nor infinite, nor a mask.
+fn is_logit(value: f32) -> bool {
+    value.abs() < 1e15
+}
 
-    #[test]
-    fn errors_before_and_after_the_filter() {
-        let mut held_out = HeldOutGain::new(vec![0.5, 1.0]);
-        held_out.push(&[1.0, 0.0], &[2.0, 2.0]);
-        // States 1 and 4.
-        held_out.push(&[1.0, 0.0], &[0.0, 4.0]);
-        // Left out, and left out with a new start.
-        held_out.push(&[f32::NAN, 0.0], &[3.0, f32::NEG_INFINITY]);
-        // States 1.5 = 2 + 0.5 (1 - 2), and 7 anew.
-        held_out.push(&[0.0, 7.0], &[1.0, 7.0]);
-        held_out.begin_window();
-        held_out.push(&[5.0, 5.0], &[5.0, 5.0]);
-        let error = held_out.error();
-        assert_eq!(error.n, 8);
-        assert_eq!(error.raw, (1.0 + 4.0 + 1.0 + 16.0 + 1.0) / 8.0);
-        assert_eq!(error.filtered, (1.0 + 4.0 + 0.0 + 16.0 + 2.25) / 8.0);
-    }
+#[test]
+fn errors_before_and_after_the_filter() {
+    let mut held_out = HeldOutGain::new(vec![0.5, 1.0]);
+    held_out.push(&[1.0, 0.0], &[2.0, 2.0]);
+    // States 1 and 4.
+    held_out.push(&[1.0, 0.0], &[0.0, 4.0]);
+    // Left out, and left out with a new start.
+    held_out.push(&[f32::NAN, 0.0], &[3.0, f32::NEG_INFINITY]);
+    // States 1.5 = 2 + 0.5 (1 - 2), and 7 anew.
+    held_out.push(&[0.0, 7.0], &[1.0, 7.0]);
+    held_out.begin_window();
+    held_out.push(&[5.0, 5.0], &[5.0, 5.0]);
+    let error = held_out.error();
+    assert_eq!(error.n, 8);
+    assert_eq!(error.raw, (1.0 + 4.0 + 1.0 + 16.0 + 1.0) / 8.0);
+    assert_eq!(error.filtered, (1.0 + 4.0 + 0.0 + 16.0 + 2.25) / 8.0);
 }
