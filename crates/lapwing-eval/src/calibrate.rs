@@ -22,7 +22,6 @@ use serde::Serialize;
 
 use crate::gate::{GateOptions, Verdict};
 use crate::judge::TreatmentScore;
-use crate::progress::Outcome;
 use crate::repetition::RepetitionOptions;
 use crate::treatment::HeadMatrix;
 
@@ -168,16 +167,13 @@ pub struct Calibration {
 /// # Errors
 ///
 /// Before any work when a text is too short or an option makes no sense; later when a model fails
-/// or its rows cannot be judged.
+/// or its rows cannot be judged, or the caller breaks off.
 pub fn calibrate(
     inputs: &CalibrateInputs<'_>,
     options: &CalibrateOptions,
     on_progress: OnCalibrateProgress<'_>,
-) -> Result<Outcome<Calibration>, CalibrateError> {
+) -> Result<Calibration, CalibrateError> {
     let windows = CalibrationWindows::cut(inputs, options)?;
     let mut run = Run { inputs, options, on_progress };
-    match run.all(&windows)? {
-        Ok(calibration) => Ok(Outcome::Finished(calibration)),
-        Err(stopped) => Ok(Outcome::Stopped(stopped)),
-    }
+    run.all(&windows)
 }

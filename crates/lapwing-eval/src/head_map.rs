@@ -15,39 +15,29 @@
 //! Source: Hoerl and Kennard 1970, "Ridge regression", with the identity as the prior mean.
 
 use lapwing_logits::profile::HeadMap;
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{Cholesky, DMatrix};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 /// Rows that are gathered before they enter the sums as one matrix product.
 const N_BLOCK_ROWS: usize = 64;
 
 /// Why the equations have no solution.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SolveHeadMapError {
-    /// Nothing was pushed.
+    /// Nothing was pushed but entries that are not finite.
     #[error("cannot fit a head map to {n_rows} pairs of hidden states: expected at least 2")]
-    TooFewRows {
-        /// Pairs with finite entries only.
-        n_rows: u64,
-    },
+    TooFewRows { n_rows: u64 },
     /// The ridge is not a number that can be used.
     #[error("the ridge of a head map must be finite and at least 0, found {ridge}")]
-    Ridge {
-        /// What was asked for.
-        ridge: f64,
-    },
+    Ridge { ridge: f64 },
     /// The hidden states span too little of the space for so small a ridge.
     #[error(
         "hidden states of length {n_hidden} are dependent over {n_rows} rows: \
          the ridge {ridge} is too small"
     )]
-    NotPositiveDefinite {
-        /// Length of a hidden state.
-        n_hidden: usize,
-        /// Pairs with finite entries only.
-        n_rows: u64,
-        /// The relative ridge that was asked for.
-        ridge: f64,
-    },
+    NotPositiveDefinite { n_hidden: usize, n_rows: u64, ridge: f64 },
 }
 
 /// The normal equations of a [`HeadMap`], summed while pairs of hidden states pass.
@@ -57,14 +47,14 @@ pub enum SolveHeadMapError {
 pub struct HeadMapEquations {
     n_rows: u64,
     /// `sum h h^T`.
-    gram: DMatrix<f64>,
-    /// `sum h e^T`.
-    cross: DMatrix<f64>,
-    sum_hidden: DVector<f64>,
-    sum_difference: DVector<f64>,
-    /// Columns that have not entered the sums yet: the first `n_held` of each.
-    hidden: DMatrix<f64>,
-    difference: DMatrix<f64>,
+    gram: Array2<f64>,
+    /// `sum e h^T`.
+    cross: Array2<f64>,
+    sum_hidden: Array1<f64>,
+    sum_difference: Array1<f64>,
+    /// Rows that have not entered the sums yet: the first `n_held` of each.
+    hidden: Array2<f64>,
+    difference: Array2<f64>,
     n_held: usize,
 }
 
@@ -74,12 +64,12 @@ impl HeadMapEquations {
     pub fn new(n_hidden: usize) -> HeadMapEquations {
         HeadMapEquations {
             n_rows: 0,
-            gram: DMatrix::zeros(n_hidden, n_hidden),
-            cross: DMatrix::zeros(n_hidden, n_hidden),
-            sum_hidden: DVector::zeros(n_hidden),
-            sum_difference: DVector::zeros(n_hidden),
-            hidden: DMatrix::zeros(n_hidden, N_BLOCK_ROWS),
-            difference: DMatrix::zeros(n_hidden, N_BLOCK_ROWS),
+            gram: Array2::zeros((n_hidden, n_hidden)),
+            cross: Array2::zeros((n_hidden, n_hidden)),
+            sum_hidden: Array1::zeros(n_hidden),
+            sum_difference: Array1::zeros(n_hidden),
+            hidden: Array2::zeros((N_BLOCK_ROWS, n_hidden)),
+            difference: Array2::zeros((N_BLOCK_ROWS, n_hidden)),
             n_held: 0,
         }
     }
@@ -98,18 +88,18 @@ impl HeadMapEquations {
     /// # Panics
     ///
     /// When a length is another than that of [`HeadMapEquations::new`].
-    pub fn push(&mut self, reference: &[f32], model: &[f32]) {
+    pub fn push(&mut self, reference: ArrayView1<'_, f32>, model: ArrayView1<'_, f32>) {
         let n_hidden = self.sum_hidden.len();
         assert_eq!(reference.len(), n_hidden, "length of the reference's hidden state");
         assert_eq!(model.len(), n_hidden, "length of the model's hidden state");
-        if !reference.iter().chain(model).all(|entry| entry.is_finite()) {
+        if !reference.iter().chain(&model).all(|entry| entry.is_finite()) {
             return;
         }
-        let mut hidden = self.hidden.column_mut(self.n_held);
-        let mut difference = self.difference.column_mut(self.n_held);
-        for (idx, (&reference, &model)) in reference.iter().zip(model).enumerate() {
-            hidden[idx] = f64::from(model);
-            difference[idx] = f64::from(reference) - f64::from(model);
+        let rows = self.hidden.row_mut(self.n_held).into_iter();
+        let rows = rows.zip(self.difference.row_mut(self.n_held));
+        for ((hidden, difference), (&reference, &model)) in rows.zip(reference.iter().zip(&model)) {
+            *hidden = f64::from(model);
+            *difference = f64::from(reference) - f64::from(model);
         }
         self.n_held += 1;
         self.n_rows += 1;
@@ -126,71 +116,75 @@ impl HeadMapEquations {
     /// it are not positive definite.
     pub fn solve(&mut self, ridge: f64) -> Result<HeadMap, SolveHeadMapError> {
         self.absorb();
-        let n_rows = self.n_rows;
+        let (n_rows, n_hidden) = (self.n_rows, self.sum_hidden.len());
         if n_rows < 2 {
             return Err(SolveHeadMapError::TooFewRows { n_rows });
         }
         if !ridge.is_finite() || ridge < 0.0 {
             return Err(SolveHeadMapError::Ridge { ridge });
         }
-        let n_hidden = self.sum_hidden.len();
         let mean_hidden = &self.sum_hidden / n_rows as f64;
         let mean_difference = &self.sum_difference / n_rows as f64;
-        let mut spread = self.gram.clone();
-        spread.ger(-1.0, &self.sum_hidden, &mean_hidden, 1.0);
-        let ridge_absolute = ridge * spread.trace() / n_hidden as f64;
-        for idx in 0..n_hidden {
-            spread[(idx, idx)] += ridge_absolute;
-        }
-        let mut shared = self.cross.clone();
-        shared.ger(-1.0, &self.sum_hidden, &mean_difference, 1.0);
-        let not_definite = SolveHeadMapError::NotPositiveDefinite { n_hidden, n_rows, ridge };
-        let smallest_allowed = f64::EPSILON * n_hidden as f64 * spread.trace() / n_hidden as f64;
-        let factor = Cholesky::new(spread).ok_or_else(|| not_definite.clone())?;
-        // A pivot that is only rounding error passes for positive half of the time.
-        let pivots = factor.l_dirty().diagonal();
-        let is_sound = pivots.iter().all(|pivot| smallest_allowed < pivot * pivot);
-        if !is_sound {
-            return Err(not_definite);
-        }
-        factor.solve_mut(&mut shared);
-        Ok(head_map(&shared, &mean_hidden, &mean_difference))
+        let trace = |matrix: &Array2<f64>| matrix.diag().iter().sum::<f64>();
+        // Sums of products about the means.
+        let mut spread = &self.gram - &outer(&mean_hidden, &self.sum_hidden);
+        let shared = &self.cross - &outer(&mean_difference, &self.sum_hidden);
+        let ridge_absolute = ridge * trace(&spread) / n_hidden as f64;
+        spread.diag_mut().iter_mut().for_each(|entry| *entry += ridge_absolute);
+        let smallest_pivot = f64::EPSILON * n_hidden as f64 * trace(&spread) / n_hidden as f64;
+        let difference = solve_from_the_right(spread, shared, smallest_pivot)
+            .ok_or(SolveHeadMapError::NotPositiveDefinite { n_hidden, n_rows, ridge })?;
+        let bias = mean_difference - difference.dot(&mean_hidden);
+        let matrix = difference + Array2::<f64>::eye(n_hidden);
+        let bias = bias.iter().map(|&entry| entry as f32).collect();
+        let matrix = matrix.iter().map(|&entry| entry as f32).collect();
+        Ok(HeadMap { n_hidden, matrix, bias })
     }
 
     /// Move what is held into the sums.
     fn absorb(&mut self) {
-        let hidden = self.hidden.columns(0, self.n_held);
-        let difference = self.difference.columns(0, self.n_held);
-        self.gram.gemm(1.0, &hidden, &hidden.transpose(), 1.0);
-        self.cross.gemm(1.0, &hidden, &difference.transpose(), 1.0);
-        self.sum_hidden += hidden.column_sum();
-        self.sum_difference += difference.column_sum();
+        let hidden = self.hidden.slice(s![..self.n_held, ..]);
+        let difference = self.difference.slice(s![..self.n_held, ..]);
+        general_mat_mul(1.0, &hidden.t(), &hidden, 1.0, &mut self.gram);
+        general_mat_mul(1.0, &difference.t(), &hidden, 1.0, &mut self.cross);
+        self.sum_hidden += &hidden.sum_axis(Axis(0));
+        self.sum_difference += &difference.sum_axis(Axis(0));
         self.n_held = 0;
     }
 }
 
-/// From `D^T`, column-major and so `D` row-major, and the means.
-fn head_map(
-    transposed: &DMatrix<f64>,
-    mean_hidden: &DVector<f64>,
-    mean_difference: &DVector<f64>,
-) -> HeadMap {
-    let n_hidden = mean_hidden.len();
-    let bias = mean_difference - transposed.tr_mul(mean_hidden);
-    let mut matrix: Vec<f32> = Vec::with_capacity(n_hidden * n_hidden);
-    for (row_idx, row) in transposed.column_iter().enumerate() {
-        matrix.extend(row.iter().enumerate().map(|(column_idx, &entry)| {
-            let identity = if row_idx == column_idx { 1.0 } else { 0.0 };
-            (entry + identity) as f32
-        }));
+/// `column row^T`.
+fn outer(column: &Array1<f64>, row: &Array1<f64>) -> Array2<f64> {
+    &column.view().insert_axis(Axis(1)) * row
+}
+
+/// `X` with `X A = B` for a symmetric `A`; `None` where one of its pivots is not above
+/// `smallest_pivot`.
+///
+/// The factorisation is nalgebra's, whose matrices are column-major: `A` is the same either way,
+/// and the columns of `B^T` are our rows of `B`.
+fn solve_from_the_right(
+    a: Array2<f64>,
+    b: Array2<f64>,
+    smallest_pivot: f64,
+) -> Option<Array2<f64>> {
+    let (shape, n) = (b.dim(), a.nrows());
+    let factor = Cholesky::new(DMatrix::from_iterator(n, n, a))?;
+    // A pivot that is only rounding error passes for positive half of the time.
+    let pivots = factor.l_dirty().diagonal();
+    if !pivots.iter().all(|pivot| smallest_pivot < pivot * pivot) {
+        return None;
     }
-    let bias = bias.iter().map(|&entry| entry as f32).collect();
-    HeadMap { n_hidden, matrix: matrix.into(), bias }
+    let mut solution = DMatrix::from_iterator(shape.1, shape.0, b);
+    factor.solve_mut(&mut solution);
+    Some(Array2::from_shape_fn(shape, |(row, column)| solution[(column, row)]))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use ndarray::aview1;
 
     use super::{HeadMap, HeadMapEquations, SolveHeadMapError};
     use crate::test_numbers::Numbers;
@@ -213,7 +207,7 @@ mod tests {
                 (0..N_HIDDEN).map(|idx| (idx as f64 + numbers.normal()) as f32).collect();
             let mut reference = apply(&map, &model);
             reference.iter_mut().for_each(|entry| *entry += (noise * numbers.normal()) as f32);
-            equations.push(&reference, &model);
+            equations.push(aview1(&reference), aview1(&model));
         }
         (map, equations)
     }
@@ -270,7 +264,7 @@ mod tests {
         let rows: Vec<[Vec<f32>; 2]> = (0..40)
             .map(|_| [0, 1].map(|_| (0..n_hidden).map(|_| numbers.normal() as f32).collect()))
             .collect();
-        rows.iter().for_each(|[reference, model]| equations.push(reference, model));
+        rows.iter().for_each(|[reference, model]| equations.push(aview1(reference), aview1(model)));
         let ridge = 0.3;
         let found = equations.solve(ridge).expect("well posed");
         let mean = |idx: usize| {
@@ -316,13 +310,14 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_solved() {
         let mut equations = HeadMapEquations::new(2);
-        equations.push(&[1.0, 2.0], &[1.0, 2.0]);
-        equations.push(&[f32::NAN, 2.0], &[1.0, 2.0]);
+        equations.push(aview1(&[1.0, 2.0]), aview1(&[1.0, 2.0]));
+        equations.push(aview1(&[f32::NAN, 2.0]), aview1(&[1.0, 2.0]));
         assert_eq!(equations.solve(0.1), Err(SolveHeadMapError::TooFewRows { n_rows: 1 }));
         for step in 0..20 {
             // Both entries are equal: a line in the plane.
             let entry = step as f32 * 0.37;
-            equations.push(&[entry, entry + 1.0], &[entry + 1.0, entry + 2.0]);
+            let (reference, model) = ([entry, entry + 1.0], [entry + 1.0, entry + 2.0]);
+            equations.push(aview1(&reference), aview1(&model));
         }
         let dependent =
             SolveHeadMapError::NotPositiveDefinite { n_hidden: 2, n_rows: 21, ridge: 0.0 };

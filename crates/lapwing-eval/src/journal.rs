@@ -1,9 +1,9 @@
 //! Results in journals, so that a measurement can go on after a break.
 //!
 //! Journals go on exactly: a measurement that was broken off gives the same bits as one that was
-//! not. Results therefore hold their numbers through [`exact`].
+//! not. Results that may be infinite therefore read theirs through [`infinity`].
 
-pub(crate) mod exact;
+pub(crate) mod infinity;
 
 use serde_json::Value;
 
@@ -27,9 +27,9 @@ mod tests {
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Unit {
-        #[serde(with = "exact")]
+        #[serde(deserialize_with = "infinity::plus")]
         sum: f64,
-        #[serde(with = "exact::list")]
+        #[serde(deserialize_with = "infinity::each_plus")]
         values: Vec<f32>,
     }
 

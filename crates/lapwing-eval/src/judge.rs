@@ -1,35 +1,19 @@
 //! What many treatments score on the same text, in one pass of the models.
 //!
-//! ```text
-//! for each window:
-//!     rows of the reference (if there is one) and of the model, gathered in blocks
-//!     for each block, threads take treatments: treat the rows, add up NLL, KL, top-1 agreement
-//! ```
-//!
-//! Windows are independent: models and treatments begin anew with each. A treatment is worked on
-//! by one thread at a time and in the order of the rows, so that results do not depend on timing.
 //! This module must not know where treatments come from or what is made of their scores.
 
-use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
-
 use lapwing_backend::Model;
-use lapwing_kernels::{Distribution, Level, kl_divergence, row_find_equal};
+use lapwing_kernels::{Level, kl_divergence, row_find_equal};
 use lapwing_model::TokenId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::Block;
 use crate::common_tokens::CommonTokens;
-use crate::progress::{OnProgress, Outcome, Progress, Stopped};
-use crate::treatment::{Applier, ApplyError, HeadMatrix, RowBlock, Scratch, Treatment};
-
-mod error;
-mod rows;
-mod target;
-
-pub use error::JudgeError;
-pub(crate) use rows::RowSource;
-
-use target::{Target, targets};
+use crate::pass::{Excluded, Pass, ScoredRow, Tally};
+use crate::progress::OnProgress;
+use crate::score_error::ScoreError;
+use crate::treatment::{Applier, HeadMatrix, Treatment};
+use crate::windows::TextWindow;
 
 /// What to judge on.
 #[derive(Clone, Copy)]
@@ -42,10 +26,8 @@ pub struct JudgeInputs<'a> {
     pub head: Option<HeadMatrix<'a>>,
     /// The tokenizer's vocabulary; rows are cut to it.
     pub n_tokens: usize,
-    /// The text: each window with the token that it begins with, at least two tokens long.
-    pub windows: &'a [Vec<TokenId>],
-    /// Rows at the start of each window that are treated but not scored.
-    pub n_unscored_rows: usize,
+    /// The text.
+    pub windows: &'a [TextWindow],
     /// The commonest tokens; with them, rows that a rare token follows are also scored by
     /// themselves.
     pub common: Option<&'a CommonTokens>,
@@ -61,7 +43,7 @@ pub struct JudgeOptions {
 }
 
 /// What one treatment scored on one window: sums over its scored rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowScore {
     /// Scored rows.
     pub n: usize,
@@ -76,7 +58,7 @@ pub struct WindowScore {
 }
 
 /// What one treatment scored on the rows of a window that a rare token follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RareScore {
     /// Rows.
     pub n: usize,
@@ -89,7 +71,7 @@ pub struct RareScore {
 }
 
 /// What the reference says of the rare tokens of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RareSums {
     /// Of `-ln p(next token)`, in nats.
     pub negative_log_likelihood: f64,
@@ -112,231 +94,127 @@ pub struct TreatmentScore {
 
 /// Score every treatment on every window; the result has one score a treatment, in order.
 ///
-/// Memory: blocks of some 16 MiB for each model and thread, and what the treatments remember.
+/// Memory: a chunk of the reference's rows, a block of the model's, and what the treatments
+/// remember.
 ///
 /// # Errors
 ///
-/// When there is nothing to score, a treatment does not fit, a model fails, or a row under some
-/// treatment is no distribution or excludes the text.
+/// When there is nothing to score, a treatment does not fit, a model fails, a row under some
+/// treatment is no distribution or excludes the text, or the caller breaks off.
 pub fn judge(
     inputs: &JudgeInputs<'_>,
     treatments: &[Treatment],
     options: JudgeOptions,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<Vec<TreatmentScore>>, JudgeError> {
-    check(inputs)?;
-    let mut judging = Judging::new(inputs, treatments, options)?;
-    let on_rows = |window_idx| move |source| JudgeError::Rows { window_idx, source };
-    let mut source =
-        RowSource::new(inputs.reference, inputs.model, inputs.n_tokens).map_err(on_rows(0))?;
-    let n_total = inputs.windows.len();
-    for (window_idx, window) in inputs.windows.iter().enumerate() {
-        let so_far = judging.mean_of_first();
-        let progress = Progress { n_done: window_idx, n_total, n_resumed: 0, so_far };
-        if on_progress(progress).is_break() {
-            return Ok(Outcome::Stopped(Stopped { n_done: window_idx, n_total }));
+) -> Result<Vec<TreatmentScore>, ScoreError> {
+    let JudgeInputs { model, reference, head, n_tokens, windows, common } = *inputs;
+    check(windows)?;
+    let JudgeOptions { level, n_threads } = options;
+    let appliers = treatments.iter().map(|one| Applier::new(one, head, n_tokens, level));
+    let appliers = appliers.collect::<Result<_, _>>().map_err(ScoreError::Apply)?;
+    let (n_logits, treated) = (n_tokens, appliers);
+    let pass = Pass { model, reference, n_logits, windows, treatments: treated, level, n_threads };
+    let mut of_treatments: Vec<Vec<Judged>> = treatments.iter().map(|_| Vec::new()).collect();
+    for of_window in pass.run(&Judging { common }, None, on_progress)? {
+        for (of_treatment, judged) in of_treatments.iter_mut().zip(of_window) {
+            of_treatment.push(judged);
         }
-        judging.begin_window();
-        let mut failure = None;
-        let on_block = &mut |block: &mut RowBlock| match judging.take(window_idx, block) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        };
-        source.stream(window, on_block).map_err(on_rows(window_idx))?;
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        judging.end_window();
     }
-    let so_far = judging.mean_of_first();
-    // Nothing is left to break off.
-    let _ = on_progress(Progress { n_done: n_total, n_total, n_resumed: 0, so_far });
-    Ok(Outcome::Finished(judging.finish()))
+    let score = |(treatment, judged): (&Treatment, Vec<Judged>)| TreatmentScore {
+        name: treatment.name.clone(),
+        windows: judged.iter().map(|judged| judged.score).collect(),
+        divergence_by_position: by_position(windows, &judged),
+    };
+    Ok(treatments.iter().zip(of_treatments).map(score).collect())
 }
 
-fn check(inputs: &JudgeInputs<'_>) -> Result<(), JudgeError> {
-    if inputs.windows.is_empty() {
-        return Err(JudgeError::NoWindows);
+fn check(windows: &[TextWindow]) -> Result<(), ScoreError> {
+    if windows.is_empty() {
+        return Err(ScoreError::NoWindows);
     }
-    let n_needed = inputs.n_unscored_rows.saturating_add(2);
-    match inputs.windows.iter().position(|window| window.len() < n_needed) {
+    match windows.iter().position(|window| window.n_scored_rows() == 0) {
         Some(window_idx) => {
-            let n_tokens = inputs.windows[window_idx].len();
-            Err(JudgeError::ShortWindow { window_idx, n_tokens })
+            let n_tokens = windows[window_idx].tokens.len();
+            Err(ScoreError::ShortWindow { window_idx, n_tokens })
         }
         None => Ok(()),
     }
 }
 
-/// All treatments at work.
 struct Judging<'a> {
-    level: Level,
-    n_unscored_rows: usize,
-    evaluators: Vec<Evaluator<'a>>,
-    /// One for each thread.
-    scratches: Vec<Scratch>,
-}
-
-/// One treatment at work, with its sums.
-struct Evaluator<'a> {
-    name: &'a str,
-    applier: Applier<'a>,
-    n_unscored_rows: usize,
     common: Option<&'a CommonTokens>,
-    window: WindowScore,
-    windows: Vec<WindowScore>,
-    /// Sum and number by position.
-    divergence_by_position: Vec<(f64, usize)>,
-    failure: Option<JudgeError>,
 }
 
-impl<'a> Judging<'a> {
-    fn new(
-        inputs: &JudgeInputs<'a>,
-        treatments: &'a [Treatment],
-        options: JudgeOptions,
-    ) -> Result<Judging<'a>, ApplyError> {
-        let evaluators = treatments.iter().map(|treatment| {
-            Ok(Evaluator {
-                name: &treatment.name,
-                applier: Applier::new(treatment, inputs.head, inputs.n_tokens, options.level)?,
-                n_unscored_rows: inputs.n_unscored_rows,
-                common: inputs.common,
-                window: WindowScore::default(),
-                windows: Vec::new(),
-                divergence_by_position: Vec::new(),
-                failure: None,
-            })
-        });
-        let evaluators = evaluators.collect::<Result<_, ApplyError>>()?;
-        let scratches = (0..options.n_threads.max(1)).map(|_| Scratch::default()).collect();
-        let (level, n_unscored_rows) = (options.level, inputs.n_unscored_rows);
-        Ok(Judging { level, n_unscored_rows, evaluators, scratches })
+/// What is added up over a window.
+#[derive(Default, Serialize, Deserialize)]
+struct Judged {
+    score: WindowScore,
+    /// KL of each scored row; empty without a reference.
+    divergences: Vec<f64>,
+}
+
+impl Tally for Judging<'_> {
+    type Window = Judged;
+
+    fn add(&self, judged: &mut Judged, row: &ScoredRow<'_>) -> Result<(), Excluded> {
+        let ScoredRow { level, next, found, reference } = *row;
+        let surprise = -found.log_probability(next);
+        let expected = reference.map(|target| target.distribution.log_probability(next));
+        // Any treatment would be as good as a reference that excludes the text.
+        if expected.is_some_and(|expected| !expected.is_finite()) {
+            return Err(Excluded::ByReference);
+        }
+        let divergence = reference.map(|target| kl_divergence(level, target.distribution, found));
+        if !(surprise + divergence.unwrap_or(0.0)).is_finite() {
+            return Err(Excluded::ByTreatment);
+        }
+        let score = &mut judged.score;
+        score.n += 1;
+        score.negative_log_likelihood += surprise;
+        if let Some(common) = self.common {
+            let rare = score.rare.get_or_insert_default();
+            if TokenId::try_from(next).is_ok_and(|next| !common.contains(next)) {
+                rare.n += 1;
+                rare.negative_log_likelihood += surprise;
+                rare.probability += (-surprise).exp();
+                if let Some(expected) = expected {
+                    let sums = rare.of_reference.get_or_insert_default();
+                    sums.negative_log_likelihood -= expected;
+                    sums.probability += expected.exp();
+                }
+            }
+        }
+        if let (Some(target), Some(divergence)) = (reference, divergence) {
+            *score.divergence.get_or_insert(0.0) += divergence;
+            let agrees = row_find_equal(level, found.row(), found.max()) == target.best;
+            *score.n_agreeing.get_or_insert(0) += usize::from(agrees);
+            judged.divergences.push(divergence);
+        }
+        Ok(())
     }
 
-    fn begin_window(&mut self) {
-        self.evaluators.iter_mut().for_each(|evaluator| evaluator.applier.begin_window());
+    /// KL, or without a reference NLL.
+    fn value(judged: &Judged) -> Block {
+        let WindowScore { n, negative_log_likelihood, divergence, .. } = judged.score;
+        Block { sum: divergence.unwrap_or(negative_log_likelihood), n }
     }
+}
 
-    fn end_window(&mut self) {
-        for evaluator in &mut self.evaluators {
-            evaluator.windows.push(std::mem::take(&mut evaluator.window));
+/// Mean over the windows of the KL after each position.
+fn by_position(windows: &[TextWindow], judged: &[Judged]) -> Vec<f64> {
+    let mut sums: Vec<(f64, usize)> = Vec::new();
+    for (window, judged) in windows.iter().zip(judged) {
+        let n_positions = window.n_unscored_rows + judged.divergences.len();
+        if !judged.divergences.is_empty() && sums.len() < n_positions {
+            sums.resize(n_positions, (0.0, 0));
+        }
+        let places = sums.iter_mut().skip(window.n_unscored_rows);
+        for ((sum, n), divergence) in places.zip(&judged.divergences) {
+            *sum += divergence;
+            *n += 1;
         }
     }
-
-    /// Let every treatment work on the next rows.
-    fn take(&mut self, window_idx: usize, block: &RowBlock) -> Result<(), JudgeError> {
-        let level = self.level;
-        let targets = targets(level, window_idx, self.n_unscored_rows, block)?;
-        let queue = Mutex::new(self.evaluators.iter_mut());
-        let work = |scratch: &mut Scratch| {
-            loop {
-                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(evaluator) = next else { return };
-                evaluator.take(level, window_idx, block, &targets, scratch);
-            }
-        };
-        let (own, others) = self.scratches.split_first_mut().expect("at least one thread");
-        std::thread::scope(|scope| {
-            for scratch in others {
-                scope.spawn(|| work(scratch));
-            }
-            work(own);
-        });
-        let failures = self.evaluators.iter_mut().filter_map(|found| found.failure.take());
-        failures.into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// Mean KL, or NLL, of the first treatment.
-    fn mean_of_first(&self) -> Option<f64> {
-        let windows = &self.evaluators.first()?.windows;
-        let n: usize = windows.iter().map(|window| window.n).sum();
-        let value =
-            |window: &WindowScore| window.divergence.unwrap_or(window.negative_log_likelihood);
-        (0 < n).then(|| windows.iter().map(value).sum::<f64>() / n as f64)
-    }
-
-    fn finish(self) -> Vec<TreatmentScore> {
-        let score = |evaluator: Evaluator<'_>| {
-            let means = evaluator.divergence_by_position.iter();
-            TreatmentScore {
-                name: evaluator.name.to_owned(),
-                windows: evaluator.windows,
-                divergence_by_position: means.map(|&(sum, n)| sum / n as f64).collect(),
-            }
-        };
-        self.evaluators.into_iter().map(score).collect()
-    }
-}
-
-impl Evaluator<'_> {
-    fn take(
-        &mut self,
-        level: Level,
-        window_idx: usize,
-        block: &RowBlock,
-        targets: &[Target<'_>],
-        scratch: &mut Scratch,
-    ) {
-        let Evaluator { name, applier, window, divergence_by_position, .. } = self;
-        let (n_unscored, common) = (self.n_unscored_rows, self.common);
-        let mut failure = None;
-        let on_row = &mut |row_idx: usize, row: &[f32]| {
-            let position = block.position(row_idx);
-            if failure.is_some() || position < n_unscored {
-                return;
-            }
-            let name = || (*name).to_owned();
-            let Some(found) = Distribution::new(level, row) else {
-                failure = Some(JudgeError::NoDistribution { window_idx, position, name: name() });
-                return;
-            };
-            let next = block.next(row_idx);
-            let surprise = -found.log_probability(next as usize);
-            let target = targets.get(row_idx);
-            let divergence = target.map(|target| kl_divergence(level, target.reference, found));
-            if !(surprise + divergence.unwrap_or(0.0)).is_finite() {
-                failure = Some(JudgeError::Excluded { window_idx, position, name: name() });
-                return;
-            }
-            window.n += 1;
-            window.negative_log_likelihood += surprise;
-            if let Some(common) = common {
-                let rare = window.rare.get_or_insert_default();
-                if !common.contains(next) {
-                    rare.n += 1;
-                    rare.negative_log_likelihood += surprise;
-                    rare.probability += (-surprise).exp();
-                    if let Some(target) = targets.get(row_idx) {
-                        rare.add_reference(target.reference.log_probability(next as usize));
-                    }
-                }
-            }
-            if let (Some(target), Some(divergence)) = (target, divergence) {
-                *window.divergence.get_or_insert(0.0) += divergence;
-                let agrees = row_find_equal(level, row, found.max()) == target.best;
-                *window.n_agreeing.get_or_insert(0) += usize::from(agrees);
-                if divergence_by_position.len() <= position {
-                    divergence_by_position.resize(position + 1, (0.0, 0));
-                }
-                divergence_by_position[position].0 += divergence;
-                divergence_by_position[position].1 += 1;
-            }
-        };
-        let applied = applier.apply(block, scratch, on_row);
-        self.failure = applied.err().map(JudgeError::Apply).or(failure);
-    }
-}
-
-impl RareScore {
-    fn add_reference(&mut self, log_probability: f64) {
-        let sums = self.of_reference.get_or_insert_default();
-        sums.negative_log_likelihood -= log_probability;
-        sums.probability += log_probability.exp();
-    }
+    sums.into_iter().map(|(sum, n)| sum / n as f64).collect()
 }
 
 impl TreatmentScore {

@@ -1,28 +1,39 @@
 //! How good a model's answers are, in numbers with intervals: perplexity, divergence from a
 //! reference, tasks; and what the logit correction is worth.
 //!
-//! Rows of logits come from models behind the seam, one or two at a time; what is measured on them
-//! is accumulated while they pass. This crate must not know a concrete backend, the command line or
-//! where models lie; it prints nothing, and reports progress through a closure that may stop it.
+//! ```text
+//! rows      what one or two models say after every token of a window, in blocks
+//! treatment what is done to the model's rows
+//! pass      rows, treated, added up window by window, kept in a journal
+//! judge, perplexity, divergence     what is added up, and what is made of it
+//! calibrate = estimators (fit) + judge + gate (decide)
+//! ```
+//!
+//! This crate must not know a concrete backend, the command line or where models lie; it prints
+//! nothing, and reports progress through a closure that may stop it: a stop is a variant of every
+//! error. One more measurement on rows: see `pass.rs`; one more estimator: see [`estimators`].
 
 mod bootstrap;
 mod calibrate;
 mod common_tokens;
-mod corrected;
 mod divergence;
 pub mod estimators;
 mod gate;
 mod head_map;
 mod journal;
 mod judge;
-mod pairs;
+mod pass;
 mod perplexity;
 mod progress;
 mod repetition;
+mod row_block;
+mod rows;
+mod score_error;
 mod sequence;
 mod tasks;
 #[cfg(test)]
 mod test_numbers;
+mod tokenizers;
 mod treatment;
 mod windows;
 
@@ -35,7 +46,7 @@ pub use calibrate::{
     ProfileLabels, Stage, TextPart, calibrate,
 };
 pub use common_tokens::CommonTokens;
-pub use divergence::{Divergence, DivergenceError, DivergenceOptions, divergence};
+pub use divergence::{Divergence, DivergenceOptions, divergence};
 pub use gate::{
     Answers, Comparison, Domain, Gate, GateOptions, Measure, Place, RepetitionComparison,
     ScorePair, ShareComparison, Verdict, choose,
@@ -43,18 +54,19 @@ pub use gate::{
 pub use head_map::{HeadMapEquations, SolveHeadMapError};
 pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError};
 pub use judge::{
-    JudgeError, JudgeInputs, JudgeOptions, RareScore, RareSums, TreatmentScore, WindowScore, judge,
+    JudgeInputs, JudgeOptions, RareScore, RareSums, TreatmentScore, WindowScore, judge,
 };
-pub use pairs::{
-    PairError, PairScorer, RowPair, Side, TokenizerMismatch, require_same_tokenizer, score_pair,
-};
-pub use perplexity::{Perplexity, PerplexityError, PerplexityOptions, Text, perplexity};
-pub use progress::{OnProgress, Outcome, Progress, Stopped};
+pub use perplexity::{Perplexity, PerplexityOptions, perplexity};
+pub use progress::{OnProgress, Progress, Stopped};
 pub use repetition::{Repetition, RepetitionError, RepetitionOptions, cut_prompts};
+pub use row_block::RowBlock;
+pub use rows::{OnBlock, RowSource};
+pub use score_error::{ScoreError, Side, Whose};
 pub use tasks::{
     Choice, ChoiceRecord, Examples, ExamplesFrom, GenerationOptions, ItemError, ItemRecord, Items,
     LastWord, LastWordRecord, NamedText, ParseTaskError, Question, QuestionRecord, Questions,
     ReadItemsError, Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
 };
+pub use tokenizers::{TokenizerMismatch, require_same_tokenizer};
 pub use treatment::{ApplyError, HeadMatrix, HeadMatrixError, Treatment, TreatmentKind};
-pub use windows::{Convention, Window, WindowsError, begin_token};
+pub use windows::{Convention, Text, TextWindow, Window, WindowsError, begin_token};

@@ -1,5 +1,6 @@
 //! How far a long measurement is, and how it ends early.
 
+use std::error::Error;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
@@ -20,17 +21,11 @@ pub struct Progress {
 /// Hears of the progress and may break off.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
-/// How a measurement ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome<T> {
-    /// To its end.
-    Finished(T),
-    /// The caller broke off.
-    Stopped(Stopped),
-}
-
-/// A measurement that was broken off; what was done is in the journal, if there is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The caller broke off; what was done is in the journal, if there is one.
+///
+/// The errors of this crate have it as a variant, and always as a cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{n_done} of {n_total} were done")]
 pub struct Stopped {
     /// Units that are finished.
     pub n_done: usize,
@@ -38,13 +33,24 @@ pub struct Stopped {
     pub n_total: usize,
 }
 
-impl<T> Outcome<T> {
-    /// The result, when there is one.
+impl Stopped {
+    /// The stop among the causes of an error, when that is what ended the work.
     #[must_use]
-    pub fn finished(self) -> Option<T> {
-        match self {
-            Outcome::Finished(result) => Some(result),
-            Outcome::Stopped(_) => None,
-        }
+    pub fn cause_of(error: &(dyn Error + 'static)) -> Option<Stopped> {
+        let mut causes = std::iter::successors(Some(error), |&cause| cause.source());
+        causes.find_map(|cause| cause.downcast_ref().copied())
+    }
+}
+
+impl Progress {
+    /// Report this to `on_progress`.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks off before the last unit; after that nothing is left to break off.
+    pub fn report(self, on_progress: OnProgress<'_>) -> Result<(), Stopped> {
+        let Progress { n_done, n_total, .. } = self;
+        let is_stopped = on_progress(self).is_break() && n_done < n_total;
+        if is_stopped { Err(Stopped { n_done, n_total }) } else { Ok(()) }
     }
 }

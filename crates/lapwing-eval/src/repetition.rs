@@ -1,12 +1,13 @@
 //! Whether free generation repeats itself: smoothing makes the last token likelier again.
 
-use lapwing_backend::{Decoder, Model, OpenError, Row, StepError};
+use lapwing_backend::{Decoder, Model, Row, StepError};
 use lapwing_kernels::{Level, row_argmax};
 use lapwing_model::TokenId;
 use lapwing_runtime::score_rows;
 use serde::Serialize;
 
-use crate::treatment::{Applier, ApplyError, HeadMatrix, RowBlock, Scratch, Treatment};
+use crate::row_block::{RowBlock, RowBuffer};
+use crate::treatment::{Applier, ApplyError, HeadMatrix, Treatment};
 
 /// Tokens in the sequences that are looked for.
 const N_GRAM: usize = 4;
@@ -39,28 +40,17 @@ pub struct Repetition {
 
 /// Why nothing could be generated.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum RepetitionError {
-    /// There was no room for a new sequence.
-    #[error("cannot start a new sequence")]
-    Decoder(#[source] OpenError),
-    /// The model failed.
+    /// The model failed, or had no room for a new sequence.
     #[error("cannot generate after {n_tokens} tokens")]
-    Step {
-        /// Tokens seen.
-        n_tokens: usize,
-        /// What failed.
-        #[source]
-        source: StepError,
-    },
+    Model { n_tokens: usize, source: Box<dyn std::error::Error + Send + Sync> },
     /// The treatment does not fit.
     #[error("a condition cannot be applied")]
     Apply(#[from] ApplyError),
     /// There is no token to choose.
     #[error("nothing can be chosen after {n_tokens} tokens: every logit is NaN")]
-    NoChoice {
-        /// Tokens seen.
-        n_tokens: usize,
-    },
+    NoChoice { n_tokens: usize },
 }
 
 impl Repetition {
@@ -115,8 +105,8 @@ pub(crate) struct Generator<'a> {
     needs_hidden_states: bool,
     n_tokens: usize,
     level: Level,
-    block: RowBlock,
-    scratch: Scratch,
+    /// The row after the last token.
+    last: RowBuffer,
     logits: Vec<f32>,
 }
 
@@ -134,8 +124,7 @@ impl<'a> Generator<'a> {
             needs_hidden_states: treatment.needs_hidden_states(),
             n_tokens,
             level,
-            block: RowBlock::new(n_tokens, 1),
-            scratch: Scratch::default(),
+            last: RowBuffer::default(),
             logits: vec![0.0; model.n_vocab()],
         })
     }
@@ -150,55 +139,54 @@ impl<'a> Generator<'a> {
     ) -> Result<Repetition, RepetitionError> {
         let n_positions_max = self.model.limits().n_positions_max;
         let n_room = n_positions_max.saturating_sub(prompt.len());
-        let mut decoder = self.model.decoder().map_err(RepetitionError::Decoder)?;
+        let decoder = self.model.decoder();
+        let mut decoder = decoder
+            .map_err(|source| RepetitionError::Model { n_tokens: 0, source: source.into() })?;
         let mut answer = Vec::new();
         self.applier.begin_window();
-        self.step(&mut *decoder, prompt)?;
-        loop {
-            let token = self.choose(prompt.len() + answer.len())?;
-            if options.stop_ids.contains(&token) {
-                break;
-            }
+        let mut token = self.next(&mut *decoder, prompt)?;
+        while !options.stop_ids.contains(&token) {
             answer.push(token);
             if options.n_new_tokens.min(n_room) <= answer.len() {
                 break;
             }
-            self.step(&mut *decoder, &[token])?;
+            token = self.next(&mut *decoder, &[token])?;
         }
         Ok(Repetition::of(&answer))
     }
 
-    /// Leave the last row of `tokens` in the block.
-    fn step(
+    /// The likeliest token after `tokens`.
+    fn next(
         &mut self,
         decoder: &mut dyn Decoder,
         tokens: &[TokenId],
-    ) -> Result<(), RepetitionError> {
+    ) -> Result<TokenId, RepetitionError> {
         let n_tokens = decoder.n_positions();
-        let failed = |source| RepetitionError::Step { n_tokens, source };
-        let block = &mut self.block;
-        block.clear();
-        if !self.needs_hidden_states {
-            decoder.step(tokens, &mut self.logits).map_err(failed)?;
-            let logits = &self.logits[..self.n_tokens];
-            block.push(None, Row { token_idx: 0, logits, hidden: None }, 0);
-            return Ok(());
-        }
-        let n_vocab = self.n_tokens;
-        let scored = score_rows(self.model, decoder, tokens, &mut |row| {
-            if row.token_idx + 1 == tokens.len() {
-                block.push(None, Row { logits: &row.logits[..n_vocab], ..row }, 0);
-            }
-        });
-        scored.map_err(failed)
+        self.read(decoder, tokens)
+            .map_err(|source| RepetitionError::Model { n_tokens, source: source.into() })?;
+        let (level, mut chosen) = (self.level, None);
+        let block = RowBlock::of_model(self.last.rows(self.n_tokens));
+        self.applier.apply(&block, RepetitionError::Apply, |_, row| {
+            chosen = row_argmax(level, row);
+            Ok(())
+        })?;
+        let token = chosen.and_then(|token| TokenId::try_from(token).ok());
+        token.ok_or(RepetitionError::NoChoice { n_tokens: n_tokens + tokens.len() })
     }
 
-    fn choose(&mut self, n_tokens: usize) -> Result<TokenId, RepetitionError> {
-        let (level, mut chosen) = (self.level, None);
-        let on_row = &mut |_: usize, row: &[f32]| chosen = row_argmax(level, row);
-        self.applier.apply(&self.block, &mut self.scratch, on_row)?;
-        let token = chosen.and_then(|token| TokenId::try_from(token).ok());
-        token.ok_or(RepetitionError::NoChoice { n_tokens })
+    fn read(&mut self, decoder: &mut dyn Decoder, tokens: &[TokenId]) -> Result<(), StepError> {
+        let (last, n_tokens) = (&mut self.last, self.n_tokens);
+        last.clear();
+        if !self.needs_hidden_states {
+            decoder.step(tokens, &mut self.logits)?;
+            last.push(Row { token_idx: 0, logits: &self.logits, hidden: None }, n_tokens);
+            return Ok(());
+        }
+        score_rows(self.model, decoder, tokens, &mut |row| {
+            if row.token_idx + 1 == tokens.len() {
+                last.push(row, n_tokens);
+            }
+        })
     }
 }
 

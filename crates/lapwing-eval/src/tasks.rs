@@ -22,17 +22,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lapwing_backend::{Model, OpenError, StepError};
-use lapwing_logits::{CorrectRowError, Correction, Level};
+use lapwing_backend::Model;
+use lapwing_logits::{Correction, Level};
 use lapwing_model::TokenId;
-use lapwing_runtime::GenerateError;
-use lapwing_text::{EncodeError, Tokenizer};
+use lapwing_text::Tokenizer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::journal::{Journal, JournalKey, JournalUnitError, key_of, resume};
-use crate::progress::{OnProgress, Outcome, Progress, Stopped};
+use crate::progress::{OnProgress, Progress, Stopped};
 
 pub use choices::ChoiceRecord;
 pub use items::{
@@ -139,30 +138,20 @@ pub enum ItemRecord {
 
 /// Why a task could not be run to its end.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum TaskError {
+    /// The caller broke off.
+    #[error("broken off")]
+    Stopped(#[from] Stopped),
     /// The items are of another task.
     #[error("the items are not of {task}: expected {expected}")]
-    OtherItems {
-        /// The task.
-        task: Task,
-        /// The kind of items it needs.
-        expected: &'static str,
-    },
+    OtherItems { task: Task, expected: &'static str },
     /// There is nothing to evaluate.
     #[error("no items of {task} to evaluate: expected at least one")]
-    NoItems {
-        /// The task.
-        task: Task,
-    },
-    /// One item failed.
+    NoItems { task: Task },
+    /// One item failed: its place among those that are evaluated, from 0.
     #[error("cannot evaluate item {item_idx}")]
-    Item {
-        /// Its place among those that are evaluated, from 0.
-        item_idx: usize,
-        /// What failed.
-        #[source]
-        source: ItemError,
-    },
+    Item { item_idx: usize, source: ItemError },
     /// The journal failed.
     #[error("cannot keep what is finished")]
     Journal(#[from] JournalUnitError),
@@ -170,10 +159,8 @@ pub enum TaskError {
 
 /// Why an item could not be evaluated.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ItemError {
-    /// The tokenizer cannot express it.
-    #[error("cannot make tokens of it")]
-    Tokenize(#[source] EncodeError),
     /// There is no token before the continuation.
     #[error("its context has no tokens: expected at least one")]
     EmptyContext,
@@ -182,38 +169,29 @@ pub enum ItemError {
     EmptyContinuation,
     /// The continuation alone does not fit.
     #[error("a continuation of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
-    ContinuationTooLong {
-        /// Its tokens.
-        n_tokens: usize,
-        /// Positions the model has room for.
-        n_positions_max: usize,
-    },
+    ContinuationTooLong { n_tokens: usize, n_positions_max: usize },
     /// The answer alone does not fit.
     #[error(
         "an answer of {n_tokens_max} tokens leaves no room for its question: the context holds \
          {n_positions_max}"
     )]
-    AnswerTooLong {
-        /// Tokens an answer may have.
-        n_tokens_max: usize,
-        /// Positions the model has room for.
-        n_positions_max: usize,
-    },
-    /// There was no room for a new sequence.
-    #[error("cannot start a new sequence")]
-    Decoder(#[source] OpenError),
-    /// The model failed.
-    #[error("the model failed")]
-    Step(#[source] StepError),
-    /// A row could not be corrected.
-    #[error("cannot correct a row of logits")]
-    Correct(#[source] CorrectRowError),
+    AnswerTooLong { n_tokens_max: usize, n_positions_max: usize },
     /// The model's logits are no distribution.
     #[error("logits are not a distribution over its tokens: NaN, +inf or all -inf")]
     NoDistribution,
-    /// The generation failed.
-    #[error("cannot generate an answer")]
-    Generate(#[source] GenerateError),
+    /// The tokenizer, the model, the correction or the generation failed.
+    #[error("{what}")]
+    Failed { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+impl ItemError {
+    /// What failed, said as `cannot …`.
+    fn failed<E>(what: &'static str) -> impl FnOnce(E) -> ItemError
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        move |source| ItemError::Failed { what, source: Box::new(source) }
+    }
 }
 
 /// Run `task` over `items`, which [`Items::read`] gave for it.
@@ -222,7 +200,8 @@ pub enum ItemError {
 ///
 /// # Errors
 ///
-/// Before any work when the items are of another task; later when an item or the journal fails.
+/// Before any work when the items are of another task; later when an item or the journal fails, or
+/// the caller breaks off.
 pub fn run_task(
     task: Task,
     model: &Arc<dyn Model>,
@@ -231,7 +210,7 @@ pub fn run_task(
     options: &TaskOptions,
     mut journal: Option<&mut Journal>,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<TaskReport>, TaskError> {
+) -> Result<TaskReport, TaskError> {
     if items.is_empty() {
         return Err(TaskError::NoItems { task });
     }
@@ -268,18 +247,14 @@ impl Run<'_> {
         on_progress: OnProgress<'_>,
         is_right: impl Fn(usize, &T) -> bool,
         mut evaluate: impl FnMut(usize) -> Result<T, ItemError>,
-    ) -> Result<Outcome<Vec<T>>, TaskError> {
+    ) -> Result<Vec<T>, TaskError> {
         let (mut results, mut n_right, mut n_resumed) = (Vec::with_capacity(n_total), 0, 0);
         loop {
             let n_done = results.len();
             let so_far = (n_done != 0).then(|| n_right as f64 / n_done as f64);
-            let is_stopped =
-                on_progress(Progress { n_done, n_total, n_resumed, so_far }).is_break();
+            Progress { n_done, n_total, n_resumed, so_far }.report(on_progress)?;
             if n_done == n_total {
-                return Ok(Outcome::Finished(results));
-            }
-            if is_stopped {
-                return Ok(Outcome::Stopped(Stopped { n_done, n_total }));
+                return Ok(results);
             }
             let failed = |source| TaskError::Item { item_idx: n_done, source };
             let unit = format!("item {n_done}");

@@ -1,19 +1,18 @@
 //! What is done to a model's rows before they are judged: a correction, and how to apply it.
 //!
 //! A [`Treatment`] is plain data and shared; an `Applier` is one treatment at work on one
-//! sequence. Rows come in blocks, because a head map costs a matrix product that is only fast for
-//! many rows at once.
+//! sequence.
 
 use std::sync::Arc;
 
 use lapwing_kernels::{Level, add_offset};
 use lapwing_logits::profile::HeadMap;
 use lapwing_logits::{CorrectRowError, Correction, Corrector};
+use ndarray::ArrayView2;
+
+use crate::row_block::RowBlock;
 
 mod head_shift;
-mod row_block;
-
-pub(crate) use row_block::RowBlock;
 
 use head_shift::HeadShift;
 
@@ -56,53 +55,30 @@ pub struct HeadMatrix<'a> {
     "an output head for {n_tokens} tokens and hidden states of {n_hidden} needs {expected} \
      weights or more, found {found}"
 )]
+#[expect(missing_docs, reason = "the message says what the fields are")]
 pub struct HeadMatrixError {
-    /// The vocabulary.
     pub n_tokens: usize,
-    /// Length of a hidden state.
     pub n_hidden: usize,
-    /// Their product.
     pub expected: usize,
-    /// Weights given.
     pub found: usize,
 }
 
 /// Why a treatment could not be applied to a row.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ApplyError {
     /// A head map needs the weights of the head.
     #[error("condition {treatment} maps the hidden state, but the output head was not given")]
-    NoHead {
-        /// The treatment.
-        treatment: String,
-    },
+    NoHead { treatment: String },
     /// A head map needs the hidden states.
     #[error("condition {treatment} maps the hidden state, but the model gives none")]
-    NoHiddenState {
-        /// The treatment.
-        treatment: String,
-    },
+    NoHiddenState { treatment: String },
     /// An array of the treatment is of another model.
     #[error("condition {treatment} is for {what} of length {found}, expected {expected}")]
-    Length {
-        /// The treatment.
-        treatment: String,
-        /// Which length.
-        what: &'static str,
-        /// The model's.
-        expected: usize,
-        /// The treatment's.
-        found: usize,
-    },
+    Length { treatment: String, what: &'static str, expected: usize, found: usize },
     /// The correction stage refused a row.
-    #[error("condition {treatment} cannot correct a row")]
-    Correct {
-        /// The treatment.
-        treatment: String,
-        /// What is wrong with the row.
-        #[source]
-        source: CorrectRowError,
-    },
+    #[error("condition {treatment} cannot correct the row after position {position}")]
+    Correct { treatment: String, position: usize, source: CorrectRowError },
 }
 
 impl Treatment {
@@ -116,6 +92,15 @@ impl Treatment {
     #[must_use]
     pub fn corrected(name: impl Into<String>, correction: Correction) -> Treatment {
         Treatment { name: name.into(), kind: TreatmentKind::Corrected(Arc::new(correction)) }
+    }
+
+    /// The correction, where that is what is done.
+    #[must_use]
+    pub fn correction(&self) -> Option<&Arc<Correction>> {
+        match &self.kind {
+            TreatmentKind::Corrected(correction) => Some(correction),
+            _ => None,
+        }
     }
 
     /// Whether it needs hidden states and the output head.
@@ -144,30 +129,26 @@ impl<'a> HeadMatrix<'a> {
             _ => Err(HeadMatrixError { n_tokens, n_hidden, expected, found: rows.len() }),
         }
     }
+
+    /// Shapes: `[n_tokens, n_hidden]`.
+    fn view(&self) -> ArrayView2<'a, f32> {
+        let shape = (self.n_tokens, self.n_hidden);
+        ArrayView2::from_shape(shape, self.rows).expect("as many weights as `new` saw")
+    }
 }
 
 /// One treatment at work on one sequence.
 pub(crate) struct Applier<'a> {
-    treatment: &'a Treatment,
+    /// `None` where a model has only this one.
+    name: Option<&'a str>,
     level: Level,
     work: Work<'a>,
 }
 
 enum Work<'a> {
     Nothing,
-    Correct(Box<Corrector>),
+    Correct { corrector: Box<Corrector>, row: Vec<f32> },
     Map { shift: HeadShift<'a>, offset: Option<&'a [f32]> },
-}
-
-/// Room that appliers of one thread share, so that none of them allocates for a row.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    /// `[n_tokens]`.
-    row: Vec<f32>,
-    /// `[n_rows, n_tokens]`.
-    shifts: Vec<f32>,
-    /// `[n_rows, n_hidden]`.
-    hidden: Vec<f32>,
 }
 
 impl<'a> Applier<'a> {
@@ -178,20 +159,19 @@ impl<'a> Applier<'a> {
         n_tokens: usize,
         level: Level,
     ) -> Result<Applier<'a>, ApplyError> {
+        let name = || treatment.name.clone();
         let check = |what, expected: usize, found: usize| {
-            let treatment = treatment.name.clone();
-            let error = ApplyError::Length { treatment, what, expected, found };
+            let error = ApplyError::Length { treatment: name(), what, expected, found };
             if expected == found { Ok(()) } else { Err(error) }
         };
         let work = match &treatment.kind {
             TreatmentKind::Raw => Work::Nothing,
             TreatmentKind::Corrected(correction) => {
                 check("a vocabulary", n_tokens, correction.n_vocab())?;
-                Work::Correct(Box::new(Corrector::new(Arc::clone(correction), level)))
+                Work::correct(correction, level)
             }
             TreatmentKind::HeadMapped { map, offset } => {
-                let no_head = || ApplyError::NoHead { treatment: treatment.name.clone() };
-                let head = head.ok_or_else(no_head)?;
+                let head = head.ok_or_else(|| ApplyError::NoHead { treatment: name() })?;
                 check("hidden states", head.n_hidden, map.n_hidden)?;
                 check("a vocabulary", n_tokens, head.n_tokens)?;
                 if let Some(offset) = offset {
@@ -200,53 +180,73 @@ impl<'a> Applier<'a> {
                 Work::Map { shift: HeadShift::new(head, map), offset: offset.as_deref() }
             }
         };
-        Ok(Applier { treatment, level, work })
+        Ok(Applier { name: Some(&treatment.name), level, work })
+    }
+
+    /// The only treatment of a model: what is done in use. Rows may be longer than the vocabulary.
+    pub(crate) fn only(correction: Option<&Arc<Correction>>, level: Level) -> Applier<'a> {
+        let work = correction.map_or(Work::Nothing, |found| Work::correct(found, level));
+        Applier { name: None, level, work }
+    }
+
+    /// The treatment's name; `None` for the only one.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        self.name
     }
 
     /// Start a new sequence.
     pub(crate) fn begin_window(&mut self) {
-        if let Work::Correct(corrector) = &mut self.work {
+        if let Work::Correct { corrector, .. } = &mut self.work {
             corrector.reset();
         }
     }
 
     /// Treat the next rows of the sequence, and give each to `on_row` with its place in the block.
-    pub(crate) fn apply(
+    pub(crate) fn apply<E>(
         &mut self,
-        block: &RowBlock,
-        scratch: &mut Scratch,
-        on_row: &mut dyn FnMut(usize, &[f32]),
-    ) -> Result<(), ApplyError> {
-        let treatment = || self.treatment.name.clone();
+        block: &RowBlock<'_>,
+        on_error: impl Fn(ApplyError) -> E,
+        mut on_row: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let treatment = || self.name.unwrap_or("correction").to_owned();
         match &mut self.work {
             Work::Nothing => {
-                (0..block.n_rows()).for_each(|row_idx| on_row(row_idx, block.model(row_idx)));
-            }
-            Work::Correct(corrector) => {
                 for row_idx in 0..block.n_rows() {
-                    scratch.row.clear();
-                    scratch.row.extend_from_slice(block.model(row_idx));
-                    let corrected = corrector.apply(&mut scratch.row);
-                    corrected
-                        .map_err(|source| ApplyError::Correct { treatment: treatment(), source })?;
-                    on_row(row_idx, &scratch.row);
+                    on_row(row_idx, block.model(row_idx))?;
+                }
+            }
+            Work::Correct { corrector, row } => {
+                for row_idx in 0..block.n_rows() {
+                    row.clear();
+                    row.extend_from_slice(block.model(row_idx));
+                    corrector.apply(row).map_err(|source| {
+                        let position = block.first_position + row_idx;
+                        on_error(ApplyError::Correct { treatment: treatment(), position, source })
+                    })?;
+                    on_row(row_idx, row)?;
                 }
             }
             Work::Map { shift, offset } => {
-                let no_state = || ApplyError::NoHiddenState { treatment: treatment() };
-                let hidden = block.hidden().ok_or_else(no_state)?;
-                shift.of_rows(hidden, &mut scratch.hidden, &mut scratch.shifts);
-                let rows = scratch.shifts.chunks_exact_mut(shift.n_tokens());
-                for (row_idx, row) in rows.enumerate().take(block.n_rows()) {
+                let no_state = || on_error(ApplyError::NoHiddenState { treatment: treatment() });
+                let mut shifts = shift.of_rows(block.hidden().ok_or_else(no_state)?);
+                for (row_idx, mut row) in shifts.outer_iter_mut().enumerate() {
+                    let row = row.as_slice_mut().expect("rows of a new matrix are contiguous");
                     add_offset(self.level, row, block.model(row_idx));
                     if let Some(offset) = offset {
                         add_offset(self.level, row, offset);
                     }
-                    on_row(row_idx, row);
+                    on_row(row_idx, row)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Work<'_> {
+    fn correct(correction: &Arc<Correction>, level: Level) -> Self {
+        let corrector = Box::new(Corrector::new(Arc::clone(correction), level));
+        Work::Correct { corrector, row: Vec::new() }
     }
 }
 
@@ -255,6 +255,7 @@ mod tests {
     use lapwing_backend::Row;
 
     use super::*;
+    use crate::row_block::RowBuffer;
     use crate::test_numbers::Numbers;
 
     const N_TOKENS: usize = 40;
@@ -301,22 +302,24 @@ mod tests {
             Applier::new(&treatment, Some(view), N_TOKENS, Level::detect()).expect("fits");
         // One row is multiplied by other code than many.
         for n_rows in [1, 11] {
-            let mut block = RowBlock::new(N_TOKENS, n_rows);
+            let mut rows = RowBuffer::default();
             let states: Vec<Vec<f32>> =
                 (0..n_rows).map(|idx| numbers(20 + idx as u64, N_HIDDEN)).collect();
             for state in &states {
                 let logits = mapped_head(&head, &plain, state);
-                block.push(None, Row { token_idx: 0, logits: &logits, hidden: Some(state) }, 0);
+                rows.push(Row { token_idx: 0, logits: &logits, hidden: Some(state) }, N_TOKENS);
             }
             let mut n_seen = 0;
-            let on_row = &mut |row_idx: usize, row: &[f32]| {
+            let on_row = |row_idx: usize, row: &[f32]| {
                 let expected = mapped_head(&head, &map, &states[row_idx]);
                 for ((found, expected), offset) in row.iter().zip(expected).zip(&offset) {
                     assert!((found - expected - offset).abs() < 1e-3, "{found} {expected}");
                 }
                 n_seen += 1;
+                Ok(())
             };
-            applier.apply(&block, &mut Scratch::default(), on_row).expect("applies");
+            let block = RowBlock::of_model(rows.rows(N_TOKENS));
+            applier.apply(&block, |error| error, on_row).expect("applies");
             assert_eq!(n_seen, n_rows);
         }
     }
@@ -344,9 +347,10 @@ mod tests {
         check(19, Some(short), "condition c is for a vocabulary of length 39, expected 40");
         let treatment = treatment(19);
         let made = Applier::new(&treatment, Some(view), N_TOKENS, Level::SCALAR);
-        let mut block = RowBlock::new(N_TOKENS, 1);
-        block.push(None, Row { token_idx: 0, logits: &numbers(4, N_TOKENS), hidden: None }, 0);
-        let applied = made.expect("fits").apply(&block, &mut Scratch::default(), &mut |_, _| {});
+        let mut rows = RowBuffer::default();
+        rows.push(Row { token_idx: 0, logits: &numbers(4, N_TOKENS), hidden: None }, N_TOKENS);
+        let block = RowBlock::of_model(rows.rows(N_TOKENS));
+        let applied = made.expect("fits").apply(&block, |error| error, |_, _| Ok(()));
         assert_eq!(applied, Err(ApplyError::NoHiddenState { treatment: "c".into() }));
     }
 }

@@ -55,6 +55,26 @@ pub struct Window {
     pub begins_anew: bool,
 }
 
+/// A text to measure on.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// All of it at once through the tokenizer, with what that puts around a text.
+    pub tokens: &'a [TokenId],
+    /// What stands before a text in these models, see [`begin_token`].
+    pub begin: Option<TokenId>,
+    /// Its length.
+    pub n_bytes: usize,
+}
+
+/// The tokens of one window, and which of its rows count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TextWindow {
+    /// What a model reads, with the token that the window begins with; the last is only a target.
+    pub tokens: Vec<TokenId>,
+    /// Rows at the start that are treated but not scored.
+    pub n_unscored_rows: usize,
+}
+
 /// Why a text cannot be cut into windows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowsError {
@@ -136,24 +156,25 @@ impl Convention {
 }
 
 impl Window {
-    /// What the model sees: the text's tokens with the begin token in place, but for the last.
+    /// Its tokens, with the begin token in place.
     ///
-    /// Nothing that counts follows the last token. Row `i` of these scores token `i + 1`.
+    /// The last is only a target: nothing that counts follows it. Row `i` scores token `i + 1`.
     #[must_use]
-    pub fn input(&self, text: &[TokenId], begin: Option<TokenId>) -> Vec<TokenId> {
-        let mut tokens = text[self.covers.start..self.covers.end - 1].to_vec();
-        if let (true, Some(begin), Some(first)) = (self.begins_anew, begin, tokens.first_mut()) {
+    pub fn of_text(&self, text: &Text<'_>) -> TextWindow {
+        let mut tokens = text.tokens[self.covers.clone()].to_vec();
+        if let (true, Some(begin), Some(first)) = (self.begins_anew, text.begin, tokens.first_mut())
+        {
             *first = begin;
         }
-        tokens
+        TextWindow { tokens, n_unscored_rows: self.scored.start - 1 }
     }
+}
 
-    /// The token of the text that the row after position `row_idx` is scored with; `None` where
-    /// that token does not count.
+impl TextWindow {
+    /// Rows that count.
     #[must_use]
-    pub fn target(&self, text: &[TokenId], row_idx: usize) -> Option<TokenId> {
-        let token_idx = row_idx + 1;
-        self.scored.contains(&token_idx).then(|| text[self.covers.start + token_idx])
+    pub fn n_scored_rows(&self) -> usize {
+        self.tokens.len().saturating_sub(self.n_unscored_rows.saturating_add(1))
     }
 }
 
@@ -241,15 +262,18 @@ mod tests {
 
     #[test]
     fn input_and_targets_are_of_the_right_tokens() {
-        let text: Vec<TokenId> = (100..110).collect();
+        let tokens: Vec<TokenId> = (100..110).collect();
+        let of = |begin| Text { tokens: &tokens, begin, n_bytes: 10 };
         let windows = Convention::LlamaCpp { n_window: 5 }.windows(10).expect("windows");
-        assert_eq!(windows[1].input(&text, Some(1)), [1, 106, 107, 108]);
-        assert_eq!(windows[1].input(&text, None), [105, 106, 107, 108]);
-        let targets: Vec<Option<TokenId>> = (0..4).map(|i| windows[1].target(&text, i)).collect();
-        assert_eq!(targets, [None, None, Some(108), Some(109)]);
+        let found = windows[1].of_text(&of(Some(1)));
+        assert_eq!(found.tokens, [1, 106, 107, 108, 109]);
+        assert_eq!(windows[1].of_text(&of(None)).tokens, [105, 106, 107, 108, 109]);
+        // Rows 2 and 3 score tokens 108 and 109.
+        assert_eq!((found.n_unscored_rows, found.n_scored_rows()), (2, 2));
         let sliding = Convention::HuggingFace { n_window: 4, stride: 2 };
         let windows = sliding.windows(10).expect("windows");
-        assert_eq!(windows[1].input(&text, Some(1)), [102, 103, 104]);
+        let found = windows[1].of_text(&of(Some(1)));
+        assert_eq!(found, TextWindow { tokens: vec![102, 103, 104, 105], n_unscored_rows: 1 });
     }
 
     #[test]

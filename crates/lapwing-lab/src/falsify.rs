@@ -19,19 +19,19 @@ pub mod page;
 mod speed;
 mod studied;
 
+use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Domain, Interval, Items,
-    JudgeError, Outcome, Progress, Stopped, Task, TaskError, TaskOptions,
+    CalibrateInputs, CalibrateOptions, CalibrateProgress, Domain, Interval, Items, Progress,
+    Stopped, Task, TaskOptions,
 };
 use lapwing_logits::Level;
 use lapwing_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-pub use speed::SpeedError;
 pub use studied::falsify;
 
 /// Of the record; raised when a field changes its meaning.
@@ -102,51 +102,33 @@ pub type OnStudyProgress<'a> = &'a mut dyn FnMut(StudyProgress) -> ControlFlow<(
 
 /// Why a study failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum FalsifyError {
+    /// The caller broke off.
+    #[error("broken off")]
+    Stopped(#[from] Stopped),
     /// There is nothing to be falsified against.
     #[error("cannot study {name} without a reference: expected a model of higher precision")]
-    NoReference {
-        /// The model.
-        name: String,
-    },
-    /// The calibration failed.
-    #[error("cannot calibrate {name}")]
-    Calibrate {
-        /// The model.
-        name: String,
-        /// What failed.
-        #[source]
-        source: Box<CalibrateError>,
-    },
-    /// Conditions could not be judged.
-    #[error("cannot judge {what} of {name}")]
-    Judge {
-        /// The model.
-        name: String,
-        /// Which conditions.
-        what: &'static str,
-        /// What failed.
-        #[source]
-        source: Box<JudgeError>,
-    },
-    /// Free generation failed.
-    #[error("cannot time {name}")]
-    Speed {
-        /// The model.
-        name: String,
-        /// What failed.
-        #[source]
-        source: Box<SpeedError>,
-    },
-    /// The task failed.
-    #[error("cannot run the task on {name}")]
-    Task {
-        /// The model.
-        name: String,
-        /// What failed.
-        #[source]
-        source: Box<TaskError>,
-    },
+    NoReference { name: String },
+    /// A part failed.
+    #[error("cannot {doing} {name}")]
+    Part { doing: String, name: String, source: Box<dyn Error + Send + Sync> },
+}
+
+impl FalsifyError {
+    /// What failed of the model, said as after *cannot*, unless the caller broke off.
+    fn part<E>(doing: &str, name: &str) -> impl FnOnce(E) -> FalsifyError
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        move |source| match Stopped::cause_of(&source) {
+            Some(stopped) => FalsifyError::Stopped(stopped),
+            None => {
+                let (doing, name) = (doing.to_owned(), name.to_owned());
+                FalsifyError::Part { doing, name, source: Box::new(source) }
+            }
+        }
+    }
 }
 
 /// The record of a study: plain data, which the page and the document are made from.
@@ -347,14 +329,4 @@ pub enum Finding {
     Refuted,
     /// Neither.
     Undecided,
-}
-
-/// A result, unless the caller broke off.
-type Step<T> = Result<Result<T, Stopped>, FalsifyError>;
-
-fn stopped_or<T>(outcome: Outcome<T>) -> Result<T, Stopped> {
-    match outcome {
-        Outcome::Finished(found) => Ok(found),
-        Outcome::Stopped(stopped) => Err(stopped),
-    }
 }

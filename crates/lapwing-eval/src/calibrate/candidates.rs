@@ -80,7 +80,7 @@ pub(super) fn single(
 impl Candidate {
     /// Whether it smooths, does nothing else and changes something.
     pub(super) fn is_plain_smoothing(&self) -> bool {
-        let TreatmentKind::Corrected(correction) = &self.treatment.kind else { return false };
+        let Some(correction) = self.treatment.correction() else { return false };
         let changes = |smoothing: &Smoothing| match &smoothing.gains {
             Gains::One(gain) => *gain != 1.0,
             Gains::Each(gains) => gains.iter().any(|&gain| gain != 1.0),
@@ -90,7 +90,7 @@ impl Candidate {
 
     /// Whether it adds an offset and does nothing else.
     pub(super) fn is_plain_offset(&self) -> bool {
-        let TreatmentKind::Corrected(correction) = &self.treatment.kind else { return false };
+        let Some(correction) = self.treatment.correction() else { return false };
         correction.offset().is_some() && correction.smoothing().is_none()
     }
 }
@@ -158,10 +158,8 @@ pub(super) fn correction(
     offset: Option<Arc<[f32]>>,
     smoothing: Option<Smoothing>,
 ) -> Result<Correction, CalibrateError> {
-    Correction::new(n_tokens, offset, smoothing).map_err(|source| {
-        let candidate = candidate.to_owned();
-        CalibrateError::Correction { candidate, source }
-    })
+    let doing = format!("make a correction of what was fitted for {candidate}");
+    Correction::new(n_tokens, offset, smoothing).map_err(CalibrateError::step(doing))
 }
 
 /// The gains that pooled likelihood found; there is no such thing for single tokens.

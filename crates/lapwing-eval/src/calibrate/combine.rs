@@ -8,7 +8,7 @@ use crate::calibrate::CalibrateError;
 use crate::calibrate::candidates::{Candidate, correction};
 use crate::calibrate::run::Selected;
 use crate::gate::Place;
-use crate::treatment::{Treatment, TreatmentKind};
+use crate::treatment::Treatment;
 
 /// Largest logits whose variance is matched: about as many as ever have a chance.
 const N_TOP: usize = 64;
@@ -22,9 +22,12 @@ pub(super) fn with_best(
     let Some(best) = selected.smoothing.map(|best| &candidates[best]) else {
         return Ok(Vec::new());
     };
-    let TreatmentKind::Corrected(found) = &best.treatment.kind else { return Ok(Vec::new()) };
-    let Some(smoothing) = found.smoothing() else { return Ok(Vec::new()) };
-    let make = |name: String, offset: Option<Arc<[f32]>>, smoothing: Smoothing| {
+    let found = best.treatment.correction().and_then(|found| found.smoothing());
+    let Some(smoothing) = found else { return Ok(Vec::new()) };
+    let make = |name: String,
+                offset: Option<Arc<[f32]>>,
+                smoothing: Smoothing|
+     -> Result<Candidate, CalibrateError> {
         let correction = correction(&name, n_tokens, offset, Some(smoothing))?;
         let treatment = Treatment::corrected(name.clone(), correction);
         let (place, estimator) = (Place::RunTime, best.estimator);
@@ -63,10 +66,7 @@ fn with_shifted_levels(smoothing: &Smoothing, offset: Option<&[f32]>) -> Smoothi
 }
 
 fn offset_of(candidate: &Candidate) -> Option<Arc<[f32]>> {
-    match &candidate.treatment.kind {
-        TreatmentKind::Corrected(correction) => correction.offset().map(Arc::from),
-        _ => None,
-    }
+    candidate.treatment.correction().and_then(|found| found.offset()).map(Arc::from)
 }
 
 #[cfg(test)]

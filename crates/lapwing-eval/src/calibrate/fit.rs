@@ -1,16 +1,15 @@
 //! The pass over the calibration text: everything that is fitted, accumulated from the same rows.
 
-use std::ops::ControlFlow;
-
 use lapwing_logits::{Gauge, Level, centre};
-use lapwing_model::TokenId;
 
 use crate::calibrate::windows::CalibrationWindows;
-use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions};
+use crate::calibrate::{CalibrateInputs, CalibrateOptions};
 use crate::estimators::{Bands, GainFit, GainSearch, PairedMoments, SeriesMoments};
 use crate::head_map::HeadMapEquations;
-use crate::judge::RowSource;
-use crate::treatment::RowBlock;
+use crate::row_block::RowBlock;
+use crate::rows::RowSource;
+use crate::score_error::ScoreError;
+use crate::windows::TextWindow;
 
 /// Bands are drawn after this share of the windows, by the mean logits until then; the search for
 /// their gains reads the rest.
@@ -39,12 +38,6 @@ pub(super) struct Fit {
 struct Banded {
     bands: Bands,
     search: GainSearch,
-}
-
-/// Where the rows to fit on come from.
-pub(super) fn source<'a>(inputs: &CalibrateInputs<'a>) -> Result<RowSource<'a>, CalibrateError> {
-    let source = RowSource::new(inputs.reference, inputs.model, inputs.n_tokens);
-    source.map_err(|source| CalibrateError::Fit { window_idx: 0, source: source.into() })
 }
 
 impl Fit {
@@ -97,9 +90,9 @@ impl Fit {
         &mut self,
         window_idx: usize,
         n_windows: usize,
-        window: &[TokenId],
+        window: &TextWindow,
         source: &mut RowSource<'_>,
-    ) -> Result<(), CalibrateError> {
+    ) -> Result<(), ScoreError> {
         // At least one window before, at least one after.
         let n_before = (n_windows as f64 * BANDS_AFTER).ceil().max(1.0) as usize;
         if self.banded.is_none() && n_before.min(n_windows - 1) <= window_idx {
@@ -115,26 +108,21 @@ impl Fit {
         if let Some(banded) = &mut self.banded {
             banded.search.begin_window();
         }
-        let on_block = &mut |block: &mut RowBlock| {
+        let place = CalibrationWindows::place_of_fitted(window_idx);
+        source.stream(place, &window.tokens, &mut |block| {
             self.take(block);
-            ControlFlow::Continue(())
-        };
-        let streamed = source.stream(window, on_block);
-        streamed.map_err(|source| {
-            let window_idx = CalibrationWindows::place_of_fitted(window_idx);
-            CalibrateError::Fit { window_idx, source: source.into() }
+            Ok(())
         })
     }
 
-    fn take(&mut self, block: &RowBlock) {
+    fn take(&mut self, block: &RowBlock<'_>) {
         self.n_rows += block.n_rows();
         let (level, gauge, n_tokens) = (self.level, self.gauge, self.n_tokens);
-        centre_rows(level, gauge, n_tokens, &mut self.centred, |row_idx| {
-            (row_idx < block.n_rows()).then(|| block.model(row_idx))
-        });
-        centre_rows(level, gauge, n_tokens, &mut self.reference_centred, |row_idx| {
-            (row_idx < block.n_rows()).then(|| block.reference(row_idx)).flatten()
-        });
+        let rows = 0..block.n_rows();
+        let model = rows.clone().map(|row_idx| block.model(row_idx));
+        centre_rows(level, gauge, n_tokens, &mut self.centred, model);
+        let reference = rows.filter_map(|row_idx| block.reference(row_idx));
+        centre_rows(level, gauge, n_tokens, &mut self.reference_centred, reference);
         let Fit { series, paired, scalar_search, banded, equations, .. } = self;
         let rows = || self.centred.chunks_exact(n_tokens);
         let reference_rows = || self.reference_centred.chunks_exact(n_tokens);
@@ -149,9 +137,11 @@ impl Fit {
             if let Some(paired) = paired {
                 reference_rows().zip(rows()).for_each(|(one, other)| paired.push(one, other));
             }
-            if let (Some(equations), Some((reference, model))) = (equations, block.hidden_pairs()) {
-                let pairs = reference.zip(model);
-                pairs.for_each(|(reference, model)| equations.push(reference, model));
+            let states = block.reference_hidden().zip(block.hidden());
+            if let (Some(equations), Some((reference, model))) = (equations, states) {
+                for (reference, model) in reference.outer_iter().zip(model.outer_iter()) {
+                    equations.push(reference, model);
+                }
             }
         };
         if self.n_threads < 2 {
@@ -173,11 +163,10 @@ fn centre_rows<'a>(
     gauge: Gauge,
     n_tokens: usize,
     out: &mut Vec<f32>,
-    row: impl Fn(usize) -> Option<&'a [f32]>,
+    rows: impl Iterator<Item = &'a [f32]>,
 ) {
     out.clear();
-    for row_idx in 0.. {
-        let Some(row) = row(row_idx) else { return };
+    for row in rows {
         let start = out.len();
         out.resize(start + n_tokens, f32::NAN);
         // What cannot be centred stays NaN and breaks every token's chain.

@@ -8,7 +8,7 @@ use lapwing_logits::profile::{
     ProfiledModel, ProfiledText, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION,
     SmoothingRecipe, TextFinding, TextRole, Verdict as VerdictFinding,
 };
-use lapwing_logits::{Correction, Gains, Smoothing};
+use lapwing_logits::{Gains, Smoothing};
 
 use crate::bootstrap::Interval;
 use crate::calibrate::{Calibration, Candidate};
@@ -132,8 +132,7 @@ impl Calibration {
 const NOTHING: CorrectionRecipe = CorrectionRecipe { offset: None, smoothing: None };
 
 fn recipe_of(candidate: &Candidate, arrays: &mut Arrays) -> CorrectionRecipe {
-    let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return NOTHING };
-    let correction: &Correction = correction;
+    let Some(correction) = candidate.treatment.correction() else { return NOTHING };
     let mut keep = |name: &str, values: Arc<[f32]>| {
         arrays.insert(name, Array::vector(values));
         name.to_owned()

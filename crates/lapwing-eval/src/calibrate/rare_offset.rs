@@ -12,13 +12,7 @@
 //! R'_t = sum of e^(y + offset) over the rare ones
 //! ```
 
-use lapwing_model::TokenId;
-use std::ops::ControlFlow;
-
 use crate::common_tokens::CommonTokens;
-use crate::judge::RowSource;
-use crate::pairs::PairError;
-use crate::treatment::RowBlock;
 
 /// The shift lies within this distance of 0, in nats.
 const SHIFT_MAX: f64 = 30.0;
@@ -52,18 +46,6 @@ impl<'a> CommonKeeper<'a> {
         CommonKeeper { common, offsets: offsets.collect(), weights: Vec::new() }
     }
 
-    pub(super) fn take_window(
-        &mut self,
-        window: &[TokenId],
-        source: &mut RowSource<'_>,
-    ) -> Result<(), PairError> {
-        let on_block = &mut |block: &mut RowBlock| {
-            (0..block.n_rows()).for_each(|row_idx| self.take(block.model(row_idx)));
-            ControlFlow::Continue(())
-        };
-        source.stream(window, on_block)
-    }
-
     /// One for each of `offsets`, which are those that were given.
     pub(super) fn offsets(&self, offsets: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let shifted = self.offsets.iter().zip(offsets).map(|((_, masses), offset)| {
@@ -74,7 +56,8 @@ impl<'a> CommonKeeper<'a> {
         shifted.collect()
     }
 
-    fn take(&mut self, row: &[f32]) {
+    /// Take a row of the model in.
+    pub(super) fn take(&mut self, row: &[f32]) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         self.weights.clear();
         self.weights.extend(row.iter().map(|&logit| f64::from((logit - largest).exp())));

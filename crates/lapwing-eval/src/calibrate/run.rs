@@ -1,37 +1,26 @@
 //! A calibration's steps, each of which the caller may break off.
 
 use lapwing_backend::Model;
-use lapwing_model::TokenId;
 
 use super::candidates::{self, Candidate};
-use super::fit::{self, Fit};
+use super::fit::Fit;
 use super::rare_offset::CommonKeeper;
 use super::windows::CalibrationWindows;
 use super::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
     OnCalibrateProgress, Stage, combine, diagnostics,
 };
-use crate::bootstrap::BootstrapError;
 use crate::common_tokens::CommonTokens;
 use crate::gate::{Answers, Gate, Place, ScorePair, Verdict, choose};
-use crate::judge::{JudgeInputs, JudgeOptions, RowSource, TreatmentScore, judge};
-use crate::pairs::PairError;
-use crate::progress::{Outcome, Progress, Stopped};
-use crate::repetition::{Generator, Repetition, RepetitionError, cut_prompts};
+use crate::judge::{JudgeInputs, JudgeOptions, TreatmentScore, judge};
+use crate::progress::{Progress, Stopped};
+use crate::repetition::{Generator, Repetition, cut_prompts};
+use crate::rows::RowSource;
 use crate::treatment::Treatment;
+use crate::windows::TextWindow;
 
-/// A result, unless the caller broke off.
-pub(super) type Step<T> = Result<Result<T, Stopped>, CalibrateError>;
-
-/// `?` for the inner of two results.
-macro_rules! go_on {
-    ($step:expr) => {
-        match $step? {
-            Ok(value) => value,
-            Err(stopped) => return Ok(Err(stopped)),
-        }
-    };
-}
+const INTERVALS: &str = "form the intervals of the gate";
+const FIT: &str = "fit on the calibration text";
 
 /// What combined candidates build on, as places among the candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,27 +38,30 @@ pub(super) struct Run<'a, 'b> {
 
 impl Run<'_, '_> {
     /// Everything, in order.
-    pub(super) fn all(&mut self, windows: &CalibrationWindows) -> Step<Calibration> {
-        let mut fit = go_on!(self.fit(&windows.fit));
-        let offsets = go_on!(self.offsets(&mut fit, windows));
+    pub(super) fn all(
+        &mut self,
+        windows: &CalibrationWindows,
+    ) -> Result<Calibration, CalibrateError> {
+        let mut fit = self.fit(&windows.fit)?;
+        let offsets = self.offsets(&mut fit, windows)?;
         let single = candidates::single(&mut fit, offsets, self.options)?;
-        let selected = go_on!(self.select(&single.candidates, windows));
+        let selected = self.select(&single.candidates, windows)?;
         let best = selected.smoothing;
         let mut candidates = single.candidates;
         candidates.extend(combine::with_best(&candidates, selected, self.inputs.n_tokens)?);
 
         let common = Some(&windows.common);
-        let home = go_on!(self.judge(Stage::JudgeHome, &candidates, &windows.home, common));
-        let other = match &windows.other {
-            Some(other) => Some(go_on!(self.judge(Stage::JudgeOther, &candidates, other, common))),
-            None => None,
-        };
+        let home = self.judge(Stage::JudgeHome, &candidates, &windows.home, common)?;
+        let other = windows.other.as_ref();
+        let other = other
+            .map(|other| self.judge(Stage::JudgeOther, &candidates, other, common))
+            .transpose()?;
         let gate = Gate::new(self.options.gate, candidates.len());
         let mut verdicts = verdicts(&gate, &candidates, &home, other.as_deref())?;
-        go_on!(self.generate(&gate, &candidates, best, &mut verdicts));
+        self.generate(&gate, &candidates, best, &mut verdicts)?;
         let run_time = choose(&verdicts, Place::RunTime);
         let export = choose(&verdicts, Place::Export);
-        Ok(Ok(Calibration {
+        Ok(Calibration {
             n_fit_rows: fit.n_rows(),
             n_fit_windows: windows.fit.len(),
             n_selection_windows: windows.selection.len(),
@@ -85,19 +77,20 @@ impl Run<'_, '_> {
             export,
             n_tokens: self.inputs.n_tokens,
             rules: self.options.gate,
-        }))
+        })
     }
 
-    fn fit(&mut self, windows: &[Vec<TokenId>]) -> Step<Fit> {
+    fn fit(&mut self, windows: &[TextWindow]) -> Result<Fit, CalibrateError> {
+        let CalibrateInputs { model, reference, n_tokens, .. } = *self.inputs;
         let mut fit = Fit::new(self.inputs, self.options);
-        let mut source = fit::source(self.inputs)?;
+        let mut source =
+            RowSource::new(reference, model, n_tokens).map_err(CalibrateError::step(FIT))?;
         for (window_idx, window) in windows.iter().enumerate() {
-            if let Some(stopped) = self.report(Stage::Fit, window_idx, windows.len()) {
-                return Ok(Err(stopped));
-            }
-            fit.take_window(window_idx, windows.len(), window, &mut source)?;
+            self.report(Stage::Fit, window_idx, windows.len())?;
+            fit.take_window(window_idx, windows.len(), window, &mut source)
+                .map_err(CalibrateError::step(FIT))?;
         }
-        Ok(Ok(fit))
+        Ok(fit)
     }
 
     /// What a reference says is to be added to the logits, with names: in full and by half, for all
@@ -106,40 +99,43 @@ impl Run<'_, '_> {
         &mut self,
         fit: &mut Fit,
         windows: &CalibrationWindows,
-    ) -> Step<Vec<(String, Vec<f32>)>> {
-        let Some(paired) = &mut fit.paired else { return Ok(Ok(Vec::new())) };
+    ) -> Result<Vec<(String, Vec<f32>)>, CalibrateError> {
+        let Some(paired) = &mut fit.paired else { return Ok(Vec::new()) };
         let full = paired.shrunk_offsets();
         let half = full.iter().map(|offset| 0.5 * offset).collect();
         let plain = vec![full, half];
-        let failed = |window_idx: usize| {
-            let window_idx = CalibrationWindows::place_of_selecting(window_idx);
-            move |source: PairError| CalibrateError::Fit { window_idx, source: source.into() }
-        };
         let CalibrateInputs { model, n_tokens, .. } = *self.inputs;
-        let mut source = RowSource::new(None, model, n_tokens).map_err(failed(0))?;
+        let mut source =
+            RowSource::new(None, model, n_tokens).map_err(CalibrateError::step(FIT))?;
         let mut keeper = CommonKeeper::new(&plain, &windows.common);
         for (window_idx, window) in windows.selection.iter().enumerate() {
-            if let Some(stopped) = self.report(Stage::Offsets, window_idx, windows.selection.len())
-            {
-                return Ok(Err(stopped));
-            }
-            keeper.take_window(window, &mut source).map_err(failed(window_idx))?;
+            self.report(Stage::Offsets, window_idx, windows.selection.len())?;
+            let place = CalibrationWindows::place_of_selecting(window_idx);
+            let streamed = source.stream(place, &window.tokens, &mut |block| {
+                (0..block.n_rows()).for_each(|row_idx| keeper.take(block.model(row_idx)));
+                Ok(())
+            });
+            streamed.map_err(CalibrateError::step(FIT))?;
         }
         let names = ["bias", "bias, half", "bias of rare tokens", "bias of rare tokens, half"];
         let rare = keeper.offsets(&plain);
-        Ok(Ok(names.map(str::to_owned).into_iter().zip(plain.into_iter().chain(rare)).collect()))
+        Ok(names.map(str::to_owned).into_iter().zip(plain.into_iter().chain(rare)).collect())
     }
 
     /// What does best on windows it was not fitted on; nothing when no KLS changes anything.
-    fn select(&mut self, candidates: &[Candidate], windows: &CalibrationWindows) -> Step<Selected> {
+    fn select(
+        &mut self,
+        candidates: &[Candidate],
+        windows: &CalibrationWindows,
+    ) -> Result<Selected, CalibrateError> {
         if !candidates.iter().any(Candidate::is_plain_smoothing) {
-            return Ok(Ok(Selected::default()));
+            return Ok(Selected::default());
         }
         let is_asked = |one: &Candidate| one.is_plain_smoothing() || one.is_plain_offset();
         let places: Vec<usize> =
             (0..candidates.len()).filter(|&idx| is_asked(&candidates[idx])).collect();
         let asked: Vec<Candidate> = places.iter().map(|&idx| candidates[idx].clone()).collect();
-        let scores = go_on!(self.judge(Stage::Select, &asked, &windows.selection, None));
+        let scores = self.judge(Stage::Select, &asked, &windows.selection, None)?;
         let value = |score: &TreatmentScore| {
             score.mean_divergence().unwrap_or_else(|| score.mean_negative_log_likelihood())
         };
@@ -150,7 +146,7 @@ impl Run<'_, '_> {
             found.min_by(|one, other| one.0.total_cmp(&other.0)).map(|&(_, idx)| idx)
         };
         let smoothing = best(Candidate::is_plain_smoothing);
-        Ok(Ok(Selected { smoothing, offset: best(Candidate::is_plain_offset) }))
+        Ok(Selected { smoothing, offset: best(Candidate::is_plain_offset) })
     }
 
     /// The raw model's score and those of `candidates`.
@@ -158,32 +154,21 @@ impl Run<'_, '_> {
         &mut self,
         stage: Stage,
         candidates: &[Candidate],
-        windows: &[Vec<TokenId>],
+        windows: &[TextWindow],
         common: Option<&CommonTokens>,
-    ) -> Step<Vec<TreatmentScore>> {
+    ) -> Result<Vec<TreatmentScore>, CalibrateError> {
         let of_candidates = candidates.iter().map(|candidate| candidate.treatment.clone());
         let treatments: Vec<Treatment> =
             std::iter::once(Treatment::raw()).chain(of_candidates).collect();
-        let inputs = JudgeInputs {
-            model: self.inputs.model,
-            reference: self.inputs.reference,
-            head: self.inputs.head,
-            n_tokens: self.inputs.n_tokens,
-            windows,
-            n_unscored_rows: 0,
-            common,
-        };
+        let CalibrateInputs { model, reference, head, n_tokens, .. } = *self.inputs;
+        let inputs = JudgeInputs { model, reference, head, n_tokens, windows, common };
         let options = JudgeOptions { level: self.options.level, n_threads: self.options.n_threads };
         let on_progress = &mut |progress: Progress| {
             let Progress { n_done, n_total, .. } = progress;
             (self.on_progress)(CalibrateProgress { stage, n_done, n_total })
         };
-        let judged = judge(&inputs, &treatments, options, on_progress)
-            .map_err(|source| CalibrateError::Judge { stage, source: source.into() })?;
-        Ok(match judged {
-            Outcome::Finished(scores) => Ok(scores),
-            Outcome::Stopped(stopped) => Err(stopped),
-        })
+        judge(&inputs, &treatments, options, on_progress)
+            .map_err(CalibrateError::step(format!("judge the candidates, at stage {stage:?}")))
     }
 
     /// Generate freely with what passed so far and with the best KLS.
@@ -193,31 +178,31 @@ impl Run<'_, '_> {
         candidates: &[Candidate],
         best: Option<usize>,
         verdicts: &mut [Verdict],
-    ) -> Step<()> {
+    ) -> Result<(), CalibrateError> {
         let is_due = |idx: &usize| verdicts[*idx].passes || Some(*idx) == best;
         let due: Vec<usize> = (0..candidates.len()).filter(is_due).collect();
         if due.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let raw = Treatment::raw();
         let n_total = due.len() + 1 + usize::from(self.inputs.reference.is_some());
         let mut report = Answering { n_done: 0, n_total };
-        let of_model = go_on!(self.answers(self.inputs.model, &raw, &mut report));
-        let of_reference = match self.inputs.reference {
-            Some(reference) => Some(go_on!(self.answers(reference, &raw, &mut report))),
-            None => None,
-        };
+        let of_model = self.answers(self.inputs.model, &raw, &mut report)?;
+        let reference = self.inputs.reference;
+        let of_reference =
+            reference.map(|reference| self.answers(reference, &raw, &mut report)).transpose()?;
         for idx in due {
             let treatment = &candidates[idx].treatment;
-            let corrected = go_on!(self.answers(self.inputs.model, treatment, &mut report));
+            let corrected = self.answers(self.inputs.model, treatment, &mut report)?;
             let answers = Answers {
                 raw: &of_model,
                 reference: of_reference.as_deref(),
                 corrected: &corrected,
             };
-            gate.weigh_repetition(&mut verdicts[idx], answers).map_err(intervals)?;
+            gate.weigh_repetition(&mut verdicts[idx], answers)
+                .map_err(CalibrateError::step(INTERVALS))?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Answers to the prompts of the held-out text.
@@ -226,24 +211,20 @@ impl Run<'_, '_> {
         model: &dyn Model,
         treatment: &Treatment,
         report: &mut Answering,
-    ) -> Step<Vec<Repetition>> {
+    ) -> Result<Vec<Repetition>, CalibrateError> {
         let CalibrateInputs { head, n_tokens, .. } = *self.inputs;
         let options = &self.options.repetition;
-        let failed = |source: RepetitionError| {
-            let (treatment, source) = (treatment.name.clone(), Box::new(source));
-            CalibrateError::Generate { treatment, source }
-        };
-        let generator = Generator::new(model, treatment, head, n_tokens, self.options.level);
-        let mut generator = generator.map_err(|source| failed(source.into()))?;
+        let doing = || format!("generate freely under {}", treatment.name);
+        let mut generator = Generator::new(model, treatment, head, n_tokens, self.options.level)
+            .map_err(CalibrateError::step(doing()))?;
         let mut answers = Vec::new();
         for prompt in cut_prompts(self.inputs.held_out, self.inputs.begin, options) {
-            if let Some(stopped) = self.report(Stage::Generate, report.n_done, report.n_total) {
-                return Ok(Err(stopped));
-            }
-            answers.push(generator.repetition(&prompt, options).map_err(failed)?);
+            self.report(Stage::Generate, report.n_done, report.n_total)?;
+            let answer = generator.repetition(&prompt, options);
+            answers.push(answer.map_err(CalibrateError::step(doing()))?);
         }
         report.n_done += 1;
-        Ok(Ok(answers))
+        Ok(answers)
     }
 
     /// The decision in words, with what was missing to open the gate.
@@ -273,10 +254,10 @@ impl Run<'_, '_> {
         }
     }
 
-    /// `Some` when the caller breaks off.
-    fn report(&mut self, stage: Stage, n_done: usize, n_total: usize) -> Option<Stopped> {
+    /// An error when the caller breaks off.
+    fn report(&mut self, stage: Stage, n_done: usize, n_total: usize) -> Result<(), Stopped> {
         let flow = (self.on_progress)(CalibrateProgress { stage, n_done, n_total });
-        flow.is_break().then_some(Stopped { n_done, n_total })
+        if flow.is_break() { Err(Stopped { n_done, n_total }) } else { Ok(()) }
     }
 }
 
@@ -284,10 +265,6 @@ impl Run<'_, '_> {
 struct Answering {
     n_done: usize,
     n_total: usize,
-}
-
-fn intervals(source: BootstrapError) -> CalibrateError {
-    CalibrateError::Intervals(source)
 }
 
 fn verdicts(
@@ -302,5 +279,6 @@ fn verdicts(
         let other = other.map(|other| ScorePair { raw: &other[0], corrected: &other[idx + 1] });
         gate.judge(&candidate.name, candidate.place, home, other)
     };
-    candidates.iter().enumerate().map(verdict).collect::<Result<_, _>>().map_err(intervals)
+    let verdicts = candidates.iter().enumerate().map(verdict).collect::<Result<_, _>>();
+    verdicts.map_err(CalibrateError::step(INTERVALS))
 }

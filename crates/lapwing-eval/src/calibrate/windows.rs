@@ -7,6 +7,7 @@ use lapwing_model::TokenId;
 use crate::calibrate::{CalibrateError, CalibrateInputs, CalibrateOptions, TextPart};
 use crate::common_tokens::CommonTokens;
 use crate::gate::N_WINDOWS_MIN;
+use crate::windows::TextWindow;
 
 /// Of so many calibration windows the last selects and is not fitted on.
 const SELECT_EVERY: usize = 5;
@@ -19,12 +20,12 @@ const N_WINDOW_TOKENS_MIN: usize = 8;
 
 /// All windows, cut before any work so that a text that is too short is known at once.
 pub struct CalibrationWindows {
-    pub(super) fit: Vec<Vec<TokenId>>,
-    pub(super) selection: Vec<Vec<TokenId>>,
+    pub(super) fit: Vec<TextWindow>,
+    pub(super) selection: Vec<TextWindow>,
     /// Of held-out text, to judge on.
-    pub home: Vec<Vec<TokenId>>,
+    pub home: Vec<TextWindow>,
     /// Of another domain, to judge on.
-    pub other: Option<Vec<Vec<TokenId>>>,
+    pub other: Option<Vec<TextWindow>>,
     /// The commonest tokens of what is fitted and selected on.
     pub(super) common: CommonTokens,
 }
@@ -41,7 +42,7 @@ impl CalibrationWindows {
     ) -> Result<CalibrationWindows, CalibrateError> {
         check(options)?;
         let n_window = options.n_window_tokens;
-        let cut = |text: &[TokenId]| -> Vec<Vec<TokenId>> {
+        let cut = |text: &[TokenId]| -> Vec<TextWindow> {
             text.chunks_exact(n_window).map(|window| begin_with(inputs.begin, window)).collect()
         };
         let require = |part: TextPart, n_tokens: usize, n_found: usize, n_expected: usize| {
@@ -50,19 +51,18 @@ impl CalibrationWindows {
             }
             Err(CalibrateError::TextTooShort { part, n_tokens, n_found, n_expected, n_window })
         };
-        let judged = |part: TextPart, text: &[TokenId]| {
+        let judged = |part: TextPart, text: &[TokenId]| -> Result<_, CalibrateError> {
             let mut windows = cut(text);
             windows.truncate(options.n_judged_windows_max);
             require(part, text.len(), windows.len(), N_WINDOWS_MIN)?;
             Ok(windows)
         };
-        let texts: Vec<Vec<Vec<TokenId>>> =
-            inputs.calibration.iter().map(|text| cut(text)).collect();
-        let mut calibration = interleave(texts);
+        let texts = inputs.calibration.iter().map(|text| cut(text));
+        let mut calibration = interleave(texts.collect());
         calibration.truncate(options.n_calibration_windows_max);
         let n_tokens = inputs.calibration.iter().map(|text| text.len()).sum();
         require(TextPart::Calibration, n_tokens, calibration.len(), N_CALIBRATION_MIN)?;
-        let read = calibration.iter().flat_map(|window| window[1..].iter().copied());
+        let read = calibration.iter().flat_map(|window| window.tokens[1..].iter().copied());
         let common = CommonTokens::of_text(read, inputs.n_tokens);
         let (mut fit, mut selection) = (Vec::new(), Vec::new());
         for (idx, window) in calibration.into_iter().enumerate() {
@@ -89,7 +89,7 @@ impl CalibrationWindows {
 
     /// Refuse to judge on what was fitted or selected on.
     fn require_unseen(&self) -> Result<(), CalibrateError> {
-        let seen: HashSet<&Vec<TokenId>> = self.fit.iter().chain(&self.selection).collect();
+        let seen: HashSet<&TextWindow> = self.fit.iter().chain(&self.selection).collect();
         let judged =
             [(TextPart::HeldOut, Some(&self.home)), (TextPart::OtherDomain, self.other.as_ref())];
         for (part, windows) in judged {
@@ -137,16 +137,16 @@ fn check(options: &CalibrateOptions) -> Result<(), CalibrateError> {
     require("n_prompts", 2 <= n_prompts, "at least 2", n_prompts.to_string())
 }
 
-fn begin_with(begin: Option<TokenId>, window: &[TokenId]) -> Vec<TokenId> {
-    let mut window = window.to_vec();
-    if let (Some(begin), Some(first)) = (begin, window.first_mut()) {
+fn begin_with(begin: Option<TokenId>, window: &[TokenId]) -> TextWindow {
+    let mut tokens = window.to_vec();
+    if let (Some(begin), Some(first)) = (begin, tokens.first_mut()) {
         *first = begin;
     }
-    window
+    TextWindow { tokens, n_unscored_rows: 0 }
 }
 
 /// One order of all texts' windows in which every text is spread over the whole.
-fn interleave(texts: Vec<Vec<Vec<TokenId>>>) -> Vec<Vec<TokenId>> {
+fn interleave(texts: Vec<Vec<TextWindow>>) -> Vec<TextWindow> {
     let mut placed = Vec::new();
     for (text_idx, windows) in texts.into_iter().enumerate() {
         let n_windows = windows.len() as f64;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::items::Choice;
 use super::likelihood::{LikelihoodScorer, encode_pair};
 use super::{ItemError, ItemRecord, Run, TaskError, TaskReport, share};
-use crate::journal::{Journal, exact};
-use crate::progress::{OnProgress, Outcome};
+use crate::journal::{Journal, infinity};
+use crate::progress::OnProgress;
 
 /// What came of an item with several continuations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +30,7 @@ pub struct ChoiceRecord {
 /// What is kept of one item.
 #[derive(Serialize, Deserialize)]
 struct Scored {
-    #[serde(with = "exact::list")]
+    #[serde(deserialize_with = "infinity::each_minus")]
     log_likelihoods: Vec<f64>,
     is_truncated: bool,
 }
@@ -40,7 +40,7 @@ pub(super) fn run(
     items: &[Choice],
     journal: &mut Option<&mut Journal>,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<TaskReport>, TaskError> {
+) -> Result<TaskReport, TaskError> {
     let options = run.options;
     let mut scorer =
         LikelihoodScorer::new(&**run.model, options.level, options.correction.as_ref());
@@ -48,14 +48,9 @@ pub(super) fn run(
     let is_right = |item_idx: usize, scored: &Scored| {
         likeliest(&scored.log_likelihoods, |_| 1) == items[item_idx].gold
     };
-    let outcome = run.items(items.len(), journal, on_progress, is_right, evaluate)?;
-    Ok(match outcome {
-        Outcome::Stopped(stopped) => Outcome::Stopped(stopped),
-        Outcome::Finished(scored) => {
-            let records = items.iter().zip(scored).map(|(item, scored)| record(item, scored));
-            Outcome::Finished(report(run, records.collect()))
-        }
-    })
+    let scored = run.items(items.len(), journal, on_progress, is_right, evaluate)?;
+    let records = items.iter().zip(scored).map(|(item, scored)| record(item, scored));
+    Ok(report(run, records.collect()))
 }
 
 fn score(
@@ -67,8 +62,8 @@ fn score(
         let continuation = format!(" {continuation}");
         encode_pair(run.tokenizer, run.options.begin, &item.context, &continuation)
     };
-    let pairs = item.continuations.iter().map(encode).collect::<Result<Vec<_>, _>>();
-    let likelihoods = scorer.score(&pairs.map_err(ItemError::Tokenize)?)?;
+    let pairs = item.continuations.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+    let likelihoods = scorer.score(&pairs)?;
     Ok(Scored {
         log_likelihoods: likelihoods.iter().map(|one| one.log_likelihood).collect(),
         is_truncated: likelihoods.iter().any(|one| one.is_truncated),

@@ -6,8 +6,8 @@ use super::items::LastWord;
 use super::likelihood::{LikelihoodScorer, encode_pair};
 use super::{ItemError, ItemRecord, Run, TaskError, TaskReport, TaskScore, share};
 use crate::bootstrap::{Block, ratio_standard_error};
-use crate::journal::{Journal, exact};
-use crate::progress::{OnProgress, Outcome};
+use crate::journal::{Journal, infinity};
+use crate::progress::OnProgress;
 
 /// What came of one passage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct LastWordRecord {
 /// What is kept of one passage.
 #[derive(Serialize, Deserialize)]
 struct Scored {
-    #[serde(with = "exact")]
+    #[serde(deserialize_with = "infinity::minus")]
     log_likelihood: f64,
     is_greedy: bool,
     is_truncated: bool,
@@ -36,17 +36,14 @@ pub(super) fn run(
     items: &[LastWord],
     journal: &mut Option<&mut Journal>,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<TaskReport>, TaskError> {
+) -> Result<TaskReport, TaskError> {
     let options = run.options;
     let mut scorer =
         LikelihoodScorer::new(&**run.model, options.level, options.correction.as_ref());
     let evaluate = |item_idx: usize| score(run, &mut scorer, &items[item_idx]);
     let is_right = |_, scored: &Scored| scored.is_greedy;
-    let outcome = run.items(items.len(), journal, on_progress, is_right, evaluate)?;
-    Ok(match outcome {
-        Outcome::Stopped(stopped) => Outcome::Stopped(stopped),
-        Outcome::Finished(scored) => Outcome::Finished(report(run, items, scored)),
-    })
+    let scored = run.items(items.len(), journal, on_progress, is_right, evaluate)?;
+    Ok(report(run, items, scored))
 }
 
 fn score(
@@ -55,8 +52,7 @@ fn score(
     item: &LastWord,
 ) -> Result<Scored, ItemError> {
     let word = format!(" {}", item.word);
-    let pair = encode_pair(run.tokenizer, run.options.begin, &item.context, &word);
-    let pair = pair.map_err(ItemError::Tokenize)?;
+    let pair = encode_pair(run.tokenizer, run.options.begin, &item.context, &word)?;
     let likelihood = scorer.score(std::slice::from_ref(&pair))?[0];
     Ok(Scored {
         log_likelihood: likelihood.log_likelihood,

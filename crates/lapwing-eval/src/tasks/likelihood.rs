@@ -14,13 +14,17 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_kernels::row_argmax;
-use lapwing_logits::{Correction, Level, log_probability};
+use lapwing_logits::{Correction, Corrector, Level, SavedState, log_probability};
 use lapwing_model::TokenId;
-use lapwing_text::{EncodeError, Tokenizer};
+use lapwing_text::Tokenizer;
 
 use super::ItemError;
-use crate::corrected::CorrectedRows;
 use crate::sequence::Sequence;
+
+/// What cannot be done.
+pub(super) const NO_TOKENS: &str = "cannot make tokens of it";
+pub(super) const NO_SEQUENCE: &str = "cannot start a new sequence";
+const NO_STEP: &str = "the model failed";
 
 /// What the model makes of one continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,10 +50,11 @@ pub(super) fn encode_pair(
     begin: Option<TokenId>,
     context: &str,
     continuation: &str,
-) -> Result<EncodedPair, EncodeError> {
+) -> Result<EncodedPair, ItemError> {
     let n_kept = context.trim_end().len();
-    let whole = tokenizer.encode(&format!("{context}{continuation}"), false)?;
-    let mut kept = tokenizer.encode(&context[..n_kept], false)?;
+    let encode = |text: &str| tokenizer.encode(text, false).map_err(ItemError::failed(NO_TOKENS));
+    let whole = encode(&format!("{context}{continuation}"))?;
+    let mut kept = encode(&context[..n_kept])?;
     let continuation = whole.get(kept.len()..).unwrap_or_default().to_vec();
     kept.splice(0..0, begin);
     Ok(EncodedPair { context: kept, continuation })
@@ -110,14 +115,14 @@ impl<'a> LikelihoodScorer<'a> {
     }
 
     fn read_context(&mut self, context: &[TokenId]) -> Result<(), ItemError> {
-        self.sequence.begin().map_err(ItemError::Decoder)?;
-        self.sequence.step(context, &mut self.raw).map_err(ItemError::Step)
+        self.sequence.begin().map_err(ItemError::failed(NO_SEQUENCE))?;
+        self.sequence.step(context, &mut self.raw).map_err(ItemError::failed(NO_STEP))
     }
 
     /// The correction begins with the row after the context, as it does in a generation.
     fn correct_first(&mut self) -> Result<(), ItemError> {
         self.rows.reset();
-        let first = self.rows.next(&self.raw).map_err(ItemError::Correct)?;
+        let first = self.rows.next(&self.raw)?;
         self.first.clear();
         self.first.extend_from_slice(first);
         self.rows.save();
@@ -138,7 +143,7 @@ impl<'a> LikelihoodScorer<'a> {
         let n_kept = context.len() - 1;
         let mut n_known = n_kept;
         if !self.sequence.go_back(n_kept) {
-            self.sequence.begin().map_err(ItemError::Decoder)?;
+            self.sequence.begin().map_err(ItemError::failed(NO_SEQUENCE))?;
             n_known = 0;
         }
         let mut input = context[n_known..].to_vec();
@@ -151,11 +156,11 @@ impl<'a> LikelihoodScorer<'a> {
             // Row `n_shown` follows the continuation's first token and scores its second.
             let Some(token_idx) = (row.token_idx + 1).checked_sub(n_shown) else { return };
             if token_idx != 0 && added.is_ok() {
-                let corrected = rows.next(row.logits).map_err(ItemError::Correct);
+                let corrected = rows.next(row.logits);
                 added = corrected.and_then(|logits| sum.add(logits, continuation[token_idx]));
             }
         });
-        scored.map_err(ItemError::Step)?;
+        scored.map_err(ItemError::failed(NO_STEP))?;
         added
     }
 }
@@ -173,5 +178,51 @@ impl Sum {
         self.log_likelihood += log_probability.ok_or(ItemError::NoDistribution)?;
         self.is_greedy &= row_argmax(self.level, row) == Some(target as usize);
         Ok(())
+    }
+}
+
+/// Rows as the sampler would see them: after the correction, when there is one.
+struct CorrectedRows {
+    corrector: Option<Corrector>,
+    saved: SavedState,
+    row: Vec<f32>,
+}
+
+impl CorrectedRows {
+    fn new(correction: Option<&Arc<Correction>>, level: Level) -> CorrectedRows {
+        let corrector = correction.map(|correction| Corrector::new(correction.clone(), level));
+        CorrectedRows { corrector, saved: SavedState::default(), row: Vec::new() }
+    }
+
+    /// Forget the rows before.
+    fn reset(&mut self) {
+        if let Some(corrector) = &mut self.corrector {
+            corrector.reset();
+        }
+    }
+
+    /// Keep the state for [`CorrectedRows::restore`].
+    fn save(&mut self) {
+        if let Some(corrector) = &self.corrector {
+            corrector.save(&mut self.saved);
+        }
+    }
+
+    /// Go back to the state that was kept last.
+    fn restore(&mut self) {
+        if let Some(corrector) = &mut self.corrector {
+            corrector.restore(&self.saved);
+        }
+    }
+
+    /// The next row, corrected.
+    fn next<'a>(&'a mut self, raw: &'a [f32]) -> Result<&'a [f32], ItemError> {
+        let Some(corrector) = &mut self.corrector else { return Ok(raw) };
+        self.row.clear();
+        self.row.extend_from_slice(raw);
+        corrector
+            .apply(&mut self.row)
+            .map_err(ItemError::failed("cannot correct a row of logits"))?;
+        Ok(&self.row)
     }
 }

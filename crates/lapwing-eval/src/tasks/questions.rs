@@ -21,9 +21,10 @@ use lapwing_text::SpecialPieces;
 use serde::{Deserialize, Serialize};
 
 use super::items::{Question, Questions, question_context};
+use super::likelihood::{NO_SEQUENCE, NO_TOKENS};
 use super::{Examples, ItemError, ItemRecord, Run, TaskError, TaskReport, share};
 use crate::journal::Journal;
-use crate::progress::{OnProgress, Outcome};
+use crate::progress::OnProgress;
 
 /// Strings that end an answer.
 const STOPS: [&str; 3] = ["Question:", "</s>", "<|im_end|>"];
@@ -62,14 +63,14 @@ pub(super) fn run(
     items: &Questions,
     journal: &mut Option<&mut Journal>,
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<TaskReport>, TaskError> {
+) -> Result<TaskReport, TaskError> {
     let mut session: Option<Session> = None;
     let evaluate = |item_idx: usize| {
         let session = match &mut session {
             Some(session) => session,
             None => {
                 let begun = Session::new(run.model.clone(), run.options.level);
-                let session = session.insert(begun.map_err(ItemError::Decoder)?);
+                let session = session.insert(begun.map_err(ItemError::failed(NO_SEQUENCE))?);
                 session.set_correction(run.options.correction.clone());
                 session
             }
@@ -77,11 +78,8 @@ pub(super) fn run(
         answer(run, session, &items.examples, &items.questions[item_idx])
     };
     let is_right = |_, record: &QuestionRecord| record.strict == record.expected;
-    let outcome = run.items(items.questions.len(), journal, on_progress, is_right, evaluate)?;
-    Ok(match outcome {
-        Outcome::Stopped(stopped) => Outcome::Stopped(stopped),
-        Outcome::Finished(records) => Outcome::Finished(report(run, items, records)),
-    })
+    let records = run.items(items.questions.len(), journal, on_progress, is_right, evaluate)?;
+    Ok(report(run, items, records))
 }
 
 fn answer(
@@ -96,7 +94,7 @@ fn answer(
     let n_tokens_max = *n_tokens_max;
     let room = room.ok_or(ItemError::AnswerTooLong { n_tokens_max, n_positions_max })?;
     let prompt = prompt(examples, &question.question);
-    let mut tokens = run.tokenizer.encode(&prompt, false).map_err(ItemError::Tokenize)?;
+    let mut tokens = run.tokenizer.encode(&prompt, false).map_err(ItemError::failed(NO_TOKENS))?;
     tokens.splice(0..0, run.options.begin);
     let n_cut = tokens.len().saturating_sub(room);
     let request = Request {
@@ -112,7 +110,7 @@ fn answer(
         n_first_step_top: 0,
     };
     let generated = generate(session, &request, &mut |_| ControlFlow::Continue(()));
-    let generated = generated.map_err(ItemError::Generate)?;
+    let generated = generated.map_err(ItemError::failed("cannot generate an answer"))?;
     Ok(QuestionRecord {
         expected: comparable(&question.answer),
         strict: comparable(strict_number(&generated.text).unwrap_or(INVALID)),

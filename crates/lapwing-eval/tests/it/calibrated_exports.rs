@@ -142,7 +142,7 @@ fn a_small_model_is_helped_by_what_helps() {
         other_domain: Some(&other_domain),
     };
     let found = calibrate(&inputs, &options(), &mut |_| ControlFlow::Continue(()));
-    let found = found.expect("it can be calibrated").finished().expect("it ends");
+    let found = found.expect("it can be calibrated");
     eprintln!("{}", table(&found));
 
     let of = |name: &str| {

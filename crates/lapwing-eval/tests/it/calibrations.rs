@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use lapwing_backend::Model;
 use lapwing_eval::{
     CalibrateError, CalibrateInputs, CalibrateOptions, Calibration, Comparison, Domain,
-    GateOptions, HeadMatrix, Measure, Outcome, Place, ProfileLabels, RepetitionOptions, Stage,
-    Verdict, calibrate,
+    GateOptions, HeadMatrix, Measure, Place, ProfileLabels, RepetitionOptions, Stage, Verdict,
+    calibrate,
 };
 use lapwing_logits::profile::{CorrectionProfile, ProfiledModel};
 use lapwing_logits::{Gauge, Level};
@@ -81,7 +81,7 @@ fn run(
         other_domain: Some(&texts.other_domain),
     };
     let outcome = calibrate(&inputs, options, &mut |_| ControlFlow::Continue(()));
-    outcome.expect("it can be calibrated").finished().expect("it ends")
+    outcome.expect("it can be calibrated")
 }
 
 fn reverting(a: f64, noise: f64) -> SimulatedModel {
@@ -279,7 +279,7 @@ fn a_calibration_can_be_broken_off_at_every_stage() {
             }
             ControlFlow::Break(())
         });
-        assert!(matches!(outcome, Ok(Outcome::Stopped(_))), "{stage:?}");
+        assert!(matches!(outcome, Err(CalibrateError::Stopped(_))), "{stage:?}");
         assert_eq!(n_reported, if n_windows.is_some() { 2 } else { 1 }, "{stage:?}");
     }
 }

@@ -50,7 +50,7 @@ fn measure(
         correction: None,
     };
     let outcome = perplexity(model, &text, &options, None, &mut go_on);
-    outcome.expect("it can be measured").finished().expect("it ends")
+    outcome.expect("it can be measured")
 }
 
 fn run(
@@ -71,7 +71,7 @@ fn run(
         generation: GenerationOptions { n_tokens_max: 1, stop_ids: Vec::new() },
     };
     let outcome = run_task(task, model, tokenizer, &items, &options, None, &mut go_on);
-    outcome.expect("it runs").finished().expect("it ends")
+    outcome.expect("it runs")
 }
 
 /// `found` is within the share `allowed` of `expected`.
@@ -139,7 +139,7 @@ fn a_small_model_agrees_with_plain_loops() {
     let begin = begin_token(&tokenizer).expect("a letter");
     let text = Text { tokens: &tokens, begin, n_bytes: 1000 };
     let found = divergence(&*model, &*quantised, &text, &options, None, &mut go_on);
-    let found = found.expect("it can be measured").finished().expect("it ends");
+    let found = found.expect("it can be measured");
     close(found.mean_kl, 0.07111273753003487, 1e-3, "mean");
     close(found.median_kl, 0.03486951947864341, 1e-3, "median");
     close(found.kl_p90, 0.15895208085120363, 1e-3, "90th percentile");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CommonTokens, JudgeError, JudgeInputs, JudgeOptions, RareScore, Treatment, TreatmentScore,
-    judge,
+    CommonTokens, JudgeInputs, JudgeOptions, RareScore, ScoreError, TextWindow, Treatment,
+    TreatmentScore, judge,
 };
 use lapwing_logits::{Correction, Corrector, Gains, Gauge, Level, Rescale, Scope, Smoothing};
 
@@ -24,6 +24,11 @@ fn model() -> SimulatedModel {
 fn windows() -> Vec<Vec<u32>> {
     let window = |seed: u64, n: usize| model().reference().write(seed, 1, n, 1.0);
     vec![window(1, 40), window(2, 150), window(3, 2)]
+}
+
+fn scored(windows: &[Vec<u32>], n_unscored_rows: usize) -> Vec<TextWindow> {
+    let window = |tokens: &Vec<u32>| TextWindow { tokens: tokens.clone(), n_unscored_rows };
+    windows.iter().map(window).collect()
 }
 
 fn treatments() -> Vec<Treatment> {
@@ -83,13 +88,12 @@ fn scores_agree_with_plain_sums() {
             reference: with_reference.then_some(&reference as &dyn Model),
             head: None,
             n_tokens: N_TOKENS,
-            windows,
-            n_unscored_rows,
+            windows: &scored(windows, n_unscored_rows),
             common: Some(&common),
         };
         let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
         let judged = judge(&inputs, &treatments, options, &mut go_on);
-        let scores: Vec<TreatmentScore> = judged.expect("judges").finished().expect("ends");
+        let scores: Vec<TreatmentScore> = judged.expect("judges");
         assert_eq!(scores.len(), treatments.len());
         for (score, treatment) in scores.iter().zip(&treatments) {
             assert_eq!(score.name, treatment.name);
@@ -160,8 +164,7 @@ fn a_reference_that_excludes_the_text_is_refused() {
             reference: Some(&reference),
             head: None,
             n_tokens: N_TOKENS,
-            windows: &[vec![1, 2, 3, 4], window.to_vec()],
-            n_unscored_rows,
+            windows: &scored(&[vec![1, 2, 3, 4], window.to_vec()], n_unscored_rows),
             common: None,
         };
         let options = JudgeOptions { level: Level::detect(), n_threads: 2 };
@@ -186,13 +189,12 @@ fn what_cannot_be_scored_is_refused() {
             reference: None,
             head: None,
             n_tokens,
-            windows,
-            n_unscored_rows: 0,
+            windows: &scored(windows, 0),
             common: None,
         };
         let options = JudgeOptions { level: Level::SCALAR, n_threads: 1 };
         let judged = judge(&inputs, &treatments(), options, &mut go_on);
-        let error: JudgeError = judged.expect_err(expected);
+        let error: ScoreError = judged.expect_err(expected);
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(next) = cause {

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lapwing_eval::{
-    BootstrapOptions, Convention, Journal, Outcome, Perplexity, PerplexityError, PerplexityOptions,
-    Progress, Stopped, Text, perplexity,
+    BootstrapOptions, Convention, Journal, Perplexity, PerplexityOptions, Progress, ScoreError,
+    Stopped, Text, perplexity,
 };
 use lapwing_logits::{Correction, Level};
 
@@ -29,8 +29,7 @@ fn options(convention: Convention) -> PerplexityOptions {
 
 fn measure(model: &HashModel, tokens: &[u32], options: &PerplexityOptions) -> Perplexity {
     let text = Text { tokens, begin: Some(BEGIN), n_bytes: 3 * tokens.len() };
-    let outcome = perplexity(model, &text, options, None, &mut go_on);
-    outcome.expect("it can be measured").finished().expect("it ends")
+    perplexity(model, &text, options, None, &mut go_on).expect("it can be measured")
 }
 
 /// Windows by hand: what the model sees, and the places of the targets among it.
@@ -151,12 +150,13 @@ fn a_run_that_was_broken_off_goes_on_with_the_same_bits() {
     let model = HashModel::new(5, N_VOCAB);
     let run = |on_progress: lapwing_eval::OnProgress<'_>| {
         let mut journal = Journal::open(&path, &options.settings(&text)).expect("a journal");
-        perplexity(&model, &text, &options, Some(&mut journal), on_progress).expect("measured")
+        perplexity(&model, &text, &options, Some(&mut journal), on_progress)
     };
     let stopped = run(&mut stop_after(4));
-    assert_eq!(stopped, Outcome::Stopped(Stopped { n_done: 4, n_total: 10 }));
+    let expected = Stopped { n_done: 4, n_total: 10 };
+    assert!(matches!(stopped, Err(ScoreError::Stopped(found)) if found == expected));
     let mut heard = Vec::new();
-    let resumed = run(hear(&mut listen(&mut heard))).finished().expect("it ends");
+    let resumed = run(hear(&mut listen(&mut heard))).expect("measured");
     assert_eq!(resumed, measure_plain(&model, &text, &options));
     let counts = |progress: &Progress| (progress.n_done, progress.n_resumed);
     let found: Vec<(usize, usize)> = heard.iter().map(counts).collect();
@@ -168,11 +168,11 @@ fn a_run_that_was_broken_off_goes_on_with_the_same_bits() {
     let broken = HashModel { nan_at: Some(0), ..HashModel::new(5, N_VOCAB) };
     let mut journal = Journal::open(&path, &options.settings(&text)).expect("a journal");
     let again = perplexity(&broken, &text, &options, Some(&mut journal), &mut go_on);
-    assert_eq!(again.expect("measured").finished(), Some(resumed));
+    assert_eq!(again.expect("measured"), resumed);
 }
 
 fn measure_plain(model: &HashModel, text: &Text<'_>, options: &PerplexityOptions) -> Perplexity {
-    perplexity(model, text, options, None, &mut go_on).expect("measured").finished().expect("ends")
+    perplexity(model, text, options, None, &mut go_on).expect("measured")
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn bad_input_is_refused_with_what_was_found() {
         let options = options(Convention::LlamaCpp { n_window: 10 });
         let error = perplexity(model, &text, &options, None, &mut go_on).expect_err(expected);
         let mut said = error.to_string();
-        if let PerplexityError::Windows(source) = &error {
+        if let ScoreError::Windows(source) = &error {
             said = format!("{said}: {source}");
         }
         assert_eq!(said, expected);

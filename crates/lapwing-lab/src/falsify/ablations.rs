@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lapwing_eval::estimators::{Estimator, steady_state_gain};
-use lapwing_eval::{Calibration, Treatment, TreatmentKind};
+use lapwing_eval::{Calibration, Treatment};
 use lapwing_logits::{Correction, Gains, Gauge, Rescale, Scope, Smoothing};
 
 use super::Group;
@@ -27,7 +27,7 @@ pub(super) struct Ablation {
 pub(super) fn default_smoothing(calibration: &Calibration) -> Option<(usize, &Smoothing)> {
     let candidates = calibration.candidates.iter().enumerate();
     candidates.into_iter().find_map(|(idx, candidate)| {
-        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return None };
+        let correction = candidate.treatment.correction()?;
         let smoothing = correction.smoothing()?;
         let is_banded = matches!(smoothing.gains, Gains::Each(_));
         let is_default = candidate.estimator == Some(Estimator::MaximumLikelihood)
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(count(Group::Tracked), 2);
         assert_eq!((count(Group::Inverted), count(Group::Gauge)), (1, 1));
         let inverted = made.iter().find(|ablation| ablation.group == Group::Inverted).unwrap();
-        let TreatmentKind::Corrected(correction) = &inverted.treatment.kind else { panic!() };
+        let correction = inverted.treatment.correction().unwrap();
         let Gains::Each(gains) = &correction.smoothing().unwrap().gains else { panic!() };
         assert!(gains.iter().all(|&gain| gain == 0.75));
     }

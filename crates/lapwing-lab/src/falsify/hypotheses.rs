@@ -1,13 +1,14 @@
 //! The three claims, each decided by one interval and what may speak against it.
 
-use lapwing_eval::{
-    CalibrateError, Domain, Gate, Interval, Measure, Place, ScorePair, TreatmentScore,
-};
+use lapwing_eval::{Domain, Gate, Interval, Measure, Place, ScorePair, TreatmentScore};
 
-use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Group, Hypothesis, Speed, Studied};
+use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Hypothesis, Speed};
 
 /// What is slower than this share of the raw model's speed is not at matched latency.
 const SPEED_RATIO_MIN: f64 = 0.99;
+
+/// What cannot be done where scores give no interval.
+pub(super) const INTERVALS: &str = "form the intervals of";
 
 /// What the claims are decided on.
 pub(super) struct Evidence<'a> {
@@ -31,15 +32,16 @@ pub(super) fn decide(name: &str, evidence: &Evidence<'_>) -> Result<Vec<Hypothes
     let improvement = |from: &TreatmentScore, to: &TreatmentScore, measure: Measure| {
         let gate = Gate::new(evidence.options.calibrate.gate, 1);
         let pair = ScorePair { raw: from, corrected: to };
-        let verdict = gate.judge(&to.name, Place::RunTime, pair, None).map_err(|source| {
-            let source = Box::new(CalibrateError::Intervals(source));
-            FalsifyError::Calibrate { name: name.to_owned(), source }
-        })?;
+        let verdict = gate
+            .judge(&to.name, Place::RunTime, pair, None)
+            .map_err(FalsifyError::part(INTERVALS, name))?;
         let of_measure = verdict
             .comparisons
             .into_iter()
             .find(|found| found.domain == Domain::Home && found.measure == measure);
-        Ok(of_measure.expect("both measures are taken with a reference").improvement_plain)
+        Ok::<_, FalsifyError>(
+            of_measure.expect("both measures are taken with a reference").improvement_plain,
+        )
     };
     let (raw, best) = (evidence.raw, evidence.best);
     let likelihood = improvement(raw, best, Measure::NegativeLogLikelihood)?;
@@ -163,14 +165,6 @@ fn finding(interval: Interval) -> Finding {
 
 fn perplexity(score: &TreatmentScore) -> f64 {
     score.mean_negative_log_likelihood().exp()
-}
-
-impl Studied {
-    /// The result of the first condition in a group.
-    #[must_use]
-    pub fn first_of(&self, group: Group) -> Option<&super::TreatmentResult> {
-        self.conditions.iter().find(|condition| condition.group == group)
-    }
 }
 
 #[cfg(test)]

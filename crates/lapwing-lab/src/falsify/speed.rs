@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{Model, OpenError, StepError};
-use lapwing_eval::{OnProgress, Outcome, Progress, Stopped};
+use lapwing_backend::Model;
+use lapwing_eval::{OnProgress, Progress};
 use lapwing_logits::{
     CorrectRowError, Correction, Corrector, Details, Level, SamplerOptions, Scope, Smoothing,
 };
@@ -19,7 +19,7 @@ use lapwing_runtime::{
 use lapwing_text::SpecialPieces;
 
 use super::ablations::N_TRACKED;
-use super::{Cost, Speed};
+use super::{Cost, FalsifyError, Speed};
 
 /// Tokens of the prompt.
 const N_PROMPT_TOKENS: usize = 32;
@@ -27,22 +27,17 @@ const N_PROMPT_TOKENS: usize = 32;
 const N_COST_ROWS: usize = 16;
 /// How often.
 const N_COST_ROUNDS: usize = 25;
+const NO_SEQUENCE: &str = "start a sequence of";
 
-/// Why speed could not be measured.
-#[derive(Debug, thiserror::Error)]
-pub enum SpeedError {
-    /// There was no room for a new sequence.
-    #[error("cannot start a new sequence")]
-    Session(#[source] OpenError),
-    /// Generation failed.
-    #[error("cannot generate")]
-    Generate(#[source] GenerateError),
-    /// Rows could not be had.
-    #[error("cannot score rows to time the stage on")]
-    Step(#[source] StepError),
-    /// A row could not be corrected.
-    #[error("cannot correct a row")]
-    Correct(#[source] CorrectRowError),
+/// What is timed, on what.
+#[derive(Clone, Copy)]
+pub(super) struct Timed<'a> {
+    /// What errors call the model.
+    pub(super) name: &'a str,
+    pub(super) model: &'a Arc<dyn Model>,
+    pub(super) level: Level,
+    /// The start of a text.
+    pub(super) tokens: &'a [TokenId],
 }
 
 /// A treatment that generates: a name, and what is done to rows.
@@ -50,20 +45,21 @@ pub(super) type Generating = (String, Option<Arc<Correction>>);
 
 /// Let every treatment generate in every round; the first is what the others are compared with.
 pub(super) fn speeds(
-    model: &Arc<dyn Model>,
-    level: Level,
-    prompt: &[TokenId],
+    timed: &Timed<'_>,
     treatments: &[Generating],
     (n_rounds, n_tokens): (usize, usize),
     on_progress: OnProgress<'_>,
-) -> Result<Outcome<Vec<Speed>>, SpeedError> {
-    let prompt = &prompt[..prompt.len().min(N_PROMPT_TOKENS)];
+) -> Result<Vec<Speed>, FalsifyError> {
+    let &Timed { name, model, level, tokens } = timed;
+    let prompt = &tokens[..tokens.len().min(N_PROMPT_TOKENS)];
+    let failed = |source| FalsifyError::part("generate with", name)(source);
     let mut sessions = Vec::with_capacity(treatments.len());
     for (_, correction) in treatments {
-        let mut session = Session::new(Arc::clone(model), level).map_err(SpeedError::Session)?;
+        let mut session = Session::new(Arc::clone(model), level)
+            .map_err(FalsifyError::part(NO_SEQUENCE, name))?;
         session.set_correction(correction.clone());
         // Untimed: a library's first steps create what the later ones use.
-        answer(&mut session, prompt, 2)?;
+        answer(&mut session, prompt, 2).map_err(failed)?;
         sessions.push(session);
     }
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); treatments.len()];
@@ -71,13 +67,11 @@ pub(super) fn speeds(
     let n_total = n_rounds.max(1);
     for round in 0..n_total {
         let progress = Progress { n_done: round, n_total, n_resumed: 0, so_far: None };
-        if on_progress(progress).is_break() {
-            return Ok(Outcome::Stopped(Stopped { n_done: round, n_total }));
-        }
+        progress.report(on_progress)?;
         for place in 0..treatments.len() {
             // Every treatment comes first once in a while.
             let idx = (place + round) % treatments.len();
-            let generated = answer(&mut sessions[idx], prompt, n_tokens.max(2))?;
+            let generated = answer(&mut sessions[idx], prompt, n_tokens.max(2)).map_err(failed)?;
             rates[idx].push(tokens_per_s(&generated));
             corrects[idx].extend(generated.timings.tokens.iter().filter_map(|token| token.correct));
         }
@@ -98,7 +92,7 @@ pub(super) fn speeds(
             correction_us_p50: correct.as_secs_f64() * 1e6,
         }
     };
-    Ok(Outcome::Finished((0..treatments.len()).map(speed).collect()))
+    Ok((0..treatments.len()).map(speed).collect())
 }
 
 /// Greedy and without an end.
@@ -106,7 +100,7 @@ fn answer(
     session: &mut Session,
     prompt: &[TokenId],
     n_tokens_max: usize,
-) -> Result<Generated, SpeedError> {
+) -> Result<Generated, GenerateError> {
     let sampler = SamplerOptions::greedy();
     let request = Request {
         prompt,
@@ -120,7 +114,7 @@ fn answer(
         stop_texts: &[],
         n_first_step_top: 0,
     };
-    generate(session, &request, &mut |_| ControlFlow::Continue(())).map_err(SpeedError::Generate)
+    generate(session, &request, &mut |_| ControlFlow::Continue(()))
 }
 
 /// Of all tokens after the first, with everything that was done for them.
@@ -132,19 +126,19 @@ fn tokens_per_s(generated: &Generated) -> f64 {
 
 /// Time the stage on rows of the model: over the full vocabulary and over tracked sets.
 pub(super) fn costs(
-    model: &dyn Model,
-    level: Level,
-    tokens: &[TokenId],
+    timed: &Timed<'_>,
     default: &Smoothing,
     n_tokens: usize,
-) -> Result<Vec<Cost>, SpeedError> {
+) -> Result<Vec<Cost>, FalsifyError> {
+    let &Timed { name, model, level, tokens } = timed;
     let mut rows: Vec<f32> = Vec::new();
-    let mut decoder = model.decoder().map_err(SpeedError::Session)?;
+    let mut decoder = model.decoder().map_err(FalsifyError::part(NO_SEQUENCE, name))?;
     let given = &tokens[..tokens.len().min(N_COST_ROWS)];
     let on_row = &mut |row: lapwing_backend::Row<'_>| {
         rows.extend_from_slice(&row.logits[..n_tokens]);
     };
-    score_rows(model, &mut *decoder, given, on_row).map_err(SpeedError::Step)?;
+    score_rows(model.as_ref(), &mut *decoder, given, on_row)
+        .map_err(FalsifyError::part("score rows of", name))?;
     let scopes = N_TRACKED.into_iter().filter(|&n_tracked| n_tracked <= n_tokens);
     let scopes = scopes.map(|n_tracked_max| (Some(n_tracked_max), Scope::TopK { n_tracked_max }));
     let mut costs = Vec::new();
@@ -152,14 +146,20 @@ pub(super) fn costs(
         let smoothing = Smoothing { scope, ..default.clone() };
         let correction = Correction::new(n_tokens, None, Some(smoothing))
             .expect("the smoothing of a correction that was made before");
-        let row_us_p50 = row_us_p50(Corrector::new(Arc::new(correction), level), &rows, n_tokens)?;
+        let corrector = Corrector::new(Arc::new(correction), level);
+        let row_us_p50 = row_us_p50(corrector, &rows, n_tokens)
+            .map_err(FalsifyError::part("correct a row of", name))?;
         let name = n_tracked_max.map_or("full vocabulary".to_owned(), |m| format!("M = {m}"));
         costs.push(Cost { name, n_tracked_max, row_us_p50 });
     }
     Ok(costs)
 }
 
-fn row_us_p50(mut corrector: Corrector, rows: &[f32], n_tokens: usize) -> Result<f64, SpeedError> {
+fn row_us_p50(
+    mut corrector: Corrector,
+    rows: &[f32],
+    n_tokens: usize,
+) -> Result<f64, CorrectRowError> {
     let mut row = vec![0.0; n_tokens];
     let mut times = Vec::with_capacity(N_COST_ROWS * N_COST_ROUNDS);
     for _ in 0..N_COST_ROUNDS {
@@ -167,7 +167,7 @@ fn row_us_p50(mut corrector: Corrector, rows: &[f32], n_tokens: usize) -> Result
         for (row_idx, raw) in rows.chunks_exact(n_tokens).enumerate() {
             row.copy_from_slice(raw);
             let started = Instant::now();
-            corrector.apply(&mut row).map_err(SpeedError::Correct)?;
+            corrector.apply(&mut row)?;
             // The first row only starts the state.
             if row_idx != 0 {
                 times.push(started.elapsed());

@@ -4,51 +4,39 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CalibrateError, Calibration, CalibrationWindows, Comparison, Domain, Gate, JudgeInputs,
-    JudgeOptions, Measure, OnProgress, Outcome, Place, Progress, ScorePair, TaskOptions,
-    TaskReport, Treatment, TreatmentKind, TreatmentScore, calibrate, judge, run_task,
+    Calibration, CalibrationWindows, Comparison, Domain, Gate, JudgeInputs, JudgeOptions, Measure,
+    OnProgress, Place, ScorePair, TaskOptions, TextWindow, Treatment, TreatmentScore, calibrate,
+    judge, run_task,
 };
 use lapwing_logits::Correction;
-use lapwing_model::TokenId;
 
 use super::ablations::{Ablation, ablations, default_smoothing};
-use super::hypotheses::{Evidence, decide};
-use super::speed::{Generating, costs, speeds};
+use super::hypotheses::{Evidence, INTERVALS, decide};
+use super::speed::{Generating, Timed, costs, speeds};
 use super::{
     Accuracy, Diagnosis, DomainScore, FalsifyError, FalsifyInputs, FalsifyOptions, FullPrecision,
-    Group, OnStudyProgress, Step, Studied, StudyProgress, TaskInputs, TreatmentResult, stopped_or,
+    Group, OnStudyProgress, Speed, Studied, StudyProgress, TaskInputs, TreatmentResult,
 };
+
+const CALIBRATE: &str = "calibrate";
 
 /// Study one quantised model.
 ///
 /// # Errors
 ///
 /// Before any work without a reference, when a text is too short or an option makes no sense; later
-/// when a model fails.
+/// when a model fails or the caller breaks off.
 pub fn falsify(
     inputs: &FalsifyInputs<'_>,
     options: &FalsifyOptions,
     on_progress: OnStudyProgress<'_>,
-) -> Result<Outcome<Studied>, FalsifyError> {
+) -> Result<Studied, FalsifyError> {
     let Some(reference) = inputs.calibrate.reference else {
         return Err(FalsifyError::NoReference { name: inputs.name.to_owned() });
     };
     let windows = CalibrationWindows::cut(&inputs.calibrate, &options.calibrate)
-        .map_err(|source| calibration_failed(inputs.name, source))?;
-    let run = Run { inputs, options, reference, windows };
-    match run.all(on_progress)? {
-        Ok(studied) => Ok(Outcome::Finished(studied)),
-        Err(stopped) => Ok(Outcome::Stopped(stopped)),
-    }
-}
-
-macro_rules! go_on {
-    ($step:expr) => {
-        match $step? {
-            Ok(value) => value,
-            Err(stopped) => return Ok(Err(stopped)),
-        }
-    };
+        .map_err(FalsifyError::part(CALIBRATE, inputs.name))?;
+    Run { inputs, options, reference, windows }.all(on_progress)
 }
 
 struct Run<'a> {
@@ -59,22 +47,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn all(&self, on_progress: OnStudyProgress<'_>) -> Step<Studied> {
-        let calibration = go_on!(self.calibrate(on_progress));
-        let full_precision = go_on!(self.full_precision(on_progress));
+    fn all(&self, on_progress: OnStudyProgress<'_>) -> Result<Studied, FalsifyError> {
+        let calibration = self.calibrate(on_progress)?;
+        let full_precision = self.full_precision(on_progress)?;
         let (default_idx, default) =
             default_smoothing(&calibration).expect("a calibration always fits the default KLS");
         let made = ablations(default, calibration.n_tokens);
-        let scores = go_on!(self.ablations(&made, on_progress));
+        let scores = self.ablations(&made, on_progress)?;
 
         let best_idx = calibration.best_smoothing.unwrap_or(default_idx);
         let generating = generating(&calibration, best_idx);
-        let speeds = go_on!(self.speeds(&generating, on_progress));
-        let tokens = &self.windows.home[0];
-        let (model, n_tokens) = (self.inputs.calibrate.model, calibration.n_tokens);
-        let costs = costs(model, self.options.level(), tokens, default, n_tokens)
-            .map_err(|source| self.speed_failed(source))?;
-        let accuracies = go_on!(self.accuracies(&generating, on_progress));
+        let speeds = self.speeds(&generating, on_progress)?;
+        let costs = costs(&self.timed(), default, calibration.n_tokens)?;
+        let accuracies = self.accuracies(&generating, on_progress)?;
 
         let inverted = made.iter().position(|ablation| ablation.group == Group::Inverted);
         let evidence = Evidence {
@@ -89,7 +74,7 @@ impl Run<'_> {
         };
         let hypotheses = decide(self.inputs.name, &evidence)?;
         let conditions = self.conditions(&calibration, &made, &scores)?;
-        Ok(Ok(Studied {
+        Ok(Studied {
             name: self.inputs.name.to_owned(),
             n_window_tokens: self.options.calibrate.n_window_tokens,
             n_fit_rows: calibration.n_fit_rows,
@@ -102,44 +87,41 @@ impl Run<'_> {
             hypotheses,
             gate: calibration.reason.clone(),
             unfitted: calibration.unfitted,
-        }))
+        })
     }
 
-    fn calibrate(&self, on_progress: OnStudyProgress<'_>) -> Step<Calibration> {
+    fn calibrate(&self, on_progress: OnStudyProgress<'_>) -> Result<Calibration, FalsifyError> {
         let on_progress = &mut |progress| on_progress(StudyProgress::Calibrate(progress));
         calibrate(&self.inputs.calibrate, &self.options.calibrate, on_progress)
-            .map(stopped_or)
-            .map_err(|source| calibration_failed(self.inputs.name, source))
+            .map_err(FalsifyError::part(CALIBRATE, self.inputs.name))
     }
 
     /// The reference as a model without one: its perplexity on the same windows.
-    fn full_precision(&self, on_progress: OnStudyProgress<'_>) -> Step<Vec<FullPrecision>> {
+    fn full_precision(
+        &self,
+        on_progress: OnStudyProgress<'_>,
+    ) -> Result<Vec<FullPrecision>, FalsifyError> {
         let mut found = Vec::new();
         let other = self.windows.other.as_deref().map(|windows| (Domain::Other, windows));
         for (domain, windows) in
             std::iter::once((Domain::Home, self.windows.home.as_slice())).chain(other)
         {
             let on_progress = &mut |progress| on_progress(StudyProgress::FullPrecision(progress));
-            let scored = self.judge(
-                "the reference",
-                (self.reference, None),
-                &[Treatment::raw()],
-                windows,
-                on_progress,
-            );
-            let scores = go_on!(scored);
+            let models = (self.reference, None);
+            let raw = [Treatment::raw()];
+            let scores = self.judge("the reference", models, &raw, windows, on_progress)?;
             let negative_log_likelihood = scores[0].mean_negative_log_likelihood();
             let perplexity = negative_log_likelihood.exp();
             found.push(FullPrecision { domain, perplexity, negative_log_likelihood });
         }
-        Ok(Ok(found))
+        Ok(found)
     }
 
     fn ablations(
         &self,
         made: &[Ablation],
         on_progress: OnStudyProgress<'_>,
-    ) -> Step<Vec<TreatmentScore>> {
+    ) -> Result<Vec<TreatmentScore>, FalsifyError> {
         let treatments: Vec<Treatment> =
             made.iter().map(|ablation| ablation.treatment.clone()).collect();
         let on_progress = &mut |progress| on_progress(StudyProgress::Ablations(progress));
@@ -152,80 +134,64 @@ impl Run<'_> {
         what: &'static str,
         (model, reference): (&dyn Model, Option<&dyn Model>),
         treatments: &[Treatment],
-        windows: &[Vec<TokenId>],
+        windows: &[TextWindow],
         on_progress: OnProgress<'_>,
-    ) -> Step<Vec<TreatmentScore>> {
-        let inputs = JudgeInputs {
-            model,
-            reference,
-            head: None,
-            n_tokens: self.inputs.calibrate.n_tokens,
-            windows,
-            n_unscored_rows: 0,
-            common: None,
-        };
+    ) -> Result<Vec<TreatmentScore>, FalsifyError> {
+        let n_tokens = self.inputs.calibrate.n_tokens;
+        let (head, common) = (None, None);
+        let inputs = JudgeInputs { model, reference, head, n_tokens, windows, common };
         let (level, n_threads) = (self.options.level(), self.options.calibrate.n_threads);
-        let judged = judge(&inputs, treatments, JudgeOptions { level, n_threads }, on_progress);
-        judged.map(stopped_or).map_err(|source| {
-            let (name, source) = (self.inputs.name.to_owned(), Box::new(source));
-            FalsifyError::Judge { name, what, source }
-        })
+        judge(&inputs, treatments, JudgeOptions { level, n_threads }, on_progress)
+            .map_err(FalsifyError::part(&format!("judge {what} of"), self.inputs.name))
+    }
+
+    /// What is timed.
+    fn timed(&self) -> Timed<'_> {
+        Timed {
+            name: self.inputs.name,
+            model: self.inputs.model,
+            level: self.options.level(),
+            tokens: &self.windows.home[0].tokens,
+        }
     }
 
     fn speeds(
         &self,
-        conditions: &[Generating],
+        treatments: &[Generating],
         on_progress: OnStudyProgress<'_>,
-    ) -> Step<Vec<super::Speed>> {
+    ) -> Result<Vec<Speed>, FalsifyError> {
         let on_progress = &mut |progress| on_progress(StudyProgress::Speed(progress));
         let size = (self.options.n_speed_rounds, self.options.n_speed_tokens);
-        let (model, prompt) = (self.inputs.model, &self.windows.home[0]);
-        speeds(model, self.options.level(), prompt, conditions, size, on_progress)
-            .map(stopped_or)
-            .map_err(|source| self.speed_failed(source))
+        speeds(&self.timed(), treatments, size, on_progress)
     }
 
     /// The task with the reference, and with every treatment that generates.
     fn accuracies(
         &self,
-        conditions: &[Generating],
+        treatments: &[Generating],
         on_progress: OnStudyProgress<'_>,
-    ) -> Step<Vec<Accuracy>> {
+    ) -> Result<Vec<Accuracy>, FalsifyError> {
         let mut found = Vec::new();
-        let Some(task) = self.inputs.task else { return Ok(Ok(found)) };
+        let Some(task) = self.inputs.task else { return Ok(found) };
         let full_precision = ("full precision".to_owned(), None);
         let of_reference = std::iter::once((self.inputs.reference, &full_precision));
-        let of_model = conditions.iter().map(|condition| (self.inputs.model, condition));
+        let of_model = treatments.iter().map(|treatment| (self.inputs.model, treatment));
         for (model, (name, correction)) in of_reference.chain(of_model) {
             let on_progress = &mut |progress| on_progress(StudyProgress::Task(progress));
-            let report = go_on!(self.run_task(&task, model, correction.clone(), on_progress));
+            let TaskInputs { task, items, tokenizer, options } = task;
+            let options = TaskOptions { correction: correction.clone(), ..options.clone() };
+            let report = run_task(task, model, tokenizer, items, &options, None, on_progress)
+                .map_err(FalsifyError::part("run the task on", self.inputs.name))?;
             let score = report.scores.first().expect("every task has a score");
             found.push(Accuracy {
                 name: name.clone(),
-                score: format!("{} {}", task.task, score.name),
+                score: format!("{task} {}", score.name),
                 value: score.value,
                 standard_error: score.standard_error,
                 n_items: report.n_items,
             });
         }
-        Ok(Ok(found))
-    }
-
-    fn run_task(
-        &self,
-        task: &TaskInputs<'_>,
-        model: &Arc<dyn Model>,
-        correction: Option<Arc<Correction>>,
-        on_progress: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
-    ) -> Step<TaskReport> {
-        let options = TaskOptions { correction, ..task.options.clone() };
-        let TaskInputs { task, items, tokenizer, .. } = *task;
-        run_task(task, model, tokenizer, items, &options, None, on_progress)
-            .map(stopped_or)
-            .map_err(|source| {
-                let (name, source) = (self.inputs.name.to_owned(), Box::new(source));
-                FalsifyError::Task { name, source }
-            })
+        Ok(found)
     }
 
     /// Every condition with its scores, the raw model first.
@@ -275,10 +241,9 @@ impl Run<'_> {
         other: Option<ScorePair<'_>>,
     ) -> Result<Vec<DomainScore>, FalsifyError> {
         let gate = Gate::new(self.options.calibrate.gate, 1);
-        let judged = gate.judge(&home.corrected.name, Place::RunTime, home, other);
-        let verdict = judged.map_err(|source| {
-            calibration_failed(self.inputs.name, CalibrateError::Intervals(source))
-        })?;
+        let verdict = gate
+            .judge(&home.corrected.name, Place::RunTime, home, other)
+            .map_err(FalsifyError::part(INTERVALS, self.inputs.name))?;
         let pairs = [(Domain::Home, Some(home)), (Domain::Other, other)];
         let of_pair = |(domain, pair): (Domain, Option<ScorePair<'_>>)| {
             let score = pair?.corrected;
@@ -298,26 +263,23 @@ impl Run<'_> {
         };
         Ok(pairs.into_iter().filter_map(of_pair).collect())
     }
-
-    fn speed_failed(&self, source: super::SpeedError) -> FalsifyError {
-        FalsifyError::Speed { name: self.inputs.name.to_owned(), source: Box::new(source) }
-    }
 }
 
 /// The raw model, the bias, the best KLS, and what the gate chose where that is something else.
 fn generating(calibration: &Calibration, best_idx: usize) -> Vec<Generating> {
-    let mut conditions = vec![(calibration.home[0].name.clone(), None)];
-    let offset_idx = calibration.candidates.iter().position(|candidate| {
-        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { return false };
-        correction.offset().is_some() && correction.smoothing().is_none()
-    });
-    for (idx, candidate) in calibration.candidates.iter().enumerate() {
-        let TreatmentKind::Corrected(correction) = &candidate.treatment.kind else { continue };
-        if idx == best_idx || offset_idx == Some(idx) || calibration.run_time == Some(idx) {
-            conditions.push((candidate.name.clone(), Some(Arc::clone(correction))));
+    let mut treatments = vec![(calibration.home[0].name.clone(), None)];
+    let corrections = calibration.candidates.iter().map(|one| one.treatment.correction());
+    let is_offset =
+        |found: &Arc<Correction>| found.offset().is_some() && found.smoothing().is_none();
+    let offset_idx = corrections.clone().position(|found| found.is_some_and(is_offset));
+    for (idx, correction) in corrections.enumerate() {
+        let is_due = idx == best_idx || [offset_idx, calibration.run_time].contains(&Some(idx));
+        if let (true, Some(correction)) = (is_due, correction) {
+            let name = calibration.candidates[idx].name.clone();
+            treatments.push((name, Some(Arc::clone(correction))));
         }
     }
-    conditions
+    treatments
 }
 
 fn diagnosis(calibration: &Calibration) -> Diagnosis {
@@ -336,8 +298,4 @@ fn diagnosis(calibration: &Calibration) -> Diagnosis {
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
-}
-
-fn calibration_failed(name: &str, source: CalibrateError) -> FalsifyError {
-    FalsifyError::Calibrate { name: name.to_owned(), source: Box::new(source) }
 }

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_eval::{
-    CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration, GateOptions, HeadMatrix,
-    Outcome, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate,
+    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration, GateOptions,
+    HeadMatrix, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate,
     require_same_tokenizer,
 };
 use lapwing_export::read_recipe;
@@ -102,12 +102,13 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let options = options(args, settings, engine, n_window);
     let labels = labels(profiled, body_recipe, &files, &texts);
     let steps = printer.steps("calibrating");
-    let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer)).context(FAILED)?;
+    let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer));
     drop(steps);
-    let Outcome::Finished(calibration) = outcome else {
+    if let Err(CalibrateError::Stopped(_)) = outcome {
         printer.note("nothing was written");
         return Err(Interrupted.into());
-    };
+    }
+    let calibration = outcome.context(FAILED)?;
     let (mut profile, arrays) = calibration.profile(labels);
     write::profile(&out, &mut profile, &arrays).context(FAILED)?;
     let model = note::with_options(&args.model, settings);

@@ -11,7 +11,7 @@ mod task;
 
 use std::ops::ControlFlow;
 
-use lapwing_eval::{BootstrapOptions, Convention, Interval, Outcome, Progress, Stopped};
+use lapwing_eval::{BootstrapOptions, Convention, Interval, Progress, Stopped};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
 use crate::exit::UsageError;
@@ -88,17 +88,24 @@ fn watch<'a>(steps: &'a Steps, name: &'a str) -> impl FnMut(Progress) -> Control
     }
 }
 
-/// The result, or the end of the command when it was broken off.
-fn finished<T>(outcome: Outcome<T>, printer: &Printer) -> Result<T, Interrupted> {
-    match outcome {
-        Outcome::Finished(result) => Ok(result),
-        Outcome::Stopped(Stopped { n_done, n_total }) => {
+/// The result; the end of the command when the measurement was broken off, or what it cannot do.
+fn finished<T, E>(
+    result: Result<T, E>,
+    failed: &'static str,
+    printer: &Printer,
+) -> anyhow::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    result.map_err(|error| match Stopped::cause_of(&error) {
+        None => anyhow::Error::new(error).context(failed),
+        Some(Stopped { n_done, n_total }) => {
             printer.note(format!(
                 "{n_done} of {n_total} are done; the same command goes on from there"
             ));
-            Err(Interrupted)
+            Interrupted.into()
         }
-    }
+    })
 }
 
 /// `12.3456 ± 0.0123 (95 %: 12.3214 to 12.3701)`, as far as it is known.

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use lapwing_eval::{
-    CalibrateError, OpenJournalError, PairError, PerplexityError, ReadItemsError, TextPart,
-    TokenizerMismatch, WindowsError,
+    CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextPart, TokenizerMismatch,
+    WindowsError,
 };
 use lapwing_logits::profile::ReadProfileError;
 
@@ -19,8 +19,7 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| is(cause).and_then(profile))
         .or_else(|| is(cause).and_then(text))
         .or_else(|| is(cause).and_then(windows))
-        .or_else(|| is(cause).and_then(perplexity))
-        .or_else(|| is(cause).and_then(pair))
+        .or_else(|| is(cause).and_then(score))
         .or_else(|| is(cause).and_then(tokenizer))
         .or_else(|| is(cause).and_then(same_model))
         .or_else(|| is(cause).and_then(journal))
@@ -32,9 +31,8 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| is(cause).and_then(correct_head))
 }
 
-/// The error itself, or the one in the box that a larger error keeps it in.
 fn is<'a, E: Error + 'static>(cause: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    cause.downcast_ref().or_else(|| cause.downcast_ref::<Box<E>>().map(Box::as_ref))
+    cause.downcast_ref()
 }
 
 const CALIBRATE_AGAIN: &str =
@@ -91,20 +89,14 @@ fn windows(error: &WindowsError) -> Option<String> {
 
 const WINDOW_TOO_LONG: &str = "give a smaller --window, or leave out --context";
 
-fn perplexity(error: &PerplexityError) -> Option<String> {
-    match error {
-        PerplexityError::WindowTooLong { .. } => Some(WINDOW_TOO_LONG.into()),
-        PerplexityError::NoSuchToken { .. } => Some(OTHER_TOKENIZER.into()),
-        _ => None,
-    }
-}
-
 const OTHER_TOKENIZER: &str = "put the tokenizer.json of this model into its folder";
 
-fn pair(error: &PairError) -> Option<String> {
+fn score(error: &ScoreError) -> Option<String> {
     match error {
-        PairError::TooLong { .. } => Some(WINDOW_TOO_LONG.into()),
-        PairError::RowTooShort { .. } | PairError::NoSuchToken { .. } => {
+        ScoreError::WindowTooLong { .. } | ScoreError::TooLong { .. } => {
+            Some(WINDOW_TOO_LONG.into())
+        }
+        ScoreError::RowTooShort { .. } | ScoreError::NoSuchToken { .. } => {
             Some(OTHER_TOKENIZER.into())
         }
         _ => None,
@@ -251,8 +243,8 @@ mod tests {
     /// The same as the cause of a study's end.
     #[cfg(feature = "lab")]
     fn of_study(error: CalibrateError) -> Option<anyhow::Error> {
-        let source = Box::new(error);
-        let study = lapwing_lab::falsify::FalsifyError::Calibrate { name: "m".into(), source };
+        let (doing, name, source) = ("calibrate".into(), "m".into(), error.into());
+        let study = lapwing_lab::falsify::FalsifyError::Part { doing, name, source };
         Some(anyhow::Error::new(study).context("cannot study"))
     }
 

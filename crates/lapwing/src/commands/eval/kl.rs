@@ -55,7 +55,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
         &mut watch(&steps, "KL"),
     );
     drop(steps);
-    let found = finished(outcome.context(FAILED)?, printer)?;
+    let found = finished(outcome, FAILED, printer)?;
     if args.measure.json {
         let mut report = measured.report("eval kl")?;
         report["reference"] = engine_report(&reference, &of_reference)?;

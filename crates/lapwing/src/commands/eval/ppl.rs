@@ -43,7 +43,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> any
         &mut watch(&steps, "perplexity"),
     );
     drop(steps);
-    let found = finished(outcome.context(FAILED)?, printer)?;
+    let found = finished(outcome, FAILED, printer)?;
     if args.measure.json {
         let mut report = measured.report("eval ppl")?;
         report["text"] = text.as_json(tokens.len());

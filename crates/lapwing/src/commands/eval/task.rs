@@ -59,7 +59,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> an
         &mut watch(&steps, "right"),
     );
     drop(steps);
-    let found = finished(outcome.context(FAILED)?, printer)?;
+    let found = finished(outcome, FAILED, printer)?;
     if args.measure.json {
         let mut report = measured.report("eval task")?;
         report["data"] = data.as_json();

@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lapwing_eval::{
-    GenerationOptions, Items, JournalKey, NamedText, Outcome, Progress, Task, TaskOptions,
-};
+use lapwing_eval::{GenerationOptions, Items, JournalKey, NamedText, Progress, Task, TaskOptions};
 use lapwing_files::{checksum, new_file};
 use lapwing_lab::falsify::{
-    FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study, StudyProgress,
-    TaskInputs, falsify, page,
+    FalsifyError, FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study,
+    StudyProgress, TaskInputs, falsify, page,
 };
 use lapwing_logits::Level;
 use lapwing_store::resolve_model;
@@ -233,13 +231,13 @@ impl One<'_> {
             task,
         };
         let steps = self.printer.steps("studying");
-        let outcome = falsify(&inputs, &options, &mut watch(&steps)).context(FAILED)?;
+        let outcome = falsify(&inputs, &options, &mut watch(&steps));
         drop(steps);
-        let Outcome::Finished(studied) = outcome else {
+        if let Err(FalsifyError::Stopped(_)) = outcome {
             self.printer.note("models that are finished are kept for the same command");
             return Err(Interrupted.into());
-        };
-        Ok((studied, report))
+        }
+        Ok((outcome.context(FAILED)?, report))
     }
 
     /// What the record tells of a model and its reference, which must be another one.

@@ -1,0 +1,85 @@
+//! Whether two models mean the same by a token.
+
+use lapwing_model::TokenId;
+use lapwing_text::{EncodeError, Tokenizer};
+
+use crate::score_error::Side;
+
+/// Why a reference cannot be compared with a model: their tokens mean different things.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerMismatch {
+    /// The vocabularies are of different sizes.
+    #[error("the reference has another tokenizer: {reference} tokens, expected {model}")]
+    VocabularySize {
+        /// The reference's vocabulary.
+        reference: usize,
+        /// The model's vocabulary.
+        model: usize,
+    },
+    /// An id stands for different tokens.
+    #[error("the reference has another tokenizer: token {id} is {reference:?}, expected {model:?}")]
+    Piece {
+        /// The id.
+        id: TokenId,
+        /// Its spelling in the reference's vocabulary.
+        reference: Option<String>,
+        /// Its spelling in the model's vocabulary.
+        model: Option<String>,
+    },
+    /// The same text becomes different tokens.
+    #[error(
+        "the reference has another tokenizer: the text becomes {reference:?} at token \
+         {token_idx}, expected {model:?}"
+    )]
+    Text {
+        /// The first token that differs.
+        token_idx: usize,
+        /// The reference's token, `None` where its tokens end.
+        reference: Option<TokenId>,
+        /// The model's token, `None` where its tokens end.
+        model: Option<TokenId>,
+    },
+    /// A tokenizer cannot express the text.
+    #[error("the tokenizer of the {side} cannot be compared")]
+    Encode {
+        /// Whose tokenizer.
+        side: Side,
+        /// What failed.
+        #[source]
+        source: EncodeError,
+    },
+}
+
+/// Check that both tokenizers give every id the same meaning and cut `probe` into the same tokens.
+///
+/// # Errors
+///
+/// The first difference: vocabulary size, an id's spelling, a token of `probe`.
+pub fn require_same_tokenizer(
+    reference: &Tokenizer,
+    model: &Tokenizer,
+    probe: &str,
+) -> Result<(), TokenizerMismatch> {
+    let (n_reference, n_model) = (reference.n_vocab(), model.n_vocab());
+    if n_reference != n_model {
+        return Err(TokenizerMismatch::VocabularySize { reference: n_reference, model: n_model });
+    }
+    for id in 0..TokenId::try_from(n_model).unwrap_or(TokenId::MAX) {
+        let (reference, model) = (reference.piece(id), model.piece(id));
+        if reference != model {
+            return Err(TokenizerMismatch::Piece { id, reference, model });
+        }
+    }
+    let encode = |tokenizer: &Tokenizer, side: Side| {
+        let encoded = tokenizer.encode(probe, true);
+        encoded.map_err(|source| TokenizerMismatch::Encode { side, source })
+    };
+    let reference = encode(reference, Side::Reference)?;
+    let model = encode(model, Side::Model)?;
+    let n_tokens = reference.len().max(model.len());
+    let differing = (0..n_tokens).find(|&idx| reference.get(idx) != model.get(idx));
+    differing.map_or(Ok(()), |token_idx| {
+        let at = |tokens: &[TokenId]| tokens.get(token_idx).copied();
+        Err(TokenizerMismatch::Text { token_idx, reference: at(&reference), model: at(&model) })
+    })
+}
