@@ -14,6 +14,7 @@ pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_log
 
 use crate::{
     Backend, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenOptions, Precision, Row,
+    Step,
 };
 
 /// One prompt and what the reference loop made of it.
@@ -233,6 +234,50 @@ pub fn decoders_are_independent(model: &dyn Model, first: &[TokenId], second: &[
             assert_eq!(found, expected.1[token_idx], "second decoder, token {token_idx}");
         }
     }
+}
+
+/// Sequences that are stepped together give what each gives alone, whatever each is at; a step that
+/// is refused leaves its own sequence as it was, and does nothing to the others.
+///
+/// # Panics
+///
+/// When a logit differs by more than `allowed`.
+pub fn steps_together_equal_steps_alone(
+    model: &dyn Model,
+    first: &[TokenId],
+    second: &[TokenId],
+    allowed: f32,
+) {
+    let unknown = [TokenId::try_from(model.n_vocab()).expect("a vocabulary fits an id")];
+    // A prompt beside a token, then tokens; one sequence ends before the other.
+    let (prompt, rest) = first.split_at(first.len() / 2);
+    let of_first: Vec<&[TokenId]> = std::iter::once(prompt).chain(rest.chunks(1)).collect();
+    let of_second: Vec<&[TokenId]> = second.chunks(1).collect();
+    let n_steps = of_first.len().max(of_second.len());
+    let plans = [of_first, vec![&unknown[..]; n_steps], of_second];
+    let decoders = || [0; 3].map(|_| model.decoder().expect("a decoder"));
+    let (mut together, mut alone) = (decoders(), decoders());
+    for step_idx in 0..n_steps {
+        let mut rows = vec![vec![0.0; model.n_vocab()]; plans.len()];
+        let parts = together.iter_mut().zip(&mut rows).zip(&plans);
+        let steps = parts.filter_map(|((decoder, logits), plan)| {
+            let tokens = *plan.get(step_idx)?;
+            Some(Step { decoder: &mut **decoder, tokens, logits })
+        });
+        let mut steps: Vec<Step<'_>> = steps.collect();
+        let outcomes = model.step_many(&mut steps);
+        assert_eq!(outcomes.len(), steps.len(), "one outcome a sequence");
+        for (step, outcome) in steps.iter().zip(outcomes) {
+            assert_eq!(outcome.is_ok(), step.tokens != unknown, "{outcome:?}");
+        }
+        for idx in [0, 2] {
+            let Some(tokens) = plans[idx].get(step_idx) else { continue };
+            let expected = logits_after(&mut *alone[idx], model, tokens);
+            close(&rows[idx], &expected, allowed, &format!("sequence {idx}, step {step_idx}"));
+        }
+    }
+    let n_positions = together.each_ref().map(|decoder| decoder.n_positions());
+    assert_eq!(n_positions, [first.len(), 0, second.len()]);
 }
 
 /// Rewinding to any place and continuing gives what a fresh decoder gives; a refusal is accepted

@@ -1,13 +1,13 @@
 //! A backend without a library, for tests of what stands on the seam.
 
-use std::time::Duration;
-
-use lapwing_model::{ModelFolder, TokenId};
+use lapwing_model::ModelFolder;
 
 use crate::{
-    Backend, Decoder, Device, DeviceError, DeviceKind, Limits, MemoryBreakdown, Model, OpenError,
-    OpenOptions, RewindError, Row, StepError,
+    Backend, Chunk, Decoder, Device, DeviceError, DeviceKind, Inference, Limits, MemoryBreakdown,
+    Model, OpenError, OpenOptions, Sequence, Source,
 };
+
+const NAME: &str = "fake";
 
 /// A backend whose likeliest next token is always the last token plus one.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +24,10 @@ pub struct FakeModel {
     device: Device,
 }
 
-struct FakeDecoder {
-    model: FakeModel,
-    n_positions: usize,
+struct FakeInference {
+    n_vocab: usize,
+    can_rewind: bool,
+    logits: Vec<f32>,
 }
 
 impl FakeModel {
@@ -46,7 +47,7 @@ impl FakeModel {
 
 impl Backend for FakeBackend {
     fn name(&self) -> &'static str {
-        "fake"
+        NAME
     }
 
     fn version(&self) -> String {
@@ -64,7 +65,7 @@ impl Backend for FakeBackend {
     ) -> Result<Box<dyn Model>, OpenError> {
         if options.hidden_states {
             return Err(OpenError::Unsupported {
-                backend: "fake",
+                backend: NAME,
                 folder: folder.root.clone(),
                 reason: "it has no hidden states".to_owned(),
             });
@@ -80,11 +81,13 @@ impl Model for FakeModel {
     }
 
     fn limits(&self) -> Limits {
+        let n_follow_tokens_max = self.n_prompt_tokens_max.map_or(self.n_positions_max, |_| 1);
         Limits {
             n_positions_max: self.n_positions_max,
             n_chunk_tokens_max: self.n_positions_max,
             n_prompt_tokens_max: self.n_prompt_tokens_max,
-            n_follow_tokens_max: self.n_prompt_tokens_max.map_or(self.n_positions_max, |_| 1),
+            n_follow_tokens_max,
+            n_scored_tokens_max: n_follow_tokens_max,
             can_rewind: self.can_rewind,
             can_score: true,
         }
@@ -99,77 +102,25 @@ impl Model for FakeModel {
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
-        Ok(Box::new(FakeDecoder { model: self.clone(), n_positions: 0 }))
+        let (n_vocab, can_rewind) = (self.n_vocab, self.can_rewind);
+        let inference = FakeInference { n_vocab, can_rewind, logits: vec![0.0; n_vocab] };
+        Ok(Box::new(Sequence::new(NAME, self, inference)))
     }
 }
 
-impl FakeDecoder {
-    fn append(&mut self, tokens: &[TokenId]) -> Result<(), StepError> {
-        assert!(!tokens.is_empty(), "a step needs at least one token");
-        let n_max = self.model.n_positions_max;
-        if n_max < self.n_positions + tokens.len() {
-            let n_positions = self.n_positions;
-            return Err(StepError::ContextFull { n_positions, n_new: tokens.len(), n_max });
-        }
-        match self.model.n_prompt_tokens_max {
-            Some(n_prompt_tokens_max)
-                if self.n_positions == 0 && n_prompt_tokens_max < tokens.len() =>
-            {
-                let n_tokens = tokens.len();
-                return Err(StepError::PromptTooLong { n_tokens, n_prompt_tokens_max });
-            }
-            _ => {}
-        }
-        let n_vocab = self.model.n_vocab;
-        if let Some(&token) = tokens.iter().find(|&&token| n_vocab <= token as usize) {
-            return Err(StepError::NoSuchToken { token, n_vocab });
-        }
-        self.n_positions += tokens.len();
-        Ok(())
-    }
-
-    /// The successor is certain, its successor next likeliest, the rest equal.
-    fn fill(&self, token: TokenId, logits: &mut [f32]) {
-        logits.fill(0.0);
-        logits[(token as usize + 2) % self.model.n_vocab] = 5.0;
-        logits[(token as usize + 1) % self.model.n_vocab] = 10.0;
-    }
-}
-
-impl Decoder for FakeDecoder {
-    fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError> {
-        self.append(tokens)?;
-        self.fill(tokens[tokens.len() - 1], logits);
-        Ok(())
-    }
-
-    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
-        self.append(tokens)?;
-        let mut logits = vec![0.0; self.model.n_vocab];
-        for (token_idx, &token) in tokens.iter().enumerate() {
-            self.fill(token, &mut logits);
-            row(Row { token_idx, logits: &logits, hidden: None });
+impl Inference for FakeInference {
+    fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
+        for &token in &chunk.tokens[chunk.tokens.len() - chunk.n_rows..] {
+            // The successor is certain, its successor next likeliest, the rest equal.
+            self.logits.fill(0.0);
+            self.logits[(token as usize + 2) % self.n_vocab] = 5.0;
+            self.logits[(token as usize + 1) % self.n_vocab] = 10.0;
+            chunk.give(&self.logits, None);
         }
         Ok(())
     }
 
-    fn n_positions(&self) -> usize {
-        self.n_positions
-    }
-
-    fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError> {
-        if !self.model.can_rewind {
-            return Err(RewindError::Unsupported { backend: "fake", reason: "made so" });
-        }
-        if self.n_positions < n_positions {
-            let n_asked = n_positions;
-            return Err(RewindError::Ahead { n_asked, n_positions: self.n_positions });
-        }
-        self.n_positions = n_positions;
-        Ok(())
-    }
-
-    fn last_inference(&self) -> Duration {
-        Duration::ZERO
+    fn forget(&mut self, _: usize) -> Result<(), &'static str> {
+        if self.can_rewind { Ok(()) } else { Err("made so") }
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! Nothing of ONNX Runtime, OpenVINO or ndarray appears in a signature here. What a backend cannot
 //! do is a typed refusal, never a wrong answer. To add a backend: implement [`Backend`], [`Model`]
-//! and [`Decoder`] in a crate of its own and run the suite of [`conformance`] over real exports.
+//! and, for its sequences, [`Inference`] in a crate of its own, whose decoders are then
+//! [`Sequence`]s, and run the suite of [`conformance`] over real exports.
 
 mod error;
 mod fake;
 mod options;
+mod sequence;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+use std::any::Any;
 use std::path::PathBuf;
 
 use lapwing_model::{ModelFolder, TokenId};
@@ -21,6 +24,7 @@ pub use options::{
     Device, DeviceKind, DeviceRequest, NpuCompiler, NpuGenerate, NpuOptions, OpenOptions,
     ParseDeviceError, Precision,
 };
+pub use sequence::{Chunk, Inference, Sequence};
 
 /// A library that can run models, such as ONNX Runtime.
 pub trait Backend: Send + Sync {
@@ -107,10 +111,31 @@ pub trait Model: Send + Sync {
     ///
     /// When the library cannot make room for one more sequence.
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError>;
+
+    /// Step several sequences; the result has one entry for each, in order, and what fails for one
+    /// is no failure of the others.
+    ///
+    /// Here they go one after the other. A backend that can run them together finds its own
+    /// decoders behind [`Any`], which every decoder is.
+    fn step_many(&self, steps: &mut [Step<'_>]) -> Vec<Result<(), StepError>> {
+        let step = |step: &mut Step<'_>| step.decoder.step(step.tokens, step.logits);
+        steps.iter_mut().map(step).collect()
+    }
 }
 
-/// One sequence: the positions a model has already seen, as a KV cache.
-pub trait Decoder: Send {
+/// What one sequence does in [`Model::step_many`]: the arguments of [`Decoder::step`].
+pub struct Step<'a> {
+    /// A decoder of the model.
+    pub decoder: &'a mut dyn Decoder,
+    /// The tokens to append.
+    pub tokens: &'a [TokenId],
+    /// Where the logits of the last one go.
+    pub logits: &'a mut [f32],
+}
+
+/// One sequence: the positions a model has already seen, as a KV cache. Backends write an
+/// [`Inference`] and leave the rest to [`Sequence`].
+pub trait Decoder: Any + Send {
     /// Append `tokens` and write the logits of the last one to `logits`.
     ///
     /// Long inputs are split into chunks inside. After an error the decoder has seen an unknown
@@ -165,6 +190,8 @@ pub struct Limits {
     /// Most tokens that go into the library at once behind others: where it is small, a long
     /// continuation takes longer than to start anew.
     pub n_follow_tokens_max: usize,
+    /// Most tokens that go into the library at once where every one's row is wanted.
+    pub n_scored_tokens_max: usize,
     /// Whether [`Decoder::rewind`] can ever succeed.
     pub can_rewind: bool,
     /// Whether [`Decoder::score`] can succeed.

@@ -3,19 +3,19 @@
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OpenVinoBackend::load`]; nothing links to it. To add a device: its branch in `properties.rs`
-//! and, where its rules of state differ, a decoder of its own, as `npu_decoder.rs` is.
+//! and, where its rules of state differ, an inference of its own, as `npu_inference.rs` is.
 
 pub mod cache;
 mod compilation;
-mod decoder;
 mod device;
 mod graph;
+mod inference;
 mod input;
 mod load;
 mod model;
 mod native;
 mod npu;
-mod npu_decoder;
+mod npu_inference;
 mod properties;
 mod shared;
 mod states;

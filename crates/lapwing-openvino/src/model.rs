@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{
-    CacheUse, Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions,
+    CacheUse, Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence,
 };
 use lapwing_files::Lease;
 use lapwing_formats::ir::{
@@ -16,12 +16,12 @@ use tracing::{debug, warn};
 
 use crate::NAME;
 use crate::compilation::{Compilation, compile};
-use crate::decoder::OpenVinoDecoder;
 use crate::device::{self, arithmetic, executing};
 use crate::graph::Graph;
+use crate::inference::OpenVinoInference;
 use crate::native::{CompiledModel, Core, InferRequest, NativeError};
 use crate::npu::{self, Sizes, is_npu};
-use crate::npu_decoder::NpuDecoder;
+use crate::npu_inference::NpuInference;
 use crate::properties::properties;
 use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
@@ -29,6 +29,10 @@ use crate::states::StateKind;
 /// Tokens that go into the library at once by default. Many: the CPU plugin takes several tokens
 /// behind a filled cache by a slower path than a prompt at once.
 const N_CHUNK_TOKENS: usize = 4096;
+
+/// Rows of logits that are computed at once while scoring take at most this much memory. Much, so
+/// that a window of a small model goes in at once: the CPU plugin is slower behind a filled cache.
+const SCORED_ROWS_BYTES_MAX: usize = 128 << 20;
 
 /// A model that OpenVINO accepted.
 pub(crate) struct OpenVinoModel {
@@ -119,21 +123,9 @@ impl Prepared {
         compiled: CompiledModel,
         first_request: Option<InferRequest>,
     ) -> Shared {
-        let limit = folder.architecture.n_positions_max;
-        let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
         Shared {
             chooses_positions: self.chooses_positions,
-            n_positions_max: self.npu.map_or(n_positions_max, |sizes| sizes.n_positions_max),
-            n_chunk_tokens: graph.states.kind.n_chunk_tokens(n_chunk_tokens),
-            // Forgotten positions stay in the cache behind the mask. That is only right where
-            // positions are given and nothing counts back a number of cache entries.
-            can_rewind: self.npu.is_none()
-                && graph.states.kind == StateKind::Kv
-                && graph.position_ids.is_some()
-                && graph.attention_mask.is_some()
-                && folder.architecture.sliding_window.is_none(),
-            npu: self.npu,
+            limits: self.npu.map_or_else(|| limits(&graph, folder, options), Sizes::limits),
             first_request: Mutex::new(first_request),
             hidden: self.hidden,
             compiled,
@@ -195,14 +187,7 @@ impl Model for OpenVinoModel {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            n_positions_max: self.shared.n_positions_max,
-            n_chunk_tokens_max: self.shared.n_chunk_tokens,
-            n_prompt_tokens_max: self.shared.npu.map(|sizes| sizes.n_prompt_tokens_max),
-            n_follow_tokens_max: self.shared.npu.map_or(self.shared.n_chunk_tokens, |_| 1),
-            can_rewind: self.shared.can_rewind,
-            can_score: true,
-        }
+        self.shared.limits
     }
 
     fn device_used(&self) -> &Device {
@@ -228,17 +213,38 @@ impl Model for OpenVinoModel {
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
         let shared = Arc::clone(&self.shared);
-        let decoder: Result<Box<dyn Decoder>, NativeError> = match self.shared.npu {
-            Some(sizes) => {
-                NpuDecoder::new(shared, sizes.n_prompt_tokens_max).map(|npu| Box::new(npu) as _)
-            }
-            None => OpenVinoDecoder::new(shared).map(|decoder| Box::new(decoder) as _),
-        };
+        let decoder: Result<Box<dyn Decoder>, NativeError> =
+            match is_npu(&self.device) {
+                true => NpuInference::new(shared)
+                    .map(|npu| Box::new(Sequence::new(NAME, self, npu)) as _),
+                false => OpenVinoInference::new(shared)
+                    .map(|i| Box::new(Sequence::new(NAME, self, i)) as _),
+            };
         decoder.map_err(|error| OpenError::Unsupported {
             backend: NAME,
             folder: self.folder.root.clone(),
             reason: format!("cannot make room for a sequence: {error}"),
         })
+    }
+}
+
+fn limits(graph: &Graph, folder: &ModelFolder, options: &OpenOptions) -> Limits {
+    let limit = folder.architecture.n_positions_max;
+    let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
+    let n_chunk_tokens = graph.states.kind.n_chunk_tokens(n_chunk_tokens);
+    Limits {
+        n_positions_max: options.n_positions_max.map_or(limit, |asked| asked.min(limit)),
+        n_chunk_tokens_max: n_chunk_tokens,
+        n_prompt_tokens_max: None,
+        n_follow_tokens_max: n_chunk_tokens,
+        n_scored_tokens_max: (SCORED_ROWS_BYTES_MAX / (4 * graph.n_vocab)).clamp(1, n_chunk_tokens),
+        // Forgotten positions stay in the cache behind the mask. That is only right where
+        // positions are given and nothing counts back a number of cache entries.
+        can_rewind: graph.states.kind == StateKind::Kv
+            && graph.position_ids.is_some()
+            && graph.attention_mask.is_some()
+            && folder.architecture.sliding_window.is_none(),
+        can_score: true,
     }
 }
 

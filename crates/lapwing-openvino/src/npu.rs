@@ -4,7 +4,9 @@
 //! shapes for prompts and one for single tokens, and keeps the state between them itself. The same
 //! layer runs with the CPU in the NPU's place: [`DeviceKind::NpuOnCpu`].
 
-use lapwing_backend::{Device, DeviceKind, NpuCompiler, NpuGenerate, OpenError, OpenOptions};
+use lapwing_backend::{
+    Device, DeviceKind, Limits, NpuCompiler, NpuGenerate, OpenError, OpenOptions,
+};
 use lapwing_formats::ir::WeightCompression;
 use lapwing_model::ModelFolder;
 
@@ -53,6 +55,19 @@ impl Sizes {
         Sizes {
             n_prompt_tokens_max: n_prompt_tokens_max.clamp(1, n_positions_max),
             n_positions_max,
+        }
+    }
+
+    /// What a sequence can do: its prompt goes in at once, and behind it every token alone.
+    pub(crate) fn limits(self) -> Limits {
+        Limits {
+            n_positions_max: self.n_positions_max,
+            n_chunk_tokens_max: self.n_prompt_tokens_max,
+            n_prompt_tokens_max: Some(self.n_prompt_tokens_max),
+            n_follow_tokens_max: 1,
+            n_scored_tokens_max: 1,
+            can_rewind: false,
+            can_score: true,
         }
     }
 

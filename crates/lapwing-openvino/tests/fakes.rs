@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use fake_openvino::{Call, Script, calls, write_model};
 use lapwing_backend::conformance::{
     bad_input_is_refused, chunks_do_not_matter, decoders_are_independent, exact_options,
-    rewind_equals_fresh, steps_equal_scores,
+    rewind_equals_fresh, steps_equal_scores, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{
     Backend as _, CacheOutcome, DeviceKind, OpenError, OpenOptions, Precision, StepError,
@@ -300,6 +300,7 @@ fn the_conformance_suite_holds_on_the_cpu() {
         let model = backend.open(&folder, &exact_options()).expect("it opens");
         chunks_do_not_matter(&backend, &folder, &PROMPT, 0.0, 0.0);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
+        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 0.0);
         bad_input_is_refused(&backend, &folder);
     });

@@ -23,7 +23,6 @@ pub(crate) struct KvCache {
     /// The outputs of the run in progress, when states are passed on.
     presents: Vec<DynTensor>,
     shares_buffers: bool,
-    n_positions: usize,
     /// Positions there is room for, when buffers are shared.
     n_capacity: usize,
     n_positions_max: usize,
@@ -38,44 +37,43 @@ impl KvCache {
             tensors,
             presents: Vec::new(),
             shares_buffers: contract.shares_buffers,
-            n_positions: 0,
             n_capacity: 0,
             n_positions_max,
         })
     }
 
-    pub(crate) fn n_positions(&self) -> usize {
-        self.n_positions
-    }
-
-    /// Make room for `n_new` positions and bind past and present for one run.
-    pub(crate) fn prepare(&mut self, binding: &mut IoBinding, n_new: usize) -> ort::Result<()> {
-        let n_needed = self.n_positions + n_new;
+    /// Make room for `n_new` positions behind `n_past`, and bind past and present for one run.
+    pub(crate) fn prepare(
+        &mut self,
+        binding: &mut IoBinding,
+        n_past: usize,
+        n_new: usize,
+    ) -> ort::Result<()> {
+        let n_needed = n_past + n_new;
         if !self.shares_buffers {
             return self.bind_passed_on(binding, n_needed);
         }
         if self.n_capacity < n_needed {
             let doubled = n_needed.max(2 * self.n_capacity).next_multiple_of(N_POSITIONS_STEP);
-            self.resize(doubled.min(self.n_positions_max.max(n_needed)), self.n_positions)?;
+            self.resize(doubled.min(self.n_positions_max.max(n_needed)), n_past)?;
             self.bind_shared(binding)?;
         }
         Ok(())
     }
 
-    /// Count the positions of a run that succeeded.
-    pub(crate) fn advance(&mut self, n_new: usize) {
-        self.n_positions += n_new;
+    /// What a run that succeeded wrote is the next one's past.
+    pub(crate) fn advance(&mut self) {
         if !self.shares_buffers {
             self.tensors = std::mem::take(&mut self.presents);
         }
     }
 
-    /// Forget the positions from `n_positions` on; after an error nothing has changed.
-    pub(crate) fn rewind(&mut self, n_positions: usize) -> ort::Result<()> {
-        if !self.shares_buffers && n_positions < self.n_positions {
+    /// Keep the first `n_positions` only; after an error nothing has changed.
+    pub(crate) fn keep(&mut self, n_positions: usize) -> ort::Result<()> {
+        // In a shared buffer the next run writes over what is behind them.
+        if !self.shares_buffers {
             self.resize(n_positions, n_positions)?;
         }
-        self.n_positions = n_positions;
         Ok(())
     }
 

@@ -7,8 +7,8 @@
 //! is refused, never guessed.
 
 mod contract;
-mod decoder;
 mod fixed_states;
+mod inference;
 mod input;
 mod kv_cache;
 mod load;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lapwing_backend::{
-    Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Source,
+    Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence, Source,
 };
 use lapwing_formats::onnx::{
     HIDDEN_STATES, HiddenEdit, LOGITS_START, OnnxModel, SliceEdit, expose_hidden, slice_before_head,
@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use crate::NAME;
 use crate::contract::Contract;
-use crate::decoder::OrtDecoder;
+use crate::inference::OrtInference;
 use crate::shared::{LogitsRows, Shared};
 
 /// Tokens that go into the library at once by default.
@@ -26,6 +26,9 @@ const N_CHUNK_TOKENS: usize = 128;
 /// The same where only a prompt that starts a sequence goes in at once. Much of it, for what is
 /// behind goes in token by token.
 const N_FIRST_TOKENS: usize = 1024;
+
+/// Rows of logits that are computed at once while scoring take at most this much memory.
+const SCORED_ROWS_BYTES_MAX: usize = 16 << 20;
 
 /// ONNX Runtime's name for what it runs on the CPU itself.
 const CPU: &str = "CPUExecutionProvider";
@@ -36,6 +39,7 @@ const EXTERNALIZED_BYTES_MIN: usize = 4096;
 /// A model that ONNX Runtime accepted.
 pub(crate) struct OrtModel {
     shared: Arc<Shared>,
+    limits: Limits,
     device: Device,
     weights_mapped_bytes: u64,
 }
@@ -73,14 +77,13 @@ impl OrtModel {
             })?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        let n_default = if contract.takes_several_behind { N_CHUNK_TOKENS } else { N_FIRST_TOKENS };
-        let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(n_default).max(1);
+        let limits = limits(&contract, &rows, n_positions_max, options.n_chunk_tokens);
         debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
         let n_hidden =
             options.hidden_states.then(|| n_hidden(&session, folder.architecture.hidden_size));
         let session = Mutex::new(session);
-        let shared = Shared { session, contract, rows, n_positions_max, n_chunk_tokens, n_hidden };
-        Ok(OrtModel { shared: Arc::new(shared), device, weights_mapped_bytes })
+        let shared = Arc::new(Shared { session, contract, rows, n_positions_max, n_hidden });
+        Ok(OrtModel { shared, limits, device, weights_mapped_bytes })
     }
 }
 
@@ -94,14 +97,7 @@ impl Model for OrtModel {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            n_positions_max: self.shared.n_positions_max,
-            n_chunk_tokens_max: self.shared.n_chunk_tokens,
-            n_prompt_tokens_max: None,
-            n_follow_tokens_max: self.shared.n_follow_tokens(),
-            can_rewind: self.shared.contract.states.fixed.is_empty(),
-            can_score: true,
-        }
+        self.limits
     }
 
     fn device_used(&self) -> &Device {
@@ -119,13 +115,37 @@ impl Model for OrtModel {
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
-        let decoder =
-            OrtDecoder::new(Arc::clone(&self.shared)).map_err(|error| OpenError::Unsupported {
-                backend: NAME,
-                folder: Path::new("").to_owned(),
-                reason: format!("cannot make room for a sequence: {error}"),
-            })?;
-        Ok(Box::new(decoder))
+        let inference = OrtInference::new(Arc::clone(&self.shared));
+        let inference = inference.map_err(|error| OpenError::Unsupported {
+            backend: NAME,
+            folder: Path::new("").to_owned(),
+            reason: format!("cannot make room for a sequence: {error}"),
+        })?;
+        Ok(Box::new(Sequence::new(NAME, self, inference)))
+    }
+}
+
+fn limits(
+    contract: &Contract,
+    rows: &LogitsRows,
+    n_positions_max: usize,
+    n_chunk_tokens: Option<usize>,
+) -> Limits {
+    let takes_several_behind = contract.takes_several_behind;
+    let n_default = if takes_several_behind { N_CHUNK_TOKENS } else { N_FIRST_TOKENS };
+    let n_chunk_tokens_max = n_chunk_tokens.unwrap_or(n_default).max(1);
+    let n_follow_tokens_max = if takes_several_behind { n_chunk_tokens_max } else { 1 };
+    Limits {
+        n_positions_max,
+        n_chunk_tokens_max,
+        n_prompt_tokens_max: None,
+        n_follow_tokens_max,
+        n_scored_tokens_max: match rows {
+            LogitsRows::Last => 1,
+            _ => (SCORED_ROWS_BYTES_MAX / (4 * contract.n_vocab)).clamp(1, n_follow_tokens_max),
+        },
+        can_rewind: contract.states.fixed.is_empty(),
+        can_score: true,
     }
 }
 

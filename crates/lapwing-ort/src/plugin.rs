@@ -21,7 +21,7 @@
 //!   20, without an error; graphs with GroupQueryAttention do not compile. So an NPU is refused:
 //!   OpenVINO IR runs there.
 
-mod decoder;
+mod inference;
 mod model;
 mod options;
 mod shared;

@@ -13,16 +13,8 @@ pub(crate) struct Shared {
     pub(crate) contract: Contract,
     pub(crate) rows: LogitsRows,
     pub(crate) n_positions_max: usize,
-    pub(crate) n_chunk_tokens: usize,
     /// Length of the hidden states, when they were asked for.
     pub(crate) n_hidden: Option<usize>,
-}
-
-impl Shared {
-    /// Most tokens that go in at once behind others.
-    pub(crate) fn n_follow_tokens(&self) -> usize {
-        if self.contract.takes_several_behind { self.n_chunk_tokens } else { 1 }
-    }
 }
 
 /// How the graph is told which positions' logits to compute.

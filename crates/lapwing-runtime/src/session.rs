@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{Decoder, Model, OpenError, StepError};
+use lapwing_backend::{Decoder, Model, OpenError, Step, StepError};
 use lapwing_logits::{CorrectRowError, Correction, Corrector, Level};
 use lapwing_model::TokenId;
 
@@ -113,8 +113,24 @@ impl Session {
     /// Append `tokens`; their last one's row is then in [`Session::logits`].
     pub(crate) fn step(&mut self, tokens: &[TokenId]) -> Result<StepTimings, StepError> {
         let started = Instant::now();
-        let stepped = self.decoder.step(tokens, &mut self.logits);
-        let elapsed = started.elapsed();
+        let step = self.begin_step(tokens);
+        let stepped = step.decoder.step(step.tokens, step.logits);
+        self.end_step(tokens, stepped, started.elapsed())
+    }
+
+    /// A step that appends `tokens`, for [`Model::step_many`] or alone; [`Session::end_step`] is
+    /// told what came of it.
+    pub(crate) fn begin_step<'a>(&'a mut self, tokens: &'a [TokenId]) -> Step<'a> {
+        Step { decoder: &mut *self.decoder, tokens, logits: &mut self.logits }
+    }
+
+    /// Take note of what came of a step over `tokens`, which took `elapsed`.
+    pub(crate) fn end_step(
+        &mut self,
+        tokens: &[TokenId],
+        stepped: Result<(), StepError>,
+        elapsed: Duration,
+    ) -> Result<StepTimings, StepError> {
         self.is_broken = stepped.is_err();
         stepped?;
         self.seen.extend_from_slice(tokens);

@@ -176,6 +176,7 @@ impl Model for SimulatedModel {
             n_chunk_tokens_max: 4096,
             n_prompt_tokens_max: None,
             n_follow_tokens_max: 4096,
+            n_scored_tokens_max: 4096,
             can_rewind: false,
             can_score: true,
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lapwing_backend::conformance::{
     close, decoders_are_independent, exact_options, golden_cases, rewind_equals_fresh,
-    steps_equal_scores,
+    steps_equal_scores, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{
     Backend as _, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenError, OpenOptions,
@@ -150,6 +150,7 @@ fn the_conformance_suite_holds() {
             allowed(&row)
         };
         decoders_are_independent(&*npu, &PROMPT, &OTHER);
+        steps_together_equal_steps_alone(&*npu, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*npu, &PROMPT, &OTHER, largest);
         let single: Vec<&[u32]> = PROMPT.chunks(1).collect();
         for steps in [vec![&PROMPT[..]], vec![&PROMPT[..], &OTHER], single] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lapwing_backend::{
-    Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Source,
+    Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence, Source,
 };
 use lapwing_formats::onnx::{Dim, OnnxModel, Value};
 use lapwing_model::ModelFolder;
@@ -12,7 +12,7 @@ use ort::environment::Environment;
 use tracing::debug;
 
 use super::PluginDevice;
-use super::decoder::PluginDecoder;
+use super::inference::PluginInference;
 use super::options::provider_options;
 use super::shared::Shared;
 use crate::NAME;
@@ -90,6 +90,7 @@ impl Model for PluginModel {
             n_chunk_tokens_max: self.shared.n_first_tokens_max,
             n_prompt_tokens_max: None,
             n_follow_tokens_max: 1,
+            n_scored_tokens_max: 1,
             can_rewind: false,
             can_score: true,
         }
@@ -106,11 +107,12 @@ impl Model for PluginModel {
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
         let session = self.shared.session().map_err(|source| self.refused(source))?;
-        let decoder = PluginDecoder::new(Arc::clone(&self.shared), session).map_err(|error| {
+        let inference = PluginInference::new(Arc::clone(&self.shared), session);
+        let inference = inference.map_err(|error| {
             let reason = format!("cannot make room for a sequence: {error}");
             OpenError::Unsupported { backend: NAME, folder: self.folder.clone(), reason }
         })?;
-        Ok(Box::new(decoder))
+        Ok(Box::new(Sequence::new(NAME, self, inference)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use lapwing_backend::conformance::{
     Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter,
     decoders_are_independent, exact_options, golden_cases, rewind_equals_fresh, shared_folder,
-    steps_equal_scores,
+    steps_equal_scores, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{Backend, DeviceError, Model, OpenError, OpenOptions};
 use lapwing_model::ModelFolder;
@@ -107,6 +107,7 @@ fn the_conformance_suite_holds() {
         let model = plugin.open(&folder, &exact_options()).expect(name);
         chunks_do_not_matter(&plugin, &folder, &PROMPT, 2e-3, 2e-3);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
+        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
         bad_input_is_refused(&plugin, &folder);
         let oracle = backend.open(&folder, &exact_options()).expect(name);

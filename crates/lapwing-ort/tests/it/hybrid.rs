@@ -5,7 +5,7 @@ use std::path::Path;
 use lapwing_backend::conformance::{
     Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
     decoders_are_independent, exact_options, golden_cases, hidden_states_come_with_rows,
-    rewind_equals_fresh,
+    rewind_equals_fresh, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{Backend as _, OpenOptions, RewindError};
 use lapwing_formats::onnx::proto::{
@@ -37,6 +37,7 @@ fn the_conformance_suite_holds_for_hybrids() {
         let model = backend.open(&folder, &exact_options()).expect(name);
         chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
+        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
         bad_input_is_refused(&backend, &folder);
         hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);

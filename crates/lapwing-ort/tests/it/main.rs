@@ -8,7 +8,7 @@ use lapwing_backend::conformance::{
     Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
     decoders_are_independent, exact_options, golden_case, golden_cases,
     hidden_states_come_with_rows, hidden_states_make_the_logits, library_file, rewind_equals_fresh,
-    shared_folder,
+    shared_folder, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{Backend as _, OpenError, OpenOptions};
 use lapwing_formats::safetensors::SafeTensors;
@@ -94,6 +94,7 @@ fn the_conformance_suite_holds() {
         let model = backend.open(&folder, &exact_options()).expect(name);
         chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, allowed_alone);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
+        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
         bad_input_is_refused(&backend, &folder);
         hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);

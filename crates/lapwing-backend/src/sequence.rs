@@ -1,0 +1,202 @@
+//! One sequence: what every decoder checks, cuts up, times and counts, over what a library does.
+
+use std::time::{Duration, Instant};
+
+use lapwing_model::TokenId;
+
+use crate::{Decoder, Limits, Model, RewindError, Row, Source, StepError};
+
+/// What a library does for one sequence: the part of a [`Decoder`] that a backend writes.
+/// [`Sequence`] is the other part.
+pub trait Inference: Send + 'static {
+    /// Run the tokens of `chunk` behind the positions that were run before, and give the row of
+    /// each of its last tokens to [`Chunk::give`], in order, as many as are wanted.
+    ///
+    /// # Errors
+    ///
+    /// What the library said. This is not called again then.
+    fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source>;
+
+    /// Forget every position from `n_positions` on, which are at least one.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be; nothing has changed then.
+    fn forget(&mut self, n_positions: usize) -> Result<(), &'static str>;
+}
+
+/// Tokens that go into the library at once, and what is wanted of them.
+pub struct Chunk<'a> {
+    /// The tokens: one or more of the vocabulary, as many as [`Limits`] allow there.
+    pub tokens: &'a [TokenId],
+    /// Positions before them.
+    pub n_past: usize,
+    /// Rows that are wanted, those of the last tokens: one or more.
+    pub n_rows: usize,
+    n_vocab: usize,
+    n_given: usize,
+    inference: Option<Duration>,
+    on_row: &'a mut dyn FnMut(Row<'_>),
+}
+
+impl Chunk<'_> {
+    /// Call the library. Time in here is the library's own, the rest of [`Inference::run`] is our
+    /// work; where this is never called, all of it is the library's.
+    pub fn time<T>(&mut self, infer: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let outcome = infer();
+        *self.inference.get_or_insert_default() += started.elapsed();
+        outcome
+    }
+
+    /// Give the next of the rows that are wanted.
+    ///
+    /// Shapes: `logits [n_vocab]`, `hidden [n_hidden]`.
+    pub fn give(&mut self, logits: &[f32], hidden: Option<&[f32]>) {
+        if logits.len() == self.n_vocab && self.n_given < self.n_rows {
+            let token_idx = self.tokens.len() - self.n_rows + self.n_given;
+            (self.on_row)(Row { token_idx, logits, hidden });
+        }
+        self.n_given += 1;
+    }
+}
+
+/// A [`Decoder`] over an [`Inference`]: it lets in only what [`Limits`] allow, in chunks of their
+/// sizes, and keeps the time and the count of positions.
+pub struct Sequence<I> {
+    inference: I,
+    /// The backend's name.
+    backend: &'static str,
+    n_vocab: usize,
+    limits: Limits,
+    n_positions: usize,
+    /// Time in the library during the last step or score.
+    last_inference: Duration,
+}
+
+impl<I: Inference> Sequence<I> {
+    /// A sequence without positions of `model`, which `backend` opened.
+    pub fn new(backend: &'static str, model: &dyn Model, inference: I) -> Sequence<I> {
+        Sequence {
+            inference,
+            backend,
+            n_vocab: model.n_vocab(),
+            limits: model.limits(),
+            n_positions: 0,
+            last_inference: Duration::ZERO,
+        }
+    }
+
+    /// Let in `tokens`, of which `n_first` go in at once: they are of the vocabulary and fit.
+    fn let_in(&mut self, tokens: &[TokenId], n_first: usize) -> Result<(), StepError> {
+        assert!(!tokens.is_empty(), "a step needs at least one token");
+        let (n_positions, n_new) = (self.n_positions, tokens.len());
+        let Limits { n_positions_max: n_max, n_prompt_tokens_max, .. } = self.limits;
+        if n_max < n_positions + n_new {
+            return Err(StepError::ContextFull { n_positions, n_new, n_max });
+        }
+        let n_vocab = self.n_vocab;
+        if let Some(&token) = tokens.iter().find(|&&token| n_vocab <= token as usize) {
+            return Err(StepError::NoSuchToken { token, n_vocab });
+        }
+        match n_prompt_tokens_max {
+            Some(n_prompt_tokens_max) if n_positions == 0 && n_prompt_tokens_max < n_first => {
+                Err(StepError::PromptTooLong { n_tokens: n_first, n_prompt_tokens_max })
+            }
+            _ => {
+                self.last_inference = Duration::ZERO;
+                Ok(())
+            }
+        }
+    }
+
+    /// Run `tokens` at once and give the rows of the last `n_rows` to `on_row`.
+    fn run(
+        &mut self,
+        tokens: &[TokenId],
+        n_rows: usize,
+        on_row: &mut dyn FnMut(Row<'_>),
+    ) -> Result<(), StepError> {
+        let (backend, n_positions) = (self.backend, self.n_positions);
+        let failed = |source| StepError::Library { backend, n_positions, source };
+        let n_vocab = self.n_vocab;
+        let (n_past, n_given, inference) = (n_positions, 0, None);
+        let mut chunk = Chunk { tokens, n_past, n_rows, n_vocab, n_given, inference, on_row };
+        let started = Instant::now();
+        let ran = self.inference.run(&mut chunk);
+        self.last_inference += chunk.inference.unwrap_or_else(|| started.elapsed());
+        ran.map_err(failed)?;
+        if chunk.n_given != n_rows {
+            let found = format!("expected {n_rows} rows, found {}", chunk.n_given);
+            return Err(failed(found.into()));
+        }
+        self.n_positions += tokens.len();
+        Ok(())
+    }
+}
+
+impl<I: Inference> Decoder for Sequence<I> {
+    fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError> {
+        assert_eq!(logits.len(), self.n_vocab, "one logit a token");
+        self.let_in(tokens, tokens.len())?;
+        let mut rest = tokens;
+        while !rest.is_empty() {
+            let n_at_once = match self.n_positions {
+                0 => self.limits.n_chunk_tokens_max,
+                _ => self.limits.n_follow_tokens_max,
+            };
+            let (chunk, behind) = rest.split_at(n_at_once.clamp(1, rest.len()));
+            self.run(chunk, 1, &mut |row| {
+                if behind.is_empty() {
+                    logits.copy_from_slice(row.logits);
+                }
+            })?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
+        if !self.limits.can_score {
+            return Err(StepError::LastPositionOnly { backend: self.backend });
+        }
+        let n_at_once = self.limits.n_scored_tokens_max.max(1);
+        self.let_in(tokens, n_at_once.min(tokens.len()))?;
+        let mut n_done = 0;
+        while n_done < tokens.len() {
+            let n_left = tokens.len() - n_done;
+            // A last row alone could go through another kernel than the rows before it.
+            let would_leave_one = n_left == n_at_once + 1 && 2 < n_at_once;
+            let n_new = if would_leave_one { n_at_once - 1 } else { n_at_once.min(n_left) };
+            self.run(&tokens[n_done..n_done + n_new], n_new, &mut |given| {
+                row(Row { token_idx: n_done + given.token_idx, ..given });
+            })?;
+            n_done += n_new;
+        }
+        Ok(())
+    }
+
+    fn n_positions(&self) -> usize {
+        self.n_positions
+    }
+
+    fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError> {
+        if self.n_positions < n_positions {
+            let n_asked = n_positions;
+            return Err(RewindError::Ahead { n_asked, n_positions: self.n_positions });
+        }
+        if n_positions < self.n_positions {
+            let refused = |reason| RewindError::Unsupported { backend: self.backend, reason };
+            self.inference.forget(n_positions).map_err(refused)?;
+            self.n_positions = n_positions;
+        }
+        Ok(())
+    }
+
+    fn last_inference(&self) -> Duration {
+        self.last_inference
+    }
+}
+
+#[cfg(test)]
+mod tests;
