@@ -2,11 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use lapwing_backend::{
-    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, Row,
-    StepError,
+    Chunk, Decoder, Device, FakeModel, Inference, Limits, MemoryBreakdown, Model, OpenError,
+    Sequence, Source,
 };
 use lapwing_eval::{OnProgress, Progress};
 use lapwing_logits::{Gains, Gauge, Rescale, Scope, Smoothing};
@@ -131,7 +130,7 @@ pub(crate) fn hear(on_progress: OnProgress<'_>) -> OnProgress<'_> {
     on_progress
 }
 
-struct HashDecoder {
+struct HashInference {
     model: HashModel,
     seen: Vec<u32>,
 }
@@ -169,62 +168,28 @@ impl Model for HashModel {
         self.n_decoders.fetch_add(1, Ordering::Relaxed);
         let model =
             HashModel { n_decoders: AtomicUsize::new(0), device: self.device.clone(), ..*self };
-        Ok(Box::new(HashDecoder { model, seen: Vec::new() }))
+        let inference = HashInference { model, seen: Vec::new() };
+        Ok(Box::new(Sequence::new("hash", self, inference)))
     }
 }
 
-impl HashDecoder {
-    fn check(&self, tokens: &[u32]) -> Result<(), StepError> {
-        assert!(!tokens.is_empty(), "a step needs at least one token");
-        let (n_positions, n_new) = (self.seen.len(), tokens.len());
-        let n_max = self.model.n_positions_max;
-        if n_max < n_positions + n_new {
-            return Err(StepError::ContextFull { n_positions, n_new, n_max });
-        }
-        Ok(())
-    }
-}
-
-impl Decoder for HashDecoder {
-    fn step(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<(), StepError> {
-        self.check(tokens)?;
-        self.seen.extend_from_slice(tokens);
-        logits.copy_from_slice(&self.model.row(&self.seen));
-        Ok(())
-    }
-
-    fn score(&mut self, tokens: &[u32], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
-        if !self.model.can_score {
-            return Err(StepError::LastPositionOnly { backend: "hash" });
-        }
-        self.check(tokens)?;
-        for (token_idx, &token) in tokens.iter().enumerate() {
+impl Inference for HashInference {
+    fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
+        let (before, wanted) = chunk.tokens.split_at(chunk.tokens.len() - chunk.n_rows);
+        self.seen.extend_from_slice(before);
+        for &token in wanted {
             self.seen.push(token);
-            let logits = self.model.row(&self.seen);
             let hidden = self.model.hidden(&self.seen);
-            let hidden = self.model.n_hidden.map(|_| &hidden[..]);
-            row(Row { token_idx, logits: &logits, hidden });
+            chunk.give(&self.model.row(&self.seen), self.model.n_hidden.map(|_| &hidden[..]));
         }
         Ok(())
     }
 
-    fn n_positions(&self) -> usize {
-        self.seen.len()
-    }
-
-    fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError> {
+    fn forget(&mut self, n_positions: usize) -> Result<(), &'static str> {
         if !self.model.can_rewind {
-            return Err(RewindError::Unsupported { backend: "hash", reason: "made so" });
-        }
-        if self.seen.len() < n_positions {
-            let n_asked = n_positions;
-            return Err(RewindError::Ahead { n_asked, n_positions: self.seen.len() });
+            return Err("made so");
         }
         self.seen.truncate(n_positions);
         Ok(())
-    }
-
-    fn last_inference(&self) -> Duration {
-        Duration::ZERO
     }
 }

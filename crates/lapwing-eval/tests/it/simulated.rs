@@ -4,11 +4,9 @@
 //! the same rows: to the reference, which has no noise, and to the model, which sees the same
 //! signal through it.
 
-use std::time::Duration;
-
 use lapwing_backend::{
-    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, RewindError, Row,
-    StepError,
+    Chunk, Decoder, Device, FakeModel, Inference, Limits, MemoryBreakdown, Model, OpenError,
+    Sequence, Source,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -64,7 +62,7 @@ impl SimulatedModel {
         let mut random = Random::new(seed);
         let mut text = Vec::new();
         for _ in 0..n_windows {
-            let mut sequence = Sequence::new(self);
+            let mut sequence = Simulation::new(self);
             let mut token = (random.unit() * self.n_tokens as f64) as u32;
             for _ in 0..n_window {
                 text.push(token);
@@ -84,27 +82,25 @@ impl SimulatedModel {
 }
 
 /// What one decoder has seen.
-struct Sequence {
+struct Simulation {
     model: SimulatedModel,
     hash: u64,
-    n_positions: usize,
     state: Vec<f64>,
     hidden: Vec<f32>,
     logits: Vec<f32>,
 }
 
-impl Sequence {
-    fn new(model: &SimulatedModel) -> Sequence {
+impl Simulation {
+    fn new(model: &SimulatedModel) -> Simulation {
         let logits = vec![0.0; model.n_tokens];
         let (state, hidden) = (Vec::new(), Vec::new());
-        Sequence { model: model.clone(), hash: 17, n_positions: 0, state, hidden, logits }
+        Simulation { model: model.clone(), hash: 17, state, hidden, logits }
     }
 
     fn push(&mut self, token: u32) {
         // Odd factors mix well enough; the generator behind does the rest.
         self.hash =
             (self.hash ^ u64::from(token)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        self.n_positions += 1;
         let mut random = Random::new(self.hash);
         self.advance(&mut random);
         let Damage { noise, offset, .. } = &self.model.damage;
@@ -191,36 +187,24 @@ impl Model for SimulatedModel {
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
-        Ok(Box::new(Sequence::new(self)))
+        Ok(Box::new(Sequence::new("simulated", self, Simulation::new(self))))
     }
 }
 
-impl Decoder for Sequence {
-    fn step(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<(), StepError> {
-        tokens.iter().for_each(|&token| self.push(token));
-        logits.copy_from_slice(&self.logits);
-        Ok(())
-    }
-
-    fn score(&mut self, tokens: &[u32], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
-        for (token_idx, &token) in tokens.iter().enumerate() {
+impl Inference for Simulation {
+    fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
+        let (before, wanted) = chunk.tokens.split_at(chunk.tokens.len() - chunk.n_rows);
+        before.iter().for_each(|&token| self.push(token));
+        for &token in wanted {
             self.push(token);
             let hidden = (!self.hidden.is_empty()).then_some(self.hidden.as_slice());
-            row(Row { token_idx, logits: &self.logits, hidden });
+            chunk.give(&self.logits, hidden);
         }
         Ok(())
     }
 
-    fn n_positions(&self) -> usize {
-        self.n_positions
-    }
-
-    fn rewind(&mut self, _: usize) -> Result<(), RewindError> {
-        Err(RewindError::Unsupported { backend: "simulated", reason: "made so" })
-    }
-
-    fn last_inference(&self) -> Duration {
-        Duration::ZERO
+    fn forget(&mut self, _: usize) -> Result<(), &'static str> {
+        Err("made so")
     }
 }
 
