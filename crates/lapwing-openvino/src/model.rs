@@ -21,7 +21,7 @@ use crate::graph::Graph;
 use crate::inference::OpenVinoInference;
 use crate::native::{CompiledModel, Core, InferRequest, NativeError};
 use crate::npu::{self, Sizes, is_npu};
-use crate::npu_inference::NpuInference;
+use crate::npu_inference::{NpuInference, Turns};
 use crate::properties::properties;
 use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
@@ -37,6 +37,8 @@ const SCORED_ROWS_BYTES_MAX: usize = 128 << 20;
 /// A model that OpenVINO accepted.
 pub(crate) struct OpenVinoModel {
     shared: Arc<Shared>,
+    /// Whose turn it is on an NPU.
+    turns: Arc<Turns>,
     folder: ModelFolder,
     device: Device,
     core: Arc<Core>,
@@ -94,6 +96,7 @@ impl OpenVinoModel {
         let shared = prepared.share(graph, folder, options, compiled, first_request);
         Ok(OpenVinoModel {
             shared: Arc::new(shared),
+            turns: Arc::default(),
             folder: folder.clone(),
             device,
             core: Arc::clone(core),
@@ -213,18 +216,17 @@ impl Model for OpenVinoModel {
 
     fn decoder(&self) -> Result<Box<dyn Decoder>, OpenError> {
         let shared = Arc::clone(&self.shared);
-        let decoder: Result<Box<dyn Decoder>, NativeError> =
-            match is_npu(&self.device) {
-                true => NpuInference::new(shared)
-                    .map(|npu| Box::new(Sequence::new(NAME, self, npu)) as _),
-                false => OpenVinoInference::new(shared)
-                    .map(|i| Box::new(Sequence::new(NAME, self, i)) as _),
-            };
-        decoder.map_err(|error| OpenError::Unsupported {
+        let no_room = |error: NativeError| OpenError::Unsupported {
             backend: NAME,
             folder: self.folder.root.clone(),
             reason: format!("cannot make room for a sequence: {error}"),
-        })
+        };
+        if is_npu(&self.device) {
+            let npu = NpuInference::new(shared, Arc::clone(&self.turns)).map_err(no_room)?;
+            return Ok(Box::new(Sequence::new(NAME, self, npu)));
+        }
+        let inference = OpenVinoInference::new(shared).map_err(no_room)?;
+        Ok(Box::new(Sequence::new(NAME, self, inference)))
     }
 }
 

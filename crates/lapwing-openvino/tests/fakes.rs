@@ -317,6 +317,8 @@ fn every_device_gives_the_logits_of_the_cpu() {
             steps_equal_scores(&*model, &*oracle, &steps, 0.0);
             steps_equal_scores(&*model, &*oracle, &[&[5], &[6], &OTHER], 0.0);
             decoders_are_independent(&*model, &PROMPT, &OTHER);
+            steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
+            steps_together_equal_steps_alone(&*model, &OTHER, &PROMPT, 0.0);
             rewind_equals_fresh(&*model, &PROMPT, &OTHER, 0.0);
             // A conversation that starts with one token after a long answer: an NPU that is asked
             // in the same request gives wrong logits.

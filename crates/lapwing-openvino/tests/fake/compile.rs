@@ -2,6 +2,7 @@
 //! use, what `CACHE_DIR` does. Texts and rules are those of OpenVINO 2026.4.1.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 use std::path::Path;
 use std::thread::sleep;
 
@@ -84,6 +85,8 @@ pub(crate) struct Compiled {
     pub(crate) static_sizes: Option<StaticSizes>,
     /// What the logits are made of: that of a damaged blob is another.
     pub(crate) seed: u64,
+    /// Entries that the NPU path thinks are in the cache of every request.
+    pub(crate) n_stored: AtomicUsize,
     answers: BTreeMap<String, String>,
 }
 
@@ -125,7 +128,8 @@ impl Compiled {
         answers.insert("LOADED_FROM_CACHE".to_owned(), hit.to_owned());
         let device = device.to_owned();
         let seed = hash(&body[..n_read]);
-        Ok(Compiled { device, graph, n_vocab, static_sizes, seed, answers })
+        let n_stored = AtomicUsize::new(0);
+        Ok(Compiled { device, graph, n_vocab, static_sizes, seed, n_stored, answers })
     }
 
     pub(crate) fn property(&self, script: &Script, key: &str) -> Result<String, String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::compile::{Compiled, StaticSizes};
 use crate::graph::mix;
@@ -112,6 +113,8 @@ impl Request {
             }
         }
         let (n_new, position) = (new.len(), new[0].position);
+        // One number counts the entries of all requests; going on before it makes it smaller.
+        let n_stored = self.compiled.n_stored.load(Ordering::SeqCst).min(position as usize);
         if 1 < n_new && position == 0 {
             let n_max = sizes.n_prompt_max;
             if n_max < n_new {
@@ -123,7 +126,12 @@ impl Request {
             self.cache.clear();
             self.n_generated = 0;
         } else {
+            let is_first = self.n_generated == 0;
             self.prepare_generation(sizes, n_new, position)?;
+            if is_first && self.cache.len() != n_stored {
+                // So many entries of the prompt are taken over.
+                self.cache.iter_mut().for_each(|entry| entry.token = !entry.token);
+            }
         }
         self.cache.extend(new);
         let n_rows = sizes.n_generation_max.max(1);
@@ -133,6 +141,12 @@ impl Request {
         let padding = vec![0.0; (n_rows - 1) * self.compiled.n_vocab];
         last.values.splice(0..0, padding);
         last.n_rows = n_rows;
+        // The new entry is kept at the place that the number says, which a later run finds.
+        if n_stored < position as usize {
+            self.cache.truncate(n_cached - n_new);
+            self.cache[n_stored] = new[n_new - 1];
+        }
+        self.compiled.n_stored.store(n_stored + n_new, Ordering::SeqCst);
         Ok(last)
     }
 
