@@ -5,6 +5,7 @@
 
 mod hidden_states;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lapwing_model::{ModelFolder, TokenId};
@@ -13,8 +14,7 @@ use serde_json::Value;
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
 
 use crate::{
-    Backend, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenOptions, Precision, Row,
-    Step,
+    Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row, Step,
 };
 
 /// One prompt and what the reference loop made of it.
@@ -63,7 +63,8 @@ pub fn exact_options() -> OpenOptions {
         n_chunk_tokens: None,
         hidden_states: false,
         cache_folder: None,
-        npu: NpuOptions::default(),
+        n_prompt_tokens_max: None,
+        properties: BTreeMap::new(),
     }
 }
 

@@ -21,8 +21,8 @@ use lapwing_model::{ModelFolder, TokenId};
 pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
 pub use fake::{FakeBackend, FakeModel};
 pub use options::{
-    Device, DeviceKind, DeviceRequest, NpuCompiler, NpuGenerate, NpuOptions, OpenOptions,
-    ParseDeviceError, Precision,
+    Device, DeviceKind, DeviceRequest, OpenOptions, ParseDeviceError, ParsePrecisionError,
+    Precision,
 };
 pub use sequence::{Chunk, Inference, Sequence};
 

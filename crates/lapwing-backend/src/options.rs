@@ -1,5 +1,6 @@
 //! What a caller asks of a backend, and the devices it offers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -24,47 +25,40 @@ pub struct OpenOptions {
     pub hidden_states: bool,
     /// Where compiled models may be kept between runs; `None` keeps nothing.
     pub cache_folder: Option<PathBuf>,
-    /// What only an NPU is told.
-    pub npu: NpuOptions,
-}
-
-/// How to compile for an NPU, whose shapes are fixed then.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NpuOptions {
-    /// Most tokens of a prompt that starts a sequence; `None` takes the backend's own choice.
+    /// Most tokens of a prompt that starts a sequence, where the device fixes its sizes when a model
+    /// is compiled; `None` takes the backend's own choice.
     pub n_prompt_tokens_max: Option<usize>,
-    /// Tokens of a prompt that go in at once, a power of two; `None` takes the library's own
-    /// choice.
-    pub n_prefill_chunk_tokens: Option<usize>,
-    /// Quick to compile or quick to run; `None` takes the library's own choice.
-    pub generate: Option<NpuGenerate>,
-    /// Who translates the graph for the device; `None` takes the library's own choice.
-    pub compiler: Option<NpuCompiler>,
+    /// What the library is told beside all this, in its own words. One that it does not know is
+    /// refused by it, one that decides what is asked for above by the backend.
+    pub properties: BTreeMap<String, String>,
 }
 
-/// What the graph for single tokens is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NpuGenerate {
-    /// A short compilation.
-    FastCompile,
-    /// Fast answers.
-    BestPerformance,
-}
-
-/// Who translates a graph for an NPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NpuCompiler {
-    /// The installed driver.
-    Driver,
-    /// A library beside OpenVINO.
-    Plugin,
+impl OpenOptions {
+    /// What a backend tells its library, and behind it the [`properties`](Self::properties) that
+    /// were asked for.
+    ///
+    /// # Errors
+    ///
+    /// With the reason when one of those is the backend's to tell, or one of `reserved`.
+    pub fn with_properties<'a>(
+        &'a self,
+        ours: &[(&'a str, String)],
+        reserved: &[&str],
+    ) -> Result<Vec<(&'a str, String)>, String> {
+        let is_ours = |asked: &&String| {
+            reserved.contains(&asked.as_str()) || ours.iter().any(|(name, _)| name == asked)
+        };
+        if let Some(name) = self.properties.keys().find(is_ours) {
+            return Err(format!("property {name} is not free: it follows from other options"));
+        }
+        let asked = self.properties.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        Ok(ours.iter().cloned().chain(asked).collect())
+    }
 }
 
 /// Arithmetic of a model's activations and KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "String", try_from = "String")]
 pub enum Precision {
     /// What the library thinks best for the device.
     Fast,
@@ -72,18 +66,9 @@ pub enum Precision {
     Exact,
 }
 
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Precision::Fast => "fast",
-            Precision::Exact => "exact",
-        })
-    }
-}
-
 /// The device a user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(into = "String", try_from = "String")]
 pub enum DeviceRequest {
     /// The best one; the choice is reported.
     Auto,
@@ -125,6 +110,33 @@ pub struct ParseDeviceError {
     pub found: String,
 }
 
+/// A precision that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown precision `{found}`: expected fast or exact")]
+pub struct ParsePrecisionError {
+    /// What was given.
+    pub found: String,
+}
+
+impl FromStr for Precision {
+    type Err = ParsePrecisionError;
+
+    fn from_str(text: &str) -> Result<Precision, ParsePrecisionError> {
+        let all = [Precision::Fast, Precision::Exact];
+        let found = all.into_iter().find(|one| one.to_string().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| ParsePrecisionError { found: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::Fast => "fast",
+            Precision::Exact => "exact",
+        })
+    }
+}
+
 impl FromStr for DeviceRequest {
     type Err = ParseDeviceError;
 
@@ -143,20 +155,6 @@ impl FromStr for DeviceRequest {
             ("npu:cpu", None) => Ok(DeviceRequest::One(DeviceKind::NpuOnCpu, None)),
             _ => Err(unknown()),
         }
-    }
-}
-
-impl TryFrom<String> for DeviceRequest {
-    type Error = ParseDeviceError;
-
-    fn try_from(text: String) -> Result<DeviceRequest, ParseDeviceError> {
-        text.parse()
-    }
-}
-
-impl From<DeviceRequest> for String {
-    fn from(request: DeviceRequest) -> String {
-        request.to_string()
     }
 }
 
@@ -181,9 +179,43 @@ impl fmt::Display for DeviceKind {
     }
 }
 
+/// Between processes values are spelled as people spell them.
+macro_rules! spelled {
+    ($name:ty, $error:ty) => {
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<$name, $error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+spelled!(Precision, ParsePrecisionError);
+spelled!(DeviceRequest, ParseDeviceError);
+
 #[cfg(test)]
 mod tests {
-    use super::{DeviceKind, DeviceRequest};
+    use super::{DeviceKind, DeviceRequest, Precision};
+
+    #[test]
+    fn precisions_are_read_as_they_are_written() {
+        for precision in [Precision::Fast, Precision::Exact] {
+            assert_eq!(
+                precision.to_string().to_uppercase().parse::<Precision>().unwrap(),
+                precision
+            );
+        }
+        let error = "precise".parse::<Precision>().unwrap_err().to_string();
+        assert_eq!(error, "unknown precision `precise`: expected fast or exact");
+    }
 
     fn check(input: &str, expected: Option<DeviceRequest>) {
         assert_eq!(input.parse().ok(), expected, "{input}");

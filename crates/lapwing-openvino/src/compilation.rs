@@ -50,7 +50,7 @@ pub(crate) fn compile(
     version: &str,
     ir: &IrModel,
     device: &Device,
-    properties: &[(&'static str, String)],
+    properties: &[(&str, String)],
     cache: Option<&Path>,
 ) -> Result<Compilation, NativeError> {
     // OpenVINO knows the test device by its properties.

@@ -63,9 +63,12 @@ impl OpenVinoModel {
             path: folder.graph.clone(),
             source: error.into(),
         })?;
-        let graph = Graph::read(&ir, &folder.architecture).map_err(|reason| {
-            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
-        })?;
+        let unsupported = |reason: String| OpenError::Unsupported {
+            backend: NAME,
+            folder: folder.root.clone(),
+            reason,
+        };
+        let graph = Graph::read(&ir, &folder.architecture).map_err(unsupported)?;
         let weights = ir.weight_compression();
         let prepared = match is_npu(&device) {
             true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, &device)?,
@@ -74,6 +77,9 @@ impl OpenVinoModel {
                 Prepared::edit(core, &mut ir, folder, options, &device, group_size)?
             }
         };
+        // The compile cache checks what comes out of its folder.
+        let properties = options.with_properties(&prepared.properties, &["CACHE_DIR"]);
+        let properties = properties.map_err(unsupported)?;
         let edited = started.elapsed();
         let refused = |error: NativeError| OpenError::Refused {
             backend: NAME,
@@ -84,7 +90,7 @@ impl OpenVinoModel {
         };
         let cache = options.cache_folder.as_deref();
         let Compilation { compiled, read, cache_use, lease } =
-            compile(core, version, &ir, &device, &prepared.properties, cache).map_err(refused)?;
+            compile(core, version, &ir, &device, &properties, cache).map_err(refused)?;
         // The plugin has its own, repacked weights now; what it still reads comes back by itself.
         ir.bin().release_pages();
         let device = executing(&compiled, device.clone()).map_err(refused)?;
@@ -147,7 +153,7 @@ impl Prepared {
         npu::require_fit(folder, graph, weights, options, device)?;
         let sizes = Sizes::of(options, folder.architecture.n_positions_max);
         Ok(Prepared {
-            properties: npu::properties(options, device.kind, sizes),
+            properties: npu::properties(device.kind, sizes),
             chooses_positions: false,
             hidden: None,
             npu: Some(sizes),

@@ -4,9 +4,7 @@
 //! shapes for prompts and one for single tokens, and keeps the state between them itself. The same
 //! layer runs with the CPU in the NPU's place: [`DeviceKind::NpuOnCpu`].
 
-use lapwing_backend::{
-    Device, DeviceKind, Limits, NpuCompiler, NpuGenerate, OpenError, OpenOptions,
-};
+use lapwing_backend::{Device, DeviceKind, Limits, OpenError, OpenOptions};
 use lapwing_formats::ir::WeightCompression;
 use lapwing_model::ModelFolder;
 
@@ -47,7 +45,7 @@ impl Sizes {
     /// The sizes that `options` mean for a model with room for `n_model` positions. Where only one
     /// is given, half of the positions are for the prompt.
     pub(crate) fn of(options: &OpenOptions, n_model: usize) -> Sizes {
-        let asked = options.npu.n_prompt_tokens_max;
+        let asked = options.n_prompt_tokens_max;
         // A long prompt that was asked for makes room for an answer as long.
         let roomy = N_POSITIONS.max(asked.unwrap_or(0).saturating_mul(2));
         let n_positions_max = options.n_positions_max.unwrap_or(roomy).min(n_model).max(1);
@@ -79,11 +77,7 @@ impl Sizes {
 
 /// The properties of a compilation for an NPU, or for the CPU in its place. They must go with the
 /// compilation: set on the library's core they are accepted and have no effect.
-pub(crate) fn properties(
-    options: &OpenOptions,
-    kind: DeviceKind,
-    sizes: Sizes,
-) -> Vec<(&'static str, String)> {
+pub(crate) fn properties(kind: DeviceKind, sizes: Sizes) -> Vec<(&'static str, String)> {
     let mut properties = vec![
         ("NPU_USE_NPUW", "YES".to_owned()),
         ("NPUW_LLM", "YES".to_owned()),
@@ -99,23 +93,6 @@ pub(crate) fn properties(
         // NPUW's search for repeated blocks is made for an NPU; on the CPU it refuses models whose
         // blocks are small.
         properties.push(("NPUW_ONLINE_PIPELINE", "NONE".to_owned()));
-    }
-    if let Some(n_tokens) = options.npu.n_prefill_chunk_tokens {
-        properties.push(("NPUW_LLM_PREFILL_CHUNK_SIZE", n_tokens.to_string()));
-    }
-    if let Some(generate) = options.npu.generate {
-        let hint = match generate {
-            NpuGenerate::FastCompile => "FAST_COMPILE",
-            NpuGenerate::BestPerformance => "BEST_PERF",
-        };
-        properties.push(("NPUW_LLM_GENERATE_HINT", hint.to_owned()));
-    }
-    if let Some(compiler) = options.npu.compiler {
-        let compiler = match compiler {
-            NpuCompiler::Driver => "DRIVER",
-            NpuCompiler::Plugin => "PLUGIN",
-        };
-        properties.push(("NPU_COMPILER_TYPE", compiler.to_owned()));
     }
     properties
 }
@@ -141,8 +118,7 @@ pub(crate) fn require_fit(
     if graph.states.kind != StateKind::Kv {
         return Err(unsupported("an NPU runs models whose only state are keys and values"));
     }
-    if let (Some(context), Some(prompt)) =
-        (options.n_positions_max, options.npu.n_prompt_tokens_max)
+    if let (Some(context), Some(prompt)) = (options.n_positions_max, options.n_prompt_tokens_max)
         && context < prompt
     {
         let reason = format!("prompts of {prompt} tokens do not fit a context of {context}");
@@ -186,7 +162,9 @@ fn unfit(weights: &WeightCompression) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{DeviceRequest, NpuOptions, Precision};
+    use std::collections::BTreeMap;
+
+    use lapwing_backend::{DeviceRequest, Precision};
 
     use super::*;
 
@@ -199,7 +177,8 @@ mod tests {
             n_chunk_tokens: None,
             hidden_states: false,
             cache_folder: None,
-            npu: NpuOptions { n_prompt_tokens_max: n_prompt, ..NpuOptions::default() },
+            n_prompt_tokens_max: n_prompt,
+            properties: BTreeMap::new(),
         }
     }
 
@@ -224,22 +203,33 @@ mod tests {
     }
 
     #[test]
-    fn an_npu_is_alone_and_its_options_reach_the_library() {
+    fn an_npu_is_alone_and_what_is_asked_reaches_the_library() {
         let mut asked = options(None, Some(64));
-        asked.npu.generate = Some(NpuGenerate::BestPerformance);
-        asked.npu.compiler = Some(NpuCompiler::Driver);
-        asked.npu.n_prefill_chunk_tokens = Some(256);
-        let found = properties(&asked, DeviceKind::Npu, Sizes::of(&asked, 4096));
-        let value = |key: &str| {
-            let found = found.iter().find(|(name, _)| *name == key);
-            found.map(|(_, value)| value.as_str())
+        let mut told = |properties: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            asked.properties = properties.iter().map(owned).collect();
+            let ours = properties_of(&asked);
+            asked.with_properties(&ours, &[]).map(|told| {
+                let owned = told.into_iter().map(|(name, value)| (name.to_owned(), value));
+                owned.collect::<BTreeMap<String, String>>()
+            })
         };
-        assert_eq!(value("NPUW_DEVICES"), Some("NPU"));
-        assert_eq!(value("NPUW_LLM_MAX_PROMPT_LEN"), Some("64"));
-        assert_eq!(value("NPUW_LLM_MIN_RESPONSE_LEN"), Some("1985"));
-        assert_eq!(value("NPUW_LLM_GENERATE_HINT"), Some("BEST_PERF"));
-        assert_eq!(value("NPU_COMPILER_TYPE"), Some("DRIVER"));
-        assert_eq!(value("NPUW_LLM_PREFILL_CHUNK_SIZE"), Some("256"));
+        let found = told(&[("NPUW_LLM_GENERATE_HINT", "BEST_PERF"), ("X", "1")]).unwrap();
+        for (name, value) in [
+            ("NPUW_DEVICES", "NPU"),
+            ("NPUW_LLM_MAX_PROMPT_LEN", "64"),
+            ("NPUW_LLM_MIN_RESPONSE_LEN", "1985"),
+            ("NPUW_LLM_GENERATE_HINT", "BEST_PERF"),
+            ("X", "1"),
+        ] {
+            assert_eq!(found[name], value, "{name}");
+        }
+        let refused = told(&[("NPUW_DEVICES", "NPU,CPU")]).unwrap_err();
+        assert!(refused.starts_with("property NPUW_DEVICES is not free"), "{refused}");
+    }
+
+    fn properties_of(asked: &OpenOptions) -> Vec<(&'static str, String)> {
+        properties(DeviceKind::Npu, Sizes::of(asked, 4096))
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub(crate) fn properties(
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{DeviceKind, DeviceRequest, NpuOptions, OpenOptions, Precision};
+    use std::collections::BTreeMap;
+
+    use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions, Precision};
 
     use super::properties;
 
@@ -58,7 +60,8 @@ mod tests {
             n_chunk_tokens: None,
             hidden_states: false,
             cache_folder: None,
-            npu: NpuOptions::default(),
+            n_prompt_tokens_max: None,
+            properties: BTreeMap::new(),
         };
         let found = properties(&options, DeviceKind::Cpu, weight_group_size);
         let found = found.iter().find(|(key, _)| *key == "DYNAMIC_QUANTIZATION_GROUP_SIZE");

@@ -339,7 +339,7 @@ fn an_npus_limits_are_errors_before_it_is_asked() {
     play("an_npus_limits_are_errors_before_it_is_asked", Script::laptop, |stage| {
         let (backend, folder) = (load(), stage.model());
         let mut options = OpenOptions { n_positions_max: Some(100), ..on("npu") };
-        options.npu.n_prompt_tokens_max = Some(70);
+        options.n_prompt_tokens_max = Some(70);
         let model = backend.open(&folder, &options).expect("it opens");
         let mut logits = vec![0.0; N_VOCAB];
         let mut decoder = model.decoder().expect("a decoder");

@@ -204,6 +204,14 @@ impl Backend for OrtBackend {
             DeviceRequest::Auto | DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => {}
             DeviceRequest::One(..) => return self.open_on_plugin(folder, options),
         }
+        // ONNX Runtime takes whatever a session is told and does not say what it knows.
+        if let Some(name) = options.properties.keys().next() {
+            return Err(OpenError::Unsupported {
+                backend: NAME,
+                folder: folder.root.clone(),
+                reason: format!("property {name} is of OpenVINO, which does not run it here"),
+            });
+        }
         let model = OrtModel::open(&self.environment, &self.version, folder, options, cpu())?;
         Ok(Box::new(model))
     }

@@ -13,6 +13,7 @@ mod export;
 mod generation;
 mod models;
 mod profiles;
+mod runtime;
 #[cfg(feature = "lab")]
 mod study;
 
@@ -28,11 +29,12 @@ pub use evaluation::{
     WindowArgs,
 };
 pub use export::{ExportArgs, ExportDevice, ExportTarget};
-pub use generation::{ChatArgs, RunArgs, RuntimeArgs, SamplingArgs};
+pub use generation::{ChatArgs, RunArgs, SamplingArgs};
 pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
+pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
 #[cfg(feature = "lab")]
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
 
@@ -169,8 +171,9 @@ mod tests {
         check("lapwing run --model m --prompt-ids 1,x", false);
         check("lapwing run --model m --device gpu.1 --backend openvino --precision exact", true);
         check("lapwing run --model m --device tpu", false);
-        check("lapwing run --model m --device npu:cpu --npu-chunk 64 --npu-prompt 9", true);
-        check("lapwing run --model m --npu-chunk 63", false);
+        check("lapwing run --model m --device npu:cpu --npu-prompt 9", true);
+        check("lapwing run --model m --property A=B --property NPU_X=", true);
+        check("lapwing run --model m --property A", false);
         check("lapwing run --model m --logit-bias 5=-1.5 --logit-bias 7=2 --stop a --stop b", true);
         check("lapwing run --model m --logit-bias 5", false);
         check("lapwing run --model m --temperature -1", false);

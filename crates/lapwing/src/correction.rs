@@ -14,13 +14,13 @@ use lapwing_logits::Correction;
 use lapwing_logits::profile::ProfiledModel;
 use serde_json::{Value, json};
 
-use crate::cli::choice;
 use crate::engine::Engine;
 use crate::hint::note;
 use crate::home::Home;
 use crate::interrupt;
 use crate::model_files::{self, ModelFiles};
 use crate::printer::Printer;
+use crate::request::CorrectionChoice;
 use crate::settings::Settings;
 
 pub use profile::{
@@ -94,9 +94,9 @@ pub fn resolve(
     printer: &Printer,
 ) -> anyhow::Result<Resolved> {
     let resolved = match &settings.correction {
-        choice::Correction::Off => return Ok(Resolved::off()),
-        choice::Correction::Auto => automatic(engine, settings),
-        choice::Correction::Profile(name) => named(name, engine, settings),
+        CorrectionChoice::Off => return Ok(Resolved::off()),
+        CorrectionChoice::Auto => automatic(engine, settings),
+        CorrectionChoice::Profile(name) => named(name, engine, settings),
     };
     let resolved = resolved.context("cannot correct the logits")?;
     match (&resolved.profile, &resolved.reason) {
@@ -252,16 +252,12 @@ pub fn profiled_model(engine: &Engine, settings: &Settings) -> anyhow::Result<Pr
 
 /// All but the hash.
 fn unhashed(engine: &Engine, settings: &Settings) -> ProfiledModel {
-    let precision = match settings.precision {
-        choice::Precision::Fast => "fast",
-        choice::Precision::Exact => "exact",
-    };
     ProfiledModel {
         name: model_name(engine),
         sha256: String::new(),
         backend: engine.backend.to_owned(),
         device: device_name(engine),
-        precision: precision.to_owned(),
+        precision: settings.options.precision.to_string(),
         n_vocab: engine.n_tokens(),
     }
 }

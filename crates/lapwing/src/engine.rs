@@ -18,12 +18,12 @@ use lapwing_store::{
 };
 use lapwing_text::{ChatTemplate, Tokenizer};
 
-use crate::cli::choice::BackendChoice;
 use crate::compile_cache;
 use crate::hint::note;
 use crate::ladder::{self, Attempt, Opened, RefusedRung};
 use crate::ort_plugin;
 use crate::printer::Printer;
+use crate::request::BackendChoice;
 use crate::settings::Settings;
 use crate::setup::Setup;
 
@@ -296,28 +296,18 @@ pub fn runtime_for(choice: BackendChoice, kind: FolderKind) -> Result<Runtime, E
     }
 }
 
-/// What the settings ask of a backend.
+/// What the settings ask of a backend. Only OpenVINO's compiled models are kept.
 pub fn open_options(
     settings: &Settings,
     runtime: Runtime,
     hidden_states: HiddenStates,
 ) -> OpenOptions {
-    OpenOptions {
-        device: settings.device,
-        n_threads: settings.threads.map(usize::from),
-        precision: settings.precision.into(),
-        n_positions_max: settings.context.map(usize::from),
-        n_chunk_tokens: None,
-        hidden_states: hidden_states == HiddenStates::Show,
-        npu: settings.npu.clone(),
-        cache_folder: match runtime {
-            Runtime::OpenVino => {
-                let moved = settings.compile_cache.clone();
-                Some(moved.unwrap_or_else(|| compile_cache::folder(&settings.home)))
-            }
-            Runtime::OnnxRuntime => None,
-        },
+    let mut options = settings.options.clone();
+    options.hidden_states = hidden_states == HiddenStates::Show;
+    if runtime == Runtime::OnnxRuntime {
+        options.cache_folder = None;
     }
+    options
 }
 
 fn check_vocabulary(tokenizer: &Tokenizer, file: &Path, n_model: usize) -> Result<(), EngineError> {

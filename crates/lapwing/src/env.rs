@@ -1,38 +1,17 @@
 //! Every environment variable that Lapwing reads, in one place.
 //!
 //! Nothing else in the workspace reads the environment: [`crate::settings`] looks these up once
-//! and hands plain values on. To add one: a constant here, a line in [`ALL`], a use in settings.
+//! and hands plain values on. To add one: a constant here, a line in [`ALL`], a use in settings; that
+//! of an option is named after it and is in [`ALL`] only.
 
 /// Moves configuration, models, runtimes and caches below one folder.
 pub const LAPWING_HOME: &str = "LAPWING_HOME";
 /// The settings file to read instead of the one in the configuration folder.
 pub const LAPWING_CONFIG: &str = "LAPWING_CONFIG";
-/// Same as `--backend`.
-pub const LAPWING_BACKEND: &str = "LAPWING_BACKEND";
-/// Same as `--device`.
-pub const LAPWING_DEVICE: &str = "LAPWING_DEVICE";
-/// Same as `--threads`.
-pub const LAPWING_THREADS: &str = "LAPWING_THREADS";
-/// Same as `--precision`.
-pub const LAPWING_PRECISION: &str = "LAPWING_PRECISION";
-/// Same as `--context`.
-pub const LAPWING_CONTEXT: &str = "LAPWING_CONTEXT";
-/// Same as `--npu-prompt`.
-pub const LAPWING_NPU_PROMPT: &str = "LAPWING_NPU_PROMPT";
-/// Same as `--npu-chunk`.
-pub const LAPWING_NPU_CHUNK: &str = "LAPWING_NPU_CHUNK";
-/// Same as `--npu-generate`.
-pub const LAPWING_NPU_GENERATE: &str = "LAPWING_NPU_GENERATE";
-/// Same as `--npu-compiler`.
-pub const LAPWING_NPU_COMPILER: &str = "LAPWING_NPU_COMPILER";
 /// Seconds that the first compilation for a GPU or an NPU may take in its own process.
 pub const LAPWING_TRIAL_SECONDS: &str = "LAPWING_TRIAL_SECONDS";
 /// Megabytes that such a process may take.
 pub const LAPWING_TRIAL_MB: &str = "LAPWING_TRIAL_MB";
-/// Same as `--variant`.
-pub const LAPWING_VARIANT: &str = "LAPWING_VARIANT";
-/// Same as `--correction`.
-pub const LAPWING_CORRECTION: &str = "LAPWING_CORRECTION";
 /// The Python interpreter whose pip fetches wheels.
 pub const LAPWING_PYTHON: &str = "LAPWING_PYTHON";
 /// A log filter such as `lapwing=debug,ort=warn`; wins over `-v`.
@@ -75,19 +54,17 @@ pub const ORT_DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 pub const ALL: &[(&str, &str)] = &[
     (LAPWING_HOME, "one folder for settings, models, runtimes and caches"),
     (LAPWING_CONFIG, "the settings file"),
-    (LAPWING_BACKEND, "same as --backend"),
-    (LAPWING_DEVICE, "same as --device"),
-    (LAPWING_THREADS, "same as --threads"),
-    (LAPWING_PRECISION, "same as --precision"),
-    (LAPWING_CONTEXT, "same as --context"),
-    (LAPWING_NPU_PROMPT, "same as --npu-prompt"),
-    (LAPWING_NPU_CHUNK, "same as --npu-chunk"),
-    (LAPWING_NPU_GENERATE, "same as --npu-generate"),
-    (LAPWING_NPU_COMPILER, "same as --npu-compiler"),
+    ("LAPWING_BACKEND", "same as --backend"),
+    ("LAPWING_DEVICE", "same as --device"),
+    ("LAPWING_THREADS", "same as --threads"),
+    ("LAPWING_PRECISION", "same as --precision"),
+    ("LAPWING_CONTEXT", "same as --context"),
+    ("LAPWING_NPU_PROMPT", "same as --npu-prompt"),
+    ("LAPWING_PROPERTY", "same as --property, one"),
     (LAPWING_TRIAL_SECONDS, "limit of a first compilation for a GPU or an NPU"),
     (LAPWING_TRIAL_MB, "memory limit of the same"),
-    (LAPWING_VARIANT, "same as --variant"),
-    (LAPWING_CORRECTION, "same as --correction"),
+    ("LAPWING_VARIANT", "same as --variant"),
+    ("LAPWING_CORRECTION", "same as --correction"),
     (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
     (LAPWING_LOG, "log filter, for example lapwing=debug"),
     (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),
@@ -117,5 +94,9 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), n_names);
         assert!(names.contains(&LAPWING_HOME) && names.contains(&HF_ENDPOINT));
+        for key in crate::settings::option_keys() {
+            let name = format!("LAPWING_{}", key.to_uppercase());
+            assert!(names.contains(&&*name), "{name}");
+        }
     }
 }

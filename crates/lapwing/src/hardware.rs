@@ -13,7 +13,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lapwing_backend::{DeviceKind, NpuCompiler};
+use lapwing_backend::DeviceKind;
 use lapwing_store::natives::{Runtime, locate};
 
 use crate::fact::{Fact, Standing};
@@ -28,6 +28,28 @@ const LOADER_WITH_NEW_NAME: [u64; 3] = [1, 17, 17];
 
 /// What the fact about compilers for the NPU is called.
 pub const NPU_COMPILER: &str = "npu compiler";
+
+/// The property by which OpenVINO is told who translates graphs for an NPU.
+pub const COMPILER_PROPERTY: &str = "NPU_COMPILER_TYPE";
+
+/// Who translates a graph for an NPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NpuCompiler {
+    /// The installed driver.
+    Driver,
+    /// A library beside OpenVINO.
+    Plugin,
+}
+
+impl NpuCompiler {
+    /// The value of [`COMPILER_PROPERTY`].
+    pub fn name(self) -> &'static str {
+        match self {
+            NpuCompiler::Driver => "DRIVER",
+            NpuCompiler::Plugin => "PLUGIN",
+        }
+    }
+}
 
 /// Where to look.
 #[derive(Debug, Clone)]

@@ -84,7 +84,7 @@ fn harmful_device(error: &HarmfulDevice) -> Option<String> {
         None => "it is not tried again until `lapwing devices --forget`",
     };
     Some(format!(
-        "{again}, as do other options (of --npu-… and --context); `lapwing doctor --deep` tries \
+        "{again}, as do other options (--property, --npu-prompt, --context); `lapwing doctor --deep` tries \
          every device with a small model, `--device auto` passes this one over"
     ))
 }

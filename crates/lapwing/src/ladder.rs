@@ -13,7 +13,7 @@ use lapwing_model::ModelFolder;
 use lapwing_store::natives::Runtime;
 use serde::Serialize;
 
-use crate::hardware::Machine;
+use crate::hardware::{COMPILER_PROPERTY, Machine};
 use crate::hint::note;
 use crate::interrupt;
 use crate::ledger::{Configuration, Ledger, Tried};
@@ -326,7 +326,8 @@ impl Attempt<'_> {
     fn configuration(&self, request: DeviceRequest, device: &Device) -> Configuration {
         let files = ModelFiles::of(self.folder).ok();
         let options = on_device(&self.options, request, self.settings);
-        let OpenOptions { n_threads, precision, n_positions_max, hidden_states, npu, .. } = options;
+        let OpenOptions { n_threads, precision, n_positions_max, hidden_states, .. } = options;
+        let OpenOptions { n_prompt_tokens_max, properties, .. } = options;
         Configuration {
             model: std::path::absolute(&self.folder.graph).unwrap_or_default(),
             model_bytes: files.as_ref().map_or(0, ModelFiles::n_bytes),
@@ -336,7 +337,8 @@ impl Attempt<'_> {
             device: format!("{} {}", device.id, device.name).trim().to_owned(),
             driver: self.backend.driver(device),
             options: format!(
-                "{n_threads:?} {precision:?} {n_positions_max:?} {hidden_states} {npu:?}"
+                "{n_threads:?} {precision:?} {n_positions_max:?} {hidden_states} \
+                 {n_prompt_tokens_max:?} {properties:?}"
             ),
         }
     }
@@ -346,8 +348,11 @@ impl Attempt<'_> {
 /// packages leave out, so what is there is looked for.
 pub fn on_device(options: &OpenOptions, device: DeviceRequest, settings: &Settings) -> OpenOptions {
     let mut options = OpenOptions { device, ..options.clone() };
-    if matches!(device, DeviceRequest::One(DeviceKind::Npu, _)) && options.npu.compiler.is_none() {
-        options.npu.compiler = Machine::here(Some(settings)).npu_compiler();
+    let is_said = options.properties.contains_key(COMPILER_PROPERTY);
+    if matches!(device, DeviceRequest::One(DeviceKind::Npu, _)) && !is_said {
+        let found = Machine::here(Some(settings)).npu_compiler();
+        let told = found.map(|compiler| (COMPILER_PROPERTY.to_owned(), compiler.name().to_owned()));
+        options.properties.extend(told);
     }
     options
 }

@@ -32,6 +32,7 @@ mod profiles;
 mod prompt;
 mod recommendation;
 mod reference;
+mod request;
 mod sampling;
 mod settings;
 mod setup;

@@ -1,13 +1,13 @@
 //! A reference: the model that is taken as right, beside the one that is measured.
 
-use lapwing_backend::{DeviceKind, DeviceRequest};
+use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions, Precision};
 use lapwing_store::Variant;
 
 use crate::cli::ReferenceArgs;
-use crate::cli::choice::{BackendChoice, Correction, Precision};
 use crate::describe::describe;
 use crate::engine::{Engine, HiddenStates};
 use crate::interrupt;
+use crate::request::{BackendChoice, CorrectionChoice};
 use crate::settings::Settings;
 
 /// Nothing can be learned from a reference that is the model itself.
@@ -23,9 +23,12 @@ pub fn settings(settings: &Settings, args: &ReferenceArgs) -> Settings {
     let variant = args.reference_variant.as_deref().map(Variant::asked);
     Settings {
         backend: BackendChoice::Auto,
-        device: DeviceRequest::One(DeviceKind::Cpu, None),
-        precision: Precision::Exact,
-        correction: Correction::Off,
+        options: OpenOptions {
+            device: DeviceRequest::One(DeviceKind::Cpu, None),
+            precision: Precision::Exact,
+            ..settings.options.clone()
+        },
+        correction: CorrectionChoice::Off,
         // A variant that was asked for is the model's.
         variant: variant.or_else(|| settings.variant.clone().filter(|asked| asked.is_default)),
         ..settings.clone()

@@ -226,7 +226,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn the_stage_of_a_crash_is_told() {
-        use lapwing_backend::{DeviceRequest, NpuOptions, OpenOptions, Precision};
+        use lapwing_backend::{DeviceRequest, OpenOptions, Precision};
 
         use lapwing_store::natives::Runtime;
 
@@ -238,7 +238,8 @@ mod tests {
             n_chunk_tokens: None,
             hidden_states: false,
             cache_folder: None,
-            npu: NpuOptions::default(),
+            n_prompt_tokens_max: None,
+            properties: std::collections::BTreeMap::new(),
         };
         let runtime = Runtime::OpenVino;
         let setup = Setup { path: "model".into(), variant: None, runtime, options };

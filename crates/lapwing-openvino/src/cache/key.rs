@@ -29,7 +29,7 @@ pub(crate) struct KeyFacts<'a> {
     /// The weights.
     pub(crate) weights: &'a Map,
     /// The properties of the compilation, without the folder of the cache.
-    pub(crate) properties: &'a [(&'static str, String)],
+    pub(crate) properties: &'a [(&'a str, String)],
 }
 
 /// What an entry says of the machine that made it.

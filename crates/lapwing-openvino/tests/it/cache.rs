@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::exact_options;
-use lapwing_backend::{Backend as _, CacheOutcome, DeviceRequest, Model, NpuOptions, OpenOptions};
+use lapwing_backend::{Backend as _, CacheOutcome, DeviceRequest, Model, OpenOptions};
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
 use lapwing_openvino::cache::{self, EntryState};
@@ -28,7 +28,7 @@ impl Case {
         let options = OpenOptions {
             device: device.parse::<DeviceRequest>().expect("a device"),
             n_positions_max: Some(128),
-            npu: NpuOptions { n_prompt_tokens_max: Some(64), ..NpuOptions::default() },
+            n_prompt_tokens_max: Some(64),
             ..exact_options()
         };
         let plain = backend.open(&folder, &options).expect("it opens");

@@ -7,8 +7,7 @@ use lapwing_backend::conformance::{
     steps_equal_scores, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{
-    Backend as _, Decoder, DeviceKind, DeviceRequest, Model, NpuOptions, OpenError, OpenOptions,
-    StepError,
+    Backend as _, Decoder, DeviceKind, DeviceRequest, Model, OpenError, OpenOptions, StepError,
 };
 use lapwing_openvino::OpenVinoBackend;
 
@@ -46,7 +45,7 @@ fn npu_options(context: usize, prompt: usize) -> OpenOptions {
     OpenOptions {
         device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
         n_positions_max: Some(context),
-        npu: NpuOptions { n_prompt_tokens_max: Some(prompt), ..NpuOptions::default() },
+        n_prompt_tokens_max: Some(prompt),
         ..exact_options()
     }
 }

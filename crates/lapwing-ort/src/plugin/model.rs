@@ -46,13 +46,14 @@ impl PluginModel {
         let contract = Contract::read(&model, &folder.architecture)
             .map_err(|error| unsupported(error.to_string()))?;
         require_fit(&contract, options).map_err(|reason| unsupported(reason.to_owned()))?;
-        let named_sizes = named_sizes(&model.inputs(), &contract.states.kv).map_err(unsupported)?;
+        let named_sizes =
+            named_sizes(&model.inputs(), &contract.states.kv).map_err(&unsupported)?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
         let shared = Shared {
             environment: environment.clone(),
             graph: folder.graph.clone(),
-            options: provider_options(&device.device, options),
+            options: provider_options(&device.device, options).map_err(unsupported)?,
             device,
             named_sizes,
             first_session: Mutex::new(None),

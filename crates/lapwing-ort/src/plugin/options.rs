@@ -10,18 +10,27 @@ use super::PROVIDER;
 ///
 /// Source: the plugin's own reader of options, and OpenVINO's property names in its `load_config`.
 /// A GPU was never at hand: what it is told is what the OpenVINO backend tells it.
-pub(super) fn provider_options(device: &Device, options: &OpenOptions) -> Vec<(String, String)> {
-    let properties = properties(device.kind, options);
+///
+/// # Errors
+///
+/// As [`OpenOptions::with_properties`].
+pub(super) fn provider_options(
+    device: &Device,
+    options: &OpenOptions,
+) -> Result<Vec<(String, String)>, String> {
+    let ours: Vec<_> = properties(device.kind, options).into_iter().collect();
+    let properties = options.with_properties(&ours, &["CACHE_DIR"])?;
+    let properties: BTreeMap<&str, String> = properties.into_iter().collect();
     // OpenVINO's name of the device may have a number, and the plugin leaves other names unread.
     let kind = device.id.split('.').next().unwrap_or(&device.id);
     let per_device = BTreeMap::from([(&*device.id, &properties), (kind, &properties)]);
     let load_config = serde_json::json!(per_device).to_string();
     let named = |key: &str, value: &str| (format!("{PROVIDER}.{key}"), value.to_owned());
-    vec![
+    Ok(vec![
         named("enable_causallm", "true"),
         named("hint_enable_gqa", "true"),
         named("load_config", &load_config),
-    ]
+    ])
 }
 
 fn properties(kind: DeviceKind, options: &OpenOptions) -> BTreeMap<&'static str, String> {
@@ -50,7 +59,7 @@ fn properties(kind: DeviceKind, options: &OpenOptions) -> BTreeMap<&'static str,
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{DeviceRequest, NpuOptions};
+    use lapwing_backend::DeviceRequest;
     use serde_json::Value;
 
     use super::*;
@@ -66,9 +75,10 @@ mod tests {
             n_chunk_tokens: None,
             hidden_states: false,
             cache_folder: Some("/a \"cache\"".into()),
-            npu: NpuOptions::default(),
+            n_prompt_tokens_max: None,
+            properties: BTreeMap::from([("X".to_owned(), "1".to_owned())]),
         };
-        let options = provider_options(&device, &options);
+        let options = provider_options(&device, &options).expect("properties are free");
         let value = |key: &str| {
             let key = format!("OpenVINOExecutionProvider.{key}");
             let found = options.iter().find(|(name, _)| *name == key);
@@ -82,6 +92,7 @@ mod tests {
     fn a_gpu_computes_in_f16_unless_exactness_is_asked_for() {
         let fast = told("GPU", DeviceKind::Gpu, Precision::Fast, "GPU");
         assert_eq!(fast["INFERENCE_PRECISION_HINT"], "f16");
+        assert_eq!(fast["X"], "1");
         assert_eq!(fast["CACHE_DIR"], "/a \"cache\"");
         assert!(fast.get("INFERENCE_NUM_THREADS").is_none(), "a GPU has no such property");
         let exact = told("GPU", DeviceKind::Gpu, Precision::Exact, "GPU");

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use lapwing_backend::DeviceRequest;
+use lapwing_backend::{DeviceRequest, Precision};
 
-use super::choice::{BackendChoice, Correction, Precision, count, count_or_zero, seed};
+use super::choice::{backend, count, count_or_zero, precision, seed};
+use crate::request::{BackendChoice, CorrectionChoice};
 
 /// Arguments of `lapwing bench`.
 #[derive(Debug, Clone, Args)]
@@ -79,7 +80,8 @@ pub struct TestArgs {
 #[command(next_help_heading = "Configurations")]
 pub struct ConfigurationArgs {
     /// Libraries that run the model
-    #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(value_parser = backend(), ignore_case = true)]
     pub backend: Vec<BackendChoice>,
     /// Devices: auto, cpu, gpu, npu, npu:cpu, or one of several such as gpu.1.
     /// `auto` is the library's own choice here, whatever was recommended
@@ -89,7 +91,8 @@ pub struct ConfigurationArgs {
     #[arg(long, conflicts_with = "device")]
     pub all_devices: bool,
     /// fast, or exact: f32 arithmetic and f32 KV cache
-    #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(value_parser = precision(), ignore_case = true)]
     pub precision: Vec<Precision>,
     /// Numbers of CPU threads; the library's own choice without it
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
@@ -97,7 +100,7 @@ pub struct ConfigurationArgs {
     pub threads: Vec<NonZeroUsize>,
     /// Logit corrections: off, auto or a profile
     #[arg(long, value_name = "PROFILE,…", value_delimiter = ',')]
-    pub correction: Vec<Correction>,
+    pub correction: Vec<CorrectionChoice>,
     /// Positions to make room for; without it the model's own limit, on an NPU at most 2048
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub context: Option<NonZeroUsize>,

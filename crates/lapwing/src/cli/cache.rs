@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::generation::RuntimeArgs;
+use super::runtime::RuntimeArgs;
 
 /// Arguments of `lapwing cache`.
 #[derive(Debug, Clone, Args)]

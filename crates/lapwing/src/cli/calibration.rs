@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::choice::{Correction, count, seed, share};
-use super::generation::RuntimeArgs;
+use super::choice::{count, seed, share};
+use super::runtime::RuntimeArgs;
+use crate::request::CorrectionChoice;
 
 /// Which model is taken as right. It runs on the CPU, with exact precision.
 #[derive(Debug, Clone, Args)]
@@ -100,9 +101,9 @@ fn gain(text: &str) -> Result<f32, String> {
 }
 
 /// `--correction` of a command that fits on raw logits: it is told instead of left out silently.
-pub(super) fn no_correction(text: &str) -> Result<Correction, String> {
+pub(super) fn no_correction(text: &str) -> Result<CorrectionChoice, String> {
     match text.parse() {
-        Ok(Correction::Off) => Ok(Correction::Off),
+        Ok(CorrectionChoice::Off) => Ok(CorrectionChoice::Off),
         _ => Err("corrections are fitted to raw logits: expected off, or nothing".to_owned()),
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::calibration::ReferenceArgs;
 use super::choice::count;
-use super::generation::RuntimeArgs;
+use super::runtime::RuntimeArgs;
 #[cfg(feature = "lab")]
 use super::study::FalsifyArgs;
 

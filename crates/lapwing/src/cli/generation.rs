@@ -6,12 +6,10 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use lapwing_backend::DeviceRequest;
 
-use super::choice::{
-    BackendChoice, Correction, NpuCompiler, NpuGenerate, ParseChoiceError, Precision, count,
-    count_or_zero, power_of_two, seed,
-};
+use super::choice::{count, count_or_zero, seed};
+use super::runtime::RuntimeArgs;
+use crate::request::ParseChoiceError;
 
 /// Arguments of `lapwing run`.
 #[derive(Debug, Clone, Args)]
@@ -67,49 +65,6 @@ pub struct ChatArgs {
     /// Sampling.
     #[command(flatten)]
     pub sampling: SamplingArgs,
-}
-
-/// Which backend and device run the model, and how. Defaults: [`crate::settings`].
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Backend and device")]
-pub struct RuntimeArgs {
-    /// The library that runs the model [env: LAPWING_BACKEND]
-    #[arg(long, value_enum)]
-    pub backend: Option<BackendChoice>,
-    /// auto, cpu, gpu, npu, one of several such as gpu.1, or npu:cpu: the NPU path on the CPU, for
-    /// tests [env: LAPWING_DEVICE]
-    #[arg(long)]
-    pub device: Option<DeviceRequest>,
-    /// CPU threads; the library's own choice without it [env: LAPWING_THREADS]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
-    pub threads: Option<NonZeroUsize>,
-    /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]
-    #[arg(long, value_enum)]
-    pub precision: Option<Precision>,
-    /// Positions to make room for; without it the model's own limit, on an NPU at most 2048
-    /// [env: LAPWING_CONTEXT]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
-    pub context: Option<NonZeroUsize>,
-    /// Logit correction: off, auto or a profile [env: LAPWING_CORRECTION]
-    #[arg(long, value_name = "PROFILE")]
-    pub correction: Option<Correction>,
-    /// Which file of a folder with several, such as q4 or fp16 [env: LAPWING_VARIANT]
-    #[arg(long)]
-    pub variant: Option<String>,
-    /// NPU: longest prompt to compile for; half of the context without it
-    /// [env: LAPWING_NPU_PROMPT]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
-    pub npu_prompt: Option<NonZeroUsize>,
-    /// NPU: tokens of a prompt that go in at once, a power of two [env: LAPWING_NPU_CHUNK]
-    #[arg(long, value_name = "N", value_parser = power_of_two, allow_negative_numbers = true)]
-    pub npu_chunk: Option<NonZeroUsize>,
-    /// NPU: compile quickly or for the best speed [env: LAPWING_NPU_GENERATE]
-    #[arg(long, value_enum)]
-    pub npu_generate: Option<NpuGenerate>,
-    /// NPU: who translates the graph, the driver or a library beside OpenVINO
-    /// [env: LAPWING_NPU_COMPILER]
-    #[arg(long, value_enum)]
-    pub npu_compiler: Option<NpuCompiler>,
 }
 
 /// How the next token is chosen. What is not given comes from the model folder.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::calibration::{CalibrateArgs, MIN_GAIN_NATS, ReferenceArgs, no_correction, window};
 use super::choice::{count, seed, share};
-use super::generation::RuntimeArgs;
+use super::runtime::RuntimeArgs;
 
 /// Arguments of `lapwing lab`.
 #[derive(Debug, Clone, Args)]

@@ -97,7 +97,7 @@ pub fn run(
     destination.check().context("cannot keep records")?;
     let plan = Plan::make(args, settings, printer)?;
     let load = System::load_average().map_or(0.0, |load| load.one);
-    if let Some(warning) = note::busy(load, System::physical_core_count().ok()) {
+    if let Some(warning) = busy(load, System::physical_core_count().ok()) {
         printer.warning(warning);
     }
     if args.recommend.is_some() {
@@ -155,6 +155,19 @@ pub fn run(
         recommend::recommend(&plan, &collector.records, metric, &file, printer)?;
     }
     collector.failures(plan.configurations.len())
+}
+
+/// Others seem to use the machine: `load` tasks were runnable over the last minute.
+pub(super) fn busy(load: f64, n_cores: Option<usize>) -> Option<String> {
+    // A measurement that has just ended is up to one task for each core.
+    const BUSY: f64 = 1.25;
+    let n_cores = n_cores?;
+    (BUSY * n_cores as f64 <= load).then(|| {
+        format!(
+            "the machine is busy, with a load of {load:.1} on {n_cores} cores: figures are those of \
+             a busy machine"
+        )
+    })
 }
 
 fn repeating(args: &ProtocolArgs) -> Repeating {

@@ -27,9 +27,8 @@ use lapwing_text::Tokenizer;
 use crate::cli::CalibrateArgs;
 use crate::correction;
 use crate::engine::{Engine, HiddenStates};
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
-use crate::printer::{Printer, Steps};
+use crate::printer::{Printer, Steps, human_bytes};
 use crate::reference;
 use crate::settings::Settings;
 
@@ -90,7 +89,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     models.warn(args, printer)?;
     let body_recipe = body_recipe(engine).context("cannot describe the model in a profile")?;
     if head.is_some() && body_recipe.is_none() {
-        printer.warning(note::NO_RECIPE_FOR_HEAD_MAP);
+        printer.warning(
+            "the model's folder does not say how it was exported: a head map can be judged, and \
+             `lapwing export --correct-head` will refuse it",
+        );
     }
     let n_window = models.n_window(args).context(FAILED)?;
     let texts = Texts::split(&files, tokenizer, n_window, args.held_out).context(FAILED)?;
@@ -111,7 +113,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let calibration = outcome.context(FAILED)?;
     let (mut profile, arrays) = calibration.profile(labels);
     write::profile(&out, &mut profile, &arrays).context(FAILED)?;
-    let model = note::with_options(&args.model, settings);
+    let model = report::with_options(&args.model, settings);
     let args = &CalibrateArgs { model, ..args.clone() };
     let done = Done { args, out: &out, profile: &profile, calibration: &calibration };
     report::tell(&done, &options, started.elapsed(), printer)
@@ -195,11 +197,20 @@ impl Models {
         let Some((reference, _)) = &self.reference else { return Ok(()) };
         let sizes = reference::coarser(&self.engine, reference);
         if let Some(sizes) = sizes.context("cannot compare the model with the reference")? {
-            printer.warning(note::coarse_reference(sizes));
+            let [of_model, of_reference] = sizes.map(human_bytes);
+            printer.warning(format!(
+                "the reference's weights take {of_reference}, the model's {of_model}: --reference \
+                 takes a less quantised export of the same checkpoint, such as its f32 export"
+            ));
         }
         let n_hidden = [&self.engine, reference].map(|engine| engine.model.n_hidden());
         if args.checkpoint.is_some() && n_hidden[0] != n_hidden[1] {
-            printer.warning(note::no_head_maps(n_hidden[0], n_hidden[1]));
+            let [n_model, n_reference] =
+                n_hidden.map(|n| n.map_or_else(|| "none".to_owned(), |n| n.to_string()));
+            printer.warning(format!(
+                "--checkpoint has no effect: the model's hidden states have {n_model} entries and \
+                 those of the reference {n_reference}, so no head map is fitted"
+            ));
         }
         Ok(())
     }
@@ -245,7 +256,7 @@ pub(super) fn options(
             stop_ids: engine.folder.tokens.eos.clone(),
         },
         level: Level::detect(),
-        n_threads: settings.threads.map_or(available, usize::from),
+        n_threads: settings.options.n_threads.map_or(available, usize::from),
     }
 }
 

@@ -20,7 +20,7 @@ use rustyline::error::ReadlineError;
 use crate::cli::ChatArgs;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
-use crate::hint::{self, note};
+use crate::hint;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::prompt;
@@ -232,7 +232,7 @@ impl<'a> Conversation<'a> {
         match generated.finish {
             Finish::Cancelled => printer.note("(stopped)"),
             Finish::MaxTokens => {
-                printer.note(note::stopped_at_limit(generated.usage.n_completion_tokens));
+                printer.note(super::run::stopped_at_limit(generated.usage.n_completion_tokens));
             }
             Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
             Finish::StopToken { .. } | Finish::StopText { .. } => {}

@@ -10,7 +10,7 @@ use lapwing_measure::record::Record;
 use serde_json::json;
 
 use crate::cli::CompareArgs;
-use crate::hint::note;
+use crate::commands::bench;
 use crate::printer::{Printer, human_bytes};
 use crate::profiles::{self, Selected};
 use crate::settings::Settings;
@@ -57,7 +57,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow
     for (side, records) in [("A", &before), ("B", &after)] {
         let loads = records.iter().filter_map(|record| {
             let conditions = &record.conditions;
-            note::busy(conditions.load_average_before?, conditions.n_cores_physical)
+            bench::busy(conditions.load_average_before?, conditions.n_cores_physical)
         });
         if let Some(busy) = loads.max() {
             printer.note(format!("{side}: {busy}"));

@@ -15,7 +15,6 @@ use lapwing_eval::{BootstrapOptions, Convention, Interval, Progress, Stopped};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
 use crate::settings::Settings;
@@ -52,7 +51,7 @@ fn convention(args: &WindowArgs, n_positions_max: usize) -> Result<Convention, U
         (ConventionName::LlamaCpp, None) => Ok(Convention::LlamaCpp { n_window }),
         (ConventionName::LlamaCpp, Some(_)) => Err(UsageError {
             problem: "windows of llama.cpp have no stride".to_owned(),
-            advice: Some(note::STRIDE.to_owned()),
+            advice: Some("leave out --stride, or choose --convention hugging-face".to_owned()),
         }),
         (ConventionName::HuggingFace, stride) => {
             let stride = stride.map_or((n_window / 2).max(1), usize::from);

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -32,7 +31,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     let source = checkpoint(resolve_model(&args.source, &settings.store).context("cannot export")?);
     let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
-        printer.warning(note::no_effect_on_export(option, &args.weights));
+        printer.warning(format!(
+            "{option} has no effect: only int4 and int8 by name take it, found `{}`",
+            args.weights
+        ));
     }
     let store = Store::new(settings.home.models());
     let new = match &args.name {
@@ -107,7 +109,8 @@ fn as_asked(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
             let plan = Path::new(&args.weights);
             if !plan.is_file() {
                 let problem = format!("no precision and no plan file: `{}`", args.weights);
-                return Err(UsageError { problem, advice: Some(note::weights_values()) }.into());
+                let advice = "--weights takes int4, int8, f16, f32, or a JSON file".to_owned();
+                return Err(UsageError { problem, advice: Some(advice) }.into());
             }
             ExportOptions::from_plan(plan).context("cannot export")?
         }
@@ -115,17 +118,21 @@ fn as_asked(args: &ExportArgs) -> anyhow::Result<ExportOptions> {
     if let Some(name) = &args.head {
         options.head = precision(name, args).ok_or_else(|| UsageError {
             problem: format!("no precision: `{name}`"),
-            advice: Some(note::head_values()),
+            advice: Some("--head takes int4, int8, f16 or f32".to_owned()),
         })?;
     }
     Ok(options)
 }
 
+/// What `--for npu` takes beside it.
+const FOR_NPU: &str = "--for npu takes --to openvino, and of the weights' options only \
+    --group-size row; without --for npu all of them are free";
+
 /// What an NPU takes, where no option asks for something else.
 fn for_npu(args: &ExportArgs, source: &Path) -> anyhow::Result<ExportOptions> {
     let against = |option: &str| UsageError {
-        problem: note::against_npu(option),
-        advice: Some(note::FOR_NPU.to_owned()),
+        problem: format!("{option} is not what --for npu writes"),
+        advice: Some(FOR_NPU.to_owned()),
     };
     if let Some(option) = against_npu(args) {
         return Err(against(&option).into());
@@ -180,11 +187,18 @@ fn without_effect(args: &ExportArgs) -> Vec<&'static str> {
 /// Say once what the target could not hold as it was asked for.
 fn say_what_is_other(report: &ExportReport, printer: &Printer) {
     let (n_other, n_lost) = (report.n_other_precision(), report.n_lost_grids());
+    let n_tensors = report.tensors.len();
     if n_other != 0 {
-        printer.note(note::other_precision(n_other, report.tensors.len()));
+        printer.note(format!(
+            "{n_other} of {n_tensors} matrices are stored at another precision than asked, because \
+             the groups do not fit (--report shows which)"
+        ));
     }
     if n_lost != 0 {
-        printer.note(note::lost_grids(n_lost, report.tensors.len()));
+        printer.note(format!(
+            "{n_lost} of {n_tensors} matrices lost the checkpoint's own codes, because the target \
+             cannot hold their zero points (--report shows which)"
+        ));
     }
 }
 

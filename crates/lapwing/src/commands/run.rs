@@ -15,7 +15,6 @@ use crate::cli::RunArgs;
 use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::{Engine, OpenStages};
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
 use crate::prompt::{self, PromptError};
@@ -42,7 +41,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     let ids = prompt_ids(args, &engine, text, printer)?;
     let sampler = sampling::options(&args.sampling, &engine.folder.generation);
     for option in sampling::without_effect(&args.sampling, &sampler) {
-        printer.warning(note::no_effect_when_greedy(option));
+        printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
     }
     let request = request(args, &engine, &ids, &sampler);
     if args.warmup {
@@ -109,7 +108,7 @@ fn prompt_text(args: &RunArgs, printer: &Printer) -> anyhow::Result<Option<Strin
         return Ok(None);
     }
     let (text, origin) = match (&args.prompt, &args.prompt_file) {
-        (Some(text), _) => (text.clone(), note::EMPTY_PROMPT_FLAG),
+        (Some(text), _) => (text.clone(), "nothing in --prompt"),
         (None, Some(path)) => (prompt::from_file(path)?, "nothing in the file"),
         (None, None) => {
             if std::io::stdin().is_terminal() {
@@ -134,7 +133,7 @@ fn prompt_ids(
         return Ok(args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0));
     };
     if engine.template.is_none() && args.system.is_some() {
-        printer.warning(note::no_effect_without_template());
+        printer.warning("--system has no effect: the model has no chat template");
     }
     let mut messages = Vec::new();
     if let Some(system) = &args.system {
@@ -168,10 +167,15 @@ fn warm(engine: &Engine, correction: &Resolved, request: &Request<'_>) -> anyhow
     Ok(())
 }
 
+/// The end of an answer that reached its limit.
+pub(super) fn stopped_at_limit(n_tokens: usize) -> String {
+    format!("stopped after {n_tokens} tokens: --max-tokens allows more")
+}
+
 fn say_how_it_ended(generated: &Generated, printer: &Printer) {
     match &generated.finish {
         Finish::MaxTokens => {
-            printer.note(note::stopped_at_limit(generated.usage.n_completion_tokens));
+            printer.note(stopped_at_limit(generated.usage.n_completion_tokens));
         }
         Finish::ContextFull { n_positions_max } => {
             printer.note(format!("stopped: the context of {n_positions_max} positions is full"))
@@ -196,7 +200,7 @@ fn report(
         "variant": engine.folder.variant,
         "backend": engine.backend,
         "backend_version": engine.backend_version,
-        "device_requested": settings.device.to_string(),
+        "device_requested": settings.options.device.to_string(),
         "device_used": engine.model.device_used().id,
         "device_refused": engine.refused,
         "prompt_ids": request.prompt,

@@ -3,10 +3,10 @@
 
 use std::error::Error;
 
-use lapwing_backend::{DeviceKind, DeviceRequest, NpuCompiler, OpenError, StepError};
+use lapwing_backend::{DeviceKind, DeviceRequest, OpenError, StepError};
 
 use crate::fact::Fact;
-use crate::hardware::{Machine, NPU_COMPILER};
+use crate::hardware::{Machine, NPU_COMPILER, NpuCompiler};
 use crate::ort_plugin::{Lack, LackOfPlugin, NoOnnxDevice};
 
 /// The backend that runs GPUs and NPUs.
@@ -64,11 +64,12 @@ const TOO_LARGE: &str = "the GPU holds no piece of memory so large: ask for less
     or take a smaller model";
 const DYNAMIC: &str = "the NPU needs fixed shapes, which only decoders that keep their own state \
     are given: `lapwing export CHECKPOINT --to openvino --for npu --out DIR` writes one";
-const OPTION: &str = "this OpenVINO or its driver does not know the option: leave out the --npu-… \
-    options, or get the version that Lapwing is tested with (`lapwing pull openvino`)";
-const NUMBER: &str = "a number is more than the NPU's plugin takes: lower --npu-prompt, --npu-chunk \
-    or --context";
-const CHUNK: &str = "give a power of two to --npu-chunk, or leave it out";
+const OPTION: &str = "this OpenVINO or its driver does not know the option: leave out \
+    --property, or get the version that Lapwing is tested with (`lapwing pull openvino`)";
+const NUMBER: &str = "a number is more than the NPU's plugin takes: lower --npu-prompt, \
+    --context or what --property says";
+const CHUNK: &str =
+    "give a power of two to --property NPUW_LLM_PREFILL_CHUNK_SIZE=…, or leave it out";
 const BLOB: &str = "another version of OpenVINO or of the driver compiled what is in the cache: \
     `lapwing cache clear` removes it";
 const ALLOCATION: &str = "the NPU's driver gave no memory: lower --context and --npu-prompt, take a \
@@ -177,12 +178,12 @@ fn compiler(machine: &Machine) -> Option<String> {
     let advice = match facts.missing().next() {
         Some(fact) if fact.what == NPU_COMPILER => {
             format!(
-                "no compiler for NPUs is there; {}; then --npu-compiler driver takes it",
+                "no compiler for NPUs is there; {}; then --property NPU_COMPILER_TYPE=DRIVER takes it",
                 fact.cure
             )
         }
         None if machine.npu_compiler() == Some(NpuCompiler::Driver) => {
-            "OpenVINO's own compiler for NPUs is not there: --npu-compiler driver takes the \
+            "OpenVINO's own compiler for NPUs is not there: --property NPU_COMPILER_TYPE=DRIVER takes the \
              driver's"
                 .to_owned()
         }
@@ -248,7 +249,7 @@ mod tests {
         (
             "Configuration Error: chunk size (3) is not power of 2. Please adjust \
              NPUW_LLM_PREFILL_CHUNK_SIZE.",
-            "--npu-chunk",
+            "--property NPUW_LLM_PREFILL_CHUNK_SIZE",
         ),
         ("This blobs was serialized with different OV version!", "lapwing cache clear"),
         (
@@ -365,7 +366,11 @@ mod tests {
         let fake = Fake::new();
         fake.npu().npu_libraries();
         let hint = || for_cause(&refused(message), &|| fake.machine()).unwrap();
-        assert!(hint().contains("--npu-compiler driver takes the driver's"), "{}", hint());
+        assert!(
+            hint().contains("--property NPU_COMPILER_TYPE=DRIVER takes the driver's"),
+            "{}",
+            hint()
+        );
         fake.file("/usr/lib64/libnpu_driver_compiler.so", "no library");
         let missing = "no compiler for NPUs is there; install intel-driver-compiler-npu";
         assert!(hint().contains(missing), "{}", hint());

@@ -4,33 +4,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Table;
 
 use crate::recommendation::Recommendations;
 
-/// The keys of `lapwing.toml`; all are optional, others are refused.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What `lapwing.toml` says; every key is optional.
+#[derive(Debug, Default, Clone)]
 pub struct SettingsFile {
-    /// Same as `--backend`.
-    pub backend: Option<String>,
-    /// Same as `--device`.
-    pub device: Option<String>,
-    threads: Option<i64>,
-    /// Same as `--precision`.
-    pub precision: Option<String>,
-    context: Option<i64>,
-    trial_seconds: Option<i64>,
-    trial_mb: Option<i64>,
-    npu_prompt: Option<i64>,
-    npu_chunk: Option<i64>,
-    /// Same as `--npu-generate`.
-    pub npu_generate: Option<String>,
-    /// Same as `--npu-compiler`.
-    pub npu_compiler: Option<String>,
-    /// Same as `--variant`.
-    pub variant: Option<String>,
-    /// Same as `--correction`.
-    pub correction: Option<String>,
+    /// What it says of options, see [`crate::cli::RuntimeArgs`].
+    pub options: Table,
+    /// All else.
+    pub own: OwnKeys,
+}
+
+/// The keys that are no options.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub struct OwnKeys {
     /// An installed ONNX Runtime: the library or its folder.
     pub onnxruntime: Option<PathBuf>,
     /// The folder of an installed OpenVINO.
@@ -43,6 +32,8 @@ pub struct SettingsFile {
     #[serde(default)]
     pub recommendations: Recommendations,
 }
+
+const OWN_KEYS: [&str; 5] = ["onnxruntime", "openvino", "pip", "hub", "recommendations"];
 
 /// A command: one word, or a list of words.
 #[derive(Debug, Clone, Deserialize)]
@@ -65,12 +56,17 @@ impl Words {
 }
 
 impl SettingsFile {
-    /// Read `path`. A missing file is an empty one, unless the user named it.
+    /// Read `path`, where options have `known` names. A missing file is an empty one, unless the
+    /// user named it.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, is not TOML, or has a key that does not exist.
-    pub fn read(path: &Path, named_by_user: bool) -> Result<Self, ReadSettingsError> {
+    pub fn read(
+        path: &Path,
+        named_by_user: bool,
+        known: &[String],
+    ) -> Result<Self, ReadSettingsError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !named_by_user => {
@@ -80,34 +76,26 @@ impl SettingsFile {
                 return Err(ReadSettingsError::Read { path: path.to_path_buf(), source });
             }
         };
-        toml::from_str(&text).map_err(|source| ReadSettingsError::Parse {
+        let wrong = |source: toml::de::Error| ReadSettingsError::Parse {
             path: path.to_path_buf(),
             source: Box::new(source),
-        })
-    }
-
-    pub(super) fn threads(&self) -> Option<String> {
-        self.threads.map(|n| n.to_string())
-    }
-
-    pub(super) fn context(&self) -> Option<String> {
-        self.context.map(|n| n.to_string())
-    }
-
-    pub(super) fn trial_seconds(&self) -> Option<String> {
-        self.trial_seconds.map(|n| n.to_string())
-    }
-
-    pub(super) fn trial_mb(&self) -> Option<String> {
-        self.trial_mb.map(|n| n.to_string())
-    }
-
-    pub(super) fn npu_prompt(&self) -> Option<String> {
-        self.npu_prompt.map(|n| n.to_string())
-    }
-
-    pub(super) fn npu_chunk(&self) -> Option<String> {
-        self.npu_chunk.map(|n| n.to_string())
+        };
+        let mut options: Table = toml::from_str(&text).map_err(wrong)?;
+        let own = toml::from_str(&text).map_err(wrong)?;
+        options.retain(|key, _| !OWN_KEYS.contains(&key));
+        match options.keys().find(|key| !known.contains(key)) {
+            None => Ok(Self { options, own }),
+            Some(key) => Err(ReadSettingsError::UnknownKey {
+                path: path.to_path_buf(),
+                key: key.clone(),
+                known: known
+                    .iter()
+                    .map(String::as_str)
+                    .chain(OWN_KEYS)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
+        }
     }
 }
 
@@ -122,7 +110,17 @@ pub enum ReadSettingsError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is not TOML, or has a key or a type that does not fit.
+    /// It has a key that does not exist.
+    #[error("the settings file {} is wrong: unknown field `{key}`, expected {known}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// It is not TOML, or has a type that does not fit.
     #[error("the settings file {} is wrong", path.display())]
     Parse {
         /// The file.

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use clap::Parser;
+use lapwing_store::{Origin, PipChoice};
 
 use super::*;
 
@@ -29,16 +30,16 @@ const RUN: &str = "lapwing run --model m";
 fn flag_then_environment_then_file_then_constant() {
     let check = |file: &str, environment: &[(&'static str, &str)], line: &str, expected: &str| {
         let settings = resolve(&world(file, environment), line).unwrap();
-        assert_eq!(settings.device.to_string(), expected, "{file} {environment:?} {line}");
+        assert_eq!(settings.options.device.to_string(), expected, "{file} {environment:?} {line}");
     };
     let in_file = "device = \"npu\"";
-    let in_environment = [(env::LAPWING_DEVICE, "gpu")];
+    let in_environment = [("LAPWING_DEVICE", "gpu")];
     let flag = "lapwing run --model m --device cpu";
     check("", &[], RUN, "auto");
     check(in_file, &[], RUN, "npu");
     check(in_file, &in_environment, RUN, "gpu");
     check(in_file, &in_environment, flag, "cpu");
-    check(in_file, &[(env::LAPWING_DEVICE, "")], RUN, "npu");
+    check(in_file, &[("LAPWING_DEVICE", "")], RUN, "npu");
 }
 
 #[test]
@@ -48,9 +49,12 @@ fn wrong_values_say_where_they_are() {
         let text = format!("{error:#}");
         assert!(text.contains(expected), "{text} does not say {expected}");
     };
-    check("", &[(env::LAPWING_THREADS, "0")], "environment variable LAPWING_THREADS");
-    check("", &[(env::LAPWING_BACKEND, "tpu")], "found \"tpu\"");
+    check("", &[("LAPWING_THREADS", "0")], "environment variable LAPWING_THREADS");
+    check("", &[("LAPWING_BACKEND", "tpu")], "found \"tpu\"");
     check("threads = -3", &[], "key `threads` of ");
+    check("threads = [1, 2]", &[], "expected one value, found \"1, 2\"");
+    check("trial_mb = 0", &[], "key `trial_mb` of ");
+    check("", &[("LAPWING_DEVICE", "tpu")], "LAPWING_DEVICE: unknown device `tpu`: expected auto");
     check("treads = 3", &[], "unknown field `treads`");
     check("device = ", &[], "lapwing.toml is wrong");
 }
@@ -63,13 +67,28 @@ fn a_named_settings_file_must_exist() {
 }
 
 #[test]
+fn a_property_is_said_once_for_each_key() {
+    let check = |file: &str, environment: &[(&'static str, &str)], more: &str, expected: &str| {
+        let settings = resolve(&world(file, environment), &format!("{RUN} {more}")).unwrap();
+        assert_eq!(format!("{:?}", settings.options.properties), expected);
+    };
+    let file = "[property]\nA = 1\nB = \"x=y\"";
+    check("", &[], "", "{}");
+    check(file, &[], "", r#"{"A": "1", "B": "x=y"}"#);
+    check("property = [\"A=1\", \"C=2\"]", &[], "--property A=3", r#"{"A": "3", "C": "2"}"#);
+    check(file, &[("LAPWING_PROPERTY", "C=2")], "--property D=", r#"{"C": "2", "D": ""}"#);
+    let error = resolve(&world("property = \"A\"", &[]), RUN).unwrap_err().to_string();
+    assert!(error.contains("key `property` of ") && error.contains("KEY=VALUE"), "{error}");
+}
+
+#[test]
 fn only_the_flag_insists_on_a_variant() {
     let check = |environment: &[(&'static str, &str)], line: &str, name: &str, is_default| {
         let settings = resolve(&world("variant = \"q8\"", environment), line).unwrap();
         let expected = Variant { name: name.into(), is_default };
         assert_eq!(settings.variant, Some(expected), "{environment:?} {line}");
     };
-    let variable = [(env::LAPWING_VARIANT, "q4")];
+    let variable = [("LAPWING_VARIANT", "q4")];
     check(&[], RUN, "q8", true);
     check(&variable, RUN, "q4", true);
     check(&variable, "lapwing run --model m --variant fp16", "fp16", false);

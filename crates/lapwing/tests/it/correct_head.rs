@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::Precision as Arithmetic;
-use lapwing_backend::{Backend, DeviceKind, DeviceRequest, NpuOptions, OpenOptions, Row};
+use lapwing_backend::{Backend, DeviceKind, DeviceRequest, OpenOptions, Row};
 use lapwing_export::{BodyRecipe, ExportOptions, HeadMap, Precision, Target, export, read_recipe};
 use lapwing_logits::profile::{
     Array, Arrays, CorrectionProfile, CorrectionRecipe, Diagnostics, Gate, GateRules,
@@ -77,7 +77,8 @@ fn rows(backend: &dyn Backend, folder: &Path) -> Vec<(Vec<f32>, Vec<f32>)> {
         n_chunk_tokens: None,
         hidden_states: true,
         cache_folder: None,
-        npu: NpuOptions::default(),
+        n_prompt_tokens_max: None,
+        properties: Default::default(),
     };
     let model = backend.open(&ModelFolder::open(folder, None).unwrap(), &options).unwrap();
     assert_eq!(model.n_hidden(), Some(N_HIDDEN));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use lapwing_backend::OpenOptions;
 use lapwing_measure::conditions::{Snapshot, conditions};
 use lapwing_measure::measuring::{self, Nulls, Timed, n_positions};
 use lapwing_measure::memory::Footprint;
@@ -148,13 +149,16 @@ fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Con
         n_positions_max: Some(opened.n_positions_max),
         correction: opened.correction.clone(),
         correction_sha256: opened.correction_sha256.clone(),
-        settings: opened.n_prompt_tokens_max.into_iter().map(prompt_limit).collect(),
+        settings: special_settings(opened, options),
     }
 }
 
-/// What an NPU was compiled for is a part of the configuration.
-fn prompt_limit(n_tokens: usize) -> (String, String) {
-    ("n_prompt_tokens_max".to_owned(), n_tokens.to_string())
+/// What else the model was compiled for is a part of the configuration: the longest prompt of an
+/// NPU, and properties of the library.
+fn special_settings(opened: &Opened, options: &OpenOptions) -> BTreeMap<String, String> {
+    let prompt = opened.n_prompt_tokens_max;
+    let prompt = prompt.map(|n| ("n_prompt_tokens_max".to_owned(), n.to_string()));
+    prompt.into_iter().chain(options.properties.clone()).collect()
 }
 
 fn protocol(

@@ -2,22 +2,22 @@
 
 use std::path::PathBuf;
 
-use crate::cli::choice::Correction;
 use crate::correction::peek_profile;
 use crate::printer::Printer;
+use crate::request::CorrectionChoice;
 use crate::settings::Settings;
 
 /// `asked`, with `off` in the place of an `auto` that changes nothing for `model`; that is said.
 pub(super) fn effective(
-    asked: Vec<Correction>,
+    asked: Vec<CorrectionChoice>,
     model: &str,
     settings: &Settings,
     printer: &Printer,
-) -> Vec<Correction> {
+) -> Vec<CorrectionChoice> {
     let of_one = |correction| match (&correction, auto_is_off(model, settings)) {
-        (Correction::Auto, Some(why)) => {
+        (CorrectionChoice::Auto, Some(why)) => {
             printer.note(format!("--correction auto is off for {model}: {why}"));
-            Correction::Off
+            CorrectionChoice::Off
         }
         _ => correction,
     };

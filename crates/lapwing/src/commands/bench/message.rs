@@ -6,8 +6,8 @@ use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::choice::Correction;
 use crate::compile_cache::CacheReport;
+use crate::request::CorrectionChoice;
 use crate::setup::Setup;
 
 /// What a process is told; each is answered by one [`Answer`].
@@ -49,7 +49,7 @@ pub(super) enum LooksAt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Opening {
     pub(super) setup: Setup,
-    pub(super) correction: Correction,
+    pub(super) correction: CorrectionChoice,
 }
 
 /// What a process answers.

@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::corrections::effective;
 use super::fingerprint::{self, of_profiles};
 use super::message::Opening;
-use crate::cli::choice::{BackendChoice, Correction};
 use crate::cli::{BenchArgs, TestArgs};
 use crate::engine::{self, HiddenStates};
 use crate::exit::UsageError;
@@ -24,6 +23,7 @@ use crate::interrupt;
 use crate::model_files::{self, ModelFiles};
 use crate::printer::Printer;
 use crate::recommendation::is_there;
+use crate::request::{BackendChoice, CorrectionChoice};
 use crate::settings::Settings;
 use crate::setup::Setup;
 
@@ -142,7 +142,7 @@ impl Planned {
         if let Some(n_threads) = n_threads {
             words.push(format!("{n_threads} thr"));
         }
-        if self.opening.correction != Correction::Off {
+        if self.opening.correction != CorrectionChoice::Off {
             words.push(format!("correction {}", self.opening.correction));
         }
         words
@@ -214,14 +214,13 @@ fn of_model(
         n_bytes: files.n_bytes(),
     };
     let limit = folder.architecture.n_positions_max;
-    let context = asked.context.or(settings.context).map(usize::from);
+    let context = asked.context.map(usize::from).or(settings.options.n_positions_max);
     let corrections = or_default(&asked.correction, settings.correction.clone());
     let corrections = effective(corrections, &model.name, settings, printer);
     let mut planned = Vec::new();
     for runtime in runtimes(&folder, args, settings)? {
         for device in devices(runtime, args, settings, backends)? {
-            for precision in or_default(&asked.precision, settings.precision) {
-                let precision = precision.into();
+            for precision in or_default(&asked.precision, settings.options.precision) {
                 for n_threads in threads(args, settings) {
                     for correction in &corrections {
                         let setup = Setup {
@@ -317,7 +316,7 @@ fn devices(
     if args.configurations.all_devices {
         return offered.iter().map(|device| Ok(device.id.parse()?)).collect();
     }
-    let asked = or_default(&args.configurations.device, settings.device);
+    let asked = or_default(&args.configurations.device, settings.options.device);
     for &requested in &asked {
         if !is_there(requested, offered) {
             let ids: Vec<&str> = offered.iter().map(|device| device.id.as_str()).collect();
@@ -331,7 +330,7 @@ fn devices(
 fn threads(args: &BenchArgs, settings: &Settings) -> Vec<Option<usize>> {
     let asked = &args.configurations.threads;
     match asked.is_empty() {
-        true => vec![settings.threads.map(usize::from)],
+        true => vec![settings.options.n_threads],
         false => asked.iter().map(|&n| Some(n.get())).collect(),
     }
 }

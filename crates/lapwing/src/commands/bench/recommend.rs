@@ -310,12 +310,12 @@ fn device(record: &Record) -> Option<DeviceRequest> {
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{NpuOptions, OpenOptions, Precision};
+    use lapwing_backend::{OpenOptions, Precision};
     use lapwing_measure::record::Test;
 
     use super::super::message::Opening;
     use super::*;
-    use crate::cli::choice::Correction;
+    use crate::request::CorrectionChoice;
     use crate::setup::Setup;
     use lapwing_store::natives::Runtime;
 
@@ -334,10 +334,11 @@ mod tests {
                         n_chunk_tokens: None,
                         hidden_states: false,
                         cache_folder: None,
-                        npu: NpuOptions::default(),
+                        n_prompt_tokens_max: None,
+                        properties: std::collections::BTreeMap::new(),
                     },
                 },
-                correction: Correction::Off,
+                correction: CorrectionChoice::Off,
             },
             model: PlannedModel {
                 name: "m".into(),

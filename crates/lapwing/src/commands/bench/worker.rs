@@ -14,7 +14,6 @@ use lapwing_store::natives::Runtime;
 
 use super::Advise;
 use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
-use crate::cli::choice;
 use crate::compile_cache::CacheReport;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
@@ -108,10 +107,7 @@ impl<'a> Worker<'a> {
         let Opening { setup, correction } = opening;
         let precision = setup.options.precision;
         let settings = Settings {
-            precision: match precision {
-                Precision::Fast => choice::Precision::Fast,
-                Precision::Exact => choice::Precision::Exact,
-            },
+            options: setup.options.clone(),
             correction,
             // What `auto` comes to here is what is measured, not what was recommended before.
             recommendations: Recommendations::new(),

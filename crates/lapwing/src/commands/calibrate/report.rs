@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use lapwing_backend::Precision;
 use lapwing_eval::{CalibrateOptions, Gate, TreatmentScore};
 use lapwing_logits::profile::{
     CorrectionProfile, HeadMapRecipe, Interval, TextFinding, TextRole, Verdict,
@@ -10,8 +11,10 @@ use lapwing_logits::profile::{
 use serde_json::{Value, json};
 
 use super::Done;
-use crate::hint::note;
+use crate::cli::DEVICE;
 use crate::printer::Printer;
+use crate::request::BackendChoice;
+use crate::settings::Settings;
 
 /// Tell what was found, where it is, and what to do with it.
 pub(super) fn tell(
@@ -30,18 +33,42 @@ pub(super) fn tell(
     if profile.gate.open {
         let is_default = done.args.out.is_none();
         if done.calibration.run_time.is_some() {
-            printer.note(match is_default {
-                true => note::use_by_default(&done.args.model),
-                false => note::use_by_path(&done.args.model, done.out),
-            });
+            let profile = match is_default {
+                true => "auto".to_owned(),
+                false => done.out.display().to_string(),
+            };
+            let model = &done.args.model;
+            printer.note(format!("use it: `lapwing run --model {model} --correction {profile}`"));
         }
         // Without a recipe no export can tell whether the map fits its body.
         let has_recipe = |map: &HeadMapRecipe| map.body_recipe.is_some();
         if profile.head_map.as_ref().is_some_and(has_recipe) {
-            printer.note(note::use_at_export(done.out));
+            printer.note(format!(
+                "fold its head map into a new export: `lapwing export … --correct-head {}`",
+                done.out.display()
+            ));
         }
     }
     Ok(())
+}
+
+/// A model with the options that a profile made under these settings is used with.
+pub(super) fn with_options(model: &str, settings: &Settings) -> String {
+    let mut line = model.to_owned();
+    let mut add = |option: &str, value: &str| line.push_str(&format!(" {option} {value}"));
+    if settings.backend != BackendChoice::Auto {
+        add("--backend", &settings.backend.to_string());
+    }
+    if settings.options.device != DEVICE {
+        add("--device", &settings.options.device.to_string());
+    }
+    if settings.options.precision == Precision::Exact {
+        add("--precision", "exact");
+    }
+    if let Some(variant) = settings.variant.as_ref().filter(|variant| !variant.is_default) {
+        add("--variant", &variant.name);
+    }
+    line
 }
 
 fn print(done: &Done<'_>, options: &CalibrateOptions, printer: &Printer) -> anyhow::Result<()> {
@@ -182,7 +209,10 @@ fn absolute(path: &Path) -> std::path::PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn a_row_has_a_cell_for_every_column_and_none_is_made_up() {
@@ -205,5 +235,20 @@ mod tests {
         let cells = row(&verdict);
         assert_eq!(cells.len(), HEADER.len());
         assert_eq!(cells, ["bias", "-0.0125 ± 0.0175", "-", "-", "-", "-", "helps"]);
+    }
+
+    #[test]
+    fn a_profile_is_used_with_the_options_that_it_was_made_with() {
+        let check = |options: &str, expected: &str| {
+            let line = format!("lapwing calibrate --model m --text t {options}");
+            let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+            let settings = Settings::resolve(&cli).unwrap();
+            assert_eq!(with_options("m", &settings), expected);
+        };
+        check("--backend auto --device auto --precision fast", "m");
+        check(
+            "--backend openvino --device cpu --precision exact --variant q4",
+            "m --backend openvino --device cpu --precision exact --variant q4",
+        );
     }
 }

@@ -6,7 +6,6 @@ use lapwing_text::Tokenizer;
 
 use crate::cli::CalibrateArgs;
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::text_file::{TextFile, TextFileError};
 
 const TEXT_TWICE: &str = "name every text with one --text";
@@ -45,7 +44,7 @@ pub(in crate::commands) fn read(args: &CalibrateArgs) -> anyhow::Result<Files> {
         && texts.iter().any(|text| text.sha256 == other.sha256)
     {
         let problem = format!("{} is a text of the calibration too", other.path.display());
-        let advice = Some(note::OTHER_TEXT.to_owned());
+        let advice = Some("--other-text takes a text of another domain than --text".to_owned());
         return Err(UsageError { problem, advice }.into());
     }
     Ok(Files { texts, other })

@@ -114,7 +114,8 @@ fn setup(
     settings: &Settings,
 ) -> anyhow::Result<Setup> {
     let folder = engine::open_folder(model, settings.variant.as_ref())?;
-    let settings = Settings { compile_cache: Some(cache.to_owned()), ..settings.clone() };
+    let mut settings = settings.clone();
+    settings.options.cache_folder = Some(cache.to_owned());
     let options = engine::open_options(&settings, runtime, HiddenStates::Hide);
     let options = ladder::on_device(&options, device, &settings);
     Ok(Setup { path: model.to_owned(), variant: folder.variant, runtime, options })
@@ -132,7 +133,7 @@ fn model_for(
     let found =
         resolve_model(named, &settings.store).map_err(anyhow::Error::from).and_then(|path| {
             let folder = engine::open_folder(&path, settings.variant.as_ref())?;
-            Ok((engine::runtime_for(crate::cli::choice::BackendChoice::Auto, folder.kind)?, path))
+            Ok((engine::runtime_for(crate::request::BackendChoice::Auto, folder.kind)?, path))
         });
     match found {
         Ok((of, path)) if of == runtime => return Ok(Some(path)),

@@ -8,7 +8,6 @@ use lapwing_files::checksum;
 use serde_json::{Value, json};
 
 use crate::cli::MeasureArgs;
-use crate::cli::choice::Precision;
 use crate::correction::{self, Resolved};
 use crate::engine::Engine;
 use crate::interrupt;
@@ -80,16 +79,9 @@ impl Measured {
 pub(in crate::commands) fn describe(engine: &Engine, settings: &Settings) -> String {
     let (backend, version) = (engine.backend, &engine.backend_version);
     let device = &engine.model.device_used().id;
-    let precision = precision_name(settings);
+    let precision = settings.options.precision;
     let name = correction::model_name(engine);
     format!("{name} with {backend} {version} on {device}, precision {precision}")
-}
-
-fn precision_name(settings: &Settings) -> &'static str {
-    match settings.precision {
-        Precision::Fast => "fast",
-        Precision::Exact => "exact",
-    }
 }
 
 /// What the rows of an engine depend on, told without reading its weights.
@@ -103,8 +95,9 @@ pub(in crate::commands) fn engine_key(
         "tokenizer": tokenizer_sha256(engine)?,
         "backend": [engine.backend, engine.backend_version],
         "device": engine.model.device_used().id,
-        "precision": precision_name(settings),
-        "threads": settings.threads,
+        "precision": settings.options.precision,
+        "properties": settings.options.properties,
+        "threads": settings.options.n_threads,
         "n_positions_max": engine.model.limits().n_positions_max,
     }))
 }
@@ -125,6 +118,6 @@ pub(in crate::commands) fn engine_report(
     report["kind"] = engine.folder.kind.name().into();
     report["backend_version"] = engine.backend_version.as_str().into();
     report["device_used"] = engine.model.device_used().id.as_str().into();
-    report["threads"] = json!(settings.threads);
+    report["threads"] = json!(settings.options.n_threads);
     Ok(report)
 }

@@ -13,7 +13,6 @@ use super::measured::Measured;
 use super::{finished, watch};
 use crate::cli::{TaskArgs, TaskName};
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::text_file::TextFile;
@@ -103,8 +102,16 @@ fn task(name: TaskName) -> Task {
 /// A file that would not be read must not look as if it were.
 fn refuse_what_has_no_effect(args: &TaskArgs, task: Task) -> Result<(), UsageError> {
     let given = [
-        (args.labels.is_some() && task != Task::Piqa, "labels", note::LABELS),
-        (args.examples.is_some() && task != Task::Gsm8k, "examples", note::EXAMPLES),
+        (
+            args.labels.is_some() && task != Task::Piqa,
+            "labels",
+            "--labels is the file of answers of piqa",
+        ),
+        (
+            args.examples.is_some() && task != Task::Gsm8k,
+            "examples",
+            "--examples is the file of worked answers of gsm8k",
+        ),
     ];
     match given.into_iter().find(|(is_wrong, ..)| *is_wrong) {
         None => Ok(()),

@@ -127,15 +127,16 @@ fn key(
     key.insert("texts".to_owned(), of_texts(files));
     let passages = passages.map(|passages| passages.file.sha256.as_str());
     key.insert("passages".to_owned(), json!(passages));
-    key.insert("context".to_owned(), json!(settings.context));
+    key.insert("context".to_owned(), json!(settings.options.n_positions_max));
     key.insert("settings".to_owned(), settings_of(args));
     // The same for every model.
     key.insert("gate".to_owned(), json!(calibrate::gate(&args.calibration_of(""))));
     key.insert("reference".to_owned(), args.reference.as_str().into());
     key.insert("backend".to_owned(), json!(settings.backend));
-    key.insert("device".to_owned(), settings.device.to_string().into());
-    key.insert("precision".to_owned(), json!(settings.precision));
-    key.insert("threads".to_owned(), json!(settings.threads));
+    key.insert("device".to_owned(), settings.options.device.to_string().into());
+    key.insert("precision".to_owned(), json!(settings.options.precision));
+    key.insert("properties".to_owned(), json!(settings.options.properties));
+    key.insert("threads".to_owned(), json!(settings.options.n_threads));
     Ok(key)
 }
 
