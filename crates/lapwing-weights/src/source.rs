@@ -32,7 +32,7 @@ pub(crate) enum Files {
     /// The constants of an OpenVINO IR.
     Ir(IrWeights),
     /// The initializers of an ONNX graph.
-    Onnx(OnnxWeights),
+    Onnx(Box<OnnxWeights>),
 }
 
 /// Why a source of weights could not be opened.
@@ -103,7 +103,7 @@ impl Source {
         if !path.is_dir() {
             let files = match path.extension().and_then(|extension| extension.to_str()) {
                 Some("xml") => Files::Ir(IrWeights::open(path)?),
-                Some("onnx") => Files::Onnx(OnnxWeights::open(path)?),
+                Some("onnx") => Files::Onnx(Box::new(OnnxWeights::open(path)?)),
                 _ => Files::Gguf(Gguf::open(path)?),
             };
             return Ok(Source(files));
@@ -115,7 +115,7 @@ impl Source {
         Ok(Source(match folder.kind {
             FolderKind::OpenVinoIr => Files::Ir(IrWeights::open(&folder.graph)?),
             FolderKind::OnnxGenai | FolderKind::TransformersJs => {
-                Files::Onnx(OnnxWeights::open(&folder.graph)?)
+                Files::Onnx(Box::new(OnnxWeights::open(&folder.graph)?))
             }
         }))
     }

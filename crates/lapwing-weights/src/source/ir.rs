@@ -112,57 +112,51 @@ impl IrWeights {
 
     fn view(&self, entry: Entry) -> Option<Tensor<'_>> {
         let constant = self.model.layer(entry.constant)?.constant()?;
-        let Some(parts) = entry.codes else {
-            let dtype = float_type(&constant)?;
-            let bytes = self.model.constant_bytes(&constant);
-            let shape = sizes(constant.dims.iter().copied())?;
-            let n_bytes = shape.iter().try_fold(dtype.block()?.1, |n, &dim| n.checked_mul(dim))?;
-            // OpenVINO writes one byte for a constant without elements.
-            return Some(Tensor::of_blocks(shape, dtype, bytes.get(..n_bytes)?));
-        };
-        let (n_bits, is_signed) = code_type(&constant)?;
-        let dims = sizes(constant.dims.iter().copied())?;
+        match entry.codes {
+            Some(parts) => self.grid(&constant, parts),
+            None => {
+                let Floats { dtype, bytes } = self.floats(&constant)?;
+                let shape = sizes(&constant)?;
+                let n_bytes = product(&shape)?.checked_mul(dtype.block()?.1)?;
+                // OpenVINO writes one byte for a constant without elements.
+                Some(Tensor::of_blocks(shape, dtype, bytes.get(..n_bytes)?))
+            }
+        }
+    }
+
+    fn grid(&self, constant: &Constant<'_>, parts: CodeParts) -> Option<Tensor<'_>> {
+        let (n_bits, is_signed) = width(constant.element_type)?;
+        let dims = sizes(constant)?;
         let shape = match parts.reshape {
             None => dims.clone(),
             Some(id) => {
-                let port = self.model.layer(id)?.outputs().next()?;
-                sizes(port.dims.iter().map_while(|dim| dim.fixed()))
-                    .filter(|shape| shape.len() == port.dims.len())?
+                let dims = self.model.layer(id)?.outputs().next()?.dims;
+                let fixed = dims.into_iter().map(|dim| usize::try_from(dim.fixed()?).ok());
+                fixed.collect::<Option<Vec<usize>>>()?
             }
         };
-        let product =
-            |sizes: &[usize]| sizes.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
         let (n_elements, &n_columns) = (product(&shape)?, shape.last()?);
         let (&group_size, group_dims) = dims.split_last()?;
         // A group, and a row of 4-bit codes, must not begin inside of another or of a byte.
         let fits = Some(n_elements) == product(&dims)
             && group_size > 0
             && n_columns.is_multiple_of(group_size)
-            && (n_columns.checked_mul(n_bits)?).is_multiple_of(8);
+            && n_columns.checked_mul(n_bits)?.is_multiple_of(8);
         if !fits {
             return None;
         }
-        let n_groups = n_columns / group_size;
-        let one_a_group = |id: u32| {
-            let constant = self.model.layer(id)?.constant()?;
-            let dims = sizes(constant.dims.iter().copied())?;
-            let fits = dims.split_last()? == (&1, group_dims);
-            fits.then(|| (self.model.constant_bytes(&constant), constant))
-        };
-        let floats = |(bytes, constant): &(_, Constant<'_>)| {
-            Some(Floats { dtype: float_type(constant)?, bytes: *bytes })
-        };
-        let zero_points = match parts.zero_points.map(one_a_group) {
+        let zero_points = match parts.zero_points {
             None if is_signed => ZeroPoints::Middle,
             None => ZeroPoints::Lowest,
-            Some(zeros) => {
-                let zeros = zeros?;
-                match code_type(&zeros.1) {
-                    Some(found) if found == (n_bits, is_signed) => {
-                        ZeroPoints::Codes { bytes: zeros.0, n_row_codes: n_groups }
-                    }
+            Some(id) => {
+                let zeros = self.one_a_group(id, group_dims)?;
+                match width(zeros.element_type) {
+                    Some(found) if found == (n_bits, is_signed) => ZeroPoints::Codes {
+                        bytes: self.model.constant_bytes(&zeros),
+                        n_row_codes: n_columns / group_size,
+                    },
                     Some(_) => return None,
-                    None => ZeroPoints::Floats(floats(&zeros)?),
+                    None => ZeroPoints::Floats(self.floats(&zeros)?),
                 }
             }
         };
@@ -171,14 +165,26 @@ impl IrWeights {
             n_columns,
             n_bits,
             is_signed,
-            codes: self.model.constant_bytes(&constant),
+            codes: self.model.constant_bytes(constant),
             n_row_bytes: n_columns * n_bits / 8,
             group_size,
-            scales: floats(&one_a_group(parts.scales)?)?,
+            scales: self.floats(&self.one_a_group(parts.scales, group_dims)?)?,
             zero_points,
         };
         let encoding = Encoding::Grid(grid.checked()?);
         Some(Tensor { shape, encoding, interleaved_head_size: None })
+    }
+
+    /// The constant with this id, when it has one element for each group of these sizes.
+    fn one_a_group(&self, id: u32, group_dims: &[usize]) -> Option<Constant<'_>> {
+        let constant = self.model.layer(id)?.constant()?;
+        let fits = sizes(&constant)?.split_last()? == (&1, group_dims);
+        fits.then_some(constant)
+    }
+
+    fn floats(&self, constant: &Constant<'_>) -> Option<Floats<'_>> {
+        let dtype = float_type(constant)?;
+        Some(Floats { dtype, bytes: self.model.constant_bytes(constant) })
     }
 }
 
@@ -232,10 +238,6 @@ fn float_type(constant: &Constant<'_>) -> Option<DType> {
     }
 }
 
-fn code_type(constant: &Constant<'_>) -> Option<(usize, bool)> {
-    width(constant.element_type)
-}
-
 /// Bits of a code, and whether it is in two's complement.
 fn width(element_type: ElementType) -> Option<(usize, bool)> {
     match element_type {
@@ -247,6 +249,10 @@ fn width(element_type: ElementType) -> Option<(usize, bool)> {
     }
 }
 
-fn sizes(dims: impl Iterator<Item = u64>) -> Option<Vec<usize>> {
-    dims.map(|dim| usize::try_from(dim).ok()).collect()
+fn sizes(constant: &Constant<'_>) -> Option<Vec<usize>> {
+    constant.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect()
+}
+
+fn product(sizes: &[usize]) -> Option<usize> {
+    sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
 }

@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn codes_are_exact() {
-        let nibbles =
-            (0..8_u8).flat_map(|i| block(&[f32::from(i) - 3.5], (0..16).map(move |j| j * 17 ^ i)));
+        let nibbles = (0..8_u8)
+            .flat_map(|i| block(&[f32::from(i) - 3.5], (0..16).map(move |j| (j * 17) ^ i)));
         let nibbles: Vec<u8> = nibbles.collect();
         check(DType::Q4_0, &nibbles, [4, 64], None);
         check(DType::Q4_0, &nibbles, [4, 64], Some(4));
@@ -179,7 +179,7 @@ mod tests {
     fn zero_may_lie_between_two_codes() {
         let heads = [(0.5, -3.7, 0), (-0.01, 0.03, 3), (0.0, 0.25, 5), (1.0, 9.0, 9)];
         let blocks = heads.into_iter().flat_map(|(scale, minimum, i)| {
-            block(&[scale, minimum], (0..16).map(move |j| j * 17 ^ i))
+            block(&[scale, minimum], (0..16).map(move |j| (j * 17) ^ i))
         });
         let blocks: Vec<u8> = blocks.collect();
         check(DType::Q4_1, &blocks, [4, 32], None);
