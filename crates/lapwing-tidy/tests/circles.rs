@@ -42,8 +42,8 @@ fn modules(src: &Path) -> BTreeMap<Module, String> {
     let mut folders = vec![src.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            let relative = path.strip_prefix(src).unwrap().with_extension("");
+            let path = entry.expect("the folder can be listed").path();
+            let relative = path.strip_prefix(src).expect("below the sources").with_extension("");
             let module: Module = relative.iter().map(|s| s.to_string_lossy().into()).collect();
             let last = module.last().map_or("", String::as_str);
             if last == "tests" || module == ["bin"] {
@@ -54,7 +54,7 @@ fn modules(src: &Path) -> BTreeMap<Module, String> {
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let is_root = module == ["lib"] || module == ["main"];
                 let module = if is_root { Module::new() } else { module };
-                modules.insert(module, code(&fs::read_to_string(&path).unwrap()));
+                modules.insert(module, code(&fs::read_to_string(&path).expect("UTF-8")));
             }
         }
     }

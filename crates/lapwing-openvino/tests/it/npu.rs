@@ -249,9 +249,9 @@ fn sequences_of_all_lengths_take_turns() {
                 check(&mut *decoders[idx], &mut seen[idx], &[7], "a token");
             }
         }
-        for token_idx in 0..4 {
+        for (token_idx, token) in OTHER[..4].iter().enumerate() {
             for idx in [1, 0, 3, 2] {
-                let token = OTHER[token_idx] + idx as u32;
+                let token = token + idx as u32;
                 let what = format!("token {token_idx} of {idx}");
                 check(&mut *decoders[idx], &mut seen[idx], &[token], &what);
             }

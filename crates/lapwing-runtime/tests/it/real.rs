@@ -29,8 +29,8 @@ fn check(backend: &dyn Backend, path: &Path, variant: Option<&str>) {
     };
     let requests = [greedy, Request { sampler: &drawn, prompt: &[1, 291], ..greedy }];
     let session = || Session::new(Arc::clone(&model), Level::detect()).expect("it starts");
-    let generations = requests.iter().map(|request| Generation::new(session(), request));
-    let generations = generations.collect::<Result<_, _>>().expect("the requests are fine");
+    let begin = |request| Generation::new(session(), request).expect("the request is fine");
+    let generations = requests.iter().map(begin).collect();
     for (request, (mut session_in_turn, found, heard)) in
         requests.iter().zip(in_turn(generations, 2))
     {

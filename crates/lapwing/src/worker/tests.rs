@@ -12,7 +12,8 @@ struct Asked {
 fn ask(script: &str, limits: Limits) -> Asked {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
-    let mut worker: Worker<'_, u32, String> = Worker::start(command, &|| false).unwrap();
+    let mut worker: Worker<'_, u32, String> =
+        Worker::start(command, &|| false).expect("there is a shell");
     let mut before = Vec::new();
     let answer = worker.ask(&7, limits, &mut |said| before.push(said));
     Asked { answer, before, last_lines: worker.last_lines() }
