@@ -21,7 +21,6 @@ pub(crate) mod samples;
 mod start;
 mod subject;
 mod timestamp;
-mod upgrade;
 
 pub use conditions::{Conditions, PowerSource};
 pub use energy::{Energy, EnergySource};

@@ -4,7 +4,7 @@ use lapwing_report::printable;
 use serde::Deserialize;
 
 use super::timestamp::seconds_since_epoch;
-use super::{Histogram, Record, SCHEMA_VERSION, upgrade};
+use super::{Histogram, Record, SCHEMA_VERSION};
 
 /// The longest line that is written or read, in bytes.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
@@ -26,9 +26,9 @@ pub enum ParseRecordError {
         /// What is wrong, and where.
         source: JsonError,
     },
-    /// A program of the future wrote it.
-    #[error("expected schema version {expected} or an older one, found {found}")]
-    NewerVersion {
+    /// A program of another time wrote it.
+    #[error("expected schema version {expected}, found {found}")]
+    Version {
         /// [`SCHEMA_VERSION`].
         expected: u32,
         /// That of the line.
@@ -111,11 +111,11 @@ pub enum WriteRecordError {
 }
 
 impl Record {
-    /// Read one line, of this schema or an older one. Unknown fields are ignored.
+    /// Read one line. Unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// When the line is no record, or one of a newer schema.
+    /// When the line is no record, or one of another schema.
     pub fn parse(line: &[u8]) -> Result<Record, ParseRecordError> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -130,11 +130,7 @@ impl Record {
         let versioned: Versioned = serde_json::from_slice(line).map_err(malformed)?;
         let record = match versioned.schema_version {
             SCHEMA_VERSION => serde_json::from_slice(line).map_err(malformed)?,
-            newer @ SCHEMA_VERSION.. => {
-                let (expected, found) = (SCHEMA_VERSION, newer);
-                return Err(ParseRecordError::NewerVersion { expected, found });
-            }
-            older => upgrade::parse(line, older).map_err(malformed)?,
+            found => return Err(ParseRecordError::Version { expected: SCHEMA_VERSION, found }),
         };
         check(&record)?;
         Ok(record)

@@ -23,13 +23,6 @@ impl Record {
         self.nulls.keys().filter(|path| !nulls.contains(*path)).cloned().collect()
     }
 
-    /// Give one reason for every null that has none yet.
-    pub fn explain_missing(&mut self, reason: &str) {
-        for path in self.missing_reasons() {
-            self.nulls.insert(path, reason.to_owned());
-        }
-    }
-
     fn null_paths(&self) -> BTreeSet<String> {
         let value = serde_json::to_value(self).expect("a record has only string keys");
         let mut paths = BTreeSet::new();
@@ -71,8 +64,6 @@ mod tests {
         change(&mut record);
         assert_eq!(record.missing_reasons(), missing);
         assert_eq!(record.needless_reasons(), needless);
-        record.explain_missing("not asked for");
-        assert_eq!(record.missing_reasons(), [""; 0]);
     }
 
     #[test]

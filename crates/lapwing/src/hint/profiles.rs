@@ -57,7 +57,7 @@ fn read(error: &SelectRecordsError) -> Option<String> {
 
 fn record_line(error: &RecordLineError) -> Option<String> {
     match error.source {
-        ParseRecordError::NewerVersion { .. } => {
+        ParseRecordError::Version { expected, found } if expected < found => {
             Some("a newer Lapwing wrote it: use that, or remove the line".into())
         }
         _ => Some("remove the line; `lapwing report` leaves such lines out".into()),

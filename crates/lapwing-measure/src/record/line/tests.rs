@@ -70,7 +70,7 @@ fn lines_that_are_no_records_are_refused() {
     check_refused(|value| value["schema_version"] = json!(-1), "not a record");
     check_refused(
         |value| value["schema_version"] = json!(2),
-        "expected schema version 1 or an older one, found 2",
+        "expected schema version 1, found 2",
     );
     check_refused(|value| value["test"]["kind"] = json!("guess"), "unknown variant `guess`");
     check_refused(|value| value["memory"]["kv_bytes"] = json!(-5), "invalid value");
