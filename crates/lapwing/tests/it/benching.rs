@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lapwing_measure::record::{Cache, Record, TestKind};
@@ -65,7 +65,7 @@ fn records(path: &Path) -> Vec<Record> {
 
 fn signal(name: &str, process_id: u32) {
     let id = process_id.to_string();
-    let killed = std::process::Command::new("kill").args([name, &id]).status();
+    let killed = Command::new("kill").args([name, &id]).status();
     assert!(killed.unwrap().success());
 }
 
@@ -272,10 +272,12 @@ fn a_killed_run_leaves_a_valid_file_and_goes_on() {
 fn a_killed_process_is_told_with_its_signal() {
     let Some(bench) = Bench::new() else { return };
     let mut child = bench.start();
-    // The process of the first test may be there still: its end changes nothing.
+    // The process of the first test may be there still, or end by itself before the signal comes:
+    // its end changes nothing.
     while child.try_wait().unwrap().is_none() {
         for worker in children(child.id()) {
-            signal("-KILL", worker);
+            let worker = worker.to_string();
+            Command::new("kill").args(["-KILL", &worker]).output().unwrap();
         }
         std::thread::sleep(Duration::from_millis(50));
     }
