@@ -68,10 +68,7 @@ fn lines_that_are_no_records_are_refused() {
     check_line_refused(&deep, "EOF while parsing a list");
     check_line_refused(&vec![b' '; LINE_BYTES_MAX + 1], "expected at most 4194304 bytes");
     check_refused(|value| value["schema_version"] = json!(-1), "not a record");
-    check_refused(
-        |value| value["schema_version"] = json!(2),
-        "expected schema version 1, found 2",
-    );
+    check_refused(|value| value["schema_version"] = json!(2), "expected schema version 1, found 2");
     check_refused(|value| value["test"]["kind"] = json!("guess"), "unknown variant `guess`");
     check_refused(|value| value["memory"]["kv_bytes"] = json!(-5), "invalid value");
     check_refused(|value| value["latency"]["ms_median"] = json!(null), "invalid type: null");
