@@ -31,7 +31,7 @@ enum Advice {
 
 /// What OpenVINO 2026 and its plugins say when a device cannot be used, the most telling first:
 /// messages wrap one another.
-const KNOWN: [Known; 24] = [
+const KNOWN: [Known; 25] = [
     Known { part: "from_shape.back() % 64", advice: Advice::Say(SHORT_ROWS) },
     Known { part: "libOpenCL.so", advice: Advice::Lacks(DeviceKind::Gpu) },
     Known { part: "devices query", advice: Advice::Lacks(DeviceKind::Gpu) },
@@ -45,6 +45,7 @@ const KNOWN: [Known; 24] = [
     Known { part: "Level zero backend is not found", advice: Advice::Lacks(DeviceKind::Npu) },
     Known { part: "to_shape was called on a dynamic shape", advice: Advice::Say(DYNAMIC) },
     Known { part: "is not supported for current configuration", advice: Advice::Say(OPTION) },
+    Known { part: "Unsupported property", advice: Advice::Say(OPTION) },
     Known { part: "is not a valid UINT32 option", advice: Advice::Say(NUMBER) },
     Known { part: "is not power of 2", advice: Advice::Say(CHUNK) },
     Known { part: "different OV version", advice: Advice::Say(BLOB) },
@@ -208,7 +209,7 @@ mod tests {
     }
 
     /// What the libraries say in full, and a part of the advice; one each, in the table's order.
-    const MESSAGES: [(&str, &str); 24] = [
+    const MESSAGES: [(&str, &str); 25] = [
         ("NPUW: Assertion from_shape.back() % 64 == 0 failed", "--weights int8"),
         (
             "Cannot load library 'libopenvino_intel_gpu_plugin.so': libOpenCL.so.1: cannot open \
@@ -245,6 +246,7 @@ mod tests {
             "[ NOT_FOUND ] Option 'NPUW_X' is not supported for current configuration",
             "lapwing pull openvino",
         ),
+        ("NotFound: Unsupported property NO_SUCH by CPU plugin.", "leave out --property"),
         ("Value '99999999999' is not a valid UINT32 option", "--npu-prompt"),
         (
             "Configuration Error: chunk size (3) is not power of 2. Please adjust \

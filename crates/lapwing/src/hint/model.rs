@@ -104,6 +104,9 @@ fn open(error: &OpenError) -> Option<String> {
             "export it with `lapwing export`, which writes standard operators for such heads"
                 .into(),
         ),
+        OpenError::Unsupported { reason, .. } if reason.starts_with("property ") => {
+            Some("leave it out of --property, LAPWING_PROPERTY and the settings file".into())
+        }
         OpenError::Unsupported { .. } => Some(
             "`lapwing list --all` shows models that run; `lapwing inspect` shows this one".into(),
         ),
