@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that is settled before models and runtimes are looked for or fetched.
@@ -20,6 +20,27 @@ pub struct StoreOptions {
     pub pip: Option<PipChoice>,
     /// How the Hugging Face hub is asked.
     pub hub: HubOptions,
+}
+
+impl StoreOptions {
+    /// A store below `folder`, as the program keeps it below one folder: without proxies, a token
+    /// or runtimes that are installed elsewhere.
+    pub fn below(folder: &Path) -> Self {
+        Self {
+            models: folder.join("models"),
+            catalog_file: folder.join("catalog.toml"),
+            natives: folder.join("natives"),
+            pointers: Pointers::default(),
+            pip: None,
+            hub: HubOptions {
+                endpoint: None,
+                token: None,
+                token_files: Vec::new(),
+                proxies: Proxies::default(),
+                patience: PATIENCE,
+            },
+        }
+    }
 }
 
 /// How a hub is asked.

@@ -9,13 +9,12 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use lapwing_host::open_folder;
 use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_store::Variant;
 use lapwing_text::ChatTemplate;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-
-use crate::engine::open_folder;
 
 /// Everything that `inspect` tells.
 #[derive(Debug, Serialize)]

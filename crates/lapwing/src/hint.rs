@@ -15,6 +15,10 @@ use std::io;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
+use lapwing_host::compile_cache::NotCleared;
+use lapwing_host::hardware::Machine;
+use lapwing_host::trial::{HarmfulDevice, How};
+use lapwing_host::worker::{Loss, WorkerError};
 use lapwing_store::{
     HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
     StoreError,
@@ -22,16 +26,11 @@ use lapwing_store::{
 };
 
 use crate::commands::rm::NotAModelName;
-use crate::compile_cache::NotCleared;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
-use crate::hardware::Machine;
 use crate::interrupt::Interrupted;
-use crate::ladder::HarmfulDevice;
 use crate::printer::PrintError;
 use crate::settings::{ResolveSettingsError, Settings};
-use crate::trial::How;
-use crate::worker::{Loss, WorkerError};
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -62,7 +61,8 @@ pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<S
         .find_map(|cause| cause.downcast_ref().and_then(io_of_export))
         .or_else(|| innermost_first.clone().find_map(bench::of_record_file))
         .or_else(|| {
-            let machine = || Machine::here(settings);
+            let nowhere = || Machine::here(None, None);
+            let machine = || settings.map_or_else(nowhere, |settings| settings.host.machine());
             innermost_first.clone().find_map(|cause| devices::for_cause(cause, &machine))
         })
         .or_else(|| innermost_first.clone().find_map(for_cause))

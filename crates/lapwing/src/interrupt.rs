@@ -6,8 +6,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lapwing_host::worker::WorkerError;
+
 use crate::exit;
-use crate::worker::WorkerError;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<bool> = OnceLock::new();

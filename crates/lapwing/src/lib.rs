@@ -7,40 +7,25 @@
 //! To add a command, see `cli.rs`.
 #![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
-mod attempt;
 mod cli;
 mod commands;
-mod compile_cache;
-mod correction;
 mod describe;
-mod engine;
 mod env;
 mod exit;
-mod fact;
-mod hardware;
 mod hint;
 mod home;
 mod interrupt;
-mod ladder;
-mod ledger;
 mod made_up_model;
 mod memory;
-mod model_files;
-mod ort_plugin;
+mod opening;
 mod printer;
 mod profiles;
 mod prompt;
 mod recommendation;
 mod reference;
-mod request;
-mod sampling;
 mod settings;
-mod setup;
 mod text_file;
 mod this_program;
-mod trial;
-mod trial_limits;
-mod worker;
 
 use std::process::ExitCode;
 

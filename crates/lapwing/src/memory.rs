@@ -11,13 +11,6 @@ pub fn resident_bytes() -> Option<u64> {
     system.process(pid).map(sysinfo::Process::memory)
 }
 
-/// What the machine has; `None` when the system does not tell.
-pub fn total_bytes() -> Option<u64> {
-    let mut system = System::new().ok()?;
-    system.refresh_memory();
-    Some(system.total_memory()).filter(|&n_bytes| n_bytes != 0)
-}
-
 #[cfg(test)]
 mod tests {
     #[test]

@@ -1,14 +1,7 @@
-//! From what the user gave to token ids.
+//! The text of a prompt, from where the user says.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::Context as _;
-use lapwing_model::TokenId;
-use lapwing_text::{LocalTime, Message, RenderInput};
-
-use crate::engine::Engine;
 
 /// Prompts are text that a person or a program wrote; a file beyond this is a mistake.
 const PROMPT_BYTES_MAX: u64 = 64 << 20;
@@ -36,16 +29,6 @@ pub enum PromptError {
     TooLarge {
         /// The file, or `stdin`.
         path: PathBuf,
-    },
-    /// It does not fit.
-    #[error("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
-    TooLong {
-        /// Length of the prompt.
-        n_tokens: usize,
-        /// Positions there is room for: what the user asked for, at most the model's own limit.
-        n_positions_max: usize,
-        /// The model's own limit.
-        n_positions_model: usize,
     },
 }
 
@@ -85,71 +68,6 @@ fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> 
         }
     }
     Ok(text)
-}
-
-/// A conversation as the model wants it: through the chat template, or the last text alone when
-/// the folder has no template or the user wants none.
-///
-/// # Errors
-///
-/// When there is no tokenizer, the template refuses, the text cannot be encoded, or the model has no
-/// room for it.
-pub fn encode(engine: &Engine, messages: &[Message], raw: bool) -> anyhow::Result<Vec<TokenId>> {
-    let prompt = encode_any_length(engine, messages, raw)?;
-    check_length(engine, prompt.len())?;
-    Ok(prompt)
-}
-
-/// Refuse a prompt that the model has no room for.
-///
-/// # Errors
-///
-/// When that is so.
-pub fn check_length(engine: &Engine, n_tokens: usize) -> anyhow::Result<()> {
-    let n_positions_max = engine.model.limits().n_positions_max;
-    if n_tokens <= n_positions_max {
-        return Ok(());
-    }
-    let n_positions_model = engine.folder.architecture.n_positions_max;
-    Err(PromptError::TooLong { n_tokens, n_positions_max, n_positions_model })
-        .context("cannot answer")
-}
-
-/// As [`encode`], whether there is room or not.
-///
-/// # Errors
-///
-/// When there is no tokenizer, the template refuses, or the text cannot be encoded.
-pub fn encode_any_length(
-    engine: &Engine,
-    messages: &[Message],
-    raw: bool,
-) -> anyhow::Result<Vec<TokenId>> {
-    let tokenizer = engine.tokenizer().context("cannot read the prompt")?;
-    let template = engine.template.as_ref().filter(|_| !raw);
-    let Some(template) = template else {
-        let last = messages.last().and_then(|message| message.content.as_ref());
-        let text = last.and_then(|content| content.as_str()).unwrap_or_default();
-        return tokenizer.encode(text, true).context("cannot read the prompt");
-    };
-    let input = RenderInput {
-        messages,
-        tools: None,
-        documents: None,
-        add_generation_prompt: true,
-        now: now(),
-        extra: &serde_json::Map::new(),
-    };
-    let text = template.render(&input).context("cannot make the prompt")?;
-    tracing::debug!(n_bytes = text.len(), "prompt rendered");
-    // The template writes the special tokens itself.
-    tokenizer.encode(&text, false).context("cannot read the prompt")
-}
-
-/// The time for templates that ask for the date, in UTC.
-fn now() -> LocalTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LocalTime::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0)
 }
 
 #[cfg(test)]

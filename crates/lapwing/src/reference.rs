@@ -1,13 +1,13 @@
 //! A reference: the model that is taken as right, beside the one that is measured.
 
+use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions, Precision};
+use lapwing_host::{BackendChoice, CorrectionChoice, Engine};
 use lapwing_store::Variant;
 
 use crate::cli::ReferenceArgs;
 use crate::describe::describe;
-use crate::engine::{Engine, HiddenStates};
-use crate::interrupt;
-use crate::request::{BackendChoice, CorrectionChoice};
+use crate::opening;
 use crate::settings::Settings;
 
 /// Nothing can be learned from a reference that is the model itself.
@@ -39,16 +39,9 @@ pub fn settings(settings: &Settings, args: &ReferenceArgs) -> Settings {
 ///
 /// # Errors
 ///
-/// As [`Engine::open_with`], or after Ctrl-C.
-pub fn open(
-    name: &str,
-    settings: &Settings,
-    hidden_states: HiddenStates,
-) -> anyhow::Result<Engine> {
-    let engine = Engine::open_with(name, settings, hidden_states);
-    let engine = engine.map_err(|error| error.context("cannot use the reference"))?;
-    interrupt::check()?;
-    Ok(engine)
+/// As [`opening::open`].
+pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
+    opening::open(name, settings).context("cannot use the reference")
 }
 
 /// Refuse a reference whose files are the model's.

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lapwing_backend::OpenOptions;
-use lapwing_store::{StoreOptions, Variant};
+use lapwing_host::trial::TrialLimits;
+use lapwing_host::worker::WorkerCommand;
+use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
+use lapwing_store::Variant;
 
-use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs};
+use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, WorkerKind};
 use crate::env;
 use crate::home::{FindHomeError, Home};
-use crate::recommendation::Recommendations;
-use crate::request::{BackendChoice, CorrectionChoice};
-use crate::trial_limits::TrialLimits;
+use crate::this_program::worker;
 
 use layers::{Layers, keys};
 use store::Sources;
@@ -29,9 +30,6 @@ pub use file::{ReadSettingsError, SettingsFile};
 pub const BACKEND: BackendChoice = BackendChoice::Auto;
 /// The correction when nobody says.
 pub const CORRECTION: CorrectionChoice = CorrectionChoice::Off;
-
-/// What the trial of a device may take when nobody says: a first compilation takes minutes.
-pub const TRIAL_TIME: Duration = Duration::from_secs(20 * 60);
 
 /// All settings of one run of the program.
 #[derive(Debug, Clone)]
@@ -54,25 +52,8 @@ pub struct Settings {
     pub variant: Option<Variant>,
     /// The logit correction.
     pub correction: CorrectionChoice,
-    /// What `--device auto` means for models that were measured.
-    pub recommendations: Recommendations,
-    /// Whether a new device is tried in a process of its own; only commands set it.
-    pub trials: Trials,
-    /// What such a process may take.
-    pub trial_limits: TrialLimits,
-    /// What the store is told: folders, and where models and runtimes come from.
-    pub store: StoreOptions,
-    /// Where the system's loader looks for libraries first, as the environment says it.
-    pub library_path: Option<OsString>,
-}
-
-/// Whether a device that is new is tried in a process of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trials {
-    /// When it is new to a model, or the library or driver is.
-    WhenNew,
-    /// Never: this process is expendable.
-    Never,
+    /// What models are opened with.
+    pub host: Host,
 }
 
 /// Why the settings make no sense. The program ends with 2, as for a wrong flag.
@@ -104,6 +85,21 @@ impl Settings {
         Self::resolve_with(cli, &|name| std::env::var_os(name))
     }
 
+    /// A model, opened as they say.
+    pub fn request(&self, model: &str) -> OpenRequest {
+        OpenRequest {
+            model: model.to_owned(),
+            variant: self.variant.clone(),
+            backend: self.backend,
+            options: self.options.clone(),
+        }
+    }
+
+    /// How this program starts itself as a worker.
+    pub fn worker(&self, kind: WorkerKind) -> WorkerCommand {
+        worker(kind, self.file.as_deref(), self.verbosity)
+    }
+
     fn resolve_with(cli: &Cli, lookup: Lookup<'_>) -> Result<Self, ResolveSettingsError> {
         // An empty variable counts as unset, as shells make it easy to write.
         let lookup = &|name: &str| lookup(name).filter(|value| !value.is_empty());
@@ -114,30 +110,34 @@ impl Settings {
             SettingsFile::read(&path, named.is_some(), &option_keys())?;
         let layers = Layers { lookup, path: &path, table: &options };
 
-        let recommendations = own.recommendations.clone();
-        let store = Sources { lookup, path: &path }.options(&home, own);
+        let file = path.is_file().then(|| path.clone());
+        let host = Host {
+            recommendations: own.recommendations.clone(),
+            store: Sources { lookup, path: &path }.options(&home, own),
+            cache: home.cache().to_owned(),
+            profiles: home.profiles(),
+            trials: Trials {
+                worker: Some(worker(WorkerKind::Trial, file.as_deref(), cli.global.verbose)),
+                limits: trial_limits(&layers.group()?),
+            },
+            library_path: lookup(env::LD_LIBRARY_PATH),
+        };
 
         let flags = cli.command.runtime().cloned().unwrap_or_default();
         let is_default = flags.variant.is_none();
         let runtime = flags.or(layers.group()?);
-        let options = OpenOptions {
-            cache_folder: Some(crate::compile_cache::folder(&home)),
-            ..runtime.open_options()
-        };
+        let cache_folder = Some(host.compiled_models());
+        let options = OpenOptions { cache_folder, ..runtime.open_options() };
         Ok(Self {
             backend: runtime.backend.unwrap_or(BACKEND),
             options,
             variant: runtime.variant.map(|name| Variant { name, is_default }),
             correction: runtime.correction.unwrap_or(CORRECTION),
-            recommendations,
-            trials: Trials::WhenNew,
-            trial_limits: trial_limits(&layers.group()?),
-            store,
-            library_path: lookup(env::LD_LIBRARY_PATH),
+            host,
             log_filter: lookup(env::LAPWING_LOG).map(|text| text.to_string_lossy().into_owned()),
             verbosity: cli.global.verbose,
             quiet: cli.global.quiet,
-            file: path.is_file().then(|| path.clone()),
+            file,
             home,
         })
     }
@@ -151,14 +151,10 @@ pub fn option_keys() -> Vec<String> {
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 fn trial_limits(args: &TrialLimitArgs) -> TrialLimits {
-    let time = args.trial_seconds.map_or(TRIAL_TIME, |n| Duration::from_secs(n.get() as u64));
+    let usual = TrialLimits::usual();
+    let time = args.trial_seconds.map(|n| Duration::from_secs(n.get() as u64));
     let n_bytes = args.trial_mb.map(|n| (n.get() as u64).saturating_mul(1_000_000));
-    TrialLimits { time, n_bytes: n_bytes.unwrap_or_else(most_of_the_memory) }
-}
-
-/// Four fifths of what the machine has: beyond that the system itself suffers.
-fn most_of_the_memory() -> u64 {
-    crate::memory::total_bytes().map_or(u64::MAX, |n_bytes| n_bytes / 5 * 4)
+    TrialLimits { time: time.unwrap_or(usual.time), n_bytes: n_bytes.unwrap_or(usual.n_bytes) }
 }
 
 #[cfg(test)]

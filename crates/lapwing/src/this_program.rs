@@ -1,40 +1,21 @@
-//! How this program starts itself once more, as a [worker](crate::worker).
+//! How this program starts itself once more, as a [worker](lapwing_host::worker).
 
-use std::process::Command;
+use std::path::Path;
+
+use lapwing_host::worker::WorkerCommand;
 
 use crate::cli::WorkerKind;
-use crate::settings::Settings;
-use crate::worker::WorkerError;
 
-/// The command line of a worker that tries devices.
-///
-/// # Errors
-///
-/// When the system does not tell which program this is.
-pub fn for_trials(settings: &Settings) -> Result<Command, WorkerError> {
-    as_worker(WorkerKind::Trial, settings)
-}
-
-/// The command line of a worker that measures.
-///
-/// # Errors
-///
-/// As [`for_trials`].
-pub fn for_measuring(settings: &Settings) -> Result<Command, WorkerError> {
-    as_worker(WorkerKind::Bench, settings)
-}
-
-/// Environment and settings file are the same on both sides.
-fn as_worker(kind: WorkerKind, settings: &Settings) -> Result<Command, WorkerError> {
-    let program = std::env::current_exe().map_err(WorkerError::Start)?;
-    let mut command = Command::new(program);
-    command.arg("worker").arg(match kind {
+/// The command line of a worker. Environment and settings file are the same on both sides.
+pub fn worker(kind: WorkerKind, settings_file: Option<&Path>, verbosity: u8) -> WorkerCommand {
+    let kind = match kind {
         WorkerKind::Trial => "trial",
         WorkerKind::Bench => "bench",
-    });
-    if let Some(file) = &settings.file {
-        command.arg("--config").arg(file);
+    };
+    let mut arguments = vec!["worker".into(), kind.into()];
+    if let Some(file) = settings_file {
+        arguments.extend(["--config".into(), file.into()]);
     }
-    command.args((0..settings.verbosity).map(|_| "-v"));
-    Ok(command)
+    arguments.extend((0..verbosity).map(|_| "-v".into()));
+    WorkerCommand { program: None, arguments }
 }

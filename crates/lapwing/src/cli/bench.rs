@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use lapwing_backend::{DeviceRequest, Precision};
+use lapwing_host::{BackendChoice, CorrectionChoice};
 
 use super::choice::{backend, count, count_or_zero, precision, seed};
-use crate::request::{BackendChoice, CorrectionChoice};
 
 /// Arguments of `lapwing bench`.
 #[derive(Debug, Clone, Args)]

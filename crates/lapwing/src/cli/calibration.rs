@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use lapwing_host::CorrectionChoice;
 
 use super::choice::{count, seed, share};
 use super::runtime::RuntimeArgs;
-use crate::request::CorrectionChoice;
 
 /// Which model is taken as right. It runs on the CPU, with exact precision.
 #[derive(Debug, Clone, Args)]

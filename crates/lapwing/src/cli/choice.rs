@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lapwing_backend::Precision;
-
-use crate::request::BackendChoice;
+use lapwing_host::BackendChoice;
 
 /// One of `values` by its name, in any case where the option says so, with a word for `--help`.
 fn one_of<T, const N: usize>(

@@ -6,10 +6,15 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use lapwing_host::ParseChoiceError;
+use lapwing_host::sampling::SamplingRequest;
+use lapwing_logits::SamplerOptions;
 
 use super::choice::{count, count_or_zero, seed};
 use super::runtime::RuntimeArgs;
-use crate::request::ParseChoiceError;
+
+/// Tokens that an answer may have when nobody says.
+const MAX_TOKENS: usize = 512;
 
 /// Arguments of `lapwing run`.
 #[derive(Debug, Clone, Args)]
@@ -110,6 +115,42 @@ pub struct SamplingArgs {
     pub ignore_eos: bool,
 }
 
+impl SamplingArgs {
+    /// What is asked of the sampler.
+    pub fn request(&self) -> SamplingRequest {
+        SamplingRequest {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.iter().map(|bias| (bias.token_id, bias.bias)).collect(),
+            seed: self.seed,
+        }
+    }
+
+    /// Tokens that an answer may have.
+    pub fn n_tokens_max(&self) -> usize {
+        self.max_tokens.map_or(MAX_TOKENS, usize::from)
+    }
+
+    /// Options that were given and change nothing, because the answer is greedy.
+    pub fn without_effect(&self, options: &SamplerOptions) -> Vec<&'static str> {
+        if options.temperature != 0.0 {
+            return Vec::new();
+        }
+        let given = [
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--min-p", self.min_p.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+    }
+}
+
 /// `--logit-bias ID=V`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogitBias {
@@ -172,4 +213,18 @@ fn positive(text: &str) -> Result<f32, String> {
 
 fn probability(text: &str) -> Result<f32, String> {
     parse_where(text, "a number from 0 to 1", |value| (0.0..=1.0).contains(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_do_nothing_are_named() {
+        let args = SamplingArgs { top_p: Some(0.5), ..SamplingArgs::default() };
+        let greedy = SamplerOptions::greedy();
+        assert_eq!(args.without_effect(&greedy), ["--top-p"]);
+        let drawn = SamplerOptions { temperature: 1.0, ..greedy };
+        assert!(args.without_effect(&drawn).is_empty());
+    }
 }

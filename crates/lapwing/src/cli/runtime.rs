@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use lapwing_backend::{DeviceRequest, OpenOptions, Precision};
+use lapwing_host::{BackendChoice, CorrectionChoice, ParseChoiceError};
 
 use super::choice::{backend, count, precision};
-use crate::request::{BackendChoice, CorrectionChoice, ParseChoiceError};
 
 /// The device when nobody says.
 pub const DEVICE: DeviceRequest = DeviceRequest::Auto;

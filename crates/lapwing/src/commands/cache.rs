@@ -3,15 +3,15 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use lapwing_host::compile_cache::{self, CacheReport, Cleared, KeptModel};
 use lapwing_measure::record::timestamp;
 use lapwing_store::{Store, resolve_model};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
-use crate::compile_cache::{self, CacheReport, Cleared, KeptModel};
-use crate::engine::Engine;
 use crate::interrupt;
+use crate::opening;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
@@ -54,7 +54,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CacheArgs) -> anyhow::
 }
 
 fn list(settings: &Settings, printer: &Printer, args: &CacheListArgs) -> anyhow::Result<()> {
-    let folder = compile_cache::folder(&settings.home);
+    let folder = settings.host.compiled_models();
     let kept = compile_cache::list(&folder, &Store::new(settings.home.models()));
     if args.json {
         return Ok(printer.json(&kept)?);
@@ -102,13 +102,13 @@ fn row(kept: &KeptModel) -> Vec<String> {
 }
 
 fn clear(settings: &Settings, printer: &Printer, args: &CacheClearArgs) -> anyhow::Result<()> {
-    let folder = compile_cache::folder(&settings.home);
+    let folder = settings.host.compiled_models();
     let store = Store::new(settings.home.models());
     let cleared = match &args.model {
         None => compile_cache::remove(&folder, &store)
             .with_context(|| format!("cannot clear {}", folder.display()))?,
         Some(name) => {
-            let found = resolve_model(name, &settings.store);
+            let found = resolve_model(name, &settings.host.store);
             let path = found.as_deref().ok();
             let kept = compile_cache::list(&folder, &store);
             // A model that is gone may have left something behind.
@@ -159,7 +159,7 @@ fn warm(settings: &Settings, printer: &Printer, args: &CacheWarmArgs) -> anyhow:
 
 fn warm_one(settings: &Settings, model: &str) -> anyhow::Result<Warmed> {
     // What came of it is told as the result.
-    let engine = Engine::open(model, settings)?;
+    let engine = opening::open(model, settings)?;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     Ok(Warmed {
         model: model.to_owned(),

@@ -19,15 +19,16 @@ use lapwing_eval::{
     require_same_tokenizer,
 };
 use lapwing_export::read_recipe;
+use lapwing_host::Engine;
+use lapwing_host::correction;
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
 
 use crate::cli::CalibrateArgs;
-use crate::correction;
-use crate::engine::{Engine, HiddenStates};
 use crate::interrupt::{self, Interrupted};
+use crate::opening;
 use crate::printer::{Printer, Steps, human_bytes};
 use crate::reference;
 use crate::settings::Settings;
@@ -76,13 +77,13 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let engine = &models.engine;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => correction::default_profile(engine, &settings.home),
+        None => correction::default_profile(engine, &settings.host.profiles),
     };
     write::check_place(&out, args.out.is_some()).context(FAILED)?;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     models.require_same_tokenizer(&files.texts[0].text)?;
     // Of the files as they were opened.
-    let profiled = Profiled::of(&models, settings).context(FAILED)?;
+    let profiled = Profiled::of(&models).context(FAILED)?;
     if !args.force {
         write::check_taken(&out, &profiled.model).context(FAILED)?;
     }
@@ -146,17 +147,15 @@ pub(super) struct Models {
 
 impl Models {
     pub(super) fn open(args: &CalibrateArgs, settings: &Settings) -> anyhow::Result<Models> {
-        let hidden_states = match args.checkpoint {
-            Some(_) => HiddenStates::Show,
-            None => HiddenStates::Hide,
-        };
-        let engine = Engine::open_with(&args.model, settings, hidden_states)?;
-        interrupt::check()?;
+        let mut settings = settings.clone();
+        // A map of the head is fitted to what goes into it.
+        settings.options.hidden_states = args.checkpoint.is_some();
+        let engine = opening::open(&args.model, &settings)?;
         let reference = match &args.reference {
             None => None,
             Some(name) => {
-                let settings = reference::settings(settings, &args.more);
-                Some((reference::open(name, &settings, hidden_states)?, settings))
+                let settings = reference::settings(&settings, &args.more);
+                Some((reference::open(name, &settings)?, settings))
             }
         };
         Ok(Models { engine, reference })
@@ -320,11 +319,11 @@ struct Profiled {
 }
 
 impl Profiled {
-    fn of(models: &Models, settings: &Settings) -> anyhow::Result<Profiled> {
-        let model = correction::profiled_model(&models.engine, settings)?;
+    fn of(models: &Models) -> anyhow::Result<Profiled> {
+        let model = opening::profiled_model(&models.engine)?;
         let reference = match &models.reference {
             None => None,
-            Some((engine, settings)) => Some(correction::profiled_model(engine, settings)?),
+            Some((engine, _)) => Some(opening::profiled_model(engine)?),
         };
         if let Some(reference) = &reference {
             reference::require_other(&model.sha256, &reference.sha256)?;

@@ -11,20 +11,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lapwing_logits::{Details, Level};
+use lapwing_host::Engine;
+use lapwing_host::conversation;
+use lapwing_host::correction::Resolved;
+use lapwing_host::sampling;
 use lapwing_runtime::{Event, Finish, Request, Session, generate};
-use lapwing_text::{Message, SpecialPieces};
+use lapwing_text::Message;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::cli::ChatArgs;
-use crate::correction::{self, Resolved};
-use crate::engine::Engine;
 use crate::hint;
 use crate::interrupt;
+use crate::opening;
 use crate::printer::Printer;
-use crate::prompt;
-use crate::sampling;
 use crate::settings::Settings;
 
 /// How often a Ctrl-C is looked for while a pipe is silent.
@@ -47,12 +47,11 @@ Ctrl-C stops an answer.";
 /// the program then fails at the end.
 pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
     interrupt::install();
-    let engine = Engine::open(&args.model, settings)?;
-    interrupt::check()?;
+    let engine = opening::open(&args.model, settings)?;
     if engine.template.is_none() {
         printer.warning("the model has no chat template: each message is sent as it is");
     }
-    let correction = correction::resolve(&engine, settings, printer)?;
+    let correction = opening::correction(&engine, settings)?;
     let mut conversation = Conversation::new(args, &engine, &correction)?;
     if std::io::stdin().is_terminal() {
         let device = &engine.model.device_used().id;
@@ -169,9 +168,8 @@ impl<'a> Conversation<'a> {
         engine: &'a Engine,
         correction: &Resolved,
     ) -> anyhow::Result<Conversation<'a>> {
-        let mut session = Session::new(engine.model.clone(), Level::detect())
-            .context("cannot start a session")?;
-        session.set_correction(correction.correction.clone());
+        let session = engine.session(correction.correction.clone());
+        let session = session.context("cannot start a session")?;
         let system = args.system.as_ref().map(|text| Message::new("system", text.as_str()));
         Ok(Conversation { args, engine, session, messages: system.into_iter().collect() })
     }
@@ -201,20 +199,14 @@ impl<'a> Conversation<'a> {
     }
 
     fn generate(&mut self, printer: &Printer) -> anyhow::Result<String> {
-        let n_tokens_max = self.args.sampling.max_tokens.map_or(sampling::MAX_TOKENS, usize::from);
+        let n_tokens_max = self.args.sampling.n_tokens_max();
         let prompt = self.fitting_prompt(n_tokens_max, printer)?;
-        let sampler = sampling::options(&self.args.sampling, &self.engine.folder.generation);
+        let sampler =
+            sampling::options(&self.args.sampling.request(), &self.engine.folder.generation);
         let request = Request {
-            prompt: &prompt,
-            tokenizer: self.engine.tokenizer.as_ref(),
-            special: SpecialPieces::Skip,
-            sampler: &sampler,
-            details: Details::NONE,
-            n_tokens_max,
-            stop_ids: &self.engine.folder.tokens.eos,
             ignore_stop_ids: self.args.sampling.ignore_eos,
             stop_texts: &self.args.sampling.stop,
-            n_first_step_top: 0,
+            ..self.engine.request(&prompt, &sampler, n_tokens_max)
         };
         let mut written = Ok(());
         let generated = generate(&mut self.session, &request, &mut |event| {
@@ -250,12 +242,12 @@ impl<'a> Conversation<'a> {
         // A small context is not all for the answer.
         let n_room = n_tokens_max.min(n_positions_max / 2);
         loop {
-            let prompt = prompt::encode_any_length(self.engine, &self.messages, false)?;
+            let prompt = conversation::encode(self.engine, &self.messages, false)?;
             if prompt.len() + n_room <= n_positions_max {
                 return Ok(prompt);
             }
             if !self.forget_oldest() {
-                prompt::check_length(self.engine, prompt.len())?;
+                conversation::check_length(self.engine, prompt.len()).context("cannot answer")?;
                 return Ok(prompt);
             }
             printer.note("(the oldest messages are forgotten: the context is full)");

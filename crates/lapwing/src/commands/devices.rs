@@ -1,18 +1,18 @@
 //! `lapwing devices`: what this machine has, and which backend can use it.
 
 use lapwing_backend::{Device, DeviceKind};
+use lapwing_host::hardware::DeviceFacts;
+use lapwing_host::ledger::Tried;
+use lapwing_host::ort_plugin;
+use lapwing_host::trial::Failure;
 use lapwing_logits::Level;
 use lapwing_store::natives::{Runtime, locate};
 use serde_json::{Value, json};
 
 use crate::cli::DevicesArgs;
-use crate::engine;
-use crate::hardware::{DeviceFacts, Machine};
-use crate::ledger::{Ledger, Tried};
-use crate::ort_plugin;
+use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::trial::Failure;
 
 /// What one backend offers, or why it offers nothing.
 struct Offer {
@@ -41,10 +41,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     }
     let offers: Vec<Offer> =
         Runtime::ALL.into_iter().map(|runtime| offer(runtime, settings)).collect();
-    let machine = Machine::here(Some(settings));
+    let machine = settings.host.machine();
     let absent = absent(&offers, [machine.gpu(), machine.npu()]);
     let levels: Vec<String> = Level::available().map(|level| level.name().to_owned()).collect();
-    let trials = Ledger::new(settings.home.cache()).trials().into_iter();
+    let trials = settings.host.ledger().trials().into_iter();
     let is_harm = |tried: &Tried| tried.failure.as_ref().is_some_and(Failure::is_harm);
     let failed: Vec<Tried> = trials.filter(is_harm).collect();
     if args.json {
@@ -100,7 +100,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
 
 /// Forget the trials that failed.
 fn forget(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow::Result<()> {
-    let n_forgotten = Ledger::new(settings.home.cache()).forget_failures()?;
+    let n_forgotten = settings.host.ledger().forget_failures(&interrupt::requested)?;
     match args.json {
         true => printer.json(&json!({"n_forgotten": n_forgotten}))?,
         false => {
@@ -113,22 +113,22 @@ fn forget(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow:
 
 fn offer(runtime: Runtime, settings: &Settings) -> Offer {
     let backend = runtime.backend();
-    if let Err(error) = locate(runtime, &settings.store) {
+    if let Err(error) = locate(runtime, &settings.host.store) {
         return Offer::none(backend, error.to_string());
     }
-    match engine::load(runtime, settings) {
+    match lapwing_host::load(runtime, &settings.host) {
         Ok(loaded) => {
             let outcome = match loaded.devices() {
                 Ok(devices) => Ok(with_test_device(runtime, devices)),
                 Err(error) => Err(format!("{:#}", anyhow::Error::new(error))),
             };
             let plugin_refusal = match runtime {
-                Runtime::OnnxRuntime => ort_plugin::refusal(settings),
+                Runtime::OnnxRuntime => ort_plugin::refusal(&settings.host),
                 Runtime::OpenVino => None,
             };
             Offer { backend, version: loaded.version(), outcome, plugin_refusal }
         }
-        Err(error) => Offer::none(backend, format!("{error:#}")),
+        Err(error) => Offer::none(backend, format!("{:#}", anyhow::Error::new(error))),
     }
 }
 
@@ -239,7 +239,7 @@ pub fn processor_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hardware::fakes::Fake;
+    use lapwing_host::hardware::fakes::Fake;
 
     #[test]
     fn devices_that_no_backend_offers_are_absent_for_a_reason() {

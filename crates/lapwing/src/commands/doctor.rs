@@ -4,7 +4,9 @@ mod deep;
 
 use std::path::Path;
 
-use lapwing_ort::Plugin;
+use lapwing_host::compile_cache;
+use lapwing_host::ort_plugin::{self, Plugin};
+use lapwing_host::{Fact, Standing};
 use lapwing_store::{
     Origin, Pip, Store,
     natives::{LocateError, Native, Runtime, locate},
@@ -12,11 +14,6 @@ use lapwing_store::{
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArgs;
-use crate::compile_cache;
-use crate::engine;
-use crate::fact::{Fact, Standing};
-use crate::hardware::Machine;
-use crate::ort_plugin;
 use crate::printer::{PrintError, Printer, human_bytes};
 use crate::settings::Settings;
 
@@ -102,7 +99,7 @@ fn examine(settings: &Settings) -> Vec<Fact> {
     }
     findings.push(models(settings));
     findings.push(cache(settings));
-    let machine = Machine::here(Some(settings));
+    let machine = settings.host.machine();
     findings.extend(machine.gpu().facts);
     findings.extend(machine.npu().facts);
     findings
@@ -144,7 +141,7 @@ fn disk(settings: &Settings) -> Fact {
 }
 
 fn python(settings: &Settings) -> Fact {
-    match Pip::find(settings.store.pip.as_ref()) {
+    match Pip::find(settings.host.store.pip.as_ref()) {
         Ok(pip) => Fact::fine("pip", pip.to_string()),
         Err(error) => Fact::absent(
             "pip",
@@ -156,14 +153,14 @@ fn python(settings: &Settings) -> Fact {
 
 fn runtime(runtime: Runtime, settings: &Settings) -> Fact {
     let what = runtime.name();
-    let located = match locate(runtime, &settings.store) {
+    let located = match locate(runtime, &settings.host.store) {
         Ok(located) => located,
         Err(error @ LocateError::Missing { .. }) => {
             return Fact::absent(what, error.to_string(), format!("lapwing pull {what}"));
         }
         Err(error) => return broken(runtime, error.to_string(), settings),
     };
-    match engine::load(runtime, settings) {
+    match lapwing_host::load(runtime, &settings.host) {
         Ok(backend) => {
             let found = format!("{} from {}", backend.version(), located.path.display());
             Fact::fine(what, found)
@@ -180,7 +177,7 @@ fn ort_plugin(settings: &Settings) -> Fact {
         Fact::broken(WHAT, found, format!("lapwing pull {} --force", plugin.name()))
     };
     let path = |library: &Path| library.display().to_string();
-    match ort_plugin::load(settings) {
+    match ort_plugin::load(&settings.host) {
         Err(LocateError::Missing { .. }) => Fact::absent(
             WHAT,
             format!("{plugin} is not installed: only ONNX models on Intel GPUs need it"),
@@ -204,11 +201,11 @@ fn ort_plugin(settings: &Settings) -> Fact {
 fn broken(runtime: Runtime, found: String, settings: &Settings) -> Fact {
     let what = runtime.name();
     let pointer = match runtime {
-        Runtime::OnnxRuntime => &settings.store.pointers.onnxruntime,
-        Runtime::OpenVino => &settings.store.pointers.openvino,
+        Runtime::OnnxRuntime => &settings.host.store.pointers.onnxruntime,
+        Runtime::OpenVino => &settings.host.store.pointers.openvino,
     };
     // As long as the user points somewhere, no other library is looked for.
-    let without = match runtime.folder(&settings.store).exists() {
+    let without = match runtime.folder(&settings.host.store).exists() {
         true => "then the pulled runtime is found".to_owned(),
         false => format!("then `lapwing pull {what}` gets one"),
     };
@@ -241,7 +238,7 @@ fn models(settings: &Settings) -> Fact {
 }
 
 fn cache(settings: &Settings) -> Fact {
-    let folder = compile_cache::folder(&settings.home);
+    let folder = settings.host.compiled_models();
     let probe = std::fs::create_dir_all(&folder)
         .and_then(|()| tempfile::Builder::new().prefix(".doctor-").tempfile_in(&folder));
     if let Err(error) = probe {

@@ -28,7 +28,8 @@ pub use correct_head::CorrectHeadError;
 /// When the checkpoint cannot be read or the folder cannot be written; nothing is left behind.
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
-    let source = checkpoint(resolve_model(&args.source, &settings.store).context("cannot export")?);
+    let source =
+        checkpoint(resolve_model(&args.source, &settings.host.store).context("cannot export")?);
     let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
         printer.warning(format!(
@@ -94,7 +95,7 @@ fn options(args: &ExportArgs, source: &Path, settings: &Settings) -> anyhow::Res
         None => as_asked(args)?,
     };
     if let Some(profile) = &args.correct_head {
-        let map = correct_head::head_map(profile, &settings.home);
+        let map = correct_head::head_map(profile, &settings.host.profiles);
         let map = map.context("cannot correct the head")?;
         options.head_map = Some(map);
     }

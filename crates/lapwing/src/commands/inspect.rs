@@ -14,7 +14,7 @@ use crate::settings::Settings;
 ///
 /// When there is nothing, or nothing that is understood.
 pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow::Result<()> {
-    let path = resolve_model(&args.model, &settings.store).context("cannot inspect")?;
+    let path = resolve_model(&args.model, &settings.host.store).context("cannot inspect")?;
     let description = describe(&path, settings.variant.as_ref()).context("cannot inspect")?;
     if args.json {
         printer.json(&description)?;

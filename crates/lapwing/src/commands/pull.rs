@@ -85,7 +85,7 @@ fn pull_runtime(
     args: &PullArgs,
     caller: Caller<'_>,
 ) -> anyhow::Result<Value> {
-    let pulled = natives::pull(runtime, args.force, &settings.store, caller)?;
+    let pulled = natives::pull(runtime, args.force, &settings.host.store, caller)?;
     let (path, size_bytes) = (pulled.folder.display(), disk::n_bytes_below(&pulled.folder));
     let size = human_bytes(size_bytes);
     printer.note(match pulled.was_there {
@@ -115,7 +115,7 @@ fn pull_model(
         link: args.link,
         force: args.force,
     };
-    let pulled = lapwing_store::pull(&request, &settings.store, caller)?;
+    let pulled = lapwing_store::pull(&request, &settings.host.store, caller)?;
     let size = told_size(pulled.size_bytes, pulled.linked_bytes);
     let path = pulled.path.display();
     printer.note(match pulled.was_there {

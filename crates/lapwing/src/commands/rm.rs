@@ -2,13 +2,13 @@
 
 use anyhow::Context;
 use lapwing_files::disk;
+use lapwing_host::compile_cache;
 use lapwing_store::{
     Store, StoreError,
     natives::{self, Native},
 };
 
 use crate::cli::RmArgs;
-use crate::compile_cache;
 use crate::exit::UsageError;
 use crate::printer::{Printer, human_bytes, told_size};
 use crate::settings::Settings;
@@ -47,7 +47,7 @@ fn what(args: &RmArgs) -> String {
 }
 
 fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
-    let folder = compile_cache::folder(&settings.home);
+    let folder = settings.host.compiled_models();
     let size = human_bytes(compile_cache::n_bytes(&folder));
     if yes || printer.confirm(&format!("remove the compile cache ({size})?")) {
         let store = Store::new(settings.home.models());
@@ -61,10 +61,10 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
 
 fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
     if let Some(runtime) = Native::from_name(name) {
-        let size = human_bytes(disk::n_bytes_below(&runtime.folder(&settings.store)));
+        let size = human_bytes(disk::n_bytes_below(&runtime.folder(&settings.host.store)));
         let what = format!("{runtime} ({size})");
         if yes || printer.confirm(&format!("remove {what}?")) {
-            natives::remove(runtime, &settings.store)?;
+            natives::remove(runtime, &settings.host.store)?;
             printer.note(format!("removed {what}"));
         }
         return Ok(());

@@ -5,20 +5,22 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use lapwing_logits::{Details, Level, SamplerOptions};
+use lapwing_host::compile_cache::CacheReport;
+use lapwing_host::conversation;
+use lapwing_host::correction::Resolved;
+use lapwing_host::sampling;
+use lapwing_host::{Engine, OpenStages};
+use lapwing_logits::SamplerOptions;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, TokenTimings, generate};
-use lapwing_text::{Message, SpecialPieces};
+use lapwing_text::Message;
 use serde_json::{Value, json};
 
-use crate::cli::RunArgs;
-use crate::compile_cache::CacheReport;
-use crate::correction::{self, Resolved};
-use crate::engine::{Engine, OpenStages};
+use crate::cli::{RunArgs, SamplingArgs};
 use crate::interrupt::{self, Interrupted};
+use crate::opening;
 use crate::printer::Printer;
 use crate::prompt::{self, PromptError};
-use crate::sampling;
 use crate::settings::Settings;
 
 /// Tokens that `--warmup` generates after its prompt: enough to meet every kernel of a step.
@@ -33,14 +35,13 @@ const N_WARMUP_TOKENS: usize = 4;
 pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Result<()> {
     let text = prompt_text(args, printer)?;
     interrupt::install();
-    let engine = Engine::open(&args.model, settings)?;
-    interrupt::check()?;
+    let engine = opening::open(&args.model, settings)?;
     let started = Instant::now();
-    let correction = correction::resolve(&engine, settings, printer)?;
+    let correction = opening::correction(&engine, settings)?;
     let mut load = engine.load + started.elapsed();
     let ids = prompt_ids(args, &engine, text, printer)?;
-    let sampler = sampling::options(&args.sampling, &engine.folder.generation);
-    for option in sampling::without_effect(&args.sampling, &sampler) {
+    let sampler = sampling::options(&args.sampling.request(), &engine.folder.generation);
+    for option in args.sampling.without_effect(&sampler) {
         printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
     }
     let request = request(args, &engine, &ids, &sampler);
@@ -88,17 +89,12 @@ fn request<'a>(
     prompt: &'a [TokenId],
     sampler: &'a SamplerOptions,
 ) -> Request<'a> {
+    let SamplingArgs { ignore_eos, stop, .. } = &args.sampling;
     Request {
-        prompt,
-        tokenizer: engine.tokenizer.as_ref(),
-        special: SpecialPieces::Skip,
-        sampler,
-        details: Details::NONE,
-        n_tokens_max: args.sampling.max_tokens.map_or(sampling::MAX_TOKENS, usize::from),
-        stop_ids: &engine.folder.tokens.eos,
-        ignore_stop_ids: args.sampling.ignore_eos,
-        stop_texts: &args.sampling.stop,
+        ignore_stop_ids: *ignore_eos,
+        stop_texts: stop,
         n_first_step_top: args.top_logits.map_or(0, usize::from),
+        ..engine.request(prompt, sampler, args.sampling.n_tokens_max())
     }
 }
 
@@ -140,14 +136,13 @@ fn prompt_ids(
         messages.push(Message::new("system", system.as_str()));
     }
     messages.push(Message::new("user", text));
-    prompt::encode(engine, &messages, args.raw)
+    let prompt = conversation::encode(engine, &messages, args.raw)?;
+    conversation::check_length(engine, prompt.len()).context("cannot answer")?;
+    Ok(prompt)
 }
 
 fn session(engine: &Engine, correction: &Resolved) -> anyhow::Result<Session> {
-    let session = Session::new(engine.model.clone(), Level::detect());
-    let mut session = session.context("cannot start a session")?;
-    session.set_correction(correction.correction.clone());
-    Ok(session)
+    engine.session(correction.correction.clone()).context("cannot start a session")
 }
 
 /// Run the prompt and a few steps in a session of their own and forget them.

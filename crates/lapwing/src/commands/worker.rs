@@ -1,12 +1,13 @@
-//! `lapwing worker`: this program as a child of itself. See [`crate::worker`].
+//! `lapwing worker`: this program as a child of itself. See [`lapwing_host::worker`].
 
 use std::io;
 
-use crate::attempt;
+use lapwing_host::attempt;
+
 use crate::cli::{WorkerArgs, WorkerKind};
 use crate::commands::bench::{self, Advise};
 use crate::interrupt;
-use crate::settings::{Settings, Trials};
+use crate::settings::Settings;
 
 /// Answer requests on stdin until there are no more.
 ///
@@ -17,10 +18,11 @@ use crate::settings::{Settings, Trials};
 pub fn run(settings: &Settings, args: &WorkerArgs, advise: Advise) -> anyhow::Result<()> {
     interrupt::install();
     // This process is expendable already, and whoever asks says what people should hear.
-    let settings = Settings { trials: Trials::Never, quiet: true, ..settings.clone() };
+    let mut settings = Settings { quiet: true, ..settings.clone() };
+    settings.host.trials.worker = None;
     let (input, output) = (io::stdin(), &mut io::stdout());
     match args.kind {
-        WorkerKind::Trial => attempt::serve(input, output, &settings)?,
+        WorkerKind::Trial => attempt::serve(input, output, &settings.host)?,
         WorkerKind::Bench => bench::serve(input, output, &settings, advise)?,
     }
     Ok(())

@@ -4,10 +4,9 @@
 use std::error::Error;
 
 use lapwing_backend::{DeviceKind, DeviceRequest, OpenError, StepError};
-
-use crate::fact::Fact;
-use crate::hardware::{Machine, NPU_COMPILER, NpuCompiler};
-use crate::ort_plugin::{Lack, LackOfPlugin, NoOnnxDevice};
+use lapwing_host::Fact;
+use lapwing_host::hardware::{Machine, NPU_COMPILER, NpuCompiler};
+use lapwing_host::ort_plugin::{Lack, LackOfPlugin, NoOnnxDevice};
 
 /// The backend that runs GPUs and NPUs.
 const OPENVINO: &str = "openvino";
@@ -196,7 +195,7 @@ fn compiler(machine: &Machine) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hardware::fakes::Fake;
+    use lapwing_host::hardware::fakes::Fake;
 
     fn refused(message: &str) -> OpenError {
         OpenError::Refused {

@@ -6,11 +6,11 @@ use lapwing_eval::{
     CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextPart, TokenizerMismatch,
     WindowsError,
 };
+use lapwing_host::correction::ProfileError;
 use lapwing_logits::profile::ReadProfileError;
 
 use crate::commands::calibrate::{CheckpointError, WindowTooLong, WriteError};
 use crate::commands::export::CorrectHeadError;
-use crate::correction::ProfileError;
 use crate::reference::SameModelError;
 use crate::text_file::TextFileError;
 

@@ -5,22 +5,24 @@ use std::path::Path;
 
 use lapwing_backend::OpenError;
 use lapwing_export::ExportError;
+use lapwing_host::conversation::PromptTooLong;
+use lapwing_host::{LoadBackendError, NoNativeBackend, NoTokenizer, OpenModelError};
 use lapwing_model::OpenFolderError;
-use lapwing_openvino::LoadError as OpenVinoLoadError;
-use lapwing_ort::LoadError as OrtLoadError;
 use lapwing_runtime::GenerateError;
 use lapwing_store::natives::Runtime;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 use lapwing_weights::OpenCheckpointError;
 
-use crate::engine::EngineError;
 use crate::prompt::PromptError;
 
 /// What the user can do about an error of the libraries, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(folder))
         .or_else(|| cause.downcast_ref().and_then(open))
-        .or_else(|| cause.downcast_ref().and_then(engine))
+        .or_else(|| cause.downcast_ref().and_then(open_model))
+        .or_else(|| cause.downcast_ref().and_then(no_backend))
+        .or_else(|| cause.downcast_ref().and_then(no_tokenizer))
+        .or_else(|| cause.downcast_ref().and_then(too_long))
         .or_else(|| cause.downcast_ref().and_then(prompt))
         .or_else(|| cause.downcast_ref().and_then(generate))
         .or_else(|| cause.downcast_ref().and_then(render))
@@ -28,8 +30,16 @@ pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(tokenizer))
         .or_else(|| cause.downcast_ref().and_then(export))
         .or_else(|| cause.downcast_ref().and_then(checkpoint))
-        .or_else(|| cause.downcast_ref::<OrtLoadError>().map(|_| library(Runtime::OnnxRuntime)))
-        .or_else(|| cause.downcast_ref::<OpenVinoLoadError>().map(|_| library(Runtime::OpenVino)))
+        .or_else(|| cause.downcast_ref().and_then(load))
+}
+
+fn load(error: &LoadBackendError) -> Option<String> {
+    match error {
+        // Found by its source.
+        LoadBackendError::Locate(_) => None,
+        LoadBackendError::Ort(_) => Some(library(Runtime::OnnxRuntime)),
+        LoadBackendError::OpenVino(_) => Some(library(Runtime::OpenVino)),
+    }
 }
 
 /// A library that is there and cannot be used.
@@ -113,16 +123,21 @@ fn open(error: &OpenError) -> Option<String> {
     }
 }
 
-fn engine(error: &EngineError) -> Option<String> {
+fn open_model(error: &OpenModelError) -> Option<String> {
     match error {
-        EngineError::NoNativeBackend => Some("leave out --backend".into()),
-        EngineError::Vocabulary { .. } => {
+        OpenModelError::Vocabulary { .. } => {
             Some("put the tokenizer.json of this model into its folder".into())
         }
-        EngineError::NoTokenizer { .. } => {
-            Some("put the model's tokenizer.json there, or give tokens with --prompt-ids".into())
-        }
+        _ => None,
     }
+}
+
+fn no_backend(_: &NoNativeBackend) -> Option<String> {
+    Some("leave out --backend".into())
+}
+
+fn no_tokenizer(_: &NoTokenizer) -> Option<String> {
+    Some("put the model's tokenizer.json there, or give tokens with --prompt-ids".into())
 }
 
 fn prompt(error: &PromptError) -> Option<String> {
@@ -130,18 +145,20 @@ fn prompt(error: &PromptError) -> Option<String> {
         PromptError::Empty { .. } => {
             Some("give one with --prompt, --prompt-file or on stdin".into())
         }
-        PromptError::TooLong { n_positions_max, n_positions_model, .. } => Some(
-            // More than the model's own limit cannot be asked for.
-            match n_positions_max < n_positions_model {
-                true => format!(
-                    "shorten the prompt, or ask for more with --context: the model has room for \
-                     {n_positions_model}"
-                ),
-                false => "shorten the prompt: the model has no room for more".to_owned(),
-            },
-        ),
         PromptError::Read { .. } | PromptError::TooLarge { .. } => None,
     }
+}
+
+fn too_long(error: &PromptTooLong) -> Option<String> {
+    let PromptTooLong { n_positions_max, n_positions_model, .. } = error;
+    // More than the model's own limit cannot be asked for.
+    Some(match n_positions_max < n_positions_model {
+        true => format!(
+            "shorten the prompt, or ask for more with --context: the model has room for \
+             {n_positions_model}"
+        ),
+        false => "shorten the prompt: the model has no room for more".to_owned(),
+    })
 }
 
 fn generate(error: &GenerateError) -> Option<String> {
@@ -234,7 +251,7 @@ mod tests {
     fn a_prompt_beyond_the_models_own_limit_is_not_told_of_context() {
         let check = |n_positions_max: usize, names_context: bool| {
             let n_positions_model = 512;
-            let error = PromptError::TooLong { n_tokens: 900, n_positions_max, n_positions_model };
+            let error = PromptTooLong { n_tokens: 900, n_positions_max, n_positions_model };
             let hint = for_cause(&error).unwrap();
             assert_eq!(hint.contains("--context"), names_context, "{hint}");
         };

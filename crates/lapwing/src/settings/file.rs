@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
-use crate::recommendation::Recommendations;
+use lapwing_host::recommendation::Recommendations;
 
 /// What `lapwing.toml` says; every key is optional.
 #[derive(Debug, Default, Clone)]

@@ -97,12 +97,12 @@ fn only_the_flag_insists_on_a_variant() {
 #[test]
 fn pointers_to_runtimes() {
     let file = "onnxruntime = \"/file/ort\"\nopenvino = \"/file/ov\"";
-    let from_file = resolve(&world(file, &[]), RUN).unwrap().store.pointers;
+    let from_file = resolve(&world(file, &[]), RUN).unwrap().host.store.pointers;
     assert_eq!(from_file.onnxruntime.unwrap().path, Path::new("/file/ort"));
 
     let environment =
         [(env::INTEL_OPENVINO_DIR, "/intel"), (env::OPENVINO_INSTALL_DIR, "/install")];
-    let openvino = resolve(&world(file, &environment), RUN).unwrap().store.pointers;
+    let openvino = resolve(&world(file, &environment), RUN).unwrap().host.store.pointers;
     let openvino = openvino.openvino.unwrap();
     assert_eq!(openvino.path, Path::new("/install"));
     assert_eq!(openvino.origin, Origin::Environment(env::OPENVINO_INSTALL_DIR));
@@ -111,7 +111,7 @@ fn pointers_to_runtimes() {
 #[test]
 fn pip_as_word_or_words() {
     let check = |file: &str, expected: PipChoice| {
-        assert_eq!(resolve(&world(file, &[]), RUN).unwrap().store.pip, Some(expected));
+        assert_eq!(resolve(&world(file, &[]), RUN).unwrap().host.store.pip, Some(expected));
     };
     check("pip = \"pip3\"", PipChoice::Command(vec!["pip3".into()]));
     check("pip = [\"py\", \"-m\", \"pip\"]", {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::correction::peek_profile;
+use lapwing_host::CorrectionChoice;
+use lapwing_host::correction::peek_profile;
+
 use crate::printer::Printer;
-use crate::request::CorrectionChoice;
 use crate::settings::Settings;
 
 /// `asked`, with `off` in the place of an `auto` that changes nothing for `model`; that is said.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use lapwing_files::checksum;
+use lapwing_host::CorrectionChoice;
 use serde_json::{Value, json};
 
 use crate::interrupt;
-use crate::request::CorrectionChoice;
 use crate::settings::Settings;
 
 /// Another one for each build of the program. A checkout may hold more than its revision tells, so

@@ -1,14 +1,13 @@
 //! What `bench` and the workers that it measures in say to each other.
 
+use lapwing_host::CorrectionChoice;
+use lapwing_host::Setup;
+use lapwing_host::compile_cache::CacheReport;
 use lapwing_measure::measuring::{Nulls, Run, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 use serde::{Deserialize, Serialize};
-
-use crate::compile_cache::CacheReport;
-use crate::request::CorrectionChoice;
-use crate::setup::Setup;
 
 /// What a process is told; each is answered by one [`Answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,10 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceRequest, OpenError, OpenOptions, Precision};
 use lapwing_files::checksum;
+use lapwing_host::Setup;
+use lapwing_host::model_files::{self, ModelFiles};
+use lapwing_host::{BackendChoice, CorrectionChoice};
+use lapwing_host::{open_folder, options_for};
 use lapwing_measure::measuring::{Timed, n_positions};
 use lapwing_measure::record::{Protocol, Test, TestKind};
 use lapwing_model::ModelFolder;
@@ -16,16 +20,12 @@ use super::corrections::effective;
 use super::fingerprint::{self, of_profiles};
 use super::message::Opening;
 use crate::cli::{BenchArgs, TestArgs};
-use crate::engine::{self, HiddenStates};
 use crate::exit::UsageError;
 use crate::hint::note;
 use crate::interrupt;
-use crate::model_files::{self, ModelFiles};
 use crate::printer::Printer;
-use crate::recommendation::is_there;
-use crate::request::{BackendChoice, CorrectionChoice};
 use crate::settings::Settings;
-use crate::setup::Setup;
+use lapwing_host::recommendation::is_there;
 
 /// Length of the prompt that follows a start.
 const N_START_PROMPT_TOKENS: usize = 32;
@@ -199,12 +199,12 @@ fn of_model(
     backends: &mut Backends<'_>,
 ) -> anyhow::Result<Vec<Planned>> {
     const CANNOT_OPEN: &str = "cannot open the model";
-    let path = resolve_model(name, &settings.store).context(CANNOT_OPEN)?;
+    let path = resolve_model(name, &settings.host.store).context(CANNOT_OPEN)?;
     let asked = &args.configurations;
     let variant = asked.variant.as_deref().map(Variant::asked).or(settings.variant.clone());
-    let folder = engine::open_folder(&path, variant.as_ref()).context(CANNOT_OPEN)?;
+    let folder = open_folder(&path, variant.as_ref()).context(CANNOT_OPEN)?;
     let files = ModelFiles::of(&folder).context(CANNOT_OPEN)?;
-    let sha256 = files.sha256();
+    let sha256 = files.sha256(&interrupt::requested);
     interrupt::check()?;
     let model = PlannedModel {
         name: model_files::folder_name(&path, &folder),
@@ -232,7 +232,7 @@ fn of_model(
                                 n_threads,
                                 precision,
                                 n_positions_max: context,
-                                ..engine::open_options(settings, runtime, HiddenStates::Hide)
+                                ..options_for(runtime, &settings.options)
                             },
                         };
                         let opening = Opening { setup, correction: correction.clone() };
@@ -262,12 +262,12 @@ fn runtimes(
     let asked = or_default(&args.configurations.backend, settings.backend);
     let mut runtimes = Vec::new();
     for choice in asked {
-        let runtime = engine::runtime_for(choice, folder.kind)?;
+        let runtime = choice.runtime_for(folder.kind)?;
         if !runtimes.contains(&runtime) {
             runtimes.push(runtime);
         }
     }
-    let right = engine::runtime_for(BackendChoice::Auto, folder.kind)?;
+    let right = BackendChoice::Auto.runtime_for(folder.kind)?;
     match (runtimes.contains(&right), runtimes.first()) {
         (true, _) => Ok(vec![right]),
         (false, first) => {
@@ -295,7 +295,7 @@ struct Offer {
 impl Backends<'_> {
     fn of(&mut self, runtime: Runtime) -> anyhow::Result<&Offer> {
         if !self.loaded.iter().any(|(loaded, _)| *loaded == runtime) {
-            let backend: Box<dyn Backend> = engine::load(runtime, self.settings)?;
+            let backend: Box<dyn Backend> = lapwing_host::load(runtime, &self.settings.host)?;
             let devices = backend.devices().context("cannot tell which devices there are")?;
             let (name, version) = (backend.name(), backend.version());
             self.loaded.push((runtime, Offer { name, version, devices }));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest};
+use lapwing_host::recommendation::Recommendation;
 use lapwing_measure::record::{Record, TestKind};
 use lapwing_report::statistics::{Samples, ratio_interval};
 
@@ -16,7 +17,7 @@ use super::table::figure;
 use crate::cli::Metric;
 use crate::exit::UsageError;
 use crate::printer::Printer;
-use crate::recommendation::{self, Existing, Recommendation};
+use crate::recommendation::{self, Existing};
 
 /// Figures without repetitions differ when they do by more than this share.
 const SHARE: f64 = 0.05;
@@ -315,8 +316,8 @@ mod tests {
 
     use super::super::message::Opening;
     use super::*;
-    use crate::request::CorrectionChoice;
-    use crate::setup::Setup;
+    use lapwing_host::CorrectionChoice;
+    use lapwing_host::Setup;
     use lapwing_store::natives::Runtime;
 
     fn planned(model_sha256: &str, device: &str, n_threads: Option<usize>) -> Planned {

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 use lapwing_measure::measuring::{Nulls, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 
 use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
+use crate::cli::WorkerKind;
 use crate::interrupt::{self, Interrupted};
 use crate::settings::Settings;
-use crate::this_program;
-use crate::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 
 /// What an answer may take at most, beside what its tokens take: some drivers compile for minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -66,7 +66,7 @@ pub(super) struct Runner {
 impl Runner {
     /// Start one without a model.
     pub(super) fn start(settings: &Settings) -> Result<Runner, RunnerError> {
-        let command = this_program::for_measuring(settings)?;
+        let command = settings.worker(WorkerKind::Bench).command()?;
         Ok(Runner { worker: Worker::start(command, &interrupt::requested)? })
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lapwing_host::compile_cache::CacheReport;
 use lapwing_measure::conditions::Snapshot;
 use lapwing_measure::measuring::{self, Detail, Nulls, Run, StopRule, Timed, Work};
 use lapwing_measure::memory::Footprint;
@@ -15,7 +16,6 @@ use super::message::{LooksAt, Opened, Opening};
 use super::plan::{Planned, n_prompt_tokens};
 use super::runner::{Runner, RunnerError};
 use super::start_cache::StartCache;
-use crate::compile_cache::CacheReport;
 use crate::settings::Settings;
 
 /// How tests are repeated.

@@ -1,10 +1,15 @@
 //! The one who opens models and runs them, in a process of its own.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lapwing_backend::{DeviceKind, Precision};
+use lapwing_host::Engine;
+use lapwing_host::compile_cache::CacheReport;
+use lapwing_host::correction::{self, Resolved};
+use lapwing_host::worker::{self, Asker, ServeError};
+use lapwing_host::{Caller, Notice};
 use lapwing_logits::Level;
 use lapwing_measure::energy::EnergyMeter;
 use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
@@ -14,16 +19,9 @@ use lapwing_store::natives::Runtime;
 
 use super::Advise;
 use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
-use crate::compile_cache::CacheReport;
-use crate::correction::{self, Resolved};
-use crate::engine::Engine;
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
-use crate::ladder;
-use crate::printer::Printer;
-use crate::recommendation::Recommendations;
+use crate::opening;
 use crate::settings::Settings;
-use crate::worker::{self, Asker, ServeError};
 
 /// How long the idle machine is watched, where there is a sensor of energy.
 const IDLE: Duration = Duration::from_secs(1);
@@ -105,19 +103,22 @@ impl<'a> Worker<'a> {
         // Two models at once would be two models' memory.
         self.model = None;
         let Opening { setup, correction } = opening;
-        let precision = setup.options.precision;
-        let settings = Settings {
-            options: setup.options.clone(),
-            correction,
-            // What `auto` comes to here is what is measured, not what was recommended before.
-            recommendations: Recommendations::new(),
-            ..self.settings.clone()
-        };
-        let engine = Engine::open_setup(setup, &settings)?;
+        let mut host = self.settings.host.clone();
+        // What `auto` comes to here is what is measured, not what was recommended before.
+        host.recommendations.clear();
+        let notices = RefCell::new(Vec::new());
+        let tell = |notice: Notice| notices.borrow_mut().push(notice);
+        let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+        let engine = Engine::open_setup(&host, setup, caller).map_err(opening::failed)?;
         interrupt::check()?;
         // Every start would say it again.
-        let correction = correction::resolve(&engine, &settings, &Printer::new(true))?;
-        let notices = notices(&engine, precision);
+        let silent = Caller { tell: &|_| {}, ..caller };
+        let correction = correction::resolve(&engine, &correction, &host, silent)?;
+        // What the cache did is part of every answer.
+        let is_told = |notice: &&Notice| {
+            matches!(notice, Notice::PassedOver { .. } | Notice::NotExact { .. })
+        };
+        let notices = notices.borrow().iter().filter(is_told).map(opening::words).collect();
         let opened = opened(&engine, &correction, notices);
         self.model = Some(OpenModel { engine, correction });
         Ok(opened)
@@ -191,19 +192,6 @@ fn opened(engine: &Engine, correction: &Resolved, notices: Vec<String>) -> Opene
         compile_ms: ms(engine.stages.compile),
         compile_cache: engine.model.cache_use().map(CacheReport::of),
     }
-}
-
-/// What nobody hears from here: what `auto` passed over, and what is not as exact as was asked for.
-fn notices(engine: &Engine, precision: Precision) -> Vec<String> {
-    let kind = engine.model.device_used().kind;
-    let mut notices = Vec::new();
-    if !engine.refused.is_empty() {
-        notices.push(ladder::told(&engine.refused, &kind.to_string()));
-    }
-    if precision == Precision::Exact && kind != DeviceKind::Cpu {
-        notices.push(note::exact_elsewhere(kind));
-    }
-    notices
 }
 
 /// Looks at memory or energy around the timed part of a run.

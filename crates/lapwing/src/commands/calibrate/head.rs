@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lapwing_eval::{HeadMatrix, HeadMatrixError};
 use lapwing_export::read_recipe;
+use lapwing_host::Engine;
 use lapwing_store::resolve_model;
 use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
 use crate::commands::export;
-use crate::engine::Engine;
 use crate::interrupt;
 use crate::settings::Settings;
 
@@ -61,7 +61,7 @@ impl Head {
         settings: &Settings,
     ) -> anyhow::Result<Option<Head>> {
         let Some(name) = &args.checkpoint else { return Ok(None) };
-        let path = export::checkpoint(resolve_model(name, &settings.store)?);
+        let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
         let checkpoint = Checkpoint::open(&path).context("cannot open the checkpoint")?;
         Ok(Some(Head { checkpoint }))
     }

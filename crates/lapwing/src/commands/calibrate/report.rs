@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lapwing_backend::Precision;
 use lapwing_eval::{CalibrateOptions, Gate, TreatmentScore};
+use lapwing_host::BackendChoice;
 use lapwing_logits::profile::{
     CorrectionProfile, HeadMapRecipe, Interval, TextFinding, TextRole, Verdict,
 };
@@ -13,7 +14,6 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::cli::DEVICE;
 use crate::printer::Printer;
-use crate::request::BackendChoice;
 use crate::settings::Settings;
 
 /// Tell what was found, where it is, and what to do with it.

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file::{self, NewFile};
 use lapwing_files::{FileError, checksum};
+use lapwing_host::correction::{Difference, PeekError, difference, peek_profile, peek_sidecar};
 use lapwing_logits::profile::{
     Arrays, CorrectionProfile, ProfiledModel, Sidecar, WriteProfileError,
 };
-
-use crate::correction::{Difference, PeekError, difference, peek_profile, peek_sidecar};
 
 /// Why a profile was not written.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +168,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::correction::read_profile;
+    use lapwing_host::correction::read_profile;
 
     #[test]
     fn names_that_no_reader_takes_are_refused_before_any_work() {

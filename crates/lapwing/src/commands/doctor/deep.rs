@@ -3,24 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_backend::{DeviceKind, DeviceRequest};
+use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions};
 use lapwing_export::Target;
+use lapwing_host::ladder;
+use lapwing_host::trial::{self, Failure, Passed};
+use lapwing_host::{BackendChoice, Setup, open_folder, options_for};
 use lapwing_store::{
     natives::{Runtime, locate},
     resolve_model,
 };
 use serde_json::{Value, json};
 
-use crate::engine::{self, HiddenStates};
-use crate::hardware::Machine;
+use crate::cli::WorkerKind;
 use crate::interrupt;
-use crate::ladder;
 use crate::made_up_model::{self, NAME as MADE_UP};
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::setup::Setup;
-use crate::this_program;
-use crate::trial::{self, Failure, Passed};
 
 /// The model that is tried where it is in the store.
 const SMALL_MODEL: &str = "stories260k";
@@ -68,7 +66,7 @@ pub(super) fn run(
     let mut all = Vec::new();
     for runtime in Runtime::ALL {
         let backend = runtime.backend();
-        if locate(runtime, &settings.store).is_err() {
+        if locate(runtime, &settings.host.store).is_err() {
             continue;
         }
         let Some(model) = model_for(runtime, settings, model, folder.path())? else {
@@ -81,8 +79,8 @@ pub(super) fn run(
                 setup: setup(&model, runtime, device, folder.path(), settings)?,
                 compare: device != DeviceRequest::One(DeviceKind::Cpu, None),
             };
-            let command = this_program::for_trials(settings)?;
-            let limits = settings.trial_limits;
+            let command = settings.worker(WorkerKind::Trial).command()?;
+            let limits = settings.host.trials.limits;
             let outcome = match trial::run(&request, command, limits, &interrupt::requested)? {
                 // A difference that is no number is none that is small.
                 Ok(passed) if passed.difference.is_none_or(|found| found <= DIFFERENCE_MAX) => {
@@ -94,7 +92,7 @@ pub(super) fn run(
             all.push(Tried { device: device.to_string(), backend, outcome });
         }
     }
-    let machine = Machine::here(Some(settings));
+    let machine = settings.host.machine();
     for facts in [machine.gpu(), machine.npu()] {
         let kind = facts.kind.to_string();
         if !all.iter().any(|tried| tried.device.split('.').next() == Some(&*kind)) {
@@ -113,11 +111,10 @@ fn setup(
     cache: &Path,
     settings: &Settings,
 ) -> anyhow::Result<Setup> {
-    let folder = engine::open_folder(model, settings.variant.as_ref())?;
-    let mut settings = settings.clone();
-    settings.options.cache_folder = Some(cache.to_owned());
-    let options = engine::open_options(&settings, runtime, HiddenStates::Hide);
-    let options = ladder::on_device(&options, device, &settings);
+    let folder = open_folder(model, settings.variant.as_ref())?;
+    let options = OpenOptions { cache_folder: Some(cache.to_owned()), ..settings.options.clone() };
+    let options = options_for(runtime, &options);
+    let options = ladder::on_device(&options, device, &|| settings.host.machine());
     Ok(Setup { path: model.to_owned(), variant: folder.variant, runtime, options })
 }
 
@@ -131,9 +128,9 @@ fn model_for(
 ) -> anyhow::Result<Option<PathBuf>> {
     let named = asked.unwrap_or(SMALL_MODEL);
     let found =
-        resolve_model(named, &settings.store).map_err(anyhow::Error::from).and_then(|path| {
-            let folder = engine::open_folder(&path, settings.variant.as_ref())?;
-            Ok((engine::runtime_for(crate::request::BackendChoice::Auto, folder.kind)?, path))
+        resolve_model(named, &settings.host.store).map_err(anyhow::Error::from).and_then(|path| {
+            let folder = open_folder(&path, settings.variant.as_ref())?;
+            Ok((BackendChoice::Auto.runtime_for(folder.kind)?, path))
         });
     match found {
         Ok((of, path)) if of == runtime => return Ok(Some(path)),
@@ -151,7 +148,8 @@ fn model_for(
 
 /// What a library offers; the CPU always, so that a library that cannot even tell is tried.
 fn devices(runtime: Runtime, settings: &Settings) -> Vec<DeviceRequest> {
-    let offered = engine::load(runtime, settings).ok().and_then(|backend| backend.devices().ok());
+    let offered =
+        lapwing_host::load(runtime, &settings.host).ok().and_then(|backend| backend.devices().ok());
     let offered = offered.unwrap_or_default().into_iter();
     let mut devices: Vec<DeviceRequest> =
         offered.filter_map(|device| device.id.parse().ok()).collect();

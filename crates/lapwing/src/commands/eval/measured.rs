@@ -5,14 +5,14 @@ use std::time::Instant;
 use anyhow::Context as _;
 use lapwing_eval::JournalKey;
 use lapwing_files::checksum;
+use lapwing_host::Engine;
+use lapwing_host::correction::Resolved;
+use lapwing_host::model_files::ModelFiles;
 use serde_json::{Value, json};
 
 use crate::cli::MeasureArgs;
-use crate::correction::{self, Resolved};
-use crate::engine::Engine;
 use crate::interrupt;
-use crate::model_files::ModelFiles;
-use crate::printer::Printer;
+use crate::opening;
 use crate::settings::Settings;
 
 /// A model with its correction.
@@ -28,12 +28,11 @@ impl Measured {
     pub(in crate::commands) fn open(
         args: &MeasureArgs,
         settings: &Settings,
-        printer: &Printer,
     ) -> anyhow::Result<Measured> {
         let started = Instant::now();
-        let engine = Engine::open(&args.model, settings)?;
+        let engine = opening::open(&args.model, settings)?;
         interrupt::check()?;
-        let correction = correction::resolve(&engine, settings, printer)?;
+        let correction = opening::correction(&engine, settings)?;
         Ok(Measured { engine, correction, settings: settings.clone(), started })
     }
 
@@ -80,7 +79,7 @@ pub(in crate::commands) fn describe(engine: &Engine, settings: &Settings) -> Str
     let (backend, version) = (engine.backend, &engine.backend_version);
     let device = &engine.model.device_used().id;
     let precision = settings.options.precision;
-    let name = correction::model_name(engine);
+    let name = engine.name();
     format!("{name} with {backend} {version} on {device}, precision {precision}")
 }
 
@@ -114,7 +113,7 @@ pub(in crate::commands) fn engine_report(
     engine: &Engine,
     settings: &Settings,
 ) -> anyhow::Result<Value> {
-    let mut report = json!(correction::profiled_model(engine, settings)?);
+    let mut report = json!(opening::profiled_model(engine)?);
     report["kind"] = engine.folder.kind.name().into();
     report["backend_version"] = engine.backend_version.as_str().into();
     report["device_used"] = engine.model.device_used().id.as_str().into();

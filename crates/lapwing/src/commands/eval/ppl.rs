@@ -16,7 +16,7 @@ use crate::text_file::TextFile;
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the perplexity";
     let text = TextFile::read(&args.text).context(FAILED)?;
-    let measured = Measured::open(&args.measure, settings, printer)?;
+    let measured = Measured::open(&args.measure, settings)?;
     let engine = &measured.engine;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     let tokens = text.tokens(tokenizer).context(FAILED)?;

@@ -29,7 +29,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> an
     let data = Data::read(args).context(FAILED)?;
     let mut items = data.items(task).context(FAILED)?;
     items.truncate(args.limit.map_or(usize::MAX, usize::from));
-    let measured = Measured::open(&args.measure, settings, printer)?;
+    let measured = Measured::open(&args.measure, settings)?;
     let engine = &measured.engine;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     let options = TaskOptions {

@@ -1,11 +1,9 @@
 //! `--correct-head`: the head map of a correction profile, for the exporter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lapwing_export::{BodyRecipe, HeadMap};
-
-use crate::correction::{ProfileError, find_on_any_device, read_profile};
-use crate::home::Home;
+use lapwing_host::correction::{ProfileError, find_on_any_device, read_profile};
 
 /// Why a profile's head map cannot be folded into an export.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +50,8 @@ pub enum CorrectHeadError {
 ///
 /// When the profile is not there or cannot be read, holds no head map that its gate lets through,
 /// or does not say how its model was exported.
-pub(super) fn head_map(name: &str, home: &Home) -> Result<HeadMap, CorrectHeadError> {
-    let stored = read_profile(&find_on_any_device(name, home)?)?;
+pub(super) fn head_map(name: &str, profiles: &Path) -> Result<HeadMap, CorrectHeadError> {
+    let stored = read_profile(&find_on_any_device(name, profiles)?)?;
     let (profile, path) = (&stored.profile, stored.path.clone());
     if !profile.gate.open {
         let reason = profile.gate.reason.clone();

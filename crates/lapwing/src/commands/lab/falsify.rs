@@ -7,6 +7,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use lapwing_eval::{GenerationOptions, Items, JournalKey, NamedText, Progress, Task, TaskOptions};
 use lapwing_files::{checksum, new_file};
+use lapwing_host::model_files::ModelFiles;
+use lapwing_host::{Engine, open_folder};
 use lapwing_lab::falsify::{
     FalsifyError, FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study,
     StudyProgress, TaskInputs, falsify, page,
@@ -21,11 +23,8 @@ use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
 use crate::commands::eval::kept::Kept;
 use crate::commands::eval::measured::{engine_key, engine_report};
-use crate::correction;
-use crate::engine::{Engine, open_folder};
 use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
-use crate::model_files::ModelFiles;
 use crate::printer::{Printer, Steps};
 use crate::reference;
 use crate::settings::Settings;
@@ -102,7 +101,7 @@ pub(in crate::commands) fn run(
 fn require_distinct(names: &[String], settings: &Settings) -> Result<(), UsageError> {
     let mut seen: Vec<(PathBuf, &str)> = Vec::new();
     for name in names {
-        let Ok(path) = resolve_model(name, &settings.store) else { continue };
+        let Ok(path) = resolve_model(name, &settings.host.store) else { continue };
         let path = path.canonicalize().unwrap_or(path);
         if let Some((_, first)) = seen.iter().find(|(of_first, _)| *of_first == path) {
             let problem = format!("{name} is the same model as {first}");
@@ -174,7 +173,7 @@ impl One<'_> {
     fn unit(&self, name: &str) -> anyhow::Result<String> {
         let of_reference = reference::settings(self.settings, &self.args.more);
         let stamp = |name: &str, settings: &Settings| {
-            let path = resolve_model(name, &settings.store).context(FAILED)?;
+            let path = resolve_model(name, &settings.host.store).context(FAILED)?;
             let folder = open_folder(&path, settings.variant.as_ref()).context(FAILED)?;
             anyhow::Ok(ModelFiles::of(&folder)?.stamp())
         };
@@ -223,7 +222,7 @@ impl One<'_> {
             tokenizer,
             options: &task_options,
         });
-        let name = correction::model_name(engine);
+        let name = engine.name();
         let inputs = FalsifyInputs {
             name: &name,
             calibrate: inputs,

@@ -8,16 +8,18 @@
 //! group of its own: Ctrl-C is for this process, which then ends the worker; else it would look
 //! like a crash. This module knows neither settings nor a terminal; a closure tells it to stop.
 //!
-//! To add a use: a type of requests, a type of what is said to them, and a kind of the hidden
-//! command `lapwing worker` whose child calls [`serve`].
+//! To add a use: a type of requests, a type of what is said to them, and a way to start this program
+//! in which it calls [`serve`].
 
 mod line;
 mod process;
 mod serve;
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -103,6 +105,30 @@ impl LastWords {
     /// These lines, if there are any.
     pub fn of(lines: Vec<String>) -> Option<LastWords> {
         (!lines.is_empty()).then_some(LastWords(lines))
+    }
+}
+
+/// How a worker is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The program; `None` for the one that this process runs.
+    pub program: Option<PathBuf>,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+impl WorkerCommand {
+    /// The command to start.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell which program this is.
+    pub fn command(&self) -> Result<Command, WorkerError> {
+        let this = std::env::current_exe;
+        let program = self.program.clone().map_or_else(this, Ok).map_err(WorkerError::Start)?;
+        let mut command = Command::new(program);
+        command.args(&self.arguments);
+        Ok(command)
     }
 }
 

@@ -13,8 +13,6 @@ use lapwing_formats::onnx::{OnnxModel, OpenOnnxError, Place};
 use lapwing_model::{FolderKind, ModelFolder};
 use serde_json::{Value, json};
 
-use crate::interrupt;
-
 /// The graph and its weights, in the order of their hash.
 #[derive(Debug, Clone)]
 pub struct ModelFiles(Vec<ModelFile>);
@@ -34,7 +32,7 @@ pub enum ModelFilesError {
     /// One cannot be read.
     #[error(transparent)]
     Read(#[from] FileError),
-    /// One cannot be read to its end, or Ctrl-C came before that.
+    /// One cannot be read to its end, or whoever asked wants no more.
     #[error(transparent)]
     Hash(#[from] HashError),
     /// The graph does not say where its weights are.
@@ -77,11 +75,11 @@ impl ModelFiles {
     ///
     /// # Errors
     ///
-    /// When one cannot be read, or with [`HashError::Interrupted`] after Ctrl-C.
-    pub fn sha256(&self) -> Result<String, ModelFilesError> {
+    /// When one cannot be read, or with [`HashError::Interrupted`] once `is_stopped` says so.
+    pub fn sha256(&self, is_stopped: &dyn Fn() -> bool) -> Result<String, ModelFilesError> {
         let mut lines = String::new();
         for ModelFile { name, path, n_bytes, .. } in &self.0 {
-            let sha256 = checksum::sha256_file(path, &mut |_| {}, &interrupt::requested)?;
+            let sha256 = checksum::sha256_file(path, &mut |_| {}, is_stopped)?;
             lines.push_str(&format!("{name} {n_bytes} {sha256}\n"));
         }
         Ok(checksum::sha256_bytes(lines.as_bytes()))
@@ -145,7 +143,8 @@ mod tests {
     #[test]
     fn the_hash_tells_names_and_borders_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let hash = |contents: &[(&str, &str)]| files(contents, folder.path()).sha256().unwrap();
+        let hash =
+            |contents: &[(&str, &str)]| files(contents, folder.path()).sha256(&|| false).unwrap();
         let first = hash(&[("a.xml", "graph"), ("a.bin", "weights")]);
         assert_eq!(first, hash(&[("a.xml", "graph"), ("a.bin", "weights")]));
         for other in [

@@ -2,17 +2,59 @@
 //!
 //! Plugins of GPUs and NPUs abort, hang or take all memory at the first compilation. So that comes
 //! first in a [worker](crate::worker), which opens the model and infers twice ([`crate::attempt`]),
-//! and says which stage it has come to. What it compiled is in the cache of compiled models, so the work is not done
-//! twice.
+//! and says which stage it has come to. What it compiled is in the cache of compiled models, so the
+//! work is not done twice.
 
 use std::fmt;
 use std::process::Command;
+use std::time::Duration;
 
+use lapwing_files::disk::human_bytes;
 use serde::{Deserialize, Serialize};
+use sysinfo::System;
 
 use crate::setup::Setup;
-use crate::trial_limits::TrialLimits;
-use crate::worker::{self, Loss, Worker, WorkerError};
+use crate::worker::{self, LastWords, Loss, Worker, WorkerError};
+
+/// What a trial may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialLimits {
+    /// From the child's start to its end.
+    pub time: Duration,
+    /// Resident bytes of the child.
+    pub n_bytes: u64,
+}
+
+impl TrialLimits {
+    /// Twenty minutes, since a first compilation takes some, and four fifths of the machine's
+    /// memory: beyond that the system itself suffers.
+    pub fn usual() -> TrialLimits {
+        let mut system = System::new().ok();
+        system.as_mut().map(System::refresh_memory);
+        let n_bytes = system.map(|system| system.total_memory()).filter(|&n_bytes| n_bytes != 0);
+        let n_bytes = n_bytes.map_or(u64::MAX, |n_bytes| n_bytes / 5 * 4);
+        TrialLimits { time: Duration::from_secs(20 * 60), n_bytes }
+    }
+}
+
+/// A device that came to harm when it was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {device}{}: {failure}", since(at.as_deref()))]
+pub struct HarmfulDevice {
+    /// What requests call it.
+    pub device: String,
+    /// When that was, if not now.
+    pub at: Option<String>,
+    /// What happened.
+    pub failure: Failure,
+    /// What its process printed.
+    #[source]
+    pub printed: Option<LastWords>,
+}
+
+fn since(at: Option<&str>) -> String {
+    at.map(|at| format!(", it came to harm at {at}")).unwrap_or_default()
+}
 
 /// How far a trial has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +161,7 @@ impl fmt::Display for Failure {
             How::Lost(Loss::TooMuchMemory { limit_bytes }) => write!(
                 f,
                 "more than {} of memory taken while {}",
-                crate::printer::human_bytes(*limit_bytes),
+                human_bytes(*limit_bytes),
                 self.stage
             ),
         }

@@ -1,4 +1,4 @@
-//! `--correction`: from what was asked for to a correction that is known to fit, or to none.
+//! From the correction that was asked for to a correction that is known to fit, or to none.
 //!
 //! A profile is taken for the very model, backend, device and precision that it was calibrated on,
 //! and only while its gate is open. What does not fit is an error, never left out silently.
@@ -9,19 +9,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use lapwing_files::checksum::HashError;
 use lapwing_logits::Correction;
 use lapwing_logits::profile::ProfiledModel;
 use serde_json::{Value, json};
 
+use crate::choice::CorrectionChoice;
 use crate::engine::Engine;
-use crate::hint::note;
-use crate::home::Home;
-use crate::interrupt;
-use crate::model_files::{self, ModelFiles};
-use crate::printer::Printer;
-use crate::request::CorrectionChoice;
-use crate::settings::Settings;
+use crate::host::Host;
+use crate::model_files::{ModelFiles, ModelFilesError};
+use crate::notice::{Caller, Notice};
 
 pub use profile::{
     PeekError, ProfileError, StoredProfile, peek_profile, peek_sidecar, read_profile,
@@ -30,7 +27,7 @@ pub use profile::{
 /// How the file name of a profile ends.
 const PROFILE_SUFFIX: &str = ".correction.json";
 
-/// What became of `--correction`.
+/// What became of a [`CorrectionChoice`].
 #[derive(Debug, Clone)]
 pub struct Resolved {
     /// What was asked for: `off`, `auto`, or the profile as it was named.
@@ -80,27 +77,45 @@ impl Resolved {
     }
 }
 
-/// Find, check and load what the settings ask for; says on stderr when `auto` means none.
+/// Why there is no correction where one was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CorrectError {
+    /// The profile is not to be used.
+    #[error("cannot correct the logits")]
+    Profile(#[from] ProfileError),
+    /// The model's files cannot be read, to be compared with the profile's.
+    #[error("cannot correct the logits")]
+    Files(#[from] ModelFilesError),
+}
+
+impl CorrectError {
+    /// Whether whoever asked wanted no more.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, CorrectError::Files(ModelFilesError::Hash(HashError::Interrupted)))
+    }
+}
+
+/// Find, check and load what is asked for; tells when `auto` means none.
 ///
 /// The model is hashed only when there is a profile to compare with.
 ///
 /// # Errors
 ///
 /// When a profile is damaged or of something else than this engine, or was named and is not there
-/// or not to be used.
+/// or not to be used, or when the caller wants no more.
 pub fn resolve(
     engine: &Engine,
-    settings: &Settings,
-    printer: &Printer,
-) -> anyhow::Result<Resolved> {
-    let resolved = match &settings.correction {
+    choice: &CorrectionChoice,
+    host: &Host,
+    caller: Caller<'_>,
+) -> Result<Resolved, CorrectError> {
+    let resolved = match choice {
         CorrectionChoice::Off => return Ok(Resolved::off()),
-        CorrectionChoice::Auto => automatic(engine, settings),
-        CorrectionChoice::Profile(name) => named(name, engine, settings),
+        CorrectionChoice::Auto => automatic(engine, host, caller)?,
+        CorrectionChoice::Profile(name) => named(name, engine, host, caller)?,
     };
-    let resolved = resolved.context("cannot correct the logits")?;
     match (&resolved.profile, &resolved.reason) {
-        (None, Some(reason)) => printer.note(note::correction_off(reason)),
+        (None, Some(why)) => caller.tell(Notice::NoCorrection { why: why.clone() }),
         (Some(path), _) => tracing::info!(profile = %path.display(), "correcting logits"),
         (None, None) => {}
     }
@@ -108,14 +123,14 @@ pub fn resolve(
 }
 
 /// The profile that fits by its name, when there is one and its gate is open.
-fn automatic(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
-    let path = default_profile(engine, &settings.home);
+fn automatic(engine: &Engine, host: &Host, caller: Caller<'_>) -> Result<Resolved, CorrectError> {
+    let path = default_profile(engine, &host.profiles);
     let off = |reason: String| Resolved::without("auto", Some(reason));
     if !is_file(&path)? {
         return Ok(off(format!("there is no profile {}", path.display())));
     }
     let stored = read_profile(&path)?;
-    fits(&stored, engine, settings)?;
+    fits(&stored, engine, caller)?;
     let gate = &stored.profile.gate;
     if !gate.open {
         return Ok(off(format!("the gate of {} is closed: {}", path.display(), gate.reason)));
@@ -130,10 +145,15 @@ fn automatic(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
 }
 
 /// The profile that was named: it must be there and usable.
-fn named(name: &str, engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
-    let path = find(name, engine, &settings.home)?;
+fn named(
+    name: &str,
+    engine: &Engine,
+    host: &Host,
+    caller: Caller<'_>,
+) -> Result<Resolved, CorrectError> {
+    let path = find(name, engine, &host.profiles)?;
     let stored = read_profile(&path)?;
-    fits(&stored, engine, settings)?;
+    fits(&stored, engine, caller)?;
     let gate = &stored.profile.gate;
     if !gate.open {
         let reason = gate.reason.clone();
@@ -158,8 +178,7 @@ fn used(requested: &str, stored: StoredProfile, correction: Correction) -> Resol
 }
 
 /// A path, or the name of a profile in the profiles folder with or without its endings.
-fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileError> {
-    let folder = home.profiles();
+fn find(name: &str, engine: &Engine, folder: &Path) -> Result<PathBuf, ProfileError> {
     let device = device_name(engine);
     let in_folder = [
         name.to_owned(),
@@ -173,7 +192,7 @@ fn find(name: &str, engine: &Engine, home: &Home) -> Result<PathBuf, ProfileErro
             return Ok(path);
         }
     }
-    Err(ProfileError::Missing { found: name.to_owned(), folder })
+    Err(ProfileError::Missing { found: name.to_owned(), folder: folder.to_owned() })
 }
 
 /// Whether there is a file. What cannot be looked at is not taken for missing.
@@ -185,14 +204,13 @@ fn is_file(path: &Path) -> Result<bool, ProfileError> {
     }
 }
 
-/// As for `--correction`, where no model runs: a path, or the name of a profile in the profiles
+/// As [`resolve`] finds one, where no model runs: a path, or the name of a profile in the profiles
 /// folder with or without its endings.
 ///
 /// # Errors
 ///
 /// When there is none, when the name is that of several, or when the folder cannot be read.
-pub fn find_on_any_device(name: &str, home: &Home) -> Result<PathBuf, ProfileError> {
-    let folder = home.profiles();
+pub fn find_on_any_device(name: &str, folder: &Path) -> Result<PathBuf, ProfileError> {
     let whole = [folder.join(name), folder.join(format!("{name}{PROFILE_SUFFIX}"))];
     for path in std::iter::once(PathBuf::from(name)).chain(whole) {
         if is_file(&path)? {
@@ -200,11 +218,11 @@ pub fn find_on_any_device(name: &str, home: &Home) -> Result<PathBuf, ProfileErr
         }
     }
     let start = format!("{name}.");
-    let mut names =
-        names_in(&folder).map_err(|source| ProfileError::Read { path: folder.clone(), source })?;
+    let mut names = names_in(folder)
+        .map_err(|source| ProfileError::Read { path: folder.to_owned(), source })?;
     names.retain(|file| file.starts_with(&start) && file.ends_with(PROFILE_SUFFIX));
     names.sort();
-    let found = name.to_owned();
+    let (found, folder) = (name.to_owned(), folder.to_owned());
     match names.as_slice() {
         [] => Err(ProfileError::Missing { found, folder }),
         [only] => Ok(folder.join(only)),
@@ -222,15 +240,9 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     names.filter_map(Result::transpose).collect()
 }
 
-/// Where `calibrate` puts the profile of this model on this device, and `auto` looks for it.
-pub fn default_profile(engine: &Engine, home: &Home) -> PathBuf {
-    let (model, device) = (model_name(engine), device_name(engine));
-    home.profiles().join(format!("{model}.{device}{PROFILE_SUFFIX}"))
-}
-
-/// The name of the model's folder, which is its name in the store too.
-pub fn model_name(engine: &Engine) -> String {
-    model_files::folder_name(&engine.path, &engine.folder)
+/// Where the profile of this model on this device is put, and looked for.
+pub fn default_profile(engine: &Engine, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.{}{PROFILE_SUFFIX}", engine.name(), device_name(engine)))
 }
 
 fn device_name(engine: &Engine) -> String {
@@ -241,33 +253,33 @@ fn device_name(engine: &Engine) -> String {
 ///
 /// # Errors
 ///
-/// When one cannot be read, or after Ctrl-C.
-pub fn profiled_model(engine: &Engine, settings: &Settings) -> anyhow::Result<ProfiledModel> {
-    let files = ModelFiles::of(&engine.folder)?;
-    let hashed = files.sha256();
-    // A hash that was broken off is no failure of the disk.
-    interrupt::check()?;
-    Ok(ProfiledModel { sha256: hashed?, ..unhashed(engine, settings) })
+/// When one cannot be read, or once `is_stopped` says so.
+pub fn profiled_model(
+    engine: &Engine,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<ProfiledModel, ModelFilesError> {
+    let sha256 = ModelFiles::of(&engine.folder)?.sha256(is_stopped)?;
+    Ok(ProfiledModel { sha256, ..unhashed(engine) })
 }
 
 /// All but the hash.
-fn unhashed(engine: &Engine, settings: &Settings) -> ProfiledModel {
+fn unhashed(engine: &Engine) -> ProfiledModel {
     ProfiledModel {
-        name: model_name(engine),
+        name: engine.name(),
         sha256: String::new(),
         backend: engine.backend.to_owned(),
         device: device_name(engine),
-        precision: settings.options.precision.to_string(),
+        precision: engine.precision.to_string(),
         n_vocab: engine.n_tokens(),
     }
 }
 
 /// Refuse a profile of anything else than this engine; what costs nothing is compared first.
-fn fits(stored: &StoredProfile, engine: &Engine, settings: &Settings) -> anyhow::Result<()> {
+fn fits(stored: &StoredProfile, engine: &Engine, caller: Caller<'_>) -> Result<(), CorrectError> {
     let expected = &stored.profile.model;
-    let unhashed = ProfiledModel { sha256: expected.sha256.clone(), ..unhashed(engine, settings) };
+    let unhashed = ProfiledModel { sha256: expected.sha256.clone(), ..unhashed(engine) };
     let found = match difference(expected, &unhashed) {
-        None => difference(expected, &profiled_model(engine, settings)?),
+        None => difference(expected, &profiled_model(engine, caller.is_stopped)?),
         found => found,
     };
     match found {
@@ -315,13 +327,13 @@ mod tests {
     #[test]
     fn a_name_without_a_device_is_that_of_the_only_profile() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
-        std::fs::create_dir_all(home.profiles()).unwrap();
+        let profiles = folder.path().join("profiles");
+        std::fs::create_dir_all(&profiles).unwrap();
         for name in ["a.cpu", "b.cpu", "b.gpu.0"] {
-            std::fs::write(home.profiles().join(format!("{name}{PROFILE_SUFFIX}")), "").unwrap();
+            std::fs::write(profiles.join(format!("{name}{PROFILE_SUFFIX}")), "").unwrap();
         }
         let check = |name: &str, expected: &str| {
-            let found = match find_on_any_device(name, &home) {
+            let found = match find_on_any_device(name, &profiles) {
                 Ok(path) => path.file_name().unwrap().to_string_lossy().into_owned(),
                 Err(error) => error.to_string(),
             };
@@ -346,10 +358,10 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert!(names_in(&file).is_err());
-        let home = Home::find(Some(folder.path())).unwrap();
-        assert!(!is_file(&home.profiles()).unwrap());
-        std::fs::write(home.profiles(), "").unwrap();
-        let error = find_on_any_device("a", &home).unwrap_err();
+        let profiles = folder.path().join("profiles");
+        assert!(!is_file(&profiles).unwrap());
+        std::fs::write(&profiles, "").unwrap();
+        let error = find_on_any_device("a", &profiles).unwrap_err();
         assert!(matches!(error, ProfileError::Read { .. }), "{error}");
     }
 

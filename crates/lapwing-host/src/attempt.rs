@@ -1,16 +1,16 @@
 //! What a trial does in its own process: see [`crate::trial`].
 
+use std::error::Error;
 use std::io::{Read, Write};
 use std::time::Instant;
 
-use anyhow::bail;
 use lapwing_backend::{DeviceKind, DeviceRequest, Limits, Model, OpenOptions};
 use lapwing_model::TokenId;
 
+use crate::backends;
 use crate::compile_cache;
-use crate::engine;
-use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::host::Host;
+use crate::open_error::with_causes;
 use crate::setup::Setup;
 use crate::trial::{Passed, Report, Request, Stage};
 use crate::worker::{self, Asker, ServeError};
@@ -21,6 +21,9 @@ const PROMPT: [TokenId; 8] = [1, 3, 5, 7, 11, 13, 17, 19];
 /// A plugin's log can be of any length.
 const MESSAGE_CHARS_MAX: usize = 2000;
 
+/// Whatever the device, its library or Lapwing says against it: it is only told.
+type Refusal = Box<dyn Error + Send + Sync>;
+
 /// Open models on devices and infer, saying how far that has come.
 ///
 /// # Errors
@@ -29,13 +32,13 @@ const MESSAGE_CHARS_MAX: usize = 2000;
 pub fn serve(
     input: impl Read + Send + 'static,
     output: &mut dyn Write,
-    settings: &Settings,
+    host: &Host,
 ) -> Result<(), ServeError> {
     worker::serve(input, output, |request: Request, asker: &mut Asker<'_, Report>| {
-        Ok(match attempt(&request, settings, asker) {
+        Ok(match attempt(&request, host, asker) {
             Ok(passed) => Report::Passed(passed),
             Err(error) => {
-                let message = format!("{error:#}").chars().take(MESSAGE_CHARS_MAX).collect();
+                let message = with_causes(&*error).chars().take(MESSAGE_CHARS_MAX).collect();
                 Report::Refused { message }
             }
         })
@@ -44,20 +47,20 @@ pub fn serve(
 
 fn attempt(
     request: &Request,
-    settings: &Settings,
+    host: &Host,
     asker: &mut Asker<'_, Report>,
-) -> anyhow::Result<Passed> {
+) -> Result<Passed, Refusal> {
     asker.say(&Report::Stage(Stage::Library))?;
     let Setup { runtime, options, .. } = &request.setup;
     let folder = request.setup.open_folder()?;
-    let backend = engine::load(*runtime, settings)?;
+    let backend = backends::load(*runtime, host)?;
     asker.say(&Report::Stage(Stage::Compile))?;
     let started = Instant::now();
     let model = backend.open(&folder, options)?;
     let open_ms = started.elapsed().as_secs_f64() * 1e3;
     if let (Some(cache), Some(cache_use)) = (&options.cache_folder, model.cache_use()) {
         // Whoever asked finds it there, and does not know that it is new.
-        compile_cache::settle(cache, cache_use, &Printer::new(true));
+        compile_cache::settle(cache, cache_use);
     }
     asker.say(&Report::Stage(Stage::Inference))?;
     let started = Instant::now();
@@ -77,7 +80,7 @@ fn attempt(
 }
 
 /// The logits after a prompt and one more token.
-fn infer(model: &dyn Model) -> anyhow::Result<Vec<f32>> {
+fn infer(model: &dyn Model) -> Result<Vec<f32>, Refusal> {
     let mut logits = vec![0.0; model.n_vocab()];
     let in_vocabulary = |token: &TokenId| (*token as usize) < model.n_vocab();
     let prompt: Vec<TokenId> = PROMPT.into_iter().filter(in_vocabulary).collect();
@@ -90,10 +93,10 @@ fn infer(model: &dyn Model) -> anyhow::Result<Vec<f32>> {
         decoder.step(&prompt[..1], &mut logits)?;
     }
     if logits.iter().any(|logit| logit.is_nan()) {
-        bail!("the logits hold NaN");
+        return Err("the logits hold NaN".into());
     }
     if logits.iter().all(|logit| logit.to_bits() == logits[0].to_bits()) {
-        bail!("all logits are {}", logits[0]);
+        return Err(format!("all logits are {}", logits[0]).into());
     }
     Ok(logits)
 }

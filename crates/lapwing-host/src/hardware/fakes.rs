@@ -8,17 +8,18 @@ use std::path::Path;
 use super::Machine;
 
 /// A root folder; it starts empty.
-pub(crate) struct Fake {
+pub struct Fake {
     root: tempfile::TempDir,
 }
 
 impl Fake {
-    pub(crate) fn new() -> Fake {
+    /// A machine with nothing.
+    pub fn new() -> Fake {
         Fake { root: tempfile::tempdir().unwrap() }
     }
 
     /// A Linux machine whose device files can be opened.
-    pub(crate) fn machine(&self) -> Machine {
+    pub fn machine(&self) -> Machine {
         Machine {
             root: self.root.path().to_owned(),
             system: "linux",
@@ -29,19 +30,21 @@ impl Fake {
     }
 
     /// The same, where opening them is not permitted: root would be permitted whatever their mode.
-    pub(crate) fn machine_without_permission(&self) -> Machine {
+    pub fn machine_without_permission(&self) -> Machine {
         let open = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
         Machine { open, ..self.machine() }
     }
 
-    pub(crate) fn file(&self, path: &str, contents: impl AsRef<[u8]>) -> &Fake {
+    /// A file, below the root.
+    pub fn file(&self, path: &str, contents: impl AsRef<[u8]>) -> &Fake {
         let path = self.root.path().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, contents).unwrap();
         self
     }
 
-    pub(crate) fn link(&self, path: &str, target: &str) -> &Fake {
+    /// A symbolic link.
+    pub fn link(&self, path: &str, target: &str) -> &Fake {
         let path = self.root.path().join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink(target, path).unwrap();
@@ -49,19 +52,20 @@ impl Fake {
     }
 
     /// The head of a library for this processor.
-    pub(crate) fn library(&self, path: &str) -> &Fake {
+    pub fn library(&self, path: &str) -> &Fake {
         let mut header = [0; 64];
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
         header.copy_from_slice(&own[..64]);
         self.file(path, header)
     }
 
-    pub(crate) fn os_release(&self, id: &str) -> &Fake {
+    /// The distribution.
+    pub fn os_release(&self, id: &str) -> &Fake {
         self.file("/etc/os-release", format!("ID={id}\n"))
     }
 
     /// A device on the PCI bus; without a driver when that is empty.
-    pub(crate) fn pci(&self, address: &str, class: &str, maker: &str, driver: &str) -> &Fake {
+    pub fn pci(&self, address: &str, class: &str, maker: &str, driver: &str) -> &Fake {
         let folder = format!("/sys/bus/pci/devices/{address}");
         self.kernel_device(&folder, maker, driver);
         self.file(&format!("{folder}/class"), format!("{class}\n"))
@@ -76,31 +80,33 @@ impl Fake {
     }
 
     /// A device file with the kernel's folder of its class.
-    pub(crate) fn node(&self, path: &str, class: &str, maker: &str, driver: &str) -> &Fake {
+    pub fn node(&self, path: &str, class: &str, maker: &str, driver: &str) -> &Fake {
         let name = path.rsplit('/').next().unwrap();
         self.kernel_device(&format!("/sys/class/{class}/{name}/device"), maker, driver);
         self.file(path, "")
     }
 
     /// An Intel GPU with its driver and its file.
-    pub(crate) fn gpu(&self) -> &Fake {
+    pub fn gpu(&self) -> &Fake {
         self.pci("0000:00:02.0", "0x030000", "0x8086", "xe");
         self.node("/dev/dri/renderD128", "drm", "0x8086", "xe")
     }
 
     /// An Intel NPU with its driver and its file.
-    pub(crate) fn npu(&self) -> &Fake {
+    pub fn npu(&self) -> &Fake {
         self.pci("0000:00:0b.0", "0x120000", "0x8086", "intel_vpu");
         self.node("/dev/accel/accel0", "accel", "0x8086", "intel_vpu")
     }
 
-    pub(crate) fn gpu_libraries(&self) -> &Fake {
+    /// What OpenCL needs for an Intel GPU.
+    pub fn gpu_libraries(&self) -> &Fake {
         let driver = "/usr/lib64/intel-opencl/libigdrcl.so";
         self.library("/usr/lib64/libOpenCL.so.1").library(driver);
         self.file("/etc/OpenCL/vendors/intel.icd", format!("{driver}\n"))
     }
 
-    pub(crate) fn npu_libraries(&self) -> &Fake {
+    /// What Level Zero needs for an Intel NPU.
+    pub fn npu_libraries(&self) -> &Fake {
         self.library("/usr/lib64/libze_loader.so.1.26.0");
         self.link("/usr/lib64/libze_loader.so.1", "libze_loader.so.1.26.0");
         self.library("/usr/lib64/libze_intel_npu.so.1");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lapwing_model::FolderKind;
+use lapwing_store::natives::Runtime;
 use serde::{Deserialize, Serialize};
 
 /// Which library runs the model.
@@ -29,6 +31,31 @@ pub enum CorrectionChoice {
     Auto,
     /// This profile: a name or a file.
     Profile(String),
+}
+
+/// Nothing of this version is behind [`BackendChoice::Native`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the native backend is not part of this version: expected auto, ort or openvino")]
+pub struct NoNativeBackend;
+
+impl BackendChoice {
+    /// The library that was asked for, or the one made for this kind of folder. One that does not
+    /// fit the folder is taken all the same: its refusal names both.
+    ///
+    /// # Errors
+    ///
+    /// When the backend is not part of this version.
+    pub fn runtime_for(self, kind: FolderKind) -> Result<Runtime, NoNativeBackend> {
+        match self {
+            Self::Native => Err(NoNativeBackend),
+            Self::Ort => Ok(Runtime::OnnxRuntime),
+            Self::OpenVino => Ok(Runtime::OpenVino),
+            Self::Auto => Ok(match kind {
+                FolderKind::OpenVinoIr => Runtime::OpenVino,
+                FolderKind::OnnxGenai | FolderKind::TransformersJs => Runtime::OnnxRuntime,
+            }),
+        }
+    }
 }
 
 /// A value that is none of those allowed.

@@ -5,11 +5,11 @@
 use std::fmt;
 
 use lapwing_backend::{Backend, Device, DeviceKind, DeviceRequest};
-use lapwing_ort::{OrtBackend, Plugin};
+use lapwing_ort::OrtBackend;
+pub use lapwing_ort::Plugin;
 use lapwing_store::natives::{LocateError, Native, Runtime, locate};
 
-use crate::hardware::Machine;
-use crate::settings::Settings;
+use crate::host::Host;
 
 /// ONNX Runtime lacks a device that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,8 @@ impl fmt::Display for Lack {
 }
 
 /// ONNX Runtime with its plugin, where that is installed.
-pub fn with_plugin(backend: OrtBackend, settings: &Settings) -> OrtBackend {
-    match locate(Native::OrtPlugin, &settings.store) {
+pub fn with_plugin(backend: OrtBackend, host: &Host) -> OrtBackend {
+    match locate(Native::OrtPlugin, &host.store) {
         Ok(plugin) => backend.with_plugin(&plugin.path),
         Err(LocateError::Missing { .. }) => backend,
         Err(error) => {
@@ -92,16 +92,16 @@ pub fn with_plugin(backend: OrtBackend, settings: &Settings) -> OrtBackend {
 /// # Errors
 ///
 /// When the plugin's file is not there or is cut off.
-pub fn load(settings: &Settings) -> Result<Option<Plugin>, LocateError> {
-    let plugin = locate(Native::OrtPlugin, &settings.store)?;
-    let runtime = locate(Runtime::OnnxRuntime, &settings.store).ok();
+pub fn load(host: &Host) -> Result<Option<Plugin>, LocateError> {
+    let plugin = locate(Native::OrtPlugin, &host.store)?;
+    let runtime = locate(Runtime::OnnxRuntime, &host.store).ok();
     let backend = runtime.and_then(|runtime| OrtBackend::load(&runtime.path).ok());
     Ok(backend.map(|backend| backend.with_plugin(&plugin.path).plugin()))
 }
 
 /// Why the plugin cannot be used; `None` where it can, and where there is none.
-pub fn refusal(settings: &Settings) -> Option<String> {
-    let reason = match load(settings) {
+pub fn refusal(host: &Host) -> Option<String> {
+    let reason = match load(host) {
         Err(LocateError::Missing { .. }) => return None,
         Err(error) => error.to_string(),
         Ok(Some(Plugin::Refused { reason, .. })) => reason,
@@ -119,7 +119,7 @@ pub fn require_device(
     runtime: Runtime,
     backend: &dyn Backend,
     requested: DeviceRequest,
-    settings: &Settings,
+    host: &Host,
 ) -> Result<(), NoOnnxDevice> {
     let DeviceRequest::One(kind @ (DeviceKind::Gpu | DeviceKind::Npu), _) = requested else {
         return Ok(());
@@ -127,15 +127,15 @@ pub fn require_device(
     let is_of_kind = |device: &Device| device.kind == kind;
     let is_offered = || backend.devices().unwrap_or_default().iter().any(is_of_kind);
     match runtime == Runtime::OnnxRuntime && !is_offered() {
-        true => Err(NoOnnxDevice { device: requested, lack: lack(kind, settings) }),
+        true => Err(NoOnnxDevice { device: requested, lack: lack(kind, host) }),
         false => Ok(()),
     }
 }
 
 /// What is missing for a kind of device that ONNX Runtime does not offer.
-pub fn lack(kind: DeviceKind, settings: &Settings) -> Lack {
-    let facts = Machine::here(Some(settings)).facts(kind);
-    let of_plugin = match (kind, load(settings)) {
+pub fn lack(kind: DeviceKind, host: &Host) -> Lack {
+    let facts = host.machine().facts(kind);
+    let of_plugin = match (kind, load(host)) {
         (DeviceKind::Npu | DeviceKind::NpuOnCpu, _) => LackOfPlugin::WrongKind,
         (_, Err(LocateError::Missing { .. })) => LackOfPlugin::NotInstalled,
         (_, Err(error)) => LackOfPlugin::Unusable { reason: error.to_string() },

@@ -9,15 +9,14 @@ mod distribution;
 mod libraries;
 mod nodes;
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::DeviceKind;
-use lapwing_store::natives::{Runtime, locate};
 
 use crate::fact::{Fact, Standing};
-use crate::settings::Settings;
 
 use distribution::{Distribution, Part};
 use libraries::Libraries;
@@ -93,17 +92,14 @@ impl DeviceFacts {
 }
 
 impl Machine {
-    /// This machine. Libraries are looked for beside the OpenVINO of these settings first; without
-    /// settings, in the system's folders only.
-    pub fn here(settings: Option<&Settings>) -> Machine {
-        let openvino =
-            settings.and_then(|settings| locate(Runtime::OpenVino, &settings.store).ok());
-        let library_path = settings.and_then(|settings| settings.library_path.as_deref());
+    /// This machine. Libraries are looked for in the folder of OpenVINO and in those of
+    /// `library_path` first, then in the system's.
+    pub fn here(openvino: Option<&Path>, library_path: Option<&OsStr>) -> Machine {
         Machine {
             root: PathBuf::from("/"),
             system: std::env::consts::OS,
             library_folders: library_path.map_or_else(Vec::new, libraries::split),
-            openvino: openvino.and_then(|located| located.path.parent().map(Path::to_owned)),
+            openvino: openvino.map(Path::to_owned),
             open: |path| OpenOptions::new().read(true).write(true).open(path).map(|_| ()),
         }
     }
@@ -283,7 +279,8 @@ fn missing(library: &str) -> String {
     format!("{library} is missing")
 }
 
-#[cfg(test)]
-pub(crate) mod fakes;
+#[cfg(any(test, feature = "fakes"))]
+#[allow(clippy::unwrap_used, clippy::new_without_default, reason = "a fixture of tests")]
+pub mod fakes;
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,6 @@ use lapwing_openvino::cache::{self, Entry, EntryState, RemoveEntryError};
 use lapwing_store::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::home::Home;
-use crate::printer::Printer;
-
 /// What the cache may take; a model of a few billion parameters leaves an entry of its own size.
 pub const N_BYTES_MAX: u64 = 4_000_000_000;
 
@@ -91,11 +88,6 @@ pub struct NotCleared {
     pub first: String,
 }
 
-/// The cache's folder, there or not.
-pub fn folder(home: &Home) -> PathBuf {
-    home.cache().join("openvino")
-}
-
 /// Size of everything in the cache.
 pub fn n_bytes(folder: &Path) -> u64 {
     disk::n_bytes_below(folder)
@@ -113,12 +105,9 @@ pub fn sweep(folder: &Path) {
     cache::sweep(folder);
 }
 
-/// After a model was opened: make room when an entry was added, and say what cost time. What is in
-/// use stays, so that a model that is larger than the whole cache is kept too.
-pub fn settle(folder: &Path, cache_use: &CacheUse, printer: &Printer) {
-    if let Some(notice) = notice(cache_use) {
-        printer.note(notice);
-    }
+/// After a model was opened: make room when an entry was added. What is in use stays, so that a model
+/// that is larger than the whole cache is kept too.
+pub fn settle(folder: &Path, cache_use: &CacheUse) {
     if matches!(cache_use.outcome, CacheOutcome::Stored | CacheOutcome::Rebuilt { .. }) {
         for entry in cache::trim(folder, N_BYTES_MAX) {
             tracing::info!(entry = %entry.folder.display(), "removed from the compile cache");
@@ -241,17 +230,6 @@ fn with_cause(error: &RemoveEntryError) -> String {
     }
 }
 
-/// What a user should hear of it: that a start took longer than it had to.
-fn notice(cache_use: &CacheUse) -> Option<String> {
-    match &cache_use.outcome {
-        CacheOutcome::Hit | CacheOutcome::Stored => None,
-        CacheOutcome::Rebuilt { why } => Some(format!("compiled the model anew: {why}")),
-        CacheOutcome::NotStored { why } => {
-            Some(format!("the compiled model is not kept, the next start takes as long: {why}"))
-        }
-    }
-}
-
 impl KeptModel {
     fn of(entry: Entry, store: &Store) -> Self {
         let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -306,28 +284,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_costs_time_is_told() {
-        let check = |outcome: CacheOutcome, word: &str, expected: Option<&str>| {
+    fn the_report_says_whether_the_model_came_out_of_the_cache() {
+        let check = |outcome: CacheOutcome, word: &str, why: Option<&str>| {
             let cache_use = CacheUse { outcome, folder: PathBuf::new(), n_bytes: 7 };
-            assert_eq!(notice(&cache_use).as_deref(), expected);
             let report = CacheReport::of(&cache_use);
             assert_eq!((report.outcome.as_str(), report.size_bytes), (word, 7));
-            assert_eq!(report.why.is_some(), expected.is_some());
+            assert_eq!(report.why.as_deref(), why);
             assert_eq!(report.is_hit(), cache_use.outcome == CacheOutcome::Hit);
         };
         let why = || "because".to_owned();
         check(CacheOutcome::Hit, "hit", None);
         check(CacheOutcome::Stored, "stored", None);
-        check(
-            CacheOutcome::Rebuilt { why: why() },
-            "rebuilt",
-            Some("compiled the model anew: because"),
-        );
-        check(
-            CacheOutcome::NotStored { why: why() },
-            "not stored",
-            Some("the compiled model is not kept, the next start takes as long: because"),
-        );
+        check(CacheOutcome::Rebuilt { why: why() }, "rebuilt", Some("because"));
+        check(CacheOutcome::NotStored { why: why() }, "not stored", Some("because"));
     }
 
     #[test]

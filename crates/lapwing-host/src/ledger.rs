@@ -5,13 +5,12 @@
 //! driver, device, the model's files, or what it is compiled for.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use lapwing_files::{FileError, Lock, LockError, new_file};
-use lapwing_measure::record::timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::interrupt;
 use crate::trial::Failure;
 
 /// The layout of the file; another one is not read.
@@ -103,9 +102,13 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written.
-    pub fn record(&self, tried: Tried) -> Result<(), WriteLedgerError> {
-        self.change(|trials| {
+    /// When the file cannot be written, or `is_stopped` says so while another process has it.
+    pub fn record(
+        &self,
+        tried: Tried,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), WriteLedgerError> {
+        self.change(is_stopped, |trials| {
             trials.retain(|earlier| earlier.configuration != tried.configuration);
             trials.push(tried);
             let n_surplus = trials.len().saturating_sub(N_TRIALS_MAX);
@@ -117,11 +120,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written.
-    pub fn forget_failures(&self) -> Result<usize, WriteLedgerError> {
+    /// As [`Ledger::record`].
+    pub fn forget_failures(
+        &self,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<usize, WriteLedgerError> {
         let mut n_forgotten = 0;
         if self.path.exists() {
-            self.change(|trials| {
+            self.change(is_stopped, |trials| {
                 let n_before = trials.len();
                 trials.retain(|tried| tried.failure.is_none());
                 n_forgotten = n_before - trials.len();
@@ -130,10 +136,14 @@ impl Ledger {
         Ok(n_forgotten)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Tried>)) -> Result<(), WriteLedgerError> {
+    fn change(
+        &self,
+        is_stopped: &dyn Fn() -> bool,
+        change: impl FnOnce(&mut Vec<Tried>),
+    ) -> Result<(), WriteLedgerError> {
         // What is read here is what is replaced below.
         let lock_path = self.path.with_extension("lock");
-        let _lock = Lock::acquire(&lock_path, &mut |_| {}, &interrupt::requested)?;
+        let _lock = Lock::acquire(&lock_path, &mut |_| {}, is_stopped)?;
         let mut trials = self.trials();
         change(&mut trials);
         let file = File { schema_version: SCHEMA_VERSION, trials };
@@ -148,7 +158,9 @@ impl Ledger {
 impl Tried {
     /// A trial that ends now.
     pub fn now(configuration: Configuration, failure: Option<Failure>) -> Self {
-        Self { configuration, at: timestamp(SystemTime::now()), failure }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).map_or(Ok(Timestamp::MAX), Timestamp::from_second);
+        Self { configuration, at: now.unwrap_or(Timestamp::MAX).to_string(), failure }
     }
 }
 
@@ -197,16 +209,16 @@ mod tests {
     fn the_last_trial_of_a_configuration_counts() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::new(&folder.path().join("sub"));
-        assert_eq!(ledger.forget_failures().unwrap(), 0);
+        assert_eq!(ledger.forget_failures(&|| false).unwrap(), 0);
         assert_eq!(ledger.find(&configuration("NPU")), None);
-        ledger.record(failed("NPU")).unwrap();
-        ledger.record(failed("GPU")).unwrap();
-        ledger.record(Tried::now(configuration("GPU"), None)).unwrap();
+        ledger.record(failed("NPU"), &|| false).unwrap();
+        ledger.record(failed("GPU"), &|| false).unwrap();
+        ledger.record(Tried::now(configuration("GPU"), None), &|| false).unwrap();
         assert_eq!(ledger.find(&configuration("NPU")).unwrap().failure, failed("NPU").failure);
         assert_eq!(ledger.find(&configuration("GPU")).unwrap().failure, None);
         let newer = Configuration { driver: Some("2".into()), ..configuration("NPU") };
         assert_eq!(ledger.find(&newer), None, "another driver is another configuration");
-        assert_eq!(ledger.forget_failures().unwrap(), 1);
+        assert_eq!(ledger.forget_failures(&|| false).unwrap(), 1);
         assert_eq!(ledger.find(&configuration("NPU")), None);
         assert_eq!(ledger.trials().len(), 1);
     }
@@ -218,7 +230,7 @@ mod tests {
         for text in ["", "{", "[]", "{\"schema_version\":2,\"trials\":[]}", "\u{0}"] {
             std::fs::write(folder.path().join("trials.json"), text).unwrap();
             assert_eq!(ledger.trials(), [], "{text}");
-            ledger.record(failed("NPU")).unwrap();
+            ledger.record(failed("NPU"), &|| false).unwrap();
             assert_eq!(ledger.trials().len(), 1, "{text}");
         }
     }

@@ -1,0 +1,250 @@
+//! A model that is open, with its text side.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapwing_backend::{DeviceKind, Model, OpenError, Precision};
+use lapwing_logits::{Correction, Details, Level, SamplerOptions};
+use lapwing_model::{ModelFolder, TokenId};
+use lapwing_runtime::{Request, Session};
+use lapwing_store::natives::Runtime;
+use lapwing_text::{ChatTemplate, SpecialPieces, Tokenizer};
+
+use crate::backends;
+use crate::compile_cache;
+use crate::host::Host;
+use crate::ladder::{self, Attempt, Opened};
+use crate::model_files::folder_name;
+use crate::notice::{Caller, Notice, RefusedRung};
+use crate::open_error::{OpenModelError, cannot_open};
+use crate::request::OpenRequest;
+use crate::setup::Setup;
+
+/// A model that is ready to run, with its text side.
+pub struct Engine {
+    /// Where the model is.
+    pub path: PathBuf,
+    /// What its folder says.
+    pub folder: ModelFolder,
+    /// The library that the backend runs on.
+    pub runtime: Runtime,
+    /// The backend's name.
+    pub backend: &'static str,
+    /// The version of the backend's library.
+    pub backend_version: String,
+    /// The model.
+    pub model: Arc<dyn Model>,
+    /// The version of the device's driver, where the library tells.
+    pub driver: Option<String>,
+    /// The arithmetic that was asked for.
+    pub precision: Precision,
+    /// Devices that `auto` passed over, in order.
+    pub refused: Vec<RefusedRung>,
+    /// Text to tokens and back, when the folder has a tokenizer.
+    pub tokenizer: Option<Tokenizer>,
+    /// Messages to a prompt, when the folder has a template.
+    pub template: Option<ChatTemplate>,
+    /// Time from the call to here.
+    pub load: Duration,
+    /// Where that time went.
+    pub stages: OpenStages,
+}
+
+/// The stages of opening a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenStages {
+    /// The folder, the tokenizer and the template; weights are not read here.
+    pub text: Duration,
+    /// Loading the backend's library into the process.
+    pub library: Duration,
+    /// Reading the model's files into a graph; `None` where the library reads and compiles in one
+    /// call.
+    pub read: Option<Duration>,
+    /// Compiling the graph for the device, with `read` where that is `None`.
+    pub compile: Duration,
+}
+
+/// Text was given, and nothing can read it.
+#[derive(Debug, thiserror::Error)]
+#[error("{} has no tokenizer.json", folder.display())]
+pub struct NoTokenizer {
+    /// The model's folder.
+    pub folder: PathBuf,
+}
+
+impl Engine {
+    /// Find a model and open it.
+    ///
+    /// # Errors
+    ///
+    /// When the model, the backend's library or the device is not there or not usable, or the
+    /// caller wants no more.
+    pub fn open(
+        host: &Host,
+        request: &OpenRequest,
+        caller: Caller<'_>,
+    ) -> Result<Engine, OpenModelError> {
+        let started = Instant::now();
+        let (setup, folder) = request.settle(host)?;
+        Self::of_folder(host, setup, folder, caller, started)
+    }
+
+    /// Open what was found elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::open`].
+    pub fn open_setup(
+        host: &Host,
+        setup: Setup,
+        caller: Caller<'_>,
+    ) -> Result<Engine, OpenModelError> {
+        let started = Instant::now();
+        let folder = setup.open_folder().map_err(cannot_open)?;
+        Self::of_folder(host, setup, folder, caller, started)
+    }
+
+    fn of_folder(
+        host: &Host,
+        setup: Setup,
+        folder: ModelFolder,
+        caller: Caller<'_>,
+        started: Instant,
+    ) -> Result<Engine, OpenModelError> {
+        let Setup { path, runtime, options, .. } = setup;
+        let template = ChatTemplate::open(&path).map_err(cannot_open)?;
+        let tokenizer = match &folder.text.tokenizer {
+            Some(file) => Some(Tokenizer::open(file).map_err(cannot_open)?),
+            None => None,
+        };
+        let text = started.elapsed();
+        let backend = backends::load(runtime, host)?;
+        if let Some(cache) = &options.cache_folder {
+            compile_cache::sweep(cache);
+        }
+        let library = started.elapsed() - text;
+        let attempt =
+            Attempt { runtime, backend: backend.as_ref(), path: &path, folder: &folder, options };
+        let Opened { model, refused, open } = ladder::open(host, &attempt, caller)?;
+        let kind = model.device_used().kind;
+        if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {
+            caller.tell(Notice::NotExact { kind });
+        }
+        if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {
+            compile_cache::settle(cache, cache_use);
+            Notice::of_cache(cache_use).into_iter().for_each(|notice| caller.tell(notice));
+        }
+        let read = model.read_time();
+        let compile = open.saturating_sub(read.unwrap_or_default());
+        if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
+            check_vocabulary(tokenizer, file, model.n_vocab())?;
+        }
+        let precision = attempt.options.precision;
+        let engine = Engine {
+            path,
+            backend: backend.name(),
+            backend_version: backend.version(),
+            driver: backend.driver(model.device_used()),
+            model: model.into(),
+            precision,
+            refused,
+            tokenizer,
+            template,
+            folder,
+            runtime,
+            load: started.elapsed(),
+            stages: OpenStages { text, library, read, compile },
+        };
+        engine.log();
+        Ok(engine)
+    }
+
+    /// A new sequence, whose rows are corrected.
+    ///
+    /// # Errors
+    ///
+    /// When the library gives none.
+    pub fn session(&self, correction: Option<Arc<Correction>>) -> Result<Session, OpenError> {
+        let mut session = Session::new(self.model.clone(), Level::detect())?;
+        session.set_correction(correction);
+        Ok(session)
+    }
+
+    /// Asks for an answer that ends where the model's authors say, and after `n_tokens_max` tokens at
+    /// the latest.
+    pub fn request<'a>(
+        &'a self,
+        prompt: &'a [TokenId],
+        sampler: &'a SamplerOptions,
+        n_tokens_max: usize,
+    ) -> Request<'a> {
+        Request {
+            prompt,
+            tokenizer: self.tokenizer.as_ref(),
+            special: SpecialPieces::Skip,
+            sampler,
+            details: Details::NONE,
+            n_tokens_max,
+            stop_ids: &self.folder.tokens.eos,
+            ignore_stop_ids: false,
+            stop_texts: &[],
+            n_first_step_top: 0,
+        }
+    }
+
+    /// The name of the model's folder, which is its name in the store too.
+    pub fn name(&self) -> String {
+        folder_name(&self.path, &self.folder)
+    }
+
+    fn log(&self) {
+        tracing::info!(
+            model = %self.path.display(),
+            backend = self.backend,
+            version = self.backend_version,
+            device = self.model.device_used().id,
+            load_ms = u64::try_from(self.load.as_millis()).unwrap_or(u64::MAX),
+            "opened"
+        );
+        tracing::debug!(level = Level::detect().name(), "host kernels");
+    }
+
+    /// The tokenizer, for whoever was given text.
+    ///
+    /// # Errors
+    ///
+    /// When the folder has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, NoTokenizer> {
+        let none = || NoTokenizer { folder: self.folder.root.clone() };
+        self.tokenizer.as_ref().ok_or_else(none)
+    }
+
+    /// How many tokens mean something: rows of logits may be padded beyond them.
+    pub fn n_tokens(&self) -> usize {
+        self.tokenizer.as_ref().map_or(self.model.n_vocab(), Tokenizer::n_vocab)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Engine")
+            .field("path", &self.path)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_vocabulary(
+    tokenizer: &Tokenizer,
+    file: &Path,
+    n_model: usize,
+) -> Result<(), OpenModelError> {
+    let n_tokenizer = tokenizer.n_vocab();
+    if n_tokenizer <= n_model {
+        return Ok(());
+    }
+    Err(OpenModelError::Vocabulary { tokenizer: file.to_owned(), n_tokenizer, n_model })
+}

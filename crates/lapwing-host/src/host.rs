@@ -1,0 +1,73 @@
+//! What a program opens models with.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use lapwing_store::StoreOptions;
+use lapwing_store::natives::{Runtime, locate};
+
+use crate::hardware::Machine;
+use crate::ledger::Ledger;
+use crate::recommendation::Recommendations;
+use crate::trial::TrialLimits;
+use crate::worker::WorkerCommand;
+
+/// Folders, and how devices are tried: everything that opening a model needs beside the request.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Where models and native runtimes are.
+    pub store: StoreOptions,
+    /// A folder for what can be made again: compiled models, what came of trials.
+    pub cache: PathBuf,
+    /// The folder of correction profiles.
+    pub profiles: PathBuf,
+    /// What `auto` means for models that were measured.
+    pub recommendations: Recommendations,
+    /// How a GPU or an NPU is tried before this process opens a model on it.
+    pub trials: Trials,
+    /// Where the system's loader looks for libraries first: what this process has as
+    /// `LD_LIBRARY_PATH`.
+    pub library_path: Option<OsString>,
+}
+
+/// How a device that is new to a model is tried: in a process that may die.
+#[derive(Debug, Clone)]
+pub struct Trials {
+    /// What tries it, by [`attempt::serve`](crate::attempt::serve); `None` where this process is
+    /// expendable itself.
+    pub worker: Option<WorkerCommand>,
+    /// What that may take.
+    pub limits: TrialLimits,
+}
+
+impl Host {
+    /// Everything below `folder`, where `lapwing` with its `LAPWING_HOME` keeps the same. Devices are
+    /// not tried: see [`Trials::worker`].
+    pub fn below(folder: &Path) -> Host {
+        Host {
+            store: StoreOptions::below(folder),
+            cache: folder.join("cache"),
+            profiles: folder.join("profiles"),
+            recommendations: Recommendations::new(),
+            trials: Trials { worker: None, limits: TrialLimits::usual() },
+            library_path: None,
+        }
+    }
+
+    /// The folder of compiled models, there or not.
+    pub fn compiled_models(&self) -> PathBuf {
+        self.cache.join("openvino")
+    }
+
+    /// What came of trials.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.cache)
+    }
+
+    /// This machine, as the libraries of this host see it.
+    pub fn machine(&self) -> Machine {
+        let openvino = locate(Runtime::OpenVino, &self.store).ok();
+        let folder = openvino.as_ref().and_then(|located| located.path.parent());
+        Machine::here(folder, self.library_path.as_deref())
+    }
+}

@@ -1,0 +1,158 @@
+//! What happens while a model is opened, and who hears it.
+
+use std::fmt;
+
+use lapwing_backend::{CacheOutcome, CacheUse, DeviceKind, DeviceRequest};
+use serde::Serialize;
+
+/// Something that whoever opens a model may want to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// `auto` takes this device, because it was measured.
+    Recommended {
+        /// The device, and what was measured.
+        why: String,
+    },
+    /// `auto` does not take the device that was measured.
+    RecommendationSkipped {
+        /// Why, and what was measured.
+        why: String,
+    },
+    /// A device is tried in a process of its own, which may take minutes.
+    Trying {
+        /// The device.
+        device: DeviceRequest,
+    },
+    /// What came of a trial cannot be kept.
+    TrialForgotten {
+        /// Why.
+        why: String,
+    },
+    /// `auto` passed over devices.
+    PassedOver {
+        /// Those, in order.
+        refused: Vec<RefusedRung>,
+        /// The one that it came to.
+        device: DeviceRequest,
+    },
+    /// f32 was asked for throughout, and this device does not compute so.
+    NotExact {
+        /// The device.
+        kind: DeviceKind,
+    },
+    /// What was compiled before could not be used.
+    CompiledAnew {
+        /// Why.
+        why: String,
+    },
+    /// What was compiled now is not kept: the next start takes as long.
+    NotKept {
+        /// Why.
+        why: String,
+    },
+    /// `auto` comes to no correction.
+    NoCorrection {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A device that `auto` passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedRung {
+    /// What requests call it.
+    pub device: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whoever wants a model opened: it hears what happens, and may stop it.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Hears every notice, in order.
+    pub tell: &'a dyn Fn(Notice),
+    /// Asked often; once it says yes the work ends with an error.
+    pub is_stopped: &'a dyn Fn() -> bool,
+}
+
+impl Caller<'static> {
+    /// Nobody listens, and nobody stops it.
+    pub const NOBODY: Caller<'static> = Caller { tell: &|_| {}, is_stopped: &|| false };
+}
+
+impl Caller<'_> {
+    pub(crate) fn tell(&self, notice: Notice) {
+        (self.tell)(notice);
+    }
+}
+
+impl Notice {
+    /// What there is to say of the cache of compiled models: only what costs time.
+    pub(crate) fn of_cache(cache_use: &CacheUse) -> Option<Notice> {
+        match &cache_use.outcome {
+            CacheOutcome::Hit | CacheOutcome::Stored => None,
+            CacheOutcome::Rebuilt { why } => Some(Notice::CompiledAnew { why: why.clone() }),
+            CacheOutcome::NotStored { why } => Some(Notice::NotKept { why: why.clone() }),
+        }
+    }
+
+    /// Whether it is something that should not be so.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Notice::TrialForgotten { .. } | Notice::NotExact { .. })
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Recommended { why } => write!(f, "device {why}"),
+            Notice::RecommendationSkipped { why } => f.write_str(why),
+            Notice::Trying { device } => write!(
+                f,
+                "{device} is tried in a process of its own first; this may take minutes, once"
+            ),
+            Notice::TrialForgotten { why } => write!(f, "the trial will be repeated: {why}"),
+            Notice::PassedOver { refused, device } => {
+                f.write_str("device auto: ")?;
+                for RefusedRung { device, reason } in refused {
+                    write!(f, "{device}: {reason} → ")?;
+                }
+                write!(f, "{device}")
+            }
+            Notice::NotExact { kind } => f.write_str(match kind {
+                DeviceKind::Gpu => "a GPU keeps its KV cache in f16",
+                DeviceKind::Npu | DeviceKind::NpuOnCpu => "an NPU computes in f16",
+                DeviceKind::Cpu => "a CPU computes in f32",
+            }),
+            Notice::CompiledAnew { why } => write!(f, "compiled the model anew: {why}"),
+            Notice::NotKept { why } => {
+                write!(f, "the compiled model is not kept, the next start takes as long: {why}")
+            }
+            Notice::NoCorrection { why } => write!(f, "no logit correction: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn of_the_cache_only_what_costs_time_is_told() {
+        let check = |outcome: CacheOutcome, expected: Option<&str>| {
+            let cache_use = CacheUse { outcome, folder: PathBuf::new(), n_bytes: 7 };
+            let notice = Notice::of_cache(&cache_use).map(|notice| notice.to_string());
+            assert_eq!(notice.as_deref(), expected);
+        };
+        let why = || "because".to_owned();
+        check(CacheOutcome::Hit, None);
+        check(CacheOutcome::Stored, None);
+        let anew = Some("compiled the model anew: because");
+        check(CacheOutcome::Rebuilt { why: why() }, anew);
+        let not_kept =
+            Some("the compiled model is not kept, the next start takes as long: because");
+        check(CacheOutcome::NotStored { why: why() }, not_kept);
+    }
+}

@@ -1,0 +1,89 @@
+//! Opening models for commands: what the host has to say is printed, and Ctrl-C stops it.
+
+use lapwing_host::correction::{self, Resolved};
+use lapwing_host::{Caller, Engine, Notice, OpenModelError, OpenRequest};
+use lapwing_logits::profile::ProfiledModel;
+
+use crate::interrupt::{self, Interrupted};
+use crate::printer::Printer;
+use crate::settings::Settings;
+
+/// Open the model `name`, a path or a name in the store, as the settings say.
+///
+/// # Errors
+///
+/// When the model, the backend's library or the device is not there or not usable, or after Ctrl-C.
+pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
+    request(&settings.request(name), settings)
+}
+
+/// As [`open`], where more is asked for than the settings say.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn request(request: &OpenRequest, settings: &Settings) -> anyhow::Result<Engine> {
+    let tell = printing(settings);
+    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+    let engine = Engine::open(&settings.host, request, caller).map_err(failed)?;
+    interrupt::check()?;
+    Ok(engine)
+}
+
+/// The correction that the settings ask for.
+///
+/// # Errors
+///
+/// As [`correction::resolve`], or after Ctrl-C.
+pub fn correction(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
+    let tell = printing(settings);
+    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+    let resolved = correction::resolve(engine, &settings.correction, &settings.host, caller);
+    interrupt::check()?;
+    Ok(resolved?)
+}
+
+/// What a profile of this engine says about its model. Reads all of the model's files.
+///
+/// # Errors
+///
+/// When one cannot be read, or after Ctrl-C.
+pub fn profiled_model(engine: &Engine) -> anyhow::Result<ProfiledModel> {
+    let model = correction::profiled_model(engine, &interrupt::requested);
+    interrupt::check()?;
+    Ok(model?)
+}
+
+/// As advice and exit codes look for it: what a transparent variant wraps is none of its causes.
+pub fn failed(error: OpenModelError) -> anyhow::Error {
+    match error {
+        error if error.is_stop() => Interrupted.into(),
+        OpenModelError::Harm(error) => (*error).into(),
+        OpenModelError::NoBackend(error) => error.into(),
+        OpenModelError::Load(error) => error.into(),
+        OpenModelError::Worker(error) => error.into(),
+        error => error.into(),
+    }
+}
+
+/// A notice in the words of the command line.
+pub fn words(notice: &Notice) -> String {
+    match notice {
+        Notice::Recommended { .. } => format!("{notice}; --device chooses another"),
+        Notice::RecommendationSkipped { .. } => {
+            format!("{notice}; `lapwing bench --all-devices --recommend …` measures again")
+        }
+        Notice::NotExact { .. } => {
+            format!("{notice}: --precision exact is exact on the CPU only")
+        }
+        _ => notice.to_string(),
+    }
+}
+
+fn printing(settings: &Settings) -> impl Fn(Notice) {
+    let printer = Printer::new(settings.quiet);
+    move |notice| match notice.is_warning() {
+        true => printer.warning(words(&notice)),
+        false => printer.note(words(&notice)),
+    }
+}
