@@ -19,14 +19,14 @@ use std::sync::Arc;
 use lapwing_backend::Model;
 use lapwing_kernels::{kl_divergence, row_find_equal};
 use lapwing_logits::{Correction, Level};
+use lapwing_report::statistics::{
+    Block, BootstrapOptions, Interval, block_bootstrap, block_mean, quantile, ratio_standard_error,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::bootstrap::{
-    Block, BootstrapOptions, Interval, block_bootstrap, quantile, ratio_standard_error,
-};
 use crate::journal::{Journal, JournalKey, infinity, key_of};
-use crate::pass::{Excluded, Pass, ScoredRow, Tally, mean, windows_of};
+use crate::pass::{Excluded, Pass, ScoredRow, Tally, windows_of};
 use crate::progress::OnProgress;
 use crate::score_error::ScoreError;
 use crate::treatment::Applier;
@@ -190,19 +190,19 @@ fn summary(options: &DivergenceOptions, windows: Vec<WindowDistance>) -> Diverge
     sorted.sort_by(f32::total_cmp);
     Divergence {
         convention: options.convention,
-        mean_kl: mean(&kl_blocks),
+        mean_kl: block_mean(&kl_blocks),
         mean_kl_standard_error_windows: standard_error(&kl_blocks),
         mean_kl_interval_bootstrap: block_bootstrap(&kl_blocks, &options.bootstrap).ok(),
         median_kl: quantile(&sorted, 0.5),
         kl_p90: quantile(&sorted, 0.9),
         kl_p99: quantile(&sorted, 0.99),
         max_kl: quantile(&sorted, 1.0),
-        mean_reverse_kl: mean(&of(&|window| window.reverse_kl_sum)),
-        top1_agreement: mean(&agreeing),
+        mean_reverse_kl: block_mean(&of(&|window| window.reverse_kl_sum)),
+        top1_agreement: block_mean(&agreeing),
         top1_agreement_standard_error_windows: standard_error(&agreeing),
-        reference_perplexity: mean(&of(&|window| window.reference_nll_sum)).exp(),
-        model_perplexity: mean(&of(&|window| window.model_nll_sum)).exp(),
-        ln_perplexity_ratio: mean(&ratio),
+        reference_perplexity: block_mean(&of(&|window| window.reference_nll_sum)).exp(),
+        model_perplexity: block_mean(&of(&|window| window.model_nll_sum)).exp(),
+        ln_perplexity_ratio: block_mean(&ratio),
         ln_perplexity_ratio_standard_error_windows: standard_error(&ratio),
         n_tokens: sorted.len(),
         n_windows: windows.len(),

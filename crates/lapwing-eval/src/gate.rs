@@ -29,9 +29,11 @@
 //!
 //! This module must not know how a candidate was fitted or how it is applied.
 
+use lapwing_report::statistics::{
+    Block, BootstrapError, BootstrapOptions, Interval, block_bootstrap, block_mean,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::{Block, BootstrapError, BootstrapOptions, Interval, block_bootstrap};
 use crate::judge::TreatmentScore;
 use crate::repetition::Repetition;
 
@@ -318,8 +320,8 @@ impl Gate {
         Ok(Some(Comparison {
             domain,
             measure,
-            raw: mean_of(&raw),
-            corrected: mean_of(&corrected),
+            raw: block_mean(&raw),
+            corrected: block_mean(&corrected),
             reference: measure::of_reference(pair.raw, measure),
             improvement: interval(self.simultaneous_confidence())?,
             improvement_plain: interval(self.options.confidence)?,
@@ -369,12 +371,6 @@ pub fn choose(verdicts: &[Verdict], place: Place) -> Option<usize> {
 fn deciding_measure(comparisons: &[Comparison]) -> Measure {
     let has_divergence = comparisons.iter().any(|found| found.measure == Measure::Divergence);
     if has_divergence { Measure::Divergence } else { Measure::NegativeLogLikelihood }
-}
-
-fn mean_of(blocks: &[Block]) -> f64 {
-    let sum: f64 = blocks.iter().map(|block| block.sum).sum();
-    let n: usize = blocks.iter().map(|block| block.n).sum();
-    sum / n as f64
 }
 
 #[cfg(test)]

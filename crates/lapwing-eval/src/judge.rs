@@ -5,9 +5,9 @@
 use lapwing_backend::Model;
 use lapwing_kernels::{Level, kl_divergence, row_find_equal};
 use lapwing_model::TokenId;
+use lapwing_report::statistics::Block;
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::Block;
 use crate::common_tokens::CommonTokens;
 use crate::pass::{Excluded, Pass, ScoredRow, Tally};
 use crate::progress::OnProgress;

@@ -13,7 +13,6 @@
 //! nothing, and reports progress through a closure that may stop it: a stop is a variant of every
 //! error. One more measurement on rows: see `pass.rs`; one more estimator: see [`estimators`].
 
-mod bootstrap;
 mod calibrate;
 mod common_tokens;
 mod divergence;
@@ -37,9 +36,6 @@ mod tokenizers;
 mod treatment;
 mod windows;
 
-pub use bootstrap::{
-    Block, BootstrapError, BootstrapOptions, Interval, block_bootstrap, ratio_standard_error,
-};
 pub use calibrate::{
     BandDiagnostics, CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress,
     Calibration, CalibrationDiagnostics, CalibrationWindows, Candidate, OnCalibrateProgress,

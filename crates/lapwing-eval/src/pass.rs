@@ -18,10 +18,10 @@ use std::sync::{Mutex, PoisonError};
 use lapwing_backend::Model;
 use lapwing_kernels::{Distribution, Level, row_find_equal};
 use lapwing_model::TokenId;
+use lapwing_report::statistics::{Block, block_mean};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bootstrap::Block;
 use crate::journal::{Journal, resume};
 use crate::progress::{OnProgress, Progress};
 use crate::row_block::RowBlock;
@@ -144,13 +144,7 @@ pub(crate) fn windows_of(
 /// Of the first treatment; `None` before anything counted.
 fn mean_of_first<T: Tally>(finished: &[Vec<T::Window>]) -> Option<f64> {
     let blocks: Vec<Block> = finished.iter().filter_map(|of| of.first().map(T::value)).collect();
-    blocks.iter().any(|block| block.n != 0).then(|| mean(&blocks))
-}
-
-/// The ratio of the sums.
-pub(crate) fn mean(blocks: &[Block]) -> f64 {
-    let (sum, n) = blocks.iter().fold((0.0, 0), |(sum, n), block| (sum + block.sum, n + block.n));
-    sum / n as f64
+    blocks.iter().any(|block| block.n != 0).then(|| block_mean(&blocks))
 }
 
 /// All treatments at work.

@@ -15,12 +15,14 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_logits::{Correction, Level};
+use lapwing_report::statistics::{
+    Block, BootstrapOptions, Interval, block_bootstrap, block_mean, ratio_standard_error,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::bootstrap::{Block, BootstrapOptions, Interval, block_bootstrap, ratio_standard_error};
 use crate::journal::{Journal, JournalKey, infinity, key_of};
-use crate::pass::{Excluded, Pass, ScoredRow, Tally, mean, windows_of};
+use crate::pass::{Excluded, Pass, ScoredRow, Tally, windows_of};
 use crate::progress::OnProgress;
 use crate::score_error::ScoreError;
 use crate::treatment::Applier;
@@ -151,7 +153,7 @@ fn summary(
     windows: &[Window],
     blocks: &[Block],
 ) -> Perplexity {
-    let mean_nll = mean(blocks);
+    let mean_nll = block_mean(blocks);
     let perplexity = mean_nll.exp();
     let standard_error = ratio_standard_error(blocks).filter(|error| error.is_finite());
     let interval = block_bootstrap(blocks, &options.bootstrap).ok();
@@ -176,7 +178,7 @@ fn summary(
 
 /// The interval of `exp` of what has the interval `log`.
 fn exp_interval(log: Interval) -> Interval {
-    let mean = log.mean.exp();
-    let standard_error = mean * log.standard_error;
-    Interval { mean, low: log.low.exp(), high: log.high.exp(), standard_error }
+    let estimate = log.estimate.exp();
+    let standard_error = log.standard_error.map(|error| estimate * error);
+    Interval { estimate, low: log.low.exp(), high: log.high.exp(), standard_error }
 }

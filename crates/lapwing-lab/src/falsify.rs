@@ -25,10 +25,11 @@ use std::sync::Arc;
 
 use lapwing_backend::Model;
 use lapwing_eval::{
-    CalibrateInputs, CalibrateOptions, CalibrateProgress, Domain, Interval, Items, Progress,
-    Stopped, Task, TaskOptions,
+    CalibrateInputs, CalibrateOptions, CalibrateProgress, Domain, Items, Progress, Stopped, Task,
+    TaskOptions,
 };
 use lapwing_logits::Level;
+use lapwing_report::statistics::Interval;
 use lapwing_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 

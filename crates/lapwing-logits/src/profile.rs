@@ -23,7 +23,8 @@ mod sealed;
 pub use arrays::{Array, Arrays};
 pub use error::{ReadProfileError, WriteProfileError};
 pub use findings::{
-    BandFinding, Diagnostics, Gate, GateRules, Interval, RepetitionFinding, TextFinding, Verdict,
+    BandFinding, ChangeInterval, Diagnostics, Gate, GateRules, RepetitionFinding, TextFinding,
+    Verdict,
 };
 
 use sealed::Sealed;

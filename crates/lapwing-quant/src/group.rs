@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, Zip};
 
 use crate::grid::{Bits, Grid};
-use crate::search::{Interval, best_interval, round};
+use crate::search::{GroupScale, best_scale, round};
 
 /// One weight matrix quantised along its columns: `weight = (code - zero_point) * scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,16 +126,16 @@ fn quantize_row(
     let groups = weights.chunks(grid.group_size).zip(codes.chunks_mut(grid.group_size));
     let grids = scales.iter_mut().zip(&mut zero_points);
     for ((weights, codes), (scale, zero_point)) in groups.zip(grids) {
-        let interval = best_interval(weights, grid.bits, grid.symmetric);
-        (*scale, *zero_point) = (interval.scale, interval.zero_point);
-        encode(weights, interval, grid.bits, codes);
+        let best = best_scale(weights, grid.bits, grid.symmetric);
+        (*scale, *zero_point) = (best.scale, best.zero_point);
+        encode(weights, best, grid.bits, codes);
     }
     pack(&codes, grid.bits, packed);
 }
 
-fn encode(weights: &[f32], interval: Interval, bits: Bits, codes: &mut [u8]) {
-    let inverse = interval.inverse();
-    let zero_point = f32::from(interval.zero_point);
+fn encode(weights: &[f32], scale: GroupScale, bits: Bits, codes: &mut [u8]) {
+    let inverse = scale.inverse();
+    let zero_point = f32::from(scale.zero_point);
     let (low, high) = (-zero_point, f32::from(bits.code_max()) - zero_point);
     for (code, &weight) in codes.iter_mut().zip(weights) {
         *code = (round((weight * inverse).clamp(low, high)) + zero_point) as u8;

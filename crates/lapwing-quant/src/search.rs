@@ -6,7 +6,7 @@ use crate::grid::Bits;
 
 /// Scale and zero point of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Interval {
+pub(crate) struct GroupScale {
     /// Exact in f16; never 0.
     pub(crate) scale: f32,
     pub(crate) zero_point: u8,
@@ -20,32 +20,32 @@ const DEPTHS_EIGHT: [f32; 3] = [128.0, 127.5, 127.0];
 const SPANS_FOUR: [f32; 9] = [1.0, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85, 0.825, 0.8];
 const SPANS_EIGHT: [f32; 2] = [1.0, 0.998];
 
-impl Interval {
+impl GroupScale {
     /// What a weight is multiplied by to get its distance from zero in codes.
     pub(crate) fn inverse(self) -> f32 {
         1.0 / self.scale
     }
 }
 
-/// The interval with the least squared error among a few; the plain one wins ties.
+/// The scale with the least squared error among a few; the plain one wins ties.
 ///
 /// `weights` must be finite and their scale must fit f16.
-pub(crate) fn best_interval(weights: &[f32], bits: Bits, symmetric: bool) -> Interval {
+pub(crate) fn best_scale(weights: &[f32], bits: Bits, symmetric: bool) -> GroupScale {
     let (least, largest) = weights
         .iter()
         .fold((0.0f32, 0.0f32), |(least, largest), &w| (least.min(w), largest.max(w)));
     if least == 0.0 && largest == 0.0 {
         let zero_point = if symmetric { bits.middle() } else { 0 };
-        return Interval { scale: 1.0, zero_point };
+        return GroupScale { scale: 1.0, zero_point };
     }
-    let try_all = |candidates: &[f32], interval: &dyn Fn(f32) -> Interval| {
-        let mut best = interval(candidates[0]);
+    let try_all = |candidates: &[f32], scale: &dyn Fn(f32) -> GroupScale| {
+        let mut best = scale(candidates[0]);
         let mut best_error = squared_error(weights, best, bits);
         for &candidate in &candidates[1..] {
-            let interval = interval(candidate);
-            let error = squared_error(weights, interval, bits);
+            let scale = scale(candidate);
+            let error = squared_error(weights, scale, bits);
             if error < best_error {
-                (best, best_error) = (interval, error);
+                (best, best_error) = (scale, error);
             }
         }
         best
@@ -53,7 +53,7 @@ pub(crate) fn best_interval(weights: &[f32], bits: Bits, symmetric: bool) -> Int
     if symmetric {
         let extreme = if largest > -least { largest } else { least };
         let depths: &[f32] = if matches!(bits, Bits::Four) { &DEPTHS_FOUR } else { &DEPTHS_EIGHT };
-        try_all(depths, &|depth| Interval {
+        try_all(depths, &|depth| GroupScale {
             scale: to_f16(-extreme / depth),
             zero_point: bits.middle(),
         })
@@ -64,7 +64,7 @@ pub(crate) fn best_interval(weights: &[f32], bits: Bits, symmetric: bool) -> Int
             // Divided before it is subtracted: the range itself may overflow.
             let scale = to_f16((largest / code_max - least / code_max) * span);
             let zero_point = round((-least * span / scale).clamp(0.0, code_max)) as u8;
-            Interval { scale, zero_point }
+            GroupScale { scale, zero_point }
         })
     }
 }
@@ -91,13 +91,13 @@ pub(crate) fn round(value: f32) -> f32 {
     (value + MAGIC) - MAGIC
 }
 
-fn squared_error(weights: &[f32], interval: Interval, bits: Bits) -> f32 {
-    let inverse = interval.inverse();
-    let zero_point = f32::from(interval.zero_point);
+fn squared_error(weights: &[f32], scale: GroupScale, bits: Bits) -> f32 {
+    let inverse = scale.inverse();
+    let zero_point = f32::from(scale.zero_point);
     let (low, high) = (-zero_point, f32::from(bits.code_max()) - zero_point);
     let square = |weight: f32| {
         // Two comparisons instead of `clamp`, whose check of its bounds stops the vectoriser.
-        let error = weight - round((weight * inverse).max(low).min(high)) * interval.scale;
+        let error = weight - round((weight * inverse).max(low).min(high)) * scale.scale;
         error * error
     };
     // Eight sums side by side: one sum would force the additions into an order.

@@ -5,12 +5,16 @@
 //! There are two ways to a value that a share of others does not exceed: [`Samples::percentile`]
 //! is always a value that was measured, [`quantile`] lies between two neighbours.
 
+mod bootstrap;
 mod histogram;
 mod interval;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 
+pub use bootstrap::{
+    Block, BootstrapError, BootstrapOptions, block_bootstrap, block_mean, ratio_standard_error,
+};
 pub use histogram::{Histogram, HistogramError, N_BINS_PER_DECADE, RELATIVE_BIN_WIDTH};
 pub use interval::{
     CONFIDENCE, Interval, IntervalError, N_RESAMPLES, median_interval, ratio_interval,
@@ -166,7 +170,7 @@ pub fn quantile<T: Copy + Into<f64>>(sorted: &[T], probability: f64) -> f64 {
     }
 }
 
-/// Uniform below `n`; the bias is below `n / 2^64`.
+/// An index below `n`, uniform; the bias is below `n / 2^64`.
 pub fn below(random: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(random.next_u64()) * n as u128) >> u64::BITS) as usize
 }
@@ -267,5 +271,18 @@ mod tests {
         check(&thousand, 99.0, 990.0);
         check(&thousand, 99.9, 999.0);
         check(&thousand, 99.91, 1000.0);
+    }
+
+    #[test]
+    fn quantiles_lie_between_neighbours() {
+        let check = |sorted: &[f64], probability: f64, expected: f64| {
+            assert_eq!(quantile(sorted, probability), expected, "{sorted:?} {probability}");
+        };
+        check(&[3.0], 0.9, 3.0);
+        check(&[1.0, 2.0, 4.0], 0.0, 1.0);
+        check(&[1.0, 2.0, 4.0], 0.5, 2.0);
+        check(&[1.0, 2.0, 4.0], 0.75, 3.0);
+        check(&[1.0, 2.0, f64::INFINITY], 0.5, 2.0);
+        check(&[1.0, 2.0, f64::INFINITY], 1.0, f64::INFINITY);
     }
 }

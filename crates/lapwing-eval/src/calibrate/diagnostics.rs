@@ -1,5 +1,7 @@
 //! Whether logits move over a text as KLS assumes.
 
+use lapwing_report::statistics::quantile;
+
 use crate::calibrate::fit::Fit;
 use crate::estimators::{Diagnostics, EmaReading, GainFit, diagnose as diagnose_tokens, published};
 
@@ -69,5 +71,5 @@ pub(super) fn diagnose(fit: &mut Fit) -> CalibrationDiagnostics {
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    if values.is_empty() { f64::NAN } else { crate::bootstrap::quantile(&values, 0.5) }
+    if values.is_empty() { f64::NAN } else { quantile(&values, 0.5) }
 }

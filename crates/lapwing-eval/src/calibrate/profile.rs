@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use lapwing_logits::profile::{
-    Array, Arrays, BandFinding, CorrectionProfile, CorrectionRecipe, Diagnostics, GainsRecipe,
-    Gate as GateFinding, GateRules, HeadMap, HeadMapRecipe, Interval as ChangeInterval,
-    ProfiledModel, ProfiledText, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION,
-    SmoothingRecipe, TextFinding, TextRole, Verdict as VerdictFinding,
+    Array, Arrays, BandFinding, ChangeInterval, CorrectionProfile, CorrectionRecipe, Diagnostics,
+    GainsRecipe, Gate as GateFinding, GateRules, HeadMap, HeadMapRecipe, ProfiledModel,
+    ProfiledText, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION, SmoothingRecipe, TextFinding,
+    TextRole, Verdict as VerdictFinding,
 };
 use lapwing_logits::{Gains, Smoothing};
+use lapwing_report::statistics::Interval;
 
-use crate::bootstrap::Interval;
 use crate::calibrate::{Calibration, Candidate};
 use crate::estimators::Estimator;
 use crate::gate::{Comparison, Domain, GateOptions, Measure, Verdict};
@@ -204,13 +204,13 @@ fn text_finding(
 /// An improvement is raw less corrected, a change the other way round.
 fn change_of(improvement: &Interval) -> ChangeInterval {
     // Subtracted from 0, so that no change is 0 and not -0.
-    let Interval { mean, low, high, .. } = *improvement;
-    ChangeInterval { mean: 0.0 - mean, low: 0.0 - high, high: 0.0 - low }
+    let Interval { estimate, low, high, .. } = *improvement;
+    ChangeInterval { mean: 0.0 - estimate, low: 0.0 - high, high: 0.0 - low }
 }
 
 fn interval_of(interval: &Interval) -> ChangeInterval {
-    let Interval { mean, low, high, .. } = *interval;
-    ChangeInterval { mean, low, high }
+    let Interval { estimate, low, high, .. } = *interval;
+    ChangeInterval { mean: estimate, low, high }
 }
 
 fn rules_of(options: &GateOptions) -> GateRules {

@@ -1,8 +1,8 @@
 //! What is compared, and where a score has it.
 
+use lapwing_report::statistics::Block;
 use serde::Serialize;
 
-use crate::bootstrap::Block;
 use crate::judge::TreatmentScore;
 
 /// What is compared; less is better.

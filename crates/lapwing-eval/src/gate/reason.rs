@@ -1,6 +1,7 @@
 //! The decision on one candidate, in words.
 
-use crate::bootstrap::Interval;
+use lapwing_report::statistics::Interval;
+
 use crate::gate::{
     AS_GOOD_NATS, AS_GOOD_SHARE, Comparison, Domain, GateOptions, Measure, N_WINDOWS_MIN,
     RepetitionComparison, deciding_measure,
@@ -62,7 +63,7 @@ pub(super) fn of_scores(
 /// What keeps a change of the measure that decides from being enough, if anything does.
 fn too_little(found: &Comparison, options: &GateOptions) -> Option<String> {
     let (measure, place) = (found.measure, place(found.domain));
-    let Interval { mean, low, .. } = found.improvement;
+    let Interval { estimate, low, .. } = found.improvement;
     let amount = amount(&found.improvement);
     if low <= 0.0 {
         return Some(format!("{} does not surely fall {place}: by {amount}", name(measure)));
@@ -74,7 +75,7 @@ fn too_little(found: &Comparison, options: &GateOptions) -> Option<String> {
             name(measure)
         ));
     }
-    let share = mean / found.raw;
+    let share = estimate / found.raw;
     if measure == Measure::Divergence && share < options.min_divergence_share {
         return Some(format!(
             "{} falls {place} by {:.2} % only, less than {:.2} %",
@@ -111,13 +112,13 @@ fn is_harm(found: &Comparison) -> bool {
 fn harm_to_rare(found: &Comparison) -> String {
     let place = place(found.domain);
     let harm = negated(&found.improvement_plain);
-    let Interval { mean, low, high, .. } = harm;
+    let Interval { estimate, low, high, .. } = harm;
     let may = if 0.0 < low { "" } else { "may " };
     let s = if 0.0 < low { "s" } else { "" };
     match found.measure {
         Measure::RareMisses => format!(
             "the probability of rare tokens {may}fall{s} {place}: by {:.3} % ({:.3} to {:.3})",
-            mean * 100.0,
+            estimate * 100.0,
             low * 100.0,
             high * 100.0,
         ),
@@ -159,10 +160,11 @@ fn place(domain: Domain) -> &'static str {
 }
 
 fn negated(interval: &Interval) -> Interval {
-    Interval { mean: -interval.mean, low: -interval.high, high: -interval.low, ..*interval }
+    let Interval { estimate, low, high, .. } = *interval;
+    Interval { estimate: -estimate, low: -high, high: -low, ..*interval }
 }
 
 fn amount(interval: &Interval) -> String {
-    let Interval { mean, low, high, .. } = *interval;
-    format!("{mean:.5} nat ({low:.5} to {high:.5})")
+    let Interval { estimate, low, high, .. } = *interval;
+    format!("{estimate:.5} nat ({low:.5} to {high:.5})")
 }

@@ -274,7 +274,7 @@ fn repetition_refuses_what_scores_allow() {
         gate.weigh_repetition(&mut found, given).expect("intervals");
         assert_eq!(found.passes, passes, "{found:?}");
         assert!(found.reason.contains(reason), "{:?}", found.reason);
-        let increase = found.repetition.expect("was weighed").grams.increase.mean;
+        let increase = found.repetition.expect("was weighed").grams.increase.estimate;
         assert!((increase - (corrected - 0.3)).abs() < 0.06, "{increase}");
     };
     let fine = "; free generation does not surely repeat more";

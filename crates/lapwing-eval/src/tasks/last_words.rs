@@ -1,11 +1,11 @@
 //! LAMBADA: the last word of a passage.
 
+use lapwing_report::statistics::{Block, ratio_standard_error};
 use serde::{Deserialize, Serialize};
 
 use super::items::LastWord;
 use super::likelihood::{LikelihoodScorer, encode_pair};
 use super::{ItemError, ItemRecord, Run, TaskError, TaskReport, TaskScore, share};
-use crate::bootstrap::{Block, ratio_standard_error};
 use crate::journal::{Journal, infinity};
 use crate::progress::OnProgress;
 

@@ -155,12 +155,12 @@ fn a_constant_offset_opens_the_gate_for_the_bias() {
     let told = &profile.candidates[chosen].texts[0];
     let nll = told.rare_nll_change.expect("was measured");
     let expected = of_rare(Measure::RareNegativeLogLikelihood);
-    assert_eq!((-nll.high, -nll.mean, -nll.low), (expected.low, expected.mean, expected.high));
+    assert_eq!((-nll.high, -nll.mean, -nll.low), (expected.low, expected.estimate, expected.high));
     let probability = told.rare_probability_change.expect("was measured");
     let expected = of_rare(Measure::RareMisses);
     assert_eq!(
         (probability.low, probability.mean, probability.high),
-        (expected.low, expected.mean, expected.high)
+        (expected.low, expected.estimate, expected.high)
     );
     let correction = profile.correction(&arrays).expect("fits").expect("there is one");
     assert!(correction.smoothing().is_none());

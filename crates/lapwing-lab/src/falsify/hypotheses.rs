@@ -1,6 +1,7 @@
 //! The three claims, each decided by one interval and what may speak against it.
 
-use lapwing_eval::{Domain, Gate, Interval, Measure, Place, ScorePair, TreatmentScore};
+use lapwing_eval::{Domain, Gate, Measure, Place, ScorePair, TreatmentScore};
+use lapwing_report::statistics::Interval;
 
 use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Hypothesis, Speed};
 
@@ -174,7 +175,8 @@ mod tests {
     #[test]
     fn an_interval_decides_only_when_it_leaves_out_zero() {
         let check = |low: f64, high: f64, expected: Finding| {
-            let interval = Interval { mean: (low + high) / 2.0, low, high, standard_error: 0.1 };
+            let estimate = (low + high) / 2.0;
+            let interval = Interval { estimate, low, high, standard_error: Some(0.1) };
             assert_eq!(finding(interval), expected, "{low} {high}");
         };
         check(0.1, 0.3, Finding::Supported);

@@ -95,7 +95,7 @@ fn verdict(page: &mut String, hypothesis: &Hypothesis) {
         escape(claim),
         escape(statement),
         escape(measure),
-        interval.mean,
+        interval.estimate,
         interval.low,
         interval.high,
     );
@@ -180,7 +180,7 @@ fn score_cells(page: &mut String, score: Option<&DomainScore>, with_agreement: b
         "<td class=n>{}<td class=n>{}<td class=n>{:+.4} <span class=small>[{:+.4}, {:+.4}]</span>",
         number(score.perplexity),
         number(score.divergence),
-        saved.mean,
+        saved.estimate,
         saved.low,
         saved.high,
     );

@@ -66,20 +66,20 @@ pub struct TextFinding {
     /// Positions that were judged.
     pub n_positions: u64,
     /// Change of the negative log-likelihood, in nats per token.
-    pub nll_change: Interval,
+    pub nll_change: ChangeInterval,
     /// Change of the KL divergence from the reference, in nats per token; `None` without one.
-    pub kl_change: Option<Interval>,
+    pub kl_change: Option<ChangeInterval>,
     /// Change of the negative log-likelihood of rare tokens, in nats per token, at the plain
     /// confidence, which decides on harm; `None` where too few were met.
-    pub rare_nll_change: Option<Interval>,
+    pub rare_nll_change: Option<ChangeInterval>,
     /// Change of the probability of rare tokens, -1 to 1, above 0 is better; the rest as before.
-    pub rare_probability_change: Option<Interval>,
+    pub rare_probability_change: Option<ChangeInterval>,
 }
 
 /// A mean with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Interval {
+pub struct ChangeInterval {
     /// The mean.
     pub mean: f64,
     /// The lower end.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lapwing_logits::profile::{
-    Array, Arrays, BandFinding, CorrectionProfile, CorrectionRecipe, Diagnostics, GainsRecipe,
-    Gate, GateRules, HeadMapRecipe, Interval, PROFILE_BYTES_MAX, ProfiledModel, ProfiledText,
+    Array, Arrays, BandFinding, ChangeInterval, CorrectionProfile, CorrectionRecipe, Diagnostics,
+    GainsRecipe, Gate, GateRules, HeadMapRecipe, PROFILE_BYTES_MAX, ProfiledModel, ProfiledText,
     ReadProfileError, RepetitionFinding, ReversionRecipe, SCHEMA_VERSION, SIDECAR_BYTES_MAX,
     Sidecar, SmoothingRecipe, TextFinding, TextRole, Verdict,
 };
@@ -32,7 +32,7 @@ fn model(name: &str) -> ProfiledModel {
 }
 
 fn profile(sidecar: &[u8]) -> CorrectionProfile {
-    let interval = Interval { mean: -0.25, low: -0.375, high: -0.125 };
+    let interval = ChangeInterval { mean: -0.25, low: -0.375, high: -0.125 };
     CorrectionProfile {
         schema_version: SCHEMA_VERSION,
         model: model("smollm2"),

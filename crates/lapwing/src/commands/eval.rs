@@ -11,7 +11,8 @@ mod task;
 
 use std::ops::ControlFlow;
 
-use lapwing_eval::{BootstrapOptions, Convention, Interval, Progress, Stopped};
+use lapwing_eval::{Convention, Progress, Stopped};
+use lapwing_report::statistics::{BootstrapOptions, Interval};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
 use crate::exit::UsageError;
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn values_are_told_with_what_is_known_of_them() {
-        let interval = Interval { mean: 1.5, low: 1.25, high: 1.75, standard_error: 0.1 };
+        let interval = Interval { estimate: 1.5, low: 1.25, high: 1.75, standard_error: None };
         assert_eq!(with_error(1.5, None, None), "1.5000");
         let all = with_error(1.5, Some(0.125), Some(interval));
         assert_eq!(all, "1.5000 ± 0.1250 (95 %: 1.2500 to 1.7500)");

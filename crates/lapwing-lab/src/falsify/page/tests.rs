@@ -1,10 +1,11 @@
-use lapwing_eval::Interval;
+use lapwing_report::statistics::Interval;
 
 use super::*;
 use crate::falsify::{Cost, Diagnosis, FullPrecision, STUDY_SCHEMA_VERSION, Speed};
 
 fn interval(mean: f64) -> Interval {
-    Interval { mean, low: mean - 0.5, high: mean + 0.25, standard_error: 0.125 }
+    let (low, high) = (mean - 0.5, mean + 0.25);
+    Interval { estimate: mean, low, high, standard_error: Some(0.125) }
 }
 
 fn condition(name: &str, group: Group, parameter: Option<f64>, perplexity: f64) -> TreatmentResult {

@@ -7,7 +7,7 @@ use lapwing_backend::Precision;
 use lapwing_eval::{CalibrateOptions, Gate, TreatmentScore};
 use lapwing_host::BackendChoice;
 use lapwing_logits::profile::{
-    CorrectionProfile, HeadMapRecipe, Interval, TextFinding, TextRole, Verdict,
+    ChangeInterval, CorrectionProfile, HeadMapRecipe, TextFinding, TextRole, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -104,8 +104,8 @@ fn row(verdict: &Verdict) -> Vec<String> {
     vec![name, nll(home), kl(home), nll(other), kl(other), repeats, helps.to_owned()]
 }
 
-fn change(interval: Option<Interval>) -> String {
-    let Some(Interval { mean, low, high }) = interval else { return "-".to_owned() };
+fn change(interval: Option<ChangeInterval>) -> String {
+    let Some(ChangeInterval { mean, low, high }) = interval else { return "-".to_owned() };
     format!("{mean:+.4} ± {:.4}", (mean - low).max(high - mean))
 }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_row_has_a_cell_for_every_column_and_none_is_made_up() {
-        let interval = Interval { mean: -0.0125, low: -0.02, high: 0.005 };
+        let interval = ChangeInterval { mean: -0.0125, low: -0.02, high: 0.005 };
         let verdict = Verdict {
             name: "bias".into(),
             texts: vec![TextFinding {

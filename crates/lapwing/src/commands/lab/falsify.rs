@@ -348,7 +348,10 @@ fn tell(study: &Study, printer: &Printer) -> anyhow::Result<()> {
                 studied.name.clone(),
                 hypothesis.id.clone(),
                 finding.to_owned(),
-                format!("{:+.4} ({:+.4} to {:+.4})", interval.mean, interval.low, interval.high),
+                format!(
+                    "{:+.4} ({:+.4} to {:+.4})",
+                    interval.estimate, interval.low, interval.high
+                ),
                 hypothesis.statement.clone(),
             ]);
         }
