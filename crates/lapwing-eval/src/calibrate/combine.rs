@@ -6,12 +6,18 @@ use lapwing_logits::{Rescale, Smoothing};
 
 use crate::calibrate::CalibrateError;
 use crate::calibrate::candidates::{Candidate, correction};
-use crate::calibrate::run::Selected;
 use crate::gate::Place;
 use crate::treatment::Treatment;
 
 /// Largest logits whose variance is matched: about as many as ever have a chance.
 const N_TOP: usize = 64;
+
+/// What combined candidates build on, as places among the candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) smoothing: Option<usize>,
+    pub(super) offset: Option<usize>,
+}
 
 /// The combinations with the KLS that was selected; none without one.
 pub(super) fn with_best(

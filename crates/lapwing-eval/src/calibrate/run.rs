@@ -3,12 +3,13 @@
 use lapwing_backend::Model;
 
 use super::candidates::{self, Candidate};
+use super::combine::{self, Selected};
 use super::fit::Fit;
 use super::rare_offset::CommonKeeper;
 use super::windows::CalibrationWindows;
 use super::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
-    OnCalibrateProgress, Stage, combine, diagnostics,
+    OnCalibrateProgress, Stage, diagnostics,
 };
 use crate::common_tokens::CommonTokens;
 use crate::gate::{Answers, Gate, Place, ScorePair, Verdict, choose};
@@ -21,13 +22,6 @@ use crate::windows::TextWindow;
 
 const INTERVALS: &str = "form the intervals of the gate";
 const FIT: &str = "fit on the calibration text";
-
-/// What combined candidates build on, as places among the candidates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selected {
-    pub(super) smoothing: Option<usize>,
-    pub(super) offset: Option<usize>,
-}
 
 /// A calibration while it runs.
 pub(super) struct Run<'a, 'b> {
