@@ -2,7 +2,7 @@
 //!
 //! - [`statistics`]: medians, quantiles and histograms of samples, intervals of what they were drawn
 //!   from, and the one way to an index from a seed.
-//! - [`Page`], [`Table`], [`plot`], [`Legend`]: one HTML file that loads nothing, well-formed XML as
+//! - [`Page`], [`Table`], [`Finding`], [`plot`], [`Legend`]: one HTML file that loads nothing, well-formed XML as
 //!   well as HTML, light and dark, with everything that it is told escaped.
 //! - [`number`]: numbers and dates as people read them.
 //!
@@ -21,5 +21,5 @@ mod page;
 mod table;
 
 pub use markup::{Markup, printable};
-pub use page::{Legend, Page};
+pub use page::{Finding, Legend, Page, Tone};
 pub use table::{Cell, Table, escape_markdown};

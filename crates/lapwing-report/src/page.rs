@@ -107,6 +107,29 @@ impl Page {
         self.markup.leaf("p", text).raw("\n");
     }
 
+    /// What was found, each in a block of its own: for texts that would squeeze a table.
+    pub fn findings(&mut self, findings: &[Finding]) {
+        self.markup.element("ul", &[("class", "findings")], |list| {
+            for Finding { tone, word, title, text, detail } in findings {
+                list.element("li", &[("class", tone.class())], |item| {
+                    item.element("p", &[], |line| {
+                        line.element("span", &[("class", "tone")], |badge| {
+                            badge.text(word);
+                        });
+                        line.raw(" ").leaf("b", title);
+                    });
+                    item.leaf("p", text);
+                    if !detail.is_empty() {
+                        item.element("p", &[("class", "soft")], |line| {
+                            line.text(detail);
+                        });
+                    }
+                });
+            }
+        });
+        self.markup.raw("\n");
+    }
+
     /// A table that scrolls by itself.
     pub fn table(&mut self, table: &Table) {
         table.html(&mut self.markup);
@@ -136,6 +159,42 @@ impl Page {
             legend.html(figure);
         });
         self.markup.raw("\n");
+    }
+}
+
+/// Something that was decided, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How it is marked.
+    pub tone: Tone,
+    /// The decision in a word.
+    pub word: String,
+    /// What was decided on.
+    pub title: String,
+    /// Why.
+    pub text: String,
+    /// The figure that it was decided by; empty where there is none.
+    pub detail: String,
+}
+
+/// Whether something went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// It did.
+    Good,
+    /// It did not.
+    Bad,
+    /// Nobody knows.
+    Open,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Tone::Good => "good",
+            Tone::Bad => "bad",
+            Tone::Open => "open",
+        }
     }
 }
 
@@ -207,6 +266,8 @@ mod tests {
         page.section(evil, evil, |page| {
             page.heading(evil);
             page.paragraph(evil);
+            let [word, title, text, detail] = [(); 4].map(|()| evil.to_owned());
+            page.findings(&[Finding { tone: Tone::Bad, word, title, text, detail }]);
             let svg = Some("<svg></svg>".to_owned());
             page.figure(evil, svg, &Legend::of_lines([(Style(0), evil.to_owned())]));
         });

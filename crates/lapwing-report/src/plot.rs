@@ -95,14 +95,40 @@ pub enum Horizontal {
     Words(Vec<&'static str>),
 }
 
+/// How the vertical axis is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vertical {
+    FromZero,
+    Logarithmic,
+}
+
 /// Lines with markers and error bars over a vertical axis from zero; `None` without points.
 pub fn lines(series: &[Series], horizontal: &Horizontal, labels: [&str; 2]) -> Option<String> {
+    draw(series, horizontal, Vertical::FromZero, labels)
+}
+
+/// The same over a vertical axis on which a step up is a factor; a point at zero has no place.
+pub fn lines_by_factors(
+    series: &[Series],
+    horizontal: &Horizontal,
+    labels: [&str; 2],
+) -> Option<String> {
+    draw(series, horizontal, Vertical::Logarithmic, labels)
+}
+
+fn draw(
+    series: &[Series],
+    horizontal: &Horizontal,
+    vertical: Vertical,
+    labels: [&str; 2],
+) -> Option<String> {
     let is_drawn = |point: &Point| {
         let x_is_drawn = match horizontal {
             Horizontal::Logarithmic => DRAWN.contains(&point.x),
             _ => point.x == 0.0 || DRAWN.contains(&point.x),
         };
-        x_is_drawn && (point.y == 0.0 || DRAWN.contains(&point.y))
+        let may_be_zero = vertical == Vertical::FromZero;
+        x_is_drawn && ((may_be_zero && point.y == 0.0) || DRAWN.contains(&point.y))
     };
     let mut plots: Vec<Plot> = Vec::new();
     let mut drawn: Vec<Point> = Vec::new();
@@ -127,8 +153,13 @@ pub fn lines(series: &[Series], horizontal: &Horizontal, labels: [&str; 2]) -> O
     if drawn.is_empty() {
         return None;
     }
-    let layout = base(&plots, HEIGHT, labels);
-    Some(finish(plots, with_axes(layout, horizontal, &drawn)))
+    let layout = match vertical {
+        Vertical::FromZero => from_zero(base(&plots, HEIGHT, labels), &drawn),
+        Vertical::Logarithmic => base(&plots, HEIGHT, labels)
+            .with_log_y()
+            .with_y_tick_format(TickFormat::Custom(Arc::new(trimmed))),
+    };
+    Some(finish(plots, with_horizontal(layout, horizontal, &drawn)))
 }
 
 fn markers(style: Style, points: &[Point]) -> ScatterPlot {
@@ -146,13 +177,16 @@ fn markers(style: Style, points: &[Point]) -> ScatterPlot {
         .with_size(4.5)
 }
 
-fn with_axes(layout: Layout, horizontal: &Horizontal, drawn: &[Point]) -> Layout {
+fn from_zero(layout: Layout, drawn: &[Point]) -> Layout {
     let top = |point: &Point| point.ends.map_or(point.y, |[_, high]| high.max(point.y));
     let highest = drawn.iter().map(top).filter(|y| DRAWN.contains(y)).fold(0.0, f64::max);
+    let highest = if highest == 0.0 { 1.0 } else { highest * 1.08 };
+    layout.with_y_axis_min(0.0).with_y_axis_max(highest)
+}
+
+fn with_horizontal(layout: Layout, horizontal: &Horizontal, drawn: &[Point]) -> Layout {
     let [first, last] = [f64::min as fn(f64, f64) -> f64, f64::max]
         .map(|pick| drawn.iter().map(|point| point.x).reduce(pick).expect("there is a point"));
-    let highest = if highest == 0.0 { 1.0 } else { highest * 1.08 };
-    let layout = layout.with_y_axis_min(0.0).with_y_axis_max(highest);
     match horizontal {
         Horizontal::Linear => {
             let last = if last == 0.0 { 1.0 } else { last * 1.04 };
@@ -236,7 +270,8 @@ pub fn bars(bars: &[Bar], label: &str) -> Option<String> {
     if drawn.is_empty() {
         return None;
     }
-    if drawn.iter().all(|bar| bar.parts.len() == 1) {
+    let has_arms = arms.iter().any(|&arm| arm != (0.0, 0.0));
+    if has_arms && drawn.iter().all(|bar| bar.parts.len() == 1) {
         plot = plot.with_asymmetric_error(arms).with_error_color("var(--text)");
     }
     let plots = vec![plot.into()];

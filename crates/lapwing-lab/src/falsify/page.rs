@@ -1,135 +1,147 @@
 //! The record of a study as one HTML page that needs nothing else.
 
-mod chart;
-
-use std::fmt::Write as _;
-
 use lapwing_eval::Domain;
-
-use chart::{Frame, Line, bars, escape, lines, number};
+use lapwing_report::plot::{self, Bar, Horizontal, Point, Series, Style};
+use lapwing_report::statistics::Interval;
+use lapwing_report::{Cell, Legend, Page, Table, Tone, number};
 
 use super::{DomainScore, Finding, Group, Hypothesis, Studied, Study, TreatmentResult};
 
-/// Positions that one point of a chart stands for.
+/// Positions that one point of a plot stands for.
 const N_POSITIONS_A_POINT: usize = 16;
 
 /// One page for all subjects; `facts` (what was run, on what, with which versions) stand on top.
 #[must_use]
 pub fn html(study: &Study, title: &str, facts: &[(String, String)]) -> String {
-    let title = escape(title);
-    let mut page = format!(
-        "<!doctype html><html lang=en><head><meta charset=utf-8>\
-         <meta name=viewport content=\"width=device-width,initial-scale=1\">\
-         <title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>"
-    );
-    page.push_str("<dl>");
-    for (name, value) in facts {
-        let _ = write!(page, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
+    let mut page = Page::new();
+    page.section("overview", "Overview", |page| page.table(&overview(study)));
+    for (idx, studied) in study.subjects.iter().enumerate() {
+        page.section(&format!("model-{idx}"), &studied.name, |page| of_studied(studied, page));
     }
-    let _ = write!(page, "<dt>seed</dt><dd>{}</dd></dl>", study.seed);
-    overview(&mut page, study);
-    for studied in &study.subjects {
-        of_studied(&mut page, studied);
-    }
-    page.push_str("</main></body></html>\n");
-    page
+    let mut facts = facts.to_vec();
+    facts.push(("seed".to_owned(), study.seed.to_string()));
+    page.into_html(title, &facts, &[])
 }
 
 /// Which claim fared how on which model.
-fn overview(page: &mut String, study: &Study) {
-    page.push_str("<table><thead><tr><th>model<th>full precision<th>quantised");
-    page.push_str("<th>KL, nats<th>H1<th>H2<th>H3<th>gate</tr></thead><tbody>");
+fn overview(study: &Study) -> Table {
+    let claims = study.subjects.first().map_or(&[][..], |first| &first.hypotheses);
+    let ids = claims.iter().map(|claim| claim.id.as_str());
+    let words: Vec<&str> = std::iter::once("model").chain(ids.clone()).collect();
+    let caption = "How every claim fared on every model; perplexity and KL at home";
+    let numbers = ["full precision", "quantised", "KL, nats"];
+    let mut table = Table::new(caption, &words, &numbers);
     for studied in &study.subjects {
-        let raw = studied.conditions.first().and_then(|raw| at_home(raw));
+        let raw = studied.conditions.first().and_then(at_home);
         let full = studied.full_precision.first().map(|full| full.perplexity);
-        let _ = write!(
-            page,
-            "<tr><td>{}<td class=n>{}<td class=n>{}<td class=n>{}",
-            escape(&studied.name),
-            full.map_or(String::new(), number),
-            raw.map_or(String::new(), |raw| number(raw.perplexity)),
-            raw.map_or(String::new(), |raw| number(raw.divergence)),
-        );
-        for hypothesis in &studied.hypotheses {
-            let _ = write!(page, "<td>{}", badge(hypothesis.finding));
-        }
-        let _ = write!(page, "<td>{}</tr>", escape(&studied.gate));
-    }
-    page.push_str("</tbody></table>");
-}
-
-fn of_studied(page: &mut String, studied: &Studied) {
-    let _ = write!(page, "<section><h2>{}</h2>", escape(&studied.name));
-    for hypothesis in &studied.hypotheses {
-        verdict(page, hypothesis);
-    }
-    page.push_str("<div class=charts>");
-    figure(
-        page,
-        "One gain for all tokens: KL from full precision",
-        &sweep(studied, |score| score.divergence, "KL, nats a token"),
-    );
-    figure(
-        page,
-        "One gain for all tokens: perplexity",
-        &sweep(studied, |score| score.perplexity, "perplexity"),
-    );
-    figure(page, "KL by position in the window", &by_position(studied));
-    let costs: Vec<(String, f64)> =
-        studied.costs.iter().map(|cost| (cost.name.clone(), cost.row_us_p50)).collect();
-    figure(page, "Time of the stage for a row", &bars("Time of the stage", "µs", &costs));
-    page.push_str("</div>");
-    conditions(page, studied);
-    speeds(page, studied);
-    diagnosis(page, studied);
-    page.push_str("</section>");
-}
-
-fn verdict(page: &mut String, hypothesis: &Hypothesis) {
-    let Hypothesis { id, claim, finding, measure, interval, statement, .. } = hypothesis;
-    let _ = write!(
-        page,
-        "<p class=claim>{} <b>{}: {}.</b> {}. <span class=small>{}: {:+.4} [{:+.4}, {:+.4}]</span>",
-        badge(*finding),
-        escape(id),
-        escape(claim),
-        escape(statement),
-        escape(measure),
-        interval.estimate,
-        interval.low,
-        interval.high,
-    );
-}
-
-fn figure(page: &mut String, caption: &str, chart: &str) {
-    if !chart.is_empty() {
-        let _ = write!(page, "<figure><figcaption>{caption}</figcaption>{chart}</figure>");
-    }
-}
-
-fn sweep(studied: &Studied, value: impl Fn(&DomainScore) -> f64, y: &str) -> String {
-    let points = studied
-        .conditions
-        .iter()
-        .filter(|condition| condition.group == Group::GainSweep)
-        .filter_map(|condition| Some((condition.parameter?, value(at_home(condition)?))));
-    let line = Line { name: "one gain".to_owned(), points: points.collect(), marked: true };
-    lines(&Frame { title: y, x: "gain K (1 changes nothing)", y, logarithmic: true }, &[line])
-}
-
-fn by_position(studied: &Studied) -> String {
-    let mut drawn = Vec::new();
-    for condition in studied.conditions.iter().filter(|condition| is_drawn(studied, condition)) {
-        let groups = condition.divergence_by_position.chunks(N_POSITIONS_A_POINT);
-        let points = groups.enumerate().map(|(idx, group)| {
-            let finite: Vec<f64> = group.iter().copied().filter(|kl| kl.is_finite()).collect();
-            let middle = (idx * N_POSITIONS_A_POINT) as f64 + group.len() as f64 / 2.0;
-            (middle, finite.iter().sum::<f64>() / finite.len() as f64)
+        let found = ids.clone().map(|id| {
+            let claim = studied.hypotheses.iter().find(|claim| claim.id == id);
+            claim.map_or(Cell::Missing, |claim| Cell::text(word(claim.finding).0))
         });
-        drawn.push(Line { name: condition.name.clone(), points: points.collect(), marked: false });
+        let mut row = vec![Cell::text(&*studied.name)];
+        row.extend(found);
+        row.push(shown(full, 2));
+        row.push(shown(raw.map(|raw| raw.perplexity), 2));
+        row.push(shown(raw.map(|raw| raw.divergence), 4));
+        table.push(row);
     }
-    let (x, y) = ("position in the window", "KL, nats a token");
-    lines(&Frame { title: "KL by position", x, y, logarithmic: false }, &drawn)
+    table
+}
+
+fn of_studied(studied: &Studied, page: &mut Page) {
+    let claims = studied.hypotheses.iter().map(claim);
+    page.findings(&claims.collect::<Vec<_>>());
+    page.paragraph(&format!("What the gate lets through: {}.", studied.gate));
+    page.figures(|page| {
+        sweep(
+            studied,
+            |score| score.divergence,
+            ["KL from full precision", "KL, nats a token"],
+            page,
+        );
+        sweep(studied, |score| score.perplexity, ["perplexity", "perplexity"], page);
+        by_position(studied, page);
+        let bar = |cost: &super::Cost| Bar {
+            label: format!("{}: {}", cost.name, number::short(cost.row_us_p50)),
+            parts: vec![(cost.row_us_p50, 0)],
+            ends: None,
+        };
+        let bars: Vec<Bar> = studied.costs.iter().map(bar).collect();
+        let caption = "Median time of the stage for a row.";
+        page.figure(caption, plot::bars(&bars, "µs"), &Legend::none());
+    });
+    let tables = [Domain::Home, Domain::Other].map(|domain| conditions(studied, domain));
+    tables.iter().filter(|table| !table.is_empty()).for_each(|table| page.table(table));
+    page.heading("What the gate says of the candidates");
+    let candidates = studied.conditions.iter().filter_map(candidate);
+    page.findings(&candidates.collect::<Vec<_>>());
+    page.heading("Generation");
+    page.table(&speeds(studied));
+    if !studied.accuracies.is_empty() {
+        page.table(&accuracies(studied));
+    }
+    page.heading("Do logits move as the filter assumes?");
+    page.paragraph(&diagnosis(studied));
+}
+
+fn claim(hypothesis: &Hypothesis) -> lapwing_report::Finding {
+    let Hypothesis { id, claim, finding, measure, interval, statement, .. } = hypothesis;
+    let (word, tone) = word(*finding);
+    lapwing_report::Finding {
+        tone,
+        word: word.to_owned(),
+        title: format!("{id}: {claim}"),
+        text: statement.clone(),
+        detail: format!("{measure}: {}", signed(interval)),
+    }
+}
+
+/// What the gate says of a condition, when it is a candidate.
+fn candidate(condition: &TreatmentResult) -> Option<lapwing_report::Finding> {
+    let passes = condition.passes?;
+    let (word, tone) = if passes { ("passes", Tone::Good) } else { ("refused", Tone::Bad) };
+    Some(lapwing_report::Finding {
+        tone,
+        word: word.to_owned(),
+        title: condition.name.clone(),
+        text: condition.reason.clone().unwrap_or_default(),
+        detail: String::new(),
+    })
+}
+
+/// What one gain for all tokens does to a figure: its name in the caption and on the axis.
+fn sweep(
+    studied: &Studied,
+    value: impl Fn(&DomainScore) -> f64,
+    [what, label]: [&str; 2],
+    page: &mut Page,
+) {
+    let of_sweep = studied.conditions.iter().filter(|one| one.group == Group::GainSweep);
+    let points = of_sweep.filter_map(|condition| {
+        Some(Point { x: condition.parameter?, y: value(at_home(condition)?), ends: None })
+    });
+    let series = Series { style: Style(0), points: points.collect() };
+    let labels = ["gain K (1 changes nothing)", label];
+    let svg = plot::lines_by_factors(&[series], &Horizontal::Linear, labels);
+    page.figure(&format!("One gain for all tokens: {what}."), svg, &Legend::none());
+}
+
+fn by_position(studied: &Studied, page: &mut Page) {
+    let drawn = studied.conditions.iter().filter(|condition| is_drawn(studied, condition));
+    let (mut series, mut names) = (Vec::new(), Vec::new());
+    for (idx, condition) in drawn.enumerate() {
+        let groups = condition.divergence_by_position.chunks(N_POSITIONS_A_POINT).enumerate();
+        let points = groups.map(|(idx, group)| {
+            let finite: Vec<f64> = group.iter().copied().filter(|kl| kl.is_finite()).collect();
+            let x = (idx * N_POSITIONS_A_POINT) as f64 + group.len() as f64 / 2.0;
+            Point { x, y: finite.iter().sum::<f64>() / finite.len() as f64, ends: None }
+        });
+        series.push(Series { style: Style(idx), points: points.collect() });
+        names.push((Style(idx), condition.name.clone()));
+    }
+    let labels = ["position in the window", "KL, nats a token"];
+    let svg = plot::lines(&series, &Horizontal::Linear, labels);
+    page.figure("KL by position in the window.", svg, &Legend::of_lines(names));
 }
 
 /// The raw model, the KLS of the first hypothesis, and the best correction of each other kind.
@@ -146,93 +158,80 @@ fn is_drawn(studied: &Studied, condition: &TreatmentResult) -> bool {
         || best_head_map.is_some_and(|(best, _)| best.name == condition.name)
 }
 
-fn conditions(page: &mut String, studied: &Studied) {
-    page.push_str("<div class=wide><table><thead><tr><th>condition<th>perplexity<th>KL, nats");
-    page.push_str("<th>KL saved, nats<th>same top token<th>other domain: perplexity<th>KL, nats");
-    page.push_str("<th>KL saved, nats<th>repeats<th>verdict</tr></thead><tbody>");
-    for condition in &studied.conditions {
-        let _ = write!(page, "<tr><td>{}", escape(&condition.name));
-        score_cells(page, at_home(condition), true);
-        let other = condition.scores.iter().find(|score| score.domain == Domain::Other);
-        score_cells(page, other, false);
-        let repeats = condition.gram_shares.map_or(String::new(), |[raw, corrected]| {
-            format!("{:.1} % → {:.1} %", raw * 100.0, corrected * 100.0)
-        });
-        let reason = condition.reason.as_deref().unwrap_or_default();
-        let passes = match condition.passes {
-            Some(true) => "passes: ",
-            Some(false) => "",
-            None => "",
-        };
-        let _ = write!(page, "<td class=n>{repeats}<td>{passes}{}</tr>", escape(reason));
-    }
-    page.push_str("</tbody></table></div>");
-}
-
-fn score_cells(page: &mut String, score: Option<&DomainScore>, with_agreement: bool) {
-    let Some(score) = score else {
-        page.push_str(if with_agreement { "<td><td><td><td>" } else { "<td><td><td>" });
-        return;
+/// What every condition scored that was judged in `domain`.
+fn conditions(studied: &Studied, domain: Domain) -> Table {
+    let caption = match domain {
+        Domain::Home => "Every condition, at home",
+        Domain::Other => "The candidates, in the other domain",
     };
-    let saved = score.divergence_improvement;
-    let _ = write!(
-        page,
-        "<td class=n>{}<td class=n>{}<td class=n>{:+.4} <span class=small>[{:+.4}, {:+.4}]</span>",
-        number(score.perplexity),
-        number(score.divergence),
-        saved.estimate,
-        saved.low,
-        saved.high,
-    );
-    if with_agreement {
-        let _ = write!(page, "<td class=n>{:.1} %", score.agreement * 100.0);
+    let numbers =
+        ["perplexity", "KL, nats", "KL saved, nats", "same top token", "repeated 4-grams"];
+    let mut table = Table::new(caption, &["condition"], &numbers);
+    let percent = |share: f64| Cell::shown(number::percent(share), share);
+    let shares = studied.conditions.iter().find_map(|condition| condition.gram_shares);
+    for condition in &studied.conditions {
+        let Some(score) = score_in(condition, domain) else { continue };
+        let saved = score.divergence_improvement;
+        let repeats = match condition.group {
+            Group::Raw => shares.map(|[raw, _]| raw),
+            _ => condition.gram_shares.map(|[_, corrected]| corrected),
+        };
+        // Answers are generated once: to prompts from home.
+        let repeats = repeats.filter(|_| domain == Domain::Home);
+        table.push(vec![
+            Cell::text(&*condition.name),
+            shown(Some(score.perplexity), 2),
+            shown(Some(score.divergence), 4),
+            Cell::shown(signed(&saved), saved.estimate),
+            percent(score.agreement),
+            repeats.map_or(Cell::Missing, percent),
+        ]);
     }
+    table.without_empty_columns()
 }
 
-fn speeds(page: &mut String, studied: &Studied) {
-    page.push_str("<table><thead><tr><th>generation<th>tokens a second<th>ratio to raw");
-    page.push_str("<th>range<th>stage, µs</tr></thead><tbody>");
+fn speeds(studied: &Studied) -> Table {
+    let numbers = ["tokens a second", "ratio to raw", "least ratio", "largest ratio", "stage, µs"];
+    let mut table =
+        Table::new("Tokens a second, in turn with the raw model", &["condition"], &numbers);
     for speed in &studied.speeds {
         let [least, largest] = speed.ratio_range;
-        let _ = write!(
-            page,
-            "<tr><td>{}<td class=n>{:.1}<td class=n>{:.3}<td class=n>{least:.3} to {largest:.3}\
-             <td class=n>{:.1}</tr>",
-            escape(&speed.name),
-            speed.tokens_per_s,
-            speed.ratio,
-            speed.correction_us_p50,
-        );
+        table.push(vec![
+            Cell::text(&*speed.name),
+            shown(Some(speed.tokens_per_s), 1),
+            shown(Some(speed.ratio), 3),
+            shown(Some(least), 3),
+            shown(Some(largest), 3),
+            shown(Some(speed.correction_us_p50), 1),
+        ]);
     }
-    page.push_str("</tbody></table>");
-    if studied.accuracies.is_empty() {
-        return;
-    }
-    page.push_str("<table><thead><tr><th>task<th>score<th>value<th>items</tr></thead><tbody>");
-    for accuracy in &studied.accuracies {
-        let error = accuracy.standard_error.map_or(String::new(), |error| format!(" ± {error:.3}"));
-        let _ = write!(
-            page,
-            "<tr><td>{}<td>{}<td class=n>{:.3}{error}<td class=n>{}</tr>",
-            escape(&accuracy.name),
-            escape(&accuracy.score),
-            accuracy.value,
-            accuracy.n_items,
-        );
-    }
-    page.push_str("</tbody></table>");
+    table
 }
 
-fn diagnosis(page: &mut String, studied: &Studied) {
+fn accuracies(studied: &Studied) -> Table {
+    let numbers = ["value", "standard error", "items"];
+    let mut table = Table::new("Accuracy in the task", &["condition", "score"], &numbers);
+    for accuracy in &studied.accuracies {
+        table.push(vec![
+            Cell::text(&*accuracy.name),
+            Cell::text(&*accuracy.score),
+            shown(Some(accuracy.value), 3),
+            shown(accuracy.standard_error, 3),
+            Cell::count(Some(accuracy.n_items as u64)),
+        ]);
+    }
+    table
+}
+
+fn diagnosis(studied: &Studied) -> String {
     let found = &studied.diagnostics;
     let coefficient =
         |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
-    let _ = write!(
-        page,
-        "<p class=small>Increments of logits over {} rows: autocorrelation {:.3} at lag 1, {:.3} \
-         at lag 2 ({:.0} standard errors from 0); coefficient a {} pooled, {} for the token in \
-         the middle (1 under the model); the published estimator freezes {:.2} % of the \
-         vocabulary; the one gain of maximum likelihood is {:.3}.</p>",
+    format!(
+        "Increments of logits over {} rows: autocorrelation {:.3} at lag 1, {:.3} at lag 2 ({:.0} \
+         standard errors from 0); coefficient a {} pooled, {} for the token in the middle (1 under \
+         the model); the published estimator freezes {:.2} % of the vocabulary; the one gain of \
+         maximum likelihood is {:.3}.",
         studied.n_fit_rows,
         found.increment_autocorrelation_lag_1,
         found.increment_autocorrelation_lag_2,
@@ -241,23 +240,34 @@ fn diagnosis(page: &mut String, studied: &Studied) {
         coefficient(found.coefficient_median),
         found.share_frozen * 100.0,
         found.gain_of_maximum_likelihood,
-    );
+    )
 }
 
-fn badge(finding: Finding) -> String {
-    let (class, word) = match finding {
-        Finding::Supported => ("yes", "supported"),
-        Finding::Refuted => ("no", "refuted"),
-        Finding::Undecided => ("open", "undecided"),
-    };
-    format!("<span class=\"badge {class}\">{word}</span>")
+fn word(finding: Finding) -> (&'static str, Tone) {
+    match finding {
+        Finding::Supported => ("supported", Tone::Good),
+        Finding::Refuted => ("refuted", Tone::Bad),
+        Finding::Undecided => ("undecided", Tone::Open),
+    }
+}
+
+/// A number with so many digits behind the point.
+fn shown(value: Option<f64>, n_decimals: usize) -> Cell {
+    value.map_or(Cell::Missing, |value| Cell::shown(format!("{value:.n_decimals$}"), value))
+}
+
+fn signed(interval: &Interval) -> String {
+    let Interval { estimate, low, high, .. } = interval;
+    format!("{estimate:+.4} ({low:+.4} to {high:+.4})")
 }
 
 fn at_home(condition: &TreatmentResult) -> Option<&DomainScore> {
-    condition.scores.iter().find(|score| score.domain == Domain::Home)
+    score_in(condition, Domain::Home)
 }
 
-const STYLE: &str = include_str!("page/style.css");
+fn score_in(condition: &TreatmentResult, domain: Domain) -> Option<&DomainScore> {
+    condition.scores.iter().find(|score| score.domain == domain)
+}
 
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,12 @@ fn nothing_is_drawn_of_nothing_and_nonsense_is_left_out() {
         let check = |points: &[(f64, f64)], is_drawn: bool| {
             let svg = lines(&[series(0, points)], &horizontal, ["x", "y"]);
             assert_eq!(svg.is_some(), is_drawn, "{points:?} {horizontal:?}");
+            let has_height = points.iter().any(|point| point.1 != 0.0);
+            let by_factors = lines_by_factors(&[series(0, points)], &horizontal, ["x", "y"]);
+            assert_eq!(by_factors.is_some(), is_drawn && has_height, "{points:?} {horizontal:?}");
+            let svg = svg.into_iter().chain(by_factors).collect::<String>();
             for number in ["NaN", "inf"] {
-                assert!(!svg.as_deref().unwrap_or_default().contains(number), "{points:?}");
+                assert!(!svg.contains(number), "{points:?}");
             }
         };
         check(&[], false);
