@@ -21,35 +21,18 @@ pub struct ReferenceArgs {
 /// sure on running text did not carry over to a task (`docs/kls-study.md`).
 pub(super) const MIN_GAIN_NATS: f64 = 0.01;
 
-/// Arguments of `lapwing calibrate`.
+/// What corrections are fitted on and judged by.
 #[derive(Debug, Clone, Args)]
-#[command(mut_arg("correction", |arg| arg.hide(true).value_parser(no_correction)))]
-pub struct CalibrateArgs {
-    /// A model folder, or a name from `lapwing list`
-    #[arg(short, long)]
-    pub model: String,
-    /// The f32, f16 or int8 export of the same checkpoint; without one only smoothing can be
-    /// fitted. It runs on the CPU with exact precision
-    #[arg(long, value_name = "MODEL")]
-    pub reference: Option<String>,
+pub struct FitArgs {
     /// More about the reference.
     #[command(flatten)]
     pub more: ReferenceArgs,
-    /// A text like those the model will meet; repeatable
+    /// A text like those the model will meet, to fit and judge on; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     pub text: Vec<PathBuf>,
-    /// A text of another domain, to judge on only; without one the gate stays closed
-    #[arg(long, value_name = "FILE")]
-    pub other_text: Option<PathBuf>,
     /// The checkpoint that the model was exported from: also fit a map of the output head
     #[arg(long, value_name = "SRC", requires = "reference")]
     pub checkpoint: Option<String>,
-    /// The profile to write, NAME.correction.json; its arrays go beside it
-    #[arg(short, long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Replace a profile of another model, backend, device or precision
-    #[arg(long)]
-    pub force: bool,
     /// Windows of the texts to read at most, 160 without it; of the other text as many as are held
     /// out
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
@@ -61,6 +44,35 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.3)]
     #[arg(allow_negative_numbers = true)]
     pub held_out: f64,
+    /// Of everything that is drawn
+    #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
+    #[arg(allow_negative_numbers = true)]
+    pub seed: u64,
+}
+
+/// Arguments of `lapwing calibrate`.
+#[derive(Debug, Clone, Args)]
+#[command(mut_arg("correction", |arg| arg.hide(true).value_parser(no_correction)))]
+pub struct CalibrateArgs {
+    /// A model folder, or a name from `lapwing list`
+    #[arg(short, long)]
+    pub model: String,
+    /// The f32, f16 or int8 export of the same checkpoint; without one only smoothing can be
+    /// fitted. It runs on the CPU with exact precision
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<String>,
+    /// What is fitted on, and how much of it.
+    #[command(flatten)]
+    pub fit: FitArgs,
+    /// A text of another domain, to judge on only; without one the gate stays closed
+    #[arg(long, value_name = "FILE")]
+    pub other_text: Option<PathBuf>,
+    /// The profile to write, NAME.correction.json; its arrays go beside it
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace a profile of another model, backend, device or precision
+    #[arg(long)]
+    pub force: bool,
     /// Also try smoothing with this gain for all tokens, from 0 to 1; repeatable
     #[arg(long, value_name = "GAIN", value_parser = gain, allow_negative_numbers = true)]
     pub gain: Vec<f32>,
@@ -69,10 +81,6 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "NATS", value_parser = nats, default_value_t = MIN_GAIN_NATS)]
     #[arg(allow_negative_numbers = true)]
     pub min_gain: f64,
-    /// Of everything that is drawn
-    #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
-    #[arg(allow_negative_numbers = true)]
-    pub seed: u64,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -82,7 +90,7 @@ pub struct CalibrateArgs {
 }
 
 /// A window that something can be fitted on.
-pub(super) fn window(text: &str) -> Result<NonZeroUsize, String> {
+fn window(text: &str) -> Result<NonZeroUsize, String> {
     const N_TOKENS_MIN: usize = 8;
     let n_tokens = text.parse().ok().filter(|n: &NonZeroUsize| N_TOKENS_MIN <= n.get());
     n_tokens.ok_or_else(|| format!("expected a whole number of at least {N_TOKENS_MIN}"))

@@ -96,7 +96,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         );
     }
     let n_window = models.n_window(args).context(FAILED)?;
-    let texts = Texts::split(&files, tokenizer, n_window, args.held_out).context(FAILED)?;
+    let texts = Texts::split(&files, tokenizer, n_window, args.fit.held_out).context(FAILED)?;
     let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
     let rows = rows.transpose().context(FAILED)?;
     let fitted = texts.calibration();
@@ -149,12 +149,12 @@ impl Models {
     pub(super) fn open(args: &CalibrateArgs, settings: &Settings) -> anyhow::Result<Models> {
         let mut settings = settings.clone();
         // A map of the head is fitted to what goes into it.
-        settings.options.hidden_states = args.checkpoint.is_some();
+        settings.options.hidden_states = args.fit.checkpoint.is_some();
         let engine = opening::open(&args.model, &settings)?;
         let reference = match &args.reference {
             None => None,
             Some(name) => {
-                let settings = reference::settings(&settings, &args.more);
+                let settings = reference::settings(&settings, &args.fit.more);
                 Some((reference::open(name, &settings)?, settings))
             }
         };
@@ -184,7 +184,7 @@ impl Models {
     /// Tokens in a window, as asked or as both models have room.
     pub(super) fn n_window(&self, args: &CalibrateArgs) -> Result<usize, WindowTooLong> {
         let n_positions_max = self.n_positions_max();
-        let n_window = args.window.map_or(N_WINDOW.min(n_positions_max), usize::from);
+        let n_window = args.fit.window.map_or(N_WINDOW.min(n_positions_max), usize::from);
         match n_window <= n_positions_max {
             true => Ok(n_window),
             false => Err(WindowTooLong { n_window, n_positions_max }),
@@ -203,7 +203,7 @@ impl Models {
             ));
         }
         let n_hidden = [&self.engine, reference].map(|engine| engine.model.n_hidden());
-        if args.checkpoint.is_some() && n_hidden[0] != n_hidden[1] {
+        if args.fit.checkpoint.is_some() && n_hidden[0] != n_hidden[1] {
             let [n_model, n_reference] =
                 n_hidden.map(|n| n.map_or_else(|| "none".to_owned(), |n| n.to_string()));
             printer.warning(format!(
@@ -235,8 +235,8 @@ pub(super) fn options(
     engine: &Engine,
     n_window: usize,
 ) -> CalibrateOptions {
-    let n_windows = args.windows.map_or(N_WINDOWS, usize::from);
-    let n_judged = texts::n_held_out(n_windows, args.held_out);
+    let n_windows = args.fit.windows.map_or(N_WINDOWS, usize::from);
+    let n_judged = texts::n_held_out(n_windows, args.fit.held_out);
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     CalibrateOptions {
         n_window_tokens: n_window,
@@ -264,7 +264,7 @@ pub(super) fn gate(args: &CalibrateArgs) -> GateOptions {
     GateOptions {
         confidence: CONFIDENCE,
         n_resamples: N_RESAMPLES,
-        seed: args.seed,
+        seed: args.fit.seed,
         allow_one_domain: false,
         min_divergence_share: MIN_DIVERGENCE_SHARE,
         min_gain_nats: args.min_gain,

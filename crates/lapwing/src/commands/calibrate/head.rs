@@ -60,7 +60,7 @@ impl Head {
         args: &CalibrateArgs,
         settings: &Settings,
     ) -> anyhow::Result<Option<Head>> {
-        let Some(name) = &args.checkpoint else { return Ok(None) };
+        let Some(name) = &args.fit.checkpoint else { return Ok(None) };
         let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
         let checkpoint = Checkpoint::open(&path).context("cannot open the checkpoint")?;
         Ok(Some(Head { checkpoint }))

@@ -31,7 +31,7 @@ pub(in crate::commands) struct Texts {
 /// intervals narrower than they are.
 pub(in crate::commands) fn read(args: &CalibrateArgs) -> anyhow::Result<Files> {
     let texts: Vec<TextFile> =
-        args.text.iter().map(|path| TextFile::read(path)).collect::<Result<_, _>>()?;
+        args.fit.text.iter().map(|path| TextFile::read(path)).collect::<Result<_, _>>()?;
     for (idx, text) in texts.iter().enumerate() {
         if let Some(first) = texts[..idx].iter().find(|first| first.sha256 == text.sha256) {
             let (first, second) = (first.path.display(), text.path.display());

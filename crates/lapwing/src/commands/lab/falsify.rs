@@ -57,7 +57,7 @@ pub(in crate::commands) fn run(
         printer,
     )?;
     let mut study =
-        Study { schema_version: STUDY_SCHEMA_VERSION, seed: args.seed, subjects: Vec::new() };
+        Study { schema_version: STUDY_SCHEMA_VERSION, seed: args.fit.seed, subjects: Vec::new() };
     let mut reports = Vec::new();
     for (place, name) in args.model.iter().enumerate() {
         let one = One { settings, printer, args, files: &files, passages: passages.as_ref() };
@@ -141,11 +141,11 @@ fn key(
 
 fn settings_of(args: &FalsifyArgs) -> serde_json::Value {
     json!({
-        "windows": args.windows,
-        "window": args.window,
-        "held_out": args.held_out,
-        "seed": args.seed,
-        "checkpoint": args.checkpoint,
+        "windows": args.fit.windows,
+        "window": args.fit.window,
+        "held_out": args.fit.held_out,
+        "seed": args.fit.seed,
+        "checkpoint": args.fit.checkpoint,
         "passages": args.lambada.as_ref().map(|_| args.passages),
     })
 }
@@ -171,7 +171,7 @@ struct One<'a> {
 impl One<'_> {
     /// What a finished study is kept under: other files of the same name are another one.
     fn unit(&self, name: &str) -> anyhow::Result<String> {
-        let of_reference = reference::settings(self.settings, &self.args.more);
+        let of_reference = reference::settings(self.settings, &self.args.fit.more);
         let stamp = |name: &str, settings: &Settings| {
             let path = resolve_model(name, &settings.host.store).context(FAILED)?;
             let folder = open_folder(&path, settings.variant.as_ref()).context(FAILED)?;
@@ -197,7 +197,8 @@ impl One<'_> {
         let report = self.report(engine, reference, of_reference)?;
         models.warn(&args, self.printer)?;
         let n_window = models.n_window(&args).context(FAILED)?;
-        let texts = Texts::split(self.files, tokenizer, n_window, args.held_out).context(FAILED)?;
+        let texts =
+            Texts::split(self.files, tokenizer, n_window, args.fit.held_out).context(FAILED)?;
         let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
         let rows = rows.transpose().context(FAILED)?;
         let fitted = texts.calibration();
@@ -323,7 +324,7 @@ fn facts(args: &FalsifyArgs, record: &serde_json::Value) -> Vec<(String, String)
         ("lapwing".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("machine".to_owned(), format!("{cpu}, {} CPUs", machine["n_cpus"])),
         ("full precision".to_owned(), names(&[args.reference.clone().into()])),
-        ("text".to_owned(), names(&args.text)),
+        ("text".to_owned(), names(&args.fit.text)),
         ("other domain".to_owned(), names(std::slice::from_ref(&args.other_text))),
         ("record".to_owned(), format!("{RECORD}, sha256 {}", short_hash(record))),
     ]
