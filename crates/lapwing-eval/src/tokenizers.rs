@@ -7,32 +7,20 @@ use crate::score_error::Side;
 
 /// Why a reference cannot be compared with a model: their tokens mean different things.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum TokenizerMismatch {
     /// The vocabularies are of different sizes.
     #[error("the reference has another tokenizer: {reference} tokens, expected {model}")]
-    VocabularySize {
-        /// The reference's vocabulary.
-        reference: usize,
-        /// The model's vocabulary.
-        model: usize,
-    },
+    VocabularySize { reference: usize, model: usize },
     /// An id stands for different tokens.
     #[error("the reference has another tokenizer: token {id} is {reference:?}, expected {model:?}")]
-    Piece {
-        /// The id.
-        id: TokenId,
-        /// Its spelling in the reference's vocabulary.
-        reference: Option<String>,
-        /// Its spelling in the model's vocabulary.
-        model: Option<String>,
-    },
+    Piece { id: TokenId, reference: Option<String>, model: Option<String> },
     /// The same text becomes different tokens.
     #[error(
         "the reference has another tokenizer: the text becomes {reference:?} at token \
          {token_idx}, expected {model:?}"
     )]
     Text {
-        /// The first token that differs.
         token_idx: usize,
         /// The reference's token, `None` where its tokens end.
         reference: Option<TokenId>,
@@ -41,13 +29,7 @@ pub enum TokenizerMismatch {
     },
     /// A tokenizer cannot express the text.
     #[error("the tokenizer of the {side} cannot be compared")]
-    Encode {
-        /// Whose tokenizer.
-        side: Side,
-        /// What failed.
-        #[source]
-        source: EncodeError,
-    },
+    Encode { side: Side, source: EncodeError },
 }
 
 /// Check that both tokenizers give every id the same meaning and cut `probe` into the same tokens.

@@ -77,25 +77,14 @@ pub struct TextWindow {
 
 /// Why a text cannot be cut into windows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WindowsError {
     /// The text does not fill one window.
     #[error("text of {n_tokens} tokens is too short: one window needs {n_window}")]
-    TooShort {
-        /// Tokens of the text.
-        n_tokens: usize,
-        /// Tokens of one window.
-        n_window: usize,
-    },
+    TooShort { n_tokens: usize, n_window: usize },
     /// The sizes make no sense.
     #[error("{option} must be {expected}, found {found}")]
-    BadOption {
-        /// Which size.
-        option: &'static str,
-        /// What it must be.
-        expected: String,
-        /// What it was.
-        found: usize,
-    },
+    BadOption { option: &'static str, expected: String, found: usize },
 }
 
 impl Convention {

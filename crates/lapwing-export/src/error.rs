@@ -8,6 +8,7 @@ use lapwing_weights::{OpenCheckpointError, ReadTensorError};
 
 /// Why an export failed. Nothing is left behind then.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ExportError {
     /// The source could not be opened.
     #[error("cannot open the checkpoint")]
@@ -17,79 +18,39 @@ pub enum ExportError {
     Read(#[from] ReadTensorError),
     /// A tensor could not be quantised.
     #[error("cannot quantise {name}")]
-    Quantize {
-        /// The Hugging Face name.
-        name: String,
-        /// Why.
-        source: QuantizeError,
-    },
+    Quantize { name: String, source: QuantizeError },
     /// The target has no way to say what the checkpoint or the plan asks.
     #[error("the {target} folder cannot hold this: expected {expected}, found {found}")]
     Unsupported {
         /// `OpenVINO` or `ONNX`.
         target: &'static str,
-        /// What it can hold.
         expected: String,
-        /// What was asked.
         found: String,
     },
     /// A folder with files in it is already there.
     #[error("{} already exists and is not empty", path.display())]
-    OutputExists {
-        /// The folder.
-        path: PathBuf,
-    },
+    OutputExists { path: PathBuf },
     /// A file or folder could not be written.
     #[error("cannot write {}", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Write { path: PathBuf, source: std::io::Error },
     /// The graph could not be encoded.
     #[error("cannot write the graph {}", path.display())]
-    Graph {
-        /// The graph's file.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Graph { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// What is at the output is no earlier export, or holds the source: it is not replaced.
     #[error("{} is no earlier export, or holds the checkpoint", path.display())]
-    NotAnExport {
-        /// The folder.
-        path: PathBuf,
-    },
+    NotAnExport { path: PathBuf },
     /// A weight does not fit 16 bits.
     #[error("{name}: expected weights within the range of f16, found {found}")]
-    Range {
-        /// The Hugging Face name.
-        name: String,
-        /// The weight.
-        found: f32,
-    },
+    Range { name: String, found: f32 },
     /// The head map does not fit the checkpoint.
     #[error("the head map does not fit: expected {expected}, found {found}")]
-    HeadMap {
-        /// What fits.
-        expected: String,
-        /// What the map is.
-        found: String,
-    },
+    HeadMap { expected: String, found: String },
     /// The head map was fitted to hidden states that this export does not have.
     #[error(
         "the head map was fitted to another body: {what}: expected {expected}, found {found} \
          in this export"
     )]
-    OtherBody {
-        /// Which part of the recipes differs.
-        what: &'static str,
-        /// The part that the map was fitted to.
-        expected: String,
-        /// The part of this export.
-        found: String,
-    },
+    OtherBody { what: &'static str, expected: String, found: String },
     /// The caller's progress hook broke.
     #[error("the export was stopped")]
     Stopped,

@@ -60,44 +60,23 @@ pub struct BodyRecipe {
 
 /// Why a recipe could not be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadRecipeError {
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The file is too long for a recipe.
     #[error("{}: expected a recipe of at most {expected} bytes, found more", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// The most bytes of a recipe.
-        expected: u64,
-    },
+    TooLong { path: PathBuf, expected: u64 },
     /// The file is no JSON of the right form.
     #[error("{} is no recipe of an export", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Json { path: PathBuf, source: serde_json::Error },
     /// A hash is none.
     #[error(
         "{}: {field}: expected 64 lower-case hexadecimal digits, found {found:?}",
         path.display()
     )]
-    Sha256 {
-        /// The file.
-        path: PathBuf,
-        /// Which hash.
-        field: &'static str,
-        /// What is there.
-        found: String,
-    },
+    Sha256 { path: PathBuf, field: &'static str, found: String },
 }
 
 /// Read how the folder at `folder` was exported; `None` when Lapwing did not export it, or did so

@@ -39,31 +39,20 @@ pub fn n_bytes_below(folder: &Path) -> u64 {
 
 /// Why something of some size cannot be written.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum NoRoomError {
     /// The disk is too full.
     #[error(
         "no room in {}: {} needed, {} free",
         folder.display(), human_bytes(*n_bytes_needed), human_bytes(*n_bytes_free)
     )]
-    Disk {
-        /// Where it is to be written.
-        folder: PathBuf,
-        /// What it takes.
-        n_bytes_needed: u64,
-        /// What there is.
-        n_bytes_free: u64,
-    },
+    Disk { folder: PathBuf, n_bytes_needed: u64, n_bytes_free: u64 },
     /// Files of this process may not be so large: at the limit the system ends it.
     #[error(
         "a file may have {}, {} needed (`ulimit -f`)",
         human_bytes(*n_bytes_max), human_bytes(*n_bytes_needed)
     )]
-    FileSize {
-        /// What it takes.
-        n_bytes_needed: u64,
-        /// The limit.
-        n_bytes_max: u64,
-    },
+    FileSize { n_bytes_needed: u64, n_bytes_max: u64 },
 }
 
 /// Check that `n_bytes` fit where `folder` is, as far as the system tells.

@@ -48,70 +48,40 @@ pub struct Journal {
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenJournalError {
     /// The file cannot be read or made.
     #[error(transparent)]
     Io(#[from] FileError),
     /// Another process writes it.
     #[error("the journal {} is in use by another process", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// The file is something else; it was left as it is.
     #[error("{} is not a journal: expected {expected} on line 1", path.display())]
-    NotAJournal {
-        /// The file.
-        path: PathBuf,
-        /// The beginning of a journal.
-        expected: &'static str,
-    },
+    NotAJournal { path: PathBuf, expected: &'static str },
     /// The journal belongs to a measurement with other settings.
     #[error("the journal {} is of another measurement: {differences}", path.display())]
-    AnotherKey {
-        /// The file.
-        path: PathBuf,
-        /// Each setting that differs, with both values.
-        differences: String,
-    },
+    AnotherKey { path: PathBuf, differences: String },
     /// A line that was not cut off cannot be understood.
     #[error("line {line} of the journal {} is broken: expected a unit and its result", path.display())]
     BrokenLine {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong in it.
-        #[source]
         source: serde_json::Error,
     },
 }
 
 /// Why a unit cannot be read from or written to a journal.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum JournalUnitError {
     /// The file cannot be written.
     #[error("cannot write {unit} to the journal {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The unit.
-        unit: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
+    Io { path: PathBuf, unit: String, source: io::Error },
     /// The result is of another shape than this measurement's.
     #[error("the result of {unit} in the journal {} cannot be used", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The unit.
-        unit: String,
-        /// What is wrong in it.
-        #[source]
-        source: serde_json::Error,
-    },
+    Shape { path: PathBuf, unit: String, source: serde_json::Error },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -25,24 +25,17 @@ pub struct Lock {
 
 /// Why a lock was not obtained.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum LockError {
     /// The lock file cannot be made or locked.
     #[error(transparent)]
     Io(#[from] FileError),
     /// Another process works on the same thing.
     #[error("{holder} is working on it ({} is locked)", path.display())]
-    Held {
-        /// The lock file.
-        path: PathBuf,
-        /// Who holds it, as it wrote itself down.
-        holder: String,
-    },
+    Held { path: PathBuf, holder: String },
     /// The caller waits no longer.
     #[error("interrupted while waiting for {holder}")]
-    Interrupted {
-        /// Who holds it.
-        holder: String,
-    },
+    Interrupted { holder: String },
 }
 
 impl Lock {

@@ -53,6 +53,7 @@ pub struct Tensor<'a> {
 
 /// Why a GGUF file could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenGgufError {
     /// The file could not be mapped.
     #[error(transparent)]
@@ -62,18 +63,7 @@ pub enum OpenGgufError {
         "{} is damaged: {what} at byte {offset}: expected {expected}, found {found}",
         path.display()
     )]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What was being read.
-        what: String,
-        /// Where it is.
-        offset: usize,
-        /// What the format asks for.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    Malformed { path: PathBuf, what: String, offset: usize, expected: String, found: String },
 }
 
 /// A metadata entry, checked; its value is read again from the map when asked for.

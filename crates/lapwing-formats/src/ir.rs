@@ -57,48 +57,27 @@ pub struct IrModel {
 
 /// Why an IR could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenIrError {
     /// The XML could not be mapped.
     #[error(transparent)]
     Xml(MapError),
     /// There is no BIN beside the XML.
     #[error("{} has no weights: {} is missing", xml.display(), bin.display())]
-    MissingBin {
-        /// The XML file.
-        xml: PathBuf,
-        /// Where its BIN should be.
-        bin: PathBuf,
-    },
+    MissingBin { xml: PathBuf, bin: PathBuf },
     /// The BIN could not be mapped.
     #[error(transparent)]
     Bin(MapError),
     /// The XML is not UTF-8.
     #[error("{} is not UTF-8", path.display())]
-    Encoding {
-        /// The XML file.
-        path: PathBuf,
-        /// Where it stops to be.
-        #[source]
-        source: std::str::Utf8Error,
-    },
+    Encoding { path: PathBuf, source: std::str::Utf8Error },
     /// The XML is malformed, or does not fit itself or the BIN.
     #[error(
         "{}: {}expected {expected}, found {found} (at byte {offset})",
         path.display(),
         layer.as_ref().map(|layer| format!("layer {layer}: ")).unwrap_or_default()
     )]
-    Invalid {
-        /// The XML file.
-        path: PathBuf,
-        /// The layer at fault, when it is one layer.
-        layer: Option<String>,
-        /// Where in the file.
-        offset: usize,
-        /// What an IR has there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    Invalid { path: PathBuf, layer: Option<String>, offset: usize, expected: String, found: String },
 }
 
 impl IrModel {

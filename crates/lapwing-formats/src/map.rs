@@ -37,7 +37,6 @@ pub struct MapError {
     /// The file.
     pub path: PathBuf,
     /// What the system said.
-    #[source]
     pub source: std::io::Error,
 }
 

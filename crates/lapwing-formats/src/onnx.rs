@@ -55,56 +55,32 @@ pub struct OnnxModel {
 
 /// Why a model could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenOnnxError {
     /// The graph file could not be mapped.
     #[error(transparent)]
     Map(#[from] MapError),
     /// The bytes are no ONNX protobuf.
     #[error("{} is no ONNX model", path.display())]
-    Decode {
-        /// The graph file.
-        path: PathBuf,
-        /// What the decoder said.
-        #[source]
-        source: prost::DecodeError,
-    },
+    Decode { path: PathBuf, source: prost::DecodeError },
     /// The message has no graph, or a graph without outputs.
     #[error("{} holds no graph with outputs", path.display())]
-    NoGraph {
-        /// The graph file.
-        path: PathBuf,
-    },
+    NoGraph { path: PathBuf },
     /// Far more entries than bytes to describe them.
     #[error("{} would need far more memory than its {n_bytes} bytes", path.display())]
-    TooManyEntries {
-        /// The graph file.
-        path: PathBuf,
-        /// Its length.
-        n_bytes: usize,
-    },
+    TooManyEntries { path: PathBuf, n_bytes: usize },
     /// An inline weight is shorter or longer than its sizes say.
     #[error("weight {name} in {}: expected {expected} bytes, found {found}", path.display())]
     InlineLength {
-        /// The graph file.
         path: PathBuf,
-        /// The weight.
         name: String,
         /// Product of the sizes times the element size.
         expected: u64,
-        /// Bytes in the file.
         found: u64,
     },
     /// A weight in another file cannot be used.
     #[error("weight {name} of {} cannot be used", path.display())]
-    External {
-        /// The graph file.
-        path: PathBuf,
-        /// The weight.
-        name: String,
-        /// Why.
-        #[source]
-        source: ExternalError,
-    },
+    External { path: PathBuf, name: String, source: ExternalError },
 }
 
 /// One weight, as `inspect` shows it.

@@ -47,6 +47,7 @@ pub struct Tensor<'a> {
 
 /// Why a checkpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenSafeTensorsError {
     /// A file could not be mapped.
     #[error(transparent)]
@@ -54,25 +55,14 @@ pub enum OpenSafeTensorsError {
     /// A header or an index is no JSON of the right form.
     #[error("{} is damaged: cannot read its {what}", path.display())]
     Json {
-        /// The file.
         path: PathBuf,
         /// `header` or `index`.
         what: &'static str,
-        /// What the parser said.
         source: serde_json::Error,
     },
     /// The bytes break a rule of the format.
     #[error("{} is damaged: {what}: expected {expected}, found {found}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What was being read.
-        what: String,
-        /// What the format asks for.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    Malformed { path: PathBuf, what: String, expected: String, found: String },
 }
 
 impl SafeTensors {

@@ -81,6 +81,7 @@ pub struct Difference {
 
 /// Why records cannot be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum CompareError {
     /// One side has nothing.
     #[error("the {side} side has no records")]
@@ -90,26 +91,13 @@ pub enum CompareError {
     },
     /// Configurations would belong together if they did not differ in what must agree.
     #[error("not comparable: {}", list(differences))]
-    NotComparable {
-        /// All of it.
-        differences: Vec<Difference>,
-    },
+    NotComparable { differences: Vec<Difference> },
     /// Several configurations, and no two belong together.
     #[error("no configuration is on both sides: {before:?} against {after:?}")]
-    NothingInCommon {
-        /// Those of the first side.
-        before: Vec<String>,
-        /// Those of the second side.
-        after: Vec<String>,
-    },
+    NothingInCommon { before: Vec<String>, after: Vec<String> },
     /// The configurations belong together and were tested differently.
     #[error("no test is on both sides: {before:?} against {after:?}")]
-    NoTestInCommon {
-        /// Those of the first side.
-        before: Vec<String>,
-        /// Those of the second side.
-        after: Vec<String>,
-    },
+    NoTestInCommon { before: Vec<String>, after: Vec<String> },
 }
 
 fn list(differences: &[Difference]) -> String {

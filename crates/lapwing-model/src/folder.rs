@@ -41,76 +41,35 @@ pub enum FolderKind {
 
 /// Why a folder is no model, or one that cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenFolderError {
     /// There is nothing at the path, or it cannot be entered.
     #[error("cannot open the model folder {}", folder.display())]
-    NoFolder {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    NoFolder { folder: PathBuf, source: std::io::Error },
     /// The path is a file.
     #[error("{} is a file, expected a model folder", path.display())]
-    NotAFolder {
-        /// The file.
-        path: PathBuf,
-    },
+    NotAFolder { path: PathBuf },
     /// None of the three manifests is there.
     #[error(
         "{} is no model folder: expected genai_config.json, openvino_model.xml or \
          onnx/model*.onnx with config.json, found {found}", folder.display()
     )]
-    NoManifest {
-        /// The folder.
-        folder: PathBuf,
-        /// A few of the files that are there.
-        found: String,
-    },
+    NoManifest { folder: PathBuf, found: String },
     /// A file that the manifest names is missing.
     #[error("{} is missing: {} names it", file.display(), named_by.display())]
-    Missing {
-        /// The file.
-        file: PathBuf,
-        /// Where it is named.
-        named_by: PathBuf,
-    },
+    Missing { file: PathBuf, named_by: PathBuf },
     /// A manifest cannot be read.
     #[error("cannot read {}", file.display())]
-    Read {
-        /// The manifest.
-        file: PathBuf,
-        /// What the system or the parser said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Read { file: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// A manifest lacks a value or holds an impossible one.
     #[error("{}: {what}", file.display())]
-    Manifest {
-        /// The manifest.
-        file: PathBuf,
-        /// The value's name, what was expected and what was found.
-        what: String,
-    },
+    Manifest { file: PathBuf, what: String },
     /// The variant asked for is not there.
     #[error("no variant `{asked}` in {}: it has {}", folder.display(), available.join(", "))]
-    NoVariant {
-        /// The folder.
-        folder: PathBuf,
-        /// What was asked for.
-        asked: String,
-        /// What is there.
-        available: Vec<String>,
-    },
+    NoVariant { folder: PathBuf, asked: String, available: Vec<String> },
     /// A variant was asked for, and there is nothing to choose from.
     #[error("no variant `{asked}` in {}: it has one graph only", folder.display())]
-    OneGraph {
-        /// The folder.
-        folder: PathBuf,
-        /// What was asked for.
-        asked: String,
-    },
+    OneGraph { folder: PathBuf, asked: String },
 }
 
 impl FolderKind {

@@ -26,27 +26,17 @@ pub struct OpenVinoBackend {
 
 /// Why the library could not be loaded.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum LoadError {
     /// The file is no library, or one that it needs is missing.
     #[error("cannot load OpenVINO from {}", library.display())]
-    Library {
-        /// The library's file.
-        library: PathBuf,
-        /// What the loader or the library said.
-        #[source]
-        source: NativeError,
-    },
+    Library { library: PathBuf, source: NativeError },
     /// The library is too old.
     #[error(
         "OpenVINO {found} in {} is too old: at least {}.{} is needed",
         library.display(), VERSION_MIN.0, VERSION_MIN.1
     )]
-    TooOld {
-        /// The library's file.
-        library: PathBuf,
-        /// Its version.
-        found: String,
-    },
+    TooOld { library: PathBuf, found: String },
 }
 
 impl OpenVinoBackend {

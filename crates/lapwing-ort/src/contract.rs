@@ -39,36 +39,20 @@ pub(crate) struct Integers {
 
 /// Why a graph is not one that this backend can drive.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ContractError {
     /// A needed input or output is not there.
     #[error("the graph has no {what}: it has {found}")]
-    Absent {
-        /// What was looked for.
-        what: &'static str,
-        /// The names that are there.
-        found: String,
-    },
+    Absent { what: &'static str, found: String },
     /// The library's attention does not take the heads of this model.
     #[error(
         "its attention `{node}` rotates heads of size {found}: ONNX Runtime expects a head size \
          that is a multiple of {HEAD_SIZE_MULTIPLE}"
     )]
-    HeadSize {
-        /// The attention node.
-        node: String,
-        /// The size of its heads.
-        found: usize,
-    },
+    HeadSize { node: String, found: usize },
     /// An input is of a kind that is not understood.
     #[error("the graph's input `{name}` ({shape}) is not understood: {reason}")]
-    Unknown {
-        /// The input.
-        name: String,
-        /// Its element type and sizes.
-        shape: String,
-        /// What it may be.
-        reason: &'static str,
-    },
+    Unknown { name: String, shape: String, reason: &'static str },
 }
 
 impl Contract {

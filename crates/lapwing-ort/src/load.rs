@@ -30,33 +30,20 @@ pub struct OrtBackend {
 
 /// Why the library could not be loaded.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum LoadError {
     /// The file is no ONNX Runtime, or one that it needs is missing.
     #[error("cannot load ONNX Runtime from {}: no such library, or not ONNX Runtime 1.x", library.display())]
-    NotARuntime {
-        /// The library's file.
-        library: PathBuf,
-    },
+    NotARuntime { library: PathBuf },
     /// The library is too old.
     #[error(
         "ONNX Runtime 1.{found} in {} is too old: at least 1.{VERSION_MIN} is needed",
         library.display()
     )]
-    TooOld {
-        /// The library's file.
-        library: PathBuf,
-        /// Its minor version.
-        found: u32,
-    },
+    TooOld { library: PathBuf, found: u32 },
     /// The library was loaded and did not start.
     #[error("cannot start ONNX Runtime from {}", library.display())]
-    Start {
-        /// The library's file.
-        library: PathBuf,
-        /// What the library said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Start { library: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 impl OrtBackend {

@@ -23,30 +23,17 @@ pub struct GroupQuantized {
 
 /// Why weights cannot be quantised.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum QuantizeError {
     /// A group of no columns.
     #[error("expected a group of at least one column, found 0")]
     EmptyGroup,
     /// A weight is NaN or infinite.
     #[error("weight [{row_idx}, {column_idx}]: expected a finite number, found {found}")]
-    NotFinite {
-        /// Its row.
-        row_idx: usize,
-        /// Its column.
-        column_idx: usize,
-        /// The weight.
-        found: f32,
-    },
+    NotFinite { row_idx: usize, column_idx: usize, found: f32 },
     /// A group needs a scale that f16 cannot hold.
     #[error("weight [{row_idx}, {column_idx}]: {found} is too large for a scale in f16")]
-    TooLarge {
-        /// Its row.
-        row_idx: usize,
-        /// Its column.
-        column_idx: usize,
-        /// The weight.
-        found: f32,
-    },
+    TooLarge { row_idx: usize, column_idx: usize, found: f32 },
 }
 
 /// Matrices below this are not worth a second thread.

@@ -33,6 +33,7 @@ pub struct Samples {
 
 /// Why values are no samples.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SamplesError {
     /// Nothing was measured.
     #[error("no samples")]
@@ -41,12 +42,7 @@ pub enum SamplesError {
     #[error(
         "sample {sample_idx} is {value}, expected a number between -{VALUE_MAX:e} and {VALUE_MAX:e}"
     )]
-    NotFinite {
-        /// Its place.
-        sample_idx: usize,
-        /// What it is.
-        value: f64,
-    },
+    NotFinite { sample_idx: usize, value: f64 },
 }
 
 impl Samples {

@@ -53,36 +53,24 @@ pub struct Request<'a> {
 
 /// Why a generation could not start or go on. Tokens before it were reported.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum GenerateError {
     /// There is nothing to go on from.
     #[error("cannot generate from an empty prompt: expected at least one token")]
     EmptyPrompt,
     /// The prompt alone does not fit.
     #[error("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
-    PromptTooLong {
-        /// Length of the prompt.
-        n_tokens: usize,
-        /// Positions the model has room for.
-        n_positions_max: usize,
-    },
+    PromptTooLong { n_tokens: usize, n_positions_max: usize },
     /// The prompt starts a sequence, and the device was compiled for shorter ones.
     #[error("prompt of {n_tokens} tokens is too long: {n_prompt_tokens_max} were compiled for")]
     PromptBeyondCompiled {
-        /// Length of the prompt.
         n_tokens: usize,
         /// The longest prompt of this compilation.
         n_prompt_tokens_max: usize,
     },
     /// The prompt is not of this model.
     #[error("token {token} at position {position} is not in the vocabulary of {n_vocab}")]
-    NoSuchToken {
-        /// The token.
-        token: TokenId,
-        /// Its place in the prompt.
-        position: usize,
-        /// Tokens the model has.
-        n_vocab: usize,
-    },
+    NoSuchToken { token: TokenId, position: usize, n_vocab: usize },
     /// A sampling option makes no sense.
     #[error("cannot choose tokens as asked")]
     Sampler(#[source] SamplerOptionsError),
@@ -91,31 +79,13 @@ pub enum GenerateError {
     Decoder(#[source] OpenError),
     /// The model failed.
     #[error("cannot go on after {n_generated} generated tokens")]
-    Step {
-        /// Tokens chosen before.
-        n_generated: usize,
-        /// What failed.
-        #[source]
-        source: StepError,
-    },
+    Step { n_generated: usize, source: StepError },
     /// The model's logits cannot be corrected.
     #[error("cannot correct the logits of generated token {n_generated}")]
-    Correct {
-        /// Tokens chosen before.
-        n_generated: usize,
-        /// What is wrong with the logits.
-        #[source]
-        source: CorrectRowError,
-    },
+    Correct { n_generated: usize, source: CorrectRowError },
     /// The model's logits allow no choice.
     #[error("cannot choose generated token {n_generated}")]
-    Choose {
-        /// Tokens chosen before.
-        n_generated: usize,
-        /// What is wrong with the logits.
-        #[source]
-        source: ChooseError,
-    },
+    Choose { n_generated: usize, source: ChooseError },
 }
 
 /// An answer while it grows: owns what it needs of its [`Request`], and its session as `S`, a

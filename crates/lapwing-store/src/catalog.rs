@@ -49,23 +49,14 @@ pub struct CatalogEntry {
 
 /// Why a catalogue was not taken.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadCatalogError {
     /// The file cannot be read.
     #[error("cannot read the catalogue {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// It is not TOML, or an entry is wrong.
     #[error("the catalogue {} is wrong", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
 }
 
 #[derive(Deserialize)]

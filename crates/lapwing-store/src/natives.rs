@@ -41,30 +41,17 @@ pub struct PulledRuntime {
 
 /// Why a runtime could not be fetched.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PullRuntimeError {
     /// No wheel for this kind of computer.
     #[error("no {runtime} wheel for {system} on {processor} is known to Lapwing")]
-    Platform {
-        /// The runtime.
-        runtime: Native,
-        /// Operating system.
-        system: &'static str,
-        /// Processor architecture.
-        processor: &'static str,
-    },
+    Platform { runtime: Native, system: &'static str, processor: &'static str },
     /// No pip, or pip failed.
     #[error(transparent)]
     Pip(#[from] PipError),
     /// The wheel is not the pinned one.
     #[error("the wheel {file} is not the expected one: expected sha256 {expected}, found {found}")]
-    Checksum {
-        /// The wheel's file name.
-        file: String,
-        /// The pinned hash.
-        expected: &'static str,
-        /// The file's hash.
-        found: String,
-    },
+    Checksum { file: String, expected: &'static str, found: String },
     /// The wheel cannot be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),

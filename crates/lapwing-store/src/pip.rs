@@ -37,51 +37,29 @@ pub(crate) struct WheelRequest<'a> {
 
 /// Why there is no wheel.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PipError {
     /// No pip that answers.
     #[error("no pip found; tried {tried}")]
-    NotFound {
-        /// The commands that were tried.
-        tried: String,
-    },
+    NotFound { tried: String },
     /// The command could not be run.
     #[error("cannot run {command}")]
-    Run {
-        /// The command.
-        command: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    Run { command: String, source: io::Error },
     /// pip said no.
     #[error("{command} failed to download {requirement} ({status}): {message}")]
     Failed {
-        /// The command.
         command: String,
-        /// What was asked for.
         requirement: String,
-        /// How it ended.
         status: ExitStatus,
         /// The end of what it said.
         message: String,
     },
     /// The disk is full.
     #[error("no room for {requirement} in {}", folder.display())]
-    NoRoom {
-        /// What was asked for.
-        requirement: String,
-        /// Where it should go.
-        folder: PathBuf,
-    },
+    NoRoom { requirement: String, folder: PathBuf },
     /// pip said yes and left no wheel.
     #[error("{command} left no wheel of {requirement} in {}", folder.display())]
-    NoWheel {
-        /// The command.
-        command: String,
-        /// What was asked for.
-        requirement: String,
-        /// Where it should be.
-        folder: PathBuf,
-    },
+    NoWheel { command: String, requirement: String, folder: PathBuf },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,

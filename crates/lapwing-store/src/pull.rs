@@ -61,31 +61,21 @@ pub struct Pulled {
 
 /// Why a model was not pulled.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PullError {
     /// Not a name, not a repository id, not a path.
     #[error("unknown model \"{name}\": not in the catalogue, no org/repo, no such path")]
     Unknown {
-        /// What the user typed.
         name: String,
         /// A name that is spelt almost like it.
         nearest: Option<String>,
     },
     /// The name belongs to another model.
     #[error("the name {name} is taken: expected {expected}, found {found}")]
-    Taken {
-        /// The name in the store.
-        name: String,
-        /// What was asked for.
-        expected: String,
-        /// What has the name.
-        found: String,
-    },
+    Taken { name: String, expected: String, found: String },
     /// A path that does not fit a link or a copy.
     #[error("only a path can be linked, and \"{name}\" is none")]
-    LinkOfRemote {
-        /// What the user typed.
-        name: String,
-    },
+    LinkOfRemote { name: String },
     /// The catalogue cannot be read.
     #[error(transparent)]
     Catalog(#[from] ReadCatalogError),
@@ -109,12 +99,7 @@ pub enum PullError {
     Local(#[from] LocalError),
     /// The staging folder cannot be made or cleaned.
     #[error("cannot write {}", path.display())]
-    Staging {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Staging { path: PathBuf, source: io::Error },
 }
 
 /// A model that is wanted: what the user typed, completed from the catalogue.

@@ -56,40 +56,23 @@ pub struct Store {
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum StoreError {
     /// A name that could leave the store or confuse it.
     #[error(
         "\"{name}\" cannot be a model name: expected letters, digits and -_.@ with at most one / \
          and no --"
     )]
-    Name {
-        /// The name.
-        name: String,
-    },
+    Name { name: String },
     /// No such model.
     #[error("no model {name} in {}", folder.display())]
-    NotFound {
-        /// The name.
-        name: String,
-        /// The store.
-        folder: PathBuf,
-    },
+    NotFound { name: String, folder: PathBuf },
     /// A name that is taken.
     #[error("{name} is already in {}", folder.display())]
-    Exists {
-        /// The name.
-        name: String,
-        /// The store.
-        folder: PathBuf,
-    },
+    Exists { name: String, folder: PathBuf },
     /// What has the name was pulled or put there by hand: it is not replaced by an export.
     #[error("{name} in {} is no earlier export", folder.display())]
-    NotAnExport {
-        /// The name.
-        name: String,
-        /// The store.
-        folder: PathBuf,
-    },
+    NotAnExport { name: String, folder: PathBuf },
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] FileError),

@@ -217,7 +217,6 @@ pub enum OpenTemplateError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        #[source]
         source: io::Error,
     },
     /// `tokenizer_config.json` is no JSON.
@@ -226,7 +225,6 @@ pub enum OpenTemplateError {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        #[source]
         source: serde_json::Error,
     },
     /// `chat_template` is neither a string nor a list of named templates.
@@ -265,7 +263,6 @@ pub enum OpenTemplateError {
         /// The line, from 1.
         line: usize,
         /// What the template engine said.
-        #[source]
         source: Cause,
     },
 }
@@ -291,7 +288,6 @@ pub enum RenderError {
         /// The line, from 1.
         line: usize,
         /// What the template engine said.
-        #[source]
         source: Cause,
     },
 }

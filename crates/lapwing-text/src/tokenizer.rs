@@ -111,7 +111,6 @@ pub enum OpenTokenizerError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        #[source]
         source: io::Error,
     },
     /// The file is no tokenizer.
@@ -120,7 +119,6 @@ pub enum OpenTokenizerError {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
-        #[source]
         source: Cause,
     },
 }
@@ -132,7 +130,6 @@ pub struct EncodeError {
     /// The length of the text.
     pub n_bytes: usize,
     /// What the tokenizer said.
-    #[source]
     pub source: Cause,
 }
 

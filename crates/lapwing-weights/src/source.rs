@@ -37,6 +37,7 @@ pub(crate) enum Files {
 
 /// Why a source of weights could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenSourceError {
     /// The folder is neither safetensors nor a model folder.
     #[error(transparent)]
@@ -58,12 +59,7 @@ pub enum OpenSourceError {
     Map(#[from] MapError),
     /// Nobody could tell two of its tensors apart.
     #[error("{} has two tensors of the name {name}", path.display())]
-    NameTwice {
-        /// The graph's file.
-        path: PathBuf,
-        /// The name.
-        name: String,
-    },
+    NameTwice { path: PathBuf, name: String },
 }
 
 /// What elements are read.
@@ -71,25 +67,14 @@ pub(crate) const READ_TYPES: &str = "a float or a type of the Q4, Q5, Q6_K and Q
 
 /// Why a tensor cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadTensorError {
     /// There is none of this name.
     #[error("{} has no tensor {name}", path.display())]
-    Missing {
-        /// The file or folder.
-        path: PathBuf,
-        /// The name.
-        name: String,
-    },
+    Missing { path: PathBuf, name: String },
     /// Its elements are of a type that is not understood.
     #[error("{}: type of {name}: expected {READ_TYPES}, found {found}", path.display())]
-    Encoding {
-        /// The file or folder.
-        path: PathBuf,
-        /// The name.
-        name: String,
-        /// The type.
-        found: String,
-    },
+    Encoding { path: PathBuf, name: String, found: String },
 }
 
 impl Source {

@@ -99,47 +99,26 @@ pub struct Question {
 
 /// A file of items that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadItemsError {
     /// A line is not as it has to be.
     #[error("line {line} of {file}: expected {expected}, found {found}")]
     Line {
-        /// The file.
         file: String,
         /// The line, from 1.
         line: usize,
-        /// What should stand there.
         expected: &'static str,
-        /// What does.
         found: String,
     },
     /// There is nothing to evaluate.
     #[error("{file} holds {n_items} items: expected at least {n_items_min}")]
-    TooFew {
-        /// The file.
-        file: String,
-        /// Items found.
-        n_items: usize,
-        /// Items needed.
-        n_items_min: usize,
-    },
+    TooFew { file: String, n_items: usize, n_items_min: usize },
     /// Items and labels do not fit together.
     #[error("{labels} holds {n_labels} labels: expected {n_items}, one for each item of {file}")]
-    LabelCount {
-        /// The file of items.
-        file: String,
-        /// The file of labels.
-        labels: String,
-        /// Labels found.
-        n_labels: usize,
-        /// Items found.
-        n_items: usize,
-    },
+    LabelCount { file: String, labels: String, n_labels: usize, n_items: usize },
     /// The task keeps its labels apart.
     #[error("{file} holds no labels: expected a second file with one a line")]
-    NoLabels {
-        /// The file of items.
-        file: String,
-    },
+    NoLabels { file: String },
 }
 
 impl Items {

@@ -9,35 +9,17 @@ use super::{ExportOptions, Precision};
 
 /// Why a plan file could not be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadPlanError {
     /// The file could not be read.
     #[error("cannot read the plan {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// The file is no JSON of the right form.
     #[error("cannot read the plan {}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Json { path: PathBuf, source: serde_json::Error },
     /// A precision that does not exist, or a group of no columns.
     #[error("{}: precision of {name}: expected {expected}, found {found}", path.display())]
-    Precision {
-        /// The file.
-        path: PathBuf,
-        /// The key or pattern.
-        name: String,
-        /// What can be asked for.
-        expected: &'static str,
-        /// What the plan says.
-        found: String,
-    },
+    Precision { path: PathBuf, name: String, expected: &'static str, found: String },
 }
 
 /// The file as it is written. An unknown key is an error: a misspelt one would change nothing.

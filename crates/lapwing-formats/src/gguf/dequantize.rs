@@ -9,31 +9,20 @@ use super::DType;
 
 /// Why bytes could not be dequantised.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum DequantizeError {
     /// The type can be listed but not read.
     #[error(
         "cannot dequantise {dtype}: expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, \
          Q5_K or Q6_K"
     )]
-    Type {
-        /// The tensor's type.
-        dtype: DType,
-    },
+    Type { dtype: DType },
     /// The bytes do not encode as many elements as there is room for.
     #[error(
         "cannot dequantise {dtype}: expected {expected} bytes for {n_elements} elements, \
          found {found}"
     )]
-    Length {
-        /// The tensor's type.
-        dtype: DType,
-        /// Length of the output.
-        n_elements: usize,
-        /// Bytes that many elements take.
-        expected: usize,
-        /// Bytes given.
-        found: usize,
-    },
+    Length { dtype: DType, n_elements: usize, expected: usize, found: usize },
 }
 
 /// Decode `bytes` into `out`.

@@ -90,7 +90,6 @@ impl fmt::Display for NotFound {
 #[error("cannot edit the graph")]
 pub struct EditError {
     /// Why the edited text is no IR.
-    #[source]
     pub source: Box<OpenIrError>,
 }
 

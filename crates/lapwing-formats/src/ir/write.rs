@@ -69,26 +69,19 @@ pub struct Operation<'a> {
 
 /// Why an IR could not be written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WriteIrError {
     /// A constant's bytes do not fill its shape.
     #[error("constant {name}: expected {expected:?} bytes, found {found}")]
     Size {
-        /// The constant.
         name: String,
         /// What type and shape need; none: the type has no fixed size or the shape is too large.
         expected: Option<u64>,
-        /// What was given.
         found: usize,
     },
     /// The BIN could not be written.
     #[error("cannot write constant {name}")]
-    Bin {
-        /// The constant that came next.
-        name: String,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    Bin { name: String, source: std::io::Error },
 }
 
 impl<W: Write> IrWriter<W> {

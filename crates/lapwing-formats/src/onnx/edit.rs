@@ -68,19 +68,14 @@ pub enum SliceEdit {
 
 /// Why a graph cannot be edited. The graph is unchanged then.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum EditError {
     /// The graph has no such output.
     #[error("the graph has no output {name}")]
-    NoOutput {
-        /// The name looked for.
-        name: String,
-    },
+    NoOutput { name: String },
     /// A value with a name that the edit needs is already there.
     #[error("the graph already has a value {name}")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
+    NameTaken { name: String },
     /// A part of the graph that the edit must read is malformed.
     #[error("a part of the graph cannot be decoded")]
     Decode(#[from] DecodeError),

@@ -30,47 +30,33 @@ pub struct ExternalRange {
 
 /// Why a weight in another file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ExternalError {
     /// No location is given.
     #[error("its location is missing")]
     NoLocation,
     /// The location leads out of the model's folder.
     #[error("its location {location:?} is not inside the model's folder")]
-    Outside {
-        /// The location.
-        location: String,
-    },
+    Outside { location: String },
     /// Offset or length is no number.
     #[error("its {key} is no number: found {found:?}")]
     NotANumber {
         /// `offset` or `length`.
         key: &'static str,
-        /// The text in the file.
         found: String,
     },
     /// The file is missing or cannot be looked at.
     #[error("cannot find {}", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    Missing { path: PathBuf, source: std::io::Error },
     /// The location is a folder or a device.
     #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// The location's path.
-        path: PathBuf,
-    },
+    NotAFile { path: PathBuf },
     /// The range ends behind the end of the file.
     #[error("{} is too short: expected at least {expected} bytes, found {found}", path.display())]
     TooShort {
-        /// The file.
         path: PathBuf,
         /// First byte behind the range.
         expected: u64,
-        /// The file's length.
         found: u64,
     },
     /// The length does not agree with the weight's sizes.
@@ -78,7 +64,6 @@ pub enum ExternalError {
     WrongLength {
         /// Product of the sizes times the element size.
         expected: u64,
-        /// The length in the file.
         found: u64,
     },
     /// Subgraphs are nested too deeply, or one is malformed.

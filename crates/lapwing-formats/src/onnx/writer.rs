@@ -35,30 +35,20 @@ pub struct OnnxWriter {
 
 /// Why a model could not be written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WriteOnnxError {
     /// The path has no UTF-8 file name that the graph could refer to.
     #[error("cannot name a data file after {}", path.display())]
-    Name {
-        /// The graph's path.
-        path: PathBuf,
-    },
+    Name { path: PathBuf },
     /// The system refused.
     #[error("cannot write {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// A weight's bytes do not agree with its sizes.
     #[error("weight {name}: expected {expected} bytes, found {found}")]
     Length {
-        /// The weight.
         name: String,
         /// Product of the sizes times the element size.
         expected: u64,
-        /// Bytes given.
         found: u64,
     },
 }

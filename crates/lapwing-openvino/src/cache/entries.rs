@@ -46,21 +46,14 @@ pub enum EntryState {
 
 /// Why an entry was not removed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum RemoveEntryError {
     /// Somebody uses it.
     #[error("{} is in use", folder.display())]
-    InUse {
-        /// The entry.
-        folder: PathBuf,
-    },
+    InUse { folder: PathBuf },
     /// The system refuses.
     #[error("cannot remove {}", folder.display())]
-    Io {
-        /// The entry.
-        folder: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { folder: PathBuf, source: io::Error },
 }
 
 /// Every entry below `cache`, the one that was not used for the longest time first. Checksums are

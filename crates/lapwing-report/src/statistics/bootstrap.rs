@@ -34,31 +34,20 @@ pub struct BootstrapOptions {
 
 /// Why there is no interval.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum BootstrapError {
     /// One block says nothing about how blocks differ.
     #[error("cannot bootstrap {n_blocks} blocks: expected at least 2")]
-    TooFewBlocks {
-        /// Blocks given.
-        n_blocks: usize,
-    },
+    TooFewBlocks { n_blocks: usize },
     /// A block without values, or whose sum is not finite.
     #[error("block {block_idx} cannot be used: sum {sum} of {n} values")]
-    BadBlock {
-        /// Its place.
-        block_idx: usize,
-        /// Its sum.
-        sum: f64,
-        /// Its number of values.
-        n: usize,
-    },
+    BadBlock { block_idx: usize, sum: f64, n: usize },
     /// An option makes no sense.
     #[error("bootstrap option {option} must be {expected}, found {found}")]
     BadOption {
         /// The field of [`BootstrapOptions`].
         option: &'static str,
-        /// What it must be.
         expected: &'static str,
-        /// What it was.
         found: f64,
     },
 }

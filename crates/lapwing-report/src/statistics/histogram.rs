@@ -29,35 +29,17 @@ pub struct Histogram {
 
 /// Why there is no histogram.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum HistogramError {
     /// A logarithmic axis has no place for it.
     #[error("sample {value} is outside of the histogram's range, {low:e} to {high:e}")]
-    OutOfRange {
-        /// The sample.
-        value: f64,
-        /// Lowest edge of the grid.
-        low: f64,
-        /// Highest edge of the grid.
-        high: f64,
-    },
+    OutOfRange { value: f64, low: f64, high: f64 },
     /// Edges enclose bins: there is one more edge than there are counts.
     #[error("{n_edges} edges for {n_counts} counts, expected one more edge than counts")]
-    Lengths {
-        /// Edges given.
-        n_edges: usize,
-        /// Counts given.
-        n_counts: usize,
-    },
+    Lengths { n_edges: usize, n_counts: usize },
     /// The histogram was made on another grid.
     #[error("edge {edge_idx} is {found}, expected {expected}")]
-    Edge {
-        /// Its place.
-        edge_idx: usize,
-        /// The grid's edge nearest to it, or the one that follows the edge before.
-        expected: f64,
-        /// The edge given.
-        found: f64,
-    },
+    Edge { edge_idx: usize, expected: f64, found: f64 },
 }
 
 impl Histogram {

@@ -43,19 +43,14 @@ pub struct Interval {
 
 /// Why there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum IntervalError {
     /// One sample says nothing about how samples differ.
     #[error("no interval from {n_samples} sample, expected at least 2")]
-    TooFew {
-        /// Samples given.
-        n_samples: usize,
-    },
+    TooFew { n_samples: usize },
     /// A ratio of medians is only told of positive quantities.
     #[error("no ratio with sample {value}, expected positive samples")]
-    NotPositive {
-        /// The smallest sample.
-        value: f64,
-    },
+    NotPositive { value: f64 },
 }
 
 impl Interval {

@@ -43,35 +43,19 @@ pub enum Source {
 
 /// Why a runtime was not found.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum LocateError {
     /// The user points somewhere where it is not.
     #[error(
         "no {} in {}, where the {origin} points", runtime.library(), path.display()
     )]
-    Pointer {
-        /// The runtime.
-        runtime: Native,
-        /// Where the user points.
-        path: PathBuf,
-        /// How.
-        origin: Origin,
-    },
+    Pointer { runtime: Native, path: PathBuf, origin: Origin },
     /// The library is cut off: loading it would end the process.
     #[error("{} is cut off: its header tells of {expected} bytes, it has {found}", path.display())]
-    CutOff {
-        /// The runtime.
-        runtime: Native,
-        /// The library.
-        path: PathBuf,
-        /// Bytes that its section table needs.
-        expected: u64,
-        /// Bytes that are there.
-        found: u64,
-    },
+    CutOff { runtime: Native, path: PathBuf, expected: u64, found: u64 },
     /// It was never fetched, and the user points nowhere.
     #[error("{runtime} is not installed: no {} in {}", runtime.library(), folder.display())]
     Missing {
-        /// The runtime.
         runtime: Native,
         /// Where `lapwing pull` would put it.
         folder: PathBuf,

@@ -16,45 +16,23 @@ const MAX_BYTES: u64 = 2 << 30;
 
 /// Why a wheel was not unpacked.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum UnpackError {
     /// It is no zip archive, or a damaged one.
     #[error("cannot read the wheel {}", path.display())]
-    Archive {
-        /// The wheel.
-        path: PathBuf,
-        /// What is wrong.
-        source: ZipError,
-    },
+    Archive { path: PathBuf, source: ZipError },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
     /// It unpacks to more than any runtime has.
     #[error("the wheel {} unpacks to more than {MAX_BYTES} bytes", path.display())]
-    TooLarge {
-        /// The wheel.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// The library is not in it.
     #[error("no {library} in the wheel {}", path.display())]
-    NoLibrary {
-        /// The wheel.
-        path: PathBuf,
-        /// The file that is missing.
-        library: &'static str,
-    },
+    NoLibrary { path: PathBuf, library: &'static str },
     /// A file that should be in it is not.
     #[error("no {member} in the wheel {}", path.display())]
-    NoMember {
-        /// The wheel.
-        path: PathBuf,
-        /// The file that is missing.
-        member: String,
-    },
+    NoMember { path: PathBuf, member: String },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,

@@ -20,16 +20,14 @@ const N_FILES_MAX: usize = 4096;
 
 /// Why a path was not taken.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum LocalError {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] FileError),
     /// No model by the names of its files.
     #[error("no model in {}: no .gguf, .safetensors, .onnx or openvino_*.xml file", path.display())]
-    NoModel {
-        /// The path.
-        path: PathBuf,
-    },
+    NoModel { path: PathBuf },
     /// Half a file, by its own header.
     #[error(transparent)]
     NotWhole(#[from] NotWholeError),
@@ -38,22 +36,12 @@ pub enum LocalError {
     NoRoom(#[from] NoRoomError),
     /// Far too many files.
     #[error("{} holds more than {N_FILES_MAX} files and is no model folder", path.display())]
-    TooManyFiles {
-        /// The path.
-        path: PathBuf,
-    },
+    TooManyFiles { path: PathBuf },
     /// Not the file that the catalogue means.
     #[error(
         "{} is not the expected file: expected sha256 {expected}, found {found}", path.display()
     )]
-    Checksum {
-        /// The file.
-        path: PathBuf,
-        /// The hash in the catalogue.
-        expected: String,
-        /// The file's hash.
-        found: String,
-    },
+    Checksum { path: PathBuf, expected: String, found: String },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,

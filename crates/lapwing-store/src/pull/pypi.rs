@@ -16,6 +16,7 @@ use super::{Delivery, Wanted};
 
 /// Why a model did not come out of a wheel.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PyPiError {
     /// No pip, or pip failed.
     #[error(transparent)]
@@ -25,20 +26,10 @@ pub enum PyPiError {
     Unpack(#[from] UnpackError),
     /// The wheel or the file in it is not the pinned one.
     #[error("{file} is not the expected one: expected sha256 {expected}, found {found}")]
-    Checksum {
-        /// The wheel or the file.
-        file: String,
-        /// The pinned hash.
-        expected: String,
-        /// The hash of what came.
-        found: String,
-    },
+    Checksum { file: String, expected: String, found: String },
     /// The catalogue pins nothing.
     #[error("the catalogue gives no sha256 for {requirement}")]
-    NotPinned {
-        /// The wheel.
-        requirement: String,
-    },
+    NotPinned { requirement: String },
     /// The wheel and the file in it do not fit on the disk.
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),

@@ -36,39 +36,20 @@ pub(super) struct Selection<'a> {
 
 /// Why no files could be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SelectError {
     /// Nothing that looks like a model.
     #[error("no model in {repo}: expected openvino_model.xml, .onnx, .gguf or .safetensors")]
-    NoModel {
-        /// The repository.
-        repo: String,
-    },
+    NoModel { repo: String },
     /// The variant that was asked for is not there.
     #[error("no variant \"{variant}\" in {repo}; it has {found}")]
-    NoVariant {
-        /// The repository.
-        repo: String,
-        /// What was asked for.
-        variant: String,
-        /// What there is.
-        found: String,
-    },
+    NoVariant { repo: String, variant: String, found: String },
     /// A file name that would leave the folder.
     #[error("the repository {repo} has a file with an unsafe name: \"{path}\"")]
-    UnsafeName {
-        /// The repository.
-        repo: String,
-        /// The name.
-        path: String,
-    },
+    UnsafeName { repo: String, path: String },
     /// A file that the catalogue names is not there.
     #[error("no {path} in {repo}")]
-    NoFile {
-        /// The repository.
-        repo: String,
-        /// The name.
-        path: String,
-    },
+    NoFile { repo: String, path: String },
 }
 
 /// Choose among `paths`, all files of `repo`.

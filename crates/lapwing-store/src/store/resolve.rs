@@ -9,19 +9,15 @@ use super::{Store, StoreError};
 
 /// Why a name is no model.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ResolveModelError {
     /// The catalogue has it, the store not yet.
     #[error("the model {name} is in the catalogue but was not pulled yet")]
-    NotPulled {
-        /// The name.
-        name: String,
-    },
+    NotPulled { name: String },
     /// Neither a path nor a name.
     #[error("no model \"{name}\": neither a path nor a name in {}", store.display())]
     Unknown {
-        /// What the user typed.
         name: String,
-        /// The store.
         store: PathBuf,
         /// A name that is spelt almost like it.
         nearest: Option<String>,

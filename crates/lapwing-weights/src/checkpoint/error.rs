@@ -7,6 +7,7 @@ use lapwing_formats::safetensors::OpenSafeTensorsError;
 
 /// Why a checkpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenCheckpointError {
     /// Neither a GGUF file nor a folder with a configuration and safetensors.
     #[error(
@@ -15,7 +16,6 @@ pub enum OpenCheckpointError {
         path.display()
     )]
     Unrecognised {
-        /// What was given.
         path: PathBuf,
         /// What is there; of a file its first bytes.
         found: String,
@@ -26,12 +26,7 @@ pub enum OpenCheckpointError {
          safetensors",
         path.display()
     )]
-    AlreadyExported {
-        /// The folder.
-        path: PathBuf,
-        /// Its kind, as records name it.
-        kind: &'static str,
-    },
+    AlreadyExported { path: PathBuf, kind: &'static str },
     /// The GGUF file is damaged or unreadable.
     #[error(transparent)]
     Gguf(#[from] OpenGgufError),
@@ -40,46 +35,20 @@ pub enum OpenCheckpointError {
     SafeTensors(#[from] OpenSafeTensorsError),
     /// A small file of the folder could not be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// A small file of the folder is no JSON of the right form.
     #[error("cannot read {}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Json { path: PathBuf, source: serde_json::Error },
     /// The checkpoint is sound but not one that can be exported.
     #[error("cannot export {}: {what}: expected {expected}, found {found}", path.display())]
-    Unsupported {
-        /// The checkpoint.
-        path: PathBuf,
-        /// The key or property.
-        what: String,
-        /// What can be exported.
-        expected: String,
-        /// What the checkpoint says.
-        found: String,
-    },
+    Unsupported { path: PathBuf, what: String, expected: String, found: String },
     /// A tensor that the configuration calls for is not there.
     #[error("{} has no tensor {name}", path.display())]
-    MissingTensor {
-        /// The checkpoint.
-        path: PathBuf,
-        /// Its name in the file.
-        name: String,
-    },
+    MissingTensor { path: PathBuf, name: String },
     /// A tensor has another shape than the configuration says.
     #[error("{}: shape of {name}: expected {expected:?}, found {found:?}", path.display())]
     Shape {
-        /// The checkpoint.
         path: PathBuf,
-        /// Its name in the file.
         name: String,
         /// The shape by the configuration, outermost first.
         expected: Vec<usize>,
@@ -88,10 +57,5 @@ pub enum OpenCheckpointError {
     },
     /// A tensor that the graph would leave out.
     #[error("{} has a tensor that no llama-family graph uses: {name}", path.display())]
-    UnexpectedTensor {
-        /// The checkpoint.
-        path: PathBuf,
-        /// Its name in the file.
-        name: String,
-    },
+    UnexpectedTensor { path: PathBuf, name: String },
 }

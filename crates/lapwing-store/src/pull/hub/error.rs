@@ -15,107 +15,41 @@ use super::proxy::ParseProxyError;
 
 /// Why a repository was not pulled.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum HubError {
     /// The server wants a token, or another one.
     #[error("{endpoint} wants a token for {repo}, or refuses the one it got")]
-    Token {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-    },
+    Token { repo: String, endpoint: String },
     /// The owner lets only those in who agreed to something.
     #[error("{repo} is gated: access must be granted on {endpoint}/{repo}")]
-    Gated {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-    },
+    Gated { repo: String, endpoint: String },
     /// The token does not reach this far.
     #[error("{endpoint} forbids access to {repo}: {reason}")]
-    Forbidden {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-        /// What the server said.
-        reason: String,
-    },
+    Forbidden { repo: String, endpoint: String, reason: String },
     /// No such repository, or one that is hidden from us.
     #[error("no repository {repo} on {endpoint}, or it is private")]
-    NoRepository {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-    },
+    NoRepository { repo: String, endpoint: String },
     /// No such branch, tag or commit.
     #[error("no revision \"{revision}\" of {repo} on {endpoint}")]
-    NoRevision {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-        /// What was asked for.
-        revision: String,
-    },
+    NoRevision { repo: String, endpoint: String, revision: String },
     /// The repository lists a file that cannot be had.
     #[error("no file {path} in {repo} on {endpoint}")]
-    NoFile {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-        /// The file.
-        path: String,
-    },
+    NoFile { repo: String, endpoint: String, path: String },
     /// Too many requests.
     #[error("{endpoint} asks to slow down")]
-    RateLimited {
-        /// The hub.
-        endpoint: String,
-    },
+    RateLimited { endpoint: String },
     /// No connection, or it broke.
     #[error("cannot reach {endpoint}: {reason}")]
-    Unreachable {
-        /// The hub.
-        endpoint: String,
-        /// What happened to the connection.
-        reason: String,
-    },
+    Unreachable { endpoint: String, reason: String },
     /// The connection broke too often during one file.
     #[error("the download of {path} broke off after {n_done} of {n_bytes} bytes: {reason}")]
-    BrokenOff {
-        /// The file in the repository.
-        path: String,
-        /// What is kept.
-        n_done: u64,
-        /// The whole size.
-        n_bytes: u64,
-        /// What happened to the connection.
-        reason: String,
-    },
+    BrokenOff { path: String, n_done: u64, n_bytes: u64, reason: String },
     /// The server says which commit this is in no understandable way.
     #[error("{endpoint} gives no commit for {repo}")]
-    NoCommit {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-    },
+    NoCommit { repo: String, endpoint: String },
     /// The file is not what the hub says it is.
     #[error("{path} is damaged: expected {hash} {expected}, found {found}")]
-    Checksum {
-        /// The file in the repository.
-        path: String,
-        /// Which hash.
-        hash: &'static str,
-        /// The hub's hash.
-        expected: String,
-        /// The file's hash.
-        found: String,
-    },
+    Checksum { path: String, hash: &'static str, expected: String, found: String },
     /// No model among the files.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -127,14 +61,7 @@ pub enum HubError {
     Io(#[from] FileError),
     /// The hub or its protocol says something else, or something that makes no sense.
     #[error("cannot use {repo} on {endpoint}: {reason}")]
-    Unusable {
-        /// The repository.
-        repo: String,
-        /// The hub.
-        endpoint: String,
-        /// What was said.
-        reason: String,
-    },
+    Unusable { repo: String, endpoint: String, reason: String },
     /// The address of the hub is none.
     #[error(transparent)]
     Endpoint(#[from] ParseEndpointError),
@@ -143,10 +70,7 @@ pub enum HubError {
     Proxy(#[from] ParseProxyError),
     /// What should be a token is none.
     #[error("{origin} holds no token: expected letters, digits and signs without a space")]
-    NoToken {
-        /// Who named it.
-        origin: String,
-    },
+    NoToken { origin: String },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
