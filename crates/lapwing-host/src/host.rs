@@ -8,7 +8,6 @@ use lapwing_store::natives::{Runtime, locate};
 
 use crate::hardware::Machine;
 use crate::ledger::Ledger;
-use crate::recommendation::Recommendations;
 use crate::trial::TrialLimits;
 use crate::worker::WorkerCommand;
 
@@ -21,8 +20,8 @@ pub struct Host {
     pub cache: PathBuf,
     /// The folder of correction profiles.
     pub profiles: PathBuf,
-    /// What `auto` means for models that were measured.
-    pub recommendations: Recommendations,
+    /// The file of what `auto` means for models that were measured, unless nobody asks.
+    pub recommendations: Option<PathBuf>,
     /// How a GPU or an NPU is tried before this process opens a model on it.
     pub trials: Trials,
     /// Where the system's loader looks for libraries first: what this process has as
@@ -48,7 +47,7 @@ impl Host {
             store: StoreOptions::below(folder),
             cache: folder.join("cache"),
             profiles: folder.join("profiles"),
-            recommendations: Recommendations::new(),
+            recommendations: Some(folder.join("recommendations.json")),
             trials: Trials { worker: None, limits: TrialLimits::usual() },
             library_path: None,
         }

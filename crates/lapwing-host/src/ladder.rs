@@ -143,8 +143,9 @@ impl Climb<'_> {
     fn recommended(&self, devices: &[Device]) -> Option<DeviceRequest> {
         let Attempt { runtime, path, folder, .. } = self.attempt;
         let name = model_files::folder_name(path, folder);
-        let all = &self.host.recommendations;
-        match recommendation::of_auto(all, &name, folder, runtime.name(), devices) {
+        let file = self.host.recommendations.as_deref();
+        let n_bytes = || ModelFiles::of(folder).ok().map(|files| files.n_bytes());
+        match recommendation::of_auto(file, &name, n_bytes, runtime.name(), devices) {
             Auto::Unmeasured => None,
             Auto::Measured(device, why) => {
                 self.caller.tell(Notice::Recommended { why });

@@ -30,7 +30,7 @@ use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
 use crate::interrupt::Interrupted;
 use crate::printer::PrintError;
-use crate::settings::{ResolveSettingsError, Settings};
+use crate::settings::{ReadSettingsError, ResolveSettingsError, Settings};
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -91,6 +91,7 @@ fn harmful_device(error: &HarmfulDevice) -> Option<String> {
 
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(usage))
+        .or_else(|| cause.downcast_ref().and_then(resolve_settings))
         .or_else(|| cause.downcast_ref().and_then(harmful_device))
         .or_else(|| cause.downcast_ref().and_then(io))
         .or_else(|| cause.downcast_ref().and_then(pip))
@@ -117,6 +118,17 @@ const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on
 
 fn usage(error: &UsageError) -> Option<String> {
     error.advice.clone()
+}
+
+fn resolve_settings(error: &ResolveSettingsError) -> Option<String> {
+    match error {
+        ResolveSettingsError::File(ReadSettingsError::FormerKey { .. }) => Some(
+            "delete that table; `lapwing bench --all-devices --recommend …` measures again, and \
+             keeps what it finds in recommendations.json of the data folder"
+                .into(),
+        ),
+        _ => None,
+    }
 }
 
 fn io(error: &io::Error) -> Option<String> {

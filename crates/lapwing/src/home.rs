@@ -64,6 +64,11 @@ impl Home {
         self.data.join("profiles")
     }
 
+    /// Devices that were measured to be best.
+    pub fn recommendations_file(&self) -> PathBuf {
+        self.data.join("recommendations.json")
+    }
+
     /// What can be made again: compiled models, chat history of the line editor.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -99,6 +104,7 @@ mod tests {
             home.models(),
             home.natives(),
             home.profiles(),
+            home.recommendations_file(),
             home.cache().to_path_buf(),
         ] {
             assert!(path.starts_with("/moved"), "{}", path.display());

@@ -21,7 +21,6 @@ mod opening;
 mod printer;
 mod profiles;
 mod prompt;
-mod recommendation;
 mod reference;
 mod settings;
 mod text_file;

@@ -112,7 +112,7 @@ impl Settings {
 
         let file = path.is_file().then(|| path.clone());
         let host = Host {
-            recommendations: own.recommendations.clone(),
+            recommendations: Some(home.recommendations_file()),
             store: Sources { lookup, path: &path }.options(&home, own),
             cache: home.cache().to_owned(),
             profiles: home.profiles(),

@@ -35,8 +35,8 @@ pub struct BenchArgs {
     /// Print the records, one a line, instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Write the device that is best at this to the settings file, where `--device auto` of other
-    /// commands finds it. Judged by the first decode and, for latency, the longest prompt; of one
+    /// Keep the device that is best at this in recommendations.json of the data folder, where
+    /// `--device auto` of other commands finds it. Judged by the first decode and, for latency, the longest prompt; of one
     /// device alone only where there is no recommendation yet
     #[arg(long, value_enum, value_name = "METRIC")]
     pub recommend: Option<Metric>,

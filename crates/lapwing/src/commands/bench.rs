@@ -151,7 +151,7 @@ pub fn run(
         unfinished.finish();
     }
     if let Some(metric) = args.recommend {
-        let file = settings.file.clone().unwrap_or_else(|| settings.home.settings_file());
+        let file = settings.home.recommendations_file();
         recommend::recommend(&plan, &collector.records, metric, &file, printer)?;
     }
     collector.failures(plan.configurations.len())

@@ -6,7 +6,7 @@ use lapwing_files::LockError;
 use lapwing_measure::record_file::AppendError;
 
 use crate::commands::bench::{BenchError, NoRecommendationError, RunnerError, UnfinishedError};
-use crate::recommendation::WriteRecommendationError;
+use lapwing_host::recommendation::{ReadRecommendationsError, WriteRecommendationError};
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
@@ -87,7 +87,7 @@ fn append(error: &AppendError) -> Option<String> {
 
 fn no_recommendation(_: &NoRecommendationError) -> Option<String> {
     Some(
-        "the records are kept and the settings file is as it was; --recommend latency, throughput \
+        "the records are kept and nothing is recommended anew; --recommend latency, throughput \
          and memory need no sensor, but a decode (-n)"
             .into(),
     )
@@ -95,12 +95,12 @@ fn no_recommendation(_: &NoRecommendationError) -> Option<String> {
 
 fn write_recommendation(error: &WriteRecommendationError) -> Option<String> {
     match error {
-        WriteRecommendationError::Parse { .. } | WriteRecommendationError::NotATable { .. } => {
-            Some("mend the file; the records are kept".into())
+        WriteRecommendationError::Read(ReadRecommendationsError::Parse { .. }) => {
+            Some("mend the file or remove it, and measure again; the records are kept".into())
         }
         _ => Some(
-            "check that there is room on the disk, and the permissions, or name another file with \
-             --config; the records are kept"
+            "check that there is room on the disk, and the permissions, or move the data folder \
+             with LAPWING_HOME; the records are kept"
                 .into(),
         ),
     }

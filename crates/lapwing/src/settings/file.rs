@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
-use lapwing_host::recommendation::Recommendations;
-
 /// What `lapwing.toml` says; every key is optional.
 #[derive(Debug, Default, Clone)]
 pub struct SettingsFile {
@@ -28,12 +26,12 @@ pub struct OwnKeys {
     pub pip: Option<Words>,
     /// Address of the Hugging Face hub or a mirror.
     pub hub: Option<String>,
-    /// Devices that `bench --recommend` found best, by model.
-    #[serde(default)]
-    pub recommendations: Recommendations,
 }
 
-const OWN_KEYS: [&str; 5] = ["onnxruntime", "openvino", "pip", "hub", "recommendations"];
+const OWN_KEYS: [&str; 4] = ["onnxruntime", "openvino", "pip", "hub"];
+
+/// Where `bench --recommend` wrote before: they have a file of their own.
+const FORMER_KEY: &str = "recommendations";
 
 /// A command: one word, or a list of words.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,6 +79,9 @@ impl SettingsFile {
             source: Box::new(source),
         };
         let mut options: Table = toml::from_str(&text).map_err(wrong)?;
+        if options.contains_key(FORMER_KEY) {
+            return Err(ReadSettingsError::FormerKey { path: path.to_path_buf() });
+        }
         let own = toml::from_str(&text).map_err(wrong)?;
         options.retain(|key, _| !OWN_KEYS.contains(&key));
         match options.keys().find(|key| !known.contains(key)) {
@@ -109,6 +110,12 @@ pub enum ReadSettingsError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It has what `bench --recommend` wrote before.
+    #[error("the settings file {} is wrong: `{FORMER_KEY}` is no longer read from it", path.display())]
+    FormerKey {
+        /// The file.
+        path: PathBuf,
     },
     /// It has a key that does not exist.
     #[error("the settings file {} is wrong: unknown field `{key}`, expected {known}", path.display())]

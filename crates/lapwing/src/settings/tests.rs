@@ -57,6 +57,8 @@ fn wrong_values_say_where_they_are() {
     check("", &[("LAPWING_DEVICE", "tpu")], "LAPWING_DEVICE: unknown device `tpu`: expected auto");
     check("treads = 3", &[], "unknown field `treads`");
     check("device = ", &[], "lapwing.toml is wrong");
+    let former = "[recommendations.m]\ndevice = \"gpu\"";
+    check(former, &[], "lapwing.toml is wrong: `recommendations` is no longer read");
 }
 
 #[test]

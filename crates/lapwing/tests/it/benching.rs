@@ -341,18 +341,22 @@ fn a_recommendation_is_what_auto_means() {
     let more = ["--all-devices", "--recommend", "throughput", "--skip-start"];
     let outcome = bench.lab.run(&bench.arguments(&more)).expect_code(0);
     outcome.expect_says(&["recommended: cpu for stories260k-ov-int4", "tokens/s"]);
-    let text = std::fs::read_to_string(&settings).unwrap();
-    assert!(text.starts_with("# mine\nthreads = 2\n"), "{text}");
+    assert_eq!(std::fs::read_to_string(&settings).unwrap(), "# mine\nthreads = 2\n");
+    let file = bench.lab.lapwing.path("recommendations.json");
+    let text = std::fs::read_to_string(&file).unwrap();
     let run = ["run", "--model", &bench.model, "--prompt", "Once", "--max-tokens", "2"];
     let answer = || bench.lab.run(&run).expect_code(0);
     answer().expect_says(&["device cpu for stories260k-ov-int4", "tokens/s", "--device"]);
     let quiet = bench.lab.run(&[&run[..], &["--quiet"]].concat()).expect_code(0);
     assert_eq!(quiet.stderr, "");
-    std::fs::write(&settings, text.replace("\"cpu\"", "\"gpu\"")).unwrap();
+    std::fs::write(&file, text.replace("\"cpu\"", "\"gpu\"")).unwrap();
     answer().expect_says(&["the recommended device is not here"]);
-    let n_bytes = "model_bytes = ";
-    std::fs::write(&settings, text.replace(n_bytes, "model_bytes = 1")).unwrap();
+    let n_bytes = "\"model_bytes\": ";
+    std::fs::write(&file, text.replace(n_bytes, "\"model_bytes\": 1")).unwrap();
     answer().expect_says(&["for other files of that name"]);
+    std::fs::write(&file, "{\"stories260k").unwrap();
+    answer().expect_says(&["recommendations.json is broken", "measures again"]);
+    std::fs::write(&file, text).unwrap();
     // `auto` itself would be no recommendation.
     let outcome = bench.lab.run(&bench.arguments(&["--recommend", "latency", "--skip-start"]));
     let says = ["recommended: cpu for stories260k-ov-int4", "latency", "pp16 + tg8"];

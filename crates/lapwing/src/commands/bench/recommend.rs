@@ -16,8 +16,9 @@ use super::plan::{Plan, Planned, PlannedModel};
 use super::table::figure;
 use crate::cli::Metric;
 use crate::exit::UsageError;
+use crate::interrupt;
 use crate::printer::Printer;
-use crate::recommendation::{self, Existing};
+use lapwing_host::recommendation::{self, Existing};
 
 /// Figures without repetitions differ when they do by more than this share.
 const SHARE: f64 = 0.05;
@@ -61,7 +62,7 @@ pub struct NoRecommendationError {
 /// The NPU path on the CPU.
 const TEST_DEVICE: DeviceRequest = DeviceRequest::One(DeviceKind::NpuOnCpu, None);
 
-/// Judge every model of `plan` and write the winners to the settings file.
+/// Judge every model of `plan` and write the winners to `file`.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub(super) fn recommend(
     plan: &Plan,
     records: &[Record],
     metric: Metric,
-    settings_file: &Path,
+    file: &Path,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let judge = Judge { plan, records, metric };
@@ -87,7 +88,8 @@ pub(super) fn recommend(
         };
         let existing = if n_devices == 1 { Existing::Keep } else { Existing::Replace };
         let name = &model.name;
-        let kept = recommendation::write(settings_file, name, &recommendation, existing)
+        let stop = &interrupt::requested;
+        let kept = recommendation::write(file, name, &recommendation, existing, stop)
             .context("cannot keep the recommendation")?;
         is_any_told = true;
         printer.note(match kept {
@@ -100,7 +102,7 @@ pub(super) fn recommend(
         });
     }
     if is_any_told {
-        printer.note(format!("`--device auto` takes it from {}", settings_file.display()));
+        printer.note(format!("`--device auto` takes it from {}", file.display()));
     }
     Ok(outcome?)
 }

@@ -105,7 +105,7 @@ impl<'a> Worker<'a> {
         let Opening { setup, correction } = opening;
         let mut host = self.settings.host.clone();
         // What `auto` comes to here is what is measured, not what was recommended before.
-        host.recommendations.clear();
+        host.recommendations = None;
         let notices = RefCell::new(Vec::new());
         let tell = |notice: Notice| notices.borrow_mut().push(notice);
         let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
