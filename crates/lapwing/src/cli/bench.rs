@@ -47,11 +47,6 @@ pub struct BenchArgs {
     /// Start over even if the same command was broken off before
     #[arg(long)]
     pub fresh: bool,
-    /// Print what reading the clock at every token costs, and keep no records: the first decode of
-    /// the first configuration, in repetitions that read it at every token and others that read it
-    /// at the first and the last. The clocks that every answer is timed with run in both
-    #[arg(long, conflicts_with_all = ["recommend", "resume"])]
-    pub check_profiler: bool,
 }
 
 /// What is measured.

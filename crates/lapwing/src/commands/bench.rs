@@ -6,7 +6,6 @@ mod destination;
 mod fingerprint;
 mod message;
 mod plan;
-mod profiler;
 mod recommend;
 mod rounds;
 mod runner;
@@ -104,9 +103,6 @@ pub fn run(
         recommend::check_names(&plan)?;
     }
     let repeating = repeating(&args.protocol);
-    if args.check_profiler {
-        return profiler::check(&plan, &repeating, settings, printer, args.json);
-    }
     let plan_sha256 = plan.sha256(&protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
         &destination.runs_folder(),

@@ -370,22 +370,3 @@ fn a_recommendation_is_what_auto_means() {
         outcome.expect_code(1).expect_says(&["no device can be recommended", "hint: "]);
     }
 }
-
-#[test]
-fn the_profiler_is_checked_without_leaving_records() {
-    let Some(bench) = Bench::new() else { return };
-    let line = ["bench", "--model", &bench.model, "-p", "0", "-n", "64", "--skip-start"];
-    let more = ["--check-profiler", "--repetitions", "20", "--json"];
-    let report = bench.lab.lapwing.json(&[&line[..], &more].concat());
-    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key} of {report}"));
-    assert_eq!(report["is_same_answer"], true, "{report}");
-    assert!(0.0 < number("timed_tokens_per_s") && 0.0 < number("bare_tokens_per_s"), "{report}");
-    // Both ways: neither kind of repetition may do what the other does not. The interval, because
-    // a machine that does something else at the same time makes it wide.
-    let cost = number("profiler_cost_percent");
-    assert!((number("low_percent")..=number("high_percent")).contains(&cost), "{report}");
-    assert!(number("low_percent") < 20.0 && -20.0 < number("high_percent"), "{report}");
-    assert_eq!(report["n_repetitions_each"], 20);
-    let files = files_below(&bench.lab.lapwing.path("profiles"));
-    assert!(files.iter().all(|file| !file.ends_with(".jsonl")), "{files:?}");
-}

@@ -137,7 +137,7 @@ impl<'p> Series<'p> {
         for run_idx in 0..repeating.n_warmups {
             let started = Instant::now();
             let looks_at = if run_idx == 0 { LooksAt::Memory } else { LooksAt::Nothing };
-            let work = self.work(run_idx, repeating.seed, Detail::Steps);
+            let work = self.work(run_idx, repeating.seed);
             let ran = station.runner.run(work, looks_at)?;
             if run_idx == 0 {
                 self.tokens_sha256 = workload::tokens_sha256(&ran.run.token_ids);
@@ -157,7 +157,7 @@ impl<'p> Series<'p> {
     ) -> Result<(), RunnerError> {
         let started = Instant::now();
         let run_idx = repeating.n_warmups + self.runs.len();
-        let work = self.work(run_idx, repeating.seed, Detail::Steps);
+        let work = self.work(run_idx, repeating.seed);
         let ran = station.runner.run(work, LooksAt::Energy)?;
         self.runs.push(ran.run);
         self.spent += started.elapsed();
@@ -180,7 +180,7 @@ impl<'p> Series<'p> {
         }
     }
 
-    pub(super) fn work(&self, run_idx: usize, seed: u64, detail: Detail) -> Work {
+    fn work(&self, run_idx: usize, seed: u64) -> Work {
         let timed = match self.test.kind {
             TestKind::Start | TestKind::Prefill => Timed::Prefill,
             TestKind::Decode => Timed::Decode,
@@ -190,7 +190,7 @@ impl<'p> Series<'p> {
             Timed::Prefill => 0,
             Timed::Decode => self.test.n_generated_tokens,
         };
-        Work { timed, n_prompt_tokens, n_steps, seed, run_idx, detail }
+        Work { timed, n_prompt_tokens, n_steps, seed, run_idx, detail: Detail::Steps }
     }
 
     /// One start, cold and then warm, in an empty cache; the first `n_warmups` do not count.
@@ -249,7 +249,7 @@ impl<'p> Series<'p> {
         let opened = runner.open(&opening)?;
         let loaded = look(&mut runner)?;
         let looks_at = if looks { LooksAt::Memory } else { LooksAt::Nothing };
-        let work = self.work(run_idx, repeating.seed, Detail::Steps);
+        let work = self.work(run_idx, repeating.seed);
         let ran = runner.run(work, looks_at)?;
         let process_ms = runner.started().elapsed().as_secs_f64() * 1e3;
         if looks {
