@@ -351,12 +351,12 @@ fn a_recommendation_is_what_auto_means() {
     assert_eq!(quiet.stderr, "");
     std::fs::write(&file, text.replace("\"cpu\"", "\"gpu\"")).unwrap();
     answer().expect_says(&["the recommended device is not here"]);
-    let n_bytes = "\"model_bytes\": ";
-    std::fs::write(&file, text.replace(n_bytes, "\"model_bytes\": 1")).unwrap();
+    let of_others = text.replace("\"model_bytes\": ", "\"model_bytes\": 1");
+    std::fs::write(&file, &of_others).unwrap();
     answer().expect_says(&["for other files of that name"]);
     std::fs::write(&file, "{\"stories260k").unwrap();
     answer().expect_says(&["recommendations.json is broken", "measures again"]);
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, of_others).unwrap();
     // `auto` itself would be no recommendation.
     let outcome = bench.lab.run(&bench.arguments(&["--recommend", "latency", "--skip-start"]));
     let says = ["recommended: cpu for stories260k-ov-int4", "latency", "pp16 + tg8"];
