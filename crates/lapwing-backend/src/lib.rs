@@ -17,6 +17,7 @@ use std::any::Any;
 use std::path::PathBuf;
 
 use lapwing_model::{ModelFolder, TokenId};
+use serde::{Deserialize, Serialize};
 
 pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
 pub use fake::{FakeBackend, FakeModel};
@@ -199,7 +200,7 @@ pub struct Limits {
 }
 
 /// What a model holds in memory, in bytes. `None` where the library does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryBreakdown {
     /// Weight files mapped read-only: shared with the page cache.
     pub weights_mapped_bytes: u64,

@@ -7,6 +7,7 @@
 //! To measure one more thing: a field in [`record`], the probe that reads it, a line in
 //! `profiles/schema.md` and `profiles/record.schema.json`.
 
+pub mod bench;
 pub mod comparison;
 pub mod conditions;
 pub mod energy;

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use bench::{BenchArgs, Metric, ProtocolArgs, TestArgs};
+pub use bench::{BenchArgs, ProtocolArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
 pub use calibration::{CalibrateArgs, ReferenceArgs};
 pub use evaluation::{

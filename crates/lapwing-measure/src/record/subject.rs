@@ -16,7 +16,7 @@ pub struct Program {
 }
 
 /// Which model, on what, with which settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
     /// The name of the model's folder or file.
     pub model: String,

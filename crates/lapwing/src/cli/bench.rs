@@ -4,11 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use lapwing_backend::{DeviceRequest, Precision};
-use lapwing_host::{BackendChoice, CorrectionChoice};
+use lapwing_measure::bench::Merit;
 
-use super::choice::{backend, count, count_or_zero, precision, seed};
+use super::choice::{backend, count, count_or_zero, merit, precision, seed};
+use lapwing_host::{BackendChoice, CorrectionChoice};
 
 /// Arguments of `lapwing bench`.
 #[derive(Debug, Clone, Args)]
@@ -38,8 +39,8 @@ pub struct BenchArgs {
     /// Keep the device that is best at this in recommendations.json of the data folder, where
     /// `--device auto` of other commands finds it. Judged by the first decode and, for latency, the longest prompt; of one
     /// device alone only where there is no recommendation yet
-    #[arg(long, value_enum, value_name = "METRIC")]
-    pub recommend: Option<Metric>,
+    #[arg(long, value_parser = merit(), value_name = "METRIC")]
+    pub recommend: Option<Merit>,
     /// Go on with this run; without it with the last one of the same measurements that was broken
     /// off less than a day ago
     #[arg(long, value_name = "RUN_ID", conflicts_with = "fresh")]
@@ -124,19 +125,6 @@ pub struct ProtocolArgs {
     #[arg(long, value_name = "N", value_parser = seed, default_value_t = 1)]
     #[arg(allow_negative_numbers = true)]
     pub seed: u64,
-}
-
-/// What a recommendation is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Metric {
-    /// The time to an answer: the first token and those after it.
-    Latency,
-    /// Generated tokens a second.
-    Throughput,
-    /// Joules for each generated token.
-    Energy,
-    /// The most that the process ever held.
-    Memory,
 }
 
 /// `60s`, `2m`, `500ms`; a bare number is seconds.

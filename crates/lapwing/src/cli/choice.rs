@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lapwing_backend::Precision;
+use lapwing_measure::bench::Merit;
+
 use lapwing_host::BackendChoice;
 
 /// One of `values` by its name, in any case where the option says so, with a word for `--help`.
@@ -35,6 +37,16 @@ pub fn precision() -> impl TypedValueParser<Value = Precision> {
     one_of([
         (Precision::Fast, "fast", "What the library finds fastest"),
         (Precision::Exact, "exact", "f32 arithmetic and an f32 KV cache where the backend can"),
+    ])
+}
+
+/// What a recommendation is for.
+pub fn merit() -> impl TypedValueParser<Value = Merit> {
+    one_of([
+        (Merit::Latency, "latency", "The time to an answer: the first token and those after it"),
+        (Merit::Throughput, "throughput", "Generated tokens a second"),
+        (Merit::Energy, "energy", "Joules for each generated token"),
+        (Merit::Memory, "memory", "The most that the process ever held"),
     ])
 }
 

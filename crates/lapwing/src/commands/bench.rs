@@ -1,5 +1,6 @@
 //! `lapwing bench`: what models cost on devices, measured and kept as records.
 
+mod asked;
 mod assemble;
 mod corrections;
 mod destination;
@@ -7,20 +8,22 @@ mod fingerprint;
 mod message;
 mod plan;
 mod recommend;
+mod recommended;
 mod rounds;
 mod runner;
 mod series;
 mod start_cache;
+mod station;
 mod table;
 mod unfinished;
 mod worker;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lapwing_measure::measuring::StopRule;
-use lapwing_measure::record::Record;
+use lapwing_measure::record::{Program, Record, Test};
 use lapwing_measure::record_file::AppendError;
 use serde_json::json;
 use sysinfo::System;
@@ -28,14 +31,18 @@ use sysinfo::System;
 use crate::cli::{BenchArgs, ProtocolArgs};
 use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
-use crate::printer::{PrintError, Printer};
+use crate::printer::{PrintError, Printer, Steps};
 use crate::settings::Settings;
 
+use asked::Asked;
 use assemble::Header;
 use destination::Destination;
-use plan::Plan;
-use rounds::{Failure, Rounds, Sink};
-use series::Repeating;
+use plan::Planned;
+use recommend::Judge;
+use rounds::{BrokenOff, Notice, Rounds, Stage};
+use runner::Runners;
+use series::{Repeating, SeriesError};
+use station::StationError;
 use table::Table;
 use unfinished::Unfinished;
 
@@ -44,6 +51,11 @@ pub use recommend::NoRecommendationError;
 pub use runner::RunnerError;
 pub use unfinished::UnfinishedError;
 pub use worker::serve;
+
+/// How often a repetition is shown at most: drawing takes its time, too.
+const DRAWN_EVERY: Duration = Duration::from_millis(100);
+/// The commit that the program was built from.
+const GIT_REVISION: Option<&str> = option_env!("LAPWING_GIT_REVISION");
 
 /// Repetitions end when the interval of the median is this wide, as a share of it: 2 % to each
 /// side.
@@ -94,61 +106,62 @@ pub fn run(
         None => Destination::Daily { profiles: settings.home.profiles(), host: host.clone() },
     };
     destination.check().context("cannot keep records")?;
-    let plan = Plan::make(args, settings, printer)?;
+    let asked = Asked::make(args, settings, printer)?;
     let load = System::load_average().map_or(0.0, |load| load.one);
     if let Some(warning) = busy(load, System::physical_core_count().ok()) {
         printer.warning(warning);
     }
+    let plan = &asked.plan;
     if args.recommend.is_some() {
-        recommend::check_names(&plan)?;
+        recommended::check_names(plan)?;
     }
-    let repeating = repeating(&args.protocol);
-    let plan_sha256 = plan.sha256(&protocol_key(&args.protocol));
+    let more = (fingerprint::of_program(), &asked.openings, protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
         &destination.runs_folder(),
-        &plan_sha256,
+        &plan.sha256(&more),
         &host,
         args.resume.as_deref(),
         args.fresh,
     )
     .context("cannot begin the run")?;
     start_cache::remove_leftovers(settings.home.cache());
-    let mut collector = Collector::new(destination, printer, args.json);
-    let n_measurements = plan.configurations.len() * plan.tests.len();
+    let mut collector = Collector::new(destination, printer, advise, args.json);
+    let n_measurements = plan.n_measurements();
     if unfinished.is_resumed {
         let found = collector.destination.records_of(&unfinished.run_id, unfinished.started_at);
         let found = found.context("cannot go on with the run")?;
         printer.note(note::goes_on(&unfinished.run_id, found.len(), n_measurements));
         collector.take_earlier(found)?;
     }
-    let header = Header { run_id: unfinished.run_id.clone(), host };
-    let steps = printer.steps("measuring");
-    let drawn = Cell::new(None);
+    let done = collector.records.iter().map(|record| record.protocol.order_idx).collect();
     let rounds = Rounds {
-        plan: &plan,
-        header: &header,
-        repeating,
-        settings,
-        advise,
-        steps: &steps,
-        drawn,
-        told: std::cell::RefCell::default(),
+        plan,
+        header: &Header { run_id: unfinished.run_id.clone(), host, program: program() },
+        repeating: repeating(&args.protocol),
+        stations: &Runners { settings, asked: &asked },
+        done: &done,
+        stop: &interrupt::requested,
     };
-    let outcome = rounds.measure(&mut collector);
+    let steps = printer.steps("measuring");
+    let mut shown = Shown { steps: &steps, n_measurements, drawn: None };
+    let outcome = rounds.measure(&mut |notice| collector.hear(notice, &mut shown));
     drop(steps);
     collector.records.sort_by_key(|record| record.protocol.order_idx);
     collector.print_table()?;
     if outcome.is_err() && interrupt::requested() {
         printer.note(note::broken_off(collector.records.len(), n_measurements));
     }
-    outcome?;
+    outcome.map_err(|end| match end {
+        BrokenOff::Stopped => Interrupted.into(),
+        BrokenOff::Told(error) => error,
+    })?;
     // With failures the same command measures only what is missing.
     if collector.failures.is_empty() {
         unfinished.finish();
     }
-    if let Some(metric) = args.recommend {
-        let file = settings.home.recommendations_file();
-        recommend::recommend(&plan, &collector.records, metric, &file, printer)?;
+    if let Some(merit) = args.recommend {
+        let judge = Judge { plan, records: &collector.records, merit };
+        recommended::recommend(&judge, &settings.home.recommendations_file(), printer)?;
     }
     collector.failures(plan.configurations.len())
 }
@@ -184,26 +197,96 @@ fn protocol_key(args: &ProtocolArgs) -> serde_json::Value {
     json!([repetitions, args.time.as_secs_f64(), args.warmup, args.seed])
 }
 
+/// Who measures, for the records.
+fn program() -> Program {
+    Program {
+        name: "lapwing".into(),
+        version: Some(env!("CARGO_PKG_VERSION").into()),
+        git_revision: GIT_REVISION.map(str::to_owned),
+    }
+}
+
+/// Why a configuration was not measured to its end.
+#[derive(Debug, Clone)]
+struct Failure {
+    model: String,
+    /// The rest of its label.
+    configuration: String,
+    test: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn label(&self) -> String {
+        format!("{} {}", self.model, self.configuration)
+    }
+}
+
+/// What is shown of the steps.
+struct Shown<'a> {
+    steps: &'a Steps,
+    n_measurements: usize,
+    /// When a repetition was last shown.
+    drawn: Option<Instant>,
+}
+
+impl Shown<'_> {
+    fn step(&mut self, planned: &Planned, test: &Test, order_idx: usize, stage: Stage) {
+        let what = match stage {
+            Stage::Opening => "opening".to_owned(),
+            Stage::Repetition(n) => {
+                if self.drawn.is_some_and(|drawn| drawn.elapsed() < DRAWN_EVERY) {
+                    return;
+                }
+                self.drawn = Some(Instant::now());
+                format!("repetition {n}")
+            }
+        };
+        let name = format!("{} · {} · {what}", test.name, planned.label());
+        self.steps.set(order_idx, self.n_measurements, &name);
+    }
+}
+
 /// Keeps, prints and remembers what is complete.
 struct Collector<'a> {
     destination: Destination,
     printer: &'a Printer,
+    advise: Advise,
     json: bool,
     records: Vec<Record>,
     failures: Vec<Failure>,
-    done: BTreeSet<usize>,
+    /// What processes had to say already.
+    said: BTreeSet<String>,
 }
 
 impl<'a> Collector<'a> {
-    fn new(destination: Destination, printer: &'a Printer, json: bool) -> Self {
-        let (records, failures, done) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { destination, printer, json, records, failures, done }
+    fn new(destination: Destination, printer: &'a Printer, advise: Advise, json: bool) -> Self {
+        let (records, failures, said) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { destination, printer, advise, json, records, failures, said }
+    }
+
+    /// Keep and print what is told.
+    fn hear(&mut self, notice: Notice<'_>, shown: &mut Shown<'_>) -> anyhow::Result<()> {
+        match notice {
+            Notice::Step { planned, test, order_idx, stage } => {
+                shown.step(planned, test, order_idx, stage);
+            }
+            // Said once, whichever process says it.
+            Notice::Said(text) => {
+                if self.said.insert(text.to_owned()) {
+                    self.printer.note(text);
+                }
+            }
+            Notice::Record(record) => self.record(*record)?,
+            Notice::Failure { planned, test, error } => self.failure(planned, test, error),
+        }
+        Ok(())
     }
 
     /// The records of an earlier call of the same run.
     fn take_earlier(&mut self, records: Vec<Record>) -> Result<(), PrintError> {
         for record in records {
-            self.done.insert(record.protocol.order_idx);
             self.print(&record)?;
             self.records.push(record);
         }
@@ -244,15 +327,9 @@ impl<'a> Collector<'a> {
             some => Err(BenchError::SomeFailed { n_failed: some.len(), n_configurations }.into()),
         }
     }
-}
-
-impl Sink for Collector<'_> {
-    fn is_done(&self, order_idx: usize) -> bool {
-        self.done.contains(&order_idx)
-    }
 
     fn record(&mut self, record: Record) -> anyhow::Result<()> {
-        if let Err(error) = self.destination.append(&record) {
+        if let Err(error) = self.destination.append(&record, &interrupt::requested) {
             // What took minutes is not lost, whatever the disk does.
             self.printer.line(as_line(&record))?;
             const CANNOT_KEEP: &str = "cannot keep the record above";
@@ -268,11 +345,30 @@ impl Sink for Collector<'_> {
         Ok(())
     }
 
-    fn failure(&mut self, failure: Failure) {
+    fn failure(&mut self, planned: &Planned, test: &Test, error: SeriesError) {
+        let error = typed(error);
+        let failure = Failure {
+            model: planned.configuration.model.clone(),
+            configuration: planned.label_of_rest(),
+            test: test.name.clone(),
+            message: format!("{error:#}"),
+            hint: (self.advise)(&error, None),
+        };
         let (label, Failure { test, message, hint, .. }) = (failure.label(), &failure);
         let advice = hint.as_ref().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
         self.printer.warning(format!("no {test} of {label}: {message}{advice}"));
         self.failures.push(failure);
+    }
+}
+
+/// The error with the type that advice is found by.
+fn typed(error: SeriesError) -> anyhow::Error {
+    match error {
+        SeriesError::Station(StationError::Failed(source)) => match source.downcast() {
+            Ok(error) => anyhow::Error::new::<RunnerError>(*error),
+            Err(source) => anyhow::Error::from_boxed(source),
+        },
+        error => error.into(),
     }
 }
 

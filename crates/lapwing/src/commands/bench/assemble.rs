@@ -3,58 +3,67 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use anyhow::Context as _;
-use lapwing_backend::OpenOptions;
 use lapwing_measure::conditions::{Snapshot, conditions};
-use lapwing_measure::measuring::{self, Nulls, Timed, n_positions};
+use lapwing_measure::measuring::{self, Nulls};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::{Reading, Reason, SystemFiles, known};
 use lapwing_measure::record::{
     Cache, Conditions, Configuration, Energy, Latency, Memory, Program, Protocol, Record,
     SCHEMA_VERSION, Start, StepCost, StoppedBecause, TestKind, timestamp,
 };
-use lapwing_report::statistics::Samples;
+use lapwing_report::statistics::{Samples, SamplesError};
 
-use super::message::Opened;
-use super::plan::n_prompt_tokens;
-use super::series::{Repeating, Series, StartSample};
-
-/// The commit that the program was built from.
-const GIT_REVISION: Option<&str> = option_env!("LAPWING_GIT_REVISION");
+use super::plan::{n_positions_of, n_prompt_tokens};
+use super::series::{Repeating, Series};
+use super::station::Opened;
 
 const CPU_HAS_NONE: &str = "a CPU has none";
 
+const NOT_TOLD: &str = "the library does not tell";
+
 const OF_A_START: &str = "a start is told in `start`";
 
-/// What the records of one call of `bench` share.
+/// What the records of one call share.
 #[derive(Debug, Clone)]
-pub(super) struct Header {
-    pub(super) run_id: String,
-    pub(super) host: String,
+pub struct Header {
+    /// What `record::run_id` gave.
+    pub run_id: String,
+    /// The name of the machine.
+    pub host: String,
+    /// Who measures.
+    pub program: Program,
 }
 
 /// The record of a series that is complete.
+///
+/// # Panics
+///
+/// When the series was never warmed up.
 pub(super) fn record(
     header: &Header,
     series: &Series<'_>,
     repeating: &Repeating,
     stopped_because: StoppedBecause,
-) -> anyhow::Result<Record> {
+) -> Result<Record, SamplesError> {
     let mut nulls = Nulls::new();
-    let opened = series.opened.as_ref().context("the model was never opened")?;
+    let opened = series.opened.as_ref().expect("it was opened to be warmed up");
     let (latency, step_us) = match series.test.kind {
         TestKind::Start => no_latency(&mut nulls),
         TestKind::Prefill | TestKind::Decode => latency(series, opened, &mut nulls)?,
     };
     let start = start(series, &mut nulls)?;
+    if header.program.git_revision.is_none() {
+        nulls.insert("program.git_revision".into(), "it was not built in a checkout".into());
+    }
+    nulls.extend(unknown(&opened.configuration));
     let mut record = Record {
         schema_version: SCHEMA_VERSION,
         record_id: String::new(),
         run_id: header.run_id.clone(),
         measured_at: timestamp(SystemTime::now()),
         host: header.host.clone(),
-        program: program(&mut nulls),
-        configuration: configuration(series, opened, &mut nulls),
+        program: header.program.clone(),
+        configuration: opened.configuration.clone(),
         test: series.test.clone(),
         protocol: protocol(series, repeating, stopped_because, &mut nulls),
         start,
@@ -62,7 +71,7 @@ pub(super) fn record(
         step_us,
         memory: memory(series, opened, &mut nulls),
         energy: energy(series, &mut nulls),
-        conditions: around(series, opened, &mut nulls),
+        conditions: around(series, &opened.configuration, &mut nulls),
         tokens_sha256: Some(series.tokens_sha256.clone()),
         nulls,
     };
@@ -71,20 +80,22 @@ pub(super) fn record(
 }
 
 /// The machine; `after` is now.
-fn around(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Conditions {
+fn around(series: &Series<'_>, configuration: &Configuration, nulls: &mut Nulls) -> Conditions {
     let files = SystemFiles::of_this_system();
     let after = Snapshot::take(&files);
-    let library = (opened.backend.clone(), opened.backend_version.clone());
-    let found = conditions(&files, (&series.before, &after), BTreeMap::from([library]), nulls);
-    if !is_cpu(opened) {
+    let version = configuration.backend_version.clone();
+    let libraries = version.map(|version| (configuration.backend.clone(), version));
+    let libraries: BTreeMap<String, String> = libraries.into_iter().collect();
+    let found = conditions(&files, (&series.before, &after), libraries, nulls);
+    if !is_cpu(configuration) {
         return found;
     }
     nulls.insert("conditions.driver_versions".into(), CPU_HAS_NONE.into());
     Conditions { driver_versions: None, ..found }
 }
 
-fn is_cpu(opened: &Opened) -> bool {
-    opened.device_used.eq_ignore_ascii_case("cpu")
+fn is_cpu(configuration: &Configuration) -> bool {
+    configuration.device_used.as_ref().is_some_and(|device| device.eq_ignore_ascii_case("cpu"))
 }
 
 fn no_latency(nulls: &mut Nulls) -> (Option<Latency>, Option<StepCost>) {
@@ -98,67 +109,31 @@ fn latency(
     series: &Series<'_>,
     opened: &Opened,
     nulls: &mut Nulls,
-) -> anyhow::Result<(Option<Latency>, Option<StepCost>)> {
+) -> Result<(Option<Latency>, Option<StepCost>), SamplesError> {
     let latency = measuring::latency(&series.runs, series.n_tokens(), nulls)?;
     let step_us = measuring::step_cost(&series.runs, opened.has_tokenizer, nulls)?;
     Ok((Some(latency), step_us))
 }
 
-fn program(nulls: &mut Nulls) -> Program {
-    if GIT_REVISION.is_none() {
-        nulls.insert("program.git_revision".into(), "it was not built in a checkout".into());
-    }
-    Program {
-        name: "lapwing".into(),
-        version: Some(env!("CARGO_PKG_VERSION").into()),
-        git_revision: GIT_REVISION.map(str::to_owned),
-    }
-}
-
-fn configuration(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Configuration {
-    let (options, model) = (&series.planned.opening.setup.options, &series.planned.model);
-    let mut or_reason = |path: &str, is_null: bool, reason: &str| {
-        if is_null {
-            nulls.insert(format!("configuration.{path}"), reason.to_owned());
-        }
-    };
-    let has_name = !opened.device_name.is_empty();
-    or_reason("variant", model.variant.is_none(), "the folder holds one graph");
-    or_reason("n_parameters", true, "packed weights are not counted");
-    or_reason("device_name", !has_name, "the library does not tell");
-    let of_driver = if is_cpu(opened) { CPU_HAS_NONE } else { "the library does not tell" };
-    or_reason("driver_version", opened.driver_version.is_none(), of_driver);
-    or_reason("n_threads", options.n_threads.is_none(), "the library chooses");
-    let is_off = opened.correction_sha256.is_none();
-    or_reason("correction_sha256", is_off, "no correction is applied");
-    Configuration {
-        model: model.name.clone(),
-        model_sha256: model.sha256.clone(),
-        model_kind: model.kind.to_owned(),
-        variant: model.variant.clone(),
-        model_bytes: Some(model.n_bytes),
-        n_parameters: None,
-        backend: opened.backend.clone(),
-        backend_version: Some(opened.backend_version.clone()),
-        device_requested: options.device.to_string(),
-        device_used: Some(opened.device_used.clone()),
-        device_name: has_name.then(|| opened.device_name.clone()),
-        driver_version: opened.driver_version.clone(),
-        precision: options.precision.to_string(),
-        n_threads: options.n_threads,
-        n_positions_max: Some(opened.n_positions_max),
-        correction: opened.correction.clone(),
-        correction_sha256: opened.correction_sha256.clone(),
-        settings: special_settings(opened, options),
-    }
-}
-
-/// What else the model was compiled for is a part of the configuration: the longest prompt of an
-/// NPU, and properties of the library.
-fn special_settings(opened: &Opened, options: &OpenOptions) -> BTreeMap<String, String> {
-    let prompt = opened.n_prompt_tokens_max;
-    let prompt = prompt.map(|n| ("n_prompt_tokens_max".to_owned(), n.to_string()));
-    prompt.into_iter().chain(options.properties.clone()).collect()
+/// Reasons for what is null in a configuration.
+fn unknown(configuration: &Configuration) -> Nulls {
+    let Configuration { variant, n_parameters, backend_version, .. } = configuration;
+    let Configuration { device_used, device_name, driver_version, .. } = configuration;
+    let Configuration { n_threads, n_positions_max, correction_sha256, .. } = configuration;
+    let of_driver = if is_cpu(configuration) { CPU_HAS_NONE } else { NOT_TOLD };
+    let fields = [
+        ("variant", variant.is_none(), "the folder holds one graph"),
+        ("n_parameters", n_parameters.is_none(), "packed weights are not counted"),
+        ("backend_version", backend_version.is_none(), NOT_TOLD),
+        ("device_used", device_used.is_none(), NOT_TOLD),
+        ("device_name", device_name.is_none(), NOT_TOLD),
+        ("driver_version", driver_version.is_none(), of_driver),
+        ("n_threads", n_threads.is_none(), "the library chooses"),
+        ("n_positions_max", n_positions_max.is_none(), NOT_TOLD),
+        ("correction_sha256", correction_sha256.is_none(), "no correction is applied"),
+    ];
+    let nulls = fields.into_iter().filter(|(_, is_null, _)| *is_null);
+    nulls.map(|(field, _, why)| (format!("configuration.{field}"), why.to_owned())).collect()
 }
 
 fn protocol(
@@ -187,27 +162,24 @@ fn protocol(
     }
 }
 
-fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>> {
+fn start(series: &Series<'_>, nulls: &mut Nulls) -> Result<Option<Start>, SamplesError> {
     let starts = &series.starts;
     let Some(last) = starts.last() else {
         nulls.insert("start".into(), format!("{} does not measure a start", series.test.name));
         return Ok(None);
     };
-    let median = |figure: &dyn Fn(&StartSample) -> Option<f64>| -> anyhow::Result<Option<f64>> {
-        let samples: Vec<f64> = starts.iter().filter_map(figure).collect();
-        match samples.len() == starts.len() {
-            true => Ok(Some(Samples::new(&samples)?.median())),
-            false => Ok(None),
-        }
+    let median = |figure: fn(&Start) -> Option<f64>| -> Result<Option<f64>, SamplesError> {
+        let samples: Option<Vec<f64>> = starts.iter().map(figure).collect();
+        samples.map(|samples| Ok(Samples::new(&samples)?.median())).transpose()
     };
     let start = Start {
-        read_ms: median(&|start| start.read_ms)?,
-        compile_cold_ms: median(&|start| Some(start.compile_cold_ms))?,
-        compile_warm_ms: median(&|start| start.compile_warm_ms)?,
+        read_ms: median(|start| start.read_ms)?,
+        compile_cold_ms: median(|start| start.compile_cold_ms)?,
+        compile_warm_ms: median(|start| start.compile_warm_ms)?,
         cache: cache_of_all(starts),
-        cache_blob_bytes: last.compile_warm_ms.map(|_| last.cache_blob_bytes),
-        first_inference_ms: median(&|start| Some(start.first_inference_ms))?,
-        process_start_to_first_token_ms: median(&|start| Some(start.process_ms))?,
+        cache_blob_bytes: last.cache_blob_bytes,
+        first_inference_ms: median(|start| start.first_inference_ms)?,
+        process_start_to_first_token_ms: median(|start| start.process_start_to_first_token_ms)?,
     };
     let mut because = |field: &str, is_null: bool, reason: &str| {
         if is_null {
@@ -223,7 +195,7 @@ fn start(series: &Series<'_>, nulls: &mut Nulls) -> anyhow::Result<Option<Start>
 }
 
 /// A hit only if all were.
-fn cache_of_all(starts: &[StartSample]) -> Cache {
+fn cache_of_all(starts: &[Start]) -> Cache {
     let first = starts.first().map_or(Cache::None, |start| start.cache);
     match starts.iter().all(|start| start.cache == first) {
         true => first,
@@ -242,9 +214,9 @@ fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
     };
     let rss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.rss_bytes;
     let pss: fn(&Footprint) -> &Reading<u64> = |footprint| &footprint.pss_bytes;
-    let not_told = || Err(Reason::new("the library does not tell"));
-    let on_device = if is_cpu(opened) { CPU_HAS_NONE } else { "the library does not tell" };
-    let on_device = opened.device_bytes.ok_or_else(|| Reason::new(on_device));
+    let on_device = if is_cpu(&opened.configuration) { CPU_HAS_NONE } else { NOT_TOLD };
+    let on_device = opened.memory.device_bytes.ok_or_else(|| Reason::new(on_device));
+    let kv_bytes = kv_bytes(series, opened).ok_or_else(|| Reason::new(NOT_TOLD));
     Memory {
         idle_rss_bytes: known("idle_rss_bytes", of(&phases.idle, rss)),
         idle_pss_bytes: known("idle_pss_bytes", of(&phases.idle, pss)),
@@ -258,8 +230,8 @@ fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
             "peak_rss_bytes",
             of(&phases.last, |footprint| &footprint.peak_rss_bytes),
         ),
-        weights_mapped_bytes: Some(opened.weights_mapped_bytes),
-        kv_bytes: known("kv_bytes", kv_bytes(series, opened).map_or_else(not_told, Ok)),
+        weights_mapped_bytes: Some(opened.memory.weights_mapped_bytes),
+        kv_bytes: known("kv_bytes", kv_bytes),
         scratch_bytes: known("scratch_bytes", Err(Reason::new("the library is not asked"))),
         device_bytes: known("device_bytes", on_device),
     }
@@ -267,16 +239,9 @@ fn memory(series: &Series<'_>, opened: &Opened, nulls: &mut Nulls) -> Memory {
 
 /// State of the positions that a run fills.
 fn kv_bytes(series: &Series<'_>, opened: &Opened) -> Option<u64> {
-    if let Some(n_bytes) = opened.state_bytes_per_decoder {
-        return Some(n_bytes);
-    }
-    let timed = match series.test.kind {
-        TestKind::Start | TestKind::Prefill => Timed::Prefill,
-        TestKind::Decode => Timed::Decode,
-    };
-    let test = series.test;
-    let n_positions = n_positions(timed, n_prompt_tokens(test), test.n_generated_tokens);
-    opened.state_bytes_per_position?.checked_mul(n_positions as u64)
+    let of_position = |n_bytes: u64| n_bytes.checked_mul(n_positions_of(series.test) as u64);
+    let memory = &opened.memory;
+    memory.state_bytes_per_decoder.or_else(|| memory.state_bytes_per_position.and_then(of_position))
 }
 
 fn energy(series: &Series<'_>, nulls: &mut Nulls) -> Option<Energy> {

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use lapwing_measure::record::{Record, timestamp};
 use lapwing_measure::record_file::{self, AppendError, ReadFileError};
 
-use crate::interrupt;
-
 /// Somebody who appends takes milliseconds; one who takes longer than this hangs.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Room that there has to be: some records.
@@ -18,7 +16,7 @@ const N_BYTES_FREE: usize = 16 << 10;
 
 /// One file, or one for each day.
 #[derive(Debug, Clone)]
-pub(super) enum Destination {
+pub enum Destination {
     /// This file.
     File(PathBuf),
     /// The file of the host and the day, in this folder.
@@ -35,21 +33,21 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// When it cannot be written, somebody else keeps the file locked, or after Ctrl-C while that
-    /// is waited for; the file is as it was then.
-    pub(super) fn append(&self, record: &Record) -> Result<PathBuf, AppendError> {
+    /// When it cannot be written, or somebody else keeps the file locked, for long or until `stop`
+    /// says so; the file is as it was then.
+    pub fn append(&self, record: &Record, stop: &dyn Fn() -> bool) -> Result<PathBuf, AppendError> {
         let path = match self {
             Self::File(path) => path.clone(),
             Self::Daily { profiles, .. } => record_file::path_below(profiles, record),
         };
         let started = Instant::now();
-        let may_wait = || !interrupt::requested() && started.elapsed() < WAIT_MAX;
+        let may_wait = || !stop() && started.elapsed() < WAIT_MAX;
         record_file::append_while(&path, record, &may_wait)?;
         Ok(path)
     }
 
     /// Where it is noted which runs are not over.
-    pub(super) fn runs_folder(&self) -> PathBuf {
+    pub fn runs_folder(&self) -> PathBuf {
         match self {
             Self::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -64,7 +62,7 @@ impl Destination {
     /// # Errors
     ///
     /// When it could not.
-    pub(super) fn check(&self) -> Result<(), AppendError> {
+    pub fn check(&self) -> Result<(), AppendError> {
         let path = self.today();
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -106,7 +104,7 @@ impl Destination {
     /// # Errors
     ///
     /// When a file cannot be read. Lines that are no records are left out.
-    pub(super) fn records_of(
+    pub fn records_of(
         &self,
         run_id: &str,
         since: SystemTime,
@@ -158,7 +156,7 @@ fn without_name(error: io::Error) -> io::Error {
 }
 
 /// The name of this machine, of letters that a folder's name may have.
-pub(crate) fn host() -> String {
+pub fn host() -> String {
     let name = sysinfo::System::host_name().unwrap_or_default();
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
     let plain: String = name.chars().filter(is_plain).take(64).collect();

@@ -4,49 +4,44 @@
 //! was asked for and, for latency, the longest prompt. A device that was measured with several
 //! numbers of threads, precisions or corrections is judged by the best of them, which is named.
 
-use std::path::Path;
-
-use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest};
-use lapwing_host::recommendation::Recommendation;
-use lapwing_measure::record::{Record, TestKind};
+use lapwing_measure::bench::Merit;
+use lapwing_measure::record::{Configuration, Record, TestKind};
 use lapwing_report::statistics::{Samples, ratio_interval};
 
-use super::plan::{Plan, Planned, PlannedModel};
-use super::table::figure;
-use crate::cli::Metric;
-use crate::exit::UsageError;
-use crate::interrupt;
-use crate::printer::Printer;
-use lapwing_host::recommendation::{self, Existing};
+use super::plan::{Plan, Planned, is_same_model};
 
 /// Figures without repetitions differ when they do by more than this share.
 const SHARE: f64 = 0.05;
 /// Of the resamples that tell two devices apart.
 const SEED: u64 = 0;
 
-/// A configuration with what it is judged by.
-struct Candidate<'a> {
-    planned: &'a Planned,
-    record: &'a Record,
-    device: DeviceRequest,
-    /// One for each repetition, or a single one; less is better.
-    costs: Vec<f64>,
-    /// The figure for people.
-    figure: f64,
-}
-
 /// The records of one run, and what they are judged for.
-struct Judge<'a> {
-    plan: &'a Plan,
-    records: &'a [Record],
-    metric: Metric,
+#[derive(Debug, Clone, Copy)]
+pub struct Judge<'a> {
+    /// What was to be measured.
+    pub plan: &'a Plan,
+    /// What was, in any order.
+    pub records: &'a [Record],
+    /// What for.
+    pub merit: Merit,
 }
 
-/// What was found for one model.
-struct Judgement {
-    recommendation: Recommendation,
-    n_devices: usize,
+/// The best device for one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Winner<'a> {
+    /// What `--device` calls it.
+    pub device: DeviceRequest,
+    /// The record of the decode that it was judged by.
+    pub record: &'a Record,
+    /// What it is best at.
+    pub figure: f64,
+    /// The unit of the figure, and the tests that it is of.
+    pub unit: String,
+    /// What the comparison with the next device showed.
+    pub verdict: String,
+    /// Devices that were compared.
+    pub n_devices: usize,
 }
 
 /// Nothing to judge a model by.
@@ -59,88 +54,38 @@ pub struct NoRecommendationError {
     pub reason: String,
 }
 
+/// A configuration with what it is judged by.
+struct Candidate<'a> {
+    planned: &'a Planned,
+    record: &'a Record,
+    device: DeviceRequest,
+    /// One for each repetition, or a single one; less is better.
+    costs: Vec<f64>,
+    /// The figure for people.
+    figure: f64,
+}
+
 /// The NPU path on the CPU.
 const TEST_DEVICE: DeviceRequest = DeviceRequest::One(DeviceKind::NpuOnCpu, None);
 
-/// Judge every model of `plan` and write the winners to `file`.
-///
-/// # Errors
-///
-/// When the records do not tell what is asked for, or the file cannot be written.
-pub(super) fn recommend(
-    plan: &Plan,
-    records: &[Record],
-    metric: Metric,
-    file: &Path,
-    printer: &Printer,
-) -> anyhow::Result<()> {
-    let judge = Judge { plan, records, metric };
-    let mut outcome = Ok(());
-    let mut is_any_told = false;
-    for model in models(plan) {
-        let Judgement { recommendation, n_devices } = match judge.model(model) {
-            Ok(found) => found,
-            // The other models have figures.
-            Err(error) => {
-                outcome = outcome.and(Err(error));
-                continue;
-            }
-        };
-        let existing = if n_devices == 1 { Existing::Keep } else { Existing::Replace };
-        let name = &model.name;
-        let stop = &interrupt::requested;
-        let kept = recommendation::write(file, name, &recommendation, existing, stop)
-            .context("cannot keep the recommendation")?;
-        is_any_told = true;
-        printer.note(match kept {
-            None => format!("recommended: {}", recommendation.describe(name)),
-            Some(kept) => format!(
-                "only {} was measured: the recommendation stays {}",
-                recommendation.device,
-                kept.describe(name)
-            ),
-        });
-    }
-    if is_any_told {
-        printer.note(format!("`--device auto` takes it from {}", file.display()));
-    }
-    Ok(outcome?)
-}
-
-/// The models of a plan, each once.
-fn models(plan: &Plan) -> Vec<&PlannedModel> {
-    let mut models: Vec<&PlannedModel> = Vec::new();
-    for Planned { model, .. } in &plan.configurations {
-        if !models.iter().any(|other| other.is_same(model)) {
-            models.push(model);
-        }
-    }
-    models
-}
-
-/// Refuse to recommend a device for a name that two models have.
-///
-/// # Errors
-///
-/// When there are two.
-pub(super) fn check_names(plan: &Plan) -> Result<(), UsageError> {
-    let models = models(plan);
-    for (idx, model) in models.iter().enumerate() {
-        if models[..idx].iter().any(|other| other.name == model.name) {
-            let problem =
-                format!("two models are named {}, and --recommend is for one", model.name);
-            let advice = "rename the folder of one, or leave out --recommend".to_owned();
-            return Err(UsageError { problem, advice: Some(advice) });
-        }
-    }
-    Ok(())
+/// A name that two models of a plan have: what is recommended by name would be for either.
+pub fn shared_name(plan: &Plan) -> Option<&str> {
+    let models = plan.models();
+    let mut pairs = models.iter().enumerate();
+    let shared =
+        pairs.find(|(idx, one)| models[..*idx].iter().any(|other| other.model == one.model));
+    shared.map(|(_, one)| one.model.as_str())
 }
 
 impl<'a> Judge<'a> {
-    /// The best of the devices that one model was measured on.
-    fn model(&self, model: &PlannedModel) -> Result<Judgement, NoRecommendationError> {
+    /// The best of the devices that one of [`Plan::models`] was measured on.
+    ///
+    /// # Errors
+    ///
+    /// When the records do not tell.
+    pub fn best(&self, model: &Configuration) -> Result<Winner<'a>, NoRecommendationError> {
         let all = self.plan.configurations.iter().enumerate();
-        let of_model = all.filter(|(_, planned)| planned.model.is_same(model));
+        let of_model = all.filter(|(_, planned)| is_same_model(&planned.configuration, model));
         let idxs: Vec<usize> = of_model.map(|(idx, _)| idx).collect();
         let candidates: Vec<Candidate<'_>> =
             idxs.iter().filter_map(|&idx| self.candidate(idx)).collect();
@@ -155,7 +100,7 @@ impl<'a> Judge<'a> {
         }
         let Some(&first) = devices.first() else {
             let reason = self.missing(&idxs);
-            return Err(NoRecommendationError { model: model.name.clone(), reason });
+            return Err(NoRecommendationError { model: model.model.clone(), reason });
         };
         let (n_devices, mut best) = (devices.len(), first);
         for device in &devices {
@@ -176,7 +121,8 @@ impl<'a> Judge<'a> {
             Some(_) => format!("{verdict}, at its best with {}", choices(winner.planned)),
             None => verdict,
         };
-        Ok(Judgement { recommendation: self.told(winner, verdict), n_devices })
+        let Candidate { device, record, figure, .. } = *winner;
+        Ok(Winner { device, record, figure, unit: self.unit(), verdict, n_devices })
     }
 
     /// Indices of the tests that configurations are judged by: a decode, and a prefill where the
@@ -185,7 +131,7 @@ impl<'a> Judge<'a> {
         let tests = &self.plan.tests;
         let decode_idx = tests.iter().position(|test| test.kind == TestKind::Decode)?;
         let prefill_idx = tests.iter().rposition(|test| test.kind == TestKind::Prefill);
-        Some((decode_idx, prefill_idx.filter(|_| self.metric == Metric::Latency)))
+        Some((decode_idx, prefill_idx.filter(|_| self.merit == Merit::Latency)))
     }
 
     fn record(&self, configuration_idx: usize, test_idx: usize) -> Option<&'a Record> {
@@ -196,15 +142,16 @@ impl<'a> Judge<'a> {
     /// What a configuration is judged by; `None` when not all of it was measured, or for the test
     /// device, which nobody should run answers on.
     fn candidate(&self, configuration_idx: usize) -> Option<Candidate<'a>> {
-        if self.plan.configurations[configuration_idx].opening.setup.options.device == TEST_DEVICE {
+        let planned = &self.plan.configurations[configuration_idx];
+        if planned.configuration.device_requested.parse().ok() == Some(TEST_DEVICE) {
             return None;
         }
         let (decode_idx, prefill_idx) = self.tests()?;
         let decode = self.record(configuration_idx, decode_idx)?;
         let latency = decode.latency.as_ref()?;
-        let (costs, figure) = match self.metric {
-            Metric::Throughput => (latency.samples_ms.clone(), latency.tokens_per_s.median),
-            Metric::Latency => {
+        let (costs, figure) = match self.merit {
+            Merit::Throughput => (latency.samples_ms.clone(), latency.tokens_per_s.median),
+            Merit::Latency => {
                 let costs = match prefill_idx {
                     None => latency.samples_ms.clone(),
                     Some(test_idx) => {
@@ -216,45 +163,26 @@ impl<'a> Judge<'a> {
                 let median = Samples::new(&costs).ok()?.median();
                 (costs, median)
             }
-            Metric::Energy => {
+            Merit::Energy => {
                 let joules = decode.energy.as_ref()?.joules_per_token?;
                 (vec![joules], joules)
             }
-            Metric::Memory => {
+            Merit::Memory => {
                 let megabytes = decode.memory.peak_rss_bytes? as f64 / 1e6;
                 (vec![megabytes], megabytes)
             }
         };
-        let (device, planned) = (device(decode)?, &self.plan.configurations[configuration_idx]);
-        Some(Candidate { planned, record: decode, device, costs, figure })
+        Some(Candidate { planned, record: decode, device: device(decode)?, costs, figure })
     }
 
-    fn told(&self, winner: &Candidate<'_>, verdict: String) -> Recommendation {
-        let (metric, unit) = match self.metric {
-            Metric::Latency => ("latency", "ms to the last token"),
-            Metric::Throughput => ("throughput", "tokens/s"),
-            Metric::Energy => ("energy", "J/token"),
-            Metric::Memory => ("memory", "MB at the peak"),
-        };
+    /// The unit of a figure, and the tests that it is of.
+    fn unit(&self) -> String {
         let name = |test_idx: usize| self.plan.tests[test_idx].name.clone();
         let tests = self.tests().map_or_else(String::new, |(decode_idx, prefill_idx)| {
             let first = prefill_idx.map(|test_idx| name(test_idx) + " + ");
             format!("{}{}", first.unwrap_or_default(), name(decode_idx))
         });
-        let configuration = &winner.record.configuration;
-        // More digits than a reader needs are more than was measured.
-        let short = figure(winner.figure).parse().unwrap_or(winner.figure);
-        Recommendation {
-            device: winner.device.to_string(),
-            backend: configuration.backend.clone(),
-            metric: metric.to_owned(),
-            figure: short,
-            unit: format!("{unit} of {tests}"),
-            verdict,
-            record_id: winner.record.record_id.clone(),
-            model_sha256: configuration.model_sha256.clone(),
-            model_bytes: configuration.model_bytes.unwrap_or(0),
-        }
+        format!("{} of {tests}", self.merit.unit())
     }
 
     /// Why there is nothing to judge these configurations by.
@@ -262,10 +190,10 @@ impl<'a> Judge<'a> {
         let Some((decode_idx, _)) = self.tests() else {
             return "nothing was generated".to_owned();
         };
-        let path = match self.metric {
-            Metric::Energy => "energy",
-            Metric::Memory => "memory.peak_rss_bytes",
-            Metric::Latency | Metric::Throughput => "latency",
+        let path = match self.merit {
+            Merit::Energy => "energy",
+            Merit::Memory => "memory.peak_rss_bytes",
+            Merit::Latency | Merit::Throughput => "latency",
         };
         let mut records =
             configuration_idxs.iter().filter_map(|&idx| self.record(idx, decode_idx)).peekable();
@@ -313,48 +241,37 @@ fn device(record: &Record) -> Option<DeviceRequest> {
 
 #[cfg(test)]
 mod tests {
-    use lapwing_backend::{OpenOptions, Precision};
+    use std::path::Path;
+
     use lapwing_measure::record::Test;
 
-    use super::super::message::Opening;
     use super::*;
-    use lapwing_host::CorrectionChoice;
-    use lapwing_host::Setup;
-    use lapwing_store::natives::Runtime;
 
     fn planned(model_sha256: &str, device: &str, n_threads: Option<usize>) -> Planned {
-        Planned {
-            opening: Opening {
-                setup: Setup {
-                    path: "m".into(),
-                    variant: None,
-                    runtime: Runtime::OpenVino,
-                    options: OpenOptions {
-                        device: device.parse().unwrap(),
-                        n_threads,
-                        precision: Precision::Fast,
-                        n_positions_max: None,
-                        n_chunk_tokens: None,
-                        hidden_states: false,
-                        cache_folder: None,
-                        n_prompt_tokens_max: None,
-                        properties: std::collections::BTreeMap::new(),
-                    },
-                },
-                correction: CorrectionChoice::Off,
-            },
-            model: PlannedModel {
-                name: "m".into(),
-                kind: "openvino-ir",
-                variant: None,
-                sha256: model_sha256.into(),
-                n_bytes: 1,
-            },
-            runtime: "openvino",
-            runtime_version: String::new(),
-            profiles_sha256: Vec::new(),
-            n_positions_max: 512,
-        }
+        let configuration = Configuration {
+            model: "m".into(),
+            model_sha256: model_sha256.into(),
+            variant: None,
+            backend: "openvino".into(),
+            device_requested: device.into(),
+            precision: "fast".into(),
+            n_threads,
+            correction: "off".into(),
+            n_positions_max: Some(512),
+            ..template().configuration
+        };
+        Planned { configuration, keeps_compiled: true, profiles_sha256: Vec::new() }
+    }
+
+    /// A decode.
+    fn template() -> Record {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lapwing-measure/testdata/records_version_1.jsonl"
+        );
+        let read = lapwing_measure::record_file::read(Path::new(file)).unwrap();
+        let mut read = read.into_iter().map(Result::unwrap);
+        read.find(|record| record.test.kind == TestKind::Decode).unwrap()
     }
 
     fn plan(configurations: Vec<Planned>) -> Plan {
@@ -364,24 +281,16 @@ mod tests {
 
     /// Three repetitions around `ms` of the tests of `plan`, by configuration and test.
     fn records(plan: &Plan, used: &[&str], ms: &[[f64; 3]]) -> Vec<Record> {
-        let file = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../lapwing-measure/testdata/records_version_1.jsonl"
-        );
-        let read = lapwing_measure::record_file::read(Path::new(file)).unwrap();
-        let mut read = read.into_iter().map(Result::unwrap);
-        let template = read.find(|record| record.test.kind == TestKind::Decode).unwrap();
         let mut records = Vec::new();
         for (configuration_idx, (used, ms)) in used.iter().zip(ms).enumerate() {
             for (test_idx, ms) in ms.iter().enumerate() {
-                let mut record = template.clone();
+                let mut record = template();
                 record.test = plan.tests[test_idx].clone();
                 record.protocol.order_idx = plan.order_idx(configuration_idx, test_idx);
-                let asked = &plan.configurations[configuration_idx];
-                record.configuration.device_requested =
-                    asked.opening.setup.options.device.to_string();
-                record.configuration.device_used = Some((*used).to_owned());
-                record.configuration.model_sha256 = asked.model.sha256.clone();
+                record.configuration = Configuration {
+                    device_used: Some((*used).to_owned()),
+                    ..plan.configurations[configuration_idx].configuration.clone()
+                };
                 let latency = record.latency.as_mut().unwrap();
                 latency.samples_ms = vec![ms * 0.999, *ms, ms * 1.001];
                 latency.tokens_per_s.median = 8.0 / ms * 1e3;
@@ -397,53 +306,54 @@ mod tests {
     fn configurations_are_judged_by_their_own_records() {
         let check = |setups: &[(&str, Option<usize>, &str)],
                      ms: &[[f64; 3]],
-                     metric: Metric,
+                     merit: Merit,
                      expected: (&str, f64, &str)| {
             let configurations =
                 setups.iter().map(|(device, n_threads, _)| planned("aa", device, *n_threads));
             let plan = plan(configurations.collect());
             let used: Vec<&str> = setups.iter().map(|(_, _, used)| *used).collect();
             let records = records(&plan, &used, ms);
-            let judge = Judge { plan: &plan, records: &records, metric };
-            let found = judge.model(&plan.configurations[0].model).unwrap().recommendation;
-            let found = (found.device.as_str(), found.figure, found.verdict.as_str());
-            assert_eq!(found, expected, "{setups:?} {metric:?}");
+            let judge = Judge { plan: &plan, records: &records, merit };
+            let found = judge.best(&plan.configurations[0].configuration).unwrap();
+            let device = found.device.to_string();
+            let found = (device.as_str(), found.figure, found.verdict.as_str());
+            assert_eq!(found, expected, "{setups:?} {merit:?}");
         };
         let devices = [("cpu", None, "CPU"), ("gpu", None, "GPU.1")];
         let ms = [[1.0, 10.0, 80.0], [1.0, 100.0, 40.0]];
-        check(&devices, &ms, Metric::Throughput, ("gpu.1", 200.0, "best of 2 devices"));
-        check(&devices, &ms, Metric::Latency, ("cpu", 90.0, "best of 2 devices"));
+        check(&devices, &ms, Merit::Throughput, ("gpu.1", 200.0, "best of 2 devices"));
+        check(&devices, &ms, Merit::Latency, ("cpu", 90.0, "best of 2 devices"));
         let same = [[1.0, 10.0, 80.0], [1.0, 10.0, 80.0]];
         let verdict = "no difference shown between 2 devices";
-        check(&devices, &same, Metric::Throughput, ("cpu", 100.0, verdict));
+        check(&devices, &same, Merit::Throughput, ("cpu", 100.0, verdict));
         let auto = [("auto", None, "CPU")];
-        check(&auto, &ms, Metric::Throughput, ("cpu", 100.0, "the only device"));
+        check(&auto, &ms, Merit::Throughput, ("cpu", 100.0, "the only device"));
         // The device wins that one of its configurations wins on.
         let threads = [("cpu", Some(1), "CPU"), ("gpu", None, "GPU"), ("cpu", Some(4), "CPU")];
         let ms = [[1.0, 10.0, 80.0], [1.0, 10.0, 40.0], [1.0, 10.0, 20.0]];
         let verdict = "best of 2 devices, at its best with 4 thr";
-        check(&threads, &ms, Metric::Throughput, ("cpu", 400.0, verdict));
+        check(&threads, &ms, Merit::Throughput, ("cpu", 400.0, verdict));
     }
 
     #[test]
     fn what_was_not_measured_is_not_recommended() {
         let plan = plan(vec![planned("aa", "cpu", None), planned("bb", "cpu", None)]);
-        assert!(check_names(&plan).is_err(), "one name, two models");
-        let models = models(&plan);
+        assert_eq!(shared_name(&plan), Some("m"), "one name, two models");
+        let models = plan.models();
         let mut records = records(&plan, &["CPU", "CPU"], &[[1.0; 3], [1.0, 1.0, 2.0]]);
-        let judge = Judge { plan: &plan, records: &records, metric: Metric::Throughput };
-        let rate = |model| judge.model(model).unwrap().recommendation.figure;
+        let judge = Judge { plan: &plan, records: &records, merit: Merit::Throughput };
+        let rate = |model| judge.best(model).unwrap().figure;
         assert_eq!((rate(models[0]), rate(models[1])), (8000.0, 4000.0));
         records.retain(|record| record.test.n_prompt_tokens != 32);
-        let judge = Judge { plan: &plan, records: &records, metric: Metric::Latency };
-        let error = judge.model(models[0]).err().expect("a half is no latency");
+        let judge = Judge { plan: &plan, records: &records, merit: Merit::Latency };
+        let error = judge.best(models[0]).err().expect("a half is no latency");
         assert_eq!(error.reason, "nothing was measured");
         records.iter_mut().for_each(|record| {
             record.configuration.device_requested = "auto".into();
             record.configuration.device_used = None;
         });
-        let judge = Judge { plan: &plan, records: &records, metric: Metric::Throughput };
-        let error = judge.model(models[0]).err().expect("`auto` is no device");
+        let judge = Judge { plan: &plan, records: &records, merit: Merit::Throughput };
+        let error = judge.best(models[0]).err().expect("`auto` is no device");
         assert!(error.reason.contains("which device"), "{}", error.reason);
     }
 }

@@ -1,122 +1,140 @@
 //! The order of things: configurations take turns, repetition by repetition, test after test.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapwing_measure::record::{Record, Test, TestKind};
 
-use super::Advise;
 use super::assemble::{self, Header};
 use super::plan::{Plan, Planned};
-use super::runner::RunnerError;
-use super::series::{Repeating, Series, Station};
-use crate::interrupt::{self, Interrupted};
-use crate::printer::{Printer, Steps};
-use crate::settings::Settings;
+use super::series::{Occupied, Repeating, Series, SeriesError};
+use super::station::{StationError, Stations};
 
 /// How long nobody runs before another configuration does: the threads of a library wait for more
 /// work in a loop for some milliseconds, at the cost of whoever runs next.
 const BETWEEN_TURNS: Duration = Duration::from_millis(100);
 
-/// How often a repetition is shown at most: drawing takes its time, too.
-const DRAWN_EVERY: Duration = Duration::from_millis(100);
-
 /// What is measured, where and how.
-pub(super) struct Rounds<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) header: &'a Header,
-    pub(super) repeating: Repeating,
-    pub(super) settings: &'a Settings,
-    pub(super) advise: Advise,
-    pub(super) steps: &'a Steps,
-    /// When a repetition was last shown.
-    pub(super) drawn: Cell<Option<Instant>>,
-    /// What was told already.
-    pub(super) told: RefCell<BTreeSet<String>>,
+pub struct Rounds<'a> {
+    /// What.
+    pub plan: &'a Plan,
+    /// What the records share.
+    pub header: &'a Header,
+    /// How often.
+    pub repeating: Repeating,
+    /// Where.
+    pub stations: &'a dyn Stations,
+    /// Places in the order that are there from an earlier call.
+    pub done: &'a BTreeSet<usize>,
+    /// Whether everything is to stop.
+    pub stop: &'a dyn Fn() -> bool,
 }
 
-/// Hears of everything that is complete, at once.
-pub(super) trait Sink {
-    /// Whether this measurement is there from an earlier call.
-    fn is_done(&self, order_idx: usize) -> bool;
-
-    /// One more record.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be kept; nothing more is measured then.
-    fn record(&mut self, record: Record) -> anyhow::Result<()>;
-
-    /// A configuration that could not be measured; its other tests are left out.
-    fn failure(&mut self, failure: Failure);
+/// What is told while it is measured.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// What comes next.
+    Step {
+        /// Of this configuration.
+        planned: &'a Planned,
+        /// In this test.
+        test: &'a Test,
+        /// The place of both in the order.
+        order_idx: usize,
+        /// What it is.
+        stage: Stage,
+    },
+    /// What a process has to say to people; it may say so again.
+    Said(&'a str),
+    /// A measurement is complete.
+    Record(Box<Record>),
+    /// A configuration cannot be measured to its end; its other tests are left out.
+    Failure {
+        /// The configuration.
+        planned: &'a Planned,
+        /// The test that it failed in.
+        test: &'a Test,
+        /// Why.
+        error: SeriesError,
+    },
 }
 
-/// Why a configuration was not measured to its end.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) model: String,
-    /// The rest of its label.
-    pub(super) configuration: String,
-    pub(super) test: String,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
+/// What comes next in a test of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Opening the model and warming up.
+    Opening,
+    /// A repetition, counted from 1.
+    Repetition(usize),
 }
 
-impl Failure {
-    /// The configuration, as [`Planned::label`] calls it.
-    pub(super) fn label(&self) -> String {
-        format!("{} {}", self.model, self.configuration)
-    }
+/// Why not everything was measured.
+#[derive(Debug)]
+pub enum BrokenOff<E> {
+    /// [`Rounds::stop`] said so.
+    Stopped,
+    /// Whoever was told of something cannot go on.
+    Told(E),
 }
 
 /// A configuration while it is measured.
 struct Contestant<'a> {
     planned: &'a Planned,
     configuration_idx: usize,
-    station: Option<Station>,
+    occupied: Option<Occupied<'a>>,
     has_failed: bool,
 }
 
+type Tell<'t, E> = &'t mut dyn FnMut(Notice<'_>) -> Result<(), E>;
+
 impl<'a> Rounds<'a> {
-    /// Measure everything that `sink` does not have yet.
+    /// Measure everything that is not done yet, and tell of it at once.
     ///
     /// # Errors
     ///
-    /// When a record cannot be kept, or after Ctrl-C.
-    pub(super) fn measure(&self, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    /// When `tell` fails, such as for a record that cannot be kept, or when stopped.
+    pub fn measure<E>(&self, tell: Tell<'_, E>) -> Result<(), BrokenOff<E>> {
         let mut contestants: Vec<Contestant<'a>> = Vec::new();
         for (configuration_idx, planned) in self.plan.configurations.iter().enumerate() {
-            let station = None;
-            contestants.push(Contestant { planned, configuration_idx, station, has_failed: false });
+            let occupied = None;
+            contestants.push(Contestant {
+                planned,
+                configuration_idx,
+                occupied,
+                has_failed: false,
+            });
         }
         for test_idx in 0..self.plan.tests.len() {
-            self.test(&mut contestants, test_idx, sink)?;
+            self.test(&mut contestants, test_idx, tell)?;
             // What one test left in memory must not count as the next one's.
-            contestants.iter_mut().for_each(|contestant| contestant.station = None);
+            contestants.iter_mut().for_each(|contestant| contestant.occupied = None);
         }
         Ok(())
     }
 
     /// One test of all configurations, in rounds.
-    fn test(
+    fn test<E>(
         &self,
         contestants: &mut [Contestant<'a>],
         test_idx: usize,
-        sink: &mut dyn Sink,
-    ) -> anyhow::Result<()> {
+        tell: Tell<'_, E>,
+    ) -> Result<(), BrokenOff<E>> {
         let test = &self.plan.tests[test_idx];
         let mut running = Vec::new();
         for contestant in contestants.iter_mut() {
             let order_idx = self.plan.order_idx(contestant.configuration_idx, test_idx);
-            if contestant.has_failed || sink.is_done(order_idx) {
+            if contestant.has_failed || self.done.contains(&order_idx) {
                 continue;
             }
-            self.say(contestant, test, order_idx, "opening");
             let mut series = Series::new(contestant.planned, test, order_idx);
-            match self.prepare(contestant, &mut series) {
+            told(tell, step(&series, Stage::Opening))?;
+            let prepared = self.prepare(contestant, &mut series);
+            for said in contestant.occupied.iter().flat_map(|o| &o.opened.notices) {
+                told(tell, Notice::Said(said))?;
+            }
+            match prepared {
                 Ok(()) => running.push((contestant, series)),
-                Err(error) => self.failed(contestant, test, error, sink)?,
+                Err(error) => self.failed(contestant, test, error, tell)?,
             }
         }
         running.iter_mut().for_each(|(_, series)| series.begin());
@@ -124,18 +142,14 @@ impl<'a> Rounds<'a> {
             let mut still_running = Vec::new();
             let takes_turns = 1 < running.len();
             for (contestant, mut series) in running {
-                if self.drawn.get().is_none_or(|drawn| DRAWN_EVERY <= drawn.elapsed()) {
-                    let what = format!("repetition {}", series.n_repetitions() + 1);
-                    self.say(contestant, test, series.order_idx, &what);
-                    self.drawn.set(Some(Instant::now()));
-                }
+                told(tell, step(&series, Stage::Repetition(series.n_repetitions() + 1)))?;
                 if takes_turns {
                     std::thread::sleep(BETWEEN_TURNS);
                 }
                 match self.once(contestant, &mut series) {
-                    Err(error) => self.failed(contestant, test, error, sink)?,
+                    Err(error) => self.failed(contestant, test, error, tell)?,
                     Ok(None) => still_running.push((contestant, series)),
-                    Ok(Some(record)) => sink.record(*record)?,
+                    Ok(Some(record)) => told(tell, Notice::Record(record))?,
                 }
             }
             running = still_running;
@@ -150,30 +164,20 @@ impl<'a> Rounds<'a> {
         &self,
         contestant: &mut Contestant<'a>,
         series: &mut Series<'a>,
-    ) -> anyhow::Result<()> {
-        interrupt::check()?;
+    ) -> Result<(), SeriesError> {
+        if (self.stop)() {
+            return Err(StationError::Stopped.into());
+        }
+        let configuration_idx = contestant.configuration_idx;
         if series.test.kind == TestKind::Start {
             for run_idx in 0..self.repeating.n_warmups {
-                series.start(self.settings, run_idx, &self.repeating)?;
+                series.start(self.stations, configuration_idx, run_idx, &self.repeating)?;
             }
             return Ok(());
         }
-        if contestant.station.is_none() {
-            let station = Station::open(self.settings, &contestant.planned.opening)?;
-            self.tell(&station);
-            contestant.station = Some(station);
-        }
-        let station = contestant.station.as_mut().expect("it was opened above");
-        Ok(series.warm(station, &self.repeating)?)
-    }
-
-    /// Say once what a process has to say to people, which it does not do itself.
-    fn tell(&self, station: &Station) {
-        for notice in &station.opened.notices {
-            if self.told.borrow_mut().insert(notice.clone()) {
-                Printer::new(self.settings.quiet).note(notice);
-            }
-        }
+        let occupied =
+            contestant.occupied.insert(Occupied::open(self.stations, configuration_idx)?);
+        Ok(series.warm(occupied, &self.repeating)?)
     }
 
     /// One repetition; the record when it was the last.
@@ -181,55 +185,45 @@ impl<'a> Rounds<'a> {
         &self,
         contestant: &mut Contestant<'a>,
         series: &mut Series<'a>,
-    ) -> anyhow::Result<Option<Box<Record>>> {
-        let mut station = match series.test.kind {
-            TestKind::Start => None,
-            TestKind::Prefill | TestKind::Decode => {
-                Some(contestant.station.as_mut().expect("`prepare` opened it"))
-            }
-        };
-        match &mut station {
-            Some(station) => series.repeat(station, &self.repeating)?,
+    ) -> Result<Option<Box<Record>>, SeriesError> {
+        match &mut contestant.occupied {
+            Some(occupied) => series.repeat(occupied, &self.repeating)?,
             None => {
                 let run_idx = self.repeating.n_warmups + series.n_repetitions();
-                series.start(self.settings, run_idx, &self.repeating)?;
+                let configuration_idx = contestant.configuration_idx;
+                series.start(self.stations, configuration_idx, run_idx, &self.repeating)?;
             }
         }
         let Some(stopped_because) = series.stop(&self.repeating) else { return Ok(None) };
-        if let Some(station) = station {
-            series.end(station)?;
+        if let Some(occupied) = &mut contestant.occupied {
+            series.end(occupied)?;
         }
         let record = assemble::record(self.header, series, &self.repeating, stopped_because)?;
         Ok(Some(record.into()))
     }
 
-    /// Leave the configuration out from now on, unless the user wants everything to end.
-    fn failed(
+    /// Leave the configuration out from now on, unless everything is to stop.
+    fn failed<E>(
         &self,
         contestant: &mut Contestant<'_>,
         test: &Test,
-        error: anyhow::Error,
-        sink: &mut dyn Sink,
-    ) -> anyhow::Result<()> {
-        if interrupt::requested() || interrupt::is_cause_of(&error) {
-            return Err(Interrupted.into());
+        error: SeriesError,
+        tell: Tell<'_, E>,
+    ) -> Result<(), BrokenOff<E>> {
+        if (self.stop)() || matches!(error, SeriesError::Station(StationError::Stopped)) {
+            return Err(BrokenOff::Stopped);
         }
         contestant.has_failed = true;
-        contestant.station = None;
-        let of_worker = error.downcast_ref::<RunnerError>().and_then(RunnerError::hint);
-        sink.failure(Failure {
-            model: contestant.planned.model.name.clone(),
-            configuration: contestant.planned.configuration(),
-            test: test.name.clone(),
-            message: format!("{error:#}"),
-            hint: of_worker.or_else(|| (self.advise)(&error, None)),
-        });
-        Ok(())
+        contestant.occupied = None;
+        told(tell, Notice::Failure { planned: contestant.planned, test, error })
     }
+}
 
-    fn say(&self, contestant: &Contestant<'_>, test: &Test, order_idx: usize, what: &str) {
-        let n_measurements = self.plan.configurations.len() * self.plan.tests.len();
-        let name = format!("{} · {} · {what}", test.name, contestant.planned.label());
-        self.steps.set(order_idx, n_measurements, &name);
-    }
+fn step<'a>(series: &Series<'a>, stage: Stage) -> Notice<'a> {
+    let Series { planned, test, order_idx, .. } = *series;
+    Notice::Step { planned, test, order_idx, stage }
+}
+
+fn told<E>(tell: Tell<'_, E>, notice: Notice<'_>) -> Result<(), BrokenOff<E>> {
+    tell(notice).map_err(BrokenOff::Told)
 }

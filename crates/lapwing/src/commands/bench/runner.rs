@@ -1,17 +1,20 @@
-//! Asks a process that measures.
+//! The stations of a measurement: processes of this program.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 use lapwing_measure::measuring::{Nulls, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
 use lapwing_measure::record::Energy;
 
-use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
+use super::asked::Asked;
+use super::message::{Answer, Request};
+use super::station::{LooksAt, Opened, Ran, Station, StationError, Stations};
 use crate::cli::WorkerKind;
-use crate::interrupt::{self, Interrupted};
+use crate::interrupt;
 use crate::settings::Settings;
+use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 
 /// What an answer may take at most, beside what its tokens take: some drivers compile for minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -43,94 +46,116 @@ pub enum RunnerError {
     /// There is no such process, or it is of another version.
     #[error("cannot measure in a process of its own")]
     Worker(#[from] WorkerError),
-    /// Ctrl-C.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
 }
 
-impl RunnerError {
-    /// What to do about it, if the worker knows.
-    pub(super) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Failed { hint, .. } => hint.clone(),
-            _ => None,
+impl From<RunnerError> for StationError {
+    fn from(error: RunnerError) -> Self {
+        match error {
+            RunnerError::Worker(WorkerError::Stopped) => Self::Stopped,
+            error => Self::Failed(error.into()),
         }
     }
 }
 
-/// A process that measures; ended when dropped.
-pub(super) struct Runner {
-    worker: Worker<'static, Request, Answer>,
+/// Starts runners.
+pub(super) struct Runners<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) asked: &'a Asked,
 }
 
-impl Runner {
-    /// Start one without a model.
-    pub(super) fn start(settings: &Settings) -> Result<Runner, RunnerError> {
-        let command = settings.worker(WorkerKind::Bench).command()?;
-        Ok(Runner { worker: Worker::start(command, &interrupt::requested)? })
+impl Stations for Runners<'_> {
+    fn start(&self) -> Result<Box<dyn Station + '_>, StationError> {
+        let start = || -> Result<Runner<'_>, RunnerError> {
+            let command = self.settings.worker(WorkerKind::Bench).command()?;
+            let worker = Worker::start(command, &interrupt::requested)?;
+            Ok(Runner { worker, asked: self.asked })
+        };
+        Ok(Box::new(start()?))
     }
 
-    /// When the process started.
-    pub(super) fn started(&self) -> Instant {
+    fn caches(&self) -> &Path {
+        self.settings.home.cache()
+    }
+}
+
+/// A process that measures; ended when dropped.
+struct Runner<'a> {
+    worker: Worker<'static, Request, Answer>,
+    asked: &'a Asked,
+}
+
+impl Station for Runner<'_> {
+    fn started(&self) -> Instant {
         self.worker.started()
     }
 
-    pub(super) fn open(&mut self, opening: &Opening) -> Result<Opened, RunnerError> {
-        match self.ask(&Request::Open(opening.clone().into()))? {
+    fn open(
+        &mut self,
+        configuration_idx: usize,
+        cache: Option<&Path>,
+    ) -> Result<Opened, StationError> {
+        let mut opening = self.asked.openings[configuration_idx].clone();
+        if let Some(cache) = cache {
+            opening.setup.options.cache_folder = Some(cache.to_owned());
+        }
+        let configuration = &self.asked.plan.configurations[configuration_idx].configuration;
+        let configuration = Box::new(configuration.clone());
+        match self.ask(&Request::Open { opening: opening.into(), configuration })? {
             Answer::Opened(opened) => Ok(*opened),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn memory(&mut self) -> Result<Footprint, RunnerError> {
+    fn footprint(&mut self) -> Result<Footprint, StationError> {
         match self.ask(&Request::Memory)? {
             Answer::Memory(footprint) => Ok(footprint),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn watch_energy(&mut self) -> Result<(), RunnerError> {
+    fn watch_energy(&mut self) -> Result<(), StationError> {
         match self.ask(&Request::WatchEnergy)? {
             Answer::Watching {} => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn energy(
-        &mut self,
-        n_tokens: u64,
-    ) -> Result<(Reading<Energy>, Nulls), RunnerError> {
+    fn energy(&mut self, n_tokens: u64) -> Result<(Reading<Energy>, Nulls), StationError> {
         match self.ask(&Request::Energy { n_tokens })? {
             Answer::Energy { reading, nulls } => Ok((reading, nulls)),
             other => Err(unexpected(&other)),
         }
     }
 
-    pub(super) fn run(&mut self, work: Work, looks_at: LooksAt) -> Result<Ran, RunnerError> {
-        match self.ask(&Request::Run { work, looks_at })? {
+    fn run(&mut self, work: &Work, looks_at: LooksAt) -> Result<Ran, StationError> {
+        match self.ask(&Request::Run { work: *work, looks_at })? {
             Answer::Ran(ran) => Ok(*ran),
             other => Err(unexpected(&other)),
         }
     }
+}
 
-    fn ask(&mut self, request: &Request) -> Result<Answer, RunnerError> {
+impl Runner<'_> {
+    fn ask(&mut self, request: &Request) -> Result<Answer, StationError> {
         let limits = Limits { time: limit(request), n_bytes: None };
         match self.worker.ask(request, limits, &mut |_| {}) {
-            Ok(Answer::Failed { is_interrupted: true, .. }) => Err(Interrupted.into()),
-            Ok(Answer::Failed { message, hint, .. }) => Err(RunnerError::Failed { message, hint }),
+            Ok(Answer::Failed { is_interrupted: true, .. }) => Err(StationError::Stopped),
+            Ok(Answer::Failed { message, hint, .. }) => {
+                Err(RunnerError::Failed { message, hint }.into())
+            }
             Ok(answer) => Ok(answer),
             Err(WorkerError::Lost(loss)) => {
                 let printed = LastWords::of(self.worker.last_lines());
-                Err(RunnerError::Lost { asked: describe(request), loss, printed })
+                Err(RunnerError::Lost { asked: describe(request), loss, printed }.into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(RunnerError::from(error).into()),
         }
     }
 }
 
-fn unexpected(answer: &Answer) -> RunnerError {
+fn unexpected(answer: &Answer) -> StationError {
     let found = format!("{answer:?}").chars().take(80).collect();
-    WorkerError::Version { found }.into()
+    RunnerError::from(WorkerError::Version { found }).into()
 }
 
 /// How long somebody waits for an answer.
@@ -146,7 +171,7 @@ fn limit(request: &Request) -> Duration {
 /// What a request asks for, for people.
 fn describe(request: &Request) -> String {
     match request {
-        Request::Open(opening) => {
+        Request::Open { opening, .. } => {
             let setup = &opening.setup;
             format!("open {} on {}", setup.path.display(), setup.options.device)
         }

@@ -3,45 +3,63 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lapwing_host::compile_cache::CacheReport;
+use lapwing_files::FileError;
 use lapwing_measure::conditions::Snapshot;
 use lapwing_measure::measuring::{self, Detail, Nulls, Run, StopRule, Timed, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::{Reading, SystemFiles};
-use lapwing_measure::record::{Cache, Energy, StoppedBecause, Test, TestKind};
+use lapwing_measure::record::{Energy, Start, StoppedBecause, Test};
 use lapwing_measure::workload;
-use lapwing_store::natives::Runtime;
+use lapwing_report::statistics::SamplesError;
 
-use super::message::{LooksAt, Opened, Opening};
-use super::plan::{Planned, n_prompt_tokens};
-use super::runner::{Runner, RunnerError};
+use super::plan::{Planned, n_prompt_tokens, timed};
 use super::start_cache::StartCache;
-use crate::settings::Settings;
+use super::station::{LooksAt, Opened, Station, StationError, Stations};
 
 /// How tests are repeated.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Repeating {
-    pub(super) rule: StopRule,
-    pub(super) n_warmups: usize,
-    pub(super) seed: u64,
+pub struct Repeating {
+    /// When it is enough.
+    pub rule: StopRule,
+    /// Runs before the first that counts, at least one.
+    pub n_warmups: usize,
+    /// Of the prompts.
+    pub seed: u64,
 }
 
-/// A worker with the model of one configuration.
-pub(super) struct Station {
-    pub(super) runner: Runner,
+/// Why a configuration was not measured to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SeriesError {
+    /// The process did not do it.
+    #[error(transparent)]
+    Station(#[from] StationError),
+    /// There is no room for the cache of a start.
+    #[error(transparent)]
+    Cache(#[from] FileError),
+    /// What was measured makes no sense.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+}
+
+/// A station with the model of one configuration.
+pub(super) struct Occupied<'a> {
+    station: Box<dyn Station + 'a>,
     pub(super) opened: Opened,
-    pub(super) idle: Footprint,
-    pub(super) loaded: Footprint,
+    idle: Footprint,
+    loaded: Footprint,
 }
 
-impl Station {
-    /// Start a worker and open the model, with a look at the memory before and after.
-    pub(super) fn open(settings: &Settings, opening: &Opening) -> Result<Self, RunnerError> {
-        let mut runner = Runner::start(settings)?;
-        let idle = runner.memory()?;
-        let opened = runner.open(opening)?;
-        let loaded = runner.memory()?;
-        Ok(Self { runner, opened, idle, loaded })
+impl<'a> Occupied<'a> {
+    /// Start a station and open the model, with a look at the memory before and after.
+    pub(super) fn open(
+        stations: &'a dyn Stations,
+        configuration_idx: usize,
+    ) -> Result<Self, StationError> {
+        let mut station = stations.start()?;
+        let idle = station.footprint()?;
+        let opened = station.open(configuration_idx, None)?;
+        let loaded = station.footprint()?;
+        Ok(Self { station, opened, idle, loaded })
     }
 }
 
@@ -51,9 +69,11 @@ pub(super) struct Series<'p> {
     pub(super) test: &'p Test,
     pub(super) order_idx: usize,
     pub(super) runs: Vec<Run>,
-    pub(super) starts: Vec<StartSample>,
+    /// Each start, with figures of that one.
+    pub(super) starts: Vec<Start>,
     pub(super) tokens_sha256: String,
     pub(super) memory: Phases,
+    /// There from the first warm-up on.
     pub(super) opened: Option<Opened>,
     pub(super) energy: Option<(Reading<Energy>, Nulls)>,
     /// The machine when the repetitions begin.
@@ -71,21 +91,6 @@ pub(super) struct Phases {
     pub(super) decoded: Option<Footprint>,
     /// After everything: its peak is that of the process.
     pub(super) last: Option<Footprint>,
-}
-
-/// One start.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StartSample {
-    /// `None` where the library reads and compiles in one call.
-    pub(super) read_ms: Option<f64>,
-    pub(super) compile_cold_ms: f64,
-    /// `None` when the library keeps nothing of a compilation.
-    pub(super) compile_warm_ms: Option<f64>,
-    pub(super) cache: Cache,
-    pub(super) cache_blob_bytes: u64,
-    pub(super) first_inference_ms: f64,
-    /// From the start of the process to the first token.
-    pub(super) process_ms: f64,
 }
 
 impl<'p> Series<'p> {
@@ -118,7 +123,7 @@ impl<'p> Series<'p> {
     /// Why no further repetition is needed, if none is.
     pub(super) fn stop(&self, repeating: &Repeating) -> Option<StoppedBecause> {
         let samples = || -> Vec<f64> {
-            let starts = self.starts.iter().map(|start| start.process_ms);
+            let starts = self.starts.iter().filter_map(|s| s.process_start_to_first_token_ms);
             starts.chain(self.runs.iter().map(|run| run.total_ms)).collect()
         };
         let width = |n_first: usize| measuring::relative_width(samples().get(..n_first)?);
@@ -128,17 +133,16 @@ impl<'p> Series<'p> {
     /// The runs that do not count: the first gives the tokens and the memory.
     pub(super) fn warm(
         &mut self,
-        station: &mut Station,
+        Occupied { station, opened, idle, loaded }: &mut Occupied<'_>,
         repeating: &Repeating,
-    ) -> Result<(), RunnerError> {
-        self.opened = Some(station.opened.clone());
-        self.memory.idle = Some(station.idle.clone());
-        self.memory.loaded = Some(station.loaded.clone());
+    ) -> Result<(), StationError> {
+        self.opened = Some(opened.clone());
+        self.memory.idle = Some(idle.clone());
+        self.memory.loaded = Some(loaded.clone());
         for run_idx in 0..repeating.n_warmups {
             let started = Instant::now();
             let looks_at = if run_idx == 0 { LooksAt::Memory } else { LooksAt::Nothing };
-            let work = self.work(run_idx, repeating.seed);
-            let ran = station.runner.run(work, looks_at)?;
+            let ran = station.run(&self.work(run_idx, repeating.seed), looks_at)?;
             if run_idx == 0 {
                 self.tokens_sha256 = workload::tokens_sha256(&ran.run.token_ids);
                 self.memory.prefilled = ran.prefilled;
@@ -146,46 +150,41 @@ impl<'p> Series<'p> {
             }
             self.spent += started.elapsed();
         }
-        station.runner.watch_energy()
+        station.watch_energy()
     }
 
     /// One repetition that counts.
     pub(super) fn repeat(
         &mut self,
-        station: &mut Station,
+        occupied: &mut Occupied<'_>,
         repeating: &Repeating,
-    ) -> Result<(), RunnerError> {
+    ) -> Result<(), StationError> {
         let started = Instant::now();
         let run_idx = repeating.n_warmups + self.runs.len();
-        let work = self.work(run_idx, repeating.seed);
-        let ran = station.runner.run(work, LooksAt::Energy)?;
+        let ran = occupied.station.run(&self.work(run_idx, repeating.seed), LooksAt::Energy)?;
         self.runs.push(ran.run);
         self.spent += started.elapsed();
         Ok(())
     }
 
     /// What is only known when all repetitions are made.
-    pub(super) fn end(&mut self, station: &mut Station) -> Result<(), RunnerError> {
+    pub(super) fn end(&mut self, occupied: &mut Occupied<'_>) -> Result<(), StationError> {
         let n_tokens = self.n_tokens() * self.runs.len();
-        self.energy = Some(station.runner.energy(n_tokens as u64)?);
-        self.memory.last = Some(station.runner.memory()?);
+        self.energy = Some(occupied.station.energy(n_tokens as u64)?);
+        self.memory.last = Some(occupied.station.footprint()?);
         Ok(())
     }
 
     /// Tokens that one run reads or produces in its timed part.
     pub(super) fn n_tokens(&self) -> usize {
-        match self.test.kind {
-            TestKind::Start | TestKind::Prefill => self.test.n_prompt_tokens,
-            TestKind::Decode => self.test.n_generated_tokens,
+        match timed(self.test) {
+            Timed::Prefill => self.test.n_prompt_tokens,
+            Timed::Decode => self.test.n_generated_tokens,
         }
     }
 
     fn work(&self, run_idx: usize, seed: u64) -> Work {
-        let timed = match self.test.kind {
-            TestKind::Start | TestKind::Prefill => Timed::Prefill,
-            TestKind::Decode => Timed::Decode,
-        };
-        let n_prompt_tokens = n_prompt_tokens(self.test);
+        let (timed, n_prompt_tokens) = (timed(self.test), n_prompt_tokens(self.test));
         let n_steps = match timed {
             Timed::Prefill => 0,
             Timed::Decode => self.test.n_generated_tokens,
@@ -196,65 +195,58 @@ impl<'p> Series<'p> {
     /// One start, cold and then warm, in an empty cache; the first `n_warmups` do not count.
     pub(super) fn start(
         &mut self,
-        settings: &Settings,
+        stations: &dyn Stations,
+        configuration_idx: usize,
         run_idx: usize,
         repeating: &Repeating,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), SeriesError> {
         let started = Instant::now();
-        let looks = run_idx == 0;
-        let cache = StartCache::make(settings.home.cache())?;
+        let cache = StartCache::make(stations.caches())?;
         let folder = cache.path();
-        let cached = self.planned.runtime == Runtime::OpenVino.name();
-        let cold = self.start_once(settings, &folder, run_idx, looks && !cached, repeating)?;
-        let warm = match cached {
-            true => Some(self.start_once(settings, &folder, run_idx, looks, repeating)?),
-            false => None,
-        };
-        let last = warm.as_ref().unwrap_or(&cold);
-        let found = last.opened.compile_cache.as_ref();
-        let sample = StartSample {
-            read_ms: last.opened.read_ms,
-            compile_cold_ms: cold.opened.compile_ms,
-            compile_warm_ms: warm.as_ref().map(|warm| warm.opened.compile_ms),
-            cache: match found.map(CacheReport::is_hit) {
-                None => Cache::None,
-                Some(true) => Cache::Hit,
-                Some(false) => Cache::Miss,
-            },
-            cache_blob_bytes: found.map_or(0, |found| found.size_bytes),
-            first_inference_ms: last.first_inference_ms,
-            process_ms: last.process_ms,
-        };
-        self.opened = Some(last.opened.clone());
+        let work = self.work(run_idx, repeating.seed);
+        let (looks, has_warm) = (run_idx == 0, self.planned.keeps_compiled);
+        let mut start_once =
+            |looks| self.start_once(stations, configuration_idx, &folder, &work, looks);
+        let cold = start_once(looks && !has_warm)?;
+        let warm = if has_warm { Some(start_once(looks)?) } else { None };
+        let compile_warm_ms = warm.as_ref().map(|warm| warm.opened.compile_ms);
+        let compile_cold_ms = cold.opened.compile_ms;
+        let last = warm.unwrap_or(cold);
         if repeating.n_warmups <= run_idx {
-            self.starts.push(sample);
+            self.starts.push(Start {
+                read_ms: last.opened.read_ms,
+                compile_cold_ms: Some(compile_cold_ms),
+                compile_warm_ms,
+                cache: last.opened.cache,
+                cache_blob_bytes: compile_warm_ms.map(|_| last.opened.cache_blob_bytes),
+                first_inference_ms: Some(last.first_inference_ms),
+                process_start_to_first_token_ms: Some(last.process_ms),
+            });
         }
+        self.opened = Some(last.opened);
         self.spent += started.elapsed();
         Ok(())
     }
 
     fn start_once(
         &mut self,
-        settings: &Settings,
+        stations: &dyn Stations,
+        configuration_idx: usize,
         cache: &Path,
-        run_idx: usize,
+        work: &Work,
         looks: bool,
-        repeating: &Repeating,
-    ) -> Result<Started, RunnerError> {
-        let mut runner = Runner::start(settings)?;
-        let mut opening = self.planned.opening.clone();
-        opening.setup.options.cache_folder = Some(cache.to_owned());
-        let look = |runner: &mut Runner| looks.then(|| runner.memory()).transpose();
-        let idle = look(&mut runner)?;
-        let opened = runner.open(&opening)?;
-        let loaded = look(&mut runner)?;
+    ) -> Result<Started, StationError> {
+        let mut station = stations.start()?;
+        let look = |station: &mut dyn Station| looks.then(|| station.footprint()).transpose();
+        let idle = look(&mut *station)?;
+        let opened = station.open(configuration_idx, Some(cache))?;
+        let loaded = look(&mut *station)?;
         let looks_at = if looks { LooksAt::Memory } else { LooksAt::Nothing };
-        let work = self.work(run_idx, repeating.seed);
-        let ran = runner.run(work, looks_at)?;
-        let process_ms = runner.started().elapsed().as_secs_f64() * 1e3;
+        let ran = station.run(work, looks_at)?;
+        let process_ms = station.started().elapsed().as_secs_f64() * 1e3;
         if looks {
             let prefilled = ran.prefilled;
-            let last = look(&mut runner)?;
+            let last = look(&mut *station)?;
             self.memory = Phases { idle, loaded, prefilled, decoded: None, last };
             self.tokens_sha256 = workload::tokens_sha256(&ran.run.token_ids);
         }
@@ -266,5 +258,6 @@ impl<'p> Series<'p> {
 struct Started {
     opened: Opened,
     first_inference_ms: f64,
+    /// From the start of the process to the first token.
     process_ms: f64,
 }

@@ -1,11 +1,11 @@
 //! Empty caches that starts are measured with. A compiled model is as large as the model: what a
 //! killed process left is removed by the next call.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use lapwing_files::Lock;
+use lapwing_files::{FileError, Lock, LockError};
 use tempfile::TempDir;
 
 /// How their names begin.
@@ -26,14 +26,16 @@ impl StartCache {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub(super) fn make(parent: &Path) -> anyhow::Result<StartCache> {
-        let cannot = || format!("cannot make a cache to measure with in {}", parent.display());
-        std::fs::create_dir_all(parent).with_context(cannot)?;
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent);
-        let folder = folder.with_context(cannot)?;
-        let lock = Lock::try_acquire(&lock_path(folder.path())).with_context(cannot)?;
+    pub(super) fn make(parent: &Path) -> Result<StartCache, FileError> {
+        let cannot = FileError::cannot("make a cache to measure with in", parent);
+        std::fs::create_dir_all(parent).map_err(&cannot)?;
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(&cannot)?;
+        let lock = Lock::try_acquire(&lock_path(folder.path())).map_err(|error| match error {
+            LockError::Io(error) => cannot(error.source),
+            error => cannot(io::Error::other(error)),
+        })?;
         let cache = StartCache { _lock: lock, folder };
-        std::fs::create_dir(cache.path()).with_context(cannot)?;
+        std::fs::create_dir(cache.path()).map_err(&cannot)?;
         Ok(cache)
     }
 
@@ -44,7 +46,7 @@ impl StartCache {
 }
 
 /// Remove the caches below `parent` that nobody holds any more.
-pub(super) fn remove_leftovers(parent: &Path) {
+pub fn remove_leftovers(parent: &Path) {
     remove_older(parent, AGE_MIN);
 }
 

@@ -2,7 +2,7 @@
 
 use lapwing_measure::record::{Record, TestKind};
 
-use super::rounds::Failure;
+use super::Failure;
 use crate::printer::human_bytes;
 
 /// The names of the columns.

@@ -12,13 +12,14 @@ const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A run that is noted; forgotten with [`Unfinished::finish`].
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub struct Unfinished {
     folder: PathBuf,
-    pub(super) run_id: String,
+    /// Its name.
+    pub run_id: String,
     /// Whether it was begun by an earlier call.
-    pub(super) is_resumed: bool,
+    pub is_resumed: bool,
     /// When the earliest of its calls began.
-    pub(super) started_at: SystemTime,
+    pub started_at: SystemTime,
     // Nobody else goes on with it while this is held.
     _lock: Lock,
 }
@@ -68,7 +69,7 @@ impl Unfinished {
     /// # Errors
     ///
     /// When the named run is not there or of another plan, or the note cannot be written.
-    pub(super) fn begin(
+    pub fn begin(
         folder: &Path,
         plan_sha256: &str,
         host: &str,
@@ -112,7 +113,7 @@ impl Unfinished {
     }
 
     /// It is over.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         forget(&self.folder, &self.run_id);
         // Only an empty folder goes.
         let _ = std::fs::remove_dir(&self.folder);

@@ -5,26 +5,21 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lapwing_logits::Level;
+use lapwing_measure::measuring::{MeasureError, Subject, Work};
+use lapwing_measure::record::{Cache, Configuration};
+
+use super::Advise;
+use super::message::{Answer, Opening, Request};
+use super::station::{Instruments, LooksAt, Opened, Ran};
+use crate::interrupt::{self, Interrupted};
+use crate::opening;
+use crate::settings::Settings;
 use lapwing_host::Engine;
 use lapwing_host::compile_cache::CacheReport;
 use lapwing_host::correction::{self, Resolved};
 use lapwing_host::worker::{self, Asker, ServeError};
 use lapwing_host::{Caller, Notice};
-use lapwing_logits::Level;
-use lapwing_measure::energy::EnergyMeter;
-use lapwing_measure::measuring::{self, Nulls, Observer, Subject, Work};
-use lapwing_measure::memory::{Footprint, footprint};
-use lapwing_measure::reading::{Reading, Reason, SystemFiles};
-use lapwing_store::natives::Runtime;
-
-use super::Advise;
-use super::message::{Answer, LooksAt, Opened, Opening, Ran, Request};
-use crate::interrupt::{self, Interrupted};
-use crate::opening;
-use crate::settings::Settings;
-
-/// How long the idle machine is watched, where there is a sensor of energy.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Answer the requests of one who measures.
 ///
@@ -37,7 +32,8 @@ pub fn serve(
     settings: &Settings,
     advise: Advise,
 ) -> Result<(), ServeError> {
-    let mut worker = Worker::new(settings, advise);
+    let instruments = Instruments::default();
+    let mut worker = Worker { settings, advise, instruments, model: None };
     worker::serve(input, output, |request, asker: &mut Asker<'_, Answer>| {
         Ok(worker.answer(request, &|| interrupt::requested() || asker.is_gone()))
     })
@@ -47,9 +43,8 @@ pub fn serve(
 struct Worker<'a> {
     settings: &'a Settings,
     advise: Advise,
-    files: SystemFiles,
+    instruments: Instruments,
     model: Option<OpenModel>,
-    meter: Reading<Watched>,
 }
 
 struct OpenModel {
@@ -57,37 +52,24 @@ struct OpenModel {
     correction: Resolved,
 }
 
-/// A sensor, and what it showed while nothing was done.
-struct Watched {
-    meter: EnergyMeter,
-    idle_power_w: Reading<f64>,
-}
-
-impl<'a> Worker<'a> {
-    /// A worker without a model.
-    fn new(settings: &'a Settings, advise: Advise) -> Self {
-        Self {
-            settings,
-            advise,
-            files: SystemFiles::of_this_system(),
-            model: None,
-            meter: Err(Reason::new("nobody looked for a sensor")),
-        }
-    }
-
+impl Worker<'_> {
     /// Do what is asked; what goes wrong is an answer too. `is_cancelled` is asked after every
     /// token.
     fn answer(&mut self, request: Request, is_cancelled: &dyn Fn() -> bool) -> Answer {
         let outcome = match request {
-            Request::Open(opening) => {
-                self.open(*opening).map(|opened| Answer::Opened(opened.into()))
+            Request::Open { opening, configuration } => {
+                let opened = self.open(*opening, *configuration);
+                opened.map(|opened| Answer::Opened(opened.into()))
             }
-            Request::Memory => Ok(Answer::Memory(footprint(&self.files))),
+            Request::Memory => Ok(Answer::Memory(self.instruments.footprint())),
             Request::WatchEnergy => {
-                self.watch_energy();
+                self.instruments.watch_energy();
                 Ok(Answer::Watching {})
             }
-            Request::Energy { n_tokens } => Ok(self.energy(n_tokens)),
+            Request::Energy { n_tokens } => {
+                let (reading, nulls) = self.instruments.energy(n_tokens);
+                Ok(Answer::Energy { reading, nulls })
+            }
             Request::Run { work, looks_at } => {
                 self.run(&work, looks_at, is_cancelled).map(|ran| Answer::Ran(ran.into()))
             }
@@ -99,7 +81,7 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn open(&mut self, opening: Opening) -> anyhow::Result<Opened> {
+    fn open(&mut self, opening: Opening, planned: Configuration) -> anyhow::Result<Opened> {
         // Two models at once would be two models' memory.
         self.model = None;
         let Opening { setup, correction } = opening;
@@ -119,24 +101,9 @@ impl<'a> Worker<'a> {
             matches!(notice, Notice::PassedOver { .. } | Notice::NotExact { .. })
         };
         let notices = notices.borrow().iter().filter(is_told).map(opening::words).collect();
-        let opened = opened(&engine, &correction, notices);
+        let opened = opened(planned, &engine, &correction, notices);
         self.model = Some(OpenModel { engine, correction });
         Ok(opened)
-    }
-
-    fn watch_energy(&mut self) {
-        self.meter = EnergyMeter::open(&self.files).map(|mut meter| {
-            let idle_power_w = meter.idle_power_w(&mut || std::thread::sleep(IDLE));
-            Watched { meter, idle_power_w }
-        });
-    }
-
-    fn energy(&self, n_tokens: u64) -> Answer {
-        let mut nulls = Nulls::new();
-        let reading = self.meter.as_ref().map_err(Reason::clone).and_then(|watched| {
-            watched.meter.energy(watched.idle_power_w.clone(), n_tokens, &mut nulls)
-        });
-        Answer::Energy { reading, nulls }
     }
 
     fn run(
@@ -153,78 +120,57 @@ impl<'a> Worker<'a> {
             tokenizer: engine.tokenizer.as_ref(),
             n_tokens: engine.n_tokens(),
         };
-        let meter = self.meter.as_mut().ok().map(|watched| &mut watched.meter);
-        let files = &self.files;
-        let mut looks = Looks { looks_at, files, meter, prefilled: None, decoded: None };
-        let outcome = measuring::run(&subject, work, &mut looks, is_cancelled);
-        let run = outcome.map_err(|error| match error {
-            measuring::MeasureError::Cancelled => anyhow::Error::from(Interrupted),
+        let outcome = self.instruments.run(&subject, work, looks_at, is_cancelled);
+        outcome.map_err(|error| match error {
+            MeasureError::Cancelled => anyhow::Error::from(Interrupted),
             error => error.into(),
-        })?;
-        Ok(Ran { run, prefilled: looks.prefilled, decoded: looks.decoded })
+        })
     }
 }
 
-fn opened(engine: &Engine, correction: &Resolved, notices: Vec<String>) -> Opened {
-    let memory = engine.model.memory();
-    let limits = engine.model.limits();
-    let device = engine.model.device_used();
+/// What was planned, with what is known now.
+fn opened(
+    planned: Configuration,
+    engine: &Engine,
+    correction: &Resolved,
+    notices: Vec<String>,
+) -> Opened {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let profile = correction.profile.as_deref().and_then(std::path::Path::file_name);
-    let profile = profile.map(|name| name.to_string_lossy().into_owned());
+    let cache_use = engine.model.cache_use();
     Opened {
-        backend: Runtime::name(engine.runtime).to_owned(),
-        backend_version: engine.backend_version.clone(),
-        device_used: device.id.clone(),
-        device_name: device.name.trim().to_owned(),
+        configuration: completed(planned, engine, correction),
+        memory: engine.model.memory(),
         notices,
-        driver_version: engine.driver.clone(),
-        n_positions_max: limits.n_positions_max,
-        n_prompt_tokens_max: limits.n_prompt_tokens_max,
-        weights_mapped_bytes: memory.weights_mapped_bytes,
-        state_bytes_per_decoder: memory.state_bytes_per_decoder,
-        state_bytes_per_position: memory.state_bytes_per_position,
-        device_bytes: memory.device_bytes,
         has_tokenizer: engine.tokenizer.is_some(),
-        correction: profile.unwrap_or_else(|| "off".to_owned()),
-        correction_sha256: correction.profile_sha256.clone(),
         read_ms: engine.stages.read.map(ms),
         compile_ms: ms(engine.stages.compile),
-        compile_cache: engine.model.cache_use().map(CacheReport::of),
+        cache: match cache_use.map(|found| CacheReport::of(found).is_hit()) {
+            None => Cache::None,
+            Some(true) => Cache::Hit,
+            Some(false) => Cache::Miss,
+        },
+        cache_blob_bytes: cache_use.map_or(0, |found| found.n_bytes),
     }
 }
 
-/// Looks at memory or energy around the timed part of a run.
-struct Looks<'a> {
-    looks_at: LooksAt,
-    files: &'a SystemFiles,
-    meter: Option<&'a mut EnergyMeter>,
-    prefilled: Option<Footprint>,
-    decoded: Option<Footprint>,
-}
-
-impl Observer for Looks<'_> {
-    fn window_begins(&mut self) {
-        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
-            meter.begin();
-        }
-    }
-
-    fn window_ends(&mut self) {
-        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
-            meter.end();
-        }
-    }
-
-    fn prefilled(&mut self) {
-        if self.looks_at == LooksAt::Memory {
-            self.prefilled = Some(footprint(self.files));
-        }
-    }
-
-    fn decoded(&mut self) {
-        if self.looks_at == LooksAt::Memory {
-            self.decoded = Some(footprint(self.files));
-        }
+fn completed(planned: Configuration, engine: &Engine, correction: &Resolved) -> Configuration {
+    let (limits, device) = (engine.model.limits(), engine.model.device_used());
+    let device_name = device.name.trim();
+    let profile = correction.profile.as_deref().and_then(std::path::Path::file_name);
+    let profile = profile.map(|name| name.to_string_lossy().into_owned());
+    // What else the model was compiled for is a setting: the longest prompt of an NPU.
+    let prompt = limits.n_prompt_tokens_max;
+    let prompt = prompt.map(|n| ("n_prompt_tokens_max".to_owned(), n.to_string()));
+    Configuration {
+        backend: engine.runtime.name().to_owned(),
+        backend_version: Some(engine.backend_version.clone()),
+        device_used: Some(device.id.clone()),
+        device_name: (!device_name.is_empty()).then(|| device_name.to_owned()),
+        driver_version: engine.driver.clone(),
+        n_positions_max: Some(limits.n_positions_max),
+        correction: profile.unwrap_or_else(|| "off".to_owned()),
+        correction_sha256: correction.profile_sha256.clone(),
+        settings: prompt.into_iter().chain(planned.settings).collect(),
+        ..planned
     }
 }
