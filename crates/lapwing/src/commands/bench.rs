@@ -1,27 +1,22 @@
 //! `lapwing bench`: what models cost on devices, measured and kept as records.
 
 mod asked;
-mod assemble;
 mod corrections;
-mod destination;
 mod fingerprint;
 mod message;
-mod plan;
 mod recommend;
-mod recommended;
-mod rounds;
 mod runner;
-mod series;
-mod start_cache;
-mod station;
 mod table;
-mod unfinished;
 mod worker;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use lapwing_measure::bench::{
+    BrokenOff, Destination, Header, Judge, Notice, Planned, Repeating, Rounds, SeriesError, Stage,
+    StationError, Unfinished, host, remove_leftovers,
+};
 use lapwing_measure::measuring::StopRule;
 use lapwing_measure::record::{Program, Record, Test};
 use lapwing_measure::record_file::AppendError;
@@ -35,21 +30,10 @@ use crate::printer::{PrintError, Printer, Steps};
 use crate::settings::Settings;
 
 use asked::Asked;
-use assemble::Header;
-use destination::Destination;
-use plan::Planned;
-use recommend::Judge;
-use rounds::{BrokenOff, Notice, Rounds, Stage};
 use runner::Runners;
-use series::{Repeating, SeriesError};
-use station::StationError;
 use table::Table;
-use unfinished::Unfinished;
 
-pub(crate) use destination::host;
-pub use recommend::NoRecommendationError;
 pub use runner::RunnerError;
-pub use unfinished::UnfinishedError;
 pub use worker::serve;
 
 /// How often a repetition is shown at most: drawing takes its time, too.
@@ -100,7 +84,7 @@ pub fn run(
     advise: Advise,
 ) -> anyhow::Result<()> {
     interrupt::install();
-    let host = destination::host();
+    let host = host();
     let destination = match &args.out {
         Some(path) => Destination::File(path.clone()),
         None => Destination::Daily { profiles: settings.home.profiles(), host: host.clone() },
@@ -113,7 +97,7 @@ pub fn run(
     }
     let plan = &asked.plan;
     if args.recommend.is_some() {
-        recommended::check_names(plan)?;
+        recommend::check_names(plan)?;
     }
     let more = (fingerprint::of_program(), &asked.openings, protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
@@ -124,7 +108,7 @@ pub fn run(
         args.fresh,
     )
     .context("cannot begin the run")?;
-    start_cache::remove_leftovers(settings.home.cache());
+    remove_leftovers(settings.home.cache());
     let mut collector = Collector::new(destination, printer, advise, args.json);
     let n_measurements = plan.n_measurements();
     if unfinished.is_resumed {
@@ -161,7 +145,7 @@ pub fn run(
     }
     if let Some(merit) = args.recommend {
         let judge = Judge { plan, records: &collector.records, merit };
-        recommended::recommend(&judge, &settings.home.recommendations_file(), printer)?;
+        recommend::recommend(&judge, &settings.home.recommendations_file(), printer)?;
     }
     collector.failures(plan.configurations.len())
 }

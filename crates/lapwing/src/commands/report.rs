@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file;
+use lapwing_measure::bench::host;
 use lapwing_measure::record_file::{RecordLineError, keep_first_of_each};
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::commands::bench;
 use crate::printer::Printer;
 use crate::profiles::{self, SelectRecordsError, Selected};
 use crate::settings::Settings;
@@ -76,7 +76,7 @@ fn tell(bad_lines: Vec<RecordLineError>, printer: &Printer) {
 fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecordsError> {
     let profiles = settings.home.profiles();
     if args.records.is_empty() {
-        let host = bench::host();
+        let host = host();
         let path = profiles.join(&host);
         return match path.is_dir() {
             true => profiles::select(&host, &profiles),

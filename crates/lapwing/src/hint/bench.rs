@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use lapwing_files::LockError;
+use lapwing_measure::bench::{NoRecommendationError, UnfinishedError};
 use lapwing_measure::record_file::AppendError;
 
-use crate::commands::bench::{BenchError, NoRecommendationError, RunnerError, UnfinishedError};
+use crate::commands::bench::{BenchError, RunnerError};
 use lapwing_host::recommendation::{ReadRecommendationsError, WriteRecommendationError};
 
 /// What the user can do about an error of these, if that is known.

@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceRequest, OpenError, OpenOptions};
+use lapwing_measure::bench::{Plan, Planned, tests};
 use lapwing_measure::record::Configuration;
 use lapwing_model::ModelFolder;
 use lapwing_store::{Variant, natives::Runtime, resolve_model};
@@ -10,7 +11,6 @@ use lapwing_store::{Variant, natives::Runtime, resolve_model};
 use super::corrections::effective;
 use super::fingerprint::of_profiles;
 use super::message::Opening;
-use super::plan::{Plan, Planned, tests};
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
 use crate::hint::note;

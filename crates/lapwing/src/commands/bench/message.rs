@@ -1,12 +1,12 @@
 //! What `bench` and the workers that it measures in say to each other.
 
+use lapwing_measure::bench::{LooksAt, Opened, Ran};
 use lapwing_measure::measuring::{Nulls, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
 use lapwing_measure::record::{Configuration, Energy};
 use serde::{Deserialize, Serialize};
 
-use super::station::{LooksAt, Opened, Ran};
 use lapwing_host::CorrectionChoice;
 use lapwing_host::Setup;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lapwing_measure::bench::{LooksAt, Opened, Ran, Station, StationError, Stations};
 use lapwing_measure::measuring::{Nulls, Work};
 use lapwing_measure::memory::Footprint;
 use lapwing_measure::reading::Reading;
@@ -10,7 +11,6 @@ use lapwing_measure::record::Energy;
 
 use super::asked::Asked;
 use super::message::{Answer, Request};
-use super::station::{LooksAt, Opened, Ran, Station, StationError, Stations};
 use crate::cli::WorkerKind;
 use crate::interrupt;
 use crate::settings::Settings;

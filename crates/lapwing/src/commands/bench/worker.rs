@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lapwing_logits::Level;
+use lapwing_measure::bench::{Instruments, LooksAt, Opened, Ran};
 use lapwing_measure::measuring::{MeasureError, Subject, Work};
 use lapwing_measure::record::{Cache, Configuration};
 
 use super::Advise;
 use super::message::{Answer, Opening, Request};
-use super::station::{Instruments, LooksAt, Opened, Ran};
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::settings::Settings;

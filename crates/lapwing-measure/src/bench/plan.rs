@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::measuring::{Timed, n_positions};
+use crate::record::{Configuration, Protocol, Test, TestKind};
 use lapwing_files::checksum;
-use lapwing_measure::measuring::{Timed, n_positions};
-use lapwing_measure::record::{Configuration, Protocol, Test, TestKind};
 use serde::Serialize;
 
 /// Length of the prompt that follows a start.

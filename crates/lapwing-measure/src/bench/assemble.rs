@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use lapwing_measure::conditions::{Snapshot, conditions};
-use lapwing_measure::measuring::{self, Nulls};
-use lapwing_measure::memory::Footprint;
-use lapwing_measure::reading::{Reading, Reason, SystemFiles, known};
-use lapwing_measure::record::{
+use crate::conditions::{Snapshot, conditions};
+use crate::measuring::{self, Nulls};
+use crate::memory::Footprint;
+use crate::reading::{Reading, Reason, SystemFiles, known};
+use crate::record::{
     Cache, Conditions, Configuration, Energy, Latency, Memory, Program, Protocol, Record,
     SCHEMA_VERSION, Start, StepCost, StoppedBecause, TestKind, timestamp,
 };

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::record;
 use lapwing_files::{FileError, Lock, LockError, new_file};
-use lapwing_measure::record;
 use serde::{Deserialize, Serialize};
 
 /// What was measured longer ago may be of a machine in another state.

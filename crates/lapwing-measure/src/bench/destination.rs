@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use lapwing_measure::record::{Record, timestamp};
-use lapwing_measure::record_file::{self, AppendError, ReadFileError};
+use crate::record::{Record, timestamp};
+use crate::record_file::{self, AppendError, ReadFileError};
 
 /// Somebody who appends takes milliseconds; one who takes longer than this hangs.
 const WAIT_MAX: Duration = Duration::from_secs(30);

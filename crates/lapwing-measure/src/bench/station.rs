@@ -6,12 +6,12 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::energy::EnergyMeter;
+use crate::measuring::{self, MeasureError, Nulls, Observer, Run, Subject, Work};
+use crate::memory::{Footprint, footprint};
+use crate::reading::{Reading, Reason, SystemFiles};
+use crate::record::{Cache, Configuration, Energy};
 use lapwing_backend::MemoryBreakdown;
-use lapwing_measure::energy::EnergyMeter;
-use lapwing_measure::measuring::{self, MeasureError, Nulls, Observer, Run, Subject, Work};
-use lapwing_measure::memory::{Footprint, footprint};
-use lapwing_measure::reading::{Reading, Reason, SystemFiles};
-use lapwing_measure::record::{Cache, Configuration, Energy};
 use serde::{Deserialize, Serialize};
 
 /// How long the idle machine is watched, where there is a sensor of energy.

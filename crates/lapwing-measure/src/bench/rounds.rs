@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lapwing_measure::record::{Record, Test, TestKind};
+use crate::record::{Record, Test, TestKind};
 
 use super::assemble::{self, Header};
 use super::plan::{Plan, Planned};

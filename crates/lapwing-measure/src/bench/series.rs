@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::conditions::Snapshot;
+use crate::measuring::{self, Detail, Nulls, Run, StopRule, Timed, Work};
+use crate::memory::Footprint;
+use crate::reading::{Reading, SystemFiles};
+use crate::record::{Energy, Start, StoppedBecause, Test};
+use crate::workload;
 use lapwing_files::FileError;
-use lapwing_measure::conditions::Snapshot;
-use lapwing_measure::measuring::{self, Detail, Nulls, Run, StopRule, Timed, Work};
-use lapwing_measure::memory::Footprint;
-use lapwing_measure::reading::{Reading, SystemFiles};
-use lapwing_measure::record::{Energy, Start, StoppedBecause, Test};
-use lapwing_measure::workload;
 use lapwing_report::statistics::SamplesError;
 
 use super::plan::{Planned, n_prompt_tokens, timed};
