@@ -17,6 +17,7 @@ mod calibrate;
 mod common_tokens;
 mod divergence;
 pub mod estimators;
+mod failure;
 mod gate;
 mod head_map;
 mod journal;
@@ -43,6 +44,7 @@ pub use calibrate::{
 };
 pub use common_tokens::CommonTokens;
 pub use divergence::{Divergence, DivergenceOptions, divergence};
+pub use failure::Failure;
 pub use gate::{
     Answers, Comparison, Domain, Gate, GateOptions, Measure, Place, RepetitionComparison,
     ScorePair, ShareComparison, Verdict, choose,
@@ -54,14 +56,14 @@ pub use judge::{
 };
 pub use perplexity::{Perplexity, PerplexityOptions, perplexity};
 pub use progress::{OnProgress, Progress, Stopped};
-pub use repetition::{Repetition, RepetitionError, RepetitionOptions, cut_prompts};
+pub use repetition::{Repetition, RepetitionOptions, cut_prompts};
 pub use row_block::RowBlock;
 pub use rows::{OnBlock, RowSource};
 pub use score_error::{ScoreError, Side, Whose};
 pub use tasks::{
-    Choice, ChoiceRecord, Examples, ExamplesFrom, GenerationOptions, ItemError, ItemRecord, Items,
-    LastWord, LastWordRecord, NamedText, ParseTaskError, Question, QuestionRecord, Questions,
-    ReadItemsError, Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
+    Choice, ChoiceRecord, Examples, ExamplesFrom, GenerationOptions, ItemRecord, Items, LastWord,
+    LastWordRecord, NamedText, ParseTaskError, Question, QuestionRecord, Questions, ReadItemsError,
+    Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
 };
 pub use tokenizers::{TokenizerMismatch, require_same_tokenizer};
 pub use treatment::{ApplyError, HeadMatrix, HeadMatrixError, Treatment, TreatmentKind};

@@ -6,6 +6,7 @@ use lapwing_model::TokenId;
 use lapwing_runtime::score_rows;
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::row_block::{RowBlock, RowBuffer};
 use crate::treatment::{Applier, ApplyError, HeadMatrix, Treatment};
 
@@ -36,21 +37,6 @@ pub struct Repetition {
     pub n_grams: usize,
     /// Those that occurred before in the same answer.
     pub n_repeated_grams: usize,
-}
-
-/// Why nothing could be generated.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum RepetitionError {
-    /// The model failed, or had no room for a new sequence.
-    #[error("cannot generate after {n_tokens} tokens")]
-    Model { n_tokens: usize, source: Box<dyn std::error::Error + Send + Sync> },
-    /// The treatment does not fit.
-    #[error("a condition cannot be applied")]
-    Apply(#[from] ApplyError),
-    /// There is no token to choose.
-    #[error("nothing can be chosen after {n_tokens} tokens: every logit is NaN")]
-    NoChoice { n_tokens: usize },
 }
 
 impl Repetition {
@@ -136,12 +122,11 @@ impl<'a> Generator<'a> {
         &mut self,
         prompt: &[TokenId],
         options: &RepetitionOptions,
-    ) -> Result<Repetition, RepetitionError> {
+    ) -> Result<Repetition, Failure> {
         let n_positions_max = self.model.limits().n_positions_max;
         let n_room = n_positions_max.saturating_sub(prompt.len());
         let decoder = self.model.decoder();
-        let mut decoder = decoder
-            .map_err(|source| RepetitionError::Model { n_tokens: 0, source: source.into() })?;
+        let mut decoder = decoder.map_err(Failure::by(cannot_generate(0)))?;
         let mut answer = Vec::new();
         self.applier.begin_window();
         let mut token = self.next(&mut *decoder, prompt)?;
@@ -156,22 +141,26 @@ impl<'a> Generator<'a> {
     }
 
     /// The likeliest token after `tokens`.
-    fn next(
-        &mut self,
-        decoder: &mut dyn Decoder,
-        tokens: &[TokenId],
-    ) -> Result<TokenId, RepetitionError> {
+    fn next(&mut self, decoder: &mut dyn Decoder, tokens: &[TokenId]) -> Result<TokenId, Failure> {
         let n_tokens = decoder.n_positions();
-        self.read(decoder, tokens)
-            .map_err(|source| RepetitionError::Model { n_tokens, source: source.into() })?;
+        self.read(decoder, tokens).map_err(Failure::by(cannot_generate(n_tokens)))?;
         let (level, mut chosen) = (self.level, None);
         let block = RowBlock::of_model(self.last.rows(self.n_tokens));
-        self.applier.apply(&block, RepetitionError::Apply, |_, row| {
-            chosen = row_argmax(level, row);
-            Ok(())
-        })?;
+        self.applier.apply(
+            &block,
+            |error| Failure::by("a condition cannot be applied")(error),
+            |_, row| {
+                chosen = row_argmax(level, row);
+                Ok(())
+            },
+        )?;
         let token = chosen.and_then(|token| TokenId::try_from(token).ok());
-        token.ok_or(RepetitionError::NoChoice { n_tokens: n_tokens + tokens.len() })
+        let n_tokens = n_tokens + tokens.len();
+        token.ok_or_else(|| {
+            Failure::new(format!(
+                "nothing can be chosen after {n_tokens} tokens: every logit is NaN"
+            ))
+        })
     }
 
     fn read(&mut self, decoder: &mut dyn Decoder, tokens: &[TokenId]) -> Result<(), StepError> {
@@ -188,6 +177,10 @@ impl<'a> Generator<'a> {
             }
         })
     }
+}
+
+fn cannot_generate(n_tokens: usize) -> String {
+    format!("cannot generate after {n_tokens} tokens")
 }
 
 #[cfg(test)]

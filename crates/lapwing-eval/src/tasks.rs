@@ -30,6 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::failure::Failure;
 use crate::journal::{Journal, JournalKey, JournalUnitError, key_of, resume};
 use crate::progress::{OnProgress, Progress, Stopped};
 
@@ -151,47 +152,10 @@ pub enum TaskError {
     NoItems { task: Task },
     /// One item failed: its place among those that are evaluated, from 0.
     #[error("cannot evaluate item {item_idx}")]
-    Item { item_idx: usize, source: ItemError },
+    Item { item_idx: usize, source: Failure },
     /// The journal failed.
     #[error("cannot keep what is finished")]
     Journal(#[from] JournalUnitError),
-}
-
-/// Why an item could not be evaluated.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum ItemError {
-    /// There is no token before the continuation.
-    #[error("its context has no tokens: expected at least one")]
-    EmptyContext,
-    /// The continuation adds no token to the context.
-    #[error("a continuation has no tokens of its own: expected at least one")]
-    EmptyContinuation,
-    /// The continuation alone does not fit.
-    #[error("a continuation of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
-    ContinuationTooLong { n_tokens: usize, n_positions_max: usize },
-    /// The answer alone does not fit.
-    #[error(
-        "an answer of {n_tokens_max} tokens leaves no room for its question: the context holds \
-         {n_positions_max}"
-    )]
-    AnswerTooLong { n_tokens_max: usize, n_positions_max: usize },
-    /// The model's logits are no distribution.
-    #[error("logits are not a distribution over its tokens: NaN, +inf or all -inf")]
-    NoDistribution,
-    /// The tokenizer, the model, the correction or the generation failed.
-    #[error("{what}")]
-    Failed { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
-}
-
-impl ItemError {
-    /// What failed, said as `cannot …`.
-    fn failed<E>(what: &'static str) -> impl FnOnce(E) -> ItemError
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        move |source| ItemError::Failed { what, source: Box::new(source) }
-    }
 }
 
 /// Run `task` over `items`, which [`Items::read`] gave for it.
@@ -246,7 +210,7 @@ impl Run<'_> {
         journal: &mut Option<&mut Journal>,
         on_progress: OnProgress<'_>,
         is_right: impl Fn(usize, &T) -> bool,
-        mut evaluate: impl FnMut(usize) -> Result<T, ItemError>,
+        mut evaluate: impl FnMut(usize) -> Result<T, Failure>,
     ) -> Result<Vec<T>, TaskError> {
         let (mut results, mut n_right, mut n_resumed) = (Vec::with_capacity(n_total), 0, 0);
         loop {

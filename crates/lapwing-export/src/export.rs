@@ -77,7 +77,7 @@ fn recipe(
     let hash = checkpoint.sha256(&mut on_bytes, &|| is_stopped.get());
     let hash = hash.map_err(|error| match error {
         HashError::Io(FileError { path, source, .. }) => {
-            OpenCheckpointError::Read { path, source }.into()
+            OpenCheckpointError::Read { path, source: source.into() }.into()
         }
         HashError::Interrupted => ExportError::Stopped,
     })?;

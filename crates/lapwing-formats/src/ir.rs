@@ -59,15 +59,12 @@ pub struct IrModel {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenIrError {
-    /// The XML could not be mapped.
+    /// A file could not be mapped.
     #[error(transparent)]
-    Xml(MapError),
+    Map(#[from] MapError),
     /// There is no BIN beside the XML.
     #[error("{} has no weights: {} is missing", xml.display(), bin.display())]
     MissingBin { xml: PathBuf, bin: PathBuf },
-    /// The BIN could not be mapped.
-    #[error(transparent)]
-    Bin(MapError),
     /// The XML is not UTF-8.
     #[error("{} is not UTF-8", path.display())]
     Encoding { path: PathBuf, source: std::str::Utf8Error },
@@ -90,13 +87,13 @@ impl IrModel {
     /// When a file is missing or cannot be mapped, the XML is malformed, ids are not distinct, an
     /// edge leads nowhere, or a constant does not lie inside the BIN or does not fit its shape.
     pub fn open(xml_path: &Path) -> Result<IrModel, OpenIrError> {
-        let xml = Map::open(xml_path).map_err(OpenIrError::Xml)?;
+        let xml = Map::open(xml_path)?;
         let bin_path = xml_path.with_extension("bin");
         let bin = Map::open(&bin_path).map_err(|error| match error.source.kind() {
             std::io::ErrorKind::NotFound => {
                 OpenIrError::MissingBin { xml: xml_path.to_owned(), bin: bin_path }
             }
-            _ => OpenIrError::Bin(error),
+            _ => error.into(),
         })?;
         let text = std::str::from_utf8(&xml)
             .map_err(|source| OpenIrError::Encoding { path: xml_path.to_owned(), source })?;

@@ -24,6 +24,7 @@ use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
 use crate::tensor::Tensor;
 use config::Config;
 pub use error::OpenCheckpointError;
+use error::unsupported;
 
 /// A llama-family checkpoint whose every tensor has been checked against its configuration.
 #[derive(Debug)]
@@ -194,7 +195,7 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(N_BYTES).read_to_end(&mut bytes))
-        .map_err(|source| OpenCheckpointError::Read { path: path.to_owned(), source })?;
+        .map_err(OpenCheckpointError::read(path))?;
     Ok(bytes)
 }
 
@@ -215,7 +216,6 @@ fn place_tensors(
     interleaved_head_size: impl Fn(&str) -> Option<usize>,
     is_needless: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Place>, OpenCheckpointError> {
-    let path = path.to_owned();
     let mut places = BTreeMap::new();
     let mut used = std::collections::BTreeSet::new();
     for (name, shape) in architecture.expected_tensors() {
@@ -223,17 +223,16 @@ fn place_tensors(
         let tensor = match source.tensor(&name_in_file) {
             Ok(tensor) => tensor,
             Err(ReadTensorError::Missing { .. }) => {
-                return Err(OpenCheckpointError::MissingTensor { path, name: name_in_file });
+                let problem = format!(" has no tensor {name_in_file}");
+                return Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem });
             }
             Err(ReadTensorError::Encoding { found, .. }) => {
                 let what = format!("type of {name_in_file}");
-                let expected = READ_TYPES.to_owned();
-                return Err(OpenCheckpointError::Unsupported { path, what, expected, found });
+                return Err(unsupported(path, what, READ_TYPES, found));
             }
         };
         if tensor.shape != shape {
-            let (expected, found) = (shape, tensor.shape);
-            return Err(OpenCheckpointError::Shape { path, name: name_in_file, expected, found });
+            return Err(OpenCheckpointError::shape(path, &name_in_file, &shape, &tensor.shape));
         }
         used.insert(name_in_file.clone());
         let interleaved_head_size = interleaved_head_size(&name);
@@ -243,8 +242,8 @@ fn place_tensors(
     let unexpected = names.into_iter().find(|name| !used.contains(&**name) && !is_needless(name));
     match unexpected {
         Some(name) => {
-            let name = name.into_owned();
-            Err(OpenCheckpointError::UnexpectedTensor { path, name })
+            let problem = format!(" has a tensor that no llama-family graph uses: {name}");
+            Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem })
         }
         None => Ok(places),
     }

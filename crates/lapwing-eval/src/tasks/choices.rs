@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::items::Choice;
 use super::likelihood::{LikelihoodScorer, encode_pair};
-use super::{ItemError, ItemRecord, Run, TaskError, TaskReport, share};
+use super::{ItemRecord, Run, TaskError, TaskReport, share};
+use crate::failure::Failure;
 use crate::journal::{Journal, infinity};
 use crate::progress::OnProgress;
 
@@ -57,7 +58,7 @@ fn score(
     run: &Run<'_>,
     scorer: &mut LikelihoodScorer<'_>,
     item: &Choice,
-) -> Result<Scored, ItemError> {
+) -> Result<Scored, Failure> {
     let encode = |continuation: &String| {
         let continuation = format!(" {continuation}");
         encode_pair(run.tokenizer, run.options.begin, &item.context, &continuation)

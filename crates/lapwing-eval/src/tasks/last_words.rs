@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::items::LastWord;
 use super::likelihood::{LikelihoodScorer, encode_pair};
-use super::{ItemError, ItemRecord, Run, TaskError, TaskReport, TaskScore, share};
+use super::{ItemRecord, Run, TaskError, TaskReport, TaskScore, share};
+use crate::failure::Failure;
 use crate::journal::{Journal, infinity};
 use crate::progress::OnProgress;
 
@@ -50,7 +51,7 @@ fn score(
     run: &Run<'_>,
     scorer: &mut LikelihoodScorer<'_>,
     item: &LastWord,
-) -> Result<Scored, ItemError> {
+) -> Result<Scored, Failure> {
     let word = format!(" {}", item.word);
     let pair = encode_pair(run.tokenizer, run.options.begin, &item.context, &word)?;
     let likelihood = scorer.score(std::slice::from_ref(&pair))?[0];

@@ -18,13 +18,17 @@ use lapwing_logits::{Correction, Corrector, Level, SavedState, log_probability};
 use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
 
-use super::ItemError;
+use crate::failure::Failure;
 use crate::sequence::Sequence;
 
 /// What cannot be done.
 pub(super) const NO_TOKENS: &str = "cannot make tokens of it";
 pub(super) const NO_SEQUENCE: &str = "cannot start a new sequence";
 const NO_STEP: &str = "the model failed";
+const EMPTY_CONTEXT: &str = "its context has no tokens: expected at least one";
+const EMPTY_CONTINUATION: &str = "a continuation has no tokens of its own: expected at least one";
+const NO_DISTRIBUTION: &str =
+    "logits are not a distribution over its tokens: NaN, +inf or all -inf";
 
 /// What the model makes of one continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,9 +54,9 @@ pub(super) fn encode_pair(
     begin: Option<TokenId>,
     context: &str,
     continuation: &str,
-) -> Result<EncodedPair, ItemError> {
+) -> Result<EncodedPair, Failure> {
     let n_kept = context.trim_end().len();
-    let encode = |text: &str| tokenizer.encode(text, false).map_err(ItemError::failed(NO_TOKENS));
+    let encode = |text: &str| tokenizer.encode(text, false).map_err(Failure::by(NO_TOKENS));
     let whole = encode(&format!("{context}{continuation}"))?;
     let mut kept = encode(&context[..n_kept])?;
     let continuation = whole.get(kept.len()..).unwrap_or_default().to_vec();
@@ -83,21 +87,24 @@ impl<'a> LikelihoodScorer<'a> {
     }
 
     /// The likelihood of each pair's continuation. Neighbours with one context share its pass.
-    pub(super) fn score(&mut self, pairs: &[EncodedPair]) -> Result<Vec<Likelihood>, ItemError> {
+    pub(super) fn score(&mut self, pairs: &[EncodedPair]) -> Result<Vec<Likelihood>, Failure> {
         let n_positions_max = self.sequence.model().limits().n_positions_max;
         let mut read: Option<&[TokenId]> = None;
         let mut likelihoods = Vec::with_capacity(pairs.len());
         for EncodedPair { context, continuation } in pairs {
             let n_tokens = continuation.len();
             let Some((&first, rest)) = continuation.split_first() else {
-                return Err(ItemError::EmptyContinuation);
+                return Err(Failure::new(EMPTY_CONTINUATION));
             };
             if n_positions_max < n_tokens {
-                return Err(ItemError::ContinuationTooLong { n_tokens, n_positions_max });
+                return Err(Failure::new(format!(
+                    "a continuation of {n_tokens} tokens is too long: the context holds \
+                     {n_positions_max}"
+                )));
             }
             let n_cut = (context.len() + n_tokens - 1).saturating_sub(n_positions_max);
             let context = context.get(n_cut..).filter(|rest| !rest.is_empty());
-            let context = context.ok_or(ItemError::EmptyContext)?;
+            let context = context.ok_or_else(|| Failure::new(EMPTY_CONTEXT))?;
             if read != Some(context) {
                 self.read_context(context)?;
                 self.correct_first()?;
@@ -114,13 +121,13 @@ impl<'a> LikelihoodScorer<'a> {
         Ok(likelihoods)
     }
 
-    fn read_context(&mut self, context: &[TokenId]) -> Result<(), ItemError> {
-        self.sequence.begin().map_err(ItemError::failed(NO_SEQUENCE))?;
-        self.sequence.step(context, &mut self.raw).map_err(ItemError::failed(NO_STEP))
+    fn read_context(&mut self, context: &[TokenId]) -> Result<(), Failure> {
+        self.sequence.begin().map_err(Failure::by(NO_SEQUENCE))?;
+        self.sequence.step(context, &mut self.raw).map_err(Failure::by(NO_STEP))
     }
 
     /// The correction begins with the row after the context, as it does in a generation.
-    fn correct_first(&mut self) -> Result<(), ItemError> {
+    fn correct_first(&mut self) -> Result<(), Failure> {
         self.rows.reset();
         let first = self.rows.next(&self.raw)?;
         self.first.clear();
@@ -139,11 +146,11 @@ impl<'a> LikelihoodScorer<'a> {
         context: &[TokenId],
         continuation: &[TokenId],
         sum: &mut Sum,
-    ) -> Result<(), ItemError> {
+    ) -> Result<(), Failure> {
         let n_kept = context.len() - 1;
         let mut n_known = n_kept;
         if !self.sequence.go_back(n_kept) {
-            self.sequence.begin().map_err(ItemError::failed(NO_SEQUENCE))?;
+            self.sequence.begin().map_err(Failure::by(NO_SEQUENCE))?;
             n_known = 0;
         }
         let mut input = context[n_known..].to_vec();
@@ -160,7 +167,7 @@ impl<'a> LikelihoodScorer<'a> {
                 added = corrected.and_then(|logits| sum.add(logits, continuation[token_idx]));
             }
         });
-        scored.map_err(ItemError::failed(NO_STEP))?;
+        scored.map_err(Failure::by(NO_STEP))?;
         added
     }
 }
@@ -173,9 +180,9 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, row: &[f32], target: TokenId) -> Result<(), ItemError> {
+    fn add(&mut self, row: &[f32], target: TokenId) -> Result<(), Failure> {
         let log_probability = log_probability(self.level, row, target);
-        self.log_likelihood += log_probability.ok_or(ItemError::NoDistribution)?;
+        self.log_likelihood += log_probability.ok_or_else(|| Failure::new(NO_DISTRIBUTION))?;
         self.is_greedy &= row_argmax(self.level, row) == Some(target as usize);
         Ok(())
     }
@@ -216,13 +223,11 @@ impl CorrectedRows {
     }
 
     /// The next row, corrected.
-    fn next<'a>(&'a mut self, raw: &'a [f32]) -> Result<&'a [f32], ItemError> {
+    fn next<'a>(&'a mut self, raw: &'a [f32]) -> Result<&'a [f32], Failure> {
         let Some(corrector) = &mut self.corrector else { return Ok(raw) };
         self.row.clear();
         self.row.extend_from_slice(raw);
-        corrector
-            .apply(&mut self.row)
-            .map_err(ItemError::failed("cannot correct a row of logits"))?;
+        corrector.apply(&mut self.row).map_err(Failure::by("cannot correct a row of logits"))?;
         Ok(&self.row)
     }
 }

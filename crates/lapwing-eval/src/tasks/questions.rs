@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use super::items::{Question, Questions, question_context};
 use super::likelihood::{NO_SEQUENCE, NO_TOKENS};
-use super::{Examples, ItemError, ItemRecord, Run, TaskError, TaskReport, share};
+use super::{Examples, ItemRecord, Run, TaskError, TaskReport, share};
+use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::progress::OnProgress;
 
@@ -70,7 +71,7 @@ pub(super) fn run(
             Some(session) => session,
             None => {
                 let begun = Session::new(run.model.clone(), run.options.level);
-                let session = session.insert(begun.map_err(ItemError::failed(NO_SEQUENCE))?);
+                let session = session.insert(begun.map_err(Failure::by(NO_SEQUENCE))?);
                 session.set_correction(run.options.correction.clone());
                 session
             }
@@ -87,14 +88,19 @@ fn answer(
     session: &mut Session,
     examples: &[Question],
     question: &Question,
-) -> Result<QuestionRecord, ItemError> {
+) -> Result<QuestionRecord, Failure> {
     let GenerationOptions { n_tokens_max, stop_ids } = &run.options.generation;
     let n_positions_max = run.model.limits().n_positions_max;
     let room = n_positions_max.checked_sub(*n_tokens_max).filter(|&room| room != 0);
     let n_tokens_max = *n_tokens_max;
-    let room = room.ok_or(ItemError::AnswerTooLong { n_tokens_max, n_positions_max })?;
+    let room = room.ok_or_else(|| {
+        Failure::new(format!(
+            "an answer of {n_tokens_max} tokens leaves no room for its question: the context \
+             holds {n_positions_max}"
+        ))
+    })?;
     let prompt = prompt(examples, &question.question);
-    let mut tokens = run.tokenizer.encode(&prompt, false).map_err(ItemError::failed(NO_TOKENS))?;
+    let mut tokens = run.tokenizer.encode(&prompt, false).map_err(Failure::by(NO_TOKENS))?;
     tokens.splice(0..0, run.options.begin);
     let n_cut = tokens.len().saturating_sub(room);
     let request = Request {
@@ -110,7 +116,7 @@ fn answer(
         n_first_step_top: 0,
     };
     let generated = generate(session, &request, &mut |_| ControlFlow::Continue(()));
-    let generated = generated.map_err(ItemError::failed("cannot generate an answer"))?;
+    let generated = generated.map_err(Failure::by("cannot generate an answer"))?;
     Ok(QuestionRecord {
         expected: comparable(&question.answer),
         strict: comparable(strict_number(&generated.text).unwrap_or(INVALID)),

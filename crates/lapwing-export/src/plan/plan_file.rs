@@ -1,6 +1,7 @@
 //! `PLAN.json`: precisions by tensor name.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,12 +12,9 @@ use super::{ExportOptions, Precision};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadPlanError {
-    /// The file could not be read.
+    /// The file could not be read, or is no JSON of the right form.
     #[error("cannot read the plan {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    /// The file is no JSON of the right form.
-    #[error("cannot read the plan {}", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Read { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     /// A precision that does not exist, or a group of no columns.
     #[error("{}: precision of {name}: expected {expected}, found {found}", path.display())]
     Precision { path: PathBuf, name: String, expected: &'static str, found: String },
@@ -61,10 +59,10 @@ impl ExportOptions {
     ///
     /// When the file cannot be read, is of another form, or names an unknown precision.
     pub fn from_plan(path: &Path) -> Result<ExportOptions, ReadPlanError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| ReadPlanError::Read { path: path.to_owned(), source })?;
-        let plan: PlanFile = serde_json::from_slice(&bytes)
-            .map_err(|source| ReadPlanError::Json { path: path.to_owned(), source })?;
+        let failed = |source| ReadPlanError::Read { path: path.to_owned(), source };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.into()))?;
+        let plan: PlanFile =
+            serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
         let weights = plan.precision(path, "default", &plan.default, None, plan.symmetric)?;
         let mut options = ExportOptions::new(weights);
         if let Some(head) = &plan.head {

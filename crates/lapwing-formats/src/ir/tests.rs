@@ -113,7 +113,7 @@ fn a_missing_bin_is_named() {
     assert!(
         matches!(&error, OpenIrError::MissingBin { bin, .. } if bin.ends_with("openvino_model.bin"))
     );
-    assert!(matches!(IrModel::open(&folder.path().join("no.xml")), Err(OpenIrError::Xml(_))));
+    assert!(matches!(IrModel::open(&folder.path().join("no.xml")), Err(OpenIrError::Map(_))));
 }
 
 #[test]

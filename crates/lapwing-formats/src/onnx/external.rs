@@ -30,45 +30,16 @@ pub struct ExternalRange {
 
 /// Why a weight in another file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum ExternalError {
-    /// No location is given.
-    #[error("its location is missing")]
-    NoLocation,
-    /// The location leads out of the model's folder.
-    #[error("its location {location:?} is not inside the model's folder")]
-    Outside { location: String },
-    /// Offset or length is no number.
-    #[error("its {key} is no number: found {found:?}")]
-    NotANumber {
-        /// `offset` or `length`.
-        key: &'static str,
-        found: String,
-    },
-    /// The file is missing or cannot be looked at.
-    #[error("cannot find {}", path.display())]
-    Missing { path: PathBuf, source: std::io::Error },
-    /// The location is a folder or a device.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile { path: PathBuf },
-    /// The range ends behind the end of the file.
-    #[error("{} is too short: expected at least {expected} bytes, found {found}", path.display())]
-    TooShort {
-        path: PathBuf,
-        /// First byte behind the range.
-        expected: u64,
-        found: u64,
-    },
-    /// The length does not agree with the weight's sizes.
-    #[error("its length is wrong: expected {expected} bytes, found {found}")]
-    WrongLength {
-        /// Product of the sizes times the element size.
-        expected: u64,
-        found: u64,
-    },
-    /// Subgraphs are nested too deeply, or one is malformed.
-    #[error("it lies in a subgraph that cannot be read")]
-    Subgraph,
+#[error("{problem}")]
+pub struct ExternalError {
+    /// What is wrong with it, or with the file.
+    pub problem: String,
+    /// What the system said, when the file cannot be looked at.
+    pub source: Option<std::io::Error>,
+}
+
+fn unusable(problem: impl Into<String>) -> ExternalError {
+    ExternalError { problem: problem.into(), source: None }
 }
 
 /// Check every weight of the graph and its subgraphs.
@@ -118,11 +89,13 @@ fn range(tensor: &TensorProto) -> Result<ExternalRange, ExternalError> {
         Some(text) => text
             .parse::<u64>()
             .map(Some)
-            .map_err(|_| ExternalError::NotANumber { key, found: text.to_owned() }),
+            .map_err(|_| unusable(format!("its {key} is no number: found {text:?}"))),
     };
-    let location = value_of("location").ok_or(ExternalError::NoLocation)?;
+    let location = value_of("location").ok_or_else(|| unusable("its location is missing"))?;
     if !is_inside(location) {
-        return Err(ExternalError::Outside { location: location.to_owned() });
+        return Err(unusable(format!(
+            "its location {location:?} is not inside the model's folder"
+        )));
     }
     Ok(ExternalRange {
         location: location.to_owned(),
@@ -178,14 +151,19 @@ impl Checker<'_> {
         if let (Some(expected), Some(found)) = (n_bytes, range.length)
             && expected != found
         {
-            return Err(ExternalError::WrongLength { expected, found });
+            return Err(unusable(format!(
+                "its length is wrong: expected {expected} bytes, found {found}"
+            )));
         }
         let path = self.model.folder().join(&range.location);
         let found = self.length_of(&path)?;
         let n_bytes = range.length.or(n_bytes).unwrap_or(0);
         let expected = range.offset.saturating_add(n_bytes);
         if expected > found {
-            return Err(ExternalError::TooShort { path, expected, found });
+            return Err(unusable(format!(
+                "{} is too short: expected at least {expected} bytes, found {found}",
+                path.display()
+            )));
         }
         Ok(())
     }
@@ -194,10 +172,12 @@ impl Checker<'_> {
         if let Some(&length) = self.lengths.get(path) {
             return Ok(length);
         }
-        let metadata = std::fs::metadata(path)
-            .map_err(|source| ExternalError::Missing { path: path.to_owned(), source })?;
+        let metadata = std::fs::metadata(path).map_err(|source| ExternalError {
+            problem: format!("cannot find {}", path.display()),
+            source: Some(source),
+        })?;
         if !metadata.is_file() {
-            return Err(ExternalError::NotAFile { path: path.to_owned() });
+            return Err(unusable(format!("{} is not a regular file", path.display())));
         }
         self.lengths.insert(path.to_owned(), metadata.len());
         Ok(metadata.len())
@@ -207,7 +187,7 @@ impl Checker<'_> {
         OpenOnnxError::External {
             path: self.model.path.clone(),
             name: format!("of node {node}"),
-            source: ExternalError::Subgraph,
+            source: unusable("it lies in a subgraph that cannot be read"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens, TokenId};
 
-use super::OpenCheckpointError;
+use super::{OpenCheckpointError, unsupported};
 
 /// Shapes and token ids of one checkpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,12 +69,7 @@ impl Config {
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             None => Ok(()),
-            Some((_, what, expected, found)) => Err(OpenCheckpointError::Unsupported {
-                path: path.to_owned(),
-                what: what.to_owned(),
-                expected: expected.to_owned(),
-                found,
-            }),
+            Some((_, what, expected, found)) => Err(unsupported(path, what, expected, found)),
         }
     }
 

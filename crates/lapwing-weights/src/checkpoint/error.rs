@@ -1,6 +1,7 @@
 //! What can be wrong with a checkpoint.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 use lapwing_formats::gguf::OpenGgufError;
 use lapwing_formats::safetensors::OpenSafeTensorsError;
@@ -33,29 +34,45 @@ pub enum OpenCheckpointError {
     /// A safetensors file is damaged or unreadable.
     #[error(transparent)]
     SafeTensors(#[from] OpenSafeTensorsError),
-    /// A small file of the folder could not be read.
+    /// A small file of the folder could not be read, or is not of the right form.
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    /// A small file of the folder is no JSON of the right form.
-    #[error("cannot read {}", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Read { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     /// The checkpoint is sound but not one that can be exported.
     #[error("cannot export {}: {what}: expected {expected}, found {found}", path.display())]
     Unsupported { path: PathBuf, what: String, expected: String, found: String },
-    /// A tensor that the configuration calls for is not there.
-    #[error("{} has no tensor {name}", path.display())]
-    MissingTensor { path: PathBuf, name: String },
-    /// A tensor has another shape than the configuration says.
-    #[error("{}: shape of {name}: expected {expected:?}, found {found:?}", path.display())]
-    Shape {
-        path: PathBuf,
-        name: String,
-        /// The shape by the configuration, outermost first.
-        expected: Vec<usize>,
-        /// The shape in the file, outermost first.
-        found: Vec<usize>,
-    },
-    /// A tensor that the graph would leave out.
-    #[error("{} has a tensor that no llama-family graph uses: {name}", path.display())]
-    UnexpectedTensor { path: PathBuf, name: String },
+    /// Its tensors are not those that the configuration calls for.
+    #[error("{}{problem}", path.display())]
+    Tensors { path: PathBuf, problem: String },
+}
+
+impl OpenCheckpointError {
+    /// For `map_err`, of a small file.
+    pub(super) fn read<E>(path: &Path) -> impl FnOnce(E) -> OpenCheckpointError
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        move |source| OpenCheckpointError::Read { path: path.to_owned(), source: source.into() }
+    }
+
+    /// Shapes: outermost first.
+    pub(super) fn shape(
+        path: &Path,
+        name: &str,
+        expected: &[usize],
+        found: &[usize],
+    ) -> OpenCheckpointError {
+        let problem = format!(": shape of {name}: expected {expected:?}, found {found:?}");
+        OpenCheckpointError::Tensors { path: path.to_owned(), problem }
+    }
+}
+
+/// That the checkpoint at `path` is sound, but cannot be exported for what was found.
+pub(super) fn unsupported(
+    path: &Path,
+    what: impl Into<String>,
+    expected: impl Into<String>,
+    found: impl Into<String>,
+) -> OpenCheckpointError {
+    let (path, what, expected, found) = (path.into(), what.into(), expected.into(), found.into());
+    OpenCheckpointError::Unsupported { path, what, expected, found }
 }

@@ -8,7 +8,7 @@ use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 
 use super::config::Config;
-use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors};
+use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
 
 const ARCHITECTURES: &[&str] = &["llama", "qwen2", "qwen3"];
@@ -132,12 +132,11 @@ impl<'a> Keys<'a> {
             Some(architecture) if ARCHITECTURES.contains(&architecture) => {
                 Ok(Keys { gguf, architecture })
             }
-            found => Err(OpenCheckpointError::Unsupported {
-                path: gguf.path().to_owned(),
-                what: "general.architecture".to_owned(),
-                expected: ARCHITECTURES.join(", "),
-                found: gguf_text::excerpt(found.unwrap_or("none")),
-            }),
+            found => {
+                let found = gguf_text::excerpt(found.unwrap_or("none"));
+                let expected = ARCHITECTURES.join(", ");
+                Err(unsupported(gguf.path(), "general.architecture", expected, found))
+            }
         }
     }
 
@@ -146,12 +145,8 @@ impl<'a> Keys<'a> {
     }
 
     fn wrong(&self, key: &str, expected: &str, found: Option<Value<'_>>) -> OpenCheckpointError {
-        OpenCheckpointError::Unsupported {
-            path: self.gguf.path().to_owned(),
-            what: format!("{}.{key}", self.architecture),
-            expected: expected.to_owned(),
-            found: found.map_or("none".to_owned(), |value| shown(&value)),
-        }
+        let found = found.map_or("none".to_owned(), |value| shown(&value));
+        unsupported(self.gguf.path(), format!("{}.{key}", self.architecture), expected, found)
     }
 
     fn size(&self, key: &str) -> Result<usize, OpenCheckpointError> {
@@ -196,12 +191,7 @@ impl<'a> Keys<'a> {
             // The converter's way to say that there is none.
             Some(Ok(u32::MAX)) => Ok(None),
             Some(Ok(id)) => Ok(Some(id)),
-            _ => Err(OpenCheckpointError::Unsupported {
-                path: self.gguf.path().to_owned(),
-                what: key,
-                expected: "a token id".to_owned(),
-                found: shown(&value),
-            }),
+            _ => Err(unsupported(self.gguf.path(), key, "a token id", shown(&value))),
         }
     }
 
@@ -213,12 +203,13 @@ impl<'a> Keys<'a> {
         if let Some(tensor) = self.gguf.tensor(ROPE_FACTORS) {
             let n_divisors: usize = tensor.shape.iter().product();
             if tensor.dtype != DType::F32 || n_divisors != head_size / 2 {
-                return Err(OpenCheckpointError::Shape {
-                    path: self.gguf.path().to_owned(),
-                    name: ROPE_FACTORS.to_owned(),
-                    expected: vec![head_size / 2],
-                    found: tensor.shape.to_vec(),
-                });
+                let (path, expected) = (self.gguf.path(), [head_size / 2]);
+                return Err(OpenCheckpointError::shape(
+                    path,
+                    ROPE_FACTORS,
+                    &expected,
+                    tensor.shape,
+                ));
             }
             let mut divisors = vec![0.0; n_divisors];
             dequantize(tensor.dtype, tensor.bytes, &mut divisors).expect("type and length fit");

@@ -11,7 +11,7 @@ use lapwing_formats::gguf::Gguf;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
-use super::{OpenCheckpointError, TextAssets};
+use super::{OpenCheckpointError, TextAssets, unsupported};
 pub(super) use vocabulary::excerpt;
 use vocabulary::{TokenType, Vocabulary};
 
@@ -26,7 +26,7 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
         let expected =
             format!("at most {}, the rows of the embedding", config.architecture.n_vocab);
         let found = vocabulary.len().to_string();
-        return Err(unsupported(gguf, "tokenizer.ggml.tokens", expected, found));
+        return Err(unsupported(gguf.path(), "tokenizer.ggml.tokens", expected, found));
     }
     let model = gguf.get("tokenizer.ggml.model").and_then(|value| value.as_str());
     let (tokenizer, adds_bos) = match model {
@@ -35,7 +35,7 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
         other => {
             let found = excerpt(other.unwrap_or("none"));
             let expected = "gpt2 or llama".to_owned();
-            return Err(unsupported(gguf, "tokenizer.ggml.model", expected, found));
+            return Err(unsupported(gguf.path(), "tokenizer.ggml.model", expected, found));
         }
     };
     let flag = |key: &str| gguf.get(&format!("tokenizer.ggml.{key}")).and_then(|v| v.as_bool());
@@ -151,15 +151,6 @@ fn tokenizer_config(
         }
     }
     json
-}
-
-fn unsupported(gguf: &Gguf, what: &str, expected: String, found: String) -> OpenCheckpointError {
-    OpenCheckpointError::Unsupported {
-        path: gguf.path().to_owned(),
-        what: what.to_owned(),
-        expected,
-        found,
-    }
 }
 
 #[cfg(test)]

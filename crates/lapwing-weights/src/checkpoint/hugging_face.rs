@@ -1,6 +1,6 @@
 //! Hugging Face folders: `config.json` of either age, safetensors in one file or many.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::small_file::read_json;
-use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors};
+use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
 
 pub(super) const CONFIG_FILE: &str = "config.json";
@@ -191,7 +191,7 @@ impl RawConfig {
 impl RawRope {
     fn resolve(&self, path: &Path) -> Result<Option<RopeScaling>, OpenCheckpointError> {
         let need = |value: Option<f32>, key: &str| {
-            value.ok_or_else(|| unsupported(path, key, "a number", "none".to_owned()))
+            value.ok_or_else(|| unsupported(path, key, "a number", "none"))
         };
         match self.rope_type.as_deref().or(self.old_rope_type.as_deref()) {
             None | Some("default") => Ok(None),
@@ -204,12 +204,10 @@ impl RawRope {
                 high_frequency_factor: need(self.high_freq_factor, "high_freq_factor")?,
                 n_positions_original: self.original_max_position_embeddings.ok_or_else(|| {
                     let key = "original_max_position_embeddings";
-                    unsupported(path, key, "a number", "none".to_owned())
+                    unsupported(path, key, "a number", "none")
                 })?,
             })),
-            Some(other) => {
-                Err(unsupported(path, "rope_type", "default, linear or llama3", other.to_owned()))
-            }
+            Some(other) => Err(unsupported(path, "rope_type", "default, linear or llama3", other)),
         }
     }
 }
@@ -231,11 +229,6 @@ fn token_ids(
         small.ok_or_else(|| unsupported(path, key, "a token id or a list of them", id.to_string()))
     });
     read.collect()
-}
-
-fn unsupported(path: &Path, what: &str, expected: &str, found: String) -> OpenCheckpointError {
-    let (path, what, expected) = (PathBuf::from(path), what.to_owned(), expected.to_owned());
-    OpenCheckpointError::Unsupported { path, what, expected, found }
 }
 
 #[cfg(test)]

@@ -5,21 +5,18 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::small_file::{read_file, read_json};
-use super::{OpenCheckpointError, TextAssets};
+use super::{OpenCheckpointError, TextAssets, unsupported};
 
 /// Read tokenizer and chat template; check that every id fits the vocabulary.
 pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenCheckpointError> {
     let tokenizer_path = folder.join("tokenizer.json");
     let tokenizer_json = read_file(&tokenizer_path)?;
     let tokenizer: Value = serde_json::from_slice(&tokenizer_json)
-        .map_err(|source| OpenCheckpointError::Json { path: tokenizer_path.clone(), source })?;
+        .map_err(OpenCheckpointError::read(&tokenizer_path))?;
     if let Some(id) = largest_id(&tokenizer).filter(|&id| n_vocab as u64 <= id) {
-        return Err(OpenCheckpointError::Unsupported {
-            path: tokenizer_path,
-            what: "largest token id".to_owned(),
-            expected: format!("less than the vocabulary of {n_vocab}"),
-            found: id.to_string(),
-        });
+        let expected = format!("less than the vocabulary of {n_vocab}");
+        let (path, found) = (&tokenizer_path, id.to_string());
+        return Err(unsupported(path, "largest token id", expected, found));
     }
     let config_path = folder.join("tokenizer_config.json");
     let mut tokenizer_config = match config_path.is_file() {
@@ -31,10 +28,8 @@ pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenChec
     let template_path = folder.join("chat_template.jinja");
     let chat_template = if template_path.is_file() {
         let bytes = read_file(&template_path)?;
-        Some(String::from_utf8(bytes).map_err(|error| OpenCheckpointError::Read {
-            path: template_path,
-            source: std::io::Error::other(error),
-        })?)
+        let text = String::from_utf8(bytes);
+        Some(text.map_err(OpenCheckpointError::read(&template_path))?)
     } else {
         inside.as_ref().and_then(default_template)
     };

@@ -81,7 +81,7 @@ pub(super) fn tokenizer(
     };
     let Some(rule) = WORD_RULES.iter().find(|rule| rule.names.contains(&name)) else {
         let known: Vec<&str> = WORD_RULES.iter().flat_map(|rule| rule.names).copied().collect();
-        return Err(unsupported(gguf, PRE_TOKENIZER, known.join(", "), excerpt(name)));
+        return Err(unsupported(gguf.path(), PRE_TOKENIZER, known.join(", "), excerpt(name)));
     };
     let merges = merges(gguf, vocabulary)?;
     let parts = TokenizerParts {
@@ -127,11 +127,16 @@ fn merges<'a>(
     vocabulary: &Vocabulary<'_>,
 ) -> Result<Vec<(&'a str, &'a str)>, OpenCheckpointError> {
     let Some(array) = gguf.get(MERGES).and_then(|value| value.as_array()) else {
-        return Err(unsupported(gguf, MERGES, "a list of strings".to_owned(), "none".to_owned()));
+        return Err(unsupported(
+            gguf.path(),
+            MERGES,
+            "a list of strings".to_owned(),
+            "none".to_owned(),
+        ));
     };
     if array.element_type() != ValueType::String {
         let expected = "a list of strings".to_owned();
-        return Err(unsupported(gguf, MERGES, expected, format!("{array:?}")));
+        return Err(unsupported(gguf.path(), MERGES, expected, format!("{array:?}")));
     }
     // Each string has its length in the file, which bounds their number.
     let mut merges = Vec::with_capacity(array.len());
@@ -149,7 +154,7 @@ fn merges<'a>(
             None => {
                 let expected = "two tokens that make a third".to_owned();
                 let found = format!("{:?}", excerpt(merge.as_str().unwrap_or("no text")));
-                return Err(unsupported(gguf, MERGES, expected, found));
+                return Err(unsupported(gguf.path(), MERGES, expected, found));
             }
         }
     }

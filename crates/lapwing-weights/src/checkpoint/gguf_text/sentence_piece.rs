@@ -63,7 +63,7 @@ fn merges<'a>(
         scores.into_iter().flat_map(|scores| scores.iter()).filter_map(|s| s.as_f64()).collect();
     if scores.len() != vocabulary.len() {
         let expected = format!("{} numbers, one a token", vocabulary.len());
-        return Err(unsupported(gguf, SCORES, expected, "other".to_owned()));
+        return Err(unsupported(gguf.path(), SCORES, expected, "other".to_owned()));
     }
     let is_piece = {
         let mut is_piece = vec![false; vocabulary.len()];
@@ -79,7 +79,7 @@ fn merges<'a>(
         scored.extend(cuts.map(|(left, right)| (scores[id as usize], left, right)));
         if n_merges_max < scored.len() {
             let expected = format!("at most {n_merges_max} ways to cut pieces into pieces");
-            return Err(unsupported(gguf, TOKENS, expected, "more".to_owned()));
+            return Err(unsupported(gguf.path(), TOKENS, expected, "more".to_owned()));
         }
     }
     scored.sort_by(|a, b| {

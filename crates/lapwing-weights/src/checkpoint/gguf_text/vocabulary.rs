@@ -36,7 +36,7 @@ impl<'a> Vocabulary<'a> {
     pub(super) fn read(gguf: &'a Gguf) -> Result<Vocabulary<'a>, OpenCheckpointError> {
         let array = |key: &str| gguf.get(key).and_then(|value| value.as_array());
         let wrong = |what: &str, expected: &str, found: String| {
-            Err(unsupported(gguf, what, expected.to_owned(), found))
+            Err(unsupported(gguf.path(), what, expected.to_owned(), found))
         };
         let Some(tokens) = array(TOKENS) else {
             return wrong(TOKENS, "a list of strings", "none".to_owned());
