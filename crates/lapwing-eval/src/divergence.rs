@@ -181,8 +181,6 @@ fn summary(options: &DivergenceOptions, windows: Vec<WindowDistance>) -> Diverge
     let of = |sum: &dyn Fn(&WindowDistance) -> f64| -> Vec<Block> {
         windows.iter().map(|window| Block { sum: sum(window), n: window.n_tokens }).collect()
     };
-    let standard_error =
-        |blocks: &[Block]| ratio_standard_error(blocks).filter(|error| error.is_finite());
     let kl_blocks = of(&|window| window.kl_sum);
     let agreeing = of(&|window| window.n_agreeing as f64);
     let ratio = of(&|window| window.model_nll_sum - window.reference_nll_sum);
@@ -191,7 +189,7 @@ fn summary(options: &DivergenceOptions, windows: Vec<WindowDistance>) -> Diverge
     Divergence {
         convention: options.convention,
         mean_kl: block_mean(&kl_blocks),
-        mean_kl_standard_error_windows: standard_error(&kl_blocks),
+        mean_kl_standard_error_windows: ratio_standard_error(&kl_blocks),
         mean_kl_interval_bootstrap: block_bootstrap(&kl_blocks, &options.bootstrap).ok(),
         median_kl: quantile(&sorted, 0.5),
         kl_p90: quantile(&sorted, 0.9),
@@ -199,11 +197,11 @@ fn summary(options: &DivergenceOptions, windows: Vec<WindowDistance>) -> Diverge
         max_kl: quantile(&sorted, 1.0),
         mean_reverse_kl: block_mean(&of(&|window| window.reverse_kl_sum)),
         top1_agreement: block_mean(&agreeing),
-        top1_agreement_standard_error_windows: standard_error(&agreeing),
+        top1_agreement_standard_error_windows: ratio_standard_error(&agreeing),
         reference_perplexity: block_mean(&of(&|window| window.reference_nll_sum)).exp(),
         model_perplexity: block_mean(&of(&|window| window.model_nll_sum)).exp(),
         ln_perplexity_ratio: block_mean(&ratio),
-        ln_perplexity_ratio_standard_error_windows: standard_error(&ratio),
+        ln_perplexity_ratio_standard_error_windows: ratio_standard_error(&ratio),
         n_tokens: sorted.len(),
         n_windows: windows.len(),
         n_vocab: options.n_vocab,

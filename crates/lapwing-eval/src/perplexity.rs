@@ -155,7 +155,7 @@ fn summary(
 ) -> Perplexity {
     let mean_nll = block_mean(blocks);
     let perplexity = mean_nll.exp();
-    let standard_error = ratio_standard_error(blocks).filter(|error| error.is_finite());
+    let standard_error = ratio_standard_error(blocks);
     let interval = block_bootstrap(blocks, &options.bootstrap).ok();
     let n_begin = usize::from(text.begin.is_some() && text.tokens.first() == text.begin.as_ref());
     let n_text_tokens = text.tokens.len() - n_begin;

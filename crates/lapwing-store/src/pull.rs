@@ -10,10 +10,9 @@ mod pypi;
 mod selection;
 mod whole;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use lapwing_files::{Lock, LockError};
+use lapwing_files::{FileError, Lock, LockError};
 
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::model_kind::ModelKind;
@@ -98,8 +97,8 @@ pub enum PullError {
     #[error(transparent)]
     Local(#[from] LocalError),
     /// The staging folder cannot be made or cleaned.
-    #[error("cannot write {}", path.display())]
-    Staging { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Staging(#[from] FileError),
 }
 
 /// A model that is wanted: what the user typed, completed from the catalogue.
@@ -289,11 +288,9 @@ fn throw_away_on_error<T>(
 }
 
 fn make_folder(path: &Path) -> Result<(), PullError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| PullError::Staging { path: path.to_path_buf(), source })
+    Ok(std::fs::create_dir_all(path).map_err(FileError::cannot("write", path))?)
 }
 
 fn remove_folder(path: &Path) -> Result<(), PullError> {
-    std::fs::remove_dir_all(path)
-        .map_err(|source| PullError::Staging { path: path.to_path_buf(), source })
+    Ok(std::fs::remove_dir_all(path).map_err(FileError::cannot("write", path))?)
 }

@@ -85,7 +85,8 @@ pub fn block_bootstrap(
     Ok(Interval { estimate, low, high, standard_error: standard_deviation(&means) })
 }
 
-/// Standard error of the ratio of sums, linearised about the mean; `None` below two blocks.
+/// Standard error of the ratio of sums, linearised about the mean; `None` below two blocks,
+/// and where it is no finite number.
 ///
 /// With one value in each block it is the textbook `s / sqrt(n)`.
 ///
@@ -100,7 +101,8 @@ pub fn ratio_standard_error(blocks: &[Block]) -> Option<f64> {
     let mean = block_mean(blocks);
     let squares: f64 = blocks.iter().map(|block| (block.sum - mean * block.n as f64).powi(2)).sum();
     let n_blocks = blocks.len() as f64;
-    Some((squares * n_blocks / (n_blocks - 1.0)).sqrt() / n_values as f64)
+    let error = (squares * n_blocks / (n_blocks - 1.0)).sqrt() / n_values as f64;
+    error.is_finite().then_some(error)
 }
 
 /// The mean over all values of `blocks`: the ratio of the sums.

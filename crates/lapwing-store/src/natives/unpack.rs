@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::FileError;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -22,15 +23,12 @@ pub enum UnpackError {
     #[error("cannot read the wheel {}", path.display())]
     Archive { path: PathBuf, source: ZipError },
     /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// It unpacks to more than any runtime has.
     #[error("the wheel {} unpacks to more than {MAX_BYTES} bytes", path.display())]
     TooLarge { path: PathBuf },
-    /// The library is not in it.
-    #[error("no {library} in the wheel {}", path.display())]
-    NoLibrary { path: PathBuf, library: &'static str },
-    /// A file that should be in it is not.
+    /// A file that should be in it is not, such as the library.
     #[error("no {member} in the wheel {}", path.display())]
     NoMember { path: PathBuf, member: String },
     /// The caller stopped it.
@@ -68,9 +66,9 @@ pub(super) fn libraries(
         }
         write_file(&mut entry, &target.join(relative))?;
     }
-    let library = locate::in_folder(runtime, target).ok_or_else(|| UnpackError::NoLibrary {
+    let library = locate::in_folder(runtime, target).ok_or_else(|| UnpackError::NoMember {
         path: wheel.to_path_buf(),
-        library: runtime.library(),
+        member: runtime.library().to_owned(),
     })?;
     link(&library, &target.join(runtime.library()))
 }
@@ -117,18 +115,16 @@ fn place(runtime: Native, name: &str) -> Option<PathBuf> {
 }
 
 fn make_folder(path: &Path) -> Result<(), UnpackError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| UnpackError::Write { path: path.to_path_buf(), source })
+    Ok(std::fs::create_dir_all(path).map_err(FileError::cannot("write", path))?)
 }
 
 fn write_file(entry: &mut impl io::Read, path: &Path) -> Result<(), UnpackError> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
-    File::create(path)
-        .and_then(|mut file| io::copy(entry, &mut file))
-        .map(|_| ())
-        .map_err(|source| UnpackError::Write { path: path.to_path_buf(), source })
+    let written = File::create(path).and_then(|mut file| io::copy(entry, &mut file));
+    written.map_err(FileError::cannot("write", path))?;
+    Ok(())
 }
 
 /// The name without a version, for loaders that know no other.
@@ -141,7 +137,7 @@ fn link(library: &Path, plain: &Path) -> Result<(), UnpackError> {
     let result = std::os::unix::fs::symlink(name, plain);
     #[cfg(not(unix))]
     let result = std::fs::copy(library.with_file_name(name), plain).map(|_| ());
-    result.map_err(|source| UnpackError::Write { path: plain.to_path_buf(), source })
+    Ok(result.map_err(FileError::cannot("write", plain))?)
 }
 
 #[cfg(test)]
@@ -227,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let empty = wheel(folder.path(), &[("openvino/libs/libtbb.so.12", "tbb")]);
         let result = libraries(Runtime::OpenVino.into(), &empty, &folder.path().join("a"), NOBODY);
-        assert!(matches!(result, Err(UnpackError::NoLibrary { .. })), "{result:?}");
+        assert!(matches!(result, Err(UnpackError::NoMember { .. })), "{result:?}");
 
         let broken = folder.path().join("broken.whl");
         std::fs::write(&broken, "no zip").unwrap();
