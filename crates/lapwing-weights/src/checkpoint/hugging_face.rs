@@ -57,7 +57,7 @@ fn refuse_other_families(model_type: &str, path: &Path) -> Result<(), OpenCheckp
     if MODEL_TYPES.contains(&model_type) {
         return Ok(());
     }
-    Err(unsupported(path, "model_type", &MODEL_TYPES.join(", "), model_type.to_owned()))
+    Err(unsupported(path, "model_type", MODEL_TYPES.join(", "), model_type))
 }
 
 /// `config.json` as transformers writes it, now and in earlier years.
