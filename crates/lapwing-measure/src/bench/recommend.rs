@@ -346,14 +346,14 @@ mod tests {
         assert_eq!((rate(models[0]), rate(models[1])), (8000.0, 4000.0));
         records.retain(|record| record.test.n_prompt_tokens != 32);
         let judge = Judge { plan: &plan, records: &records, merit: Merit::Latency };
-        let error = judge.best(models[0]).err().expect("a half is no latency");
+        let error = judge.best(models[0]).expect_err("a half is no latency");
         assert_eq!(error.reason, "nothing was measured");
         records.iter_mut().for_each(|record| {
             record.configuration.device_requested = "auto".into();
             record.configuration.device_used = None;
         });
         let judge = Judge { plan: &plan, records: &records, merit: Merit::Throughput };
-        let error = judge.best(models[0]).err().expect("`auto` is no device");
+        let error = judge.best(models[0]).expect_err("`auto` is no device");
         assert!(error.reason.contains("which device"), "{}", error.reason);
     }
 }
