@@ -29,47 +29,20 @@ pub struct Correction {
 
 /// A correction that cannot be applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum CorrectionError {
     /// Rows of this length do not exist.
     #[error("cannot correct a vocabulary of {found} tokens: expected 1 to {expected}")]
-    Vocabulary {
-        /// The most.
-        expected: usize,
-        /// The length that was given.
-        found: usize,
-    },
+    Vocabulary { expected: usize, found: usize },
     /// An array is not one of this vocabulary.
     #[error("the correction's {array} are for {found} tokens: expected {expected}")]
-    Length {
-        /// Which array.
-        array: &'static str,
-        /// The vocabulary.
-        expected: usize,
-        /// The array's length.
-        found: usize,
-    },
+    Length { array: &'static str, expected: usize, found: usize },
     /// A number is outside its range, or not finite.
     #[error("the correction's {array} hold {found} at token {token}: expected {expected}")]
-    Value {
-        /// Which array.
-        array: &'static str,
-        /// The lowest such token.
-        token: usize,
-        /// The range.
-        expected: &'static str,
-        /// The number.
-        found: f32,
-    },
+    Value { array: &'static str, token: usize, expected: &'static str, found: f32 },
     /// A setting is outside its range.
     #[error("the correction's {setting} is {found}: expected {expected}")]
-    Setting {
-        /// Which setting.
-        setting: &'static str,
-        /// The range.
-        expected: &'static str,
-        /// The setting.
-        found: f64,
-    },
+    Setting { setting: &'static str, expected: &'static str, found: f64 },
 }
 
 /// The correction of one sequence. A clone goes on as the original would.
@@ -86,21 +59,14 @@ pub struct SavedState(Option<SavedFilter>);
 
 /// A row that could not be corrected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum CorrectRowError {
     /// The row is shorter than the vocabulary.
     #[error("cannot correct a row of {found} logits: the correction is for {expected}")]
-    RowLength {
-        /// The correction's vocabulary.
-        expected: usize,
-        /// The row's length.
-        found: usize,
-    },
+    RowLength { expected: usize, found: usize },
     /// The model computed nothing that is a number.
     #[error("cannot correct a row without a finite logit among its {n_vocab}")]
-    NothingFinite {
-        /// The correction's vocabulary.
-        n_vocab: usize,
-    },
+    NothingFinite { n_vocab: usize },
 }
 
 impl Correction {

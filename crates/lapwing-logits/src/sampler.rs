@@ -61,27 +61,17 @@ pub struct Alternative {
 
 /// Why no token could be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ChooseError {
     /// The row is not one of this vocabulary.
     #[error("cannot choose from a row of {found} logits: the vocabulary has {expected}")]
-    RowLength {
-        /// The sampler's vocabulary.
-        expected: usize,
-        /// The row's length.
-        found: usize,
-    },
+    RowLength { expected: usize, found: usize },
     /// The model computed something that is not a number.
     #[error("cannot choose from logits with NaN: first at token {token}")]
-    NotANumber {
-        /// The lowest such id.
-        token: usize,
-    },
+    NotANumber { token: usize },
     /// A logit is `+inf`: from the model, or from extreme penalties.
     #[error("cannot choose from logits with +inf: first at token {token}")]
-    Infinite {
-        /// The lowest such id.
-        token: usize,
-    },
+    Infinite { token: usize },
     /// Every logit is `-inf`: from the model, or because bias forbids every token.
     #[error("cannot choose a token: every logit of the row is -inf")]
     NoCandidate,

@@ -210,84 +210,54 @@ impl ChatTemplate {
 
 /// A chat template that cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenTemplateError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// `tokenizer_config.json` is no JSON.
     #[error("{} is no JSON", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
+    Json { path: PathBuf, source: serde_json::Error },
     /// `chat_template` is neither a string nor a list of named templates.
     #[error(
         "`chat_template` in {} is neither a string nor a list of `name` and `template`",
         path.display()
     )]
-    Shape {
-        /// The file.
-        path: PathBuf,
-    },
+    Shape { path: PathBuf },
     /// A list of templates without `default`.
     #[error("the chat templates in {} have no `default`", path.display())]
-    NoDefault {
-        /// The file.
-        path: PathBuf,
-    },
+    NoDefault { path: PathBuf },
     /// A template of absurd length.
     #[error(
         "the chat template in {} has {n_bytes} bytes, at most {n_bytes_max} are accepted",
         path.display()
     )]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        n_bytes: usize,
-        /// The bound.
-        n_bytes_max: usize,
-    },
+    TooLong { path: PathBuf, n_bytes: usize, n_bytes_max: usize },
     /// A syntax error.
     #[error("the chat template in {} has a mistake in line {line}", path.display())]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What the template engine said.
         source: Cause,
     },
 }
 
 /// A prompt that a chat template did not make.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum RenderError {
     /// The template called `raise_exception`: it does not accept these messages.
     #[error("the chat template refuses the messages: {message}")]
-    Raised {
-        /// What the template said.
-        message: String,
-    },
+    Raised { message: String },
     /// The template loops or prints more than any prompt needs.
     #[error("the chat template exceeds its bound on {bound}")]
-    Unbounded {
-        /// What there was too much of.
-        bound: &'static str,
-    },
+    Unbounded { bound: &'static str },
     /// The template failed, often because a message lacks what it expects.
     #[error("the chat template failed in line {line}")]
     Failed {
         /// The line, from 1.
         line: usize,
-        /// What the template engine said.
         source: Cause,
     },
 }

@@ -104,23 +104,14 @@ impl std::fmt::Debug for Tokenizer {
 
 /// A `tokenizer.json` that cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenTokenizerError {
     /// The file cannot be read.
     #[error("cannot read the tokenizer {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The file is no tokenizer.
     #[error("{} is not a usable tokenizer.json", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong in it.
-        source: Cause,
-    },
+    Parse { path: PathBuf, source: Cause },
 }
 
 /// A text that the tokenizer cannot express.

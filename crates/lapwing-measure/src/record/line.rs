@@ -11,54 +11,37 @@ pub const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ParseRecordError {
     /// The line is too long to be one.
     #[error("expected at most {expected} bytes, found {found}")]
     TooLong {
         /// [`LINE_BYTES_MAX`].
         expected: usize,
-        /// The length of the line.
         found: usize,
     },
     /// No JSON, or not the fields of a record.
     #[error("not a record")]
-    Malformed {
-        /// What is wrong, and where.
-        source: JsonError,
-    },
+    Malformed { source: JsonError },
     /// A program of another time wrote it.
     #[error("expected schema version {expected}, found {found}")]
     Version {
         /// [`SCHEMA_VERSION`].
         expected: u32,
-        /// That of the line.
         found: u32,
     },
     /// A time that is none.
     #[error("expected a time such as 2026-11-21T12:00:00Z in measured_at, found \"{found}\"")]
-    NotATime {
-        /// What the line says, as far as it can be shown.
-        found: String,
-    },
+    NotATime { found: String },
     /// No time was measured.
     #[error("expected one sample or more in latency.samples_ms, found none")]
     NoTimes,
     /// A time that a clock cannot tell.
     #[error("expected a positive sample in latency.samples_ms[{sample_idx}], found {found}")]
-    NotATimeSpan {
-        /// The place of the first that is none.
-        sample_idx: usize,
-        /// What the line says.
-        found: f64,
-    },
+    NotATimeSpan { sample_idx: usize, found: f64 },
     /// A histogram that is none.
     #[error("expected {expected} in latency.inter_token_ms.histogram, found {found}")]
-    NotAHistogram {
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: String,
-    },
+    NotAHistogram { expected: &'static str, found: String },
 }
 
 /// What is wrong with a line of JSON, and where; it quotes what the line says, as far as that can
@@ -92,6 +75,7 @@ fn shown(text: &str) -> String {
 
 /// Why a record is not written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WriteRecordError {
     /// A null that nothing explains, or a reason for what is not null.
     #[error("nulls without a reason: [{}]; reasons without a null: [{}]",
@@ -104,10 +88,7 @@ pub enum WriteRecordError {
     },
     /// Nobody could read it back.
     #[error("the record could not be read back")]
-    Unreadable {
-        /// What the reader would say.
-        source: ParseRecordError,
-    },
+    Unreadable { source: ParseRecordError },
 }
 
 impl Record {

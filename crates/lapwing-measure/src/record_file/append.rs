@@ -18,83 +18,41 @@ const LOCK_SUFFIX: &str = ".lock";
 
 /// Why a record was not appended; the file is then as it was.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum AppendError {
     /// There is something wrong with the record itself.
     #[error("cannot append to {}", path.display())]
-    Record {
-        /// The record file.
-        path: PathBuf,
-        /// What it is.
-        source: WriteRecordError,
-    },
+    Record { path: PathBuf, source: WriteRecordError },
     /// The file or its folder may not be written.
     #[error("cannot write to {}: it is read-only", path.display())]
-    ReadOnly {
-        /// What may not be written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    ReadOnly { path: PathBuf, source: io::Error },
     /// No room, on the disk or within the user's quota.
     #[error("cannot write {}: the disk is full", path.display())]
-    DiskFull {
-        /// What does not fit.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    DiskFull { path: PathBuf, source: io::Error },
     /// The lock cannot be had at all; one that another process holds is waited for.
     #[error("cannot lock {}", path.display())]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Lock { path: PathBuf, source: io::Error },
     /// Another process holds the lock, and the caller waits no longer.
     #[error("cannot lock {}: another process still holds it", path.display())]
-    Busy {
-        /// The lock file.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
     /// The folder or the new file cannot be made.
     #[error("cannot create {}", path.display())]
-    Create {
-        /// What cannot be made.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Create { path: PathBuf, source: io::Error },
     /// The records that are there cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The record file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The records cannot be written for another reason.
     #[error("cannot write {}", path.display())]
-    Write {
-        /// What is not written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
     /// A folder, a pipe or a device.
     #[error("{} is not a file", path.display())]
-    NotAFile {
-        /// What it is not.
-        path: PathBuf,
-    },
+    NotAFile { path: PathBuf },
     /// The file is as large as one may be.
     #[error("{} is full: expected at most {expected} bytes, found {found}", path.display())]
     FileFull {
-        /// The record file.
         path: PathBuf,
         /// [`FILE_BYTES_MAX`].
         expected: u64,
-        /// Its size with the new line.
         found: u64,
     },
 }

@@ -11,15 +11,11 @@ use crate::record::Record;
 
 /// Why folders are not read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadFolderError {
     /// The system refuses.
     #[error("cannot read {}", path.display())]
-    Io {
-        /// The folder, or a file that was asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// One of its files is not read.
     #[error(transparent)]
     File(#[from] ReadFileError),

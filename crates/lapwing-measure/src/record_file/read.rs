@@ -24,39 +24,28 @@ pub struct RecordLineError {
 
 /// Why a file is not read at all.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadFileError {
     /// The system refuses.
     #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A folder, a pipe or a device.
     #[error("{} is not a file", path.display())]
-    NotAFile {
-        /// What it is not.
-        path: PathBuf,
-    },
+    NotAFile { path: PathBuf },
     /// The file is too large to be one of records.
     #[error("expected at most {expected} bytes in {}, found {found}", path.display())]
     TooLarge {
-        /// The file.
         path: PathBuf,
         /// [`FILE_BYTES_MAX`].
         expected: u64,
-        /// Its size.
         found: u64,
     },
     /// Line after line is something else.
     #[error("{} is not a file of records: more than {expected} lines are none", path.display())]
     NotRecords {
-        /// The file.
         path: PathBuf,
         /// [`BAD_LINES_MAX`].
         expected: usize,
-        /// What is wrong with the first of them.
         source: Box<RecordLineError>,
     },
 }
