@@ -4,7 +4,6 @@
 //! was asked for and, for latency, the longest prompt. A device that was measured with several
 //! numbers of threads, precisions or corrections is judged by the best of them, which is named.
 
-use super::Merit;
 use crate::record::{Configuration, Record, TestKind};
 use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_report::statistics::{Samples, ratio_interval};
@@ -15,6 +14,19 @@ use super::plan::{Plan, Planned, is_same_model};
 const SHARE: f64 = 0.05;
 /// Of the resamples that tell two devices apart.
 const SEED: u64 = 0;
+
+/// What a device can be best at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merit {
+    /// The time to an answer: the first token and those after it.
+    Latency,
+    /// Generated tokens a second.
+    Throughput,
+    /// Joules for each generated token.
+    Energy,
+    /// The most that the process ever held.
+    Memory,
+}
 
 /// The records of one run, and what they are judged for.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +79,27 @@ struct Candidate<'a> {
 
 /// The NPU path on the CPU.
 const TEST_DEVICE: DeviceRequest = DeviceRequest::One(DeviceKind::NpuOnCpu, None);
+
+impl Merit {
+    /// Its name in the data.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Throughput => "throughput",
+            Self::Energy => "energy",
+            Self::Memory => "memory",
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Latency => "ms to the last token",
+            Self::Throughput => "tokens/s",
+            Self::Energy => "J/token",
+            Self::Memory => "MB at the peak",
+        }
+    }
+}
 
 /// A name that two models of a plan have: what is recommended by name would be for either.
 pub fn shared_name(plan: &Plan) -> Option<&str> {
@@ -241,11 +274,8 @@ fn device(record: &Record) -> Option<DeviceRequest> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::record::Test;
-
     use super::*;
+    use crate::record::{Test, samples};
 
     fn planned(model_sha256: &str, device: &str, n_threads: Option<usize>) -> Planned {
         let configuration = Configuration {
@@ -258,20 +288,9 @@ mod tests {
             n_threads,
             correction: "off".into(),
             n_positions_max: Some(512),
-            ..template().configuration
+            ..samples::decode().configuration
         };
         Planned { configuration, keeps_compiled: true, profiles_sha256: Vec::new() }
-    }
-
-    /// A decode.
-    fn template() -> Record {
-        let file = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../lapwing-measure/testdata/records_version_1.jsonl"
-        );
-        let read = crate::record_file::read(Path::new(file)).unwrap();
-        let mut read = read.into_iter().map(Result::unwrap);
-        read.find(|record| record.test.kind == TestKind::Decode).unwrap()
     }
 
     fn plan(configurations: Vec<Planned>) -> Plan {
@@ -284,7 +303,7 @@ mod tests {
         let mut records = Vec::new();
         for (configuration_idx, (used, ms)) in used.iter().zip(ms).enumerate() {
             for (test_idx, ms) in ms.iter().enumerate() {
-                let mut record = template();
+                let mut record = samples::decode();
                 record.test = plan.tests[test_idx].clone();
                 record.protocol.order_idx = plan.order_idx(configuration_idx, test_idx);
                 record.configuration = Configuration {
