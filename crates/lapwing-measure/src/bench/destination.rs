@@ -29,21 +29,20 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Append a record to its file; gives that.
+    /// Append a record to its file.
     ///
     /// # Errors
     ///
     /// When it cannot be written, or somebody else keeps the file locked, for long or until `stop`
     /// says so; the file is as it was then.
-    pub fn append(&self, record: &Record, stop: &dyn Fn() -> bool) -> Result<PathBuf, AppendError> {
+    pub fn append(&self, record: &Record, stop: &dyn Fn() -> bool) -> Result<(), AppendError> {
         let path = match self {
             Self::File(path) => path.clone(),
             Self::Daily { profiles, .. } => record_file::path_below(profiles, record),
         };
         let started = Instant::now();
         let may_wait = || !stop() && started.elapsed() < WAIT_MAX;
-        record_file::append_while(&path, record, &may_wait)?;
-        Ok(path)
+        record_file::append_while(&path, record, &may_wait)
     }
 
     /// Where it is noted which runs are not over.

@@ -34,14 +34,11 @@ pub struct Planned {
 /// A test that a configuration has no room for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{test} needs {n_needed} positions, and {model} has room for {n_positions_max}")]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub struct NoRoomError {
-    /// The test.
     pub test: String,
-    /// Positions that it fills.
     pub n_needed: usize,
-    /// The model.
     pub model: String,
-    /// Positions of the configuration.
     pub n_positions_max: usize,
 }
 

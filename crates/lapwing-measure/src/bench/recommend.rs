@@ -59,10 +59,9 @@ pub struct Winner<'a> {
 /// Nothing to judge a model by.
 #[derive(Debug, thiserror::Error)]
 #[error("no device can be recommended for {model}: {reason}")]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub struct NoRecommendationError {
-    /// The model.
     pub model: String,
-    /// What is missing.
     pub reason: String,
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lapwing_files::{FileError, Lock, LockError};
+use lapwing_files::{FileError, Lock};
 use tempfile::TempDir;
 
 /// How their names begin.
@@ -30,10 +30,8 @@ impl StartCache {
         let cannot = FileError::cannot("make a cache to measure with in", parent);
         std::fs::create_dir_all(parent).map_err(&cannot)?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(&cannot)?;
-        let lock = Lock::try_acquire(&lock_path(folder.path())).map_err(|error| match error {
-            LockError::Io(error) => cannot(error.source),
-            error => cannot(io::Error::other(error)),
-        })?;
+        let lock = Lock::try_acquire(&lock_path(folder.path()))
+            .map_err(|error| cannot(io::Error::other(error)))?;
         let cache = StartCache { _lock: lock, folder };
         std::fs::create_dir(cache.path()).map_err(&cannot)?;
         Ok(cache)

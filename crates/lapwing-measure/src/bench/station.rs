@@ -117,6 +117,10 @@ pub enum LooksAt {
 pub struct Instruments {
     files: SystemFiles,
     meter: Reading<Watched>,
+    /// Of the run that is made.
+    looks_at: LooksAt,
+    prefilled: Option<Footprint>,
+    decoded: Option<Footprint>,
 }
 
 /// A sensor, and what it showed while nothing was done.
@@ -127,8 +131,13 @@ struct Watched {
 
 impl Default for Instruments {
     fn default() -> Self {
-        let meter = Err(Reason::new("nobody looked for a sensor"));
-        Self { files: SystemFiles::of_this_system(), meter }
+        Self {
+            files: SystemFiles::of_this_system(),
+            meter: Err(Reason::new("nobody looked for a sensor")),
+            looks_at: LooksAt::Nothing,
+            prefilled: None,
+            decoded: None,
+        }
     }
 }
 
@@ -167,45 +176,34 @@ impl Instruments {
         looks_at: LooksAt,
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<Ran, MeasureError> {
-        let meter = self.meter.as_mut().ok().map(|watched| &mut watched.meter);
-        let files = &self.files;
-        let mut looks = Looks { looks_at, files, meter, prefilled: None, decoded: None };
-        let run = measuring::run(subject, work, &mut looks, is_cancelled)?;
-        Ok(Ran { run, prefilled: looks.prefilled, decoded: looks.decoded })
+        (self.looks_at, self.prefilled, self.decoded) = (looks_at, None, None);
+        let run = measuring::run(subject, work, self, is_cancelled)?;
+        Ok(Ran { run, prefilled: self.prefilled.take(), decoded: self.decoded.take() })
     }
 }
 
-/// Looks at memory or energy around the timed part of a run.
-struct Looks<'a> {
-    looks_at: LooksAt,
-    files: &'a SystemFiles,
-    meter: Option<&'a mut EnergyMeter>,
-    prefilled: Option<Footprint>,
-    decoded: Option<Footprint>,
-}
-
-impl Observer for Looks<'_> {
+impl Observer for Instruments {
     fn window_begins(&mut self) {
-        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
-            meter.begin();
+        if let (LooksAt::Energy, Ok(watched)) = (self.looks_at, &mut self.meter) {
+            watched.meter.begin();
         }
     }
 
     fn window_ends(&mut self) {
-        if let (LooksAt::Energy, Some(meter)) = (self.looks_at, &mut self.meter) {
-            meter.end();
+        if let (LooksAt::Energy, Ok(watched)) = (self.looks_at, &mut self.meter) {
+            watched.meter.end();
         }
     }
 
     fn prefilled(&mut self) {
         if self.looks_at == LooksAt::Memory {
-            self.prefilled = Some(footprint(self.files));
+            self.prefilled = Some(self.footprint());
         }
     }
 
     fn decoded(&mut self) {
         if self.looks_at == LooksAt::Memory {
-            self.decoded = Some(footprint(self.files));
+            self.decoded = Some(self.footprint());
         }
     }
 }

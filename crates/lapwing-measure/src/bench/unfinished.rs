@@ -34,32 +34,20 @@ struct Note {
 
 /// Why a run cannot be noted or gone on with.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum UnfinishedError {
     /// The run that was named is not there.
     #[error("there is no unfinished run {run_id} in {}", folder.display())]
-    Unknown {
-        /// What was asked for.
-        run_id: String,
-        /// Where it was looked for.
-        folder: PathBuf,
-    },
+    Unknown { run_id: String, folder: PathBuf },
     /// It measured something else.
     #[error("run {run_id} is of other models, settings, tests, libraries or another program")]
-    Other {
-        /// What was asked for.
-        run_id: String,
-    },
+    Other { run_id: String },
     /// The note cannot be written.
     #[error(transparent)]
     Write(#[from] FileError),
     /// Somebody measures it right now, or it cannot be locked.
     #[error("cannot take up run {run_id}")]
-    Lock {
-        /// The run.
-        run_id: String,
-        /// Who or why.
-        source: LockError,
-    },
+    Lock { run_id: String, source: LockError },
 }
 
 impl Unfinished {

@@ -2,7 +2,6 @@
 
 mod asked;
 mod corrections;
-mod fingerprint;
 mod message;
 mod recommend;
 mod runner;
@@ -10,17 +9,17 @@ mod table;
 mod worker;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use lapwing_measure::bench::{
     BrokenOff, Destination, Header, Judge, Notice, Planned, Repeating, Rounds, SeriesError, Stage,
-    StationError, Unfinished, host, remove_leftovers,
+    Unfinished, host, remove_leftovers,
 };
 use lapwing_measure::measuring::StopRule;
 use lapwing_measure::record::{Program, Record, Test};
 use lapwing_measure::record_file::AppendError;
-use serde_json::json;
+use serde_json::{Value, json};
 use sysinfo::System;
 
 use crate::cli::{BenchArgs, ProtocolArgs};
@@ -51,24 +50,12 @@ pub type Advise = fn(&anyhow::Error, Option<&Settings>) -> Option<String>;
 /// Some configurations have no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The only one.
+    /// The only one; with what to do about it.
     #[error("cannot measure {label}: {message}")]
-    Failed {
-        /// The configuration.
-        label: String,
-        /// Why.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
+    Failed { label: String, message: String, hint: Option<String> },
     /// Some of several.
     #[error("{n_failed} of {n_configurations} configurations could not be measured")]
-    SomeFailed {
-        /// Those that could not.
-        n_failed: usize,
-        /// All.
-        n_configurations: usize,
-    },
+    SomeFailed { n_failed: usize, n_configurations: usize },
 }
 
 /// Measure, print and keep.
@@ -99,7 +86,7 @@ pub fn run(
     if args.recommend.is_some() {
         recommend::check_names(plan)?;
     }
-    let more = (fingerprint::of_program(), &asked.openings, protocol_key(&args.protocol));
+    let more = (build(), &asked.openings, protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
         &destination.runs_folder(),
         &plan.sha256(&more),
@@ -176,7 +163,7 @@ fn repeating(args: &ProtocolArgs) -> Repeating {
 }
 
 /// What makes two calls measure in the same way.
-fn protocol_key(args: &ProtocolArgs) -> serde_json::Value {
+fn protocol_key(args: &ProtocolArgs) -> Value {
     let repetitions = args.repetitions.map(usize::from);
     json!([repetitions, args.time.as_secs_f64(), args.warmup, args.seed])
 }
@@ -188,6 +175,20 @@ fn program() -> Program {
         version: Some(env!("CARGO_PKG_VERSION").into()),
         git_revision: GIT_REVISION.map(str::to_owned),
     }
+}
+
+/// Another one for each build of the program. A checkout may hold more than its revision tells, so
+/// that the file itself counts.
+fn build() -> Value {
+    let metadata = std::env::current_exe().and_then(std::fs::metadata).ok();
+    let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "git_revision": option_env!("LAPWING_GIT_REVISION"),
+        "n_bytes": metadata.map(|metadata| metadata.len()),
+        "modified_ns": since.map(|since| since.as_nanos().to_string()),
+    })
 }
 
 /// Why a configuration was not measured to its end.
@@ -330,7 +331,7 @@ impl<'a> Collector<'a> {
     }
 
     fn failure(&mut self, planned: &Planned, test: &Test, error: SeriesError) {
-        let error = typed(error);
+        let error = anyhow::Error::from(error);
         let failure = Failure {
             model: planned.configuration.model.clone(),
             configuration: planned.label_of_rest(),
@@ -342,17 +343,6 @@ impl<'a> Collector<'a> {
         let advice = hint.as_ref().map_or_else(String::new, |hint| format!(" (hint: {hint})"));
         self.printer.warning(format!("no {test} of {label}: {message}{advice}"));
         self.failures.push(failure);
-    }
-}
-
-/// The error with the type that advice is found by.
-fn typed(error: SeriesError) -> anyhow::Error {
-    match error {
-        SeriesError::Station(StationError::Failed(source)) => match source.downcast() {
-            Ok(error) => anyhow::Error::new::<RunnerError>(*error),
-            Err(source) => anyhow::Error::from_boxed(source),
-        },
-        error => error.into(),
     }
 }
 

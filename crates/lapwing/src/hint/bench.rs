@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use lapwing_files::LockError;
-use lapwing_measure::bench::{NoRecommendationError, UnfinishedError};
+use lapwing_measure::bench::{NoRecommendationError, SeriesError, StationError, UnfinishedError};
 use lapwing_measure::record_file::AppendError;
 
 use crate::commands::bench::{BenchError, RunnerError};
@@ -13,6 +13,7 @@ use lapwing_host::recommendation::{ReadRecommendationsError, WriteRecommendation
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().and_then(bench))
         .or_else(|| cause.downcast_ref().and_then(runner))
+        .or_else(|| cause.downcast_ref().and_then(series))
         .or_else(|| cause.downcast_ref().and_then(unfinished))
         .or_else(|| cause.downcast_ref().and_then(no_recommendation))
 }
@@ -33,6 +34,11 @@ fn runner(error: &RunnerError) -> Option<String> {
         RunnerError::Lost { .. } => Some("-v shows what it did".into()),
         _ => None,
     }
+}
+
+fn series(error: &SeriesError) -> Option<String> {
+    let SeriesError::Station(StationError::Failed(source)) = error else { return None };
+    source.downcast_ref().and_then(runner)
 }
 
 fn unfinished(error: &UnfinishedError) -> Option<String> {

@@ -8,8 +8,7 @@ use lapwing_measure::record::Configuration;
 use lapwing_model::ModelFolder;
 use lapwing_store::{Variant, natives::Runtime, resolve_model};
 
-use super::corrections::effective;
-use super::fingerprint::of_profiles;
+use super::corrections::{effective, of_profiles};
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 use lapwing_measure::bench::{LooksAt, Opened, Ran, Station, StationError, Stations};
 use lapwing_measure::measuring::{Nulls, Work};
 use lapwing_measure::memory::Footprint;
@@ -14,7 +15,6 @@ use super::message::{Answer, Request};
 use crate::cli::WorkerKind;
 use crate::interrupt;
 use crate::settings::Settings;
-use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 
 /// What an answer may take at most, beside what its tokens take: some drivers compile for minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -27,22 +27,14 @@ pub enum RunnerError {
     /// It is gone, or runs and says nothing.
     #[error("the process that measured was lost: it was to {asked}, and {loss}")]
     Lost {
-        /// What it was to do.
         asked: String,
-        /// What happened.
         loss: Loss,
-        /// The last that it printed.
         #[source]
         printed: Option<LastWords>,
     },
     /// It could not do it.
     #[error("{message}")]
-    Failed {
-        /// Why.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
+    Failed { message: String, hint: Option<String> },
     /// There is no such process, or it is of another version.
     #[error("cannot measure in a process of its own")]
     Worker(#[from] WorkerError),
@@ -100,7 +92,7 @@ impl Station for Runner<'_> {
         }
         let configuration = &self.asked.plan.configurations[configuration_idx].configuration;
         let configuration = Box::new(configuration.clone());
-        match self.ask(&Request::Open { opening: opening.into(), configuration })? {
+        match self.ask(&Request::Open(opening.into(), configuration))? {
             Answer::Opened(opened) => Ok(*opened),
             other => Err(unexpected(&other)),
         }
@@ -121,14 +113,14 @@ impl Station for Runner<'_> {
     }
 
     fn energy(&mut self, n_tokens: u64) -> Result<(Reading<Energy>, Nulls), StationError> {
-        match self.ask(&Request::Energy { n_tokens })? {
-            Answer::Energy { reading, nulls } => Ok((reading, nulls)),
+        match self.ask(&Request::Energy(n_tokens))? {
+            Answer::Energy(reading, nulls) => Ok((reading, nulls)),
             other => Err(unexpected(&other)),
         }
     }
 
     fn run(&mut self, work: &Work, looks_at: LooksAt) -> Result<Ran, StationError> {
-        match self.ask(&Request::Run { work: *work, looks_at })? {
+        match self.ask(&Request::Run(*work, looks_at))? {
             Answer::Ran(ran) => Ok(*ran),
             other => Err(unexpected(&other)),
         }
@@ -161,7 +153,7 @@ fn unexpected(answer: &Answer) -> StationError {
 /// How long somebody waits for an answer.
 fn limit(request: &Request) -> Duration {
     let n_tokens = match request {
-        Request::Run { work, .. } => work.n_prompt_tokens.saturating_add(work.n_steps),
+        Request::Run(work, _) => work.n_prompt_tokens.saturating_add(work.n_steps),
         _ => 0,
     };
     let n_tokens = u32::try_from(n_tokens).unwrap_or(u32::MAX);
@@ -171,14 +163,14 @@ fn limit(request: &Request) -> Duration {
 /// What a request asks for, for people.
 fn describe(request: &Request) -> String {
     match request {
-        Request::Open { opening, .. } => {
+        Request::Open(opening, _) => {
             let setup = &opening.setup;
             format!("open {} on {}", setup.path.display(), setup.options.device)
         }
         Request::Memory => "tell its memory".to_owned(),
         Request::WatchEnergy => "look for a sensor of energy".to_owned(),
-        Request::Energy { .. } => "tell the energy it used".to_owned(),
-        Request::Run { work, .. } => {
+        Request::Energy(_) => "tell the energy it used".to_owned(),
+        Request::Run(work, _) => {
             format!("read {} tokens and generate {}", work.n_prompt_tokens, work.n_steps)
         }
     }

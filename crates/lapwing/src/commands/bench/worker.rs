@@ -5,6 +5,10 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lapwing_host::compile_cache::CacheReport;
+use lapwing_host::correction::{self, Resolved};
+use lapwing_host::worker::{self, Asker, ServeError};
+use lapwing_host::{Caller, Engine, Notice};
 use lapwing_logits::Level;
 use lapwing_measure::bench::{Instruments, LooksAt, Opened, Ran};
 use lapwing_measure::measuring::{MeasureError, Subject, Work};
@@ -15,11 +19,6 @@ use super::message::{Answer, Opening, Request};
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::settings::Settings;
-use lapwing_host::Engine;
-use lapwing_host::compile_cache::CacheReport;
-use lapwing_host::correction::{self, Resolved};
-use lapwing_host::worker::{self, Asker, ServeError};
-use lapwing_host::{Caller, Notice};
 
 /// Answer the requests of one who measures.
 ///
@@ -57,7 +56,7 @@ impl Worker<'_> {
     /// token.
     fn answer(&mut self, request: Request, is_cancelled: &dyn Fn() -> bool) -> Answer {
         let outcome = match request {
-            Request::Open { opening, configuration } => {
+            Request::Open(opening, configuration) => {
                 let opened = self.open(*opening, *configuration);
                 opened.map(|opened| Answer::Opened(opened.into()))
             }
@@ -66,11 +65,11 @@ impl Worker<'_> {
                 self.instruments.watch_energy();
                 Ok(Answer::Watching {})
             }
-            Request::Energy { n_tokens } => {
+            Request::Energy(n_tokens) => {
                 let (reading, nulls) = self.instruments.energy(n_tokens);
-                Ok(Answer::Energy { reading, nulls })
+                Ok(Answer::Energy(reading, nulls))
             }
-            Request::Run { work, looks_at } => {
+            Request::Run(work, looks_at) => {
                 self.run(&work, looks_at, is_cancelled).map(|ran| Answer::Ran(ran.into()))
             }
         };
