@@ -5,18 +5,21 @@ mod graph;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use lapwing_host::open_folder;
+use lapwing_files::FileError;
 use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_store::Variant;
 use lapwing_text::ChatTemplate;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Everything that `inspect` tells.
+use crate::open_error::with_causes;
+use crate::setup::open_folder;
+
+/// What a model, a checkpoint or a file of either is.
 #[derive(Debug, Serialize)]
 pub struct Description {
     /// `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`, `safetensors`, `onnx`.
@@ -89,7 +92,18 @@ pub struct FileSize {
     pub n_bytes: u64,
 }
 
-/// What `describe` cannot make sense of.
+/// Why it is not told what something is: the source is the error of whoever could not read it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot inspect")]
+pub struct DescribeError(#[source] Box<dyn Error + Send + Sync>);
+
+impl DescribeError {
+    fn of(source: impl Error + Send + Sync + 'static) -> DescribeError {
+        DescribeError(Box::new(source))
+    }
+}
+
+/// The source of a [`DescribeError`] where the name of a file says nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is no file that is understood: expected .gguf, .safetensors, .onnx or .xml", path.display())]
 pub struct UnknownFile {
@@ -111,13 +125,11 @@ struct Found {
 /// # Errors
 ///
 /// When it is not there, is none of the kinds, or is malformed.
-pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Description> {
-    let found = match std::fs::metadata(path) {
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot open {}", path.display()));
-        }
-        Ok(metadata) if metadata.is_dir() => folder(path, variant)?,
-        Ok(_) => file(path)?,
+pub fn describe(path: &Path, variant: Option<&Variant>) -> Result<Description, DescribeError> {
+    let metadata = std::fs::metadata(path).map_err(FileError::cannot("open", path));
+    let found = match metadata.map_err(DescribeError::of)?.is_dir() {
+        true => folder(path, variant)?,
+        false => file(path)?,
     };
     Ok(Description {
         kind: found.kind.to_owned(),
@@ -130,24 +142,24 @@ pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Descri
     })
 }
 
-fn file(path: &Path) -> anyhow::Result<Found> {
+fn file(path: &Path) -> Result<Found, DescribeError> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.map(str::to_ascii_lowercase).as_deref() {
         Some("gguf") => checkpoint::gguf(path),
         Some("safetensors") => checkpoint::safetensors(path),
         Some("onnx") => graph::onnx(path),
         Some("xml") => graph::ir(path),
-        _ => Err(UnknownFile { path: path.to_owned() }.into()),
+        _ => Err(DescribeError::of(UnknownFile { path: path.to_owned() })),
     }
 }
 
-fn folder(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Found> {
+fn folder(path: &Path, variant: Option<&Variant>) -> Result<Found, DescribeError> {
     let model = match open_folder(path, variant) {
         Ok(model) => model,
         Err(error) => {
             return match checkpoint::in_folder(path)? {
                 Some(found) => Ok(found),
-                None => Err(error.into()),
+                None => Err(DescribeError::of(error)),
             };
         }
     };
@@ -158,8 +170,7 @@ fn folder(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Found> {
     found.facts.extend(graph_facts);
     found.chat_template = template_source(path);
     if let Err(error) = ChatTemplate::open(path) {
-        let problem = format!("{:#}", anyhow::Error::new(error));
-        found.facts.insert("template problem".to_owned(), problem.into());
+        found.facts.insert("template problem".to_owned(), with_causes(&error).into());
     }
     Ok(found)
 }

@@ -22,7 +22,8 @@
 //! ```
 //!
 //! What happens on the way comes as [`Notice`]s to a [`Caller`], which may also stop it. Programs in
-//! `examples/` open a model and stream an answer, score a text, and watch notices.
+//! `examples/` open a model and stream an answer, score a text, and watch notices. What a
+//! model, a checkpoint or a file is, [`describe`] tells without any library.
 //!
 //! Must not know: arguments, terminals, the environment, how anything is shown. Nothing here prints,
 //! and an error names what was found, never a flag. One more backend: a library in
@@ -33,6 +34,7 @@ pub mod attempt;
 pub mod compile_cache;
 pub mod conversation;
 pub mod correction;
+pub mod describe;
 pub mod hardware;
 pub mod ladder;
 pub mod ledger;

@@ -82,7 +82,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-eval",
             "lapwing-export",
             "lapwing-files",
-            "lapwing-formats",
             "lapwing-host",
             "lapwing-lab",
             "lapwing-logits",

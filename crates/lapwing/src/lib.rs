@@ -9,7 +9,6 @@
 
 mod cli;
 mod commands;
-mod describe;
 mod env;
 mod exit;
 mod hint;

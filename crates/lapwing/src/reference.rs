@@ -2,11 +2,11 @@
 
 use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions, Precision};
+use lapwing_host::describe::describe;
 use lapwing_host::{BackendChoice, CorrectionChoice, Engine};
 use lapwing_store::Variant;
 
 use crate::cli::ReferenceArgs;
-use crate::describe::describe;
 use crate::opening;
 use crate::settings::Settings;
 

@@ -6,7 +6,7 @@ use lapwing_formats::gguf::{Gguf, Value as GgufValue};
 use lapwing_formats::safetensors::{SafeTensors, SafeTensorsFile, Tensor};
 use serde_json::{Value, json};
 
-use super::{Found, TensorLine};
+use super::{DescribeError, Found, TensorLine};
 
 /// Metadata that is shown; the rest is the tokenizer's tables and the template.
 const GGUF_KEYS: [&str; 12] = [
@@ -24,8 +24,8 @@ const GGUF_KEYS: [&str; 12] = [
     "vocab_size",
 ];
 
-pub(super) fn gguf(path: &Path) -> anyhow::Result<Found> {
-    let gguf = Gguf::open(path)?;
+pub(super) fn gguf(path: &Path) -> Result<Found, DescribeError> {
+    let gguf = Gguf::open(path).map_err(DescribeError::of)?;
     let mut found = Found { kind: "gguf", ..Found::default() };
     found.facts.insert("gguf version".to_owned(), json!(gguf.version()));
     let text = |key: &str| gguf.get(key).and_then(|value| value.as_str().map(str::to_owned));
@@ -44,29 +44,23 @@ pub(super) fn gguf(path: &Path) -> anyhow::Result<Found> {
     found.chat_template = text("tokenizer.chat_template");
     found.tensors = gguf
         .tensors()
-        .map(|tensor| TensorLine {
-            name: tensor.name.to_owned(),
-            dtype: tensor.dtype.to_string(),
-            shape: tensor.shape.iter().map(|&size| size as u64).collect(),
-            n_bytes: Some(tensor.bytes.len() as u64),
-            same_as: None,
-        })
+        .map(|tensor| line(tensor.name, tensor.dtype.to_string(), &tensor.shape, tensor.bytes))
         .collect();
     Ok(found)
 }
 
-pub(super) fn safetensors(path: &Path) -> anyhow::Result<Found> {
-    let file = SafeTensorsFile::open(path)?;
+pub(super) fn safetensors(path: &Path) -> Result<Found, DescribeError> {
+    let file = SafeTensorsFile::open(path).map_err(DescribeError::of)?;
     let mut found = Found { kind: "safetensors", ..Found::default() };
-    found.tensors = file.tensors().map(line).collect();
+    found.tensors = file.tensors().map(line_of).collect();
     Ok(found)
 }
 
 /// A folder that is no model: one GGUF, or safetensors with a `config.json`.
-pub(super) fn in_folder(folder: &Path) -> anyhow::Result<Option<Found>> {
+pub(super) fn in_folder(folder: &Path) -> Result<Option<Found>, DescribeError> {
     let mut ggufs = Vec::new();
     let mut has_safetensors = false;
-    for entry in std::fs::read_dir(folder)?.flatten() {
+    for entry in std::fs::read_dir(folder).map_err(DescribeError::of)?.flatten() {
         let path = entry.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("gguf") => ggufs.push(path),
@@ -80,7 +74,7 @@ pub(super) fn in_folder(folder: &Path) -> anyhow::Result<Option<Found>> {
     if !has_safetensors {
         return Ok(None);
     }
-    let files = SafeTensors::open(folder)?;
+    let files = SafeTensors::open(folder).map_err(DescribeError::of)?;
     let mut found = Found { kind: "safetensors", ..Found::default() };
     let config = std::fs::read(folder.join("config.json")).ok();
     let config: Option<Value> = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -88,17 +82,22 @@ pub(super) fn in_folder(folder: &Path) -> anyhow::Result<Option<Found>> {
         let simple = config.into_iter().filter(|(_, value)| !value.is_object());
         found.facts.extend(simple);
     }
-    found.tensors = files.tensors().map(line).collect();
+    found.tensors = files.tensors().map(line_of).collect();
     found.chat_template = super::template_source(folder);
     Ok(Some(found))
 }
 
-fn line(tensor: Tensor<'_>) -> TensorLine {
+fn line_of(tensor: Tensor<'_>) -> TensorLine {
+    let dtype = format!("{:?}", tensor.dtype).to_lowercase();
+    line(tensor.name, dtype, tensor.shape, tensor.bytes)
+}
+
+fn line(name: &str, dtype: String, shape: &[usize], bytes: &[u8]) -> TensorLine {
     TensorLine {
-        name: tensor.name.to_owned(),
-        dtype: format!("{:?}", tensor.dtype).to_lowercase(),
-        shape: tensor.shape.iter().map(|&size| size as u64).collect(),
-        n_bytes: Some(tensor.bytes.len() as u64),
+        name: name.to_owned(),
+        dtype,
+        shape: shape.iter().map(|&size| size as u64).collect(),
+        n_bytes: Some(bytes.len() as u64),
         same_as: None,
     }
 }

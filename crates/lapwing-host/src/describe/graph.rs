@@ -6,10 +6,10 @@ use lapwing_formats::ir::IrModel;
 use lapwing_formats::onnx::{self, OnnxModel};
 use serde_json::json;
 
-use super::{Found, Places, TensorLine};
+use super::{DescribeError, Found, Places, TensorLine};
 
-pub(super) fn onnx(path: &Path) -> anyhow::Result<Found> {
-    let model = OnnxModel::open(path)?;
+pub(super) fn onnx(path: &Path) -> Result<Found, DescribeError> {
+    let model = OnnxModel::open(path).map_err(DescribeError::of)?;
     let mut found = Found { kind: "onnx", ..Found::default() };
     let value = |value: &onnx::Value| {
         let element = value.element.map_or("?", |element| element.name());
@@ -55,8 +55,8 @@ pub(super) fn onnx(path: &Path) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-pub(super) fn ir(path: &Path) -> anyhow::Result<Found> {
-    let model = IrModel::open(path)?;
+pub(super) fn ir(path: &Path) -> Result<Found, DescribeError> {
+    let model = IrModel::open(path).map_err(DescribeError::of)?;
     let mut found = Found { kind: "openvino-ir", ..Found::default() };
     let inputs: Vec<String> = model
         .parameters()

@@ -1,10 +1,10 @@
 //! `lapwing inspect`: a model folder, a checkpoint or a single file, without any runtime.
 
 use anyhow::Context as _;
+use lapwing_host::describe::{Description, describe};
 use lapwing_store::resolve_model;
 
 use crate::cli::InspectArgs;
-use crate::describe::{Description, describe};
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// When there is nothing, or nothing that is understood.
 pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow::Result<()> {
     let path = resolve_model(&args.model, &settings.host.store).context("cannot inspect")?;
-    let description = describe(&path, settings.variant.as_ref()).context("cannot inspect")?;
+    let description = describe(&path, settings.variant.as_ref())?;
     if args.json {
         printer.json(&description)?;
         return Ok(());
