@@ -8,7 +8,6 @@ mod bench;
 mod devices;
 mod evaluation;
 mod model;
-pub mod note;
 mod profiles;
 
 use std::io;

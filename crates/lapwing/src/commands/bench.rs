@@ -23,7 +23,6 @@ use serde_json::{Value, json};
 use sysinfo::System;
 
 use crate::cli::{BenchArgs, ProtocolArgs};
-use crate::hint::note;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{PrintError, Printer, Steps};
 use crate::settings::Settings;
@@ -101,7 +100,12 @@ pub fn run(
     if unfinished.is_resumed {
         let found = collector.destination.records_of(&unfinished.run_id, unfinished.started_at);
         let found = found.context("cannot go on with the run")?;
-        printer.note(note::goes_on(&unfinished.run_id, found.len(), n_measurements));
+        printer.note(format!(
+            "going on with run {}: {} of {n_measurements} measurements are there (--fresh starts \
+             anew)",
+            unfinished.run_id,
+            found.len()
+        ));
         collector.take_earlier(found)?;
     }
     let done = collector.records.iter().map(|record| record.protocol.order_idx).collect();
@@ -120,7 +124,11 @@ pub fn run(
     collector.records.sort_by_key(|record| record.protocol.order_idx);
     collector.print_table()?;
     if outcome.is_err() && interrupt::requested() {
-        printer.note(note::broken_off(collector.records.len(), n_measurements));
+        let n_done = collector.records.len();
+        printer.note(format!(
+            "{n_done} of {n_measurements} measurements are kept; the same command goes on with the \
+             rest"
+        ));
     }
     outcome.map_err(|end| match end {
         BrokenOff::Stopped => Interrupted.into(),

@@ -12,7 +12,6 @@ use super::corrections::{effective, of_profiles};
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
-use crate::hint::note;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -21,6 +20,13 @@ use lapwing_host::Setup;
 use lapwing_host::model_files::{self, ModelFiles};
 use lapwing_host::recommendation::is_there;
 use lapwing_host::{open_folder, options_for};
+
+/// What `bench` needs at least.
+const NO_TESTS: &str = "give a length above 0 with --prompt-tokens or --generated-tokens, or \
+    leave out --skip-start";
+/// A measurement that does not fit the context.
+const FEWER_TOKENS: &str = "ask for less with --prompt-tokens, --depth or --generated-tokens, or for \
+    more room with --context";
 
 /// What is measured, and how its configurations are opened.
 pub(super) struct Asked {
@@ -43,7 +49,7 @@ impl Asked {
         let of = &args.tests;
         let tests = tests(!of.skip_start, &of.prompt_tokens, &of.generated_tokens, &of.depth);
         if tests.is_empty() {
-            return Err(usage("there is nothing to measure", note::NO_TESTS).into());
+            return Err(usage("there is nothing to measure", NO_TESTS).into());
         }
         let mut backends = Backends { settings, loaded: Vec::new() };
         let (mut configurations, mut openings) = (Vec::new(), Vec::new());
@@ -56,7 +62,7 @@ impl Asked {
             }
         }
         let plan = Plan { configurations, tests };
-        plan.check_room().map_err(|error| usage(&error.to_string(), note::FEWER_TOKENS))?;
+        plan.check_room().map_err(|error| usage(&error.to_string(), FEWER_TOKENS))?;
         Ok(Asked { plan, openings })
     }
 }
