@@ -33,6 +33,7 @@ mod sequence;
 mod tasks;
 #[cfg(test)]
 mod test_numbers;
+mod text_file;
 mod tokenizers;
 mod treatment;
 mod windows;
@@ -65,6 +66,7 @@ pub use tasks::{
     LastWordRecord, NamedText, ParseTaskError, Question, QuestionRecord, Questions, ReadItemsError,
     Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
 };
+pub use text_file::{TextFile, TextFileError};
 pub use tokenizers::{TokenizerMismatch, require_same_tokenizer};
 pub use treatment::{ApplyError, HeadMatrix, HeadMatrixError, Treatment, TreatmentKind};
 pub use windows::{Convention, Text, TextWindow, Window, WindowsError, begin_token};

@@ -2,7 +2,8 @@
 //! (onnxruntime-genai or OpenVINO IR).
 //!
 //! Offline work: nothing that serves a model depends on this crate, and it loads no runtime.
-//! Weights stream from the checkpoint's memory map to disk one tensor at a time.
+//! Weights stream from the checkpoint's memory map to disk one tensor at a time. Who needs a model
+//! and has none makes one up: [`made_up_model`].
 //!
 //! To add a target: a module with a `write` like `onnx_folder`'s, a variant of [`Target`], and
 //! an arm in [`export()`].
@@ -22,6 +23,8 @@ mod source;
 
 mod onnx_folder;
 mod openvino_folder;
+
+pub mod made_up_model;
 
 pub use error::ExportError;
 pub use export::export;

@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use lapwing_export::{ExportError, ExportOptions, Precision, Target, export};
 use serde_json::{Map, Value, json};
+
+use crate::{ExportError, ExportOptions, Precision, Target, export};
 
 /// Its name in tables.
 pub const NAME: &str = "a made-up model of 0.2 M parameters";

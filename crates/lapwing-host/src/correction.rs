@@ -4,6 +4,7 @@
 //! and only while its gate is open. What does not fit is an error, never left out silently.
 
 mod profile;
+mod writing;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,8 @@ use crate::host::Host;
 use crate::model_files::{ModelFiles, ModelFilesError};
 use crate::notice::{Caller, Notice};
 
-pub use profile::{
-    PeekError, ProfileError, StoredProfile, peek_profile, peek_sidecar, read_profile,
-};
+pub use profile::{PeekError, ProfileError, StoredProfile, peek_profile, read_profile};
+pub use writing::{WriteProfileError, require_place, require_same_model, write_profile};
 
 /// How the file name of a profile ends.
 const PROFILE_SUFFIX: &str = ".correction.json";

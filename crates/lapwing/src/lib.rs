@@ -14,15 +14,12 @@ mod exit;
 mod hint;
 mod home;
 mod interrupt;
-mod made_up_model;
 mod memory;
 mod opening;
 mod printer;
-mod profiles;
 mod prompt;
 mod reference;
 mod settings;
-mod text_file;
 mod this_program;
 
 use std::process::ExitCode;

@@ -198,7 +198,7 @@ pub fn peek_profile(path: &Path) -> Result<Option<CorrectionProfile>, PeekError>
 }
 
 /// The file name of the sidecar that the profile at `path` tells of, of any version.
-pub fn peek_sidecar(path: &Path) -> Option<String> {
+pub(super) fn peek_sidecar(path: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Naming {
         sidecar: Option<Named>,

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file::{self, NewFile};
 use lapwing_files::{FileError, checksum};
-use lapwing_host::correction::{Difference, PeekError, difference, peek_profile, peek_sidecar};
-use lapwing_logits::profile::{
-    Arrays, CorrectionProfile, ProfiledModel, Sidecar, WriteProfileError,
-};
+use lapwing_logits::profile::{self, Arrays, CorrectionProfile, ProfiledModel, Sidecar};
+
+use super::profile::{PeekError, peek_profile, peek_sidecar};
+use super::{Difference, PROFILE_SUFFIX, difference};
 
 /// Why a profile was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub enum WriteProfileError {
     /// The name cannot be that of a profile.
     #[error("a profile cannot be called {}: expected {expected}", path.display())]
     Name {
@@ -53,12 +53,10 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: WriteProfileError,
+        source: profile::WriteProfileError,
     },
 }
 
-/// How the name of a profile ends.
-const ENDING: &str = ".correction.json";
 /// How the name of its arrays ends.
 const SIDECAR_ENDING: &str = ".safetensors";
 /// Digits of their hash in the name of the arrays.
@@ -66,8 +64,12 @@ const N_NAME_DIGITS: usize = 8;
 
 /// Refuse a place that cannot be written before hours are spent on what goes there. A folder that
 /// nobody named is made.
-pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> {
-    let wrong = |expected| Err(WriteError::Name { path: out.to_owned(), expected });
+///
+/// # Errors
+///
+/// When it cannot be the name of a profile, or nothing can be written there.
+pub fn require_place(out: &Path, is_named: bool) -> Result<(), WriteProfileError> {
+    let wrong = |expected| Err(WriteProfileError::Name { path: out.to_owned(), expected });
     // The profile names its sidecar, and readers of it are as strict.
     let Some(name) = out.file_name().and_then(|name| name.to_str()) else {
         return wrong("a file name in UTF-8");
@@ -76,7 +78,7 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
         return wrong("a name without : and \\ that does not begin with a dot");
     }
     // The arrays go beside it under such a name: no file but those of a profile may be met there.
-    if !name.ends_with(ENDING) || name.len() == ENDING.len() || out.is_dir() {
+    if !name.ends_with(PROFILE_SUFFIX) || name.len() == PROFILE_SUFFIX.len() || out.is_dir() {
         return wrong("a file such as NAME.correction.json");
     }
     let folder = new_file::folder_of(out);
@@ -90,12 +92,16 @@ pub(super) fn check_place(out: &Path, is_named: bool) -> Result<(), WriteError> 
 /// Refuse to replace a profile of anything else than `model`, and what may be one that this version
 /// cannot read. What is no profile, or was written by an earlier version, is of no use to anybody
 /// and may go.
-pub(super) fn check_taken(out: &Path, model: &ProfiledModel) -> Result<(), WriteError> {
-    let there =
-        peek_profile(out).map_err(|source| WriteError::Unknown { path: out.to_owned(), source })?;
+///
+/// # Errors
+///
+/// When it is one of these.
+pub fn require_same_model(out: &Path, model: &ProfiledModel) -> Result<(), WriteProfileError> {
+    let there = peek_profile(out)
+        .map_err(|source| WriteProfileError::Unknown { path: out.to_owned(), source })?;
     match there.and_then(|there| difference(model, &there.model)) {
         Some(Difference { what, expected, found }) => {
-            Err(WriteError::Taken { path: out.to_owned(), what, expected, found })
+            Err(WriteProfileError::Taken { path: out.to_owned(), what, expected, found })
         }
         None => Ok(()),
     }
@@ -104,12 +110,17 @@ pub(super) fn check_taken(out: &Path, model: &ProfiledModel) -> Result<(), Write
 /// Write the arrays and then the profile, which names them. Their file's name holds their hash, so
 /// that an earlier profile keeps its own arrays until it is replaced: at any moment there is a
 /// profile with its arrays, the earlier or the later one.
-pub(super) fn profile(
+///
+/// # Errors
+///
+/// When what was found cannot be told in a profile, or a file cannot be written: an earlier profile
+/// stays then.
+pub fn write_profile(
     out: &Path,
     profile: &mut CorrectionProfile,
     arrays: &Arrays,
-) -> Result<(), WriteError> {
-    let refused = |source| WriteError::Profile { path: out.to_owned(), source };
+) -> Result<(), WriteProfileError> {
+    let refused = |source| WriteProfileError::Profile { path: out.to_owned(), source };
     let has_arrays = arrays.names().next().is_some();
     let bytes = has_arrays.then(|| arrays.to_bytes()).transpose().map_err(refused)?;
     profile.sidecar = bytes.as_ref().map(|bytes| sidecar(out, bytes));
@@ -168,13 +179,13 @@ mod tests {
     };
 
     use super::*;
-    use lapwing_host::correction::read_profile;
+    use crate::correction::read_profile;
 
     #[test]
     fn names_that_no_reader_takes_are_refused_before_any_work() {
         let folder = tempfile::tempdir().unwrap();
         let check = |name: &str, is_taken: bool| {
-            let checked = check_place(&folder.path().join(name), true);
+            let checked = require_place(&folder.path().join(name), true);
             assert_eq!(checked.is_ok(), is_taken, "{name}: {checked:?}");
         };
         check("a.correction.json", true);
@@ -187,7 +198,7 @@ mod tests {
         check("a.safetensors", false);
         check("", false);
         check("missing/a.correction.json", false);
-        assert!(check_place(&folder.path().join("made/a.correction.json"), false).is_ok());
+        assert!(require_place(&folder.path().join("made/a.correction.json"), false).is_ok());
         assert_eq!(names_in(folder.path()), ["made"]);
     }
 
@@ -238,7 +249,7 @@ mod tests {
             if let Some(offset) = offset {
                 arrays.insert("offset", Array::vector([offset, 0.0].into()));
             }
-            profile(&out, &mut written, &arrays).unwrap();
+            write_profile(&out, &mut written, &arrays).unwrap();
             let read = read_profile(&out).unwrap();
             assert_eq!((&read.profile, &read.arrays), (&written, &arrays));
             let mut expected = vec!["m.correction.json".to_owned(), "model.safetensors".to_owned()];
@@ -263,8 +274,8 @@ mod tests {
         std::fs::create_dir(&out).unwrap();
         let mut arrays = Arrays::default();
         arrays.insert("offset", Array::vector([1.0, 0.0].into()));
-        let error = profile(&out, &mut empty(), &arrays).unwrap_err();
-        assert!(matches!(error, WriteError::Io { .. }), "{error}");
+        let error = write_profile(&out, &mut empty(), &arrays).unwrap_err();
+        assert!(matches!(error, WriteProfileError::Io { .. }), "{error}");
         assert_eq!(names_in(folder.path()), ["m.correction.json"]);
     }
 

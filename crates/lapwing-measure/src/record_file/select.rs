@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use lapwing_measure::record::Record;
-use lapwing_measure::record_file::{ReadFolderError, RecordLineError, read_all, read_folder};
+use super::{ReadFolderError, RecordLineError, read_all, read_folder};
+use crate::record::Record;
 
 /// Records, and what else is in their files.
 #[derive(Debug)]

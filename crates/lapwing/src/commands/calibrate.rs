@@ -6,7 +6,6 @@
 pub(super) mod head;
 mod report;
 pub(super) mod texts;
-mod write;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -37,7 +36,6 @@ use head::Head;
 use texts::Texts;
 
 pub use head::CheckpointError;
-pub use write::WriteError;
 
 /// Tokens in a window when nobody says and the models have room.
 const N_WINDOW: usize = 512;
@@ -79,13 +77,13 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         Some(out) => out.clone(),
         None => correction::default_profile(engine, &settings.host.profiles),
     };
-    write::check_place(&out, args.out.is_some()).context(FAILED)?;
+    correction::require_place(&out, args.out.is_some()).context(FAILED)?;
     let tokenizer = engine.tokenizer().context(FAILED)?;
     models.require_same_tokenizer(&files.texts[0].text)?;
     // Of the files as they were opened.
     let profiled = Profiled::of(&models).context(FAILED)?;
     if !args.force {
-        write::check_taken(&out, &profiled.model).context(FAILED)?;
+        correction::require_same_model(&out, &profiled.model).context(FAILED)?;
     }
     models.warn(args, printer)?;
     let body_recipe = body_recipe(engine).context("cannot describe the model in a profile")?;
@@ -113,7 +111,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     }
     let calibration = outcome.context(FAILED)?;
     let (mut profile, arrays) = calibration.profile(labels);
-    write::profile(&out, &mut profile, &arrays).context(FAILED)?;
+    correction::write_profile(&out, &mut profile, &arrays).context(FAILED)?;
     let model = report::with_options(&args.model, settings);
     let args = &CalibrateArgs { model, ..args.clone() };
     let done = Done { args, out: &out, profile: &profile, calibration: &calibration };

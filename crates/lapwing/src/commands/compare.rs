@@ -7,12 +7,12 @@ use lapwing_measure::comparison::{
     Change, CompareOptions, Comparison, Difference, IntervalFrom, Metric, Pair, Verdict, compare,
 };
 use lapwing_measure::record::Record;
+use lapwing_measure::record_file::{Selected, select};
 use serde_json::json;
 
 use crate::cli::CompareArgs;
 use crate::commands::bench;
 use crate::printer::{Printer, human_bytes};
-use crate::profiles::{self, Selected};
 use crate::settings::Settings;
 
 /// Something became worse by more than it may.
@@ -71,8 +71,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow
 
 /// Every line has to be a record: what is missing could be what became slower.
 fn read(settings: &Settings, wanted: &str) -> anyhow::Result<(Vec<Record>, bool)> {
-    let Selected { records, bad_lines, is_host } =
-        profiles::select(wanted, &settings.home.profiles())?;
+    let Selected { records, bad_lines, is_host } = select(wanted, &settings.home.profiles())?;
     match bad_lines.into_iter().next() {
         Some(bad_line) => Err(bad_line.into()),
         None => Ok((records, is_host)),

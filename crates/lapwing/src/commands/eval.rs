@@ -11,7 +11,7 @@ mod task;
 
 use std::ops::ControlFlow;
 
-use lapwing_eval::{Convention, Progress, Stopped};
+use lapwing_eval::{Convention, Progress, Stopped, TextFile};
 use lapwing_report::statistics::{BootstrapOptions, Interval};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
@@ -19,7 +19,6 @@ use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
 use crate::settings::Settings;
-use crate::text_file::TextFile;
 
 /// Tokens in a window when nobody says and the model has room: llama.cpp's default.
 const N_WINDOW: usize = 512;

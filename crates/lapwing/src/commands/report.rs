@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file;
 use lapwing_measure::bench::host;
-use lapwing_measure::record_file::{RecordLineError, keep_first_of_each};
+use lapwing_measure::record_file::{
+    RecordLineError, SelectRecordsError, Selected, keep_first_of_each, keep_run, select,
+};
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::printer::Printer;
-use crate::profiles::{self, SelectRecordsError, Selected};
 use crate::settings::Settings;
 
 /// More bad lines than this are counted and not told one by one.
@@ -34,7 +35,7 @@ pub struct WriteReportError {
 pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
     let Selected { mut records, bad_lines, .. } = read(settings, args)?;
     if args.run != "all" {
-        profiles::keep_run(&mut records, &args.run)?;
+        keep_run(&mut records, &args.run)?;
     }
     let notes = match bad_lines.len() {
         0 => Vec::new(),
@@ -79,13 +80,13 @@ fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecord
         let host = host();
         let path = profiles.join(&host);
         return match path.is_dir() {
-            true => profiles::select(&host, &profiles),
+            true => select(&host, &profiles),
             false => Err(SelectRecordsError::Nothing { path }),
         };
     }
     let mut all = Selected { records: Vec::new(), bad_lines: Vec::new(), is_host: false };
     for wanted in &args.records {
-        let selected = profiles::select(wanted, &profiles)?;
+        let selected = select(wanted, &profiles)?;
         all.records.extend(selected.records);
         all.bad_lines.extend(selected.bad_lines);
     }

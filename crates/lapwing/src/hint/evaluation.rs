@@ -3,16 +3,15 @@
 use std::error::Error;
 
 use lapwing_eval::{
-    CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextPart, TokenizerMismatch,
-    WindowsError,
+    CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextFileError, TextPart,
+    TokenizerMismatch, WindowsError,
 };
-use lapwing_host::correction::ProfileError;
+use lapwing_host::correction::{ProfileError, WriteProfileError};
 use lapwing_logits::profile::ReadProfileError;
 
-use crate::commands::calibrate::{CheckpointError, WindowTooLong, WriteError};
+use crate::commands::calibrate::{CheckpointError, WindowTooLong};
 use crate::commands::export::CorrectHeadError;
 use crate::reference::SameModelError;
-use crate::text_file::TextFileError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
@@ -193,15 +192,15 @@ fn checkpoint(error: &CheckpointError) -> Option<String> {
     })
 }
 
-fn write(error: &WriteError) -> Option<String> {
+fn write(error: &WriteProfileError) -> Option<String> {
     match error {
-        WriteError::Name { .. } => Some("choose another --out".into()),
-        WriteError::Taken { .. } | WriteError::Unknown { .. } => Some(
+        WriteProfileError::Name { .. } => Some("choose another --out".into()),
+        WriteProfileError::Taken { .. } | WriteProfileError::Unknown { .. } => Some(
             "--out NAME.correction.json writes elsewhere, and --correction takes it from there; \
              --force replaces what is there"
                 .into(),
         ),
-        WriteError::Io { .. } | WriteError::Profile { .. } => None,
+        WriteProfileError::Io { .. } | WriteProfileError::Profile { .. } => None,
     }
 }
 

@@ -4,11 +4,12 @@ use std::error::Error;
 
 use lapwing_measure::comparison::CompareError;
 use lapwing_measure::record::ParseRecordError;
-use lapwing_measure::record_file::{ReadFileError, ReadFolderError, RecordLineError};
+use lapwing_measure::record_file::{
+    ReadFileError, ReadFolderError, RecordLineError, SelectRecordsError,
+};
 
 use crate::commands::compare::MissingError;
 use crate::commands::report::WriteReportError;
-use crate::profiles::SelectRecordsError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {

@@ -1,12 +1,12 @@
 //! The texts of a calibration, and which of their windows are held out.
 
+use lapwing_eval::{TextFile, TextFileError};
 use lapwing_logits::profile::{ProfiledText, TextRole};
 use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
 
 use crate::cli::CalibrateArgs;
 use crate::exit::UsageError;
-use crate::text_file::{TextFile, TextFileError};
 
 const TEXT_TWICE: &str = "name every text with one --text";
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions};
 use lapwing_export::Target;
+use lapwing_export::made_up_model::{self, NAME as MADE_UP};
 use lapwing_host::ladder;
 use lapwing_host::trial::{self, Failure, Passed};
 use lapwing_host::{BackendChoice, Setup, open_folder, options_for};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 
 use crate::cli::WorkerKind;
 use crate::interrupt;
-use crate::made_up_model::{self, NAME as MADE_UP};
 use crate::printer::Printer;
 use crate::settings::Settings;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use lapwing_eval::{
-    Divergence, DivergenceOptions, Text, begin_token, divergence, require_same_tokenizer,
+    Divergence, DivergenceOptions, Text, TextFile, begin_token, divergence, require_same_tokenizer,
 };
 use lapwing_logits::Level;
 use serde_json::json;
@@ -14,7 +14,6 @@ use crate::cli::KlArgs;
 use crate::printer::Printer;
 use crate::reference;
 use crate::settings::Settings;
-use crate::text_file::TextFile;
 
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the divergence";

@@ -1,7 +1,7 @@
 //! `lapwing eval ppl`: how surprised a model is by a text.
 
 use anyhow::Context as _;
-use lapwing_eval::{Perplexity, PerplexityOptions, Text, begin_token, perplexity};
+use lapwing_eval::{Perplexity, PerplexityOptions, Text, TextFile, begin_token, perplexity};
 use lapwing_logits::Level;
 use serde_json::json;
 
@@ -11,7 +11,6 @@ use super::{BOOTSTRAP, convention, finished, watch, with_error};
 use crate::cli::PplArgs;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::text_file::TextFile;
 
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the perplexity";

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use lapwing_eval::{
-    GenerationOptions, Items, NamedText, ReadItemsError, Task, TaskOptions, TaskReport,
+    GenerationOptions, Items, NamedText, ReadItemsError, Task, TaskOptions, TaskReport, TextFile,
     begin_token, run_task,
 };
 use lapwing_logits::Level;
@@ -15,7 +15,6 @@ use crate::cli::{TaskArgs, TaskName};
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::text_file::TextFile;
 
 /// Examples before each question of GSM8K.
 const N_EXAMPLES: usize = 8;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lapwing_eval::{GenerationOptions, Items, JournalKey, NamedText, Progress, Task, TaskOptions};
+use lapwing_eval::{
+    GenerationOptions, Items, JournalKey, NamedText, Progress, Task, TaskOptions, TextFile,
+};
 use lapwing_files::{checksum, new_file};
 use lapwing_host::model_files::ModelFiles;
 use lapwing_host::{Engine, open_folder};
@@ -28,7 +30,6 @@ use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
 use crate::reference;
 use crate::settings::Settings;
-use crate::text_file::TextFile;
 
 const FAILED: &str = "cannot study";
 const MODEL_TWICE: &str = "name every model with one --model";
