@@ -11,8 +11,8 @@ pub use lapwing_files::{Journal, JournalKey, JournalUnitError, OpenJournalError}
 
 pub(crate) use lapwing_files::resume;
 
-/// A part of a key from an object of JSON.
-pub(crate) fn key_of(object: Value) -> JournalKey {
+/// A key, or a part of one, from an object of JSON.
+pub fn key_of(object: Value) -> JournalKey {
     match object {
         Value::Object(key) => key,
         other => JournalKey::from_iter([("settings".to_owned(), other)]),

@@ -1,68 +1,71 @@
 //! What a measurement that was broken off leaves behind, for the same command to go on from.
 //!
-//! One journal a set of settings, below the cache folder; it is removed when the measurement is
+//! One journal a set of settings, in one folder; it is removed when the measurement is
 //! done.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use lapwing_files::{Journal, JournalKey, OpenJournalError, checksum};
+use lapwing_files::{FileError, checksum};
 
-use crate::home::Home;
-use crate::printer::Printer;
+use crate::journal::{Journal, JournalKey, OpenJournalError};
 
 /// Digits of a key's hash in the name of its journal.
 const N_NAME_DIGITS: usize = 16;
 
 /// The journal of one measurement.
-pub(in crate::commands) struct Kept {
+#[derive(Debug)]
+pub struct Kept {
     path: PathBuf,
-    pub(in crate::commands) journal: Journal,
+    /// What is finished.
+    pub journal: Journal,
+}
+
+/// Why nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The folder cannot be made, or what is left over not be removed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The journal cannot be used.
+    #[error("cannot keep what is finished")]
+    Journal(#[from] OpenJournalError),
 }
 
 impl Kept {
-    /// Open the journal for these settings, or begin one; says when there is something to go on
-    /// from. With `fresh` what is there is thrown away.
-    pub(in crate::commands) fn open(
-        home: &Home,
-        key: &JournalKey,
-        fresh: bool,
-        printer: &Printer,
-    ) -> anyhow::Result<Kept> {
-        const FAILED: &str = "cannot keep what is finished";
-        let folder = home.cache().join("eval");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+    /// Open the journal in `folder` for these settings, or begin one. With `fresh` what is there is
+    /// thrown away.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be used, or another process writes the journal.
+    pub fn open(folder: &Path, key: &JournalKey, fresh: bool) -> Result<Kept, KeepError> {
+        std::fs::create_dir_all(folder).map_err(FileError::cannot("make", folder))?;
         let path = folder.join(file_name(key));
         let mut journal = Journal::open(&path, key);
-        if fresh && !is_in_use(&journal) {
+        if fresh && !matches!(journal, Err(OpenJournalError::InUse { .. })) {
             drop(journal);
             remove(&path)?;
             journal = Journal::open(&path, key);
         }
-        let journal = journal.context(FAILED)?;
-        if journal.n_finished() != 0 {
-            let n_finished = journal.n_finished();
-            printer.note(format!("going on: {n_finished} were finished by an earlier run"));
-        }
-        Ok(Kept { path, journal })
+        Ok(Kept { path, journal: journal? })
     }
 
     /// The measurement is done: nothing is left to go on from.
-    pub(in crate::commands) fn remove(self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be removed.
+    pub fn remove(self) -> Result<(), KeepError> {
         drop(self.journal);
-        remove(&self.path)
+        Ok(remove(&self.path)?)
     }
 }
 
-fn is_in_use(opened: &Result<Journal, OpenJournalError>) -> bool {
-    matches!(opened, Err(OpenJournalError::InUse { .. }))
-}
-
-fn remove(path: &Path) -> anyhow::Result<()> {
+fn remove(path: &Path) -> Result<(), FileError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(FileError::cannot("remove", path)(error))
         }
         _ => Ok(()),
     }
@@ -93,8 +96,7 @@ mod tests {
     #[test]
     fn finished_units_are_found_again_until_they_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::find(Some(folder.path())).unwrap();
-        let open = |fresh| Kept::open(&home, &key(1), fresh, &Printer::new(true));
+        let open = |fresh| Kept::open(&folder.path().join("eval"), &key(1), fresh);
         open(false).unwrap().journal.finish("window 0", &1.0).unwrap();
         let again = open(false).unwrap();
         assert_eq!(again.journal.n_finished(), 1);

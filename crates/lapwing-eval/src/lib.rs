@@ -14,6 +14,7 @@
 //! error. One more measurement on rows: see `pass.rs`; one more estimator: see [`estimators`].
 
 mod calibrate;
+mod calibration_texts;
 mod common_tokens;
 mod divergence;
 pub mod estimators;
@@ -22,6 +23,7 @@ mod gate;
 mod head_map;
 mod journal;
 mod judge;
+mod kept;
 mod pass;
 mod perplexity;
 mod progress;
@@ -43,6 +45,9 @@ pub use calibrate::{
     Calibration, CalibrationDiagnostics, CalibrationWindows, Candidate, OnCalibrateProgress,
     ProfileLabels, Stage, TextPart, calibrate,
 };
+pub use calibration_texts::{
+    CalibrationFiles, CalibrationFilesError, CalibrationTexts, n_held_out,
+};
 pub use common_tokens::CommonTokens;
 pub use divergence::{Divergence, DivergenceOptions, divergence};
 pub use failure::Failure;
@@ -51,10 +56,11 @@ pub use gate::{
     ScorePair, ShareComparison, Verdict, choose,
 };
 pub use head_map::{HeadMapEquations, SolveHeadMapError};
-pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError};
+pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError, key_of};
 pub use judge::{
     JudgeInputs, JudgeOptions, RareScore, RareSums, TreatmentScore, WindowScore, judge,
 };
+pub use kept::{KeepError, Kept};
 pub use perplexity::{Perplexity, PerplexityOptions, perplexity};
 pub use progress::{OnProgress, Progress, Stopped};
 pub use repetition::{Repetition, RepetitionOptions, cut_prompts};

@@ -114,14 +114,16 @@ impl TextFile {
             .map_err(|source| TextFileError::Encode { path: self.path.clone(), source })
     }
 
-    /// What JSON outputs tell of it.
+    /// What JSON outputs tell of its bytes.
+    pub fn of_bytes(&self) -> Value {
+        json!({"name": self.name(), "sha256": self.sha256, "n_bytes": self.n_bytes()})
+    }
+
+    /// What JSON outputs tell of it, once it was cut.
     pub fn as_json(&self, n_tokens: usize) -> Value {
-        json!({
-            "name": self.name(),
-            "sha256": self.sha256,
-            "n_bytes": self.n_bytes(),
-            "n_tokens": n_tokens,
-        })
+        let mut told = self.of_bytes();
+        told["n_tokens"] = n_tokens.into();
+        told
     }
 }
 

@@ -5,16 +5,16 @@
 
 pub(super) mod head;
 mod report;
-pub(super) mod texts;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_eval::{
-    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration, GateOptions,
-    HeadMatrix, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate,
+    CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
+    CalibrationFiles, CalibrationFilesError, CalibrationTexts, GateOptions, HeadMatrix,
+    ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate, n_held_out,
     require_same_tokenizer,
 };
 use lapwing_export::read_recipe;
@@ -26,6 +26,7 @@ use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
 
 use crate::cli::CalibrateArgs;
+use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{Printer, Steps, human_bytes};
@@ -33,7 +34,6 @@ use crate::reference;
 use crate::settings::Settings;
 
 use head::Head;
-use texts::Texts;
 
 pub use head::CheckpointError;
 
@@ -69,7 +69,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     const FAILED: &str = "cannot calibrate";
     let started = Instant::now();
     interrupt::install();
-    let files = texts::read(args).context(FAILED)?;
+    let files = read_files(&args.fit.text, args.other_text.as_deref()).context(FAILED)?;
     let head = Head::open(args, settings).context(FAILED)?;
     let models = Models::open(args, settings)?;
     let engine = &models.engine;
@@ -94,14 +94,16 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         );
     }
     let n_window = models.n_window(args).context(FAILED)?;
-    let texts = Texts::split(&files, tokenizer, n_window, args.fit.held_out).context(FAILED)?;
+    let texts = CalibrationTexts::split(&files, tokenizer, n_window, args.fit.held_out);
+    let texts = texts.context(FAILED)?;
     let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
     let rows = rows.transpose().context(FAILED)?;
     let fitted = texts.calibration();
     let head_matrix = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
     let inputs = models.inputs(tokenizer, &texts, &fitted, head_matrix).context(FAILED)?;
     let options = options(args, settings, engine, n_window);
-    let labels = labels(profiled, body_recipe, &files, &texts);
+    let Profiled { model, reference } = profiled;
+    let labels = ProfileLabels { model, reference, texts: texts.labels(&files), body_recipe };
     let steps = printer.steps("calibrating");
     let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer));
     drop(steps);
@@ -116,6 +118,23 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let args = &CalibrateArgs { model, ..args.clone() };
     let done = Done { args, out: &out, profile: &profile, calibration: &calibration };
     report::tell(&done, &options, started.elapsed(), printer)
+}
+
+/// Read the texts; a file that is named twice is wrong usage.
+pub(super) fn read_files(
+    texts: &[PathBuf],
+    other: Option<&Path>,
+) -> anyhow::Result<CalibrationFiles> {
+    let wrong = |error: CalibrationFilesError, advice: &str| {
+        UsageError { problem: error.to_string(), advice: Some(advice.to_owned()) }.into()
+    };
+    CalibrationFiles::read(texts, other).map_err(|error| match error {
+        CalibrationFilesError::Text(error) => error.into(),
+        CalibrationFilesError::Twice { .. } => wrong(error, "name every text with one --text"),
+        CalibrationFilesError::OtherToo { .. } => {
+            wrong(error, "--other-text takes a text of another domain than --text")
+        }
+    })
 }
 
 /// What is reported.
@@ -163,7 +182,7 @@ impl Models {
     pub(super) fn inputs<'a>(
         &'a self,
         tokenizer: &Tokenizer,
-        texts: &'a Texts,
+        texts: &'a CalibrationTexts,
         fitted: &'a [&'a [TokenId]],
         head: Option<HeadMatrix<'a>>,
     ) -> anyhow::Result<CalibrateInputs<'a>> {
@@ -234,7 +253,7 @@ pub(super) fn options(
     n_window: usize,
 ) -> CalibrateOptions {
     let n_windows = args.fit.windows.map_or(N_WINDOWS, usize::from);
-    let n_judged = texts::n_held_out(n_windows, args.fit.held_out);
+    let n_judged = n_held_out(n_windows, args.fit.held_out);
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     CalibrateOptions {
         n_window_tokens: n_window,
@@ -328,17 +347,6 @@ impl Profiled {
         }
         Ok(Profiled { model, reference })
     }
-}
-
-/// What only the caller knows of a profile.
-fn labels(
-    profiled: Profiled,
-    body_recipe: Option<serde_json::Value>,
-    files: &texts::Files,
-    texts: &Texts,
-) -> ProfileLabels {
-    let Profiled { model, reference } = profiled;
-    ProfileLabels { model, reference, texts: texts.labels(files), body_recipe }
 }
 
 /// How all but the output head of the model was exported, when its folder tells.

@@ -7,9 +7,8 @@ use lapwing_eval::{
 use lapwing_logits::Level;
 use serde_json::json;
 
-use super::kept::Kept;
-use super::measured::{self, Measured, engine_key, engine_report};
-use super::{BOOTSTRAP, convention, finished, watch, with_error};
+use super::measured::{self, Measured, Naming, engine_key, engine_report};
+use super::{BOOTSTRAP, convention, with_error};
 use crate::cli::KlArgs;
 use crate::printer::Printer;
 use crate::reference;
@@ -35,34 +34,28 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
         level: Level::detect(),
         correction: measured.correction.correction.clone(),
     };
-    let mut key = measured.key("kl")?;
-    key.insert("reference".to_owned(), engine_key(&reference, &of_reference)?);
-    key.insert("text".to_owned(), text.sha256.as_str().into());
-    key.insert("convention".to_owned(), json!(options.convention));
-    key.insert("limit".to_owned(), json!(options.n_windows_max));
-    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
-    let steps = printer.steps("windows");
+    let key = json!({
+        "reference": engine_key(&reference, &of_reference)?,
+        "text": text.sha256,
+        "convention": options.convention,
+        "limit": options.n_windows_max,
+    });
     let begin = begin_token(tokenizer).context(FAILED)?;
     let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
-    let outcome = divergence(
-        reference.model.as_ref(),
-        engine.model.as_ref(),
-        &cut,
-        &options,
-        Some(&mut kept.journal),
-        &mut watch(&steps, "KL"),
-    );
-    drop(steps);
-    let found = finished(outcome, FAILED, printer)?;
+    let models = [&reference, engine].map(|engine| engine.model.as_ref());
+    let naming = Naming { failed: FAILED, steps: "windows", value: "KL" };
+    let (found, kept) = measured.measure("kl", key, &naming, printer, |journal, on_progress| {
+        divergence(models[0], models[1], &cut, &options, Some(journal), on_progress)
+    })?;
     if args.measure.json {
-        let mut report = measured.report("eval kl")?;
-        report["reference"] = engine_report(&reference, &of_reference)?;
-        report["text"] = text.as_json(tokens.len());
-        report["begin_token"] = json!(begin);
-        report["limit"] = json!(options.n_windows_max);
-        report["result"] = json!(found);
-        report["wall_s"] = measured.wall_s().into();
-        printer.json(&report)?;
+        let found = json!({
+            "reference": engine_report(&reference, &of_reference)?,
+            "text": text.as_json(tokens.len()),
+            "begin_token": begin,
+            "limit": options.n_windows_max,
+            "result": found,
+        });
+        printer.json(&measured.report("eval kl", found)?)?;
     } else {
         let mut facts = measured.facts();
         facts.push(("reference", measured::describe(&reference, &of_reference)));
@@ -71,7 +64,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
         facts.push(("time", format!("{:.1} s", measured.wall_s())));
         printer.facts(&facts)?;
     }
-    kept.remove()
+    Ok(kept.remove()?)
 }
 
 fn results(found: &Divergence) -> Vec<(&'static str, String)> {

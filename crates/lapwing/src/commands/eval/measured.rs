@@ -3,68 +3,98 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lapwing_eval::JournalKey;
+use lapwing_eval::{Journal, Kept, OnProgress, key_of};
 use lapwing_files::checksum;
 use lapwing_host::Engine;
 use lapwing_host::correction::Resolved;
 use lapwing_host::model_files::ModelFiles;
 use serde_json::{Value, json};
 
+use super::{BOOTSTRAP, finished, kept, watch};
 use crate::cli::MeasureArgs;
 use crate::interrupt;
 use crate::opening;
+use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// A model with its correction.
-pub(in crate::commands) struct Measured {
-    pub(in crate::commands) engine: Engine,
-    pub(in crate::commands) correction: Resolved,
-    settings: Settings,
+pub(super) struct Measured<'a> {
+    pub(super) engine: Engine,
+    pub(super) correction: Resolved,
+    args: &'a MeasureArgs,
+    settings: &'a Settings,
     started: Instant,
 }
 
-impl Measured {
+/// A measurement in words.
+pub(super) struct Naming {
+    /// What fails when it fails.
+    pub(super) failed: &'static str,
+    /// What it goes through.
+    pub(super) steps: &'static str,
+    /// The value that is shown meanwhile.
+    pub(super) value: &'static str,
+}
+
+impl Measured<'_> {
     /// Open the model and find its correction.
-    pub(in crate::commands) fn open(
-        args: &MeasureArgs,
-        settings: &Settings,
-    ) -> anyhow::Result<Measured> {
+    pub(super) fn open<'a>(
+        args: &'a MeasureArgs,
+        settings: &'a Settings,
+    ) -> anyhow::Result<Measured<'a>> {
         let started = Instant::now();
         let engine = opening::open(&args.model, settings)?;
         interrupt::check()?;
         let correction = opening::correction(&engine, settings)?;
-        Ok(Measured { engine, correction, settings: settings.clone(), started })
+        Ok(Measured { engine, correction, args, settings, started })
     }
 
-    /// What the results of `command` depend on, as far as the model goes.
-    pub(in crate::commands) fn key(&self, command: &str) -> anyhow::Result<JournalKey> {
-        let mut key = JournalKey::new();
-        key.insert("command".to_owned(), command.into());
-        key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
-        key.insert("model".to_owned(), engine_key(&self.engine, &self.settings)?);
-        key.insert("correction".to_owned(), json!(self.correction.profile_sha256));
-        Ok(key)
-    }
-
-    /// What every report of a measurement tells.
-    pub(in crate::commands) fn report(&self, command: &str) -> anyhow::Result<Value> {
-        Ok(json!({
+    /// Do what is not kept yet of what `command` measures; what is kept is told to go when the
+    /// result was shown. The result depends on the model, its correction and `more`, an object.
+    pub(super) fn measure<T, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        command: &str,
+        more: Value,
+        naming: &Naming,
+        printer: &Printer,
+        run: impl FnOnce(&mut Journal, OnProgress<'_>) -> Result<T, E>,
+    ) -> anyhow::Result<(T, Kept)> {
+        let mut key = key_of(json!({
             "command": command,
             "lapwing_version": env!("CARGO_PKG_VERSION"),
-            "model": engine_report(&self.engine, &self.settings)?,
+            "model": engine_key(&self.engine, self.settings)?,
+            "correction": self.correction.profile_sha256,
+        }));
+        key.extend(key_of(more));
+        let mut kept = kept(self.settings, &key, self.args.fresh, printer)?;
+        let steps = printer.steps(naming.steps);
+        let outcome = run(&mut kept.journal, &mut watch(&steps, naming.value));
+        drop(steps);
+        Ok((finished(outcome, naming.failed, printer)?, kept))
+    }
+
+    /// The report of a measurement, with what only that tells: `more`, an object.
+    pub(super) fn report(&self, command: &str, more: Value) -> anyhow::Result<Value> {
+        let mut report = key_of(json!({
+            "command": command,
+            "lapwing_version": env!("CARGO_PKG_VERSION"),
+            "model": engine_report(&self.engine, self.settings)?,
             "correction": self.correction.as_json(),
-            "bootstrap": super::BOOTSTRAP,
-        }))
+            "bootstrap": BOOTSTRAP,
+        }));
+        report.extend(key_of(more));
+        report.insert("wall_s".to_owned(), self.wall_s().into());
+        Ok(Value::Object(report))
     }
 
     /// Seconds since the command began to open the model.
-    pub(in crate::commands) fn wall_s(&self) -> f64 {
+    pub(super) fn wall_s(&self) -> f64 {
         (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3
     }
 
     /// The first lines of a report for people.
-    pub(in crate::commands) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts = vec![("model", describe(&self.engine, &self.settings))];
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![("model", describe(&self.engine, self.settings))];
         if let (Some(path), Some(candidate)) =
             (&self.correction.profile, &self.correction.candidate)
         {
@@ -75,7 +105,7 @@ impl Measured {
 }
 
 /// `NAME with openvino 2026.4.1 on CPU, precision fast`.
-pub(in crate::commands) fn describe(engine: &Engine, settings: &Settings) -> String {
+pub(super) fn describe(engine: &Engine, settings: &Settings) -> String {
     let (backend, version) = (engine.backend, &engine.backend_version);
     let device = &engine.model.device_used().id;
     let precision = settings.options.precision;

@@ -5,9 +5,8 @@ use lapwing_eval::{Perplexity, PerplexityOptions, Text, TextFile, begin_token, p
 use lapwing_logits::Level;
 use serde_json::json;
 
-use super::kept::Kept;
-use super::measured::Measured;
-use super::{BOOTSTRAP, convention, finished, watch, with_error};
+use super::measured::{Measured, Naming};
+use super::{BOOTSTRAP, convention, with_error};
 use crate::cli::PplArgs;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -27,38 +26,33 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> any
         level: Level::detect(),
         correction: measured.correction.correction.clone(),
     };
-    let mut key = measured.key("ppl")?;
-    key.insert("text".to_owned(), text.sha256.as_str().into());
-    key.insert("convention".to_owned(), json!(options.convention));
-    key.insert("limit".to_owned(), json!(options.n_windows_max));
-    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
-    let steps = printer.steps("windows");
+    let key = json!({
+        "text": text.sha256,
+        "convention": options.convention,
+        "limit": options.n_windows_max,
+    });
     let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
-    let outcome = perplexity(
-        engine.model.as_ref(),
-        &cut,
-        &options,
-        Some(&mut kept.journal),
-        &mut watch(&steps, "perplexity"),
-    );
-    drop(steps);
-    let found = finished(outcome, FAILED, printer)?;
+    let naming = Naming { failed: FAILED, steps: "windows", value: "perplexity" };
+    let (found, kept) =
+        measured.measure("ppl", key, &naming, printer, |journal, on_progress| {
+            perplexity(engine.model.as_ref(), &cut, &options, Some(journal), on_progress)
+        })?;
     if args.measure.json {
-        let mut report = measured.report("eval ppl")?;
-        report["text"] = text.as_json(tokens.len());
-        report["begin_token"] = json!(begin);
-        report["limit"] = json!(options.n_windows_max);
-        report["result"] = json!(found);
-        report["wall_s"] = measured.wall_s().into();
-        printer.json(&report)?;
+        let found = json!({
+            "text": text.as_json(tokens.len()),
+            "begin_token": begin,
+            "limit": options.n_windows_max,
+            "result": found,
+        });
+        printer.json(&measured.report("eval ppl", found)?)?;
     } else {
         print(&measured, &text, &found, printer)?;
     }
-    kept.remove()
+    Ok(kept.remove()?)
 }
 
 fn print(
-    measured: &Measured,
+    measured: &Measured<'_>,
     text: &TextFile,
     found: &Perplexity,
     printer: &Printer,

@@ -8,9 +8,7 @@ use lapwing_eval::{
 use lapwing_logits::Level;
 use serde_json::{Value, json};
 
-use super::kept::Kept;
-use super::measured::Measured;
-use super::{finished, watch};
+use super::measured::{Measured, Naming};
 use crate::cli::{TaskArgs, TaskName};
 use crate::exit::UsageError;
 use crate::printer::Printer;
@@ -40,39 +38,33 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &TaskArgs) -> an
             stop_ids: engine.folder.tokens.eos.clone(),
         },
     };
-    let mut key = measured.key("task")?;
-    key.insert("task".to_owned(), task.name().into());
-    key.insert("data".to_owned(), data.as_json());
-    key.insert("limit".to_owned(), json!(args.limit));
-    key.insert("stop_ids".to_owned(), json!(options.generation.stop_ids));
-    let mut kept = Kept::open(&settings.home, &key, args.measure.fresh, printer)?;
-    let steps = printer.steps(task.name());
-    let outcome = run_task(
-        task,
-        &engine.model,
-        tokenizer,
-        &items,
-        &options,
-        Some(&mut kept.journal),
-        &mut watch(&steps, "right"),
-    );
-    drop(steps);
-    let found = finished(outcome, FAILED, printer)?;
+    let key = json!({
+        "task": task.name(),
+        "data": data.as_json(),
+        "limit": args.limit,
+        "stop_ids": options.generation.stop_ids,
+    });
+    let naming = Naming { failed: FAILED, steps: task.name(), value: "right" };
+    let (found, kept) =
+        measured.measure("task", key, &naming, printer, |journal, on_progress| {
+            let model = &engine.model;
+            run_task(task, model, tokenizer, &items, &options, Some(journal), on_progress)
+        })?;
     if args.measure.json {
-        let mut report = measured.report("eval task")?;
-        report["data"] = data.as_json();
-        report["begin_token"] = json!(options.begin);
-        report["limit"] = json!(args.limit);
-        report["result"] = json!(found);
-        report["wall_s"] = measured.wall_s().into();
-        printer.json(&report)?;
+        let found = json!({
+            "data": data.as_json(),
+            "begin_token": options.begin,
+            "limit": args.limit,
+            "result": found,
+        });
+        printer.json(&measured.report("eval task", found)?)?;
     } else {
         print(&measured, &found, printer)?;
     }
-    kept.remove()
+    Ok(kept.remove()?)
 }
 
-fn print(measured: &Measured, found: &TaskReport, printer: &Printer) -> anyhow::Result<()> {
+fn print(measured: &Measured<'_>, found: &TaskReport, printer: &Printer) -> anyhow::Result<()> {
     let mut facts = measured.facts();
     facts.push(("task", format!("{}, {} items", found.task, found.n_items)));
     if let Some(examples) = &found.examples {
@@ -153,10 +145,7 @@ impl Data {
     }
 
     fn as_json(&self) -> Value {
-        let one = |file: &TextFile| {
-            let (name, n_bytes) = (file.name(), file.n_bytes());
-            json!({"name": name, "sha256": file.sha256, "n_bytes": n_bytes})
-        };
+        let one = TextFile::of_bytes;
         json!({
             "items": one(&self.data),
             "labels": self.labels.as_ref().map(one),

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_eval::{
-    GenerationOptions, Items, JournalKey, NamedText, Progress, Task, TaskOptions, TextFile,
+    CalibrationFiles, CalibrationTexts, GenerationOptions, Items, JournalKey, NamedText, Progress,
+    Task, TaskOptions, TextFile, key_of,
 };
 use lapwing_files::{checksum, new_file};
 use lapwing_host::model_files::ModelFiles;
@@ -20,10 +21,9 @@ use lapwing_store::resolve_model;
 use serde_json::json;
 
 use crate::cli::FalsifyArgs;
-use crate::commands::calibrate::texts::{self, Texts};
 use crate::commands::calibrate::{self, Models, head};
 use crate::commands::devices;
-use crate::commands::eval::kept::Kept;
+use crate::commands::eval::kept;
 use crate::commands::eval::measured::{engine_key, engine_report};
 use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
@@ -47,16 +47,12 @@ pub(in crate::commands) fn run(
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     require_distinct(&args.model, settings)?;
-    let files = texts::read(&args.calibration_of(&args.model[0])).context(FAILED)?;
+    let files = calibrate::read_files(&args.fit.text, Some(&args.other_text)).context(FAILED)?;
     let passages = args.lambada.as_deref().map(Passages::read).transpose().context(FAILED)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
-    let mut kept = Kept::open(
-        &settings.home,
-        &key(settings, args, &files, passages.as_ref())?,
-        args.fresh,
-        printer,
-    )?;
+    let key = key(settings, args, &files, passages.as_ref());
+    let mut kept = kept(settings, &key, args.fresh, printer)?;
     let mut study =
         Study { schema_version: STUDY_SCHEMA_VERSION, seed: args.fit.seed, subjects: Vec::new() };
     let mut reports = Vec::new();
@@ -80,7 +76,7 @@ pub(in crate::commands) fn run(
         "lapwing_version": env!("CARGO_PKG_VERSION"),
         "machine": machine(),
         "models": reports,
-        "texts": of_texts(&files),
+        "texts": files.as_json(),
         "passages": passages.as_ref().map(|passages| passages.file.sha256.as_str()),
         "settings": settings_of(args),
         "wall_s": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
@@ -95,7 +91,7 @@ pub(in crate::commands) fn run(
         false => tell(&study, printer)?,
     }
     printer.note(format!("wrote {RECORD} and {PAGE} to {}", args.out.display()));
-    kept.remove()
+    Ok(kept.remove()?)
 }
 
 /// Refuse a folder that is named twice; what cannot be found is told when its turn comes.
@@ -117,27 +113,27 @@ fn require_distinct(names: &[String], settings: &Settings) -> Result<(), UsageEr
 fn key(
     settings: &Settings,
     args: &FalsifyArgs,
-    files: &texts::Files,
+    files: &CalibrationFiles,
     passages: Option<&Passages>,
-) -> anyhow::Result<JournalKey> {
-    let mut key = JournalKey::new();
-    key.insert("command".to_owned(), "falsify".into());
-    key.insert("schema_version".to_owned(), STUDY_SCHEMA_VERSION.into());
-    key.insert("lapwing_version".to_owned(), env!("CARGO_PKG_VERSION").into());
-    key.insert("texts".to_owned(), of_texts(files));
-    let passages = passages.map(|passages| passages.file.sha256.as_str());
-    key.insert("passages".to_owned(), json!(passages));
-    key.insert("context".to_owned(), json!(settings.options.n_positions_max));
-    key.insert("settings".to_owned(), settings_of(args));
-    // The same for every model.
-    key.insert("gate".to_owned(), json!(calibrate::gate(&args.calibration_of(""))));
-    key.insert("reference".to_owned(), args.reference.as_str().into());
-    key.insert("backend".to_owned(), json!(settings.backend));
-    key.insert("device".to_owned(), settings.options.device.to_string().into());
-    key.insert("precision".to_owned(), json!(settings.options.precision));
-    key.insert("properties".to_owned(), json!(settings.options.properties));
-    key.insert("threads".to_owned(), json!(settings.options.n_threads));
-    Ok(key)
+) -> JournalKey {
+    let options = &settings.options;
+    key_of(json!({
+        "command": "falsify",
+        "schema_version": STUDY_SCHEMA_VERSION,
+        "lapwing_version": env!("CARGO_PKG_VERSION"),
+        "texts": files.as_json(),
+        "passages": passages.map(|passages| &passages.file.sha256),
+        "context": options.n_positions_max,
+        "settings": settings_of(args),
+        // The same for every model.
+        "gate": calibrate::gate(&args.calibration_of("")),
+        "reference": args.reference,
+        "backend": settings.backend,
+        "device": options.device.to_string(),
+        "precision": options.precision,
+        "properties": options.properties,
+        "threads": options.n_threads,
+    }))
 }
 
 fn settings_of(args: &FalsifyArgs) -> serde_json::Value {
@@ -151,21 +147,12 @@ fn settings_of(args: &FalsifyArgs) -> serde_json::Value {
     })
 }
 
-/// What a record tells of the texts.
-fn of_texts(files: &texts::Files) -> serde_json::Value {
-    let of_file = |file: &TextFile| json!({"name": file.name(), "sha256": file.sha256, "n_bytes": file.n_bytes()});
-    json!({
-        "texts": files.texts.iter().map(of_file).collect::<Vec<_>>(),
-        "other": files.other.as_ref().map(of_file),
-    })
-}
-
 /// What one study needs.
 struct One<'a> {
     settings: &'a Settings,
     printer: &'a Printer,
     args: &'a FalsifyArgs,
-    files: &'a texts::Files,
+    files: &'a CalibrationFiles,
     passages: Option<&'a Passages>,
 }
 
@@ -198,8 +185,8 @@ impl One<'_> {
         let report = self.report(engine, reference, of_reference)?;
         models.warn(&args, self.printer)?;
         let n_window = models.n_window(&args).context(FAILED)?;
-        let texts =
-            Texts::split(self.files, tokenizer, n_window, args.fit.held_out).context(FAILED)?;
+        let texts = CalibrationTexts::split(self.files, tokenizer, n_window, args.fit.held_out)
+            .context(FAILED)?;
         let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
         let rows = rows.transpose().context(FAILED)?;
         let fitted = texts.calibration();

@@ -1,79 +1,125 @@
 //! The texts of a calibration, and which of their windows are held out.
 
-use lapwing_eval::{TextFile, TextFileError};
+use std::path::{Path, PathBuf};
+
 use lapwing_logits::profile::{ProfiledText, TextRole};
 use lapwing_model::TokenId;
 use lapwing_text::Tokenizer;
+use serde_json::{Value, json};
 
-use crate::cli::CalibrateArgs;
-use crate::exit::UsageError;
-
-const TEXT_TWICE: &str = "name every text with one --text";
+use crate::text_file::{TextFile, TextFileError};
 
 /// The files of a calibration.
-pub(in crate::commands) struct Files {
-    /// At least one.
-    pub(in crate::commands) texts: Vec<TextFile>,
-    pub(in crate::commands) other: Option<TextFile>,
+#[derive(Debug, Clone)]
+pub struct CalibrationFiles {
+    /// To fit and judge on; at least one.
+    pub texts: Vec<TextFile>,
+    /// Of another domain, to judge on only.
+    pub other: Option<TextFile>,
+}
+
+/// Why files cannot be those of a calibration.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationFilesError {
+    /// One of them is no text.
+    #[error(transparent)]
+    Text(#[from] TextFileError),
+    /// It would count twice, and make intervals narrower than they are.
+    #[error("{} is the same text as {}", second.display(), first.display())]
+    Twice {
+        /// The one before.
+        first: PathBuf,
+        /// The one behind it.
+        second: PathBuf,
+    },
+    /// It cannot be of both domains.
+    #[error("{} is a text of the calibration too", path.display())]
+    OtherToo {
+        /// The text of the other domain.
+        path: PathBuf,
+    },
 }
 
 /// What is fitted on and what is judged on, in tokens.
-pub(in crate::commands) struct Texts {
+#[derive(Debug, Clone)]
+pub struct CalibrationTexts {
     fitted: Vec<Vec<TokenId>>,
     /// Of each text.
     n_held_out: Vec<usize>,
     /// The last windows of every text, in turn: the first one of each, then the second, ….
-    pub(in crate::commands) held_out: Vec<TokenId>,
-    pub(in crate::commands) other: Option<Vec<TokenId>>,
+    pub held_out: Vec<TokenId>,
+    /// All of the other domain's.
+    pub other: Option<Vec<TokenId>>,
 }
 
-/// Read the files. The same one cannot be of both domains, nor count twice: its windows would make
-/// intervals narrower than they are.
-pub(in crate::commands) fn read(args: &CalibrateArgs) -> anyhow::Result<Files> {
-    let texts: Vec<TextFile> =
-        args.fit.text.iter().map(|path| TextFile::read(path)).collect::<Result<_, _>>()?;
-    for (idx, text) in texts.iter().enumerate() {
-        if let Some(first) = texts[..idx].iter().find(|first| first.sha256 == text.sha256) {
-            let (first, second) = (first.path.display(), text.path.display());
-            let problem = format!("{second} is the same text as {first}");
-            return Err(UsageError { problem, advice: Some(TEXT_TWICE.to_owned()) }.into());
+impl CalibrationFiles {
+    /// Read the files.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no text, or is there twice.
+    pub fn read(
+        texts: &[PathBuf],
+        other: Option<&Path>,
+    ) -> Result<CalibrationFiles, CalibrationFilesError> {
+        let texts: Vec<TextFile> =
+            texts.iter().map(|path| TextFile::read(path)).collect::<Result<_, _>>()?;
+        let same = |of: &TextFile, among: &[TextFile]| {
+            among.iter().find(|text| text.sha256 == of.sha256).map(|text| text.path.clone())
+        };
+        for (idx, text) in texts.iter().enumerate() {
+            if let Some(first) = same(text, &texts[..idx]) {
+                return Err(CalibrationFilesError::Twice { first, second: text.path.clone() });
+            }
+        }
+        let other = other.map(TextFile::read).transpose()?;
+        match other.as_ref().filter(|other| same(other, &texts).is_some()) {
+            Some(other) => Err(CalibrationFilesError::OtherToo { path: other.path.clone() }),
+            None => Ok(CalibrationFiles { texts, other }),
         }
     }
-    let other = args.other_text.as_deref().map(TextFile::read).transpose()?;
-    if let Some(other) = &other
-        && texts.iter().any(|text| text.sha256 == other.sha256)
-    {
-        let problem = format!("{} is a text of the calibration too", other.path.display());
-        let advice = Some("--other-text takes a text of another domain than --text".to_owned());
-        return Err(UsageError { problem, advice }.into());
+
+    /// What JSON outputs tell of them.
+    pub fn as_json(&self) -> Value {
+        json!({
+            "texts": self.texts.iter().map(TextFile::of_bytes).collect::<Vec<_>>(),
+            "other": self.other.as_ref().map(TextFile::of_bytes),
+        })
     }
-    Ok(Files { texts, other })
 }
 
 /// How many of `n_windows` are held out.
-pub(in crate::commands) fn n_held_out(n_windows: usize, share: f64) -> usize {
+pub fn n_held_out(n_windows: usize, share: f64) -> usize {
     ((n_windows as f64 * share).round() as usize).min(n_windows)
 }
 
-impl Texts {
+impl CalibrationTexts {
     /// Tokenise the files and hold out the share `held_out` of each one's windows, its last ones.
-    pub(in crate::commands) fn split(
-        files: &Files,
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer cannot express a text.
+    pub fn split(
+        files: &CalibrationFiles,
         tokenizer: &Tokenizer,
         n_window: usize,
         held_out: f64,
-    ) -> Result<Texts, TextFileError> {
+    ) -> Result<CalibrationTexts, TextFileError> {
         let other = files.other.as_ref().map(|text| text.tokens(tokenizer)).transpose()?;
         let texts = files.texts.iter().map(|text| text.tokens(tokenizer));
-        Ok(Texts { other, ..split(texts.collect::<Result<_, _>>()?, n_window, held_out) })
+        Ok(CalibrationTexts {
+            other,
+            ..split(texts.collect::<Result<_, _>>()?, n_window, held_out)
+        })
     }
 
-    pub(in crate::commands) fn calibration(&self) -> Vec<&[TokenId]> {
+    /// What is fitted on, text by text.
+    pub fn calibration(&self) -> Vec<&[TokenId]> {
         self.fitted.iter().map(Vec::as_slice).collect()
     }
 
     /// What the profile says of them.
-    pub(in crate::commands) fn labels(&self, files: &Files) -> Vec<ProfiledText> {
+    pub fn labels(&self, files: &CalibrationFiles) -> Vec<ProfiledText> {
         let label = |text: &TextFile, role: TextRole, n_tokens: usize| ProfiledText {
             role,
             name: text.name(),
@@ -95,7 +141,7 @@ impl Texts {
     }
 }
 
-fn split(texts: Vec<Vec<TokenId>>, n_window: usize, share: f64) -> Texts {
+fn split(texts: Vec<Vec<TokenId>>, n_window: usize, share: f64) -> CalibrationTexts {
     let (mut fitted, mut ends): (Vec<_>, Vec<Vec<TokenId>>) = (Vec::new(), Vec::new());
     let n_window = n_window.max(1);
     for mut tokens in texts {
@@ -113,7 +159,12 @@ fn split(texts: Vec<Vec<TokenId>>, n_window: usize, share: f64) -> Texts {
             held_out.extend(end.chunks_exact(n_window).nth(turn).unwrap_or_default());
         }
     }
-    Texts { fitted, n_held_out: ends.iter().map(Vec::len).collect(), held_out, other: None }
+    CalibrationTexts {
+        fitted,
+        n_held_out: ends.iter().map(Vec::len).collect(),
+        held_out,
+        other: None,
+    }
 }
 
 #[cfg(test)]
