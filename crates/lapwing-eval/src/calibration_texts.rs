@@ -20,24 +20,17 @@ pub struct CalibrationFiles {
 
 /// Why files cannot be those of a calibration.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum CalibrationFilesError {
     /// One of them is no text.
     #[error(transparent)]
     Text(#[from] TextFileError),
     /// It would count twice, and make intervals narrower than they are.
     #[error("{} is the same text as {}", second.display(), first.display())]
-    Twice {
-        /// The one before.
-        first: PathBuf,
-        /// The one behind it.
-        second: PathBuf,
-    },
+    Twice { first: PathBuf, second: PathBuf },
     /// It cannot be of both domains.
     #[error("{} is a text of the calibration too", path.display())]
-    OtherToo {
-        /// The text of the other domain.
-        path: PathBuf,
-    },
+    OtherToo { path: PathBuf },
 }
 
 /// What is fitted on and what is judged on, in tokens.

@@ -25,43 +25,23 @@ pub struct TextFile {
 
 /// Why a text cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum TextFileError {
     /// It cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// It is no text.
     #[error("{} is no text: expected UTF-8, found another byte at {position}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The first byte that cannot be.
-        position: usize,
-    },
+    NotText { path: PathBuf, position: usize },
     /// There is nothing in it.
     #[error("{} is empty: expected a text", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
     /// It is too long.
     #[error("{} is longer than {TEXT_BYTES_MAX} bytes", path.display())]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
+    TooLong { path: PathBuf },
     /// The tokenizer cannot express it.
     #[error("cannot tokenise {}", path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: EncodeError,
-    },
+    Encode { path: PathBuf, source: EncodeError },
 }
 
 impl TextFile {

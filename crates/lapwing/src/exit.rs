@@ -13,8 +13,6 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct UsageError {
-    /// What cannot work.
     pub problem: String,
-    /// What would.
     pub advice: Option<String>,
 }

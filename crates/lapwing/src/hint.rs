@@ -4,6 +4,13 @@
 //! wraps from that chain, so it is looked into here. Flags and commands are named here and nowhere
 //! below.
 
+/// What the first of some functions has to say that takes an error of the type of `$cause`.
+macro_rules! first_of {
+    ($cause:expr => $($advise:expr),+ $(,)?) => {
+        None$(.or_else(|| $cause.downcast_ref().and_then($advise)))+
+    };
+}
+
 mod bench;
 mod devices;
 mod evaluation;
@@ -89,27 +96,14 @@ fn harmful_device(error: &HarmfulDevice) -> Option<String> {
 }
 
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(usage))
-        .or_else(|| cause.downcast_ref().and_then(resolve_settings))
-        .or_else(|| cause.downcast_ref().and_then(harmful_device))
-        .or_else(|| cause.downcast_ref().and_then(io))
-        .or_else(|| cause.downcast_ref().and_then(pip))
-        .or_else(|| cause.downcast_ref().and_then(locate))
-        .or_else(|| cause.downcast_ref().and_then(pull_runtime))
-        .or_else(|| cause.downcast_ref().and_then(hub))
-        .or_else(|| cause.downcast_ref().and_then(select))
-        .or_else(|| cause.downcast_ref().and_then(local))
-        .or_else(|| cause.downcast_ref().and_then(pypi))
-        .or_else(|| cause.downcast_ref().and_then(pull))
-        .or_else(|| cause.downcast_ref().and_then(removal))
-        .or_else(|| cause.downcast_ref().and_then(not_cleared))
-        .or_else(|| cause.downcast_ref().and_then(store))
-        .or_else(|| cause.downcast_ref().and_then(lock))
-        .or_else(|| cause.downcast_ref().and_then(resolve_model))
-        .or_else(|| bench::for_cause(cause))
-        .or_else(|| evaluation::for_cause(cause))
-        .or_else(|| model::for_cause(cause))
-        .or_else(|| profiles::for_cause(cause))
+    first_of!(cause =>
+        usage, resolve_settings, harmful_device, io, pip, locate, pull_runtime, hub, select,
+        local, pypi, pull, removal, not_cleared, store, lock, resolve_model
+    )
+    .or_else(|| bench::for_cause(cause))
+    .or_else(|| evaluation::for_cause(cause))
+    .or_else(|| model::for_cause(cause))
+    .or_else(|| profiles::for_cause(cause))
 }
 
 const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on another one; a \

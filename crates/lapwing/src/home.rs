@@ -83,12 +83,7 @@ pub enum FindHomeError {
     NoHome,
     /// The working folder is needed to complete a relative `LAPWING_HOME`, and is gone.
     #[error("cannot make {} absolute", path.display())]
-    Absolute {
-        /// The relative path.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Absolute { path: PathBuf, source: std::io::Error },
 }
 
 #[cfg(test)]

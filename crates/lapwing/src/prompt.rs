@@ -11,25 +11,17 @@ const PROMPT_BYTES_MAX: u64 = 64 << 20;
 pub enum PromptError {
     /// There is nothing in it.
     #[error("the prompt is empty: {origin}")]
-    Empty {
-        /// Where it came from.
-        origin: &'static str,
-    },
+    Empty { origin: &'static str },
     /// It cannot be read.
     #[error("cannot read the prompt from {}", path.display())]
     Read {
-        /// The file, or `stdin`.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// A file that is no prompt.
     #[error("the prompt in {} is longer than {PROMPT_BYTES_MAX} bytes", path.display())]
-    TooLarge {
-        /// The file, or `stdin`.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
 }
 
 /// Read a prompt from a file.

@@ -14,7 +14,6 @@ use crate::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 #[error("the reference is the model itself: both have sha256 {sha256}")]
 pub struct SameModelError {
-    /// Of the files of both.
     pub sha256: String,
 }
 

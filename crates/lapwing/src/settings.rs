@@ -67,12 +67,7 @@ pub enum ResolveSettingsError {
     File(#[from] ReadSettingsError),
     /// A value is none of those allowed.
     #[error("wrong value in {origin}: {problem}")]
-    Value {
-        /// Where the value is: a variable, or a key of the settings file.
-        origin: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Value { origin: String, problem: String },
 }
 
 impl Settings {

@@ -30,85 +30,40 @@ pub struct StoredProfile {
 
 /// Why a profile is not used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ProfileError {
     /// Neither a file nor a name.
     #[error(
         "no correction profile \"{found}\": neither a file nor a name in {}", folder.display()
     )]
-    Missing {
-        /// What was asked for.
-        found: String,
-        /// Where profiles are kept.
-        folder: PathBuf,
-    },
+    Missing { found: String, folder: PathBuf },
     /// A model's name, and there are profiles for several devices or variants.
     #[error("\"{found}\" names several profiles in {}: {}", folder.display(), names.join(", "))]
-    Several {
-        /// What was asked for.
-        found: String,
-        /// Where profiles are kept.
-        folder: PathBuf,
-        /// Those that it may mean.
-        names: Vec<String>,
-    },
+    Several { found: String, folder: PathBuf, names: Vec<String> },
     /// The profile or its sidecar cannot be read.
     #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The profile is malformed.
     #[error("cannot use {}", path.display())]
-    Malformed {
-        /// The profile, or its sidecar.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ReadProfileError,
-    },
+    Malformed { path: PathBuf, source: ReadProfileError },
     /// The sidecar was exchanged or changed.
     #[error(
         "{} is not the sidecar of its profile: expected sha256 {expected}, found {found}",
         path.display()
     )]
-    OtherSidecar {
-        /// The sidecar.
-        path: PathBuf,
-        /// What the profile says.
-        expected: String,
-        /// That of the file.
-        found: String,
-    },
+    OtherSidecar { path: PathBuf, expected: String, found: String },
     /// The profile is of another model, or of the same one on something else.
     #[error(
         "{} was calibrated on something else: expected {what} {expected}, found {found}",
         path.display()
     )]
-    OtherModel {
-        /// The profile.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// What the profile was calibrated on.
-        expected: String,
-        /// What is running.
-        found: String,
-    },
+    OtherModel { path: PathBuf, what: &'static str, expected: String, found: String },
     /// Nothing in the profile was found to help.
     #[error("the gate of {} is closed: {reason}", path.display())]
-    GateClosed {
-        /// The profile.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    GateClosed { path: PathBuf, reason: String },
     /// What helped is a change of the weights.
     #[error("{} holds a head map for an export, and nothing for a running model", path.display())]
-    OnlyForExport {
-        /// The profile.
-        path: PathBuf,
-    },
+    OnlyForExport { path: PathBuf },
 }
 
 /// Why a file may be a profile that somebody needs.

@@ -12,49 +12,26 @@ use super::{Difference, PROFILE_SUFFIX, difference};
 
 /// Why a profile was not written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WriteProfileError {
     /// The name cannot be that of a profile.
     #[error("a profile cannot be called {}: expected {expected}", path.display())]
-    Name {
-        /// What was asked for.
-        path: PathBuf,
-        /// What a name must be.
-        expected: &'static str,
-    },
+    Name { path: PathBuf, expected: &'static str },
     /// The profile of something else would be lost.
     #[error(
         "{} is the profile of something else: its {what} is {found}, this model's {expected}",
         path.display()
     )]
-    Taken {
-        /// The profile that is there.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// That of the model that is calibrated.
-        expected: String,
-        /// That of the profile that is there.
-        found: String,
-    },
+    Taken { path: PathBuf, what: &'static str, expected: String, found: String },
     /// A profile that somebody needs might be lost.
     #[error("cannot tell whether {} may be replaced", path.display())]
-    Unknown {
-        /// What is there.
-        path: PathBuf,
-        /// Why it cannot be told.
-        source: PeekError,
-    },
+    Unknown { path: PathBuf, source: PeekError },
     /// A file cannot be written.
     #[error(transparent)]
     Io(#[from] FileError),
     /// What was found cannot be told in a profile.
     #[error("cannot write {}", path.display())]
-    Profile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: profile::WriteProfileError,
-    },
+    Profile { path: PathBuf, source: profile::WriteProfileError },
 }
 
 /// How the name of its arrays ends.

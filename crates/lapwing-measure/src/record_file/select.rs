@@ -18,37 +18,20 @@ pub struct Selected {
 
 /// Why there are no records.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum SelectRecordsError {
     /// Neither a path nor a host.
     #[error("no records `{wanted}`: neither a path nor a host below {}", profiles.display())]
-    NotFound {
-        /// What was asked for.
-        wanted: String,
-        /// The folder of the hosts.
-        profiles: PathBuf,
-    },
+    NotFound { wanted: String, profiles: PathBuf },
     /// Nothing was ever measured here.
     #[error("no records in {}", path.display())]
-    Nothing {
-        /// Where they would be.
-        path: PathBuf,
-    },
+    Nothing { path: PathBuf },
     /// There are records, of other runs.
     #[error("no run {run} in {found} records")]
-    NoRun {
-        /// The beginning of its id.
-        run: String,
-        /// How many records there are.
-        found: usize,
-    },
+    NoRun { run: String, found: usize },
     /// There are records, of other revisions.
     #[error("no records of revision {revision} below {}", profiles.display())]
-    NoRevision {
-        /// The beginning of its name.
-        revision: String,
-        /// The folder of the hosts.
-        profiles: PathBuf,
-    },
+    NoRevision { revision: String, profiles: PathBuf },
     /// They cannot be read.
     #[error(transparent)]
     Read(#[from] ReadFolderError),

@@ -22,9 +22,7 @@ const N_KEY_DIGITS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 #[error("{model} is not kept: {why}")]
 pub struct NotWarm {
-    /// The model as it was named.
     pub model: String,
-    /// Why.
     pub why: String,
 }
 

@@ -150,9 +150,7 @@ struct Done<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("a window of {n_window} tokens is too long: there is room for {n_positions_max}")]
 pub struct WindowTooLong {
-    /// What was asked for.
     pub n_window: usize,
-    /// What model and reference have room for.
     pub n_positions_max: usize,
 }
 

@@ -19,11 +19,8 @@ use crate::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 #[error("{n_metrics} worse by more than {:.1} %: {worst}", share * 100.0)]
 pub struct RegressionError {
-    /// How many metrics.
     pub n_metrics: usize,
-    /// What was allowed.
     pub share: f64,
-    /// The worst of them, with its test and by how much.
     pub worst: String,
 }
 
@@ -32,9 +29,7 @@ pub struct RegressionError {
 #[derive(Debug, thiserror::Error)]
 #[error("B lacks {n_missing} of what A has: {missing}")]
 pub struct MissingError {
-    /// Configurations, tests and metrics.
     pub n_missing: usize,
-    /// The first of them.
     pub missing: String,
 }
 

@@ -21,9 +21,7 @@ use crate::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 #[error("{n_broken} of {n_findings} checks failed")]
 pub struct Unwell {
-    /// Checks that failed.
     pub n_broken: usize,
-    /// Checks made.
     pub n_findings: usize,
 }
 

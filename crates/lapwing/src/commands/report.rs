@@ -20,9 +20,7 @@ const N_BAD_LINES_TOLD: usize = 10;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report {}", path.display())]
 pub struct WriteReportError {
-    /// Its file.
     pub path: PathBuf,
-    /// What the system said.
     pub source: std::io::Error,
 }
 

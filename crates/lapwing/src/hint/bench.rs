@@ -11,11 +11,7 @@ use lapwing_host::recommendation::{ReadRecommendationsError, WriteRecommendation
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(bench))
-        .or_else(|| cause.downcast_ref().and_then(runner))
-        .or_else(|| cause.downcast_ref().and_then(series))
-        .or_else(|| cause.downcast_ref().and_then(unfinished))
-        .or_else(|| cause.downcast_ref().and_then(no_recommendation))
+    first_of!(cause => bench, runner, series, unfinished, no_recommendation)
 }
 
 fn bench(error: &BenchError) -> Option<String> {
@@ -68,9 +64,7 @@ fn note_of_run(error: &UnfinishedError) -> Option<String> {
 
 /// A file of records may be elsewhere than our own folders, which the system's error cannot know.
 pub(super) fn of_record_file(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(append))
-        .or_else(|| cause.downcast_ref().and_then(note_of_run))
-        .or_else(|| cause.downcast_ref().and_then(write_recommendation))
+    first_of!(cause => append, note_of_run, write_recommendation)
         .or_else(|| super::profiles::of_files(cause))
 }
 

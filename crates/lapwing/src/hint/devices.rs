@@ -84,9 +84,11 @@ pub(super) fn for_cause(
     cause: &(dyn Error + 'static),
     machine: &dyn Fn() -> Machine,
 ) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(|error| open(error, machine)))
-        .or_else(|| cause.downcast_ref().and_then(|error| step(error, machine)))
-        .or_else(|| cause.downcast_ref().map(|error| no_onnx_device(error, machine)))
+    first_of!(cause =>
+        |error| open(error, machine),
+        |error| step(error, machine),
+        |error| Some(no_onnx_device(error, machine)),
+    )
 }
 
 /// What ONNX Runtime needs for a device, after what the machine needs.

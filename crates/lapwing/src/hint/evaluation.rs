@@ -15,23 +15,10 @@ use crate::reference::SameModelError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| is(cause).and_then(profile))
-        .or_else(|| is(cause).and_then(text))
-        .or_else(|| is(cause).and_then(windows))
-        .or_else(|| is(cause).and_then(score))
-        .or_else(|| is(cause).and_then(tokenizer))
-        .or_else(|| is(cause).and_then(same_model))
-        .or_else(|| is(cause).and_then(journal))
-        .or_else(|| is(cause).and_then(items))
-        .or_else(|| is(cause).and_then(calibrate))
-        .or_else(|| is(cause).and_then(window))
-        .or_else(|| is(cause).and_then(checkpoint))
-        .or_else(|| is(cause).and_then(write))
-        .or_else(|| is(cause).and_then(correct_head))
-}
-
-fn is<'a, E: Error + 'static>(cause: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    cause.downcast_ref()
+    first_of!(cause =>
+        profile, text, windows, score, tokenizer, same_model, journal, items, calibrate, window,
+        checkpoint, write, correct_head
+    )
 }
 
 const CALIBRATE_AGAIN: &str =

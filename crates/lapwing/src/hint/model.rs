@@ -17,20 +17,10 @@ use crate::prompt::PromptError;
 
 /// What the user can do about an error of the libraries, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(folder))
-        .or_else(|| cause.downcast_ref().and_then(open))
-        .or_else(|| cause.downcast_ref().and_then(open_model))
-        .or_else(|| cause.downcast_ref().and_then(no_backend))
-        .or_else(|| cause.downcast_ref().and_then(no_tokenizer))
-        .or_else(|| cause.downcast_ref().and_then(too_long))
-        .or_else(|| cause.downcast_ref().and_then(prompt))
-        .or_else(|| cause.downcast_ref().and_then(generate))
-        .or_else(|| cause.downcast_ref().and_then(render))
-        .or_else(|| cause.downcast_ref().and_then(template))
-        .or_else(|| cause.downcast_ref().and_then(tokenizer))
-        .or_else(|| cause.downcast_ref().and_then(export))
-        .or_else(|| cause.downcast_ref().and_then(checkpoint))
-        .or_else(|| cause.downcast_ref().and_then(load))
+    first_of!(cause =>
+        folder, open, open_model, no_backend, no_tokenizer, too_long, prompt, generate, render,
+        template, tokenizer, export, checkpoint, load
+    )
 }
 
 fn load(error: &LoadBackendError) -> Option<String> {

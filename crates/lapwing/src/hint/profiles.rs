@@ -13,16 +13,12 @@ use crate::commands::report::WriteReportError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(select))
-        .or_else(|| cause.downcast_ref().and_then(record_line))
-        .or_else(|| cause.downcast_ref().and_then(compare))
-        .or_else(|| cause.downcast_ref().and_then(missing))
+    first_of!(cause => select, record_line, compare, missing)
 }
 
 /// Files that may be elsewhere than our own folders, which the system's error cannot know.
 pub(super) fn of_files(cause: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| cause.downcast_ref().and_then(read))
-        .or_else(|| cause.downcast_ref().and_then(write_report))
+    first_of!(cause => read, write_report)
 }
 
 fn missing(_: &MissingError) -> Option<String> {

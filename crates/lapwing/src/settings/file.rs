@@ -105,34 +105,14 @@ impl SettingsFile {
 pub enum ReadSettingsError {
     /// It cannot be read.
     #[error("cannot read the settings file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// It has what `bench --recommend` wrote before.
     #[error("the settings file {} is wrong: `{FORMER_KEY}` is no longer read from it", path.display())]
-    FormerKey {
-        /// The file.
-        path: PathBuf,
-    },
+    FormerKey { path: PathBuf },
     /// It has a key that does not exist.
     #[error("the settings file {} is wrong: unknown field `{key}`, expected {known}", path.display())]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// Those that exist.
-        known: String,
-    },
+    UnknownKey { path: PathBuf, key: String, known: String },
     /// It is not TOML, or has a type that does not fit.
     #[error("the settings file {} is wrong", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
 }

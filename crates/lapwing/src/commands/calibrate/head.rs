@@ -34,24 +34,10 @@ pub enum CheckpointError {
         "the model was not exported from {}: expected {what} {expected}, found {found}",
         checkpoint.display()
     )]
-    Other {
-        /// The checkpoint.
-        checkpoint: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// The model's.
-        expected: String,
-        /// The checkpoint's.
-        found: String,
-    },
+    Other { checkpoint: PathBuf, what: &'static str, expected: String, found: String },
     /// A map is folded into the model's head: its logits are not those of the checkpoint's head.
     #[error("the output head of {} is corrected already, with map {map_sha256}", model.display())]
-    Corrected {
-        /// The model's folder.
-        model: PathBuf,
-        /// Of the map.
-        map_sha256: String,
-    },
+    Corrected { model: PathBuf, map_sha256: String },
 }
 
 impl Head {

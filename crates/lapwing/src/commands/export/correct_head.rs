@@ -13,34 +13,16 @@ pub enum CorrectHeadError {
     Profile(#[from] ProfileError),
     /// The calibration found nothing that helps.
     #[error("{} holds no head map that may be used: its gate is closed: {reason}", path.display())]
-    GateClosed {
-        /// The profile.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    GateClosed { path: PathBuf, reason: String },
     /// What helped is no head map.
     #[error("{} holds no head map: its gate let through {chosen} only", path.display())]
-    NoHeadMap {
-        /// The profile.
-        path: PathBuf,
-        /// What is used at run time.
-        chosen: String,
-    },
+    NoHeadMap { path: PathBuf, chosen: String },
     /// Nobody knows which weights the hidden states were made with.
     #[error("{} does not say how its model was exported", path.display())]
-    NoRecipe {
-        /// The profile.
-        path: PathBuf,
-    },
+    NoRecipe { path: PathBuf },
     /// What the profile says of its model's export is of another form.
     #[error("{} does not say how its model was exported", path.display())]
-    Recipe {
-        /// The profile.
-        path: PathBuf,
-        /// What the parser said.
-        source: serde_json::Error,
-    },
+    Recipe { path: PathBuf, source: serde_json::Error },
 }
 
 /// The head map of the profile `name`, a path or a name in the profiles folder, with the recipe
