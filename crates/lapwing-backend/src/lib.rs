@@ -3,7 +3,7 @@
 //! Nothing of ONNX Runtime, OpenVINO or ndarray appears in a signature here. What a backend cannot
 //! do is a typed refusal, never a wrong answer. To add a backend: implement [`Backend`], [`Model`]
 //! and, for its sequences, [`Inference`] in a crate of its own, whose decoders are then
-//! [`Sequence`]s, and run the suite of [`conformance`] over real exports.
+//! [`Sequence`]s, and run the suite of `conformance` over real exports.
 
 mod error;
 mod fake;

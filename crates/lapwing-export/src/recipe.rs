@@ -26,7 +26,7 @@ const RECIPE_BYTES_MAX: u64 = 1 << 20;
 pub struct Recipe {
     /// Of the program that wrote it.
     pub lapwing_version: String,
-    /// Of the checkpoint's weight files; see [`crate::Checkpoint::sha256`].
+    /// Of the checkpoint's weight files; see `Checkpoint::sha256` of `lapwing-weights`.
     pub checkpoint_sha256: String,
     /// Which kind of folder.
     pub target: Target,

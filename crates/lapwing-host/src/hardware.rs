@@ -2,7 +2,7 @@
 //!
 //! Read from the files of the kernel and of the loader; nothing is loaded, so that a driver that
 //! crashes cannot end this process. A fact that is fine does not promise that the library offers
-//! the device, and this module never asks it. To add a kind of device: a [`Kind`] beside the two,
+//! the device, and this module never asks it. To add a kind of device: a `Kind` beside the two,
 //! and a function that lists what it needs, in the order in which it is needed.
 
 mod distribution;

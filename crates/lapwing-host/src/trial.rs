@@ -1,7 +1,7 @@
 //! Opening a model in a process of its own: what a plugin does to that process, this one survives.
 //!
 //! Plugins of GPUs and NPUs abort, hang or take all memory at the first compilation. So that comes
-//! first in a [worker](crate::worker), which opens the model and infers twice ([`crate::attempt`]),
+//! first in a [worker], which opens the model and infers twice ([`crate::attempt`]),
 //! and says which stage it has come to. What it compiled is in the cache of compiled models, so the
 //! work is not done twice.
 

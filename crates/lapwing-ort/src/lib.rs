@@ -1,9 +1,9 @@
 //! The seam over ONNX Runtime: onnxruntime-genai and transformers.js folders on the CPU, and on
-//! Intel GPUs by its OpenVINO [`plugin`].
+//! Intel GPUs by its OpenVINO `plugin`.
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OrtBackend::load`]; nothing links to it. To support another convention of graphs: teach
-//! [`contract`] its names, or [`state`] those of its states; everything that they do not recognise
+//! `contract` its names, or `state` those of its states; everything that they do not recognise
 //! is refused, never guessed.
 
 mod contract;

@@ -94,7 +94,7 @@ impl NodeProto {
         encoded.map(|encoded| AttributeProto::decode(encoded.clone())).transpose()
     }
 
-    /// The bodies that the node runs (`If`, `Loop`, `Scan`), encoded [`GraphProto`]s.
+    /// The bodies that the node runs (`If`, `Loop`, `Scan`), encoded `GraphProto`s.
     pub fn encoded_subgraphs(&self) -> impl Iterator<Item = Bytes> {
         self.attributes.iter().flat_map(|attribute| {
             let bodies = wire::payloads(attribute, 6).chain(wire::payloads(attribute, 11));
