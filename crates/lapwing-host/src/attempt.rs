@@ -70,8 +70,7 @@ fn attempt(
         true => {
             let device = DeviceRequest::One(DeviceKind::Cpu, None);
             let on_cpu = backend.open(&folder, &OpenOptions { device, ..options.clone() })?;
-            // JSON has no word for what is infinite.
-            Some(difference(&found, &infer(&*on_cpu)?).min(f64::MAX))
+            Some(difference(&found, &infer(&*on_cpu)?))
         }
         false => None,
     };
@@ -101,8 +100,8 @@ fn infer(model: &dyn Model) -> Result<Vec<f32>, Refusal> {
     Ok(logits)
 }
 
-/// The largest difference as a share of the range of `expected`; infinite where one of the two is
-/// finite and the other is not.
+/// The largest difference as a share of the range of `expected`; the largest number where one of the
+/// two is finite and the other is not, since JSON has no word for what is infinite.
 fn difference(found: &[f32], expected: &[f32]) -> f64 {
     let finite = || expected.iter().copied().filter(|logit| logit.is_finite());
     let range = finite().fold(f32::MIN, f32::max) - finite().fold(f32::MAX, f32::min);
@@ -111,7 +110,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f64 {
         false => (found - expected).abs(),
     });
     let largest = differences.fold(0.0_f32, |most, one| if one <= most { most } else { one });
-    f64::from(largest) / f64::from(range)
+    (f64::from(largest) / f64::from(range)).min(f64::MAX)
 }
 
 #[cfg(test)]
@@ -123,6 +122,16 @@ mod tests {
         assert!((difference(&[1.0, 2.0, 6.0], &[1.0, 3.0, 5.0]) - 0.25).abs() < 1e-6);
         let infinite = [f32::NEG_INFINITY, 0.0, 2.0];
         assert!((difference(&infinite, &infinite)).abs() < 1e-9);
-        assert_eq!(difference(&infinite, &[1.0, 0.0, 2.0]), f64::INFINITY);
+        assert_eq!(difference(&infinite, &[1.0, 0.0, 2.0]), f64::MAX);
+    }
+
+    #[test]
+    fn a_difference_without_bounds_reaches_whoever_asked() {
+        let difference = Some(difference(&[0.0, f32::INFINITY], &[0.0, 1.0]));
+        let passed =
+            Passed { device_used: "NPU".into(), open_ms: 1.0, first_inference_ms: 1.0, difference };
+        let said = serde_json::to_string(&Report::Passed(passed.clone())).unwrap();
+        let heard: Report = serde_json::from_str(&said).unwrap();
+        assert_eq!(heard, Report::Passed(passed));
     }
 }
