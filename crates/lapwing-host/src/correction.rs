@@ -3,6 +3,7 @@
 //! A profile is taken for the very model, backend, device and precision that it was calibrated on,
 //! and only while its gate is open. What does not fit is an error, never left out silently.
 
+mod folder;
 mod profile;
 mod writing;
 
@@ -21,7 +22,8 @@ use crate::host::Host;
 use crate::model_files::{ModelFiles, ModelFilesError};
 use crate::notice::{Caller, Notice};
 
-pub use profile::{PeekError, ProfileError, StoredProfile, peek_profile, read_profile};
+pub use folder::{profile_hashes, why_auto_is_off};
+pub use profile::{PeekError, ProfileError, StoredProfile, read_profile};
 pub use writing::{WriteProfileError, require_place, require_same_model, write_profile};
 
 /// How the file name of a profile ends.

@@ -39,6 +39,7 @@ pub mod hardware;
 pub mod ladder;
 pub mod ledger;
 pub mod model_files;
+pub mod offers;
 pub mod ort_plugin;
 pub mod recommendation;
 pub mod sampling;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::reading::{Reading, Reason, SystemFiles};
 
+const STATUS: &str = "proc/self/status";
+
 /// What the process holds at one moment, and the most it held.
 ///
 /// Linux tells everything in `/proc/self`; elsewhere only the resident set is known.
@@ -23,12 +25,20 @@ pub struct Footprint {
 /// The kernel visits every page for the proportional set: milliseconds for a gigabyte, so not
 /// while something is timed.
 pub fn footprint(files: &SystemFiles) -> Footprint {
-    const STATUS: &str = "proc/self/status";
     Footprint {
-        rss_bytes: files.kib_field(STATUS, "VmRSS").or_else(|reason| asked_system(files, reason)),
+        rss_bytes: resident_bytes(files),
         pss_bytes: files.kib_field("proc/self/smaps_rollup", "Pss"),
         peak_rss_bytes: files.kib_field(STATUS, "VmHWM"),
     }
+}
+
+/// Read the resident set now: microseconds.
+///
+/// # Errors
+///
+/// Where the system does not tell it.
+pub fn resident_bytes(files: &SystemFiles) -> Reading<u64> {
+    files.kib_field(STATUS, "VmRSS").or_else(|reason| asked_system(files, reason))
 }
 
 /// Let the peak begin anew at what is resident now.
@@ -60,6 +70,12 @@ fn asked_system(files: &SystemFiles, reason: Reason) -> Reading<u64> {
 mod tests {
     use super::*;
     use crate::reading::fake::FakeSystem;
+
+    #[test]
+    fn a_process_knows_its_size() {
+        let n_bytes = resident_bytes(&SystemFiles::of_this_system()).unwrap();
+        assert!((100_000..100_000_000_000).contains(&n_bytes), "{n_bytes}");
+    }
 
     #[test]
     fn figures_come_from_the_files() {

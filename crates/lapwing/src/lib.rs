@@ -14,7 +14,6 @@ mod exit;
 mod hint;
 mod home;
 mod interrupt;
-mod memory;
 mod opening;
 mod printer;
 mod prompt;

@@ -139,7 +139,7 @@ pub fn read_profile(path: &Path) -> Result<StoredProfile, ProfileError> {
 /// # Errors
 ///
 /// When there is a file that cannot be read, or that a later version may have written.
-pub fn peek_profile(path: &Path) -> Result<Option<CorrectionProfile>, PeekError> {
+pub(super) fn peek_profile(path: &Path) -> Result<Option<CorrectionProfile>, PeekError> {
     let json = match read_regular(path, JSON_BYTES_MAX) {
         Ok(json) => json,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -11,6 +11,8 @@ use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
 use lapwing_host::{Engine, OpenStages};
 use lapwing_logits::SamplerOptions;
+use lapwing_measure::memory::resident_bytes;
+use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, TokenTimings, generate};
 use lapwing_text::Message;
@@ -69,7 +71,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         report["correction"] = correction.as_json();
         report["compile_cache"] = json!(engine.model.cache_use().map(CacheReport::of));
         report["timings"] = timings(&generated, load, &engine.stages);
-        report["memory"] = json!({"rss_bytes": crate::memory::resident_bytes()});
+        let rss_bytes = resident_bytes(&SystemFiles::of_this_system()).ok();
+        report["memory"] = json!({"rss_bytes": rss_bytes});
         printer.json(&report)?;
     } else {
         if !generated.text.ends_with('\n') {

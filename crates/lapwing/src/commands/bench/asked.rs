@@ -8,7 +8,7 @@ use lapwing_measure::record::Configuration;
 use lapwing_model::ModelFolder;
 use lapwing_store::{Variant, natives::Runtime, resolve_model};
 
-use super::corrections::{effective, of_profiles};
+use super::corrections::effective;
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
@@ -17,6 +17,7 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 use lapwing_host::BackendChoice;
 use lapwing_host::Setup;
+use lapwing_host::correction::profile_hashes;
 use lapwing_host::model_files::{self, ModelFiles};
 use lapwing_host::recommendation::is_there;
 use lapwing_host::{open_folder, options_for};
@@ -122,7 +123,12 @@ fn of_model(
                                     ..configuration.clone()
                                 },
                                 keeps_compiled: runtime == Runtime::OpenVino,
-                                profiles_sha256: of_profiles(&correction, &name, settings),
+                                profiles_sha256: profile_hashes(
+                                    &correction,
+                                    &name,
+                                    &settings.home.profiles(),
+                                    &interrupt::requested,
+                                ),
                             },
                         ));
                     }

@@ -11,6 +11,7 @@ use lapwing_eval::{
 };
 use lapwing_files::{checksum, new_file};
 use lapwing_host::model_files::ModelFiles;
+use lapwing_host::offers::processor_name;
 use lapwing_host::{Engine, open_folder};
 use lapwing_lab::falsify::{
     FalsifyError, FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study,
@@ -22,7 +23,6 @@ use serde_json::json;
 
 use crate::cli::FalsifyArgs;
 use crate::commands::calibrate::{self, Models, head};
-use crate::commands::devices;
 use crate::commands::eval::kept;
 use crate::commands::eval::measured::{engine_key, engine_report};
 use crate::exit::UsageError;
@@ -290,7 +290,7 @@ fn watch(steps: &Steps) -> impl FnMut(StudyProgress) -> ControlFlow<()> {
 
 fn machine() -> serde_json::Value {
     json!({
-        "cpu": devices::processor_name(),
+        "cpu": processor_name(),
         "n_cpus": std::thread::available_parallelism().map_or(1, usize::from),
         "level": Level::detect().name(),
         "system": std::env::consts::OS,
