@@ -1,34 +1,27 @@
-//! The output head of the checkpoint, for the fit of a head map.
+//! The output head of the checkpoint that a model was exported from, for the fit of a head map.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use lapwing_eval::{HeadMatrix, HeadMatrixError};
-use lapwing_export::read_recipe;
-use lapwing_host::Engine;
-use lapwing_store::resolve_model;
-use lapwing_weights::Checkpoint;
+use lapwing_files::checksum::HashError;
+use lapwing_weights::{Checkpoint, ReadTensorError};
 
-use crate::cli::CalibrateArgs;
-use crate::commands::export;
-use crate::interrupt;
-use crate::settings::Settings;
+use crate::recipe::{ReadRecipeError, read_recipe};
 
-/// A checkpoint that a model was exported from.
-pub(in crate::commands) struct Head {
-    checkpoint: Checkpoint,
-}
-
-/// The weights of its output head.
-pub(in crate::commands) struct Rows {
-    weights: Vec<f32>,
-    n_tokens: usize,
-    n_hidden: usize,
+/// The weights of an output head, for the tokens of a tokenizer.
+#[derive(Debug, Clone)]
+pub struct HeadRows {
+    /// Row-major. Shapes: `[n_tokens, n_hidden]`.
+    pub weights: Vec<f32>,
+    /// Number of rows.
+    pub n_tokens: usize,
+    /// Length of a hidden state.
+    pub n_hidden: usize,
 }
 
 /// Why no head map can be fitted.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum HeadRowsError {
     /// The checkpoint is of another model.
     #[error(
         "the model was not exported from {}: expected {what} {expected}, found {found}",
@@ -38,69 +31,54 @@ pub enum CheckpointError {
     /// A map is folded into the model's head: its logits are not those of the checkpoint's head.
     #[error("the output head of {} is corrected already, with map {map_sha256}", model.display())]
     Corrected { model: PathBuf, map_sha256: String },
+    /// The model's folder does not tell how it was made.
+    #[error(transparent)]
+    Recipe(#[from] ReadRecipeError),
+    /// The checkpoint cannot be hashed, or the caller wants no more.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The head cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadTensorError),
 }
 
-impl Head {
-    /// Open the checkpoint that was named, if one was.
-    pub(in crate::commands) fn open(
-        args: &CalibrateArgs,
-        settings: &Settings,
-    ) -> anyhow::Result<Option<Head>> {
-        let Some(name) = &args.fit.checkpoint else { return Ok(None) };
-        let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
-        let checkpoint = Checkpoint::open(&path).context("cannot open the checkpoint")?;
-        Ok(Some(Head { checkpoint }))
-    }
-
-    /// The rows of the tokens, when the checkpoint is the one that `engine` was exported from.
-    pub(in crate::commands) fn rows(
-        &self,
-        engine: &Engine,
+impl HeadRows {
+    /// The rows of `n_tokens` tokens, when `checkpoint` is the one that the model in the folder
+    /// `model` was exported from. Hidden states of the model have `n_hidden` entries, where it gives
+    /// any.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, when the model's head is corrected already, when a file cannot be read, or
+    /// once `is_stopped` says so.
+    pub fn of(
+        checkpoint: &Checkpoint,
+        model: &Path,
+        n_hidden: Option<usize>,
         n_tokens: usize,
-    ) -> anyhow::Result<Rows> {
-        let architecture = &self.checkpoint.architecture;
-        let n_hidden = engine.model.n_hidden().unwrap_or(architecture.hidden_size);
-        self.require(
-            "hidden states of",
-            n_hidden,
-            architecture.hidden_size,
-            n_hidden == architecture.hidden_size,
-        )?;
-        let has_all = n_tokens <= architecture.n_vocab;
-        self.require("a vocabulary of", n_tokens, architecture.n_vocab, has_all)?;
-        if let Some(recipe) = read_recipe(&engine.path)? {
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<HeadRows, HeadRowsError> {
+        let require = |what, expected: &dyn ToString, found: &dyn ToString, fits: bool| {
+            let checkpoint = checkpoint.path().to_owned();
+            let (expected, found) = (expected.to_string(), found.to_string());
+            let other = HeadRowsError::Other { checkpoint, what, expected, found };
+            if fits { Ok(()) } else { Err(other) }
+        };
+        let architecture = &checkpoint.architecture;
+        let found = architecture.hidden_size;
+        let n_hidden = n_hidden.unwrap_or(found);
+        require("hidden states of", &n_hidden, &found, n_hidden == found)?;
+        let found = architecture.n_vocab;
+        require("a vocabulary of", &n_tokens, &found, n_tokens <= found)?;
+        if let Some(recipe) = read_recipe(model)? {
             if let Some(map_sha256) = recipe.head_map_sha256 {
-                let model = engine.path.clone();
-                return Err(CheckpointError::Corrected { model, map_sha256 }.into());
+                return Err(HeadRowsError::Corrected { model: model.to_owned(), map_sha256 });
             }
-            let found = self.checkpoint.sha256(&mut |_, _| {}, &interrupt::requested);
-            interrupt::check()?;
-            let (expected, found) = (recipe.checkpoint_sha256, found?);
-            let is_same = expected == found;
-            self.require("sha256", expected, found, is_same)?;
+            let found = checkpoint.sha256(&mut |_, _| {}, is_stopped)?;
+            let expected = recipe.checkpoint_sha256;
+            require("sha256", &expected, &found, expected == found)?;
         }
-        let weights = self.checkpoint.head_rows(0..n_tokens)?;
-        Ok(Rows { weights, n_tokens, n_hidden })
-    }
-
-    fn require(
-        &self,
-        what: &'static str,
-        expected: impl ToString,
-        found: impl ToString,
-        fits: bool,
-    ) -> Result<(), CheckpointError> {
-        if fits {
-            return Ok(());
-        }
-        let checkpoint = self.checkpoint.path().to_owned();
-        let (expected, found) = (expected.to_string(), found.to_string());
-        Err(CheckpointError::Other { checkpoint, what, expected, found })
-    }
-}
-
-impl Rows {
-    pub(in crate::commands) fn matrix(&self) -> Result<HeadMatrix<'_>, HeadMatrixError> {
-        HeadMatrix::new(&self.weights, self.n_tokens, self.n_hidden)
+        let weights = checkpoint.head_rows(0..n_tokens)?;
+        Ok(HeadRows { weights, n_tokens, n_hidden })
     }
 }

@@ -15,6 +15,7 @@ mod progress;
 mod target;
 
 mod head_map;
+mod head_rows;
 mod plan;
 mod recipe;
 mod report;
@@ -29,6 +30,7 @@ pub mod made_up_model;
 pub use error::ExportError;
 pub use export::export;
 pub use head_map::HeadMap;
+pub use head_rows::{HeadRows, HeadRowsError};
 pub use plan::{
     ExportOptions, GROUP_SIZE_DEFAULT, NPU_GROUP_SIZE, Precision, ReadPlanError, WHOLE_ROW,
 };

@@ -3,7 +3,6 @@
 //! Of each text the last windows are held out, and nothing is fitted on them; a text of another
 //! domain is only judged on. A gate that stays closed is a result as good as any.
 
-pub(super) mod head;
 mod report;
 
 use std::ops::ControlFlow;
@@ -14,28 +13,27 @@ use anyhow::Context as _;
 use lapwing_eval::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
     CalibrationFiles, CalibrationFilesError, CalibrationTexts, GateOptions, HeadMatrix,
-    ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate, n_held_out,
+    HeadMatrixError, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate, n_held_out,
     require_same_tokenizer,
 };
-use lapwing_export::read_recipe;
+use lapwing_export::{HeadRows, read_recipe};
 use lapwing_host::Engine;
 use lapwing_host::correction;
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
+use lapwing_store::resolve_model;
 use lapwing_text::Tokenizer;
+use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
+use crate::commands::export;
 use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{Printer, Steps, human_bytes};
 use crate::reference;
 use crate::settings::Settings;
-
-use head::Head;
-
-pub use head::CheckpointError;
 
 /// Tokens in a window when nobody says and the models have room.
 const N_WINDOW: usize = 512;
@@ -70,7 +68,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let started = Instant::now();
     interrupt::install();
     let files = read_files(&args.fit.text, args.other_text.as_deref()).context(FAILED)?;
-    let head = Head::open(args, settings).context(FAILED)?;
+    let head = open_head(args, settings).context(FAILED)?;
     let models = Models::open(args, settings)?;
     let engine = &models.engine;
     let out = match &args.out {
@@ -96,10 +94,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let n_window = models.n_window(args).context(FAILED)?;
     let texts = CalibrationTexts::split(&files, tokenizer, n_window, args.fit.held_out);
     let texts = texts.context(FAILED)?;
-    let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
+    let rows = head.as_ref().map(|head| head_rows(head, engine, tokenizer.n_vocab()));
     let rows = rows.transpose().context(FAILED)?;
     let fitted = texts.calibration();
-    let head_matrix = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
+    let head_matrix = rows.as_ref().map(matrix).transpose().context(FAILED)?;
     let inputs = models.inputs(tokenizer, &texts, &fitted, head_matrix).context(FAILED)?;
     let options = options(args, settings, engine, n_window);
     let Profiled { model, reference } = profiled;
@@ -135,6 +133,32 @@ pub(super) fn read_files(
             wrong(error, "--other-text takes a text of another domain than --text")
         }
     })
+}
+
+/// Open the checkpoint that was named, if one was, for its output head.
+pub(super) fn open_head(
+    args: &CalibrateArgs,
+    settings: &Settings,
+) -> anyhow::Result<Option<Checkpoint>> {
+    let Some(name) = &args.fit.checkpoint else { return Ok(None) };
+    let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
+    Checkpoint::open(&path).context("cannot open the checkpoint").map(Some)
+}
+
+/// The rows of its output head, when the model was exported from it.
+pub(super) fn head_rows(
+    checkpoint: &Checkpoint,
+    engine: &Engine,
+    n_tokens: usize,
+) -> anyhow::Result<HeadRows> {
+    let (model, n_hidden) = (&engine.path, engine.model.n_hidden());
+    let rows = HeadRows::of(checkpoint, model, n_hidden, n_tokens, &interrupt::requested);
+    interrupt::check()?;
+    Ok(rows?)
+}
+
+pub(super) fn matrix(rows: &HeadRows) -> Result<HeadMatrix<'_>, HeadMatrixError> {
+    HeadMatrix::new(&rows.weights, rows.n_tokens, rows.n_hidden)
 }
 
 /// What is reported.

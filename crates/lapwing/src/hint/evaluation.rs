@@ -6,10 +6,11 @@ use lapwing_eval::{
     CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextFileError, TextPart,
     TokenizerMismatch, WindowsError,
 };
+use lapwing_export::HeadRowsError;
 use lapwing_host::correction::{ProfileError, WriteProfileError};
 use lapwing_logits::profile::ReadProfileError;
 
-use crate::commands::calibrate::{CheckpointError, WindowTooLong};
+use crate::commands::calibrate::WindowTooLong;
 use crate::commands::export::CorrectHeadError;
 use crate::reference::SameModelError;
 
@@ -167,16 +168,17 @@ fn window(_: &WindowTooLong) -> Option<String> {
     Some(WINDOW_TOO_LONG.into())
 }
 
-fn checkpoint(error: &CheckpointError) -> Option<String> {
-    Some(match error {
-        CheckpointError::Other { .. } => {
-            "--checkpoint takes what `lapwing export` made the model from".into()
+fn checkpoint(error: &HeadRowsError) -> Option<String> {
+    match error {
+        HeadRowsError::Other { .. } => {
+            Some("--checkpoint takes what `lapwing export` made the model from".into())
         }
-        CheckpointError::Corrected { .. } => {
+        HeadRowsError::Corrected { .. } => Some(
             "calibrate an export that was made without --correct-head, or leave out --checkpoint"
-                .into()
-        }
-    })
+                .into(),
+        ),
+        _ => None,
+    }
 }
 
 fn write(error: &WriteProfileError) -> Option<String> {

@@ -22,7 +22,7 @@ use lapwing_store::resolve_model;
 use serde_json::json;
 
 use crate::cli::FalsifyArgs;
-use crate::commands::calibrate::{self, Models, head};
+use crate::commands::calibrate::{self, Models};
 use crate::commands::eval::kept;
 use crate::commands::eval::measured::{engine_key, engine_report};
 use crate::exit::UsageError;
@@ -175,7 +175,7 @@ impl One<'_> {
     /// What was found, and what a report tells of the two models.
     fn study(&self, name: &str) -> anyhow::Result<(Studied, serde_json::Value)> {
         let args = self.args.calibration_of(name);
-        let head = head::Head::open(&args, self.settings).context(FAILED)?;
+        let head = calibrate::open_head(&args, self.settings).context(FAILED)?;
         let models = Models::open(&args, self.settings)?;
         let engine = &models.engine;
         let (reference, of_reference) = models.reference.as_ref().expect("it is demanded");
@@ -187,10 +187,11 @@ impl One<'_> {
         let n_window = models.n_window(&args).context(FAILED)?;
         let texts = CalibrationTexts::split(self.files, tokenizer, n_window, args.fit.held_out)
             .context(FAILED)?;
-        let rows = head.as_ref().map(|head| head.rows(engine, tokenizer.n_vocab()));
+        let n_tokens = tokenizer.n_vocab();
+        let rows = head.as_ref().map(|head| calibrate::head_rows(head, engine, n_tokens));
         let rows = rows.transpose().context(FAILED)?;
         let fitted = texts.calibration();
-        let head = rows.as_ref().map(head::Rows::matrix).transpose().context(FAILED)?;
+        let head = rows.as_ref().map(calibrate::matrix).transpose().context(FAILED)?;
         let inputs = models.inputs(tokenizer, &texts, &fitted, head).context(FAILED)?;
         let options = FalsifyOptions {
             calibrate: calibrate::options(&args, self.settings, engine, n_window),
