@@ -132,6 +132,10 @@ impl Engine {
         if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {
             caller.tell(Notice::NotExact { kind });
         }
+        let limit = folder.architecture.n_positions_max;
+        if let Some(n_asked) = attempt.options.n_positions_max.filter(|&asked| limit < asked) {
+            caller.tell(Notice::ShorterContext { n_asked, n_positions_max: limit });
+        }
         if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {
             compile_cache::settle(cache, cache_use);
             Notice::of_cache(cache_use).into_iter().for_each(|notice| caller.tell(notice));

@@ -40,6 +40,13 @@ pub enum Notice {
         /// The device.
         kind: DeviceKind,
     },
+    /// More positions were asked for than the model has.
+    ShorterContext {
+        /// Positions that were asked for.
+        n_asked: usize,
+        /// Those of the model.
+        n_positions_max: usize,
+    },
     /// What was compiled before could not be used.
     CompiledAnew {
         /// Why.
@@ -98,7 +105,8 @@ impl Notice {
 
     /// Whether it is something that should not be so.
     pub fn is_warning(&self) -> bool {
-        matches!(self, Notice::TrialForgotten { .. } | Notice::NotExact { .. })
+        use Notice::{NotExact, ShorterContext, TrialForgotten};
+        matches!(self, TrialForgotten { .. } | NotExact { .. } | ShorterContext { .. })
     }
 }
 
@@ -124,6 +132,11 @@ impl fmt::Display for Notice {
                 DeviceKind::Npu | DeviceKind::NpuOnCpu => "an NPU computes in f16",
                 DeviceKind::Cpu => "a CPU computes in f32",
             }),
+            Notice::ShorterContext { n_asked, n_positions_max } => write!(
+                f,
+                "a context of {n_asked} positions was asked for, and the model has \
+                 {n_positions_max}: that many are taken"
+            ),
             Notice::CompiledAnew { why } => write!(f, "compiled the model anew: {why}"),
             Notice::NotKept { why } => {
                 write!(f, "the compiled model is not kept, the next start takes as long: {why}")

@@ -10,6 +10,9 @@ const TEMPERATURE: f32 = 1.0;
 /// What transformers takes when a folder that asks for sampling names none.
 const TOP_K: usize = 50;
 
+/// The largest seed that is drawn: a reader of JSON that takes numbers for f64 keeps it exactly.
+const SEED_MAX: u64 = (1 << 53) - 1;
+
 /// What somebody asked for; what is left open is up to the model's authors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SamplingRequest {
@@ -57,10 +60,10 @@ pub fn options(asked: &SamplingRequest, defaults: &GenerationDefaults) -> Sample
     }
 }
 
-/// A seed that differs from run to run; the JSON output tells it, so that a run can be repeated.
+/// A seed that differs from run to run; what is told of an answer has it, so that it can be repeated.
 fn seed_of_the_moment() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().rotate_left(32) ^ u64::from(since.subsec_nanos())
+    (since.as_secs().rotate_left(32) ^ u64::from(since.subsec_nanos())) & SEED_MAX
 }
 
 #[cfg(test)]
@@ -99,5 +102,14 @@ mod tests {
         };
         let found = options(&asked, &defaults(Some(true)));
         assert_eq!((found.temperature, found.top_k, found.seed), (0.3, 5, 9));
+    }
+
+    #[test]
+    fn a_drawn_seed_survives_readers_of_f64() {
+        for _ in 0..100 {
+            let seed = options(&SamplingRequest::default(), &defaults(None)).seed;
+            assert_eq!(seed as f64 as u64, seed);
+            assert!(seed <= SEED_MAX);
+        }
     }
 }

@@ -131,6 +131,12 @@ pub enum WorkerKind {
 }
 
 impl Command {
+    /// Whether it only shows what is there, so that a mistake elsewhere does no harm.
+    pub fn only_looks(&self) -> bool {
+        use Command::{Compare, Devices, Doctor, Inspect, List, Report};
+        matches!(self, List(_) | Doctor(_) | Devices(_) | Inspect(_) | Report(_) | Compare(_))
+    }
+
     /// The options about backend and device, where the command has them.
     pub fn runtime(&self) -> Option<&RuntimeArgs> {
         match self {

@@ -29,6 +29,7 @@ use lapwing_store::{
     HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
     StoreError,
     natives::{LocateError, Native, PullRuntimeError, Runtime},
+    nearest,
 };
 
 use crate::commands::rm::NotAModelName;
@@ -58,6 +59,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// looked for; without them the system's folders are.
 pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<String> {
     let causes: Vec<_> = error.chain().collect();
+    if let Some(error) = causes.iter().find_map(|cause| cause.downcast_ref()) {
+        return output(error);
+    }
     let is_export = causes.iter().any(|cause| cause.is::<ExportError>());
     // The innermost cause knows best.
     let innermost_first = causes.into_iter().rev();
@@ -72,6 +76,16 @@ pub fn for_error(error: &anyhow::Error, settings: Option<&Settings>) -> Option<S
             innermost_first.clone().find_map(|cause| devices::for_cause(cause, &machine))
         })
         .or_else(|| innermost_first.clone().find_map(for_cause))
+}
+
+/// Stdout is none of our folders.
+fn output(error: &PrintError) -> Option<String> {
+    match error {
+        PrintError::Write(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Some("make room where the output goes, or send it elsewhere".into())
+        }
+        _ => None,
+    }
 }
 
 fn harmful_device(error: &HarmfulDevice) -> Option<String> {
@@ -120,6 +134,10 @@ fn resolve_settings(error: &ResolveSettingsError) -> Option<String> {
              keeps what it finds in recommendations.json of the data folder"
                 .into(),
         ),
+        ResolveSettingsError::File(ReadSettingsError::UnknownKey(unknown)) => {
+            let known = unknown.known.iter().map(String::as_str);
+            nearest(&unknown.key, known).map(|nearest| format!("did you mean `{nearest}`?"))
+        }
         _ => None,
     }
 }

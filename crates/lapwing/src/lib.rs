@@ -77,6 +77,9 @@ fn resolve_and_dispatch(
     }
     let settings = resolved.insert(Settings::resolve(cli)?);
     start_log(settings);
+    if let Some(unknown) = &settings.unknown_key {
+        printer.warning(unknown);
+    }
     dispatch(&cli.command, settings, printer)
 }
 

@@ -24,7 +24,7 @@ use crate::this_program::worker;
 use layers::{Layers, keys};
 use store::Sources;
 
-pub use file::{ReadSettingsError, SettingsFile};
+pub use file::{ReadSettingsError, SettingsFile, UnknownKey};
 
 /// The backend when nobody says.
 pub const BACKEND: BackendChoice = BackendChoice::Auto;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub home: Home,
     /// The settings file that was read, if there is one.
     pub file: Option<PathBuf>,
+    /// A key in it that does not exist; none where a command does more than look.
+    pub unknown_key: Option<UnknownKey>,
     /// How often `-v` was given.
     pub verbosity: u8,
     /// Whether messages are kept back.
@@ -101,8 +103,11 @@ impl Settings {
         let home = Home::find(lookup(env::LAPWING_HOME).as_deref().map(Path::new))?;
         let named = cli.global.config.clone().or(lookup(env::LAPWING_CONFIG).map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| home.settings_file());
-        let SettingsFile { options, own } =
+        let SettingsFile { options, own, unknown } =
             SettingsFile::read(&path, named.is_some(), &option_keys())?;
+        if let Some(unknown) = unknown.clone().filter(|_| !cli.command.only_looks()) {
+            return Err(ReadSettingsError::UnknownKey(unknown).into());
+        }
         let layers = Layers { lookup, path: &path, table: &options };
 
         let file = path.is_file().then(|| path.clone());
@@ -133,6 +138,7 @@ impl Settings {
             verbosity: cli.global.verbose,
             quiet: cli.global.quiet,
             file,
+            unknown_key: unknown,
             home,
         })
     }

@@ -44,7 +44,7 @@ pub(super) fn gguf(path: &Path) -> Result<Found, DescribeError> {
     found.chat_template = text("tokenizer.chat_template");
     found.tensors = gguf
         .tensors()
-        .map(|tensor| line(tensor.name, tensor.dtype.to_string(), &tensor.shape, tensor.bytes))
+        .map(|tensor| line(tensor.name, tensor.dtype.to_string(), tensor.shape, tensor.bytes))
         .collect();
     Ok(found)
 }

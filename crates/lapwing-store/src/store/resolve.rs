@@ -30,7 +30,8 @@ pub enum ResolveModelError {
     Catalog(#[from] ReadCatalogError),
 }
 
-/// The path of a model: an existing path as it is, else a name in the store.
+/// The path of a model: a name in the store, else an existing path. What is written as a path, with
+/// a separator or a dot at its beginning, is one; where a plain word is both, that is logged.
 ///
 /// # Errors
 ///
@@ -40,13 +41,23 @@ pub fn resolve_model(
     options: &StoreOptions,
 ) -> Result<PathBuf, ResolveModelError> {
     let path = PathBuf::from(name_or_path);
-    if path.exists() {
+    let is_there = path.exists();
+    if is_there && is_written_as_path(name_or_path) {
         return Ok(path);
     }
     let store = Store::new(options.models.clone());
-    // What cannot be a name is a path that does not exist.
+    // What cannot be a name is a path.
     if let Ok(Some(model)) = store.get(name_or_path) {
+        if is_there {
+            tracing::warn!(
+                "{name_or_path} is a model of the store, and is taken; what the working folder has \
+                 under that name is ./{name_or_path}"
+            );
+        }
         return Ok(model.path);
+    }
+    if is_there {
+        return Ok(path);
     }
     let catalog = Catalog::load(&options.catalog_file)?;
     if catalog.get(name_or_path).is_some() {
@@ -59,6 +70,10 @@ pub fn resolve_model(
         store: store.root().to_path_buf(),
         nearest: nearest(name_or_path, names).map(str::to_owned),
     })
+}
+
+fn is_written_as_path(text: &str) -> bool {
+    text.starts_with('.') || text.contains(std::path::is_separator)
 }
 
 /// The candidate that `name` is probably a misspelling of.
@@ -91,6 +106,21 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_written_as_a_path_wins_over_a_name() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(is_written_as_path(text), expected, "{text}");
+        };
+        check("./model", true);
+        check("../model", true);
+        check("models/model", true);
+        check("/models/model", true);
+        check(".", true);
+        check("model", false);
+        check("model.gguf", false);
+        check("smollm2-135m-instruct", false);
+    }
 
     #[test]
     fn misspellings() {

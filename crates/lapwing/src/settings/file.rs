@@ -13,6 +13,8 @@ pub struct SettingsFile {
     pub options: Table,
     /// All else.
     pub own: OwnKeys,
+    /// The first key that does not exist.
+    pub unknown: Option<UnknownKey>,
 }
 
 /// The keys that are no options.
@@ -59,7 +61,7 @@ impl SettingsFile {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, is not TOML, or has a key that does not exist.
+    /// When the file cannot be read, is not TOML, or has a value of another type.
     pub fn read(
         path: &Path,
         named_by_user: bool,
@@ -84,20 +86,26 @@ impl SettingsFile {
         }
         let own = toml::from_str(&text).map_err(wrong)?;
         options.retain(|key, _| !OWN_KEYS.contains(&key));
-        match options.keys().find(|key| !known.contains(key)) {
-            None => Ok(Self { options, own }),
-            Some(key) => Err(ReadSettingsError::UnknownKey {
-                path: path.to_path_buf(),
-                key: key.clone(),
-                known: known
-                    .iter()
-                    .map(String::as_str)
-                    .chain(OWN_KEYS)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            }),
-        }
+        let unknown = options.keys().find(|key| !known.contains(key)).map(|key| UnknownKey {
+            path: path.to_path_buf(),
+            key: key.clone(),
+            known: known.iter().map(String::as_str).chain(OWN_KEYS).map(str::to_owned).collect(),
+        });
+        Ok(Self { options, own, unknown })
     }
+}
+
+/// A key of the settings file that does not exist.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "the settings file {} is wrong: unknown field `{key}`, expected {}", path.display(),
+    known.join(", ")
+)]
+pub struct UnknownKey {
+    pub path: PathBuf,
+    pub key: String,
+    /// All that do.
+    pub known: Vec<String>,
 }
 
 /// Why the settings file was not taken.
@@ -110,8 +118,8 @@ pub enum ReadSettingsError {
     #[error("the settings file {} is wrong: `{FORMER_KEY}` is no longer read from it", path.display())]
     FormerKey { path: PathBuf },
     /// It has a key that does not exist.
-    #[error("the settings file {} is wrong: unknown field `{key}`, expected {known}", path.display())]
-    UnknownKey { path: PathBuf, key: String, known: String },
+    #[error(transparent)]
+    UnknownKey(#[from] UnknownKey),
     /// It is not TOML, or has a type that does not fit.
     #[error("the settings file {} is wrong", path.display())]
     Parse { path: PathBuf, source: Box<toml::de::Error> },

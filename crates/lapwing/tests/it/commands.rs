@@ -154,7 +154,10 @@ fn wrong_settings_are_wrong_usage() {
 
     let lapwing = Lapwing::new();
     std::fs::write(lapwing.path("lapwing.toml"), "treads = 4\n").unwrap();
-    lapwing.run(&["list"]).expect_code(2).expect_says(&["lapwing.toml", "treads"]);
+    let said = lapwing.run(&["run", "--model", "m"]).expect_code(2);
+    said.expect_says(&["lapwing.toml", "treads", "did you mean `threads`?"]);
+    // What only looks goes on.
+    lapwing.run(&["list"]).expect_code(0).expect_says(&["warning", "lapwing.toml", "treads"]);
     // Completions describe the program and need no settings.
     lapwing.run(&["completions", "bash"]).expect_code(0);
     lapwing.run(&["--config", "/nowhere.toml", "list"]).expect_code(2);
