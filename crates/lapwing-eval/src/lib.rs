@@ -27,6 +27,7 @@ mod kept;
 mod pass;
 mod perplexity;
 mod progress;
+mod reference;
 mod repetition;
 mod row_block;
 mod rows;
@@ -36,7 +37,6 @@ mod tasks;
 #[cfg(test)]
 mod test_numbers;
 mod text_file;
-mod tokenizers;
 mod treatment;
 mod windows;
 
@@ -63,6 +63,7 @@ pub use judge::{
 pub use kept::{KeepError, Kept};
 pub use perplexity::{Perplexity, PerplexityOptions, perplexity};
 pub use progress::{OnProgress, Progress, Stopped};
+pub use reference::{SameModelError, TokenizerMismatch, require_other, require_same_tokenizer};
 pub use repetition::{Repetition, RepetitionOptions, cut_prompts};
 pub use row_block::RowBlock;
 pub use rows::{OnBlock, RowSource};
@@ -73,6 +74,5 @@ pub use tasks::{
     Task, TaskError, TaskOptions, TaskReport, TaskScore, run_task,
 };
 pub use text_file::{TextFile, TextFileError};
-pub use tokenizers::{TokenizerMismatch, require_same_tokenizer};
 pub use treatment::{ApplyError, HeadMatrix, HeadMatrixError, Treatment, TreatmentKind};
 pub use windows::{Convention, Text, TextWindow, Window, WindowsError, begin_token};

@@ -92,6 +92,13 @@ pub struct FileSize {
     pub n_bytes: u64,
 }
 
+impl Description {
+    /// Bytes of all weights. What several tensors share counts once.
+    pub fn n_weight_bytes(&self) -> u64 {
+        self.quantisation.iter().map(|part| part.n_bytes).fold(0, u64::saturating_add)
+    }
+}
+
 /// Why it is not told what something is: the source is the error of whoever could not read it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot inspect")]

@@ -13,6 +13,7 @@
 //! regressions only those of memory rest on it.
 
 mod change;
+mod limit;
 mod metric;
 mod pairing;
 
@@ -26,6 +27,7 @@ use crate::record::Record;
 
 pub(crate) use change::change;
 pub use change::{Change, IntervalFrom, REPEATS_WITHIN_SEVERAL, Verdict};
+pub use limit::WorseError;
 pub use metric::Metric;
 use pairing::{Group, MUST_AGREE};
 pub(crate) use pairing::{TestKey, test_key};

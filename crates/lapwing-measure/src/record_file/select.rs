@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ReadFolderError, RecordLineError, read_all, read_folder};
+use super::{ReadFolderError, RecordLineError, keep_first_of_each, read_all, read_folder};
 use crate::record::Record;
 
 /// Records, and what else is in their files.
@@ -48,12 +48,28 @@ pub fn select(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsEr
     let is_path = Path::new(wanted).exists();
     match wanted.rsplit_once('#').filter(|_| !is_path) {
         Some((wanted, run)) => {
-            let mut selected = select_all(wanted, profiles)?;
+            let mut selected = select_one(wanted, profiles)?;
             keep_run(&mut selected.records, run)?;
             Ok(selected)
         }
-        None => select_all(wanted, profiles),
+        None => select_one(wanted, profiles),
     }
+}
+
+/// The records that all of `wanted` stand for, each once: what was named twice was measured once.
+///
+/// # Errors
+///
+/// As [`select`].
+pub fn select_all(wanted: &[String], profiles: &Path) -> Result<Selected, SelectRecordsError> {
+    let mut all = Selected { records: Vec::new(), bad_lines: Vec::new(), is_host: false };
+    for wanted in wanted {
+        let selected = select(wanted, profiles)?;
+        all.records.extend(selected.records);
+        all.bad_lines.extend(selected.bad_lines);
+    }
+    keep_first_of_each(&mut all.records);
+    Ok(all)
 }
 
 /// Only the records whose run begins like this; `latest` is that of the newest record.
@@ -75,7 +91,7 @@ pub fn keep_run(records: &mut Vec<Record>, run: &str) -> Result<(), SelectRecord
     }
 }
 
-fn select_all(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
+fn select_one(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
     if let Some(revision) = wanted.strip_prefix("rev:") {
         return select_revision(revision, profiles);
     }

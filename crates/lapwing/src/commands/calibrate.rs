@@ -14,7 +14,7 @@ use lapwing_eval::{
     CalibrateError, CalibrateInputs, CalibrateOptions, CalibrateProgress, Calibration,
     CalibrationFiles, CalibrationFilesError, CalibrationTexts, GateOptions, HeadMatrix,
     HeadMatrixError, ProfileLabels, RepetitionOptions, Stage, begin_token, calibrate, n_held_out,
-    require_same_tokenizer,
+    require_other, require_same_tokenizer,
 };
 use lapwing_export::{HeadRows, read_recipe};
 use lapwing_host::Engine;
@@ -365,7 +365,7 @@ impl Profiled {
             Some((engine, _)) => Some(opening::profiled_model(engine)?),
         };
         if let Some(reference) = &reference {
-            reference::require_other(&model.sha256, &reference.sha256)?;
+            require_other(&model.sha256, &reference.sha256)?;
         }
         Ok(Profiled { model, reference })
     }

@@ -15,24 +15,6 @@ use crate::commands::bench;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
-/// Something became worse by more than it may.
-#[derive(Debug, thiserror::Error)]
-#[error("{n_metrics} worse by more than {:.1} %: {worst}", share * 100.0)]
-pub struct RegressionError {
-    pub n_metrics: usize,
-    pub share: f64,
-    pub worst: String,
-}
-
-/// The second side does not have all that the first has: what is missing could be what became
-/// worse.
-#[derive(Debug, thiserror::Error)]
-#[error("B lacks {n_missing} of what A has: {missing}")]
-pub struct MissingError {
-    pub n_missing: usize,
-    pub missing: String,
-}
-
 /// Compare, print, and fail on a regression.
 ///
 /// # Errors
@@ -59,7 +41,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow
         }
     }
     match args.fail_over {
-        Some(share) => check(&comparison, share),
+        Some(share) => Ok(comparison.require(share)?),
         None => Ok(()),
     }
 }
@@ -71,28 +53,6 @@ fn read(settings: &Settings, wanted: &str) -> anyhow::Result<(Vec<Record>, bool)
         Some(bad_line) => Err(bad_line.into()),
         None => Ok((records, is_host)),
     }
-}
-
-fn check(comparison: &Comparison, share: f64) -> anyhow::Result<()> {
-    let regressions: Vec<(&Pair, &Change)> = comparison.regressions(share).collect();
-    let worst = regressions.iter().max_by(|a, b| a.1.worsening().total_cmp(&b.1.worsening()));
-    let Some((pair, change)) = worst else { return check_missing(comparison) };
-    let percent = change.worsening() * 100.0;
-    let worst = format!("{} of {} by {percent:.1} %", change.metric.name(), pair.test);
-    Err(RegressionError { n_metrics: regressions.len(), share, worst }.into())
-}
-
-fn check_missing(comparison: &Comparison) -> anyhow::Result<()> {
-    const N_TOLD_MAX: usize = 3;
-    let missing: Vec<String> = comparison.missing().collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mut told = missing.iter().take(N_TOLD_MAX).cloned().collect::<Vec<_>>().join("; ");
-    if missing.len() > N_TOLD_MAX {
-        told.push_str(&format!("; and {} more", missing.len() - N_TOLD_MAX));
-    }
-    Err(MissingError { n_missing: missing.len(), missing: told }.into())
 }
 
 fn print_json(

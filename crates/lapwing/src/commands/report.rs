@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lapwing_files::new_file;
 use lapwing_measure::bench::host;
 use lapwing_measure::record_file::{
-    RecordLineError, SelectRecordsError, Selected, keep_first_of_each, keep_run, select,
+    RecordLineError, SelectRecordsError, Selected, keep_run, select, select_all,
 };
 use lapwing_measure::report::{self, ReportOptions};
 
@@ -82,15 +82,7 @@ fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecord
             false => Err(SelectRecordsError::Nothing { path }),
         };
     }
-    let mut all = Selected { records: Vec::new(), bad_lines: Vec::new(), is_host: false };
-    for wanted in &args.records {
-        let selected = select(wanted, &profiles)?;
-        all.records.extend(selected.records);
-        all.bad_lines.extend(selected.bad_lines);
-    }
-    // What was named twice was measured once.
-    keep_first_of_each(&mut all.records);
-    Ok(all)
+    select_all(&args.records, &profiles)
 }
 
 fn format_of(args: &ReportArgs) -> ReportFormat {

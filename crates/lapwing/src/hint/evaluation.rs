@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use lapwing_eval::{
-    CalibrateError, OpenJournalError, ReadItemsError, ScoreError, TextFileError, TextPart,
-    TokenizerMismatch, WindowsError,
+    CalibrateError, OpenJournalError, ReadItemsError, SameModelError, ScoreError, TextFileError,
+    TextPart, TokenizerMismatch, WindowsError,
 };
 use lapwing_export::HeadRowsError;
 use lapwing_host::correction::{ProfileError, WriteProfileError};
@@ -12,7 +12,6 @@ use lapwing_logits::profile::ReadProfileError;
 
 use crate::commands::calibrate::WindowTooLong;
 use crate::commands::export::CorrectHeadError;
-use crate::reference::SameModelError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {

@@ -2,18 +2,17 @@
 
 use std::error::Error;
 
-use lapwing_measure::comparison::CompareError;
+use lapwing_measure::comparison::{CompareError, WorseError};
 use lapwing_measure::record::ParseRecordError;
 use lapwing_measure::record_file::{
     ReadFileError, ReadFolderError, RecordLineError, SelectRecordsError,
 };
 
-use crate::commands::compare::MissingError;
 use crate::commands::report::WriteReportError;
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    first_of!(cause => select, record_line, compare, missing)
+    first_of!(cause => select, record_line, compare, worse)
 }
 
 /// Files that may be elsewhere than our own folders, which the system's error cannot know.
@@ -21,11 +20,15 @@ pub(super) fn of_files(cause: &(dyn Error + 'static)) -> Option<String> {
     first_of!(cause => read, write_report)
 }
 
-fn missing(_: &MissingError) -> Option<String> {
-    Some(
-        "measure B as A was measured, choose one run of A with A#RUN_ID, or leave out --fail-over"
-            .into(),
-    )
+fn worse(error: &WorseError) -> Option<String> {
+    match error {
+        WorseError::Regression { .. } => None,
+        WorseError::Missing { .. } => Some(
+            "measure B as A was measured, choose one run of A with A#RUN_ID, or leave out \
+             --fail-over"
+                .into(),
+        ),
+    }
 }
 
 fn write_report(_: &WriteReportError) -> Option<String> {

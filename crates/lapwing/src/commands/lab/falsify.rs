@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use lapwing_eval::{
     CalibrationFiles, CalibrationTexts, GenerationOptions, Items, JournalKey, NamedText, Progress,
-    Task, TaskOptions, TextFile, key_of,
+    Task, TaskOptions, TextFile, key_of, require_other,
 };
 use lapwing_files::{checksum, new_file};
 use lapwing_host::model_files::ModelFiles;
@@ -243,7 +243,7 @@ impl One<'_> {
             "reference": engine_report(reference, of_reference)?,
         });
         let sha256 = |name: &str| report[name]["sha256"].as_str().unwrap_or_default();
-        reference::require_other(sha256("model"), sha256("reference")).context(FAILED)?;
+        require_other(sha256("model"), sha256("reference")).context(FAILED)?;
         Ok(report)
     }
 }

@@ -1,4 +1,4 @@
-//! Whether two models mean the same by a token.
+//! What a reference must be: another model, which means the same by a token.
 
 use lapwing_model::TokenId;
 use lapwing_text::{EncodeError, Tokenizer};
@@ -55,4 +55,36 @@ pub fn require_same_tokenizer(
             at(&model)
         )))
     })
+}
+
+/// Nothing can be learned from a reference that is the model itself.
+#[derive(Debug, thiserror::Error)]
+#[error("the reference is the model itself: both have sha256 {sha256}")]
+pub struct SameModelError {
+    /// Of the files of both.
+    pub sha256: String,
+}
+
+/// Refuse a reference whose files are the model's.
+///
+/// # Errors
+///
+/// When the hashes are the same.
+pub fn require_other(model_sha256: &str, reference_sha256: &str) -> Result<(), SameModelError> {
+    match model_sha256 == reference_sha256 {
+        true => Err(SameModelError { sha256: model_sha256.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_no_reference_of_itself() {
+        let error = require_other("ab", "ab").unwrap_err().to_string();
+        assert_eq!(error, "the reference is the model itself: both have sha256 ab");
+        assert!(require_other("ab", "ac").is_ok());
+    }
 }
