@@ -1,4 +1,4 @@
-//! From messages to token ids.
+//! Messages, and from them to token ids.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,72 @@ pub struct PromptTooLong {
     pub n_positions_max: usize,
     /// The model's own limit.
     pub n_positions_model: usize,
+}
+
+/// Messages that go on, those of the system first.
+#[derive(Debug, Clone, Default)]
+pub struct Conversation {
+    messages: Vec<Message>,
+}
+
+impl Conversation {
+    /// Begin anew, but for what the system said.
+    pub fn reset(&mut self) {
+        self.messages.retain(|message| message.role == "system");
+    }
+
+    /// Begin anew, under this system message if it says anything.
+    pub fn set_system(&mut self, text: &str) {
+        self.messages.clear();
+        if !text.is_empty() {
+            self.add("system", text);
+        }
+    }
+
+    /// What `role` says next.
+    pub fn add(&mut self, role: &str, text: &str) {
+        self.messages.push(Message::new(role, text));
+    }
+
+    /// Forget the last message, which was not answered.
+    pub fn take_back(&mut self) {
+        self.messages.pop();
+    }
+
+    /// The conversation as tokens, with room for an answer of `n_tokens_max`: the oldest exchanges
+    /// go first, and `forgotten` hears of each. Whether the last message alone fits is not looked
+    /// at: see [`check_length`].
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`].
+    pub fn fitting_prompt(
+        &mut self,
+        engine: &Engine,
+        n_tokens_max: usize,
+        forgotten: &mut dyn FnMut(),
+    ) -> Result<Vec<TokenId>, EncodePromptError> {
+        let n_positions_max = engine.model.limits().n_positions_max;
+        // A small context is not all for the answer.
+        let n_room = n_tokens_max.min(n_positions_max / 2);
+        loop {
+            let prompt = encode(engine, &self.messages, false)?;
+            if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
+                return Ok(prompt);
+            }
+            forgotten();
+        }
+    }
+
+    /// Drop the first question and its answer, never the system message or the last question.
+    fn forget_oldest(&mut self) -> bool {
+        let start = self.messages.iter().take_while(|message| message.role == "system").count();
+        if self.messages.len() < start + 3 {
+            return false;
+        }
+        self.messages.drain(start..start + 2);
+        true
+    }
 }
 
 /// A conversation as the model wants it: through the chat template, or the last text alone when

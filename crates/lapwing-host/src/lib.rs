@@ -35,6 +35,7 @@ pub mod compile_cache;
 pub mod conversation;
 pub mod correction;
 pub mod describe;
+pub mod every_device;
 pub mod hardware;
 pub mod ladder;
 pub mod ledger;

@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lapwing_host::Engine;
-use lapwing_host::conversation;
+use lapwing_host::conversation::{self, Conversation};
 use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
 use lapwing_runtime::{Event, Finish, Request, Session, generate};
-use lapwing_text::Message;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -52,17 +51,17 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         printer.warning("the model has no chat template: each message is sent as it is");
     }
     let correction = opening::correction(&engine, settings)?;
-    let mut conversation = Conversation::new(args, &engine, &correction)?;
+    let mut chat = Chat::new(args, &engine, &correction)?;
     if std::io::stdin().is_terminal() {
         let device = &engine.model.device_used().id;
         printer.note(format!("{} on {device}; /help for commands", args.model));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history)?;
-        talk(&mut conversation, printer, CtrlC::StopsTheAnswer, &mut || lines.message())?;
+        talk(&mut chat, printer, CtrlC::StopsTheAnswer, &mut || lines.message())?;
         return Ok(());
     }
     let lines = lines_of_stdin();
-    match talk(&mut conversation, printer, CtrlC::EndsTheProgram, &mut || next_line(&lines))? {
+    match talk(&mut chat, printer, CtrlC::EndsTheProgram, &mut || next_line(&lines))? {
         0 => Ok(()),
         n_failed => Err(UnansweredError { n_failed }.into()),
     }
@@ -111,7 +110,7 @@ fn next_line(lines: &Receiver<std::io::Result<String>>) -> anyhow::Result<Option
 
 /// Take messages from `next` until there are no more; gives the number of those that failed.
 fn talk(
-    conversation: &mut Conversation<'_>,
+    chat: &mut Chat<'_>,
     printer: &Printer,
     ctrl_c: CtrlC,
     next: &mut dyn FnMut() -> anyhow::Result<Option<String>>,
@@ -125,13 +124,13 @@ fn talk(
             ("", _) => {}
             ("/help", _) => printer.note(HELP),
             ("/exit" | "/quit" | "/bye", _) => return Ok(n_failed),
-            ("/reset", _) => conversation.reset(),
-            ("/system", text) => conversation.set_system(text.trim()),
+            ("/reset", _) => chat.conversation.reset(),
+            ("/system", text) => chat.conversation.set_system(text.trim()),
             (command, _) if is_command(command) => {
                 printer.warning(format!("no command {command}; /help lists them"));
             }
             _ => {
-                let answered = conversation.answer(message, printer);
+                let answered = chat.answer(message, printer);
                 match ctrl_c {
                     // Whatever was asked for during the answer was about the answer.
                     CtrlC::StopsTheAnswer => interrupt::clear(),
@@ -155,52 +154,46 @@ fn is_command(word: &str) -> bool {
     word.strip_prefix('/').is_some_and(|name| name.chars().all(|c| c.is_ascii_alphabetic()))
 }
 
-struct Conversation<'a> {
+/// A conversation with a model.
+struct Chat<'a> {
     args: &'a ChatArgs,
     engine: &'a Engine,
     session: Session,
-    messages: Vec<Message>,
+    conversation: Conversation,
 }
 
-impl<'a> Conversation<'a> {
+impl<'a> Chat<'a> {
     fn new(
         args: &'a ChatArgs,
         engine: &'a Engine,
         correction: &Resolved,
-    ) -> anyhow::Result<Conversation<'a>> {
+    ) -> anyhow::Result<Chat<'a>> {
         let session = engine.session(correction.correction.clone());
         let session = session.context("cannot start a session")?;
-        let system = args.system.as_ref().map(|text| Message::new("system", text.as_str()));
-        Ok(Conversation { args, engine, session, messages: system.into_iter().collect() })
-    }
-
-    fn reset(&mut self) {
-        self.messages.retain(|message| message.role == "system");
-    }
-
-    fn set_system(&mut self, text: &str) {
-        self.messages.clear();
-        if !text.is_empty() {
-            self.messages.push(Message::new("system", text));
+        let mut conversation = Conversation::default();
+        if let Some(system) = &args.system {
+            conversation.add("system", system);
         }
+        Ok(Chat { args, engine, session, conversation })
     }
 
-    /// Answer `text`; after a failure the conversation is as before.
+    /// Answer `text`; what was not answered is forgotten.
     fn answer(&mut self, text: &str, printer: &Printer) -> anyhow::Result<()> {
-        let n_before = self.messages.len();
-        self.messages.push(Message::new("user", text));
+        self.conversation.add("user", text);
         let answered = self.generate(printer);
         match &answered {
-            Ok(answer) => self.messages.push(Message::new("assistant", answer.as_str())),
-            // Older messages may be gone by now, to make room.
-            Err(_) => self.messages.truncate(n_before.min(self.messages.len() - 1)),
+            Ok(answer) => self.conversation.add("assistant", answer),
+            Err(_) => self.conversation.take_back(),
         }
         answered.map(drop)
     }
 
     fn generate(&mut self, printer: &Printer) -> anyhow::Result<String> {
         let n_tokens_max = self.args.sampling.n_tokens_max();
-        let prompt = self.fitting_prompt(n_tokens_max, printer)?;
+        let prompt = self.conversation.fitting_prompt(self.engine, n_tokens_max, &mut || {
+            printer.note("(the oldest messages are forgotten: the context is full)");
+        })?;
+        conversation::check_length(self.engine, prompt.len()).context("cannot answer")?;
         let sampler =
             sampling::options(&self.args.sampling.request(), &self.engine.folder.generation);
         let request = Request {
@@ -230,38 +223,6 @@ impl<'a> Conversation<'a> {
             Finish::StopToken { .. } | Finish::StopText { .. } => {}
         }
         Ok(generated.text)
-    }
-
-    /// The conversation as tokens, with room for an answer: the oldest exchanges go first.
-    fn fitting_prompt(
-        &mut self,
-        n_tokens_max: usize,
-        printer: &Printer,
-    ) -> anyhow::Result<Vec<u32>> {
-        let n_positions_max = self.engine.model.limits().n_positions_max;
-        // A small context is not all for the answer.
-        let n_room = n_tokens_max.min(n_positions_max / 2);
-        loop {
-            let prompt = conversation::encode(self.engine, &self.messages, false)?;
-            if prompt.len() + n_room <= n_positions_max {
-                return Ok(prompt);
-            }
-            if !self.forget_oldest() {
-                conversation::check_length(self.engine, prompt.len()).context("cannot answer")?;
-                return Ok(prompt);
-            }
-            printer.note("(the oldest messages are forgotten: the context is full)");
-        }
-    }
-
-    /// Drop the first question and its answer, never the system message or the last question.
-    fn forget_oldest(&mut self) -> bool {
-        let start = self.messages.iter().take_while(|message| message.role == "system").count();
-        if self.messages.len() < start + 3 {
-            return false;
-        }
-        self.messages.drain(start..start + 2);
-        true
     }
 }
 

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_backend::{DeviceKind, DeviceRequest, OpenOptions};
 use lapwing_export::Target;
 use lapwing_export::made_up_model::{self, NAME as MADE_UP};
-use lapwing_host::ladder;
-use lapwing_host::trial::{self, Failure, Passed};
-use lapwing_host::{BackendChoice, Setup, open_folder, options_for};
+use lapwing_host::every_device::{EveryDevice, Outcome, Tried};
+use lapwing_host::trial::Failure;
+use lapwing_host::{BackendChoice, OpenModelError, open_folder};
 use lapwing_store::{
     natives::{Runtime, locate},
     resolve_model,
@@ -17,40 +16,12 @@ use serde_json::{Value, json};
 
 use crate::cli::WorkerKind;
 use crate::interrupt;
+use crate::opening;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// The model that is tried where it is in the store.
 const SMALL_MODEL: &str = "stories260k";
-/// Logits further from the CPU's than this share of their range are wrong: f16 and bf16 are far
-/// nearer, and a broken driver far further.
-const DIFFERENCE_MAX: f64 = 0.1;
-
-/// One device and what became of it.
-#[derive(Debug)]
-pub(super) struct Tried {
-    device: String,
-    backend: &'static str,
-    outcome: Outcome,
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Passed(Passed),
-    /// It runs, and computes something else than the CPU.
-    Wrong(Passed),
-    Failed(Failure),
-    /// It is not there.
-    Absent(String),
-}
-
-impl Tried {
-    /// Whether a device that is there does not work.
-    pub(super) fn is_broken(&self) -> bool {
-        matches!(self.outcome, Outcome::Wrong(_) | Outcome::Failed(_))
-    }
-}
-
 /// Try every device of every library.
 ///
 /// # Errors
@@ -63,59 +34,34 @@ pub(super) fn run(
 ) -> anyhow::Result<Vec<Tried>> {
     interrupt::install();
     let folder = tempfile::tempdir().context("cannot make a folder for a small model")?;
+    let trial = EveryDevice {
+        host: &settings.host,
+        worker: &settings.worker(WorkerKind::Trial),
+        options: &settings.options,
+        variant: settings.variant.as_ref(),
+        scratch: folder.path(),
+        is_stopped: &interrupt::requested,
+    };
     let mut all = Vec::new();
     for runtime in Runtime::ALL {
-        let backend = runtime.backend();
         if locate(runtime, &settings.host.store).is_err() {
             continue;
         }
         let Some(model) = model_for(runtime, settings, model, folder.path())? else {
             continue;
         };
-        for device in devices(runtime, settings) {
-            let name = model.strip_prefix(folder.path()).map_or(&*model, |_| MADE_UP.as_ref());
+        let name = model.strip_prefix(folder.path()).map_or(&*model, |_| MADE_UP.as_ref());
+        let tried = trial.of(runtime, &model, &mut |device| {
+            let backend = runtime.backend();
             printer.note(format!("trying {device} with {backend} and {}", name.display()));
-            let request = trial::Request {
-                setup: setup(&model, runtime, device, folder.path(), settings)?,
-                compare: device != DeviceRequest::One(DeviceKind::Cpu, None),
-            };
-            let command = settings.worker(WorkerKind::Trial).command()?;
-            let limits = settings.host.trials.limits;
-            let outcome = match trial::run(&request, command, limits, &interrupt::requested)? {
-                // A difference that is no number is none that is small.
-                Ok(passed) if passed.difference.is_none_or(|found| found <= DIFFERENCE_MAX) => {
-                    Outcome::Passed(passed)
-                }
-                Ok(passed) => Outcome::Wrong(passed),
-                Err(failure) => Outcome::Failed(failure),
-            };
-            all.push(Tried { device: device.to_string(), backend, outcome });
-        }
+        });
+        all.extend(tried.map_err(|error| match error {
+            OpenModelError::Worker(error) => error.into(),
+            error => opening::failed(error),
+        })?);
     }
-    let machine = settings.host.machine();
-    for facts in [machine.gpu(), machine.npu()] {
-        let kind = facts.kind.to_string();
-        if !all.iter().any(|tried| tried.device.split('.').next() == Some(&*kind)) {
-            let reason = facts.reason.unwrap_or_else(|| "no library offers it".to_owned());
-            all.push(Tried { device: kind, backend: "-", outcome: Outcome::Absent(reason) });
-        }
-    }
+    all.extend(trial.absent(&all));
     Ok(all)
-}
-
-/// What a worker opens. What was compiled before would hide what a compilation does.
-fn setup(
-    model: &Path,
-    runtime: Runtime,
-    device: DeviceRequest,
-    cache: &Path,
-    settings: &Settings,
-) -> anyhow::Result<Setup> {
-    let folder = open_folder(model, settings.variant.as_ref())?;
-    let options = OpenOptions { cache_folder: Some(cache.to_owned()), ..settings.options.clone() };
-    let options = options_for(runtime, &options);
-    let options = ladder::on_device(&options, device, &|| settings.host.machine());
-    Ok(Setup { path: model.to_owned(), variant: folder.variant, runtime, options })
 }
 
 /// The model to try, in the form that a library takes; `None` when the one that was asked for has
@@ -144,23 +90,6 @@ fn model_for(
     };
     let made = made_up_model::make(folder, target).context("cannot make a small model")?;
     Ok(Some(made))
-}
-
-/// What a library offers; the CPU always, so that a library that cannot even tell is tried.
-fn devices(runtime: Runtime, settings: &Settings) -> Vec<DeviceRequest> {
-    let offered =
-        lapwing_host::load(runtime, &settings.host).ok().and_then(|backend| backend.devices().ok());
-    let offered = offered.unwrap_or_default().into_iter();
-    let mut devices: Vec<DeviceRequest> =
-        offered.filter_map(|device| device.id.parse().ok()).collect();
-    let cpu = DeviceRequest::One(DeviceKind::Cpu, None);
-    if !devices.contains(&cpu) {
-        devices.insert(0, cpu);
-    }
-    if runtime == Runtime::OpenVino {
-        devices.push(DeviceRequest::One(DeviceKind::NpuOnCpu, None));
-    }
-    devices
 }
 
 /// One line a device.
