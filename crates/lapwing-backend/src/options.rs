@@ -70,13 +70,18 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum DeviceRequest {
-    /// The best one; the choice is reported.
+    /// Whichever does: a backend takes its CPU, and whoever opens models (the host's ladder) has
+    /// asked for others by name before.
     Auto,
     /// One device, numbered when there are several of its kind.
     One(DeviceKind, Option<u32>),
 }
 
 /// A kind of processor.
+///
+/// One more: a variant here, its name below, how each backend lists it (`device.rs`) and what it
+/// tells its library (`properties.rs`, `npu.rs`), a rung of the host's ladder, and what a machine needs
+/// for it in the host's `hardware.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeviceKind {
     /// Central processor.

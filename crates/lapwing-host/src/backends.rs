@@ -1,4 +1,4 @@
-//! The libraries that run models: the only place that names concrete backends.
+//! The libraries that run models: the place that loads concrete backends.
 
 use lapwing_backend::Backend;
 use lapwing_openvino::OpenVinoBackend;

@@ -271,8 +271,18 @@ impl Climb<'_> {
         let Attempt { backend, folder, .. } = self.attempt;
         let files = ModelFiles::of(folder).ok();
         let options = self.options_on(request);
-        let OpenOptions { n_threads, precision, n_positions_max, hidden_states, .. } = options;
-        let OpenOptions { n_prompt_tokens_max, properties, .. } = options;
+        let OpenOptions {
+            n_threads,
+            precision,
+            n_positions_max,
+            hidden_states,
+            n_prompt_tokens_max,
+            properties,
+            // The first is what is tried, the others decide nothing of the compilation.
+            device: _,
+            n_chunk_tokens: _,
+            cache_folder: _,
+        } = options;
         Configuration {
             model: std::path::absolute(&folder.graph).unwrap_or_default(),
             model_bytes: files.as_ref().map_or(0, ModelFiles::n_bytes),

@@ -65,7 +65,7 @@ pub use host::{Host, Trials};
 pub use notice::{Caller, Notice, RefusedRung};
 pub use open_error::OpenModelError;
 pub use request::OpenRequest;
-pub use setup::{Setup, open_folder, options_for};
+pub use setup::{Setup, keeps_compiled, open_folder, options_for};
 
 // What an open model is made of, so that a program needs one dependency and one version.
 pub use lapwing_backend as backend;

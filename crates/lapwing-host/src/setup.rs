@@ -32,13 +32,18 @@ impl Setup {
     }
 }
 
-/// What a library is asked for. Only OpenVINO's compiled models are kept.
-pub fn options_for(runtime: Runtime, asked: &OpenOptions) -> OpenOptions {
-    let mut options = asked.clone();
-    if runtime == Runtime::OnnxRuntime {
-        options.cache_folder = None;
+/// Whether what a library compiles is kept.
+pub fn keeps_compiled(runtime: Runtime) -> bool {
+    match runtime {
+        Runtime::OpenVino => true,
+        Runtime::OnnxRuntime => false,
     }
-    options
+}
+
+/// What a library is asked for.
+pub fn options_for(runtime: Runtime, asked: &OpenOptions) -> OpenOptions {
+    let cache_folder = asked.cache_folder.clone().filter(|_| keeps_compiled(runtime));
+    OpenOptions { cache_folder, ..asked.clone() }
 }
 
 /// Read a model folder. A variant that nobody asked for this very model is left out where there is

@@ -4,8 +4,8 @@
 //! kernel allocates: a caller that needs room brings a buffer. That is what
 //! makes each kernel testable in isolation.
 //!
-//! Every kernel has a plain `scalar.rs`, which is the definition and the test
-//! oracle, and a `vector.rs`, which is one loop for all instruction sets, over
+//! Every kernel that is not plain code or made of others has a `scalar.rs`,
+//! which is the definition and the test oracle, and a `vector.rs`, which is one loop for all instruction sets, over
 //! the operations of `lanes`. **All levels return the same value**, to the last
 //! bit: sums keep one fixed order of additions and products are rounded before
 //! they are added (no fused multiply-add where it would show). A sampler on top

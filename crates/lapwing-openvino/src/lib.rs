@@ -2,8 +2,9 @@
 //! sequence.
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
-//! [`OpenVinoBackend::load`]; nothing links to it. To add a device: its branch in `properties.rs`
-//! and, where its rules of state differ, an inference of its own, as `npu_inference.rs` is.
+//! [`OpenVinoBackend::load`]; nothing links to it. To add a device, see
+//! [`DeviceKind`](lapwing_backend::DeviceKind); where its rules of state differ, it has an inference of
+//! its own, as `npu_inference.rs` is.
 
 pub mod cache;
 mod compilation;

@@ -57,8 +57,8 @@ impl OpenVinoBackend {
         Ok(OpenVinoBackend { core, version })
     }
 
-    /// The device that a request means. `auto` is the CPU: until devices are measured on the
-    /// machine at hand, nothing else is known to be faster.
+    /// The device that a request means. `auto` is the CPU: who tries one device after the other asks
+    /// for each by its name.
     fn choose(&self, requested: DeviceRequest) -> Result<Device, OpenError> {
         let (kind, number) = match requested {
             DeviceRequest::Auto => return Ok(device::cpu(&self.core)),

@@ -21,5 +21,5 @@ pub use contract::ContractError;
 pub use load::{LoadError, OrtBackend, VERSION_MIN};
 pub use plugin::Plugin;
 
-/// The name of this backend in settings, records and errors.
+/// The name of this backend in settings, profiles and errors; records name the library.
 const NAME: &str = "ort";

@@ -1,6 +1,6 @@
 //! A loaded ONNX model: the graph edited, the session made, the weights shared.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use lapwing_backend::{
@@ -38,6 +38,7 @@ const EXTERNALIZED_BYTES_MIN: usize = 4096;
 
 /// A model that ONNX Runtime accepted.
 pub(crate) struct OrtModel {
+    folder: PathBuf,
     shared: Arc<Shared>,
     limits: Limits,
     device: Device,
@@ -83,7 +84,8 @@ impl OrtModel {
             options.hidden_states.then(|| n_hidden(&session, folder.architecture.hidden_size));
         let session = Mutex::new(session);
         let shared = Arc::new(Shared { session, contract, rows, n_positions_max, n_hidden });
-        Ok(OrtModel { shared, limits, device, weights_mapped_bytes })
+        let folder = folder.root.clone();
+        Ok(OrtModel { folder, shared, limits, device, weights_mapped_bytes })
     }
 }
 
@@ -118,7 +120,7 @@ impl Model for OrtModel {
         let inference = OrtInference::new(Arc::clone(&self.shared));
         let inference = inference.map_err(|error| OpenError::Unsupported {
             backend: NAME,
-            folder: Path::new("").to_owned(),
+            folder: self.folder.clone(),
             reason: format!("cannot make room for a sequence: {error}"),
         })?;
         Ok(Box::new(Sequence::new(NAME, self, inference)))

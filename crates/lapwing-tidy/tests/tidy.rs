@@ -148,6 +148,41 @@ fn arrows_point_down() {
 }
 
 #[test]
+fn the_architecture_page_shows_the_same_arrows() {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ARCHITECTURE.md"));
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `lapwing"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let names: Vec<&str> = rows.iter().map(|row| row[1].trim_matches('`')).collect();
+    assert_eq!(names, ARROWS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    for (row, (name, allowed)) in rows.iter().zip(ARROWS) {
+        let listed = |text: &str| -> Vec<String> {
+            text.split(", ").map(|name| format!("lapwing-{name}")).collect()
+        };
+        let shown = match (row[3], row[3].strip_prefix("all but ")) {
+            ("nothing", _) => Vec::new(),
+            (_, Some(others)) => {
+                let is_other = |name: &&String| {
+                    !listed(others).contains(name)
+                        && !["lapwing", "lapwing-tidy"].contains(&&***name)
+                };
+                all.iter().filter(is_other).cloned().collect()
+            }
+            (some, None) => listed(some),
+        };
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        let allowed = allowed.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(sorted(shown), sorted(allowed), "{name}");
+    }
+}
+
+#[test]
 fn files_fit_on_a_few_screens() {
     let mut long = Vec::new();
     for file in rust_files() {

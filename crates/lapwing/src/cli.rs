@@ -2,7 +2,8 @@
 //!
 //! Every option that also comes from the environment or the settings file is an `Option` here and
 //! gets its value in [`crate::settings`]. To add a command: a variant of [`Command`], its
-//! arguments beside the others, a file in `commands/`, a line in `crate::main`'s dispatch.
+//! arguments beside the others, a file and a line in `commands`, a line in
+//! `crate::dispatch`; where it opens a model, a line in [`Command::runtime`].
 
 mod bench;
 mod cache;
@@ -147,7 +148,11 @@ impl Command {
             Self::Eval(args) => Some(args.measure.runtime()),
             #[cfg(feature = "lab")]
             Self::Lab(args) => Some(args.study.runtime()),
-            _ => None,
+            Self::Devices(_) | Self::Doctor(_) | Self::Inspect(_) | Self::Pull(_) => None,
+            Self::List(_) | Self::Rm(_) | Self::Export(_) | Self::Report(_) => None,
+            // It has lists of its own.
+            Self::Bench(_) => None,
+            Self::Compare(_) | Self::Worker(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One file per command; each has one `run` that takes settings, printer and arguments.
+//! One file per command; each has one `run` that takes what it needs of settings, printer and
+//! arguments.
 //!
 //! A command wires libraries together and prints; what can be tested without printing is elsewhere.
 

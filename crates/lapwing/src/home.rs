@@ -59,7 +59,7 @@ impl Home {
         self.data.join("natives")
     }
 
-    /// Correction profiles, as `calibrate` writes them.
+    /// Correction profiles, as `calibrate` writes them, and records, as `bench` does.
     pub fn profiles(&self) -> PathBuf {
         self.data.join("profiles")
     }

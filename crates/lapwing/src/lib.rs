@@ -1,6 +1,6 @@
 //! The `lapwing` program: settings, commands, and the place where everything is wired together.
 //!
-//! The only crate that reads the environment, prints, names concrete backends, or decides what an
+//! The only crate that reads the environment, prints, or decides what an
 //! error means for the user. It holds no inference: that is in the libraries. Nothing of it is for
 //! other crates: a library only so that its tests are those of a library.
 //!

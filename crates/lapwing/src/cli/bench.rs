@@ -80,7 +80,7 @@ pub struct ConfigurationArgs {
     #[arg(value_parser = backend(), ignore_case = true)]
     pub backend: Vec<BackendChoice>,
     /// Devices: auto, cpu, gpu, npu, npu:cpu, or one of several such as gpu.1.
-    /// `auto` is the library's own choice here, whatever was recommended
+    /// `auto` is the first that opens of NPU, GPU and CPU, whatever was recommended
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub device: Vec<DeviceRequest>,
     /// All devices that the backends have for the model

@@ -1,8 +1,10 @@
 //! Options that flags, environment and settings file share.
 //!
-//! An option is a field here and nothing else: its variable is `LAPWING_` and its name in capitals,
-//! its key in the settings file its name, and all three are read by the parser of the flag. To add
-//! one: the field with its value parser, a line in [`RuntimeArgs::or`] and one in [`crate::env::ALL`].
+//! Its variable is `LAPWING_` and its name in capitals, its key in the settings file its name, and all
+//! three are read by the parser of the flag. To add one: the field with its value parser, a line in
+//! [`RuntimeArgs::or`] and one in [`crate::env::ALL`]; where a library is told of it, a field of
+//! [`OpenOptions`], which the compiler then asks for wherever one is made or compared, and `bench`'s
+//! own list in `cli/bench.rs` where it is worth measuring side by side.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

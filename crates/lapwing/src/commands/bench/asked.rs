@@ -20,7 +20,7 @@ use lapwing_host::Setup;
 use lapwing_host::correction::profile_hashes;
 use lapwing_host::model_files::{self, ModelFiles};
 use lapwing_host::recommendation::is_there;
-use lapwing_host::{open_folder, options_for};
+use lapwing_host::{keeps_compiled, open_folder, options_for};
 
 /// What `bench` needs at least.
 const NO_TESTS: &str = "give a length above 0 with --prompt-tokens or --generated-tokens, or \
@@ -122,7 +122,7 @@ fn of_model(
                                     correction: correction.to_string(),
                                     ..configuration.clone()
                                 },
-                                keeps_compiled: runtime == Runtime::OpenVino,
+                                keeps_compiled: keeps_compiled(runtime),
                                 profiles_sha256: profile_hashes(
                                     &correction,
                                     &name,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lapwing_host::keeps_compiled;
 use lapwing_host::worker::{LastWords, Limits, Loss, Worker, WorkerError};
 use lapwing_measure::bench::{LooksAt, Opened, Ran, Station, StationError, Stations};
 use lapwing_measure::measuring::{Nulls, Work};
@@ -87,7 +88,7 @@ impl Station for Runner<'_> {
         cache: Option<&Path>,
     ) -> Result<Opened, StationError> {
         let mut opening = self.asked.openings[configuration_idx].clone();
-        if let Some(cache) = cache {
+        if let Some(cache) = cache.filter(|_| keeps_compiled(opening.setup.runtime)) {
             opening.setup.options.cache_folder = Some(cache.to_owned());
         }
         let configuration = &self.asked.plan.configurations[configuration_idx].configuration;
