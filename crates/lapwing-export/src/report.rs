@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 /// What an export wrote.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExportReport {
     /// The finished folder.
     pub folder: PathBuf,
@@ -24,7 +26,7 @@ impl ExportReport {
 }
 
 /// How one weight matrix was stored and what that cost.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorReport {
     /// Hugging Face name.
     pub name: String,

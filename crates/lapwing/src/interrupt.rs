@@ -3,6 +3,7 @@
 //! The handler only raises a flag; loops ask [`requested`] and clean up. A second Ctrl-C before
 //! anybody has looked ends the program at once.
 
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,6 +53,11 @@ pub fn is_cause_of(error: &anyhow::Error) -> bool {
 /// When that is so.
 pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
+}
+
+/// What a loop is told: to stop when the user wants that, or when it `is_over` anyway.
+pub fn flow(is_over: bool) -> ControlFlow<()> {
+    if is_over || requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// Forget the request: the work was stopped and the program goes on (a chat).

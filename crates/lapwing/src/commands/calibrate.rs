@@ -332,10 +332,7 @@ fn watch<'a>(
         if !steps.is_shown() && told.replace(stage) != Some(stage) {
             printer.note(format!("{}: {n_total} to do", doing(stage)));
         }
-        match interrupt::requested() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        interrupt::flow(false)
     }
 }
 

@@ -6,7 +6,6 @@
 //! program. On a pipe nobody is there to go on: Ctrl-C always ends it.
 
 use std::io::IsTerminal as _;
-use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use lapwing_host::Engine;
 use lapwing_host::conversation::{self, Conversation};
 use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
-use lapwing_runtime::{Event, Finish, Request, Session, generate};
+use lapwing_runtime::{Finish, Request, Session};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::cli::ChatArgs;
+use crate::commands::run;
 use crate::hint;
 use crate::interrupt;
 use crate::opening;
@@ -201,23 +201,12 @@ impl<'a> Chat<'a> {
             stop_texts: &self.args.sampling.stop,
             ..self.engine.request(&prompt, &sampler, n_tokens_max)
         };
-        let mut written = Ok(());
-        let generated = generate(&mut self.session, &request, &mut |event| {
-            if let Event::Token { text, .. } = event {
-                written = printer.write(text);
-            }
-            match interrupt::requested() || written.is_err() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })
-        .context("cannot answer")?;
-        written?;
+        let generated = run::answer(&mut self.session, &request, Some(printer))?;
         printer.line("")?;
         match generated.finish {
             Finish::Cancelled => printer.note("(stopped)"),
             Finish::MaxTokens => {
-                printer.note(super::run::stopped_at_limit(generated.usage.n_completion_tokens));
+                printer.note(run::stopped_at_limit(generated.usage.n_completion_tokens));
             }
             Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
             Finish::StopToken { .. } | Finish::StopText { .. } => {}

@@ -95,10 +95,7 @@ fn watch<'a>(steps: &'a Steps, name: &'a str) -> impl FnMut(Progress) -> Control
     move |progress| {
         let so_far = progress.so_far.map_or(String::new(), |value| format!("{name} {value:.4}"));
         steps.set(progress.n_done, progress.n_total, &so_far);
-        match interrupt::requested() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        interrupt::flow(false)
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod correct_head;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -11,7 +10,6 @@ use lapwing_export::{
 };
 use lapwing_store::{Store, resolve_model};
 use lapwing_weights::Checkpoint;
-use serde_json::{Value, json};
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
 use crate::exit::UsageError;
@@ -55,10 +53,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     let steps = printer.steps("exporting");
     let mut report = export(&source, target, &options, out, &mut |step| {
         steps.set(step.n_tensors_done, step.n_tensors, step.name);
-        match interrupt::requested() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        interrupt::flow(false)
     })
     .context("cannot export")?;
     drop(steps);
@@ -67,7 +62,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     }
     say_what_is_other(&report, printer);
     if args.json {
-        printer.json(&as_json(&report))?;
+        printer.json(&report)?;
         return Ok(());
     }
     if args.report {
@@ -225,22 +220,6 @@ fn print_report(report: &ExportReport, printer: &Printer) -> anyhow::Result<()> 
         .collect();
     printer.table(&["TENSOR", "SHAPE", "FROM", "TO", "GRID", "RELATIVE RMS"], &rows)?;
     Ok(())
-}
-
-fn as_json(report: &ExportReport) -> Value {
-    let tensors = report.tensors.iter().map(|tensor| {
-        json!({
-            "name": tensor.name,
-            "shape": tensor.shape,
-            "source_dtype": tensor.source_dtype,
-            "asked": tensor.asked,
-            "precision": tensor.precision,
-            "kept_grid": tensor.kept_grid,
-            "lost_grid": tensor.lost_grid,
-            "relative_rms": tensor.relative_rms,
-        })
-    });
-    json!({"folder": report.folder, "tensors": tensors.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `lapwing run`: one answer.
 
 use std::io::IsTerminal as _;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -54,18 +53,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     }
     interrupt::check()?;
     let mut session = session(&engine, &correction)?;
-    let mut written = Ok(());
-    let generated = generate(&mut session, &request, &mut |event| {
-        if let (Event::Token { text, .. }, false) = (event, args.json) {
-            written = printer.write(text);
-        }
-        match interrupt::requested() || written.is_err() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    })
-    .context("cannot answer")?;
-    written?;
+    let generated = answer(&mut session, &request, (!args.json).then_some(printer))?;
     if args.json {
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
@@ -84,6 +72,24 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         Finish::Cancelled => Err(Interrupted.into()),
         _ => Ok(()),
     }
+}
+
+/// Generate to the end or to Ctrl-C, and write the answer as it comes if anybody reads it.
+pub(super) fn answer(
+    session: &mut Session,
+    request: &Request<'_>,
+    reader: Option<&Printer>,
+) -> anyhow::Result<Generated> {
+    let mut written = Ok(());
+    let generated = generate(session, request, &mut |event| {
+        if let (Event::Token { text, .. }, Some(printer)) = (event, reader) {
+            written = printer.write(text);
+        }
+        interrupt::flow(written.is_err())
+    })
+    .context("cannot answer")?;
+    written?;
+    Ok(generated)
 }
 
 fn request<'a>(
@@ -157,11 +163,7 @@ fn warm(engine: &Engine, correction: &Resolved, request: &Request<'_>) -> anyhow
         stop_texts: &[],
         ..*request
     };
-    generate(&mut session, &request, &mut |_| match interrupt::requested() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    })
-    .context("cannot warm up")?;
+    generate(&mut session, &request, &mut |_| interrupt::flow(false)).context("cannot warm up")?;
     Ok(())
 }
 

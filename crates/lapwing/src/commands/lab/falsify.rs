@@ -1,7 +1,7 @@
 //! `lapwing lab falsify`: the paper's claims for KLS, put to the test on quantised models.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -48,7 +48,7 @@ pub(in crate::commands) fn run(
     let started = Instant::now();
     require_distinct(&args.model, settings)?;
     let files = calibrate::read_files(&args.fit.text, Some(&args.other_text)).context(FAILED)?;
-    let passages = args.lambada.as_deref().map(Passages::read).transpose().context(FAILED)?;
+    let passages = args.lambada.as_deref().map(TextFile::read).transpose().context(FAILED)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))?;
     let key = key(settings, args, &files, passages.as_ref());
@@ -77,7 +77,7 @@ pub(in crate::commands) fn run(
         "machine": machine(),
         "models": reports,
         "texts": files.as_json(),
-        "passages": passages.as_ref().map(|passages| passages.file.sha256.as_str()),
+        "passages": passages.as_ref().map(|passages| passages.sha256.as_str()),
         "settings": settings_of(args),
         "wall_s": (started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
         "study": study,
@@ -114,7 +114,7 @@ fn key(
     settings: &Settings,
     args: &FalsifyArgs,
     files: &CalibrationFiles,
-    passages: Option<&Passages>,
+    passages: Option<&TextFile>,
 ) -> JournalKey {
     let options = &settings.options;
     key_of(json!({
@@ -122,7 +122,7 @@ fn key(
         "schema_version": STUDY_SCHEMA_VERSION,
         "lapwing_version": env!("CARGO_PKG_VERSION"),
         "texts": files.as_json(),
-        "passages": passages.map(|passages| &passages.file.sha256),
+        "passages": passages.map(|passages| &passages.sha256),
         "context": options.n_positions_max,
         "settings": settings_of(args),
         // The same for every model.
@@ -153,7 +153,7 @@ struct One<'a> {
     printer: &'a Printer,
     args: &'a FalsifyArgs,
     files: &'a CalibrationFiles,
-    passages: Option<&'a Passages>,
+    passages: Option<&'a TextFile>,
 }
 
 impl One<'_> {
@@ -204,7 +204,7 @@ impl One<'_> {
             correction: None,
             generation: GenerationOptions { n_tokens_max: 1, stop_ids: Vec::new() },
         };
-        let items = self.passages.map(|found| found.items(self.args.passages.into()));
+        let items = self.passages.map(|file| items(file, self.args.passages.into()));
         let items = items.transpose().context(FAILED)?;
         let task = items.as_ref().map(|items| TaskInputs {
             task: Task::Lambada,
@@ -248,23 +248,13 @@ impl One<'_> {
     }
 }
 
-/// LAMBADA's file.
-struct Passages {
-    file: TextFile,
-}
-
-impl Passages {
-    fn read(path: &Path) -> anyhow::Result<Passages> {
-        Ok(Passages { file: TextFile::read(path)? })
-    }
-
-    fn items(&self, n_max: usize) -> anyhow::Result<Items> {
-        let name = self.file.name();
-        let text = NamedText { name: &name, text: &self.file.text };
-        let mut items = Items::read(Task::Lambada, text, None, None, 0)?;
-        items.truncate(n_max);
-        Ok(items)
-    }
+/// The first passages of LAMBADA's file.
+fn items(file: &TextFile, n_max: usize) -> anyhow::Result<Items> {
+    let name = file.name();
+    let text = NamedText { name: &name, text: &file.text };
+    let mut items = Items::read(Task::Lambada, text, None, None, 0)?;
+    items.truncate(n_max);
+    Ok(items)
 }
 
 fn watch(steps: &Steps) -> impl FnMut(StudyProgress) -> ControlFlow<()> {
@@ -282,10 +272,7 @@ fn watch(steps: &Steps) -> impl FnMut(StudyProgress) -> ControlFlow<()> {
             StudyProgress::Speed(progress) => show(progress, "timing"),
             StudyProgress::Task(progress) => show(progress, "reading passages"),
         }
-        match interrupt::requested() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        interrupt::flow(false)
     }
 }
 
