@@ -23,6 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(&host, &OpenRequest::of(model, &host), Caller::NOBODY)?;
     let tokenizer = engine.tokenizer()?;
     let tokens = tokenizer.encode(text, true)?;
+    if tokens.len() < 2 {
+        return Err("the text is too short: a token is judged by those before it".into());
+    }
 
     // The row of a token says what may follow it.
     let mut ln_probabilities = Vec::new();

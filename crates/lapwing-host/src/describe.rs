@@ -101,8 +101,15 @@ impl Description {
 
 /// Why it is not told what something is: the source is the error of whoever could not read it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot inspect")]
+#[error("cannot tell what it is")]
 pub struct DescribeError(#[source] Box<dyn Error + Send + Sync>);
+
+impl DescribeError {
+    /// The error of whoever could not read it.
+    pub fn into_source(self) -> Box<dyn Error + Send + Sync> {
+        self.0
+    }
+}
 
 impl DescribeError {
     fn of(source: impl Error + Send + Sync + 'static) -> DescribeError {

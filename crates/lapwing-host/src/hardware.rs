@@ -279,7 +279,8 @@ fn missing(library: &str) -> String {
     format!("{library} is missing")
 }
 
-#[cfg(any(test, feature = "fakes"))]
+#[cfg(all(unix, any(test, feature = "fakes")))]
+#[doc(hidden)]
 #[allow(clippy::unwrap_used, clippy::new_without_default, reason = "a fixture of tests")]
 pub mod fakes;
 #[cfg(test)]

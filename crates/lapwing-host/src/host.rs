@@ -20,7 +20,7 @@ pub struct Host {
     pub cache: PathBuf,
     /// The folder of correction profiles.
     pub profiles: PathBuf,
-    /// The file of what `auto` means for models that were measured, unless nobody asks.
+    /// The file of devices that were measured to be best, which `auto` takes; `None` looks at none.
     pub recommendations: Option<PathBuf>,
     /// How a GPU or an NPU is tried before this process opens a model on it.
     pub trials: Trials,
@@ -43,6 +43,8 @@ impl Host {
     /// Everything below `folder`, where `lapwing` with its `LAPWING_HOME` keeps the same. Devices are
     /// not tried: see [`Trials::worker`].
     pub fn below(folder: &Path) -> Host {
+        // A change of the working folder changes nothing.
+        let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         Host {
             store: StoreOptions::below(folder),
             cache: folder.join("cache"),

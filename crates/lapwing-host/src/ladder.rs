@@ -21,7 +21,7 @@ use crate::ort_plugin;
 use crate::recommendation::{self, Auto, is_there};
 use crate::setup::Setup;
 use crate::trial::{self, Failure, HarmfulDevice, TrialLimits};
-use crate::worker::{LastWords, WorkerCommand};
+use crate::worker::{LastWords, WorkerCommand, WorkerError};
 
 /// The order in which `auto` tries kinds of devices.
 const KINDS: [DeviceKind; 3] = [DeviceKind::Npu, DeviceKind::Gpu, DeviceKind::Cpu];
@@ -30,7 +30,7 @@ const KINDS: [DeviceKind; 3] = [DeviceKind::Npu, DeviceKind::Gpu, DeviceKind::Cp
 const LAST: DeviceRequest = DeviceRequest::One(DeviceKind::Cpu, None);
 
 /// A model and how its device was found.
-pub struct Opened {
+pub(crate) struct Opened {
     /// The model.
     pub model: Box<dyn Model>,
     /// The rungs before it, in order.
@@ -40,7 +40,7 @@ pub struct Opened {
 }
 
 /// What is to be opened.
-pub struct Attempt<'a> {
+pub(crate) struct Attempt<'a> {
     /// The library.
     pub runtime: Runtime,
     /// The same, loaded.
@@ -65,7 +65,7 @@ struct Climb<'a> {
 /// # Errors
 ///
 /// When the device that was asked for, or the last rung, does not open it.
-pub fn open(
+pub(crate) fn open(
     host: &Host,
     attempt: &Attempt<'_>,
     caller: Caller<'_>,
@@ -151,6 +151,10 @@ impl Climb<'_> {
                 self.caller.tell(Notice::Recommended { why });
                 Some(device)
             }
+            Auto::Unreadable(why) => {
+                self.caller.tell(Notice::RecommendationsUnreadable { why });
+                None
+            }
             Auto::Skipped(why) => {
                 self.caller.tell(Notice::RecommendationSkipped { why });
                 None
@@ -178,12 +182,22 @@ impl Climb<'_> {
         if !matches!(device, DeviceRequest::One(DeviceKind::Cpu, _)) {
             self.require_harmless(device, ask)?;
         }
+        self.check_stop()?;
         let Attempt { runtime, backend, folder, .. } = *self.attempt;
         ort_plugin::require_device(runtime, backend, device, self.host).map_err(cannot_open)?;
         let options = self.options_on(device);
         let started = Instant::now();
-        let model = backend.open(folder, &options).map_err(cannot_open)?;
-        Ok((model, started.elapsed()))
+        let model = backend.open(folder, &options).map_err(cannot_open);
+        // The library cannot be stopped; what it made or refused meanwhile is not wanted any more.
+        self.check_stop()?;
+        Ok((model?, started.elapsed()))
+    }
+
+    fn check_stop(&self) -> Result<(), OpenModelError> {
+        match (self.caller.is_stopped)() {
+            true => Err(OpenModelError::Worker(WorkerError::Stopped)),
+            false => Ok(()),
+        }
     }
 
     fn options_on(&self, device: DeviceRequest) -> OpenOptions {
@@ -260,7 +274,9 @@ impl Climb<'_> {
             |failure: &Failure| failure.holds(limits) && (failure.is_harm() || ask == Ask::Auto);
         if failure.as_ref().is_none_or(is_kept) {
             let tried = Tried::now(configuration, failure.clone());
-            if let Err(error) = self.host.ledger().record(tried, is_stopped) {
+            let recorded = self.host.ledger().record(tried, is_stopped);
+            self.check_stop()?;
+            if let Err(error) = recorded {
                 self.caller.tell(Notice::TrialForgotten { why: with_causes(&error) });
             }
         }
@@ -307,7 +323,7 @@ fn still_holds(failure: &Failure, limits: TrialLimits, ask: Ask) -> bool {
 
 /// Options for one device. OpenVINO's own choice of a compiler for NPUs is a library that its
 /// packages leave out, so what is there is looked for.
-pub fn on_device(
+pub(crate) fn on_device(
     options: &OpenOptions,
     device: DeviceRequest,
     machine: &dyn Fn() -> Machine,

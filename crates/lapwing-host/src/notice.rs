@@ -18,6 +18,11 @@ pub enum Notice {
         /// Why, and what was measured.
         why: String,
     },
+    /// What was measured cannot be read.
+    RecommendationsUnreadable {
+        /// Why.
+        why: String,
+    },
     /// A device is tried in a process of its own, which may take minutes.
     Trying {
         /// The device.
@@ -78,7 +83,8 @@ pub struct RefusedRung {
 pub struct Caller<'a> {
     /// Hears every notice, in order.
     pub tell: &'a dyn Fn(Notice),
-    /// Asked often; once it says yes the work ends with an error.
+    /// Asked often while a worker works and files are read, and before and after the library opens a
+    /// model, which cannot be stopped; once it says yes the work ends with an error.
     pub is_stopped: &'a dyn Fn() -> bool,
 }
 
@@ -105,8 +111,14 @@ impl Notice {
 
     /// Whether it is something that should not be so.
     pub fn is_warning(&self) -> bool {
-        use Notice::{NotExact, ShorterContext, TrialForgotten};
-        matches!(self, TrialForgotten { .. } | NotExact { .. } | ShorterContext { .. })
+        use Notice::{NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten};
+        matches!(
+            self,
+            TrialForgotten { .. }
+                | NotExact { .. }
+                | ShorterContext { .. }
+                | RecommendationsUnreadable { .. }
+        )
     }
 }
 
@@ -114,7 +126,9 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Recommended { why } => write!(f, "device {why}"),
-            Notice::RecommendationSkipped { why } => f.write_str(why),
+            Notice::RecommendationSkipped { why } | Notice::RecommendationsUnreadable { why } => {
+                f.write_str(why)
+            }
             Notice::Trying { device } => write!(
                 f,
                 "{device} is tried in a process of its own first; this may take minutes, once"

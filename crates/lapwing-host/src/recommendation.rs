@@ -56,6 +56,8 @@ pub enum Auto {
     Measured(DeviceRequest, String),
     /// There is a recommendation that does not hold here; why.
     Skipped(String),
+    /// What was measured cannot be read; why.
+    Unreadable(String),
 }
 
 /// What becomes of an earlier recommendation for the same files.
@@ -114,7 +116,7 @@ pub fn of_auto(
     let read = file.map_or(Ok(Recommendations::new()), read);
     let all = match read {
         Ok(all) => all,
-        Err(error) => return Auto::Skipped(with_causes(&error)),
+        Err(error) => return Auto::Unreadable(with_causes(&error)),
     };
     let Some(recommended) = all.get(name) else { return Auto::Unmeasured };
     let because = |why: &str| Auto::Skipped(format!("{why}: {}", recommended.describe(name)));
@@ -130,6 +132,15 @@ pub fn of_auto(
         }
         _ => because("the recommended device is not here"),
     }
+}
+
+/// Whether the file can be read, before hours are spent on what goes into it.
+///
+/// # Errors
+///
+/// When it is there and cannot.
+pub fn check(file: &Path) -> Result<(), ReadRecommendationsError> {
+    read(file).map(drop)
 }
 
 /// Whether a backend that offers `devices` has the requested one.
@@ -258,7 +269,7 @@ mod tests {
             put(&path, "m", &recommendation("cpu"), Existing::Replace).unwrap_err();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
             let auto = of_auto(Some(&path), "m", || Some(7), "openvino", &[]);
-            let Auto::Skipped(why) = auto else { panic!("{auto:?}") };
+            let Auto::Unreadable(why) = auto else { panic!("{auto:?}") };
             assert!(why.contains("recommendations.json is broken: "), "{why}");
         }
         std::fs::remove_file(&path).unwrap();
@@ -277,7 +288,7 @@ mod tests {
             let found = match of_auto(file, name, || n_bytes, backend, std::slice::from_ref(&cpu)) {
                 Auto::Unmeasured => "unmeasured".to_owned(),
                 Auto::Measured(device, _) => device.to_string(),
-                Auto::Skipped(why) => why,
+                Auto::Skipped(why) | Auto::Unreadable(why) => why,
             };
             assert!(found.starts_with(expected), "{found} is not {expected}");
         };

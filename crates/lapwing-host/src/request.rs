@@ -25,7 +25,8 @@ pub struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// A model on the best device, with the library of its kind; what is compiled for it is kept.
+    /// A model on the device `auto` (NPU, GPU, CPU: see [`Trials::worker`](crate::Trials::worker)), with
+    /// the library of its kind; what is compiled for it is kept.
     pub fn of(model: &str, host: &Host) -> OpenRequest {
         let options = OpenOptions {
             device: DeviceRequest::Auto,

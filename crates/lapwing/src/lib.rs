@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, EvalCommand};
 use printer::Printer;
 use settings::Settings;
 
@@ -96,7 +96,11 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Cache(args) => commands::cache::run(settings, printer, args),
         Command::Export(args) => commands::export::run(settings, printer, args),
         Command::Calibrate(args) => commands::calibrate::run(settings, printer, args),
-        Command::Eval(args) => commands::eval::run(settings, printer, args),
+        Command::Eval(args) => match &args.measure {
+            #[cfg(feature = "lab")]
+            EvalCommand::Falsify(args) => commands::lab::falsify(settings, printer, args),
+            _ => commands::eval::run(settings, printer, args),
+        },
         #[cfg(feature = "lab")]
         Command::Lab(args) => commands::lab::run(settings, printer, args),
         Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),

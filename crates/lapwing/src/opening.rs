@@ -1,8 +1,12 @@
 //! Opening models for commands: what the host has to say is printed, and Ctrl-C stops it.
 
+use std::path::Path;
+
 use lapwing_host::correction::{self, Resolved};
+use lapwing_host::describe::{self, Description};
 use lapwing_host::{Caller, Engine, Notice, OpenModelError, OpenRequest};
 use lapwing_logits::profile::ProfiledModel;
+use lapwing_store::Variant;
 
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
@@ -54,6 +58,16 @@ pub fn profiled_model(engine: &Engine) -> anyhow::Result<ProfiledModel> {
     Ok(model?)
 }
 
+/// What a folder or a file is.
+///
+/// # Errors
+///
+/// With the error of whoever could not read it.
+pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Description> {
+    describe::describe(path, variant)
+        .map_err(|error| anyhow::Error::from_boxed(error.into_source()))
+}
+
 /// As advice and exit codes look for it: what a transparent variant wraps is none of its causes.
 pub fn failed(error: OpenModelError) -> anyhow::Error {
     match error {
@@ -73,6 +87,9 @@ pub fn words(notice: &Notice) -> String {
         Notice::RecommendationSkipped { .. } => {
             format!("{notice}; `lapwing bench --all-devices --recommend …` measures again")
         }
+        Notice::RecommendationsUnreadable { .. } => {
+            format!("{notice}; mend the file or remove it")
+        }
         Notice::NotExact { .. } => {
             format!("{notice}: --precision exact is exact on the CPU only")
         }
@@ -85,5 +102,39 @@ fn printing(settings: &Settings) -> impl Fn(Notice) {
     move |notice| match notice.is_warning() {
         true => printer.warning(words(&notice)),
         false => printer.note(words(&notice)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapwing_host::trial::{Failure, HarmfulDevice, How, Stage};
+    use lapwing_host::worker::{Loss, WorkerError};
+    use lapwing_host::{LoadBackendError, NoNativeBackend};
+    use lapwing_store::natives::{LocateError, Native, Runtime};
+
+    use super::*;
+    use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED};
+    use crate::hint;
+
+    #[test]
+    fn advice_and_exit_codes_are_found_whatever_wraps_them() {
+        let check = |error: OpenModelError, code: u8, advice: &str| {
+            let error = failed(error);
+            assert_eq!(hint::exit_code(&error), code, "{error:#}");
+            let hint = hint::for_error(&error, None).unwrap_or_default();
+            assert!(hint.contains(advice), "{error:#}: {hint}");
+        };
+        let stopped = OpenModelError::Worker(WorkerError::Stopped);
+        check(stopped, EXIT_INTERRUPTED, "");
+        check(NoNativeBackend.into(), EXIT_FAILED, "--backend");
+        let missing = LocateError::Missing {
+            runtime: Native::Runtime(Runtime::OpenVino),
+            folder: "/natives".into(),
+        };
+        check(LoadBackendError::Locate(missing).into(), EXIT_FAILED, "lapwing pull openvino");
+        let how = How::Lost(Loss::TimedOut { limit_s: 7 });
+        let failure = Failure { stage: Stage::Compile, how, last_lines: Vec::new() };
+        let harm = HarmfulDevice { device: "npu".into(), at: None, failure, printed: None };
+        check(OpenModelError::Harm(harm.into()), EXIT_FAILED, "LAPWING_TRIAL_SECONDS above 7");
     }
 }

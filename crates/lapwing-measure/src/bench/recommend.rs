@@ -42,7 +42,7 @@ pub struct Judge<'a> {
 /// The best device for one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Winner<'a> {
-    /// What `--device` calls it.
+    /// What requests call it.
     pub device: DeviceRequest,
     /// The record of the decode that it was judged by.
     pub record: &'a Record,

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use lapwing_host::recommendation;
 use lapwing_measure::bench::{
     BrokenOff, Destination, Header, Judge, Notice, Planned, Repeating, Rounds, SeriesError, Stage,
     Unfinished, host, remove_leftovers,
@@ -84,6 +85,8 @@ pub fn run(
     let plan = &asked.plan;
     if args.recommend.is_some() {
         recommend::check_names(plan)?;
+        let file = settings.home.recommendations_file();
+        recommendation::check(&file).context("cannot keep the recommendation")?;
     }
     let more = (build(), &asked.openings, protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(

@@ -1,10 +1,11 @@
 //! `lapwing inspect`: a model folder, a checkpoint or a single file, without any runtime.
 
 use anyhow::Context as _;
-use lapwing_host::describe::{Description, describe};
+use lapwing_host::describe::Description;
 use lapwing_store::resolve_model;
 
 use crate::cli::InspectArgs;
+use crate::opening;
 use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
@@ -15,7 +16,8 @@ use crate::settings::Settings;
 /// When there is nothing, or nothing that is understood.
 pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow::Result<()> {
     let path = resolve_model(&args.model, &settings.host.store).context("cannot inspect")?;
-    let description = describe(&path, settings.variant.as_ref())?;
+    let description = opening::describe(&path, settings.variant.as_ref());
+    let description = description.context("cannot inspect")?;
     if args.json {
         printer.json(&description)?;
         return Ok(());

@@ -1,8 +1,8 @@
 //! `lapwing lab`: studies, each of which puts claims to the test and leaves a record and a page.
 
-pub(super) mod falsify;
+mod falsify;
 
-use crate::cli::{LabArgs, LabCommand};
+use crate::cli::{FalsifyArgs, LabArgs, LabCommand};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -11,11 +11,20 @@ use crate::settings::Settings;
 ///
 /// # Errors
 ///
+/// As the study.
+pub fn run(settings: &Settings, printer: &Printer, args: &LabArgs) -> anyhow::Result<()> {
+    match &args.study {
+        LabCommand::Falsify(args) => falsify(settings, printer, args),
+    }
+}
+
+/// Kalman-Logit Smoothing.
+///
+/// # Errors
+///
 /// When a model, a text or the options cannot be used, or after Ctrl-C: the same command then goes
 /// on where it stopped.
-pub fn run(settings: &Settings, printer: &Printer, args: &LabArgs) -> anyhow::Result<()> {
+pub fn falsify(settings: &Settings, printer: &Printer, args: &FalsifyArgs) -> anyhow::Result<()> {
     interrupt::install();
-    match &args.study {
-        LabCommand::Falsify(args) => falsify::run(settings, printer, args),
-    }
+    falsify::run(settings, printer, args)
 }

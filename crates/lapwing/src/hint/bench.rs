@@ -64,7 +64,7 @@ fn note_of_run(error: &UnfinishedError) -> Option<String> {
 
 /// A file of records may be elsewhere than our own folders, which the system's error cannot know.
 pub(super) fn of_record_file(cause: &(dyn Error + 'static)) -> Option<String> {
-    first_of!(cause => append, note_of_run, write_recommendation)
+    first_of!(cause => append, note_of_run, write_recommendation, read_recommendations)
         .or_else(|| super::profiles::of_files(cause))
 }
 
@@ -96,13 +96,21 @@ fn no_recommendation(_: &NoRecommendationError) -> Option<String> {
 
 fn write_recommendation(error: &WriteRecommendationError) -> Option<String> {
     match error {
-        WriteRecommendationError::Read(ReadRecommendationsError::Parse { .. }) => {
-            Some("mend the file or remove it, and measure again; the records are kept".into())
-        }
-        _ => Some(
+        WriteRecommendationError::Read(error) => read_recommendations(error),
+        WriteRecommendationError::Lock { .. } => None,
+        WriteRecommendationError::Write(_) => Some(
             "check that there is room on the disk, and the permissions, or move the data folder \
              with LAPWING_HOME; the records are kept"
                 .into(),
         ),
+    }
+}
+
+fn read_recommendations(error: &ReadRecommendationsError) -> Option<String> {
+    match error {
+        ReadRecommendationsError::Parse { .. } => {
+            Some("mend the file or remove it; records are kept".into())
+        }
+        ReadRecommendationsError::File(_) => Some("check its permissions; records are kept".into()),
     }
 }

@@ -355,7 +355,7 @@ fn a_recommendation_is_what_auto_means() {
     std::fs::write(&file, &of_others).unwrap();
     answer().expect_says(&["for other files of that name"]);
     std::fs::write(&file, "{\"stories260k").unwrap();
-    answer().expect_says(&["recommendations.json is broken", "measures again"]);
+    answer().expect_says(&["recommendations.json is broken", "mend the file or remove it"]);
     std::fs::write(&file, of_others).unwrap();
     // `auto` itself would be no recommendation.
     let outcome = bench.lab.run(&bench.arguments(&["--recommend", "latency", "--skip-start"]));

@@ -31,8 +31,9 @@ pub(super) fn recommend(judge: &Judge<'_>, file: &Path, printer: &Printer) -> an
         let existing = if winner.n_devices == 1 { Existing::Keep } else { Existing::Replace };
         let (name, recommendation) = (&model.model, recommendation(judge, winner));
         let stop = &interrupt::requested;
-        let kept = recommendation::write(file, name, &recommendation, existing, stop)
-            .context("cannot keep the recommendation")?;
+        let kept = recommendation::write(file, name, &recommendation, existing, stop);
+        interrupt::check()?;
+        let kept = kept.context("cannot keep the recommendation")?;
         is_any_told = true;
         printer.note(match kept {
             None => format!("recommended: {}", recommendation.describe(name)),
