@@ -1,7 +1,7 @@
 //! `lapwing eval`: measurements of a model, each resumable.
 //!
 //! One file a measurement; what they share is the [`Measured`](measured::Measured), the model with
-//! what a report tells of it, and the [`kept`] units of a run that was broken off.
+//! what a report tells of it and what is kept of a run that was broken off.
 
 mod kl;
 pub(super) mod measured;
@@ -10,7 +10,7 @@ mod task;
 
 use std::ops::ControlFlow;
 
-use lapwing_eval::{Convention, JournalKey, KeepError, Kept, Progress, Stopped, TextFile};
+use lapwing_eval::{Convention, Progress, Stopped, TextFile};
 use lapwing_report::statistics::{BootstrapOptions, Interval};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
@@ -72,22 +72,6 @@ fn describe_windows(convention: Convention, n_windows: usize, n_tokens: usize) -
         Convention::HuggingFace { stride, .. } => format!(", stride {stride}"),
     };
     format!("{name}, {n_windows} windows of {n_window}{stride}, {n_tokens} tokens count")
-}
-
-/// What was kept of a measurement, in the folder of them; says when there is something to go on
-/// from.
-pub(super) fn kept(
-    settings: &Settings,
-    key: &JournalKey,
-    fresh: bool,
-    printer: &Printer,
-) -> Result<Kept, KeepError> {
-    let kept = Kept::open(&settings.home.cache().join("eval"), key, fresh)?;
-    match kept.journal.n_finished() {
-        0 => {}
-        n => printer.note(format!("going on: {n} were finished by an earlier run")),
-    }
-    Ok(kept)
 }
 
 /// Shows the progress and hears of Ctrl-C. `name` is that of the value so far.

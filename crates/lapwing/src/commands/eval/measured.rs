@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use lapwing_eval::{Journal, Kept, OnProgress, key_of};
+use lapwing_eval::{Journal, JournalKey, KeepError, Kept, OnProgress, key_of};
 use lapwing_files::checksum;
 use lapwing_host::Engine;
 use lapwing_host::correction::Resolved;
 use lapwing_host::model_files::ModelFiles;
 use serde_json::{Value, json};
 
-use super::{BOOTSTRAP, finished, kept, watch};
+use super::{BOOTSTRAP, finished, watch};
 use crate::cli::MeasureArgs;
 use crate::interrupt;
 use crate::opening;
@@ -102,6 +102,22 @@ impl Measured<'_> {
         }
         facts
     }
+}
+
+/// What was kept of a measurement, in the folder of them; says when there is something to go on
+/// from.
+pub(in crate::commands) fn kept(
+    settings: &Settings,
+    key: &JournalKey,
+    fresh: bool,
+    printer: &Printer,
+) -> Result<Kept, KeepError> {
+    let kept = Kept::open(&settings.home.cache().join("eval"), key, fresh)?;
+    match kept.journal.n_finished() {
+        0 => {}
+        n => printer.note(format!("going on: {n} were finished by an earlier run")),
+    }
+    Ok(kept)
 }
 
 /// `NAME with openvino 2026.4.1 on CPU, precision fast`.

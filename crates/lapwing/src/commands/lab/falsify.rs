@@ -23,8 +23,7 @@ use serde_json::json;
 
 use crate::cli::FalsifyArgs;
 use crate::commands::calibrate::{self, Models};
-use crate::commands::eval::kept;
-use crate::commands::eval::measured::{engine_key, engine_report};
+use crate::commands::eval::measured::{engine_key, engine_report, kept};
 use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
