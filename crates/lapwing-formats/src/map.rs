@@ -40,12 +40,24 @@ pub struct MapError {
     pub source: std::io::Error,
 }
 
+/// How a pointer of git lfs begins, which a clone without git-lfs leaves in a file's place.
+const LFS_BEGINNING: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// What is said of one.
+pub const LFS_POINTER: &str = "a pointer of git lfs in its place: `git lfs pull` fetches the file";
+
+/// Whether these bytes are a pointer of git lfs and not the file that somebody wanted.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(LFS_BEGINNING)
+}
+
 impl Map {
     /// Map the file at `path`. An empty file gives an empty map.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened, is not a regular file, or cannot be mapped.
+    /// When the file cannot be opened, is not a regular file or only a pointer of git lfs, or cannot
+    /// be mapped.
     pub fn open(path: &Path) -> Result<Map, MapError> {
         let failed = |source| MapError { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
@@ -59,6 +71,9 @@ impl Map {
         // SAFETY: the map is read-only and private to this process; nobody shrinks a model file in
         // place (see the type's documentation).
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
+        if is_lfs_pointer(&map) {
+            return Err(failed(std::io::Error::other(LFS_POINTER)));
+        }
         let mapping = Mapping(Arc::new(map));
         let bytes = Bytes::from_owner(mapping.clone());
         Ok(Map { path: path.into(), bytes, mapping: Some(mapping) })
@@ -119,6 +134,17 @@ mod tests {
         let map = Map::open(file.path()).unwrap();
         map.release_pages();
         assert!(map.is_empty());
+    }
+
+    #[test]
+    fn a_pointer_of_git_lfs_is_said_as_such() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n";
+        std::fs::write(file.path(), pointer).unwrap();
+        let error = Map::open(file.path()).unwrap_err();
+        assert!(error.source.to_string().contains("`git lfs pull`"), "{error:?}");
+        std::fs::write(file.path(), &pointer[1..]).unwrap();
+        Map::open(file.path()).unwrap();
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub enum OpenSafeTensorsError {
     /// The bytes break a rule of the format.
     #[error("{} is damaged: {what}: expected {expected}, found {found}", path.display())]
     Malformed { path: PathBuf, what: String, expected: String, found: String },
+    /// Two checkpoints lie in one folder, and nothing tells which of them is meant.
+    #[error(
+        "{} holds both {SINGLE_FILE} and {INDEX_FILE}, which names other files: \
+         expected one of them, found no sign of which is out of date",
+        folder.display()
+    )]
+    Two { folder: PathBuf },
 }
 
 impl SafeTensors {
@@ -71,11 +78,15 @@ impl SafeTensors {
     ///
     /// # Errors
     ///
-    /// When neither is there, a shard is missing or lies outside of the folder, index and shards
+    /// When neither is there, or both are and are not the same, a shard is missing or lies outside of the folder, index and shards
     /// disagree, or a file is damaged; see [`SafeTensorsFile::open`].
     pub fn open(folder: &Path) -> Result<SafeTensors, OpenSafeTensorsError> {
         let index_path = folder.join(INDEX_FILE);
         if index_path.exists() {
+            let has_single = folder.join(SINGLE_FILE).exists();
+            if has_single && !index::shard_names(&Map::open(&index_path)?)?.contains(SINGLE_FILE) {
+                return Err(OpenSafeTensorsError::Two { folder: folder.to_owned() });
+            }
             return SafeTensors::open_index(&index_path);
         }
         Ok(SafeTensors { shards: vec![SafeTensorsFile::open(&folder.join(SINGLE_FILE))?] })

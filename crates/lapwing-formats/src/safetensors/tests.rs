@@ -83,6 +83,25 @@ fn damaged_headers_are_refused_with_the_cause() {
 }
 
 #[test]
+fn two_checkpoints_in_one_folder_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensor = file(r#"{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#, 3);
+    let index = |name: &str| {
+        let index = format!(r#"{{"weight_map":{{"a":"{name}"}}}}"#);
+        write(folder.path(), "model.safetensors.index.json", index.as_bytes());
+    };
+    write(folder.path(), "model-00001-of-00001.safetensors", &tensor);
+    index("model-00001-of-00001.safetensors");
+    SafeTensors::open(folder.path()).unwrap();
+    write(folder.path(), "model.safetensors", &tensor);
+    let expected = "holds both model.safetensors and model.safetensors.index.json";
+    check_refused(SafeTensors::open(folder.path()), expected);
+    // An index of the one file is no second checkpoint.
+    index("model.safetensors");
+    SafeTensors::open(folder.path()).unwrap();
+}
+
+#[test]
 fn shards_are_read_through_their_index() {
     let folder = tempfile::tempdir().unwrap();
     let shard = |name: &str, n: usize| {
