@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::json::Manifest;
 use crate::{
     Architecture, FolderKind, GenerationDefaults, ModelFolder, N_POSITIONS_UNTOLD, OpenFolderError,
-    SpecialTokens, TextFiles,
+    SpecialTokens, TextFiles, named_token,
 };
 
 /// Variants of a transformers.js model from the most to the least wanted on a laptop: 4 bits, then
@@ -88,7 +90,7 @@ fn read(root: &Path, kind: FolderKind, graph: PathBuf) -> Result<ModelFolder, Op
         variant: None,
         variants: Vec::new(),
         architecture: architecture(&config)?,
-        tokens: special_tokens(&config, generation.as_ref())?,
+        tokens: special_tokens(root, &config, generation.as_ref())?,
         generation: match &generation {
             Some(manifest) => defaults(manifest)?,
             None => GenerationDefaults::default(),
@@ -107,7 +109,13 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
     let head_size = config.size(&key("head_dim"))?;
     let n_positions_max = config.size(&key("max_position_embeddings"))?;
     let window_is_used = config.truth(&key("use_sliding_window")) != Some(false);
-    let sliding_window = config.size(&key("sliding_window"))?.filter(|_| window_is_used);
+    let has_windows =
+        config.get(&key("layer_types")).and_then(Value::as_array).is_none_or(|types| {
+            // A model of other layers says so under the same key: those are no full attention either.
+            types.iter().any(|layer_type| layer_type != "full_attention")
+        });
+    let sliding_window =
+        config.size(&key("sliding_window"))?.filter(|_| window_is_used && has_windows);
     Ok(Architecture {
         model_type: config.text(&["model_type"]).unwrap_or("unknown").to_owned(),
         n_vocab: config.needed_size(&key("vocab_size"))?,
@@ -123,8 +131,10 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
     })
 }
 
-/// `generation_config.json` wins over `config.json`, as it does in transformers.
+/// `generation_config.json` wins over `config.json`, as it does in transformers; where neither names
+/// an end, the tokenizer does.
 fn special_tokens(
+    root: &Path,
     config: &Manifest<'_>,
     generation: Option<&Manifest<'_>>,
 ) -> Result<SpecialTokens, OpenFolderError> {
@@ -139,9 +149,13 @@ fn special_tokens(
         }
         Ok(Vec::new())
     };
+    let mut eos = ids("eos_token_id")?;
+    if eos.is_empty() {
+        eos.extend(named_token(root, "eos_token"));
+    }
     Ok(SpecialTokens {
         bos: ids("bos_token_id")?.first().copied(),
-        eos: ids("eos_token_id")?,
+        eos,
         pad: ids("pad_token_id")?.first().copied(),
     })
 }

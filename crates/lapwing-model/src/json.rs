@@ -1,10 +1,12 @@
 //! Reading manifests: bounded size, errors that name the file and the key.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{OpenFolderError, TokenId};
@@ -26,6 +28,49 @@ enum OneOrMany {
     Many(Vec<TokenId>),
 }
 
+/// Parse JSON as Python writes it, which has `Infinity`, `-Infinity` and `NaN` beside JSON's numbers.
+///
+/// These become texts of the same letters: whoever asks for the key finds no number and says so, and
+/// nobody is kept from the other keys.
+///
+/// # Errors
+///
+/// When it is no JSON but for these words.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let Cow::Owned(quoted) = quote_python_numbers(bytes) else {
+        return serde_json::from_slice(bytes);
+    };
+    serde_json::from_slice(&quoted)
+}
+
+/// The bytes with quotes around what is no number of JSON's, outside of texts.
+fn quote_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut quoted = Vec::new();
+    let (mut n_copied, mut at, mut in_text) = (0, 0, false);
+    while let Some(&byte) = bytes.get(at) {
+        let word = WORDS.iter().find(|word| !in_text && bytes[at..].starts_with(word));
+        if let Some(word) = word {
+            quoted.extend_from_slice(&bytes[n_copied..at]);
+            quoted.extend([b"\"", *word, b"\""].concat());
+            at += word.len();
+            n_copied = at;
+            continue;
+        }
+        match byte {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            _ => {}
+        }
+        at += 1;
+    }
+    if n_copied == 0 {
+        return Cow::Borrowed(bytes);
+    }
+    quoted.extend_from_slice(&bytes[n_copied..]);
+    Cow::Owned(quoted)
+}
+
 impl<'a> Manifest<'a> {
     pub(crate) fn read(file: &'a Path) -> Result<Manifest<'a>, OpenFolderError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenFolderError::Read {
@@ -39,8 +84,13 @@ impl<'a> Manifest<'a> {
         if MANIFEST_BYTES_MAX < bytes.len() as u64 {
             return Err(failed(format!("larger than {MANIFEST_BYTES_MAX} bytes").into()));
         }
-        let value = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+        let value = parse_json(&bytes).map_err(|error| failed(error.into()))?;
         Ok(Manifest { file, value })
+    }
+
+    /// All of it.
+    pub(crate) fn into_value(self) -> Value {
+        self.value
     }
 
     /// The value at a path of keys, unless it is absent or null.
@@ -111,5 +161,38 @@ impl<'a> Manifest<'a> {
         }
         let what = format!("expected {expected} in `{}`, found {found}", keys.join("."));
         OpenFolderError::Manifest { file: self.file.to_owned(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_that_only_python_writes_are_texts_and_harm_no_other_key() {
+        let check = |text: &str, expected: Value| {
+            assert_eq!(parse_json::<Value>(text.as_bytes()).unwrap(), expected, "{text}");
+        };
+        check(
+            r#"{"time_step_limit": [0.0, Infinity], "a": -Infinity, "b":NaN,"n":1}"#,
+            json!({ "time_step_limit": [0.0, "Infinity"], "a": "-Infinity", "b": "NaN", "n": 1 }),
+        );
+        check(r#"{"NaN": "is NaN, \" and Infinity"}"#, json!({ "NaN": "is NaN, \" and Infinity" }));
+        check(r#"["a\\", NaN, "\\\"", Infinity]"#, json!(["a\\", "NaN", "\\\"", "Infinity"]));
+        for text in ["{\"a\": nan}", "Infinit", "[NaN", "{\"a\": +Infinity}", "{\"a\": 1NaN}"] {
+            assert!(parse_json::<Value>(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_asked_for_and_is_no_number_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, r#"{"hidden_size": NaN, "other": Infinity}"#).unwrap();
+        let error = Manifest::read(&file).unwrap().needed_size(&["hidden_size"]).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("a whole number in `hidden_size`, found \"NaN\""), "{message}");
     }
 }

@@ -16,12 +16,15 @@ mod folder;
 mod genai;
 mod hugging_face;
 mod json;
+mod named_token;
 
 pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
 pub use config::{GenerationDefaults, SpecialTokens, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::VARIANT_PREFERENCE;
+pub use json::parse_json;
 pub use llama::{Llama, RopeScaling};
+pub use named_token::named_token;
 
 /// The number of a token in a model's vocabulary.
 pub type TokenId = u32;

@@ -50,6 +50,54 @@ fn openvino_folders_take_eos_from_the_generation_config_first() {
 }
 
 #[test]
+fn an_end_that_only_the_tokenizer_names_is_one() {
+    let config = CONFIG.replace(",\"eos_token_id\":7", "");
+    let tokenizer = r#"{"added_tokens":[{"id":2,"content":"</s>"}]}"#;
+    let check = |config: &str, named: &str, expected: &[u32]| {
+        let folder = folder(&[
+            ("openvino_model.xml", ""),
+            ("openvino_model.bin", ""),
+            ("config.json", config),
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", named),
+        ]);
+        let model = ModelFolder::open(folder.path(), None).unwrap();
+        assert_eq!(model.tokens.eos, expected, "{named}");
+    };
+    let named = r#"{"eos_token":"</s>"}"#;
+    check(&config, named, &[2]);
+    check(CONFIG, named, &[7]);
+    check(&config, "{}", &[]);
+}
+
+#[test]
+fn keys_that_nobody_asks_for_may_hold_what_only_python_writes() {
+    let config = CONFIG.replacen('{', "{\"time_step_limit\": [0.0, Infinity], \"x\": NaN,", 1);
+    let files = [("openvino_model.xml", ""), ("openvino_model.bin", ""), ("config.json", &*config)];
+    let model = ModelFolder::open(folder(&files).path(), None).unwrap();
+    assert_eq!(model.tokens.eos, [7]);
+    let config =
+        CONFIG.replace("\"max_position_embeddings\":512", "\"max_position_embeddings\":NaN");
+    let message = refusal(&[files[0], files[1], ("config.json", &config)], None);
+    assert!(message.contains("`max_position_embeddings`, found \"NaN\""), "{message}");
+}
+
+#[test]
+fn a_window_that_no_layer_has_is_none() {
+    let check = |more: &str, expected: Option<usize>| {
+        let config = CONFIG.replacen('{', &format!("{{\"sliding_window\": 8, {more}"), 1);
+        let files =
+            [("openvino_model.xml", ""), ("openvino_model.bin", ""), ("config.json", &*config)];
+        let model = ModelFolder::open(folder(&files).path(), None).unwrap();
+        assert_eq!(model.architecture.sliding_window, expected, "{more}");
+    };
+    check("", Some(8));
+    check("\"use_sliding_window\": false,", None);
+    check("\"layer_types\": [\"full_attention\", \"full_attention\"],", None);
+    check("\"layer_types\": [\"full_attention\", \"sliding_attention\"],", Some(8));
+}
+
+#[test]
 fn genai_folders_are_read_from_their_one_manifest() {
     let root = folder(&[("genai_config.json", GENAI), ("model.onnx", "")]);
     let model = ModelFolder::open(root.path(), None).unwrap();
