@@ -1,5 +1,7 @@
 //! What the models of the llama family compute, and what their weights are called.
 
+use std::ops::Range;
+
 use crate::Architecture;
 
 /// Llama 3's own scaling, but for the factor: what a GGUF's divisors are compared with.
@@ -24,6 +26,8 @@ pub struct Llama {
     pub qk_norm: bool,
     /// Whether the output head is the embedding.
     pub tied_head: bool,
+    /// The layers that look back over everything though the model has a sliding window.
+    pub full_layers: Vec<Range<usize>>,
 }
 
 /// How rotary frequencies are stretched for a longer context.
@@ -78,6 +82,12 @@ impl Architecture<Llama> {
                 plain.map(|f| stretch(f, *factor, *low, *high, n_original)).collect()
             }
         }
+    }
+
+    /// Positions that a layer looks back, when that is limited.
+    pub fn window(&self, layer_idx: usize) -> Option<usize> {
+        let is_full = self.family.full_layers.iter().any(|layers| layers.contains(&layer_idx));
+        self.sliding_window.filter(|_| !is_full)
     }
 
     /// Every tensor that the model has, by its Hugging Face name, with its shape, in the order of the
@@ -183,6 +193,7 @@ mod tests {
             attention_bias: false,
             qk_norm: false,
             tied_head: true,
+            full_layers: Vec::new(),
         };
         Architecture {
             model_type: "llama".to_owned(),

@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod keys;
 mod small_file;
 
 mod gguf;
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::{HashError, Sha256};
+use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
 use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
 use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
@@ -191,7 +193,7 @@ fn unrecognised(path: &Path, found: String) -> OpenCheckpointError {
 
 /// Enough of a file to tell what it is.
 fn first_bytes(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
-    const N_BYTES: u64 = 16;
+    const N_BYTES: u64 = 64;
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(N_BYTES).read_to_end(&mut bytes))
@@ -200,9 +202,14 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
 }
 
 fn beginning(start: &[u8]) -> String {
+    const N_SHOWN_BYTES: usize = 16;
     match start {
         [] => "an empty file".to_owned(),
-        _ => format!("a file that begins with \"{}\"", start.escape_ascii()),
+        _ if is_lfs_pointer(start) => LFS_POINTER.to_owned(),
+        _ => {
+            let start = &start[..start.len().min(N_SHOWN_BYTES)];
+            format!("a file that begins with \"{}\"", start.escape_ascii())
+        }
     }
 }
 

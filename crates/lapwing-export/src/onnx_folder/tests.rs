@@ -20,6 +20,7 @@ fn architecture(head_size: usize) -> Architecture<Llama> {
         attention_bias: false,
         qk_norm: false,
         tied_head: true,
+        full_layers: Default::default(),
     };
     Architecture {
         model_type: "llama".to_owned(),

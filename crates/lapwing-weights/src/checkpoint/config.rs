@@ -73,6 +73,20 @@ impl Config {
         }
     }
 
+    /// Give up a padding or unknown id that the vocabulary does not have, as in some published files:
+    /// no answer needs one.
+    pub(super) fn drop_needless_ids(&mut self, path: &Path) {
+        let n_vocab = self.architecture.n_vocab;
+        for (role, id) in [("padding", &mut self.tokens.pad), ("unknown", &mut self.unk)] {
+            if let Some(outside) = id.take_if(|id| n_vocab <= *id as usize) {
+                let path = path.display();
+                tracing::warn!(
+                    "{path}: the {role} token {outside} is not one of {n_vocab}: left out"
+                );
+            }
+        }
+    }
+
     fn ids(&self) -> impl Iterator<Item = TokenId> {
         let SpecialTokens { bos, eos, pad } = &self.tokens;
         bos.iter().chain(pad).chain(&self.unk).chain(eos).copied()
@@ -92,6 +106,7 @@ pub(super) mod tests {
             attention_bias: false,
             qk_norm: false,
             tied_head: true,
+            full_layers: Default::default(),
         };
         let architecture = Architecture {
             model_type: "llama".to_owned(),

@@ -8,6 +8,7 @@ use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
 use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
 
 use super::config::Config;
+use super::keys::{require_known_metadata, shown};
 use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
 
@@ -71,6 +72,7 @@ pub(super) fn name_in_file(name: &str) -> String {
 
 fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
     let keys = Keys::new(gguf)?;
+    require_known_metadata(gguf, keys.architecture)?;
     let n_heads = keys.size("attention.head_count")?;
     let hidden_size = keys.size("embedding_length")?;
     let head_size = match keys.optional_size("attention.key_length")? {
@@ -84,7 +86,6 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
     let n_vocab = gguf.tensor("token_embd.weight").and_then(|t| t.shape.first().copied());
     let n_positions_max = keys.size("context_length")?;
     let rope_theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
-    let token_id = |key: &str| keys.token_id(key);
     let family = Llama {
         intermediate_size: keys.size("feed_forward_length")?,
         rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
@@ -93,6 +94,7 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
         attention_bias: keys.architecture == "qwen2" || gguf.tensor("blk.0.attn_q.bias").is_some(),
         qk_norm: keys.architecture == "qwen3",
         tied_head: gguf.tensor("output.weight").is_none(),
+        full_layers: Vec::new(),
     };
     let architecture = Architecture {
         model_type: keys.architecture.to_owned(),
@@ -109,12 +111,9 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
         conv_cache_size: None,
         family,
     };
-    let tokens = SpecialTokens {
-        bos: token_id("bos_token_id")?,
-        eos: gguf_text::end_ids(gguf, token_id("eos_token_id")?, token_id("eot_token_id")?),
-        pad: token_id("padding_token_id")?,
-    };
-    let config = Config { architecture, tokens, unk: token_id("unknown_token_id")? };
+    let mut config =
+        Config { architecture, tokens: keys.tokens()?, unk: keys.token_id("unknown_token_id")? };
+    config.drop_needless_ids(gguf.path());
     config.check(gguf.path())?;
     Ok(config)
 }
@@ -195,6 +194,22 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The special ids, with what they are where the file lacks a key.
+    fn tokens(&self) -> Result<SpecialTokens, OpenCheckpointError> {
+        let or_default = |key: &str| {
+            let is_told = self.gguf.get(&format!("tokenizer.ggml.{key}")).is_some();
+            let stated = self.token_id(key);
+            if is_told { stated } else { Ok(gguf_text::default_id(self.gguf, key)) }
+        };
+        let eos = or_default("eos_token_id")?;
+        let ends = [eos, self.token_id("eot_token_id")?, self.token_id("eom_token_id")?];
+        Ok(SpecialTokens {
+            bos: or_default("bos_token_id")?,
+            eos: gguf_text::end_ids(self.gguf, ends),
+            pad: self.token_id("padding_token_id")?,
+        })
+    }
+
     fn rope_scaling(
         &self,
         rope_theta: f32,
@@ -240,15 +255,5 @@ impl<'a> Keys<'a> {
             factor => factor,
         };
         Ok(factor.filter(|&factor| factor != 0.0 && factor != 1.0))
-    }
-}
-
-fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::String(text) => format!("\"{}\"", text[..text.len().min(64)].escape_ascii()),
-        Value::Array(array) => format!("a list of {}", array.len()),
     }
 }

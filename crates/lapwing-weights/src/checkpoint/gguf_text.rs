@@ -19,6 +19,20 @@ use vocabulary::{TokenType, Vocabulary};
 /// the metadata names only the end of the document.
 const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>"];
 
+/// Texts of control tokens that end an answer where the metadata names no end at all.
+const END_WHERE_NONE_IS_NAMED: &[&str] = &[
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "<EOT>",
+    "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
+    "</s>",
+];
+
 /// Read the tokenizer and the chat template.
 pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheckpointError> {
     let vocabulary = Vocabulary::read(gguf)?;
@@ -30,7 +44,7 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
     }
     let model = gguf.get("tokenizer.ggml.model").and_then(|value| value.as_str());
     let (tokenizer, adds_bos) = match model {
-        Some("gpt2") => byte_level::tokenizer(gguf, &vocabulary)?,
+        Some("gpt2") => byte_level::tokenizer(gguf, &config.architecture.model_type, &vocabulary)?,
         Some("llama") => (sentence_piece::tokenizer(gguf, &vocabulary)?, true),
         other => {
             let found = excerpt(other.unwrap_or("none"));
@@ -63,15 +77,29 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
 }
 
 /// Every id that ends an answer: those the metadata names, then control tokens whose text says so.
-pub(super) fn end_ids(gguf: &Gguf, eos: Option<u32>, eot: Option<u32>) -> Vec<u32> {
-    let mut ids: Vec<u32> = eos.into_iter().chain(eot).collect();
+pub(super) fn end_ids(gguf: &Gguf, stated: [Option<u32>; 3]) -> Vec<u32> {
+    let mut ids: Vec<u32> = stated.into_iter().flatten().collect();
+    let texts = if ids.is_empty() { END_WHERE_NONE_IS_NAMED } else { END_OF_TURN };
     if let Ok(vocabulary) = Vocabulary::read(gguf) {
         let control = vocabulary.of_type(TokenType::Control);
-        ids.extend(control.filter(|(_, text)| END_OF_TURN.contains(text)).map(|(id, _)| id));
+        ids.extend(control.filter(|(_, text)| texts.contains(text)).map(|(id, _)| id));
     }
     let mut seen = std::collections::BTreeSet::new();
     ids.retain(|id| seen.insert(*id));
     ids
+}
+
+/// The id that a sentence-piece file without this key means, as in llama.cpp: 1 and 2, where these
+/// are control tokens.
+pub(super) fn default_id(gguf: &Gguf, key: &str) -> Option<u32> {
+    let model = gguf.get("tokenizer.ggml.model").and_then(|value| value.as_str());
+    let id = match (model, key) {
+        (Some("llama"), "bos_token_id") => 1,
+        (Some("llama"), "eos_token_id") => 2,
+        _ => return None,
+    };
+    let vocabulary = Vocabulary::read(gguf).ok()?;
+    vocabulary.of_type(TokenType::Control).map(|(control, _)| control).find(|&other| other == id)
 }
 
 /// The parts of `tokenizer.json` in which the kinds differ.

@@ -1,238 +1,87 @@
 //! Hugging Face folders: `config.json` of either age, safetensors in one file or many.
 
+mod config_json;
+mod rope;
+
 use std::path::Path;
 
 use lapwing_formats::safetensors::SafeTensors;
-use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use lapwing_model::{Llama, named_token};
 use serde_json::Value;
 
-use super::config::Config;
 use super::small_file::read_json;
 use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors, unsupported};
-use crate::source::{Files, Source};
+use crate::source::{Files, ReadTensorError, Source};
+use config_json::ConfigJson;
 
 pub(super) const CONFIG_FILE: &str = "config.json";
 const GENERATION_FILE: &str = "generation_config.json";
+/// Names the weights of an adapter and the model that they change.
+const ADAPTER_FILE: &str = "adapter_config.json";
 const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
-const ROPE_THETA_DEFAULT: f32 = 10_000.0;
-/// The length of context that transformers assumes for a llama without one.
-const N_POSITIONS_DEFAULT: usize = 2048;
 
 /// Open the folder at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let config_path = path.join(CONFIG_FILE);
-    // First of all: other families lack fields that this one needs.
-    let Family { model_type } = read_json(&config_path)?;
-    refuse_other_families(&model_type, &config_path)?;
-    let raw: RawConfig = read_json(&config_path)?;
+    let json: Value = read_json(&config_path)?;
+    let config_json = ConfigJson::new(&config_path, &json)?;
+    if path.join(ADAPTER_FILE).exists() {
+        let expected = format!("no {ADAPTER_FILE}: merge the adapter into the weights first");
+        return Err(unsupported(path, "weights", expected, "an adapter beside them"));
+    }
     let generation_path = path.join(GENERATION_FILE);
     let generation_config: Option<Value> =
         generation_path.is_file().then(|| read_json(&generation_path)).transpose()?;
     let weights = SafeTensors::open(path)?;
     let has = |name: &str| weights.tensor(name).is_some();
-    let mut config = raw.resolve(&config_path, generation_config.as_ref())?;
-    config.architecture.family.attention_bias |= has("model.layers.0.self_attn.q_proj.bias");
+    let mut config = config_json.resolve(generation_config.as_ref(), &has)?;
+    if config.tokens.eos.is_empty() {
+        config.tokens.eos.extend(named_token(path, "eos_token"));
+    }
+    config.drop_needless_ids(&config_path);
     config.check(&config_path)?;
     let text = hugging_face_text::read(path, config.architecture.n_vocab)?;
-    let is_needless = |name: &str| {
-        // Old checkpoints store the frequencies; a tied head may be stored twice.
-        name.ends_with(".rotary_emb.inv_freq")
-            || config.architecture.family.tied_head && name == Llama::HEAD
-    };
     let source = Source(Files::SafeTensors(weights));
+    let shape = [config.architecture.n_vocab, config.architecture.hidden_size];
+    let family = &mut config.architecture.family;
+    if family.tied_head && has_own_head(&source, shape) {
+        tracing::warn!(
+            "{} differs from {}, which it shares by tie_word_embeddings: the stored one is used",
+            Llama::HEAD,
+            Llama::EMBEDDING
+        );
+        family.tied_head = false;
+    }
+    let is_tied = family.tied_head;
+    // Old checkpoints store the frequencies; a tied head may be stored twice.
+    let is_needless =
+        |name: &str| name.ends_with(".rotary_emb.inv_freq") || is_tied && name == Llama::HEAD;
     let places =
         place_tensors(path, &config.architecture, &source, str::to_owned, |_| None, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))
 }
 
-/// What every `config.json` says.
-#[derive(Deserialize)]
-struct Family {
-    model_type: String,
-}
-
-fn refuse_other_families(model_type: &str, path: &Path) -> Result<(), OpenCheckpointError> {
-    if MODEL_TYPES.contains(&model_type) {
-        return Ok(());
-    }
-    Err(unsupported(path, "model_type", MODEL_TYPES.join(", "), model_type))
-}
-
-/// `config.json` as transformers writes it, now and in earlier years.
-#[derive(Deserialize)]
-struct RawConfig {
-    model_type: String,
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    hidden_act: Option<String>,
-    max_position_embeddings: Option<usize>,
-    rms_norm_eps: f32,
-    rope_theta: Option<f32>,
-    rope_scaling: Option<RawRope>,
-    rope_parameters: Option<RawRope>,
-    sliding_window: Option<usize>,
-    use_sliding_window: Option<bool>,
-    max_window_layers: Option<usize>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    partial_rotary_factor: Option<f32>,
-    quantization_config: Option<IgnoredAny>,
-    bos_token_id: Option<Value>,
-    eos_token_id: Option<Value>,
-    pad_token_id: Option<Value>,
-    unk_token_id: Option<Value>,
-}
-
-/// Rope parameters: `rope_scaling` in old files, `rope_parameters` in new ones.
-#[derive(Deserialize)]
-struct RawRope {
-    rope_type: Option<String>,
-    /// The older name of the same; some files have both.
-    #[serde(rename = "type")]
-    old_rope_type: Option<String>,
-    rope_theta: Option<f32>,
-    factor: Option<f32>,
-    low_freq_factor: Option<f32>,
-    high_freq_factor: Option<f32>,
-    original_max_position_embeddings: Option<usize>,
-}
-
-impl RawConfig {
-    fn resolve(
-        self,
-        path: &Path,
-        generation: Option<&Value>,
-    ) -> Result<Config, OpenCheckpointError> {
-        self.refuse_unsupported(path)?;
-        let n_positions_max = self.max_position_embeddings.unwrap_or(N_POSITIONS_DEFAULT);
-        let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
-        let stated_theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta);
-        let derived_head_size = self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0);
-        let id = |key: &str, fallback: &Option<Value>| {
-            let ids = generation.and_then(|json| json.get(key)).filter(|json| !json.is_null());
-            token_ids(path, key, ids.or(fallback.as_ref()))
-        };
-        let first = |ids: Vec<u32>| ids.first().copied();
-        let family = Llama {
-            intermediate_size: self.intermediate_size,
-            rms_epsilon: self.rms_norm_eps,
-            rope_theta: stated_theta.unwrap_or(ROPE_THETA_DEFAULT),
-            rope_scaling: rope.map(|rope| rope.resolve(path)).transpose()?.flatten(),
-            attention_bias: self.model_type == "qwen2",
-            qk_norm: self.model_type == "qwen3",
-            tied_head: self.tie_word_embeddings,
-        };
-        let sliding_window = self.window(path)?.filter(|&window| window < n_positions_max);
-        let tokens = SpecialTokens {
-            bos: first(id("bos_token_id", &self.bos_token_id)?),
-            pad: first(id("pad_token_id", &self.pad_token_id)?),
-            eos: id("eos_token_id", &self.eos_token_id)?,
-        };
-        let unk = first(id("unk_token_id", &self.unk_token_id)?);
-        let architecture = Architecture {
-            n_vocab: self.vocab_size,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            n_kv_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
-            head_size: self.head_dim.unwrap_or(derived_head_size),
-            hidden_size: self.hidden_size,
-            n_positions_max,
-            sliding_window,
-            conv_cache_size: None,
-            family,
-            model_type: self.model_type,
-        };
-        Ok(Config { architecture, tokens, unk })
-    }
-
-    fn refuse_unsupported(&self, path: &Path) -> Result<(), OpenCheckpointError> {
-        let refuse = |what: &str, expected: &str, found: String| {
-            Err(unsupported(path, what, expected, found))
-        };
-        refuse_other_families(&self.model_type, path)?;
-        if let Some(other) = self.hidden_act.as_ref().filter(|name| *name != "silu") {
-            return refuse("hidden_act", "silu", other.clone());
+/// Whether a head is stored that is not the embedding, as far as both are matrices of this shape;
+/// what they are else is refused where tensors are placed.
+fn has_own_head(source: &Source, shape: [usize; 2]) -> bool {
+    let (head, embedding) = match (source.tensor(Llama::HEAD), source.tensor(Llama::EMBEDDING)) {
+        (Err(ReadTensorError::Missing { .. }), _) => return false,
+        (Ok(head), Ok(embedding)) if head.shape == shape && embedding.shape == shape => {
+            (head, embedding)
         }
-        if let Some(factor) = self.partial_rotary_factor.filter(|&factor| factor != 1.0) {
-            return refuse("partial_rotary_factor", "1", factor.to_string());
-        }
-        if self.quantization_config.is_some() {
-            let found = "quantised weights".to_owned();
-            return refuse("quantization_config", "f32, f16 or bf16 weights", found);
-        }
-        Ok(())
-    }
-
-    /// The window that all layers share; none when no layer has one.
-    fn window(&self, path: &Path) -> Result<Option<usize>, OpenCheckpointError> {
-        let is_qwen = self.model_type.starts_with("qwen");
-        if self.model_type == "llama" || is_qwen && self.use_sliding_window != Some(true) {
-            return Ok(None);
-        }
-        let n_full_layers = if is_qwen { self.max_window_layers.unwrap_or(0) } else { 0 };
-        match self.sliding_window {
-            Some(_) if self.num_hidden_layers <= n_full_layers => Ok(None),
-            Some(_) if n_full_layers > 0 => {
-                let found = format!("{n_full_layers} of {} without one", self.num_hidden_layers);
-                Err(unsupported(path, "max_window_layers", "one window for all layers", found))
-            }
-            window => Ok(window),
-        }
-    }
-}
-
-impl RawRope {
-    fn resolve(&self, path: &Path) -> Result<Option<RopeScaling>, OpenCheckpointError> {
-        let need = |value: Option<f32>, key: &str| {
-            value.ok_or_else(|| unsupported(path, key, "a number", "none"))
-        };
-        match self.rope_type.as_deref().or(self.old_rope_type.as_deref()) {
-            None | Some("default") => Ok(None),
-            Some("linear") => {
-                Ok(Some(RopeScaling::Linear { factor: need(self.factor, "rope factor")? }))
-            }
-            Some("llama3") => Ok(Some(RopeScaling::Llama3 {
-                factor: need(self.factor, "rope factor")?,
-                low_frequency_factor: need(self.low_freq_factor, "low_freq_factor")?,
-                high_frequency_factor: need(self.high_freq_factor, "high_freq_factor")?,
-                n_positions_original: self.original_max_position_embeddings.ok_or_else(|| {
-                    let key = "original_max_position_embeddings";
-                    unsupported(path, key, "a number", "none")
-                })?,
-            })),
-            Some(other) => Err(unsupported(path, "rope_type", "default, linear or llama3", other)),
-        }
-    }
-}
-
-/// One id or a list of them; null and negative ids mean none.
-fn token_ids(
-    path: &Path,
-    key: &str,
-    json: Option<&Value>,
-) -> Result<Vec<u32>, OpenCheckpointError> {
-    let ids: &[Value] = match json {
-        None | Some(Value::Null) => &[],
-        Some(Value::Array(ids)) => ids,
-        Some(id) => std::slice::from_ref(id),
+        _ => return true,
     };
-    let stated = ids.iter().filter(|id| id.as_i64().is_none_or(|id| id >= 0));
-    let read = stated.map(|id| {
-        let small = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        small.ok_or_else(|| unsupported(path, key, "a token id or a list of them", id.to_string()))
-    });
-    read.collect()
+    // A row at a time: the whole of both may not fit into memory as floats.
+    (0..shape[0]).any(|row| head.rows_to_f32(row..row + 1) != embedding.rows_to_f32(row..row + 1))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use lapwing_model::RopeScaling;
+
+    use tempfile::TempDir;
+
+    use super::super::config::Config;
     use super::*;
 
     const OLD: &str = r#"{"model_type":"llama","vocab_size":128256,"hidden_size":2048,
@@ -243,9 +92,12 @@ mod tests {
         "bos_token_id":128000,"eos_token_id":[128001,128008],"pad_token_id":-1,
         "hidden_act":"silu","tie_word_embeddings":true,"torch_dtype":"bfloat16"}"#;
 
-    fn resolve(json: &Value, generation: Option<Value>) -> Result<Config, OpenCheckpointError> {
-        let raw: RawConfig = serde_json::from_value(json.clone()).unwrap();
-        raw.resolve(Path::new("config.json"), generation.as_ref())
+    pub(in crate::checkpoint) fn resolve(
+        json: &Value,
+        generation: Option<Value>,
+    ) -> Result<Config, OpenCheckpointError> {
+        let config = ConfigJson::new(Path::new("config.json"), json)?;
+        config.resolve(generation.as_ref(), &|_| false)
     }
 
     fn old() -> Value {
@@ -318,6 +170,284 @@ mod tests {
         let all = r#"{"model_type":"qwen2","sliding_window":4096,"use_sliding_window":true,"#;
         check(json(&format!("{all}\"max_window_layers\":0}}")), Some(4096));
         check(json(&format!("{all}\"max_window_layers\":16}}")), None);
+    }
+
+    /// `changes` over the configuration of 16 layers, or its refusal.
+    fn changed(changes: &str) -> Result<Config, String> {
+        let mut json = old();
+        for (key, value) in serde_json::from_str::<Value>(changes).unwrap().as_object().unwrap() {
+            json[key] = value.clone();
+        }
+        resolve(&json, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn layers_have_the_windows_that_their_types_tell() {
+        let check = |changes: &str, expected: Option<usize>, full: &[usize]| {
+            let found = changed(changes).unwrap().architecture;
+            assert_eq!(found.sliding_window, expected, "{changes}");
+            let found: Vec<usize> = found.family.full_layers.into_iter().flatten().collect();
+            assert_eq!(found, full, "{changes}");
+        };
+        let four = |types: &str, more: &str| {
+            let types: Vec<&str> = types.split(' ').collect();
+            let types = serde_json::to_string(&types).unwrap();
+            let types = types.replace("\"f\"", "\"full_attention\"");
+            let types = types.replace("\"s\"", "\"sliding_attention\"");
+            format!(r#"{{"num_hidden_layers":4,"layer_types":{types},{more}}}"#)
+        };
+        let on = r#""model_type":"qwen3","sliding_window":8,"use_sliding_window":true"#;
+        check(&four("s f s f", on), Some(8), &[1, 3]);
+        check(&four("s s s s", on), Some(8), &[]);
+        check(&four("f f f f", on), None, &[]);
+        // As transformers, which reads no other key where this one is.
+        check(&four("f s s s", &format!("{on},\"max_window_layers\":4")), Some(8), &[0]);
+        let off = r#""model_type":"qwen3","sliding_window":8,"use_sliding_window":false"#;
+        check(&four("f f f f", off), None, &[]);
+        let mistral = r#""model_type":"mistral","sliding_window":8"#;
+        check(&four("s s s s", mistral), Some(8), &[]);
+        check(&four("f f f f", r#""model_type":"mistral","sliding_window":null"#), None, &[]);
+        check(&four("f f f f", r#""model_type":"llama""#), None, &[]);
+        let refused = |changes: &str, expected: &str| {
+            let message = changed(changes).map(drop).expect_err(expected);
+            assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+        };
+        refused(&four("s f", on), "layer_types: expected full_attention or sliding_attention for");
+        refused(&four("s f s chunked_attention", on), "layer_types: expected full_attention or");
+        refused(&four("s f s f", off), "layer_types: expected full_attention in a qwen3 without");
+        refused(&four("s f s f", mistral), "layer_types: expected sliding_attention in a mistral");
+        refused(&four("s f s f", r#""model_type":"llama""#), "full_attention in a llama without");
+    }
+
+    #[test]
+    fn windows_without_their_keys_are_those_of_transformers() {
+        let check = |changes: &str, expected: Option<usize>, n_full: usize| {
+            let found = changed(changes).unwrap().architecture;
+            assert_eq!(found.sliding_window, expected, "{changes}");
+            let full: Vec<usize> = found.family.full_layers.into_iter().flatten().collect();
+            assert_eq!(full, (0..n_full).collect::<Vec<usize>>(), "{changes}");
+        };
+        let qwen = r#"{"model_type":"qwen2","use_sliding_window":true"#;
+        // 28 layers without a window, and this model has 16.
+        check(&format!(r#"{qwen},"sliding_window":8}}"#), None, 0);
+        check(&format!(r#"{qwen},"sliding_window":8,"num_hidden_layers":30}}"#), Some(8), 28);
+        check(&format!(r#"{qwen},"sliding_window":8,"max_window_layers":12}}"#), Some(8), 12);
+        check(&format!(r#"{qwen},"max_window_layers":0}}"#), Some(4096), 0);
+        check(&format!(r#"{qwen},"max_window_layers":0,"sliding_window":null}}"#), None, 0);
+        check(r#"{"model_type":"mistral"}"#, Some(4096), 0);
+        check(r#"{"model_type":"mistral","max_position_embeddings":4096}"#, None, 0);
+        check(r#"{"model_type":"llama","sliding_window":8,"use_sliding_window":false}"#, None, 0);
+        for (changes, expected) in [
+            (r#"{"model_type":"llama","sliding_window":8}"#, "sliding_window: expected none in a"),
+            (
+                r#"{"model_type":"mistral","sliding_window":8,"use_sliding_window":false}"#,
+                "use_sliding_window: expected true in a mistral",
+            ),
+        ] {
+            let message = changed(changes).map(drop).expect_err(expected);
+            assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+        }
+    }
+
+    #[test]
+    fn what_rope_parameters_say_is_used_or_refused() {
+        let check = |changes: &str, theta: f32, factor: Option<f32>| {
+            let found = changed(changes).unwrap().architecture.family;
+            let expected = factor.map(|factor| RopeScaling::Linear { factor });
+            assert_eq!((found.rope_theta, found.rope_scaling), (theta, expected), "{changes}");
+        };
+        let new = |rope: &str| format!(r#"{{"rope_scaling":null,"rope_theta":null,{rope}}}"#);
+        check(&new(r#""rope_parameters":{"rope_theta":7.0}"#), 7.0, None);
+        check(&new(r#""rope_parameters":null"#), 1e4, None);
+        check(r#"{"rope_scaling":null,"rope_parameters":{"rope_type":"default"}}"#, 5e5, None);
+        let nested = r#""rope_parameters":{"full_attention":{"rope_type":"default","rope_theta":7.0},
+            "sliding_attention":{"rope_type":"linear","factor":2.0,"rope_theta":9.0}}"#;
+        check(&new(nested), 7.0, None);
+        let mistral = r#","model_type":"mistral","sliding_window":8"#;
+        check(&new(&format!("{nested}{mistral}")), 9.0, Some(2.0));
+        let linear = r#""rope_scaling":{"type":"linear","factor":2.0}"#;
+        check(
+            &format!(r#"{{{linear},"rope_parameters":{{"rope_type":"linear","factor":2.0}}}}"#),
+            5e5,
+            Some(2.0),
+        );
+        check(r#"{"rope_scaling":{"rope_type":"default","factor":1.0}}"#, 5e5, None);
+
+        let refused = |changes: &str, expected: &str| {
+            let message = changed(changes).map(drop).expect_err(expected);
+            assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+        };
+        refused(
+            r#"{"rope_scaling":{"factor":4.0}}"#,
+            "rope_scaling.rope_type: expected default, linear or llama3, found none, and a factor of",
+        );
+        let inside = |keys: &str| format!(r#"{{"rope_scaling":{{{keys}}}}}"#);
+        refused(&inside(r#""type":"dynamic","factor":2.0"#), "llama3, found dynamic");
+        refused(&inside(r#""type":"default","factor":2.0"#), "rope_scaling.factor: expected 1");
+        refused(
+            &inside(r#""type":"default","attention_factor":1.3"#),
+            "rope_scaling.attention_factor: expected 1, found 1.3",
+        );
+        refused(
+            &inside(r#""type":"linear","factor":2.0,"mrope_section":[2]"#),
+            "unknown key rope_scaling.mrope_section",
+        );
+        refused(
+            &inside(r#""type":"linear""#),
+            "rope_scaling.factor: expected a number, found none",
+        );
+        refused(
+            &inside(r#""type":"linear","factor":"4""#),
+            "rope_scaling.factor: expected a number",
+        );
+        refused(
+            &inside(r#""type":"linear","factor":2.0,"partial_rotary_factor":0.5"#),
+            "rope_scaling.partial_rotary_factor: expected 1",
+        );
+        refused(
+            &format!(r#"{{{linear},"rope_parameters":{{"rope_type":"linear","factor":4.0}}}}"#),
+            "rope_parameters: expected one scaling",
+        );
+        refused(
+            r#"{"rope_scaling":null,"rope_parameters":{"rope_theta":7.0}}"#,
+            "rope_theta: expected one number, found [7.0, 500000.0]",
+        );
+        let mixed = r#","model_type":"qwen2","use_sliding_window":true,"sliding_window":8,
+            "max_window_layers":3"#;
+        refused(
+            &new(&format!("{nested}{mixed}")),
+            "rope_parameters: expected the same for layers with and without a window",
+        );
+    }
+
+    /// A tiny qwen2 with these tensors beside those of its body, and more files.
+    fn tiny_folder(config: &Value, more: &[(&str, &[f32])], files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let mut json = serde_json::json!({"model_type": "qwen2", "vocab_size": 4, "hidden_size": 4,
+            "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "rms_norm_eps": 1e-6, "tie_word_embeddings": true});
+        for (key, value) in config.as_object().unwrap() {
+            json[key] = value.clone();
+        }
+        let write = |name: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        };
+        write(CONFIG_FILE, json.to_string().as_bytes());
+        write("tokenizer.json", br#"{"model":{"vocab":{"a":0,"</s>":3}}}"#);
+        files.iter().for_each(|(name, text)| write(name, text.as_bytes()));
+        let architecture = resolve(&json, None).unwrap().architecture;
+        let tensors = architecture.expected_tensors().map(|(name, shape)| {
+            let n_elements = shape.iter().product::<usize>();
+            (name, shape, (0..n_elements).map(|index| index as f32).collect::<Vec<f32>>())
+        });
+        let more = more
+            .iter()
+            .map(|(name, values)| ((*name).to_owned(), vec![4, values.len() / 4], values.to_vec()));
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        for (name, shape, values) in tensors.chain(more) {
+            let start = data.len();
+            data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            let entry = serde_json::json!({"dtype": "F32", "shape": shape,
+                "data_offsets": [start, data.len()]});
+            header.insert(name, entry);
+        }
+        let header = Value::Object(header).to_string();
+        let length = (header.len() as u64).to_le_bytes();
+        write("model.safetensors", &[&length[..], header.as_bytes(), &data].concat());
+        folder
+    }
+
+    const NO_KEYS: &str = "{}";
+
+    #[test]
+    fn an_own_head_beside_the_flag_of_a_tied_one_is_the_head() {
+        let check = |config: Value, head: &[f32], is_tied: bool| {
+            let folder = tiny_folder(&config, &[(Llama::HEAD, head)], &[]);
+            let checkpoint = open(folder.path()).unwrap();
+            assert_eq!(checkpoint.architecture.family.tied_head, is_tied);
+            assert_eq!(checkpoint.head().unwrap().to_f32(), head);
+        };
+        let embedding: Vec<f32> = (0..16).map(|index| index as f32).collect();
+        check(serde_json::json!({}), &embedding, true);
+        let mut own = embedding;
+        own[15] += 1.0;
+        check(serde_json::json!({}), &own, false);
+        let folder = tiny_folder(&serde_json::json!({}), &[], &[]);
+        assert!(open(folder.path()).unwrap().architecture.family.tied_head);
+        // A head of another size is none that was tied.
+        let folder = tiny_folder(&serde_json::json!({}), &[(Llama::HEAD, &[0.0; 20])], &[]);
+        let message = open(folder.path()).map(drop).unwrap_err().to_string();
+        assert!(
+            message.contains("shape of lm_head.weight: expected [4, 4], found [4, 5]"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_end_that_only_the_tokenizer_names_ends_answers() {
+        let check = |config: &str, files: &[(&str, &str)], expected: &[u32]| {
+            let config: Value = serde_json::from_str(config).unwrap();
+            let folder = tiny_folder(&config, &[], files);
+            assert_eq!(open(folder.path()).unwrap().tokens.eos, expected, "{files:?}");
+        };
+        let named = ("tokenizer_config.json", r#"{"eos_token":"</s>"}"#);
+        check(NO_KEYS, &[named], &[3]);
+        check(NO_KEYS, &[("special_tokens_map.json", r#"{"eos_token":"</s>"}"#)], &[3]);
+        check(r#"{"eos_token_id":1}"#, &[named], &[1]);
+        check(NO_KEYS, &[named, (GENERATION_FILE, r#"{"eos_token_id":[2]}"#)], &[2]);
+        check(NO_KEYS, &[], &[]);
+    }
+
+    #[test]
+    fn a_padding_id_outside_of_the_vocabulary_is_left_out() {
+        let ids = serde_json::json!({"pad_token_id": 4, "unk_token_id": 9, "eos_token_id": 3});
+        let checkpoint = open(tiny_folder(&ids, &[], &[]).path()).unwrap();
+        assert_eq!((checkpoint.tokens.pad, checkpoint.unk), (None, None));
+        assert_eq!(checkpoint.tokens.eos, [3]);
+        // An end that no token can be would leave answers without one.
+        let ids = serde_json::json!({"eos_token_id": 4});
+        let message = open(tiny_folder(&ids, &[], &[]).path()).map(drop).unwrap_err().to_string();
+        assert!(message.contains("special token ids: expected all below"), "{message}");
+    }
+
+    #[test]
+    fn weights_that_something_beside_them_changes_or_doubles_are_refused() {
+        let check = |files: &[(&str, &str)], expected: &str| {
+            let folder = tiny_folder(&serde_json::json!({}), &[], files);
+            let message = open(folder.path()).map(drop).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+        };
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        for name in ["model.safetensors", "tokenizer.json"] {
+            let folder = tiny_folder(&serde_json::json!({}), &[], &[]);
+            std::fs::write(folder.path().join(name), pointer).unwrap();
+            let error = open(folder.path()).map(drop).unwrap_err();
+            let mut causes =
+                std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+            assert!(causes.any(|cause| cause.to_string().contains("`git lfs pull`")), "{error:?}");
+        }
+        check(&[(ADAPTER_FILE, "{}")], "no adapter_config.json: merge the adapter");
+        let index = r#"{"weight_map":{"a":"model-00001-of-00001.safetensors"}}"#;
+        check(
+            &[("model.safetensors.index.json", index)],
+            "both model.safetensors and model.safetensors.index.json",
+        );
+    }
+
+    #[test]
+    fn biases_are_where_configuration_and_tensors_agree() {
+        let check = |changes: &str, is_stored: bool| {
+            let mut json = old();
+            json["attention_bias"] = serde_json::from_str(changes).unwrap();
+            let config = ConfigJson::new(Path::new("config.json"), &json).unwrap();
+            let config = config.resolve(None, &|name| is_stored && name.ends_with(".bias"));
+            config.map(|config| config.architecture.family.attention_bias)
+        };
+        assert!(check("null", true).unwrap() && !check("null", false).unwrap());
+        assert!(check("true", true).unwrap() && check("true", false).unwrap());
+        assert!(!check("false", false).unwrap());
+        let message = check("false", true).unwrap_err().to_string();
+        assert!(message.contains("attention_bias: expected true, or no bias, found"), "{message}");
     }
 
     #[test]

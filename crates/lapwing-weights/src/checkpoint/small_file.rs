@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
+
 use super::OpenCheckpointError;
 
 /// Read a small JSON file.
@@ -9,10 +11,14 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
     path: &Path,
 ) -> Result<T, OpenCheckpointError> {
     let bytes = read_file(path)?;
-    serde_json::from_slice(&bytes).map_err(OpenCheckpointError::read(path))
+    lapwing_model::parse_json(&bytes).map_err(OpenCheckpointError::read(path))
 }
 
 /// Read a small file.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
-    std::fs::read(path).map_err(OpenCheckpointError::read(path))
+    let bytes = std::fs::read(path).map_err(OpenCheckpointError::read(path))?;
+    match is_lfs_pointer(&bytes) {
+        true => Err(OpenCheckpointError::read(path)(LFS_POINTER)),
+        false => Ok(bytes),
+    }
 }

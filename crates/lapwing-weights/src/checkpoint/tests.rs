@@ -43,6 +43,7 @@ fn a_gguf_says_what_its_model_is() {
         attention_bias: true,
         qk_norm: false,
         tied_head: true,
+        full_layers: Default::default(),
     };
     let expected = Architecture {
         model_type: "qwen2".to_owned(),
@@ -143,6 +144,78 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     );
 }
 
+/// A sentence-piece file whose tokens 1 and 2 are control tokens, without a key that names them.
+fn sentence_piece() -> GgufFile {
+    let mut file = small("llama");
+    let tokens = ["<unk>", "<s>", "</s>", "a", "b", "<|eom_id|>"].map(str::to_owned);
+    file.string("tokenizer.ggml.model", "llama")
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .i32s("tokenizer.ggml.token_type", &[2, 3, 3, 1, 1, 3])
+        .f32s("tokenizer.ggml.scores", &[0.0; 6])
+        .without("tokenizer.ggml.eos_token_id");
+    file
+}
+
+#[test]
+fn special_ids_that_no_key_names_are_those_that_llama_cpp_takes() {
+    let check = |file: &GgufFile, bos: Option<u32>, eos: &[u32]| {
+        let found = open(file).unwrap().tokens;
+        assert_eq!((found.bos, found.eos.as_slice()), (bos, eos));
+    };
+    check(&sentence_piece(), Some(1), &[2]);
+    let start = open(&sentence_piece()).unwrap().text.tokenizer_json;
+    let start: serde_json::Value = serde_json::from_slice(&start).unwrap();
+    assert_eq!(start["post_processor"]["single"][0]["SpecialToken"]["id"], "<s>");
+    // What is named, and that there is none, is believed.
+    check(sentence_piece().u32("tokenizer.ggml.eos_token_id", 5), Some(1), &[5]);
+    check(sentence_piece().u32("tokenizer.ggml.bos_token_id", u32::MAX), None, &[2]);
+    check(sentence_piece().u32("tokenizer.ggml.eom_token_id", 5), Some(1), &[2, 5]);
+    // A token that is an ordinary one is no start and no end.
+    check(sentence_piece().i32s("tokenizer.ggml.token_type", &[2, 1, 1, 1, 1, 3]), None, &[5]);
+    // Byte-level files: by the texts that llama.cpp knows.
+    check(small("llama").without("tokenizer.ggml.eos_token_id"), None, &[4, 5]);
+}
+
+#[test]
+fn a_padding_id_outside_of_the_vocabulary_is_left_out() {
+    let mut file = small("llama");
+    file.u32("tokenizer.ggml.padding_token_id", 6).u32("tokenizer.ggml.unknown_token_id", 9);
+    let checkpoint = open(&file).unwrap();
+    assert_eq!((checkpoint.tokens.pad, checkpoint.unk), (None, None));
+}
+
+#[test]
+fn a_file_without_a_pre_tokenizer_has_the_rule_of_its_family_or_none() {
+    let words = |file: &GgufFile| -> serde_json::Value {
+        let json = open(file).unwrap().text.tokenizer_json;
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        json["pre_tokenizer"].clone()
+    };
+    let pre = "tokenizer.ggml.pre";
+    for architecture in ["qwen2", "qwen3"] {
+        let found = words(small(architecture).without(pre));
+        assert_eq!(found, words(small(architecture).string(pre, "qwen2")));
+        assert_ne!(found, words(&small(architecture)));
+    }
+    let llama3 = || {
+        let mut file = small("llama");
+        let tokens = ["a", "b", "ab", "<s>", "</s>", "<|begin_of_text|>"].map(str::to_owned);
+        file.strings("tokenizer.ggml.tokens", &tokens);
+        file
+    };
+    assert_eq!(words(llama3().without(pre)), words(llama3().string(pre, "llama-bpe")));
+    let message = open(small("llama").without(pre)).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.ggml.pre: expected smollm"), "{message}");
+    assert!(message.ends_with("found none"), "{message}");
+    // Names that mean the rule of another.
+    for (name, same) in [("deepseek-r1-qwen", "qwen2"), ("smaug-bpe", "llama3"), ("mpt", "gpt-2")] {
+        assert_eq!(
+            words(small("qwen2").string(pre, name)),
+            words(small("qwen2").string(pre, same))
+        );
+    }
+}
+
 #[test]
 fn a_claim_of_two_billion_layers_is_refused_at_the_first_that_is_missing() {
     let mut file = small("llama");
@@ -212,6 +285,8 @@ fn a_file_that_is_no_gguf_is_told_by_its_readable_first_bytes() {
         "a file that begins with \"PK\\x03\\x04 and more th\"",
     );
     check(b"", "an empty file");
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    check(pointer, "a pointer of git lfs in its place: `git lfs pull` fetches the file");
 }
 
 #[test]

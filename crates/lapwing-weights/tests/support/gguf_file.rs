@@ -79,6 +79,11 @@ impl GgufFile {
         self
     }
 
+    pub(crate) fn without(&mut self, key: &str) -> &mut GgufFile {
+        self.entries.retain(|(other, _)| other != key);
+        self
+    }
+
     pub(crate) fn without_tensor(&mut self, name: &str) -> &mut GgufFile {
         self.tensors.retain(|(other, ..)| other != name);
         self

@@ -8,8 +8,8 @@ use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, unsupported};
 
 const MERGES: &str = "tokenizer.ggml.merges";
 const PRE_TOKENIZER: &str = "tokenizer.ggml.pre";
-/// What a file without [`PRE_TOKENIZER`] means.
-const PRE_TOKENIZER_DEFAULT: &str = "default";
+/// A token that only the vocabulary of Llama 3 and its descendants has.
+const LLAMA3_TOKEN: &str = "<|begin_of_text|>";
 
 /// How one family of models cuts a text into words before merging.
 struct WordRule {
@@ -32,17 +32,23 @@ enum Words {
     Pattern(&'static str),
 }
 
-/// Source: the `pre_tokenizer` in `tokenizer.json` of SmolLM2, Qwen2.5, Llama 3 and GPT-2.
+const LLAMA3_WORDS: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// Source: the `pre_tokenizer` in `tokenizer.json` of SmolLM2, Qwen2.5, Llama 3, Mistral Nemo, GPT-4o
+/// and GPT-2; which names mean the same: llama.cpp, `src/llama-vocab.cpp`.
 const WORD_RULES: &[WordRule] = &[
     WordRule {
-        names: &["smollm"],
+        names: &["smollm", "starcoder", "refact", "command-r"],
         words: Words::DigitsThenGpt2,
         composes: false,
         ignores_merges: false,
         adds_bos: false,
     },
     WordRule {
-        names: &["qwen2"],
+        names: &["qwen2", "deepseek-r1-qwen"],
         words: Words::Pattern(concat!(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
             r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -52,17 +58,45 @@ const WORD_RULES: &[WordRule] = &[
         adds_bos: false,
     },
     WordRule {
-        names: &["llama-bpe", "llama3", "llama-v3"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
+        words: Words::Pattern(LLAMA3_WORDS),
+        composes: false,
+        ignores_merges: true,
+        adds_bos: true,
+    },
+    WordRule {
+        names: &["smaug-bpe"],
+        words: Words::Pattern(LLAMA3_WORDS),
+        composes: false,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+    WordRule {
+        names: &["tekken"],
         words: Words::Pattern(concat!(
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
-            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+            r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         )),
         composes: false,
         ignores_merges: true,
         adds_bos: true,
     },
     WordRule {
-        names: &["gpt-2", "default"],
+        names: &["gpt-4o", "llama4"],
+        words: Words::Pattern(concat!(
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}|",
+            r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        )),
+        composes: false,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+    WordRule {
+        names: &["gpt-2", "default", "mpt", "olmo"],
         words: Words::Gpt2,
         composes: false,
         ignores_merges: false,
@@ -73,16 +107,23 @@ const WORD_RULES: &[WordRule] = &[
 /// The parts of `tokenizer.json`, and whether this family starts a text with the start token.
 pub(super) fn tokenizer(
     gguf: &Gguf,
+    architecture: &str,
     vocabulary: &Vocabulary<'_>,
 ) -> Result<(TokenizerParts, bool), OpenCheckpointError> {
-    let name = match gguf.get(PRE_TOKENIZER) {
-        None => PRE_TOKENIZER_DEFAULT,
-        Some(value) => value.as_str().unwrap_or("no text"),
+    let name = match gguf.get(PRE_TOKENIZER).map(|value| value.as_str()) {
+        Some(name) => name.unwrap_or("no text"),
+        // As early converters wrote files: the family's own rule, where it has one.
+        None if architecture.starts_with("qwen") => "qwen2",
+        None if vocabulary.id(LLAMA3_TOKEN).is_some() => "llama-bpe",
+        None => "none",
     };
     let Some(rule) = WORD_RULES.iter().find(|rule| rule.names.contains(&name)) else {
         let known: Vec<&str> = WORD_RULES.iter().flat_map(|rule| rule.names).copied().collect();
         return Err(unsupported(gguf.path(), PRE_TOKENIZER, known.join(", "), excerpt(name)));
     };
+    if name == "default" {
+        tracing::warn!("{PRE_TOKENIZER} is \"default\", which names no rule: GPT-2's is taken");
+    }
     let merges = merges(gguf, vocabulary)?;
     let parts = TokenizerParts {
         normalizer: if rule.composes { json!({ "type": "NFC" }) } else { Value::Null },

@@ -1,0 +1,178 @@
+use lapwing_model::{Architecture, Llama, RopeScaling};
+use serde_json::{Value, json};
+
+use super::super::hugging_face::tests::resolve;
+use super::*;
+use crate::gguf_file::small;
+
+/// A configuration as it was published, by its file's name.
+fn published(name: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/configs");
+    let bytes = std::fs::read(folder.join(format!("{name}.json"))).expect(name);
+    serde_json::from_slice(&bytes).expect(name)
+}
+
+fn architecture(json: &Value) -> Architecture<Llama> {
+    resolve(json, None).unwrap_or_else(|error| panic!("{error}: {json}")).architecture
+}
+
+#[test]
+fn published_configurations_are_read_as_they_are_meant() {
+    let check =
+        |name: &str, theta: f32, window: Option<usize>, factor: Option<f32>, n_kv: usize| {
+            let found = architecture(&published(name));
+            assert_eq!(found.family.rope_theta, theta, "{name}");
+            assert_eq!((found.sliding_window, found.n_kv_heads), (window, n_kv), "{name}");
+            assert!(found.family.full_layers.is_empty(), "{name}");
+            let found = match found.family.rope_scaling {
+                Some(RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. }) => {
+                    Some(factor)
+                }
+                _ => None,
+            };
+            assert_eq!(found, factor, "{name}");
+        };
+    check("llama-1-7b", 1e4, None, None, 32);
+    check("llama-2-7b-hf", 1e4, None, None, 32);
+    check("llama-2-7b-32k", 1e4, None, Some(8.0), 32);
+    check("codellama-7b", 1e6, None, None, 32);
+    check("llama-3.1-8b-instruct", 5e5, None, Some(8.0), 8);
+    check("llama-3.2-1b-instruct", 5e5, None, Some(32.0), 8);
+    check("llama-3.2-1b-transformers-5", 5e5, None, Some(32.0), 8);
+    check("smollm2-135m-instruct", 1e5, None, None, 3);
+    check("mistral-7b-v0.1", 1e4, Some(4096), None, 8);
+    check("mistral-nemo-instruct-2407", 1e6, None, None, 8);
+    check("qwen2.5-0.5b-instruct", 1e6, None, None, 2);
+    check("qwen2.5-transformers-5", 1e6, None, None, 2);
+    check("deepseek-r1-distill-qwen-1.5b", 1e4, None, None, 2);
+    check("qwen3-0.6b", 1e6, None, None, 8);
+    let (old, new) = ("llama-3.2-1b-instruct", "llama-3.2-1b-transformers-5");
+    assert_eq!(architecture(&published(old)), architecture(&published(new)));
+}
+
+#[test]
+fn every_published_configuration_is_in_the_test_above() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/configs");
+    let files = std::fs::read_dir(folder).unwrap();
+    for file in files {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(include_str!("tests.rs").contains(&format!("check(\"{name}\"")), "{name}");
+        architecture(&published(name));
+    }
+}
+
+#[test]
+fn a_key_that_may_change_the_numbers_is_an_error_that_names_it() {
+    let check = |key: &str, value: Value, expected: &str| {
+        let mut json = published("llama-3.2-1b-instruct");
+        json[key] = value;
+        let message = resolve(&json, None).map(drop).expect_err(key).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    // Keys of relatives whose arithmetic differs.
+    for key in ["scale_emb", "clip_qkv", "attn_logit_softcapping", "no_rope_layers", "mup_width"] {
+        let expected = "only keys that are used or change no number, found 0.5";
+        check(key, json!(0.5), &format!("config.json: unknown key {key}: expected {expected}"));
+    }
+    check("logit_scale", json!(0.0625), "logit_scale: expected 1, found 0.0625");
+    check("mlp_bias", json!(true), "mlp_bias: expected false, found true");
+    check("rope_interleaved", json!(true), "rope_interleaved: expected false, found true");
+    check("num_local_experts", json!(8), "num_local_experts: expected 0, found 8");
+    check("pruned_heads", json!({"1": [0]}), "pruned_heads: expected {}, found {\"1\":[0]}");
+    check("quantization", json!({"bits": 4}), "found quantised weights");
+    check("hidden_act", json!("gelu_pytorch_tanh"), "hidden_act: expected silu, found gelu");
+    check("head_dim", json!("64"), "head_dim: expected a whole number, found 64");
+    check("tie_word_embeddings", json!(1), "tie_word_embeddings: expected true or false");
+    check("rms_norm_eps", json!("NaN"), "rms_norm_eps: expected a number, found NaN");
+    check("rope_theta", json!("Infinity"), "rope_theta: expected a number, found Infinity");
+}
+
+#[test]
+fn keys_that_change_no_number_are_no_error() {
+    let plain = architecture(&published("qwen3-0.6b"));
+    let check = |key: &str, value: Value| {
+        let mut json = published("qwen3-0.6b");
+        json[key] = value;
+        assert_eq!(architecture(&json), plain, "{key}");
+    };
+    check("final_logit_softcapping", Value::Null);
+    check("_anything_of_transformers", json!({ "a": 1 }));
+    check("partial_rotary_factor", json!(1));
+    check("logits_scaling", json!(1.0));
+    check("time_step_limit", json!([0.0, "Infinity"]));
+    check("pretraining_tp", json!(2));
+    check("num_hidden_layers", json!(28.0));
+}
+
+#[test]
+fn no_key_has_two_rules() {
+    for tables in [&[CONFIG][..], &[ROPE, ROPE_DEFAULT], &[ROPE, ROPE_LINEAR], &[ROPE, ROPE_LLAMA3]]
+        .into_iter()
+        .chain([&[GGUF][..], &[GGUF_ARCHITECTURE]])
+    {
+        let rows = tables.iter().copied().flatten();
+        let mut keys: Vec<&str> = rows.flat_map(|(_, keys)| *keys).copied().collect();
+        keys.sort_unstable();
+        let twice = keys.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None);
+    }
+}
+
+#[test]
+fn metadata_of_a_gguf_is_known_or_refused() {
+    use crate::gguf_file::GgufFile;
+    use crate::{Checkpoint, OpenCheckpointError};
+    type Change = dyn Fn(&mut GgufFile) -> &mut GgufFile;
+    let open = |change: &Change| -> Result<Checkpoint, OpenCheckpointError> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = small("llama");
+        Checkpoint::open(&change(&mut file).write(folder.path()))
+    };
+    let refused = |change: &Change, expected: &str| {
+        let message = open(change).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    // What llama.cpp computes with.
+    refused(
+        &|f| f.f32("llama.attention.scale", 0.05),
+        "llama.attention.scale: expected 0, found 0",
+    );
+    refused(&|f| f.f32("llama.logit_scale", 0.5), "llama.logit_scale: expected 0 or 1, found 0.5");
+    refused(
+        &|f| f.f32("llama.rope.scaling.attn_factor", 1.5),
+        "attn_factor: expected 1, found 1.5",
+    );
+    refused(&|f| f.f32("llama.rope.freq_base_swa", 1e4), "unknown key llama.rope.freq_base_swa");
+    refused(&|f| f.bool("llama.attention.causal", false), "expected true, found false");
+    refused(&|f| f.u32("llama.expert_used_count", 2), "llama.expert_used_count: expected 0");
+    refused(&|f| f.i32s("llama.rope.dimension_sections", &[1]), "found a list of 1");
+    refused(
+        &|f| f.string("general.type", "adapter"),
+        "general.type: expected \"model\", found ada",
+    );
+    refused(
+        &|f| f.bool("tokenizer.ggml.remove_extra_whitespaces", true),
+        "remove_extra_whitespaces: expected false, found true",
+    );
+    refused(&|f| f.i32s("tokenizer.ggml.precompiled_charsmap", &[1]), "unknown key tokenizer.ggml");
+    refused(&|f| f.u32("qwen2.block_count", 1), "unknown key qwen2.block_count");
+    // What converters write beside it.
+    open(&|f| {
+        f.string("general.name", "x")
+            .u32("general.file_type", 1)
+            .u32("general.quantization_version", 2)
+            .string("general.type", "model")
+            .strings("general.tags", &["a".to_owned()])
+            .string("quantize.imatrix.file", "x")
+            .u32("split.count", 0)
+            .u32("llama.vocab_size", 6)
+            .u32("llama.expert_used_count", 0)
+            .u32("llama.rope.scaling.original_context_length", 32)
+            .f32("llama.rope.scaling.attn_factor", 1.0)
+            .u32("tokenizer.ggml.fim_pre_token_id", 3)
+            .string("tokenizer.chat_template.tool_use", "x")
+            .bool("tokenizer.ggml.add_bos_token", false)
+    })
+    .unwrap();
+}
