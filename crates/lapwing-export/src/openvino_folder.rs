@@ -8,7 +8,7 @@
 //!   k ─ rope ─ Concat ─┬─ heads repeated ───────────────┼─ ScaledDotProductAttention ─ o
 //!   v ──────── Concat ─┤                                │
 //!                      └─ Assign                        │
-//!   attention_mask ─ one causal mask for all layers ────┘
+//!   attention_mask ─ one mask for layers of a kind ─────┘
 //! ReadValue ─ Gather by beam_idx ─ the other input of each Concat
 //! position_ids ─ cosines and sines for all layers
 //! ```

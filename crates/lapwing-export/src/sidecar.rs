@@ -35,6 +35,14 @@ pub(crate) fn config_json(checkpoint: &Checkpoint, architecture: &Architecture<L
         // The window is on in Qwen models only with the other two keys.
         json["use_sliding_window"] = true.into();
         json["max_window_layers"] = 0.into();
+        if !architecture.family.full_layers.is_empty() {
+            let layers = 0..architecture.n_layers;
+            let layers = layers.map(|layer_idx| match architecture.window(layer_idx) {
+                None => "full_attention",
+                Some(_) => "sliding_attention",
+            });
+            json["layer_types"] = layers.collect();
+        }
     }
     add_ids(&mut json, &checkpoint.tokens);
     json["unk_token_id"] = checkpoint.unk.into();

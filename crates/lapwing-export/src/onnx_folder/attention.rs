@@ -114,7 +114,7 @@ impl<'a> Attention<'a> {
         let output = format!("{name}/output_0");
         let present_key = format!("present.{layer_idx}.key");
         let present_value = format!("present.{layer_idx}.value");
-        let window = architecture.sliding_window.and_then(|window| i64::try_from(window).ok());
+        let window = architecture.window(layer_idx).and_then(|window| i64::try_from(window).ok());
         let attributes = [
             AttributeProto::int("num_heads", architecture.n_heads as i64),
             AttributeProto::int("kv_num_heads", architecture.n_kv_heads as i64),

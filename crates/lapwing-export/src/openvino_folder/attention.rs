@@ -86,7 +86,7 @@ impl State {
     }
 }
 
-/// What all layers share.
+/// What layers share.
 pub(super) struct Shared<'a> {
     pub(super) architecture: &'a Architecture<Llama>,
     pub(super) rope: &'a Rope,

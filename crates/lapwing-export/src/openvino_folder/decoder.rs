@@ -1,11 +1,13 @@
 //! The whole decoder: from token ids to logits.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lapwing_formats::ir::{ElementType, Node};
 use lapwing_model::{Architecture, Llama};
 
 use super::attention::{Shared, State, attention};
 use super::graph::Graph;
-use super::mask::causal_mask;
+use super::mask::{MaskInputs, causal_mask};
 use super::norm::rms_norm;
 use super::rope::Rope;
 use super::source::Matrices;
@@ -42,11 +44,20 @@ pub(super) fn write(
             |which| State::read(graph, architecture, (&n_batch, &beam_idx), layer_idx, which);
         states.push([state("key")?, state("value")?]);
     }
-    let first_keys = &states[0][0].past;
-    let window = architecture.sliding_window;
-    let mask = causal_mask(graph, &attention_mask, &input_ids, first_keys, window)?;
-    let shared = Shared { architecture, rope: &rope, mask: &mask };
+    let inputs = MaskInputs {
+        attention_mask: &attention_mask,
+        position_ids: &position_ids,
+        input_ids: &input_ids,
+        past_keys: &states[0][0].past,
+    };
+    let windows: BTreeSet<Option<usize>> =
+        (0..architecture.n_layers).map(|layer_idx| architecture.window(layer_idx)).collect();
+    let masks =
+        windows.into_iter().map(|window| Ok((window, causal_mask(graph, &inputs, window)?)));
+    let masks: BTreeMap<Option<usize>, Node> = masks.collect::<Result<_, ExportError>>()?;
     for (layer_idx, states) in states.iter().enumerate() {
+        let mask = &masks[&architecture.window(layer_idx)];
+        let shared = Shared { architecture, rope: &rope, mask };
         hidden = layer(graph, source, &shared, hidden, layer_idx, states)?;
     }
 

@@ -1,4 +1,4 @@
-//! Which position may look at which: one mask for all layers.
+//! Which position may look at which: one mask for all layers of a kind.
 
 use lapwing_formats::ir::{Dim, ElementType, Node};
 
@@ -9,26 +9,37 @@ use crate::error::ExportError;
 /// plugins that compute in f16 keep it finite.
 const HIDDEN: f32 = -65504.0;
 
-/// Scores to add: 0 where a new position may look at an old or new one, [`HIDDEN`] elsewhere.
+/// What masks are made from.
+///
+/// Shapes: `attention_mask [batch, n_past + n_tokens]`, `position_ids` and `input_ids`
+/// `[batch, n_tokens]`, `past_keys [batch, n_heads, n_past, head_size]`.
+#[derive(Clone, Copy)]
+pub(super) struct MaskInputs<'a> {
+    pub(super) attention_mask: &'a Node,
+    pub(super) position_ids: &'a Node,
+    pub(super) input_ids: &'a Node,
+    pub(super) past_keys: &'a Node,
+}
+
+/// Scores to add, `[batch, 1, n_tokens, n_past + n_tokens]`: 0 where a new position may look at an old or new one, [`HIDDEN`] elsewhere.
 ///
 /// A position sees itself and those before it (not farther back than `window`) where
 /// `attention_mask` is not 0.
 ///
-/// Shapes: `attention_mask [batch, n_past + n_tokens]`, `input_ids [batch, n_tokens]`,
-/// `past_keys [batch, n_heads, n_past, head_size]`; the mask
-/// `[batch, 1, n_tokens, n_past + n_tokens]`.
+/// The window counts positions and not slots of the cache: where slots are left empty, as NPUW
+/// leaves them between the past and what is new, the two differ. The position of a slot is the
+/// number of tokens that the mask gives before it.
 ///
 /// # Errors
 ///
 /// When a constant cannot be written.
 pub(super) fn causal_mask(
     graph: &mut Graph,
-    attention_mask: &Node,
-    input_ids: &Node,
-    past_keys: &Node,
+    inputs: &MaskInputs<'_>,
     window: Option<usize>,
 ) -> Result<Node, ExportError> {
-    graph.set_scope("mask/");
+    let MaskInputs { attention_mask, position_ids, input_ids, past_keys } = *inputs;
+    graph.set_scope(if window.is_some() { "window_mask/" } else { "mask/" });
     let n_past = size_of(graph, past_keys, 2)?;
     let n_new = size_of(graph, input_ids, 1)?;
     let n_positions = graph.binary("Add", &n_past, &n_new);
@@ -44,9 +55,17 @@ pub(super) fn causal_mask(
     let queries = graph.unsqueeze(&queries, &[0, 1, 3])?;
     let mut visible = graph.condition("LessEqual", &keys, &queries);
     if let Some(window) = window {
+        let attributes = [("exclusive", "false"), ("reverse", "false")];
+        let output = (ElementType::I64, attention_mask.dims.clone());
+        let inputs = [attention_mask, &one];
+        let n_given = graph.operator(("CumSum", "opset3"), &attributes, &inputs, output);
+        let n_given = graph.unsqueeze(&n_given, &[1, 2])?;
         let window = graph.integer(i64::try_from(window).unwrap_or(i64::MAX))?;
+        let queries = graph.unsqueeze(position_ids, &[1, 3])?;
         let horizon = graph.binary("Subtract", &queries, &window);
-        let near = graph.condition("Greater", &keys, &horizon);
+        // The first token given has position 0.
+        let horizon = graph.binary("Add", &horizon, &one);
+        let near = graph.condition("Greater", &n_given, &horizon);
         visible = graph.condition("LogicalAnd", &visible, &near);
     }
     let given = graph.convert(attention_mask, ElementType::Boolean);

@@ -191,6 +191,11 @@ fn families_differ_in_biases_norms_windows_and_heads() {
     assert_eq!(count(&|a| a.family.attention_bias = true, "Add"), 2 * 3);
     assert_eq!(count(&|a| a.family.qk_norm = true, "ReduceMean"), 2 * 2);
     assert_eq!(count(&|a| a.sliding_window = Some(8), "Greater"), 1);
+    let mixed = |a: &mut Architecture<Llama>| {
+        a.sliding_window = Some(8);
+        a.family.full_layers.push(1..2);
+    };
+    assert_eq!((count(&mixed, "Greater"), count(&mixed, "Select")), (1, 1));
     // The embedding, when it is also the head, is stored once.
     let mut architecture = architecture();
     architecture.family.tied_head = false;

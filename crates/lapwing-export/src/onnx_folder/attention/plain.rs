@@ -3,6 +3,8 @@
 //! Query heads that share a key head lie one below the other, so that keys and values are never
 //! repeated: `[batch, n_kv_heads, heads a group * positions, head_size]`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_model::{Architecture, Llama};
@@ -12,9 +14,9 @@ use crate::onnx_folder::graph::Graph;
 
 /// Values that every layer uses.
 pub(super) struct Shared {
-    /// Added to the scores: 0 where a query may look, the lowest number elsewhere;
-    /// `[batch, 1, positions, total]`.
-    mask: String,
+    /// Added to the scores of layers with this window: 0 where a query may look, the lowest number
+    /// elsewhere; `[batch, 1, positions, total]`.
+    masks: BTreeMap<Option<usize>, String>,
     /// Cosines of the new positions `[batch, 1, positions, head_size / 2]`.
     cos: String,
     /// Sines of the new positions.
@@ -48,8 +50,15 @@ impl Shared {
         };
         let by_head = shape("by_head", architecture.n_heads);
         let by_group = shape("by_group", architecture.n_kv_heads);
+        let windows: BTreeSet<Option<usize>> =
+            (0..architecture.n_layers).map(|layer_idx| architecture.window(layer_idx)).collect();
+        let is_mixed = windows.len() > 1;
+        let masks = windows.into_iter().map(|window| {
+            let name = if is_mixed && window.is_some() { "window_mask" } else { "mask" };
+            (window, mask(graph, name, &total, window))
+        });
         Shared {
-            mask: mask(graph, &total, architecture.sliding_window),
+            masks: masks.collect(),
             cos: angle(graph, "cos_cache"),
             sin: angle(graph, "sin_cache"),
             by_head,
@@ -86,7 +95,8 @@ impl Shared {
         let key = graph.node(&name("k/Swap"), "Transpose", &[&key], [swap]);
         let scores = graph.node(&name("Scores"), "MatMul", &[&query, &key], []);
         let scores = graph.node(&name("Scores/Heads"), "Reshape", &[&scores, &self.by_head], []);
-        let scores = graph.node(&name("Mask"), "Add", &[&scores, &self.mask], []);
+        let mask = &self.masks[&architecture.window(layer_idx)];
+        let scores = graph.node(&name("Mask"), "Add", &[&scores, mask], []);
         let last_axis = AttributeProto::int("axis", -1);
         let shares = graph.node(&name("Softmax"), "Softmax", &[&scores], [last_axis]);
         let shares = graph.node(&name("Shares/Group"), "Reshape", &[&shares, &self.by_group], []);
@@ -172,8 +182,8 @@ fn appended(graph: &mut Graph, layer_idx: usize, part: &str, new: &str) -> Strin
 }
 
 /// 0 where a query may look at a key, the lowest number elsewhere; `[batch, 1, positions, total]`.
-fn mask(graph: &mut Graph, total: &str, sliding_window: Option<usize>) -> String {
-    let node = |part: &str| format!("/model/mask/{part}");
+fn mask(graph: &mut Graph, name: &str, total: &str, sliding_window: Option<usize>) -> String {
+    let node = |part: &str| format!("/model/{name}/{part}");
     let zero = graph.i64_scalar("/model/constants/0", 0);
     let one = graph.i64_scalar("/model/constants/1", 1);
     let first = graph.i64_list("/model/constants/1d/1", &[1]);

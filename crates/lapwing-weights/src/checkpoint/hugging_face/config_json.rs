@@ -162,7 +162,7 @@ impl<'a> ConfigJson<'a> {
         };
         let full = match self.get("layer_types") {
             Some(types) => self.full_layers(types, n_layers, window.is_some(), is_qwen)?,
-            None if window.is_some() => vec![0..n_full.min(n_layers)],
+            None if window.is_some() => std::iter::once(0..n_full.min(n_layers)).collect(),
             None => Vec::new(),
         };
         let n_full = full.iter().map(Range::len).sum::<usize>();

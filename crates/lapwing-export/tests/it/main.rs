@@ -1,0 +1,180 @@
+//! Exports against an independent forward pass in double precision, for configurations drawn at
+//! random from every key that the readers claim to know.
+
+mod checkpoint;
+mod drawn;
+mod forward;
+mod random;
+
+#[path = "../../../lapwing-weights/tests/support/gguf_file.rs"]
+mod gguf_file;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use lapwing_backend::conformance::{exact_options, library_file};
+use lapwing_backend::{Backend, DeviceKind, DeviceRequest, OpenOptions};
+use lapwing_export::{ExportError, ExportOptions, Precision, Target, export};
+use lapwing_model::ModelFolder;
+use lapwing_openvino::OpenVinoBackend;
+use lapwing_ort::OrtBackend;
+
+use checkpoint::Kind;
+use drawn::Drawn;
+use random::Random;
+
+/// Configurations of a run; `LAPWING_TEST_CONFIGURATIONS` asks for more.
+const N_CONFIGURATIONS: u64 = 40;
+/// How far a logit may be off, of the largest or of 1.
+const ALLOWED: f64 = 1e-4;
+/// Tokens of a prompt, and those that follow it one by one.
+const N_PROMPT: usize = 21;
+const N_FOLLOWING: usize = 3;
+
+fn backends() -> Option<[(Target, Box<dyn Backend>); 2]> {
+    let openvino =
+        OpenVinoBackend::load(&library_file("LAPWING_TEST_OPENVINO")?).expect("it loads");
+    let ort = OrtBackend::load(&library_file("LAPWING_TEST_ORT")?).expect("it loads");
+    Some([(Target::OpenVino, Box::new(openvino)), (Target::Onnx, Box::new(ort))])
+}
+
+fn exported(source: &Path, target: Target, out: &Path) -> Result<(), ExportError> {
+    let mut options = ExportOptions::new(Precision::F32);
+    options.overwrite = true;
+    export(source, target, &options, out, &mut |_| ControlFlow::Continue(())).map(drop)
+}
+
+/// The rows behind the prompt and each token that follows it.
+fn rows(backend: &dyn Backend, folder: &Path, options: &OpenOptions, ids: &[u32]) -> Vec<Vec<f32>> {
+    let folder = ModelFolder::open(folder, None).expect("the folder opens");
+    let model = backend.open(&folder, options).expect("the model opens");
+    let mut decoder = model.decoder().expect("a decoder");
+    let (prompt, following) = ids.split_at(N_PROMPT);
+    let mut row = vec![0.0; model.n_vocab()];
+    let steps = std::iter::once(prompt).chain(following.chunks(1));
+    let rows = steps.map(|tokens| {
+        decoder.step(tokens, &mut row).expect("a step");
+        row.clone()
+    });
+    rows.collect()
+}
+
+/// The largest difference, of the largest logit or of 1.
+fn difference(found: &[f32], expected: &[f64]) -> f64 {
+    let largest = expected.iter().fold(1.0_f64, |most, logit| most.max(logit.abs()));
+    let pairs = found.iter().zip(expected);
+    let errors = pairs.map(|(found, expected)| (f64::from(*found) - expected).abs());
+    // NaN is no agreement.
+    errors.map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
+        / largest
+}
+
+fn n_configurations() -> u64 {
+    let asked = std::env::var("LAPWING_TEST_CONFIGURATIONS").ok();
+    asked.map_or(N_CONFIGURATIONS, |n| n.parse().expect("a number of configurations"))
+}
+
+#[test]
+fn an_export_computes_what_its_configuration_says() {
+    let Some(backends) = backends() else { return };
+    for seed in 0..n_configurations() {
+        let mut random = Random::new(seed);
+        let drawn = Drawn::new(&mut random);
+        let kind = if random.one_in(3) { Kind::Gguf } else { Kind::HuggingFace };
+        let Some(kind) = Some(kind).filter(|kind| drawn.fits(*kind)).or(Some(Kind::HuggingFace))
+        else {
+            continue;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = checkpoint::write(folder.path(), &drawn, kind, &mut random);
+        let ids: Vec<u32> = (0..N_PROMPT + N_FOLLOWING)
+            .map(|_| random.below(drawn.n_vocab as u64) as u32)
+            .collect();
+        let expected = forward::logits(&drawn, &ids);
+        for (target, backend) in &backends {
+            let what = || {
+                let config = std::fs::read_to_string(source.join("config.json"));
+                format!(
+                    "seed {seed}, {kind:?}, {target:?}: {drawn:?} {}",
+                    config.unwrap_or_default()
+                )
+            };
+            let out = folder.path().join("out");
+            exported(&source, *target, &out).unwrap_or_else(|error| {
+                panic!("{error}: {:?}: {}", std::error::Error::source(&error), what())
+            });
+            let found = rows(&**backend, &out, &exact_options(), &ids);
+            for (row_idx, row) in found.iter().enumerate() {
+                let error = difference(row, &expected[N_PROMPT - 1 + row_idx]);
+                assert!(error <= ALLOWED, "row {row_idx} is {error:e} off: {}", what());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_says_more_is_refused_by_name() {
+    for seed in 0..n_configurations() {
+        let mut random = Random::new(seed);
+        let drawn = Drawn::new(&mut random);
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+        let path = source.join("config.json");
+        let text = std::fs::read_to_string(&path).expect("the file");
+        let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let (key, value) = random.choose(&[
+            ("logit_scale", "0.5"),
+            ("attention_multiplier", "0.5"),
+            ("final_logit_softcapping", "30.0"),
+            ("no_rope_layers", "[0]"),
+            ("mlp_bias", "true"),
+            ("partial_rotary_factor", "0.5"),
+            ("hidden_act", "\"gelu\""),
+            ("rope_interleaved", "true"),
+            ("quantization_config", "{}"),
+            ("num_local_experts", "4"),
+            ("a_key_of_tomorrow", "1"),
+        ]);
+        json[key] = serde_json::from_str(value).expect("JSON");
+        std::fs::write(&path, json.to_string()).expect("the file");
+        let error = exported(&source, Target::Onnx, &folder.path().join("out")).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains(key), "seed {seed}: {cause:?} does not name {key}");
+    }
+}
+
+#[test]
+fn windows_hold_under_a_cache_of_fixed_slots() {
+    let Some([(target, backend), _]) = backends() else { return };
+    let npu = OpenOptions {
+        device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
+        n_positions_max: Some(64),
+        n_prompt_tokens_max: Some(32),
+        ..exact_options()
+    };
+    let mut n_windows = 0;
+    for seed in 0.. {
+        let mut random = Random::new(seed);
+        let drawn = Drawn::new(&mut random);
+        if drawn.window.is_none() {
+            continue;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+        let ids: Vec<u32> = (0..N_PROMPT + N_FOLLOWING)
+            .map(|_| random.below(drawn.n_vocab as u64) as u32)
+            .collect();
+        let expected = forward::logits(&drawn, &ids);
+        let out = folder.path().join("out");
+        exported(&source, target, &out).expect("it can be exported");
+        for (row_idx, row) in rows(&*backend, &out, &npu, &ids).iter().enumerate() {
+            let error = difference(row, &expected[N_PROMPT - 1 + row_idx]);
+            // The path computes in f16; a wrong mask is off by half of the largest logit.
+            assert!(error < 0.03, "seed {seed}, row {row_idx} is {error:e} off: {drawn:?}");
+        }
+        n_windows += 1;
+        if n_windows == 6 {
+            break;
+        }
+    }
+}
