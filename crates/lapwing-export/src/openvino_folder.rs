@@ -63,7 +63,7 @@ pub(crate) fn write(
     let n_tensors = architecture.expected_tensors().count();
     let mut source = Matrices::new(Source::new(weights, on_progress, n_tensors));
     decoder::write(&mut graph, architecture, &mut source)?;
-    graph.finish(&notes::rt_info(source.written()))?;
+    graph.finish(&notes::rt_info(architecture, source.written()))?;
     let generation_config = crate::sidecar::generation_config_json(checkpoint);
     crate::sidecar::write_json(
         &out.join("config.json"),

@@ -20,6 +20,8 @@ pub(crate) struct Graph {
     pub(crate) logits: CString,
     pub(crate) n_vocab: usize,
     pub(crate) states: States,
+    /// Whether a sliding window counts positions, and not slots of the cache.
+    pub(crate) window_counts_positions: bool,
 }
 
 /// An input of integers.
@@ -65,6 +67,9 @@ impl Graph {
             logits: CString::new(name).map_err(|_| "an output's name holds a NUL".to_owned())?,
             n_vocab: n_vocab.map_or(architecture.n_vocab, |n| n as usize),
             states,
+            // As lapwing-export notes it.
+            window_counts_positions: ir.rt_info(&["lapwing", "window_counts"]).as_deref()
+                == Some("positions"),
         })
     }
 }

@@ -15,6 +15,10 @@ use crate::states::StateKind;
 /// Positions when nobody says: every one of them takes memory from the start.
 const N_POSITIONS: usize = 2048;
 
+/// Families whose windows NPUW makes right itself, when optimum-intel exported them (OpenVINO
+/// 2026.4.1, found by comparing with the CPU; `tests/it/npu.rs`).
+const WINDOWS_MADE_RIGHT: [&str; 2] = ["gemma3", "gemma3_text"];
+
 /// What an NPU takes, as OpenVINO documents it for language models.
 const WEIGHTS: &str = "symmetric int4 in groups of 128 or per channel";
 
@@ -127,6 +131,9 @@ pub(crate) fn require_fit(
     if options.hidden_states {
         return Err(unsupported("hidden states are not given on an NPU"));
     }
+    if let Some(reason) = wrong_window(folder, graph, options) {
+        return Err(unsupported(&reason));
+    }
     for (name, input) in [
         ("input_ids", Some(&graph.input_ids)),
         ("attention_mask", graph.attention_mask.as_ref()),
@@ -147,6 +154,23 @@ pub(crate) fn require_fit(
         }),
         _ => Ok(()),
     }
+}
+
+/// Why a sliding window would be wrong. NPUW keeps the past at one end of its cache and the new token
+/// at the other: a mask that counts slots between them hides all of the past.
+fn wrong_window(folder: &ModelFolder, graph: &Graph, options: &OpenOptions) -> Option<String> {
+    let shape = &folder.architecture;
+    let n_positions_max = Sizes::of(options, shape.n_positions_max).n_positions_max;
+    let window = shape.sliding_window.filter(|&window| window < n_positions_max)?;
+    let is_right =
+        graph.window_counts_positions || WINDOWS_MADE_RIGHT.contains(&shape.model_type.as_str());
+    (!is_right).then(|| {
+        format!(
+            "an NPU would mask its sliding window of {window} positions wrongly: expected a context \
+             within the window, or an export whose mask counts positions, found a context of \
+             {n_positions_max}"
+        )
+    })
 }
 
 /// How weights are quantised, when an NPU cannot take them so. Only int4 is known to be refused.

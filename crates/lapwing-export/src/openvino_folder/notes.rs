@@ -1,5 +1,7 @@
 //! What the IR says about itself in `rt_info`.
 
+use lapwing_model::{Architecture, Llama};
+
 use super::source::Written;
 use crate::plan::{Precision, WHOLE_ROW};
 
@@ -8,11 +10,18 @@ use crate::plan::{Precision, WHOLE_ROW};
 const ACTIVATIONS_SCALE_FACTOR: &str = "8.0";
 
 /// The notes as paths and values.
-pub(super) fn rt_info(written: &[Written]) -> Vec<(String, String)> {
+pub(super) fn rt_info(
+    architecture: &Architecture<Llama>,
+    written: &[Written],
+) -> Vec<(String, String)> {
     let mut notes = Vec::new();
     let mut note = |path: &str, value: String| notes.push((path.to_owned(), value));
     note("conversion_parameters/framework", "lapwing".to_owned());
     note("lapwing/version", env!("CARGO_PKG_VERSION").to_owned());
+    if architecture.sliding_window.is_some() {
+        // See `mask`: what tells these from graphs whose windows count slots of the cache.
+        note("lapwing/window_counts", "positions".to_owned());
+    }
     if let Some(main) = main_precision(written) {
         let backup = written
             .iter()

@@ -114,7 +114,7 @@ fn exported(
     let mut graph = Graph::create(&path).unwrap();
     decoder::write(&mut graph, architecture, &mut source).unwrap();
     let written = source.written().to_vec();
-    graph.finish(&notes::rt_info(&written)).unwrap();
+    graph.finish(&notes::rt_info(architecture, &written)).unwrap();
     assert_eq!(n_announced, n_tensors);
     (IrModel::open(&path).unwrap(), written)
 }

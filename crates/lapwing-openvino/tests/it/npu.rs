@@ -210,6 +210,39 @@ fn what_the_path_cannot_do_is_refused_before_the_compilation() {
 }
 
 #[test]
+fn a_window_that_the_path_would_mask_wrongly_is_refused() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("stories260k-ov-int8"));
+    let check = |window: usize, context: usize, is_refused: bool| {
+        let mut folder = folder.clone();
+        folder.architecture.sliding_window = Some(window);
+        match backend.open(&folder, &npu_options(context, 8)).map(drop) {
+            Ok(()) => assert!(!is_refused, "{window} {context}"),
+            Err(error) => {
+                let expected = format!("its sliding window of {window} positions wrongly");
+                assert!(is_refused && error.to_string().contains(&expected), "{error}");
+            }
+        }
+    };
+    check(16, 64, true);
+    check(63, 64, true);
+    check(64, 64, false);
+}
+
+/// NPUW makes the masks of this family right itself.
+#[test]
+fn gemma_3_answers_as_on_the_cpu_behind_its_window() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("tiny/tiny-gemma3-ov_int8"));
+    assert_eq!(folder.architecture.sliding_window, Some(64));
+    let npu = backend.open(&folder, &npu_options(256, 128)).expect("it opens");
+    let cpu = backend.open(&folder, &exact_options()).expect("the CPU runs it");
+    let prompt: Vec<u32> = (0..100).map(|idx| idx * 37 % 200 + 3).collect();
+    let mut decoder = npu.decoder().expect("a decoder");
+    answers_are_equal(&mut *decoder, &*cpu, &prompt, "behind the window");
+}
+
+#[test]
 fn what_the_plugin_cannot_do_is_refused_when_the_model_is_opened() {
     let Some((exports, backend)) = setup() else { return };
     for name in SMALL_INT4 {
