@@ -20,7 +20,8 @@ mod study;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use bench::{BenchArgs, ProtocolArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
@@ -155,6 +156,22 @@ impl Command {
             Self::Compare(_) | Self::Worker(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
+}
+
+/// Leave hidden commands out of what an error takes a misspelling for.
+pub fn suggest_only_what_is_shown(error: &mut clap::Error) {
+    let kind = ContextKind::SuggestedSubcommand;
+    let Some(ContextValue::Strings(mut names)) = error.remove(kind) else { return };
+    let command = Cli::command();
+    names.retain(|name| is_shown(&command, name));
+    if !names.is_empty() {
+        error.insert(kind, ContextValue::Strings(names));
+    }
+}
+
+fn is_shown(command: &clap::Command, name: &str) -> bool {
+    let mut shown = command.get_subcommands().filter(|each| !each.is_hide_set());
+    shown.any(|each| each.get_name() == name || is_shown(each, name))
 }
 
 #[cfg(test)]

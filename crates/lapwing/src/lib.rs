@@ -40,7 +40,8 @@ const LOG_FILTERS: [&str; 3] = ["off,lapwing=warn", "warn,lapwing=info", "info,l
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            cli::suggest_only_what_is_shown(&mut error);
             // Help and errors alike: nobody can be told when the reader is gone.
             let _ = error.print();
             return ExitCode::from(error.exit_code().try_into().unwrap_or(exit::EXIT_USAGE));

@@ -17,8 +17,24 @@ use crate::printer::Printer;
 /// When stdout cannot be written.
 pub fn run(printer: &Printer, args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lapwing", &mut script);
+    let mut command = shown(&Cli::command());
+    clap_complete::generate(args.shell, &mut command, "lapwing", &mut script);
     Ok(printer.bytes(&script)?)
+}
+
+/// A command without what `--help` does not show: completions offer hidden commands otherwise.
+fn shown(command: &clap::Command) -> clap::Command {
+    let subcommands = command.get_subcommands().filter(|each| !each.is_hide_set()).map(shown);
+    let arguments = command.get_arguments().filter(|each| !each.is_hide_set()).cloned();
+    let mut found =
+        clap::Command::new(command.get_name().to_owned()).args(arguments).subcommands(subcommands);
+    if let Some(about) = command.get_about() {
+        found = found.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        found = found.version(version.to_owned());
+    }
+    found
 }
 
 /// Print the manual page, or write one page per command into a folder.

@@ -213,11 +213,20 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
+fn a_misspelling_is_never_taken_for_a_hidden_command() {
+    let lapwing = Lapwing::new();
+    lapwing.run(&["compre"]).expect_code(2).expect_says(&["'compare'"]);
+    let said = lapwing.run(&["workr"]).expect_code(2);
+    assert!(!said.stderr.contains("worker"), "{}", said.stderr);
+}
+
+#[test]
 fn completions_and_manual() {
     let lapwing = Lapwing::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = lapwing.run(&["completions", shell]).expect_code(0).stdout;
         assert!(script.contains("lapwing") && script.contains("completions"), "{shell}");
+        assert!(script.contains("compare") && !script.contains("worker"), "{shell}");
     }
     let page = lapwing.run(&["man"]).expect_code(0).stdout;
     assert!(page.contains(".TH lapwing 1") && page.contains("LAPWING_HOME"), "{page}");
