@@ -183,8 +183,12 @@ fn folder(path: &Path, variant: Option<&Variant>) -> Result<Found, DescribeError
     found.facts = model_facts(&model);
     found.facts.extend(graph_facts);
     found.chat_template = template_source(path);
-    if let Err(error) = ChatTemplate::open(path) {
-        found.facts.insert("template problem".to_owned(), with_causes(&error).into());
+    let problem = match ChatTemplate::open(path) {
+        Ok(template) => template.and_then(|template| template.check().err()),
+        Err(error) => Some(error.into()),
+    };
+    if let Some(problem) = problem {
+        found.facts.insert("template problem".to_owned(), with_causes(&problem).into());
     }
     Ok(found)
 }

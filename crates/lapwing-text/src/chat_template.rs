@@ -1,48 +1,56 @@
 //! Chat templates: messages to the prompt that a model was trained on.
 //!
 //! Templates are Jinja, written against Python's jinja2 as the transformers library sets it up;
-//! the rendering here follows that, down to how a dictionary prints. Three things differ: there
-//! is no clock inside (see [`RenderInput::now`]), `generation` blocks are transparent, and work
-//! and output are bounded, because a template comes from whoever made the model. The bounds count
-//! loop and macro bodies, printed bytes and values put into variables; the engine's own limits
-//! hold inside one expression, and what a single expression computes is not counted beyond them.
+//! the rendering here follows that, down to how a dictionary prints. Three things differ: the date
+//! comes from outside (see [`RenderInput::now`]), `generation` blocks are transparent, and memory,
+//! work and time are bounded (see [`crate::jinja`]), because a template comes from whoever made the
+//! model. A template is parsed when a prompt first needs it: who brings token ids needs none.
 
-mod budget;
-mod environment;
-mod json;
 pub(crate) mod local_time;
 pub(crate) mod message;
-mod methods;
-mod source;
+pub(crate) mod rendered;
 pub(crate) mod special_tokens;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use minijinja::{Environment, Value};
 use serde_json::Map;
 
-use budget::Budget;
+use crate::Tokenizer;
+use crate::guard;
+use crate::jinja::budget::Budget;
+use crate::jinja::value::Value;
+use crate::jinja::{Fail, Template};
 use local_time::LocalTime;
 use message::{Message, value_of};
+use rendered::{Rendered, Typed};
 use special_tokens::SpecialTokens;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The longest template that is accepted; the longest in use have about 30 kB.
-const SOURCE_BYTES_MAX: usize = 1 << 20;
+const SOURCE_BYTES_MAX: usize = 256 << 10;
 
 const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 
-/// A compiled chat template, with the special tokens that it may print.
+/// A chat template, with the special tokens that it may print. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    default: Arc<Source>,
+    /// For prompts with tools.
+    tool_use: Option<Arc<Source>>,
     special_tokens: SpecialTokens,
-    has_tool_use: bool,
+}
+
+/// A template, parsed once it is needed.
+#[derive(Debug)]
+struct Source {
+    text: String,
+    path: PathBuf,
+    parsed: OnceLock<Result<Template, Arc<OpenTemplateError>>>,
 }
 
 /// What a template is rendered from.
@@ -70,71 +78,57 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// When one of the files cannot be read or parsed, or the template has a syntax error.
+    /// When one of the files cannot be read or is no JSON. A mistake in the template is told by
+    /// [`ChatTemplate::check`] and by the first rendering.
     pub fn open(folder: &Path) -> Result<Option<Self>, OpenTemplateError> {
         let config_path = folder.join("tokenizer_config.json");
-        let config = match read_optional(&config_path)? {
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|source| OpenTemplateError::Json { path: config_path.clone(), source })?,
-            None => serde_json::Value::Null,
-        };
-        let special_tokens = SpecialTokens::from_config(&config);
+        let config = read_json(&config_path)?;
+        let special_tokens = SpecialTokens::open(folder)?;
         let template_path = folder.join("chat_template.jinja");
         if let Some(source) = read_optional(&template_path)? {
-            return Self::from_source(&source, special_tokens, &template_path).map(Some);
+            return Ok(Some(Self::from_source(&source, special_tokens, &template_path)));
         }
-        Self::from_config(&config, &config_path)
+        Ok(Self::from_config(&config, special_tokens, &config_path))
     }
 
     /// The chat template in the JSON of a `tokenizer_config.json`; `path` names it in errors.
-    ///
-    /// # Errors
-    ///
-    /// When `chat_template` has an unknown shape or a syntax error.
     pub fn from_config(
         config: &serde_json::Value,
+        special_tokens: SpecialTokens,
         path: &Path,
-    ) -> Result<Option<Self>, OpenTemplateError> {
-        let special_tokens = SpecialTokens::from_config(config);
-        let list = match config.get("chat_template") {
-            None | Some(serde_json::Value::Null) => return Ok(None),
-            Some(serde_json::Value::String(source)) => {
-                return Self::from_source(source, special_tokens, path).map(Some);
+    ) -> Option<Self> {
+        let shape = || Some(OpenTemplateError::Shape { path: path.to_owned() });
+        let mut default = Source::without(shape());
+        let mut tool_use = None;
+        match config.get("chat_template") {
+            None | Some(serde_json::Value::Null) => return None,
+            Some(serde_json::Value::String(source)) => default = Source::new(source, path),
+            Some(serde_json::Value::Array(list)) => {
+                let named = |name: &str| {
+                    let of_name = list.iter().find(|entry| entry["name"].as_str() == Some(name))?;
+                    Some(match of_name["template"].as_str() {
+                        Some(source) => Source::new(source, path),
+                        None => Source::without(shape()),
+                    })
+                };
+                tool_use = named(TOOL_USE).map(Arc::new);
+                let has_names = list.iter().all(|entry| entry["name"].is_string());
+                let none = OpenTemplateError::NoDefault { path: path.to_owned() };
+                default = match named(DEFAULT) {
+                    Some(default) => default,
+                    None if has_names => Source::without(Some(none)),
+                    None => default,
+                };
             }
-            Some(serde_json::Value::Array(list)) => list,
-            Some(_) => return Err(OpenTemplateError::Shape { path: path.to_owned() }),
-        };
-        let mut template = Self::empty(special_tokens);
-        for entry in list {
-            let field = |name| entry.get(name).and_then(serde_json::Value::as_str);
-            let (Some(name), Some(source)) = (field("name"), field("template")) else {
-                return Err(OpenTemplateError::Shape { path: path.to_owned() });
-            };
-            match name {
-                DEFAULT => template.add(DEFAULT, source, path)?,
-                TOOL_USE => template.add(TOOL_USE, source, path)?,
-                _ => tracing::debug!(name, "chat template passed over"),
-            }
+            Some(_) => {}
         }
-        match template.environment.get_template(DEFAULT) {
-            Ok(_) => Ok(Some(template)),
-            Err(_) => Err(OpenTemplateError::NoDefault { path: path.to_owned() }),
-        }
+        Some(Self { default: Arc::new(default), tool_use, special_tokens })
     }
 
     /// A chat template from its source; `path` names it in errors.
-    ///
-    /// # Errors
-    ///
-    /// When the source is too long or has a syntax error.
-    pub fn from_source(
-        source: &str,
-        special_tokens: SpecialTokens,
-        path: &Path,
-    ) -> Result<Self, OpenTemplateError> {
-        let mut template = Self::empty(special_tokens);
-        template.add(DEFAULT, source, path)?;
-        Ok(template)
+    pub fn from_source(source: &str, special_tokens: SpecialTokens, path: &Path) -> Self {
+        let default = Arc::new(Source::new(source, path));
+        Self { default, tool_use: None, special_tokens }
     }
 
     /// The special tokens that the template may print.
@@ -142,69 +136,124 @@ impl ChatTemplate {
         &self.special_tokens
     }
 
+    /// Parse what was not parsed yet.
+    ///
+    /// # Errors
+    ///
+    /// When a template is too long or has a mistake, or its list has no `default`.
+    pub fn check(&self) -> Result<(), Arc<OpenTemplateError>> {
+        let templates = std::iter::once(&self.default).chain(&self.tool_use);
+        templates.map(|source| source.parsed().map(|_| ())).collect()
+    }
+
     /// The prompt for `input`. It holds its special tokens: encode it without adding any.
     ///
     /// # Errors
     ///
-    /// When the template refuses the messages ([`RenderError::Raised`]), fails, or exceeds the
-    /// bounds on work and output.
+    /// When the template has a mistake, refuses the messages ([`RenderError::Raised`]), fails, or
+    /// exceeds the bounds on memory, work and time.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<String, RenderError> {
-        let budget = Arc::new(Budget::new());
-        let mut environment = self.environment.clone();
-        environment::limit(&mut environment, &budget);
-        let has_tools = input.tools.is_some();
-        let name = if has_tools && self.has_tool_use { TOOL_USE } else { DEFAULT };
-        let rendered = environment
-            .get_template(name)
-            .and_then(|template| template.render(self.variables(input)))
-            .map_err(RenderError::from_engine)?;
-        tracing::debug!(name, n_messages = input.messages.len(), n_bytes = rendered.len());
-        Ok(rendered)
+        self.text(input, &mut |value| value_of(value), &mut Message::to_value)
     }
 
-    fn empty(special_tokens: SpecialTokens) -> Self {
-        Self { environment: environment::new(), special_tokens, has_tool_use: false }
+    /// The prompt for `input`, in which text of the messages stays text: what is spelled like a
+    /// special token of `tokenizer` in a message is not that token. What the template itself looks
+    /// for in the assistant's turns (`</think>`, …) is let through there.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatTemplate::render`].
+    pub fn render_for(
+        &self,
+        input: &RenderInput<'_>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Rendered, RenderError> {
+        let typed = Typed::new(tokenizer.special_spellings(), input);
+        let parsed = self.source(input).parsed().map_err(RenderError::Unusable)?;
+        let text = self.text(input, &mut |value| typed.value_of(value), &mut |message| {
+            let is_kept =
+                |spelling: &str| message.role == "assistant" && parsed.looks_for(spelling);
+            typed.message(message, &is_kept)
+        })?;
+        Ok(typed.restored(&text))
     }
 
-    fn add(
-        &mut self,
-        name: &'static str,
-        source: &str,
-        path: &Path,
-    ) -> Result<(), OpenTemplateError> {
-        if source.len() > SOURCE_BYTES_MAX {
-            return Err(OpenTemplateError::TooLong {
-                path: path.to_owned(),
-                n_bytes: source.len(),
-                n_bytes_max: SOURCE_BYTES_MAX,
-            });
+    fn source(&self, input: &RenderInput<'_>) -> &Source {
+        match &self.tool_use {
+            Some(tool_use) if input.tools.is_some() => tool_use,
+            _ => &self.default,
         }
-        let mistake =
-            |line, source| OpenTemplateError::Syntax { path: path.to_owned(), line, source };
-        let source = source::prepare(source).map_err(|error| mistake(error.line, error.into()))?;
-        self.environment
-            .add_template_owned(name, source)
-            .map_err(|error| mistake(error.line().unwrap_or(1), error.into()))?;
-        self.has_tool_use |= name == TOOL_USE;
-        Ok(())
     }
 
-    fn variables(&self, input: &RenderInput<'_>) -> Value {
-        let list = |values: Option<&[serde_json::Value]>| match values {
-            Some(values) => values.iter().map(value_of).collect(),
-            None => Value::from(()),
+    fn text(
+        &self,
+        input: &RenderInput<'_>,
+        value: &mut dyn FnMut(&serde_json::Value) -> Value,
+        message: &mut dyn FnMut(&Message) -> Value,
+    ) -> Result<String, RenderError> {
+        let template = self.source(input).parsed().map_err(RenderError::Unusable)?;
+        let mut list = |values: Option<&[serde_json::Value]>| match values {
+            Some(values) => Value::given_list(values.iter().map(&mut *value)),
+            None => Value::None,
         };
-        let now = input.now;
-        let mut variables: Vec<(&str, Value)> = self.special_tokens.named().collect();
-        variables.extend([
-            ("messages", input.messages.iter().map(Message::to_value).collect()),
-            ("tools", list(input.tools)),
-            ("documents", list(input.documents)),
-            ("add_generation_prompt", input.add_generation_prompt.into()),
-            ("strftime_now", Value::from_function(move |format: &str| now.format(format))),
-        ]);
-        variables.extend(input.extra.iter().map(|(name, value)| (&**name, value_of(value))));
-        Value::from_pairs(variables)
+        let (tools, documents) = (list(input.tools), list(input.documents));
+        let mut variables = self.special_tokens.variables();
+        let mut define = |name: &str, value| {
+            variables.retain(|(known, _): &(Arc<str>, Value)| **known != *name);
+            variables.push((name.into(), value));
+        };
+        define("messages", Value::given_list(input.messages.iter().map(message)));
+        define("tools", tools);
+        define("documents", documents);
+        define("add_generation_prompt", Value::Bool(input.add_generation_prompt));
+        for (name, extra) in input.extra {
+            define(name, value(extra));
+        }
+        let budget = Budget::new();
+        let rendered = guard::caught(|| template.render(variables, input.now, &budget));
+        let rendered = rendered.unwrap_or_else(|panic| Err((1, Fail::Other(panic))));
+        let text = rendered.map_err(|(line, fail)| RenderError::new(line, fail))?;
+        tracing::debug!(n_messages = input.messages.len(), n_bytes = text.len());
+        Ok(text)
+    }
+}
+
+impl Source {
+    fn new(text: &str, path: &Path) -> Source {
+        Source { text: text.to_owned(), path: path.to_owned(), parsed: OnceLock::new() }
+    }
+
+    /// What stands for a template that is not there.
+    fn without(error: Option<OpenTemplateError>) -> Source {
+        let parsed = OnceLock::new();
+        if let Some(error) = error {
+            let _ = parsed.set(Err(Arc::new(error)));
+        }
+        Source { text: String::new(), path: PathBuf::new(), parsed }
+    }
+
+    fn parsed(&self) -> Result<&Template, Arc<OpenTemplateError>> {
+        let parsed = self.parsed.get_or_init(|| self.parse().map_err(Arc::new));
+        parsed.as_ref().map_err(Arc::clone)
+    }
+
+    fn parse(&self) -> Result<Template, OpenTemplateError> {
+        let path = || self.path.clone();
+        if self.text.len() > SOURCE_BYTES_MAX {
+            let n_bytes = self.text.len();
+            let n_bytes_max = SOURCE_BYTES_MAX;
+            return Err(OpenTemplateError::TooLong { path: path(), n_bytes, n_bytes_max });
+        }
+        match guard::caught(|| Template::parse(&self.text)) {
+            Ok(Ok(template)) => Ok(template),
+            Ok(Err(mistake)) => {
+                let line = mistake.line;
+                Err(OpenTemplateError::Syntax { path: path(), line, source: mistake.into() })
+            }
+            Err(panic) => {
+                Err(OpenTemplateError::Syntax { path: path(), line: 1, source: panic.into() })
+            }
+        }
     }
 }
 
@@ -250,7 +299,10 @@ pub enum RenderError {
     /// The template called `raise_exception`: it does not accept these messages.
     #[error("the chat template refuses the messages: {message}")]
     Raised { message: String },
-    /// The template loops or prints more than any prompt needs.
+    /// The template is none.
+    #[error(transparent)]
+    Unusable(Arc<OpenTemplateError>),
+    /// The template takes more memory, work or time than any prompt needs.
     #[error("the chat template exceeds its bound on {bound}")]
     Unbounded { bound: &'static str },
     /// The template failed, often because a message lacks what it expects.
@@ -263,18 +315,20 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    fn from_engine(error: minijinja::Error) -> Self {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(error) = cause {
-            if let Some(environment::TemplateRaised { message }) = error.downcast_ref() {
-                return Self::Raised { message: message.clone() };
-            }
-            if let Some(budget::Exhausted { bound }) = error.downcast_ref() {
-                return Self::Unbounded { bound };
-            }
-            cause = error.source();
+    fn new(line: usize, fail: Fail) -> Self {
+        match fail {
+            Fail::Raised(message) => Self::Raised { message },
+            Fail::Bound(bound) => Self::Unbounded { bound },
+            Fail::Other(message) => Self::Failed { line, source: message.into() },
         }
-        Self::Failed { line: error.line().unwrap_or(1), source: error.into() }
+    }
+}
+
+fn read_json(path: &Path) -> Result<serde_json::Value, OpenTemplateError> {
+    match read_optional(path)? {
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|source| OpenTemplateError::Json { path: path.to_owned(), source }),
+        None => Ok(serde_json::Value::Null),
     }
 }
 

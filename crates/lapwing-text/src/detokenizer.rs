@@ -22,9 +22,10 @@ pub enum SpecialPieces {
 ///
 /// The chunks of [`push`](Self::push) and [`finish`](Self::finish) joined are exactly what the
 /// tokenizer's decoder makes of all the ids at once: no code point is split, no leading space is
-/// dropped or invented. Text is therefore held back while a later token could still change it: the
-/// first bytes of a code point, and with byte-fallback vocabularies a run of byte tokens until
-/// another token ends it (the decoder takes a run as a whole: UTF-8, or one U+FFFD per byte).
+/// dropped or invented. Text is therefore held back while a later token could still change it, such
+/// as the first bytes of a code point. In two places that differs from what the `tokenizers` crate
+/// makes of all ids at once (`docs/upstream.md`): a byte token that is no UTF-8 does not spoil the
+/// byte tokens before it, and added tokens read as they are spelled.
 ///
 /// Work per token does not depend on how many came before. A clone is a fork: both go on alone,
 /// so a session that may rewind keeps clones.
@@ -50,7 +51,8 @@ impl Detokenizer {
         if let Some(piece) = self.tables.piece(id)
             && !(self.special == SpecialPieces::Skip && self.tables.is_special_piece(&piece))
         {
-            feed(&mut self.stages, piece, &mut self.chunk);
+            let is_added = self.tables.is_added(id);
+            feed(&mut self.stages, piece, is_added, &mut self.chunk);
         }
         &self.chunk
     }
@@ -63,7 +65,7 @@ impl Detokenizer {
         let mut stages = self.stages.as_mut_slice();
         while let Some((first, rest)) = stages.split_first_mut() {
             for piece in first.flush() {
-                feed(rest, piece, &mut self.chunk);
+                feed(rest, piece, false, &mut self.chunk);
             }
             stages = rest;
         }
@@ -82,12 +84,12 @@ impl std::fmt::Debug for Detokenizer {
 }
 
 /// Send `piece` through `stages`, and what comes out at the end to `text`.
-fn feed(stages: &mut [Stage], piece: String, text: &mut String) {
+fn feed(stages: &mut [Stage], piece: String, is_added: bool, text: &mut String) {
     match stages.split_first_mut() {
         None => text.push_str(&piece),
         Some((first, rest)) => {
-            for piece in first.push(piece) {
-                feed(rest, piece, text);
+            for piece in first.push(piece, is_added) {
+                feed(rest, piece, is_added, text);
             }
         }
     }

@@ -3,22 +3,24 @@
 //! A prompt goes [`ChatTemplate::render`] → [`Tokenizer::encode`]; an answer comes back through
 //! [`Detokenizer::push`] → [`StopMatcher::push`], token by token.
 //!
-//! This crate must not know a backend, a session or the command line, and it has no clock of its
-//! own: a template that asks for the date gets the [`LocalTime`] that the caller passes in.
+//! This crate must not know a backend, a session or the command line, and it knows no date: a
+//! template that asks for it gets the [`LocalTime`] that the caller passes in.
 //!
-//! To support one more decoder of a `tokenizer.json`, add a stage in `detokenizer/stage.rs`; to
-//! support one more function, filter or method of chat templates, add it in
-//! `chat_template/environment.rs`, with a line in `testdata/snippets.txt` (and run `expected.py`).
+//! To support one more decoder of a `tokenizer.json`, add a stage in `detokenizer/stage.rs`; one more
+//! filter or method of chat templates goes into `jinja/filters.rs` or `jinja/methods.rs`, with a line
+//! in `testdata/snippets.txt` (and run `expected.py`).
 
 mod chat_template;
 mod detokenizer;
 mod guard;
+mod jinja;
 mod stop;
 mod tables;
 mod tokenizer;
 
 pub use chat_template::local_time::LocalTime;
 pub use chat_template::message::{Message, NotAMessage};
+pub use chat_template::rendered::Rendered;
 pub use chat_template::special_tokens::SpecialTokens;
 pub use chat_template::{ChatTemplate, OpenTemplateError, RenderError, RenderInput};
 pub use detokenizer::{Detokenizer, SpecialPieces};

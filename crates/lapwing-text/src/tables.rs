@@ -1,8 +1,10 @@
 //! What a `tokenizer.json` says, as tables that tokenizers and detokenizers share.
 
+use std::cell::Cell;
+
 use lapwing_model::TokenId;
 use serde::Deserialize;
-use tokenizers::Model as _;
+use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
 use crate::detokenizer::stage;
 use crate::guard::{Cause, guarded};
@@ -12,7 +14,12 @@ pub(crate) struct Tables {
     inner: tokenizers::Tokenizer,
     stages: Vec<stage::Stage>,
     n_vocab: usize,
+    /// How the special tokens are spelled, longer ones first.
+    special_spellings: Vec<String>,
 }
+
+/// Characters that mean nothing in any text.
+const MARKS: std::ops::RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
 
 impl Tables {
     /// Read the bytes of a `tokenizer.json`.
@@ -34,13 +41,93 @@ impl Tables {
             }
         }
         tracing::debug!(n_vocab, n_model = inner.get_model().get_vocab_size(), "tokenizer read");
-        Ok(Self { inner, stages, n_vocab })
+        let added = inner.get_added_tokens_decoder().into_values();
+        let special = added.filter(|token| token.special && !token.content.is_empty());
+        let mut special_spellings: Vec<String> = special.map(|token| token.content).collect();
+        special_spellings.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        Ok(Self { inner, stages, n_vocab, special_spellings })
     }
 
     /// The ids of a text.
     pub(crate) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, Cause> {
         let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text in which what stands at the offsets `typed` is no special token.
+    pub(crate) fn encode_typed(&self, text: &str, typed: &[usize]) -> Result<Vec<TokenId>, Cause> {
+        match MARKS.into_iter().find(|mark| !text.contains(*mark)) {
+            _ if typed.is_empty() => self.encode(text, false),
+            Some(mark) => match guarded(|| self.encode_marked(text, typed, mark))? {
+                Some(ids) => Ok(ids),
+                None => self.encode_in_pieces(text, typed),
+            },
+            None => self.encode_in_pieces(text, typed),
+        }
+    }
+
+    /// What [`tokenizers::Tokenizer::encode`] does, with other characters in place of those at
+    /// `typed` while it looks for added tokens. `None` when the normalizer drops them.
+    fn encode_marked(
+        &self,
+        text: &str,
+        typed: &[usize],
+        mark: char,
+    ) -> tokenizers::Result<Option<Vec<TokenId>>> {
+        let mut marked = String::with_capacity(text.len() + 2 * typed.len());
+        let mut firsts = Vec::with_capacity(typed.len());
+        let mut n_copied = 0;
+        for &at in typed {
+            let Some(first) = text[at..].chars().next() else { continue };
+            marked.push_str(&text[n_copied..at]);
+            marked.push(mark);
+            firsts.push(first);
+            n_copied = at + first.len_utf8();
+        }
+        marked.push_str(&text[n_copied..]);
+        let added = self.inner.get_added_vocabulary();
+        let mut pieces = added.extract_and_normalize(self.inner.get_normalizer(), &marked);
+        let n_restored = Cell::new(0);
+        pieces.normalize(|piece| {
+            piece.map(|symbol| {
+                if symbol != mark {
+                    return symbol;
+                }
+                let idx = n_restored.replace(n_restored.get() + 1);
+                firsts.get(idx).copied().unwrap_or(symbol)
+            });
+            Ok(())
+        })?;
+        if n_restored.get() != firsts.len() {
+            return Ok(None);
+        }
+        if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut pieces)?;
+        }
+        pieces.tokenize(|piece| self.inner.get_model().tokenize(piece.get()))?;
+        Ok(Some(pieces.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec()))
+    }
+
+    /// The ids of pieces that each hold a part of what is no special token.
+    fn encode_in_pieces(&self, text: &str, typed: &[usize]) -> Result<Vec<TokenId>, Cause> {
+        let mut ids = Vec::new();
+        let mut start = 0;
+        for &at in typed {
+            let border = at + text[at..].chars().next().map_or(0, char::len_utf8);
+            ids.extend(self.encode(&text[start..border], false)?);
+            start = border;
+        }
+        ids.extend(self.encode(&text[start..], false)?);
+        Ok(ids)
+    }
+
+    pub(crate) fn special_spellings(&self) -> &[String] {
+        &self.special_spellings
+    }
+
+    /// Whether a token was added to the vocabulary as text, and is not spelled in its alphabet.
+    pub(crate) fn is_added(&self, id: TokenId) -> bool {
+        self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
     }
 
     pub(crate) fn n_vocab(&self) -> usize {

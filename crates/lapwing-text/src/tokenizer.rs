@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lapwing_model::TokenId;
 
+use crate::chat_template::rendered::Rendered;
 use crate::detokenizer::{Detokenizer, SpecialPieces};
 use crate::guard::Cause;
 use crate::tables::Tables;
@@ -53,6 +54,22 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, EncodeError> {
         let n_bytes = text.len();
         self.tables.encode(text, add_special).map_err(|source| EncodeError { n_bytes, source })
+    }
+
+    /// The token ids of a prompt that a chat template made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_rendered(&self, prompt: &Rendered) -> Result<Vec<TokenId>, EncodeError> {
+        let n_bytes = prompt.text().len();
+        let ids = self.tables.encode_typed(prompt.text(), prompt.typed());
+        ids.map_err(|source| EncodeError { n_bytes, source })
+    }
+
+    /// How the tokens that control the model are spelled, longer ones first.
+    pub fn special_spellings(&self) -> &[String] {
+        self.tables.special_spellings()
     }
 
     /// The text of `ids`: all the chunks that a [`Detokenizer`] would give, in one string.

@@ -1,7 +1,8 @@
 //! Messages, and JSON as template values.
 
-use minijinja::Value;
 use serde_json::Map;
+
+use crate::jinja::value::{Dict, Value};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +40,19 @@ impl Message {
     }
 
     pub(crate) fn to_value(&self) -> Value {
-        let role = ("role", Value::from(&self.role));
-        let content = self.content.iter().map(|content| ("content", value_of(content)));
-        let extra = self.extra.iter().map(|(name, value)| (&**name, value_of(value)));
-        Value::from_pairs(std::iter::once(role).chain(content).chain(extra))
+        self.to_value_with(&mut value_of)
+    }
+
+    /// The value of a template, whose texts and containers `value` makes.
+    pub(crate) fn to_value_with(
+        &self,
+        value: &mut dyn FnMut(&serde_json::Value) -> Value,
+    ) -> Value {
+        let mut entries = vec![("role".into(), Value::from(&*self.role))];
+        entries.extend(self.content.iter().map(|content| ("content".into(), value(content))));
+        let extra = self.extra.iter().map(|(name, extra)| (Value::from(&**name), value(extra)));
+        entries.extend(extra);
+        Dict::given(entries)
     }
 }
 
@@ -53,18 +63,25 @@ pub struct NotAMessage;
 
 /// JSON as a value of the template engine; objects keep their order.
 pub(crate) fn value_of(json: &serde_json::Value) -> Value {
+    value_with(json, &|text| Value::from(text))
+}
+
+/// JSON as a value of the template engine, whose texts but names `text` makes.
+pub(crate) fn value_with(json: &serde_json::Value, text: &dyn Fn(&str) -> Value) -> Value {
     match json {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(value) => Value::from(*value),
-        serde_json::Value::String(text) => Value::from(text),
-        serde_json::Value::Array(items) => items.iter().map(value_of).collect(),
-        serde_json::Value::Object(fields) => {
-            Value::from_pairs(fields.iter().map(|(name, value)| (&**name, value_of(value))))
+        serde_json::Value::Null => Value::None,
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::String(string) => text(string),
+        serde_json::Value::Array(items) => {
+            Value::given_list(items.iter().map(|item| value_with(item, text)))
         }
+        serde_json::Value::Object(fields) => Dict::given(
+            fields.iter().map(|(name, value)| (Value::from(&**name), value_with(value, text))),
+        ),
         serde_json::Value::Number(number) => {
-            let integer = number.as_i64().map(Value::from);
-            let integer = integer.or_else(|| number.as_u64().map(Value::from));
-            integer.unwrap_or_else(|| Value::from(number.as_f64()))
+            let integer = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+            let float = || Value::Float(number.as_f64().unwrap_or(f64::NAN));
+            integer.map_or_else(float, Value::Int)
         }
     }
 }

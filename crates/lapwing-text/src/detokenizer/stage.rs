@@ -23,7 +23,7 @@ pub(crate) enum Stage {
     PieceByPiece { decoder: Arc<DecoderWrapper>, after_first: Option<bool> },
     /// `BPEDecoder`: a suffix is a space, but nothing in the last piece, which is held back.
     Suffix { suffix: Arc<str>, held: Option<String> },
-    /// `ByteFallback`: runs of `<0xNN>`.
+    /// `ByteFallback`: `<0xNN>`, of which those wait that may still become a code point.
     ByteFallback { run: Vec<u8> },
     /// `ByteLevel`: every character stands for a byte.
     ByteLevel { pending: Vec<u8> },
@@ -94,8 +94,9 @@ fn extend_plan(decoder: &DecoderWrapper, stages: &mut Vec<Stage>, is_fused: &mut
 }
 
 impl Stage {
-    /// What is certain after one more piece (or, when fused, one more part).
-    pub(crate) fn push(&mut self, piece: String) -> Vec<String> {
+    /// What is certain after one more piece (or, when fused, one more part). A piece `is_added`
+    /// when it was added to the vocabulary as text.
+    pub(crate) fn push(&mut self, piece: String, is_added: bool) -> Vec<String> {
         match self {
             Self::JoinWithSpaces { at_start } => {
                 let separator = if std::mem::take(at_start) { "" } else { " " };
@@ -114,15 +115,11 @@ impl Stage {
             Self::ByteFallback { run } => match byte_of(&piece) {
                 Some(byte) => {
                     run.push(byte);
-                    Vec::new()
+                    text_of_run(run, false).into_iter().collect()
                 }
-                None => {
-                    let mut pieces = text_of_run(run);
-                    pieces.push(piece);
-                    pieces
-                }
+                None => text_of_run(run, true).into_iter().chain([piece]).collect(),
             },
-            Self::ByteLevel { pending } => vec![push_byte_level(pending, &piece)],
+            Self::ByteLevel { pending } => vec![push_byte_level(pending, &piece, is_added)],
             Self::StripPieces { strip } => vec![strip_piece(strip, &piece)],
             Self::StripText { strip, n_start, n_held } => {
                 vec![strip_part(strip, n_start, n_held, &piece)]
@@ -143,7 +140,7 @@ impl Stage {
             Self::Suffix { suffix, held } => {
                 held.take().map(|piece| piece.replace(&**suffix, "")).into_iter().collect()
             }
-            Self::ByteFallback { run } => text_of_run(run),
+            Self::ByteFallback { run } => text_of_run(run, true).into_iter().collect(),
             Self::ByteLevel { pending } => {
                 vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()]
             }
@@ -181,23 +178,31 @@ fn byte_of(piece: &str) -> Option<u8> {
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// A run of bytes: one piece when it is UTF-8, otherwise one U+FFFD for each.
-fn text_of_run(run: &mut Vec<u8>) -> Vec<String> {
-    let n_bytes = run.len();
-    if n_bytes == 0 {
-        return Vec::new();
+/// What is certain of a run of bytes: code points that are complete, and one U+FFFD for each byte
+/// that is part of none.
+fn text_of_run(run: &mut Vec<u8>, is_over: bool) -> Option<String> {
+    let mut text = String::new();
+    let mut n_done = 0;
+    for chunk in run.utf8_chunks() {
+        text.push_str(chunk.valid());
+        n_done += chunk.valid().len();
+        let invalid = chunk.invalid();
+        let at_end = n_done + invalid.len() == run.len();
+        if at_end && !is_over && may_be_completed(invalid) {
+            break;
+        }
+        text.extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, invalid.len()));
+        n_done += invalid.len();
     }
-    match String::from_utf8(std::mem::take(run)) {
-        Ok(text) => vec![text],
-        Err(_) => vec![char::REPLACEMENT_CHARACTER.to_string(); n_bytes],
-    }
+    run.drain(..n_done);
+    (!text.is_empty()).then_some(text)
 }
 
 /// Append a byte-level piece and take out all code points that are complete or cannot become so.
-fn push_byte_level(pending: &mut Vec<u8>, piece: &str) -> String {
+fn push_byte_level(pending: &mut Vec<u8>, piece: &str, is_added: bool) -> String {
     let n_pending = pending.len();
     for symbol in piece.chars() {
-        match byte_of_symbol(symbol) {
+        match byte_of_symbol(symbol).filter(|_| !is_added) {
             Some(byte) => pending.push(byte),
             None => {
                 // One foreign character, and the whole piece is plain text.

@@ -171,6 +171,9 @@ fn render(error: &RenderError) -> Option<String> {
         RenderError::Raised { .. } => {
             Some("change the messages as the template says, or send the prompt with --raw".into())
         }
+        RenderError::Unusable(_) => Some(
+            "mend it, or get it again with the model; --raw sends the prompt without it".into(),
+        ),
         _ => Some("--raw sends the prompt without the template".into()),
     }
 }

@@ -1,0 +1,105 @@
+//! A template engine for chat templates: Jinja as Python's jinja2 reads it, within bounds.
+//!
+//! ```text
+//! source ─► lexer ─► parser ─► tree        once, at the first prompt that needs the template
+//! tree + variables ─► interpreter ─► text  for each prompt, within a Budget
+//! ```
+//!
+//! A template comes from whoever made the model, so that it is hostile until shown otherwise. Every
+//! value that it makes is charged to a [`Budget`] while it lives, every step of the interpreter and
+//! every byte that a filter looks at is work, and there is a deadline. That holds within
+//! expressions, because nothing here makes a text, a list or a dictionary but through the budget.
+//! Nesting is bounded everywhere (source, values, calls), so that no recursion overflows a stack.
+//!
+//! To add a filter, see [`filters`]; a test, [`checks`]; a method, [`methods`]. Each gets a line in
+//! `testdata/snippets.txt`, whose expected text `testdata/expected.py` records from jinja2.
+
+mod access;
+pub(crate) mod budget;
+mod calls;
+mod checks;
+mod filters;
+mod format;
+mod interpreter;
+mod json;
+mod lexer;
+mod loops;
+mod methods;
+mod operators;
+mod parser;
+mod python_text;
+
+mod tree;
+pub(crate) mod value;
+
+use std::sync::Arc;
+
+use crate::LocalTime;
+use budget::Budget;
+use interpreter::Interpreter;
+use value::Value;
+
+/// A parsed template. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    body: Arc<[tree::Node]>,
+    /// Texts that the template compares others with or looks for in them.
+    probes: Arc<[Arc<str>]>,
+}
+
+/// A source that is no template.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Mistake {
+    /// From 1.
+    pub(crate) line: usize,
+    pub(crate) message: String,
+}
+
+/// Why a rendering ended early.
+#[derive(Debug)]
+pub(crate) enum Fail {
+    /// The template called `raise_exception`.
+    Raised(String),
+    /// It needs more of this than a prompt does.
+    Bound(&'static str),
+    /// What jinja2 would call an error.
+    Other(String),
+}
+
+impl Fail {
+    pub(crate) fn other(message: impl Into<String>) -> Fail {
+        Fail::Other(message.into())
+    }
+}
+
+impl Template {
+    /// Read a template.
+    ///
+    /// # Errors
+    ///
+    /// When it has a mistake, or is nested deeper than any template needs to be.
+    pub(crate) fn parse(source: &str) -> Result<Template, Mistake> {
+        let parsed = parser::parse(lexer::tokens(source)?)?;
+        Ok(Template { body: parsed.body.into(), probes: parsed.probes.into() })
+    }
+
+    /// Whether the template itself looks for `text` in what it is given.
+    pub(crate) fn looks_for(&self, text: &str) -> bool {
+        self.probes.iter().any(|probe| probe.contains(text))
+    }
+
+    /// The text for `variables`; an error comes with the line where it arose.
+    pub(crate) fn render(
+        &self,
+        variables: Vec<(Arc<str>, Value)>,
+        now: LocalTime,
+        budget: &Budget,
+    ) -> Result<String, (usize, Fail)> {
+        let mut interpreter = Interpreter::new(variables, now, budget);
+        interpreter.render(&self.body).map_err(|fail| (interpreter.line(), fail))
+    }
+}
+
+#[cfg(test)]
+mod tests;
