@@ -1,7 +1,6 @@
 //! Messages, and from them to token ids.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use jiff::Zoned;
 use lapwing_model::TokenId;
 use lapwing_text::{EncodeError, LocalTime, Message, RenderError, RenderInput};
 
@@ -19,6 +18,18 @@ pub enum EncodePromptError {
     /// The template refuses.
     #[error("cannot make the prompt")]
     Render(#[from] RenderError),
+    /// A token that the tokenizer knows and the model does not.
+    #[error(
+        "the prompt holds token {token} ({piece}), which the model does not have: it knows {n_model}"
+    )]
+    NoSuchToken {
+        /// The token.
+        token: TokenId,
+        /// How it is spelled.
+        piece: String,
+        /// Tokens the model takes.
+        n_model: usize,
+    },
 }
 
 /// A prompt does not fit.
@@ -100,36 +111,55 @@ impl Conversation {
 }
 
 /// A conversation as the model wants it: through the chat template, or the last text alone when
-/// the folder has no template or `raw` wants none. Whether there is room for it is not looked at:
-/// see [`check_length`].
+/// the folder has no template or `raw` wants none. What a message spells like a special token stays
+/// text, but where it is `raw`. Whether there is room for it is not looked at: see [`check_length`].
 ///
 /// # Errors
 ///
-/// When there is no tokenizer, the template refuses, or the text cannot be encoded.
+/// When there is no tokenizer, the template refuses, or the text cannot be encoded, or holds a token
+/// that the model does not have.
 pub fn encode(
     engine: &Engine,
     messages: &[Message],
     raw: bool,
 ) -> Result<Vec<TokenId>, EncodePromptError> {
     let tokenizer = engine.tokenizer()?;
-    let template = engine.template.as_ref().filter(|_| !raw);
-    let Some(template) = template else {
-        let last = messages.last().and_then(|message| message.content.as_ref());
-        let text = last.and_then(|content| content.as_str()).unwrap_or_default();
-        return Ok(tokenizer.encode(text, true)?);
+    let ids = match engine.template.as_ref().filter(|_| !raw) {
+        Some(template) => {
+            let input = RenderInput {
+                messages,
+                tools: None,
+                documents: None,
+                add_generation_prompt: true,
+                now: now(),
+                extra: &serde_json::Map::new(),
+            };
+            let prompt = template.render_for(&input, tokenizer)?;
+            tracing::debug!(n_bytes = prompt.text().len(), "prompt rendered");
+            // The template writes the special tokens itself.
+            tokenizer.encode_rendered(&prompt)?
+        }
+        None => {
+            let last = messages.last().and_then(|message| message.content.as_ref());
+            let text = last.and_then(|content| content.as_str()).unwrap_or_default();
+            tokenizer.encode(text, true)?
+        }
     };
-    let input = RenderInput {
-        messages,
-        tools: None,
-        documents: None,
-        add_generation_prompt: true,
-        now: now(),
-        extra: &serde_json::Map::new(),
-    };
-    let text = template.render(&input)?;
-    tracing::debug!(n_bytes = text.len(), "prompt rendered");
-    // The template writes the special tokens itself.
-    Ok(tokenizer.encode(&text, false)?)
+    let n_model = engine.model.n_vocab();
+    match ids.iter().find(|&&token| n_model <= token as usize) {
+        Some(&token) => {
+            let piece = tokenizer.piece(token).unwrap_or_default();
+            Err(EncodePromptError::NoSuchToken { token, piece, n_model })
+        }
+        None => Ok(ids),
+    }
+}
+
+/// Whether a prompt has the token for a text's beginning twice: once because the tokenizer puts it
+/// there, once because it was written out.
+pub fn begins_twice(engine: &Engine, prompt: &[TokenId]) -> bool {
+    let bos = engine.folder.tokens.bos;
+    bos.is_some() && prompt.first().copied() == bos && prompt.get(1).copied() == bos
 }
 
 /// Refuse a prompt that the model has no room for.
@@ -146,8 +176,8 @@ pub fn check_length(engine: &Engine, n_tokens: usize) -> Result<(), PromptTooLon
     Err(PromptTooLong { n_tokens, n_positions_max, n_positions_model })
 }
 
-/// The time for templates that ask for the date, in UTC.
+/// The time for templates that ask for the date, as the clocks here show it.
 fn now() -> LocalTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LocalTime::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), 0)
+    let now = Zoned::now();
+    LocalTime::from_unix(now.timestamp().as_second(), now.offset().seconds())
 }

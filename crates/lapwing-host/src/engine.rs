@@ -10,7 +10,7 @@ use lapwing_logits::{Correction, Details, Level, SamplerOptions};
 use lapwing_model::{ModelFolder, TokenId};
 use lapwing_runtime::{Request, Session};
 use lapwing_store::natives::Runtime;
-use lapwing_text::{ChatTemplate, SpecialPieces, Tokenizer};
+use lapwing_text::{ChatTemplate, SpecialPieces, SpecialTokens, Tokenizer};
 
 use crate::backends;
 use crate::compile_cache;
@@ -114,11 +114,16 @@ impl Engine {
         started: Instant,
     ) -> Result<Engine, OpenModelError> {
         let Setup { path, runtime, options, .. } = setup;
+        let mut folder = folder;
         let template = ChatTemplate::open(&path).map_err(cannot_open)?;
         let tokenizer = match &folder.text.tokenizer {
             Some(file) => Some(Tokenizer::open(file).map_err(cannot_open)?),
             None => None,
         };
+        if let Some(tokenizer) = &tokenizer {
+            let named = SpecialTokens::open(&path).map_err(cannot_open)?;
+            end_at_named_token(&mut folder, tokenizer, &named);
+        }
         let text = started.elapsed();
         let backend = backends::load(runtime, host)?;
         if let Some(cache) = &options.cache_folder {
@@ -140,11 +145,11 @@ impl Engine {
             compile_cache::settle(cache, cache_use);
             Notice::of_cache(cache_use).into_iter().for_each(|notice| caller.tell(notice));
         }
-        let read = model.read_time();
-        let compile = open.saturating_sub(read.unwrap_or_default());
         if let (Some(tokenizer), Some(file)) = (&tokenizer, &folder.text.tokenizer) {
             check_vocabulary(tokenizer, file, model.n_vocab())?;
         }
+        let read = model.read_time();
+        let compile = open.saturating_sub(read.unwrap_or_default());
         let precision = attempt.options.precision;
         let engine = Engine {
             path,
@@ -225,9 +230,11 @@ impl Engine {
         self.tokenizer.as_ref().ok_or_else(none)
     }
 
-    /// How many tokens mean something: rows of logits may be padded beyond them.
+    /// How many tokens mean something: rows of logits may be padded beyond them, and a tokenizer may
+    /// know some that the model does not have.
     pub fn n_tokens(&self) -> usize {
-        self.tokenizer.as_ref().map_or(self.model.n_vocab(), Tokenizer::n_vocab)
+        let n_model = self.model.n_vocab();
+        self.tokenizer.as_ref().map_or(n_model, |tokenizer| tokenizer.n_vocab().min(n_model))
     }
 }
 
@@ -241,14 +248,28 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// By which part of the model's vocabulary a tokenizer may know more: an image token that a text
+/// model never gets, tokens for filling in. One that knows still more is another model's.
+const N_TOKENS_BEYOND: usize = 8;
+
 fn check_vocabulary(
     tokenizer: &Tokenizer,
     file: &Path,
     n_model: usize,
 ) -> Result<(), OpenModelError> {
     let n_tokenizer = tokenizer.n_vocab();
-    if n_tokenizer <= n_model {
+    if n_tokenizer <= n_model + n_model / N_TOKENS_BEYOND {
         return Ok(());
     }
     Err(OpenModelError::Vocabulary { tokenizer: file.to_owned(), n_tokenizer, n_model })
+}
+
+/// Let an answer also end at the token that the tokenizer's files call the end: in many fine-tunes
+/// they alone know the end of a turn.
+fn end_at_named_token(folder: &mut ModelFolder, tokenizer: &Tokenizer, named: &SpecialTokens) {
+    let end = named.get("eos_token").and_then(|spelling| tokenizer.token_id(spelling));
+    if let Some(end) = end.filter(|end| !folder.tokens.eos.contains(end)) {
+        tracing::debug!(end, "answers end at the tokenizer's own end too");
+        folder.tokens.eos.push(end);
+    }
 }

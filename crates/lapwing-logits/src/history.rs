@@ -4,41 +4,53 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::SamplerOptions;
 
-/// The tokens in the penalty window, counted.
+/// The tokens in the penalty window, counted. The repeat penalty is for all of them, the presence
+/// and the frequency penalty for those that were generated, as OpenAI defines them.
 ///
 /// The order in which the map yields them does not matter: each token's logit
 /// is changed once, on its own.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    /// Oldest first; kept only when the window is limited.
-    window: VecDeque<u32>,
-    n_occurrences: HashMap<u32, u32>,
+    /// Oldest first, each with whether it was generated; kept only when the window is limited.
+    window: VecDeque<(u32, bool)>,
+    occurrences: HashMap<u32, Occurrences>,
+}
+
+/// How often a token was seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Occurrences {
+    n_all: u32,
+    n_generated: u32,
 }
 
 impl History {
     pub(crate) fn new() -> History {
-        History { window: VecDeque::new(), n_occurrences: HashMap::new() }
+        History { window: VecDeque::new(), occurrences: HashMap::new() }
     }
 
-    /// Remember one token, in constant time; nothing to do when no penalty is on.
-    pub(crate) fn observe(&mut self, options: &SamplerOptions, token: u32) {
+    /// Remember one token, of the prompt or generated, in constant time; nothing to do when no
+    /// penalty is on.
+    pub(crate) fn observe(&mut self, options: &SamplerOptions, token: u32, is_generated: bool) {
         if !has_penalty(options) {
             return;
         }
-        *self.n_occurrences.entry(token).or_insert(0) += 1;
+        let seen = self.occurrences.entry(token).or_default();
+        seen.n_all += 1;
+        seen.n_generated += u32::from(is_generated);
         let Some(n_window) = options.repeat_window else { return };
-        self.window.push_back(token);
+        self.window.push_back((token, is_generated));
         if n_window < self.window.len() {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some(token) = self.window.pop_front() else { return };
-        if let Some(n_occurrences) = self.n_occurrences.get_mut(&token) {
-            *n_occurrences -= 1;
-            if *n_occurrences == 0 {
-                self.n_occurrences.remove(&token);
+        let Some((token, is_generated)) = self.window.pop_front() else { return };
+        if let Some(seen) = self.occurrences.get_mut(&token) {
+            seen.n_all -= 1;
+            seen.n_generated -= u32::from(is_generated);
+            if seen.n_all == 0 {
+                self.occurrences.remove(&token);
             }
         }
     }
@@ -49,8 +61,8 @@ impl History {
         options: &SamplerOptions,
         mut change: impl FnMut(u32, &dyn Fn(f32) -> f32),
     ) {
-        for (&token, &n_occurrences) in &self.n_occurrences {
-            change(token, &|logit| penalised(options, logit, n_occurrences));
+        for (&token, &seen) in &self.occurrences {
+            change(token, &|logit| penalised(options, logit, seen));
         }
     }
 }
@@ -61,9 +73,12 @@ fn has_penalty(options: &SamplerOptions) -> bool {
         || options.frequency_penalty != 0.0
 }
 
-/// One logit after the penalties of a token that occurred `n_occurrences` times.
-fn penalised(options: &SamplerOptions, logit: f32, n_occurrences: u32) -> f32 {
+/// One logit after the penalties of a token that was seen so often.
+fn penalised(options: &SamplerOptions, logit: f32, seen: Occurrences) -> f32 {
     let repeated =
         if 0.0 < logit { logit / options.repeat_penalty } else { logit * options.repeat_penalty };
-    repeated - n_occurrences as f32 * options.frequency_penalty - options.presence_penalty
+    let is_present = if seen.n_generated > 0 { 1.0 } else { 0.0 };
+    repeated
+        - seen.n_generated as f32 * options.frequency_penalty
+        - is_present * options.presence_penalty
 }

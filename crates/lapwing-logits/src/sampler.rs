@@ -107,12 +107,23 @@ impl Sampler {
         self.level
     }
 
-    /// Remember a token for the penalties: call it for prompt tokens and chosen ones alike.
+    /// Remember a chosen token for the penalties.
     ///
     /// Constant time. An id outside the vocabulary has no logit and is ignored.
     pub fn observe(&mut self, token: u32) {
+        self.remember(token, true);
+    }
+
+    /// Remember a token of the prompt, which only the repeat penalty is for.
+    ///
+    /// As [`Sampler::observe`].
+    pub fn observe_prompt(&mut self, token: u32) {
+        self.remember(token, false);
+    }
+
+    fn remember(&mut self, token: u32, is_generated: bool) {
         if (token as usize) < self.n_vocab {
-            self.history.observe(&self.options, token);
+            self.history.observe(&self.options, token, is_generated);
         }
     }
 

@@ -45,7 +45,8 @@ pub struct Request<'a> {
     pub stop_ids: &'a [TokenId],
     /// Go on after a stop token as if it were none.
     pub ignore_stop_ids: bool,
-    /// Each of these strings ends the answer, across token borders; it is cut off the text.
+    /// Each of these strings ends the answer, across token borders; it is cut off the text. One
+    /// that is spelled like a special token ends it at that token, whether or not it is shown.
     pub stop_texts: &'a [String],
     /// How many of the largest raw logits of the first position to report.
     pub n_first_step_top: usize,
@@ -97,6 +98,8 @@ pub struct Generation<S> {
     n_tokens_max: usize,
     stop_ids: Vec<TokenId>,
     stop_texts: Vec<String>,
+    /// For each stop string, the special token that is spelled so.
+    stop_text_ids: Vec<Option<TokenId>>,
     n_first_step_top: usize,
     started: Instant,
     sampler: Sampler,
@@ -132,6 +135,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             n_tokens_max: request.n_tokens_max,
             stop_ids: if request.ignore_stop_ids { Vec::new() } else { stop_ids.to_vec() },
             stop_texts: stop_texts.to_vec(),
+            stop_text_ids: stop_texts.iter().map(|text| special_id(request, text)).collect(),
             n_first_step_top: request.n_first_step_top,
             started,
             sampler,
@@ -256,7 +260,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         let end = self.end_at(token);
         let stopped = match &end {
             None => self.stream.push(token),
-            Some(Finish::StopToken { .. }) => self.stream.finish(None),
+            Some(Finish::StopToken { .. } | Finish::StopText { .. }) => self.stream.finish(None),
             Some(_) => self.stream.finish(Some(token)),
         };
         self.newest_text = self.generated.text.len();
@@ -278,6 +282,9 @@ impl<S: BorrowMut<Session>> Generation<S> {
     fn end_at(&self, token: TokenId) -> Option<Finish> {
         if self.stop_ids.contains(&token) {
             return Some(Finish::StopToken { token });
+        }
+        if let Some(stop_idx) = self.stop_text_ids.iter().position(|id| *id == Some(token)) {
+            return Some(Finish::StopText { text: self.stop_texts[stop_idx].clone() });
         }
         if self.n_tokens_max <= self.generated.token_ids.len() {
             return Some(Finish::MaxTokens);
@@ -318,8 +325,14 @@ fn sampler(session: &Session, request: &Request<'_>) -> Result<Sampler, Generate
     }
     let mut sampler = Sampler::new(request.sampler.clone(), n_vocab, session.level())
         .map_err(GenerateError::Sampler)?;
-    prompt.iter().for_each(|&token| sampler.observe(token));
+    prompt.iter().for_each(|&token| sampler.observe_prompt(token));
     Ok(sampler)
+}
+
+/// The special token that is spelled `text`.
+fn special_id(request: &Request<'_>, text: &str) -> Option<TokenId> {
+    let tokenizer = request.tokenizer?;
+    tokenizer.token_id(text).filter(|&id| tokenizer.is_special(id))
 }
 
 const NO_STEP: StepTimings = StepTimings { elapsed: Duration::ZERO, inference: Duration::ZERO };
