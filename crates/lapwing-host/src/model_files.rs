@@ -28,6 +28,7 @@ struct ModelFile {
 
 /// Why the files of a model cannot be told or read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ModelFilesError {
     /// One cannot be read.
     #[error(transparent)]
@@ -37,12 +38,7 @@ pub enum ModelFilesError {
     Hash(#[from] HashError),
     /// The graph does not say where its weights are.
     #[error("cannot read {}", path.display())]
-    Graph {
-        /// The graph.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Box<OpenOnnxError>,
-    },
+    Graph { path: PathBuf, source: Box<OpenOnnxError> },
 }
 
 impl ModelFiles {

@@ -12,6 +12,7 @@ use crate::worker::WorkerError;
 
 /// Why a model was not opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum OpenModelError {
     /// There is no model of that name.
     #[error("cannot open the model")]
@@ -30,21 +31,13 @@ pub enum OpenModelError {
         "{} does not fit the model: it knows {n_tokenizer} tokens, the model {n_model}",
         tokenizer.display()
     )]
-    Vocabulary {
-        /// The tokenizer's file.
-        tokenizer: PathBuf,
-        /// Tokens the tokenizer makes.
-        n_tokenizer: usize,
-        /// Tokens the model takes.
-        n_model: usize,
-    },
+    Vocabulary { tokenizer: PathBuf, n_tokenizer: usize, n_model: usize },
     /// The device came to harm when it was tried.
     #[error(transparent)]
     Harm(Box<HarmfulDevice>),
     /// A trial found an ordinary refusal, now or earlier.
     #[error("{failure}{}", at.as_ref().map(|at| format!(" (at {at})")).unwrap_or_default())]
     Tried {
-        /// What it said.
         failure: Failure,
         /// When that was, if not now.
         at: Option<String>,

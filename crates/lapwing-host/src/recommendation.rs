@@ -71,34 +71,26 @@ pub enum Existing {
 
 /// Why the file cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ReadRecommendationsError {
     /// The system refuses.
     #[error(transparent)]
     File(#[from] FileError),
     /// It holds something else.
     #[error("the file of recommendations {} is broken", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
+    Parse { path: PathBuf, source: serde_json::Error },
 }
 
 /// Why a recommendation was not written; the file is as it was.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WriteRecommendationError {
     /// What is there cannot be read, and is not thrown away.
     #[error(transparent)]
     Read(#[from] ReadRecommendationsError),
     /// Another process is changing it, or it cannot be locked.
     #[error("cannot lock the file of recommendations {}", path.display())]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Who or why.
-        source: LockError,
-    },
+    Lock { path: PathBuf, source: LockError },
     /// It cannot be written.
     #[error(transparent)]
     Write(#[from] FileError),

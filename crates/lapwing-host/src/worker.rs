@@ -53,31 +53,22 @@ pub struct Limits {
 /// How a worker was lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Loss {
     /// The process ended by itself.
     #[error("it ended: {status}")]
-    Ended {
-        /// As the system says it: an exit code or a signal.
-        status: String,
-        /// The signal that ended it.
-        signal: Option<i32>,
-    },
+    Ended { status: String, signal: Option<i32> },
     /// It took too long and was stopped.
     #[error("it was not done after {limit_s} s")]
-    TimedOut {
-        /// The limit.
-        limit_s: u64,
-    },
+    TimedOut { limit_s: u64 },
     /// It took too much memory and was stopped.
     #[error("it took more than {limit_bytes} bytes of memory")]
-    TooMuchMemory {
-        /// The limit.
-        limit_bytes: u64,
-    },
+    TooMuchMemory { limit_bytes: u64 },
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum WorkerError {
     /// The process was not to be had.
     #[error("cannot start another process of this program")]
@@ -87,10 +78,7 @@ pub enum WorkerError {
     Stopped,
     /// It said something else than an answer.
     #[error("another process of this program is not of this version: {found}")]
-    Version {
-        /// What is wrong with what it said.
-        found: String,
-    },
+    Version { found: String },
     /// It is gone.
     #[error("another process of this program was lost")]
     Lost(#[source] Loss),

@@ -87,10 +87,7 @@ pub struct Difference {
 pub enum CompareError {
     /// One side has nothing.
     #[error("the {side} side has no records")]
-    Empty {
-        /// `first` or `second`.
-        side: &'static str,
-    },
+    Empty { side: &'static str },
     /// Configurations would belong together if they did not differ in what must agree.
     #[error("not comparable: {}", list(differences))]
     NotComparable { differences: Vec<Difference> },

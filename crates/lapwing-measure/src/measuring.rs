@@ -127,6 +127,7 @@ pub struct Step {
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum MeasureError {
     /// There was no room for a sequence.
     #[error("cannot start a sequence to measure")]
@@ -139,14 +140,7 @@ pub enum MeasureError {
     Cancelled,
     /// The answer ended before the test did.
     #[error("the model stopped after {found} of {expected} tokens: {finish:?}")]
-    Short {
-        /// Tokens that the test needs.
-        expected: usize,
-        /// Tokens that came.
-        found: usize,
-        /// Why no more came.
-        finish: Finish,
-    },
+    Short { expected: usize, found: usize, finish: Finish },
 }
 
 /// Positions that a run fills, prompt and answer together.

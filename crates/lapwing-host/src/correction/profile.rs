@@ -68,19 +68,14 @@ pub enum ProfileError {
 
 /// Why a file may be a profile that somebody needs.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum PeekError {
     /// Nobody knows what it is.
     #[error("it cannot be read")]
-    Read {
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { source: io::Error },
     /// This version cannot tell what it is of.
     #[error("a later version may have written it")]
-    Later {
-        /// What is not understood.
-        source: ReadProfileError,
-    },
+    Later { source: ReadProfileError },
 }
 
 impl StoredProfile {
