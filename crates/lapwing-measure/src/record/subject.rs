@@ -1,4 +1,6 @@
-//! What is measured: a program, a model on a device, and a task for it.
+//! What is measured and how: a program, a model on a device, a task for it, and how often it is
+//! done.
+#![expect(missing_docs, reason = "`profiles/schema.md` says what the fields are")]
 
 use std::collections::BTreeMap;
 
@@ -7,69 +9,41 @@ use serde::{Deserialize, Serialize};
 /// What ran the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// `lapwing`, or that of a peer: `llama.cpp`, `openvino-genai`, `onnxruntime-genai`.
     pub name: String,
-    /// As the program tells it.
     pub version: Option<String>,
-    /// The commit it was built from.
     pub git_revision: Option<String>,
 }
 
 /// Which model, on what, with which settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
-    /// The name of the model's folder or file.
     pub model: String,
-    /// SHA-256 of the model's files, in lower-case hexadecimal.
     pub model_sha256: String,
-    /// The form of the model: `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`.
     pub model_kind: String,
-    /// Which of the graphs in the folder, where it holds several.
     pub variant: Option<String>,
-    /// The size of the weights' files in bytes.
     pub model_bytes: Option<u64>,
-    /// The number of weights.
     pub n_parameters: Option<u64>,
-    /// The library that runs it: `openvino`, `onnxruntime`, `llama.cpp`.
     pub backend: String,
-    /// As the library tells it.
     pub backend_version: Option<String>,
-    /// What was asked for: `auto`, `cpu`, `gpu`, `npu`.
     pub device_requested: String,
-    /// What the library says that it runs on.
     pub device_used: Option<String>,
-    /// The device's full name, as the library tells it.
     pub device_name: Option<String>,
-    /// That of the device, as the library or the system tells it.
     pub driver_version: Option<String>,
-    /// How the library computes: `fast` (as it thinks best), `exact` (f32 throughout), or of a peer
-    /// a type such as `q8_0`.
     pub precision: String,
-    /// The threads asked for.
     pub n_threads: Option<usize>,
-    /// The most positions that a decoder can hold.
     pub n_positions_max: Option<usize>,
-    /// The logit correction: `off` or its name.
     pub correction: String,
-    /// SHA-256 of the correction's profile, in lower-case hexadecimal.
     pub correction_sha256: Option<String>,
-    /// Every other setting that differs from what the program does by itself: sampling, sizes of
-    /// chunks, options of the library.
     pub settings: BTreeMap<String, String>,
 }
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
-    /// Which of the three tasks.
     pub kind: TestKind,
-    /// In the manner of `llama-bench`: `start`, `pp512`, `tg128`, `tg128@d1024`.
     pub name: String,
-    /// The tokens of the prompt that is timed; 0 where none is.
     pub n_prompt_tokens: usize,
-    /// The positions already filled when the clock starts.
     pub n_depth_tokens: usize,
-    /// The tokens produced while the clock runs.
     pub n_generated_tokens: usize,
 }
 
@@ -83,6 +57,34 @@ pub enum TestKind {
     Prefill,
     /// Producing tokens one by one.
     Decode,
+}
+
+/// How often and in which order a test was done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Protocol {
+    pub n_warmups: usize,
+    pub n_repetitions: usize,
+    pub stopped_because: StoppedBecause,
+    pub relative_interval_target: Option<f64>,
+    pub time_budget_s: Option<f64>,
+    pub is_isolated: bool,
+    pub order_idx: usize,
+    pub seed: Option<u64>,
+    pub prompts_permuted: bool,
+}
+
+/// What ended the repetitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoppedBecause {
+    /// [`Protocol::relative_interval_target`] was reached.
+    #[serde(rename = "interval narrow")]
+    IntervalNarrow,
+    /// [`Protocol::time_budget_s`] was used up.
+    #[serde(rename = "time budget")]
+    TimeBudget,
+    /// Their number was reached.
+    #[serde(rename = "repetitions")]
+    Repetitions,
 }
 
 impl Test {
