@@ -297,7 +297,7 @@ pub enum OpenTemplateError {
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum RenderError {
     /// The template called `raise_exception`: it does not accept these messages.
-    #[error("the chat template refuses the messages: {message}")]
+    #[error("the chat template refuses the messages: {}", one_line(message))]
     Raised { message: String },
     /// The template is none.
     #[error(transparent)]
@@ -322,6 +322,20 @@ impl RenderError {
             Fail::Other(message) => Self::Failed { line, source: message.into() },
         }
     }
+}
+
+/// What a template says, without what could pass for another message: in one line, and not too long.
+fn one_line(message: &str) -> String {
+    let n_chars_max = 500;
+    let mut line: String = message
+        .chars()
+        .take(n_chars_max)
+        .map(|symbol| if symbol.is_control() { ' ' } else { symbol })
+        .collect();
+    if message.chars().nth(n_chars_max).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 fn read_json(path: &Path) -> Result<serde_json::Value, OpenTemplateError> {

@@ -1,11 +1,13 @@
 //! The only place that prints.
 //!
-//! Data goes to stdout, messages and progress to stderr. Colours follow the terminal and
-//! `NO_COLOR`; progress bars appear on a terminal only. A reader that closes the pipe is no error:
+//! Data goes to stdout, messages and progress to stderr. Data has no colours of ours: into a pipe it
+//! goes as it is, on a terminal its control characters are shown and not obeyed, because a model may
+//! have written them. Colours of messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader that closes the pipe is no error:
 //! [`PrintError::Closed`] travels up and the program ends with 0.
 
 mod progress;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
@@ -48,13 +50,17 @@ impl Printer {
         self.write(format!("{text}\n"))
     }
 
-    /// Write data as it is and flush: for answers that arrive in pieces.
+    /// Write data and flush: for answers that arrive in pieces.
     ///
     /// # Errors
     ///
     /// As [`Printer::line`].
     pub fn write(&self, text: impl Display) -> Result<(), PrintError> {
-        self.bytes(text.to_string().as_bytes())
+        let text = text.to_string();
+        match io::stdout().is_terminal() {
+            true => self.bytes(harmless(&text).as_bytes()),
+            false => self.bytes(text.as_bytes()),
+        }
     }
 
     /// Write raw bytes: for files sent to stdout.
@@ -63,7 +69,7 @@ impl Printer {
     ///
     /// As [`Printer::line`].
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), PrintError> {
-        let mut stdout = anstream::stdout().lock();
+        let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         stdout.flush()?;
         Ok(())
@@ -168,6 +174,23 @@ impl Printer {
     }
 }
 
+/// A text without characters that a terminal obeys, but for tabs and line ends: `␛` shows where an
+/// escape was.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |symbol: char| symbol.is_control() && !matches!(symbol, '\n' | '\t');
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|symbol| match symbol {
+        '\n' | '\t' => symbol,
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(symbol)).unwrap_or(' '),
+        '\x7f' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+        _ => symbol,
+    });
+    Cow::Owned(shown.collect())
+}
+
 /// Why data could not be written to stdout.
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
@@ -201,6 +224,15 @@ pub fn told_size(size_bytes: u64, linked_bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_model_writes_is_shown_and_not_obeyed() {
+        let check = |text: &str, expected: &str| assert_eq!(harmless(text), expected);
+        check("a\tb\né", "a\tb\né");
+        check("\x1b]52;c;aGk=\x07 \x1b[31mred", "␛]52;c;aGk=␇ ␛[31mred");
+        check("b\rc\x08d\0\x7f", "b␍c␈d␀␡");
+        check("\u{9b}31m \u{90}", "\u{fffd}31m \u{fffd}");
+    }
 
     #[test]
     fn a_broken_pipe_is_told_apart() {

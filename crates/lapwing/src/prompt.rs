@@ -19,6 +19,12 @@ pub enum PromptError {
         #[source]
         source: std::io::Error,
     },
+    /// Text in the other encoding that Windows writes.
+    #[error("the prompt in {} is UTF-16, not UTF-8", path.display())]
+    Utf16 {
+        /// The file, or `stdin`.
+        path: PathBuf,
+    },
     /// A file that is no prompt.
     #[error("the prompt in {} is longer than {PROMPT_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
@@ -43,15 +49,39 @@ pub fn from_stdin() -> Result<String, PromptError> {
     read(std::io::stdin().lock(), Path::new("stdin"))
 }
 
+/// Whether stdin is a pipe, or a file with something in it: somebody may expect that it is read.
+pub fn is_stdin_waiting() -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let stdin = std::fs::metadata("/dev/stdin");
+        stdin.is_ok_and(|stdin| stdin.file_type().is_fifo() || (stdin.is_file() && stdin.len() > 0))
+    }
+    #[cfg(not(unix))]
+    false
+}
+
 fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> {
-    let mut text = String::new();
-    let mut bounded = source.take(PROMPT_BYTES_MAX + 1);
-    let n_bytes = bounded
-        .read_to_string(&mut text)
-        .map_err(|source| PromptError::Read { path: path.to_owned(), source })?;
+    let failed = |source| PromptError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let n_bytes = source.take(PROMPT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if PROMPT_BYTES_MAX < n_bytes as u64 {
         return Err(PromptError::TooLarge { path: path.to_owned() });
     }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(PromptError::Utf16 { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| {
+        failed(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "stream did not contain valid UTF-8",
+        ))
+    })?;
+    // What some editors put in front of UTF-8 is no part of the question either.
+    let mut text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    };
     // The newline that ends a file or `echo`'s output is not part of the question.
     if text.ends_with('\n') {
         text.pop();
@@ -66,7 +96,7 @@ fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> 
 mod tests {
     use std::path::Path;
 
-    use super::read;
+    use super::{PromptError, read};
 
     #[test]
     fn one_final_newline_is_not_part_of_the_prompt() {
@@ -78,5 +108,18 @@ mod tests {
         check(b"hello\n\n", "hello\n");
         check(b"hello", "hello");
         check(b"", "");
+    }
+
+    #[test]
+    fn files_from_windows() {
+        let read = |bytes: &[u8]| read(bytes, Path::new("stdin"));
+        assert_eq!(read(b"\xef\xbb\xbfHello\r\n").unwrap(), "Hello");
+        assert_eq!(read(b"\xef\xbb\xbf").unwrap(), "");
+        assert_eq!(read(b"a\xef\xbb\xbfb").unwrap(), "a\u{feff}b");
+        for utf16 in [&b"\xff\xfeH\0"[..], b"\xfe\xff\0H"] {
+            assert!(matches!(read(utf16), Err(PromptError::Utf16 { .. })));
+        }
+        let says = read(b"\xff").unwrap_err();
+        assert!(matches!(says, PromptError::Read { .. }), "{says}");
     }
 }

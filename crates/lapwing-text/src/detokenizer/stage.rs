@@ -23,8 +23,9 @@ pub(crate) enum Stage {
     PieceByPiece { decoder: Arc<DecoderWrapper>, after_first: Option<bool> },
     /// `BPEDecoder`: a suffix is a space, but nothing in the last piece, which is held back.
     Suffix { suffix: Arc<str>, held: Option<String> },
-    /// `ByteFallback`: `<0xNN>`, of which those wait that may still become a code point.
-    ByteFallback { run: Vec<u8> },
+    /// `ByteFallback`: `<0xNN>`, of which those wait that may still become a code point; all of a
+    /// run where a later stage looks at it as one piece.
+    ByteFallback { run: Vec<u8>, is_piece: bool },
     /// `ByteLevel`: every character stands for a byte.
     ByteLevel { pending: Vec<u8> },
     /// `Strip` on each piece.
@@ -41,6 +42,14 @@ pub(crate) fn plan(decoder: Option<&DecoderWrapper>) -> Vec<Stage> {
     let mut stages = Vec::new();
     let mut is_fused = false;
     extend_plan(decoder, &mut stages, &mut is_fused);
+    let mut looks_at_pieces = false;
+    for stage in stages.iter_mut().rev() {
+        match stage {
+            Stage::ByteFallback { is_piece, .. } => *is_piece = looks_at_pieces,
+            Stage::StripText { .. } | Stage::HoldAll { is_fused: true, .. } => {}
+            _ => looks_at_pieces = true,
+        }
+    }
     stages
 }
 
@@ -65,7 +74,7 @@ fn extend_plan(decoder: &DecoderWrapper, stages: &mut Vec<Stage>, is_fused: &mut
             pieces: Vec::new(),
         },
         DecoderWrapper::Strip(strip) => Stage::StripPieces { strip: strip.clone() },
-        DecoderWrapper::ByteFallback(_) => Stage::ByteFallback { run: Vec::new() },
+        DecoderWrapper::ByteFallback(_) => Stage::ByteFallback { run: Vec::new(), is_piece: false },
         DecoderWrapper::ByteLevel(_) => {
             *is_fused = true;
             Stage::ByteLevel { pending: Vec::new() }
@@ -112,9 +121,12 @@ impl Stage {
             Self::Suffix { suffix, held } => {
                 held.replace(piece).map(|piece| piece.replace(&**suffix, " ")).into_iter().collect()
             }
-            Self::ByteFallback { run } => match byte_of(&piece) {
+            Self::ByteFallback { run, is_piece } => match byte_of(&piece) {
                 Some(byte) => {
                     run.push(byte);
+                    if *is_piece {
+                        return Vec::new();
+                    }
                     text_of_run(run, false).into_iter().collect()
                 }
                 None => text_of_run(run, true).into_iter().chain([piece]).collect(),
@@ -140,7 +152,7 @@ impl Stage {
             Self::Suffix { suffix, held } => {
                 held.take().map(|piece| piece.replace(&**suffix, "")).into_iter().collect()
             }
-            Self::ByteFallback { run } => text_of_run(run, true).into_iter().collect(),
+            Self::ByteFallback { run, .. } => text_of_run(run, true).into_iter().collect(),
             Self::ByteLevel { pending } => {
                 vec![String::from_utf8_lossy(&std::mem::take(pending)).into_owned()]
             }

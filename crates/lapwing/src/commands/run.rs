@@ -122,6 +122,9 @@ fn prompt_text(args: &RunArgs, printer: &Printer) -> anyhow::Result<Option<Strin
             (prompt::from_stdin()?, "nothing came on stdin")
         }
     };
+    if prompt::is_stdin_waiting() && (args.prompt.is_some() || args.prompt_file.is_some()) {
+        printer.note("stdin is not read: the prompt is what was given");
+    }
     if text.trim().is_empty() {
         return Err(PromptError::Empty { origin }).context("cannot answer");
     }
@@ -139,6 +142,8 @@ fn prompt_ids(
     };
     if engine.template.is_none() && args.system.is_some() {
         printer.warning("--system has no effect: the model has no chat template");
+    } else if engine.template.is_none() && !args.raw {
+        printer.note("the model has no chat template: the prompt is sent as it is");
     }
     let mut messages = Vec::new();
     if let Some(system) = &args.system {
@@ -146,6 +151,9 @@ fn prompt_ids(
     }
     messages.push(Message::new("user", text));
     let prompt = conversation::encode(engine, &messages, args.raw)?;
+    if conversation::begins_twice(engine, &prompt) {
+        printer.warning("the prompt begins twice: the tokenizer puts the first token there itself");
+    }
     conversation::check_length(engine, prompt.len()).context("cannot answer")?;
     Ok(prompt)
 }

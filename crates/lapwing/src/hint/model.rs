@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lapwing_backend::OpenError;
 use lapwing_export::ExportError;
-use lapwing_host::conversation::PromptTooLong;
+use lapwing_host::conversation::{EncodePromptError, PromptTooLong};
 use lapwing_host::{LoadBackendError, NoNativeBackend, NoTokenizer, OpenModelError};
 use lapwing_model::OpenFolderError;
 use lapwing_runtime::GenerateError;
@@ -19,7 +19,7 @@ use crate::prompt::PromptError;
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     first_of!(cause =>
         folder, open, open_model, no_backend, no_tokenizer, too_long, prompt, generate, render,
-        template, tokenizer, export, checkpoint, load
+        encode_prompt, template, tokenizer, export, checkpoint, load
     )
 }
 
@@ -135,6 +135,9 @@ fn prompt(error: &PromptError) -> Option<String> {
         PromptError::Empty { .. } => {
             Some("give one with --prompt, --prompt-file or on stdin".into())
         }
+        PromptError::Utf16 { .. } => {
+            Some("convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`".into())
+        }
         PromptError::Read { .. } | PromptError::TooLarge { .. } => None,
     }
 }
@@ -175,6 +178,15 @@ fn render(error: &RenderError) -> Option<String> {
             "mend it, or get it again with the model; --raw sends the prompt without it".into(),
         ),
         _ => Some("--raw sends the prompt without the template".into()),
+    }
+}
+
+fn encode_prompt(error: &EncodePromptError) -> Option<String> {
+    match error {
+        EncodePromptError::NoSuchToken { .. } => {
+            Some("a text model has no such tokens: leave it out of the prompt".into())
+        }
+        _ => None,
     }
 }
 
