@@ -97,6 +97,8 @@ impl IrModel {
         })?;
         let text = std::str::from_utf8(&xml)
             .map_err(|source| OpenIrError::Encoding { path: xml_path.to_owned(), source })?;
+        // Some tools begin UTF-8 with a byte order mark, which says nothing.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         IrModel::from_text(xml_path, text.to_owned(), bin).map_err(|fault| invalid(xml_path, fault))
     }
 

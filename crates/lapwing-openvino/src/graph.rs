@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use lapwing_formats::ir::{ElementType, IrModel, LOGITS_POSITIONS};
+use lapwing_formats::ir::{Dim, ElementType, IrModel, LOGITS_POSITIONS, Parameter};
 use lapwing_model::Architecture;
 
 use crate::states::States;
@@ -45,6 +45,7 @@ impl Graph {
                 }
             };
             inputs.take(&parameter.names, is_i32)?;
+            check_shape(&parameter)?;
         }
         let Some(input_ids) = inputs.input_ids else {
             return Err("it has no input `input_ids`".to_owned());
@@ -56,6 +57,10 @@ impl Graph {
         else {
             return Err("it has no output `logits`".to_owned());
         };
+        match logits.element_type {
+            ElementType::F32 | ElementType::F16 | ElementType::Bf16 | ElementType::Dynamic => {}
+            other => return Err(format!("its logits are {}: expected floats", other.name())),
+        }
         let n_vocab = logits.dims.last().and_then(|dim| dim.fixed());
         let name = logits.names.first().map_or("logits", String::as_str);
         Ok(Graph {
@@ -71,6 +76,29 @@ impl Graph {
             window_counts_positions: ir.rt_info(&["lapwing", "window_counts"]).as_deref()
                 == Some("positions"),
         })
+    }
+}
+
+/// Refuse at open what the library would refuse in the first step: one sequence of any number of
+/// tokens goes in.
+fn check_shape(parameter: &Parameter) -> Result<(), String> {
+    let Some(dims) = &parameter.dims else { return Ok(()) };
+    let name = |known: &str| parameter.names.iter().any(|name| name == known);
+    let is_of_tokens = ["input_ids", "attention_mask", "position_ids"].into_iter().any(name);
+    let is_one = |dim: &Dim| dim.fixed().is_none_or(|size| size == 1);
+    match dims.as_slice() {
+        _ if !is_of_tokens => Ok(()),
+        [n_sequences, n_tokens] if is_one(n_sequences) && n_tokens.fixed().is_none() => Ok(()),
+        _ => {
+            let size = |dim: &Dim| dim.fixed().map_or("?".to_owned(), |size| size.to_string());
+            let found: Vec<String> = dims.iter().map(size).collect();
+            let names = parameter.names.join("/");
+            let expected = "one sequence of any length, [1 or ?, ?]";
+            Err(format!(
+                "its input `{names}` has the shape [{}]: expected {expected}",
+                found.join(", ")
+            ))
+        }
     }
 }
 

@@ -3,12 +3,11 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use half::{bf16, f16};
 use lapwing_backend::{Chunk, Inference, Source};
-use lapwing_formats::ir::{ElementType, HIDDEN_STATES, LOGITS_POSITIONS};
+use lapwing_formats::ir::{HIDDEN_STATES, LOGITS_POSITIONS};
 
 use crate::graph::{Graph, Integers};
-use crate::input::{Input, last};
+use crate::input::{Input, last_floats};
 use crate::native::{InferRequest, NativeError, Tensor};
 use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
@@ -102,7 +101,8 @@ impl Inference for OpenVinoInference {
         chunk.time(|| self.request.infer())?;
         let Graph { logits, n_vocab, .. } = &self.shared.graph;
         let logits = self.request.output(logits)?;
-        let rows = last::<f32>(&logits, "logits", chunk.n_rows * n_vocab)?.chunks_exact(*n_vocab);
+        let rows = last_floats(&logits, "logits", chunk.n_rows * n_vocab)?;
+        let rows = rows.chunks_exact(*n_vocab);
         let Some(hidden) = &mut self.hidden else {
             rows.for_each(|logits| chunk.give(logits, None));
             return Ok(());
@@ -154,17 +154,7 @@ impl HiddenOutput {
         const WHAT: &str = "entries of hidden states";
         let n_wanted = n_rows * self.spec.n_hidden;
         self.rows.clear();
-        match self.spec.element_type {
-            ElementType::Bf16 => {
-                let entries = last::<bf16>(output, WHAT, n_wanted)?;
-                self.rows.extend(entries.iter().map(|entry| entry.to_f32()));
-            }
-            ElementType::F16 => {
-                let entries = last::<f16>(output, WHAT, n_wanted)?;
-                self.rows.extend(entries.iter().map(|entry| entry.to_f32()));
-            }
-            _ => self.rows.extend_from_slice(last::<f32>(output, WHAT, n_wanted)?),
-        }
+        self.rows.extend_from_slice(&last_floats(output, WHAT, n_wanted)?);
         Ok(())
     }
 }

@@ -1,5 +1,9 @@
 //! Integers into a request, numbers out of it.
 
+use std::borrow::Cow;
+
+use half::{bf16, f16};
+
 use crate::graph::Integers;
 use crate::native::{Element, InferRequest, NativeError, Tensor};
 
@@ -33,8 +37,28 @@ impl Input {
     }
 }
 
+/// The last `n_wanted` elements of an output of floats of any width; `what` is their name.
+pub(crate) fn last_floats<'a>(
+    output: &'a Tensor,
+    what: &str,
+    n_wanted: usize,
+) -> Result<Cow<'a, [f32]>, NativeError> {
+    let refused = match last::<f32>(output, what, n_wanted) {
+        Ok(floats) => return Ok(Cow::Borrowed(floats)),
+        Err(refused) => refused,
+    };
+    // A tensor of another type is no error of the library's: only reading it as f32 was.
+    if let Ok(halves) = last::<f16>(output, what, n_wanted) {
+        return Ok(halves.iter().map(|half| half.to_f32()).collect());
+    }
+    match last::<bf16>(output, what, n_wanted) {
+        Ok(halves) => Ok(halves.iter().map(|half| half.to_f32()).collect()),
+        Err(_) => Err(refused),
+    }
+}
+
 /// The last `n_wanted` elements of an output; `what` is their name.
-pub(crate) fn last<'a, T: Element>(
+fn last<'a, T: Element>(
     output: &'a Tensor,
     what: &str,
     n_wanted: usize,

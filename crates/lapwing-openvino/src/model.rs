@@ -289,7 +289,7 @@ fn show_hidden(
             let size = result.and_then(|result| result.dims.last()?.fixed());
             let size = size.and_then(|size| usize::try_from(size).ok());
             let n_hidden = size.ok_or_else(|| refused("their length is not fixed".to_owned()))?;
-            Ok(Hidden { n_hidden, element_type })
+            Ok(Hidden { n_hidden })
         }
         HiddenEdit::NotFound(why) => Err(refused(why.to_string())),
     }

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use lapwing_backend::Limits;
-use lapwing_formats::ir::ElementType;
 
 use crate::graph::Graph;
 use crate::native::{CompiledModel, InferRequest, NativeError};
@@ -34,6 +33,4 @@ impl Shared {
 pub(crate) struct Hidden {
     /// Length of one.
     pub(crate) n_hidden: usize,
-    /// Type of their entries: f32, f16 or bf16.
-    pub(crate) element_type: ElementType,
 }

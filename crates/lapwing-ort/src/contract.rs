@@ -50,6 +50,9 @@ pub enum ContractError {
          that is a multiple of {HEAD_SIZE_MULTIPLE}"
     )]
     HeadSize { node: String, found: usize },
+    /// Logits are not a row of floats for each token.
+    #[error("the graph's logits are {shape}: expected f32 or f16 [batch, tokens, vocabulary]")]
+    Logits { shape: String },
     /// An input is of a kind that is not understood.
     #[error("the graph's input `{name}` ({shape}) is not understood: {reason}")]
     Unknown { name: String, shape: String, reason: &'static str },
@@ -81,8 +84,12 @@ impl Contract {
         };
         let n_vocab = match logits.dims.as_deref() {
             Some([_, _, Dim::Fixed(n_vocab)]) => *n_vocab,
-            _ => architecture.n_vocab,
+            None | Some([_, _, _]) => architecture.n_vocab,
+            Some(_) => return Err(ContractError::Logits { shape: shape(logits) }),
         };
+        if !matches!(logits.element, None | Some(ElementType::F32 | ElementType::F16)) {
+            return Err(ContractError::Logits { shape: shape(logits) });
+        }
         let mut states = States::default();
         for input in &inputs {
             match INTEGERS.contains(&input.name.as_str()) {
@@ -113,10 +120,25 @@ impl Contract {
 const INTEGERS: [&str; 5] =
     ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", "logits_to_keep"];
 
+/// Of these, what has a number for each token.
+const OF_TOKENS: [&str; 3] = ["input_ids", "attention_mask", "position_ids"];
+
 fn check_integers(input: &Value) -> Result<(), ContractError> {
-    match input.element {
-        Some(ElementType::I64 | ElementType::I32) => Ok(()),
-        _ => Err(not_understood(input, "expected integers of 32 or 64 bits")),
+    if !matches!(input.element, Some(ElementType::I64 | ElementType::I32)) {
+        return Err(not_understood(input, "expected integers of 32 or 64 bits"));
+    }
+    // Refused at open, what the library would refuse in the first step.
+    let is_of_tokens = OF_TOKENS.contains(&input.name.as_str());
+    match input.dims.as_deref() {
+        Some([batch, n_tokens]) if is_of_tokens => {
+            let is_one = matches!(batch, Dim::Fixed(1) | Dim::Symbolic(_) | Dim::Unknown);
+            match is_one && !matches!(n_tokens, Dim::Fixed(_)) {
+                true => Ok(()),
+                false => Err(not_understood(input, "expected one sequence of any length")),
+            }
+        }
+        Some(_) if is_of_tokens => Err(not_understood(input, "expected two axes: batch, tokens")),
+        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use lapwing_backend::conformance::{
     hidden_states_come_with_rows, hidden_states_make_the_logits, library_file, rewind_equals_fresh,
     shared_folder, steps_together_equal_steps_alone,
 };
-use lapwing_backend::{Backend as _, OpenError, OpenOptions, Precision};
+use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions, Precision};
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
@@ -181,4 +181,99 @@ fn a_broken_graph_is_refused_with_the_librarys_words() {
     assert!(matches!(error, OpenError::Refused { .. }), "{error}");
     let words = std::error::Error::source(&error).expect("the library's words").to_string();
     assert!(words.contains("NoSuchOperation"), "{words}");
+}
+
+/// The small f32 export with its XML changed; the folder is gone with the first.
+fn with_xml(change: impl Fn(&str) -> String) -> Option<(tempfile::TempDir, OpenVinoBackend)> {
+    let (exports, backend) = setup()?;
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = exports.join("stories260k-ov-fp32");
+    for name in ["config.json", "openvino_model.bin"] {
+        std::fs::copy(source.join(name), folder.path().join(name)).expect("a copy");
+    }
+    let xml = std::fs::read_to_string(source.join("openvino_model.xml")).expect("the XML");
+    let changed = change(&xml);
+    assert_ne!(changed, xml);
+    std::fs::write(folder.path().join("openvino_model.xml"), changed).expect("a file");
+    Some((folder, backend))
+}
+
+#[test]
+fn logits_of_half_precision_are_read() {
+    let result = "<layer id=\"736\" name=\"Result_5864\"";
+    let edge =
+        |from: &str, to: &str| format!("<edge from-layer={from} to-layer={to} to-port=\"0\" />");
+    let direct = edge("\"725\" from-port=\"2\"", "\"736\"");
+    for (precision, name) in [("FP16", "f16"), ("BF16", "bf16")] {
+        let dims = "<dim>-1</dim><dim>-1</dim><dim>512</dim>";
+        let convert = format!(
+            "<layer id=\"9000\" name=\"half\" type=\"Convert\" version=\"opset1\">
+            <data destination_type=\"{name}\" />
+            <input><port id=\"0\" precision=\"FP32\">{dims}</port></input>
+            <output><port id=\"1\" precision=\"{precision}\" names=\"logits\">{dims}</port></output>
+            </layer>{result}"
+        );
+        let through = edge("\"725\" from-port=\"2\"", "\"9000\"")
+            + &edge("\"9000\" from-port=\"1\"", "\"736\"");
+        let changed = with_xml(|xml| {
+            let (head, tail) = xml.split_once(result).expect("a result");
+            let tail =
+                tail.replacen("precision=\"FP32\"", &format!("precision=\"{precision}\""), 1);
+            let head = head.replace(" names=\"logits\"", "");
+            format!("{head}{convert}{}", tail.replace(&direct, &through))
+        });
+        let Some((folder, backend)) = changed else { return };
+        let model = backend.open(&open(folder.path()), &exact_options()).expect(name);
+        let exports = shared_folder().expect("it was there").join("exports");
+        let plain = open(&exports.join("stories260k-ov-fp32"));
+        let plain = backend.open(&plain, &exact_options()).expect("it opens");
+        let row = |model: &dyn Model| {
+            let mut row = vec![0.0; model.n_vocab()];
+            model.decoder().expect("a decoder").step(&PROMPT, &mut row).expect("a step");
+            row
+        };
+        let (found, expected) = (row(&*model), row(&*plain));
+        assert!(found != expected, "{name}: nothing was rounded");
+        close(&found, &expected, if name == "f16" { 0.02 } else { 0.15 }, name);
+    }
+}
+
+#[test]
+fn inputs_of_other_shapes_are_refused_at_open() {
+    let check = |name: &str, shape: &str, dims: &str, expected: &str| {
+        let changed = with_xml(|xml| {
+            let at = xml.find(&format!("name=\"{name}\" type=\"Parameter\"")).expect("an input");
+            let (head, tail) = xml.split_at(at);
+            let tail = tail.replacen("shape=\"?,?\"", &format!("shape=\"{shape}\""), 1);
+            let (start, rest) = tail.split_once("<dim>").expect("its sizes");
+            let (_, end) = rest.split_once("</port>").expect("the end of a port");
+            format!("{head}{start}{dims}</port>{end}")
+        });
+        let Some((folder, backend)) = changed else { return };
+        let error = backend.open(&open(folder.path()), &exact_options()).map(drop);
+        let message = error.expect_err("it is refused").to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    let three = "<dim>3</dim><dim>-1</dim><dim>-1</dim>";
+    check(
+        "position_ids",
+        "3,?,?",
+        three,
+        "input `position_ids` has the shape [3, ?, ?]: expected one",
+    );
+    let fixed = "<dim>1</dim><dim>1</dim>";
+    check(
+        "input_ids",
+        "1,1",
+        fixed,
+        "input `input_ids` has the shape [1, 1]: expected one sequence",
+    );
+    let four = "<dim>4</dim><dim>-1</dim>";
+    check("attention_mask", "4,?", four, "input `attention_mask` has the shape [4, ?]: expected");
+}
+
+#[test]
+fn a_byte_order_mark_before_the_xml_harms_nobody() {
+    let Some((folder, backend)) = with_xml(|xml| format!("\u{feff}{xml}")) else { return };
+    backend.open(&open(folder.path()), &exact_options()).expect("it opens");
 }

@@ -100,7 +100,9 @@ fn entry(row_idx: usize, column_idx: usize) -> f32 {
 /// A recurrence with the names of transformers.js: the hidden state is the sum of all tokens'
 /// vectors. As graphs do that were traced with an empty state, it looks at the state only where
 /// one token comes alone.
-fn write_recurrence(folder: &Path) {
+///
+/// Shapes: the ids are `ids`, the logits of this element `logits`.
+fn write_recurrence(folder: &Path, ids: &[Dim], (element, logits): (ElementType, &[Dim])) {
     let graph_file = folder.join("onnx/model.onnx");
     std::fs::create_dir_all(folder.join("onnx")).expect("a folder");
     let config = format!(
@@ -138,20 +140,18 @@ fn write_recurrence(folder: &Path) {
         node("Squeeze", &["last", "one"], "present_recurrent.0"),
         node("MatMul", &["hidden", "head"], "logits"),
     ];
-    let (batch, n_new) = (Dim::symbol("batch"), Dim::symbol("n_new"));
-    let state = [batch.clone(), Dim::Fixed(N_HIDDEN)];
-    let logits = [batch.clone(), n_new.clone(), Dim::Fixed(N_VOCAB)];
+    let state = [Dim::symbol("batch"), Dim::Fixed(N_HIDDEN)];
     let value = |name: &str, element, dims: &[Dim]| Value::to_proto(name, element, dims);
     let graph = GraphProto {
         name: Some("made".to_owned()),
         node: nodes.iter().map(NodeProto::encoded).collect(),
         initializer: weights,
         input: vec![
-            value("input_ids", ElementType::I64, &[batch, n_new]),
+            value("input_ids", ElementType::I64, ids),
             value("past_recurrent.0", ElementType::F32, &state),
         ],
         output: vec![
-            value("logits", ElementType::F32, &logits),
+            value("logits", element, logits),
             value("present_recurrent.0", ElementType::F32, &state),
         ],
         ..GraphProto::default()
@@ -170,7 +170,8 @@ fn write_recurrence(folder: &Path) {
 fn a_graph_that_may_forget_its_state_gets_tokens_one_by_one_behind_a_prompt() {
     let Some((_, backend)) = setup() else { return };
     let path = std::env::temp_dir().join(format!("lapwing-recurrence-{}", std::process::id()));
-    write_recurrence(&path);
+    let (ids, logits) = open_shapes();
+    write_recurrence(&path, &ids, (ElementType::F32, &logits));
     let folder = open(&path, None);
     let tokens = [1, 5, 2, 2, 0, 4, 3, 1];
     let expected = |n_seen: usize| -> Vec<f32> {
@@ -199,4 +200,33 @@ fn a_graph_that_may_forget_its_state_gets_tokens_one_by_one_behind_a_prompt() {
         decoder.score(&tokens, &mut check).expect("a score");
     }
     std::fs::remove_dir_all(&path).expect("the folder goes");
+}
+
+/// The shapes of ids and logits as exports have them.
+fn open_shapes() -> ([Dim; 2], [Dim; 3]) {
+    let (batch, n_new) = (Dim::symbol("batch"), Dim::symbol("n_new"));
+    ([batch.clone(), n_new.clone()], [batch, n_new, Dim::Fixed(N_VOCAB)])
+}
+
+#[test]
+fn inputs_and_logits_of_other_shapes_are_refused_at_open() {
+    let Some((_, backend)) = setup() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ids, logits) = open_shapes();
+    let check = |ids: &[Dim], logits: (ElementType, &[Dim]), expected: &str| {
+        write_recurrence(folder.path(), ids, logits);
+        let opened = backend.open(&open(folder.path(), None), &exact_options()).map(drop);
+        let message = opened.expect_err("it is refused").to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    let plain = (ElementType::F32, &logits[..]);
+    let one_token = [Dim::symbol("batch"), Dim::Fixed(1)];
+    check(&one_token, plain, "input `input_ids` (i64 [batch, 1]) is not understood: expected one");
+    let four = [Dim::Fixed(4), Dim::symbol("n_new")];
+    check(&four, plain, "input `input_ids` (i64 [4, n_new]) is not understood: expected one");
+    let three = [Dim::Fixed(3), ids[0].clone(), ids[1].clone()];
+    check(&three, plain, "is not understood: expected two axes: batch, tokens");
+    let two = [logits[0].clone(), logits[2].clone()];
+    check(&ids, (ElementType::F32, &two), "the graph's logits are f32 [batch,");
+    check(&ids, (ElementType::I64, &logits), "expected f32 or f16 [batch, tokens, vocabulary]");
 }
