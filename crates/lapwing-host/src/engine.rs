@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{DeviceKind, Model, OpenError, Precision};
+use lapwing_backend::{DeviceKind, Model, OpenError, OpenOptions, Precision};
+use lapwing_files::{FileError, checksum};
 use lapwing_logits::{Correction, Details, Level, SamplerOptions};
 use lapwing_model::{ModelFolder, TokenId};
 use lapwing_runtime::{Request, Session};
 use lapwing_store::natives::Runtime;
 use lapwing_text::{ChatTemplate, SpecialPieces, SpecialTokens, Tokenizer};
+use serde_json::{Value, json};
 
 use crate::backends;
 use crate::compile_cache;
 use crate::host::Host;
 use crate::ladder::{self, Attempt, Opened};
-use crate::model_files::folder_name;
+use crate::model_files::{ModelFiles, ModelFilesError, folder_name};
 use crate::notice::{Caller, Notice, RefusedRung};
 use crate::open_error::{OpenModelError, cannot_open};
 use crate::request::OpenRequest;
@@ -75,6 +77,29 @@ pub struct NoTokenizer {
 }
 
 impl Engine {
+    /// What its rows depend on when it was opened with `options`, told without reading its weights.
+    ///
+    /// # Errors
+    ///
+    /// When a file is not there, the graph is malformed, or the tokenizer cannot be read.
+    pub fn key(&self, options: &OpenOptions) -> Result<Value, ModelFilesError> {
+        let tokenizer = self.folder.text.tokenizer.as_deref();
+        let read =
+            |file| std::fs::read(file).map_err(FileError::cannot("read the tokenizer", file));
+        let tokenizer = tokenizer.map(read).transpose()?;
+        Ok(json!({
+            "path": std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()),
+            "files": ModelFiles::of(&self.folder)?.stamp(),
+            "tokenizer": tokenizer.map(|bytes| checksum::sha256_bytes(&bytes)),
+            "backend": [self.backend, &self.backend_version],
+            "device": self.model.device_used().id,
+            "precision": options.precision,
+            "properties": options.properties,
+            "threads": options.n_threads,
+            "n_positions_max": self.model.limits().n_positions_max,
+        }))
+    }
+
     /// Find a model and open it.
     ///
     /// # Errors

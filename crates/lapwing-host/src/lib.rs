@@ -43,6 +43,7 @@ pub mod offers;
 pub mod ort_plugin;
 pub mod recommendation;
 pub mod sampling;
+pub mod timings;
 pub mod trial;
 pub mod worker;
 

@@ -23,6 +23,19 @@ pub fn html(study: &Study, title: &str, facts: &[(String, String)]) -> String {
     page.into_html(title, &facts, &[])
 }
 
+/// The verdicts, a row each: model, claim, finding, its figure with the interval, and why.
+#[must_use]
+pub fn verdicts(study: &Study) -> Vec<Vec<String>> {
+    let of_studied = |studied: &Studied| -> Vec<Vec<String>> {
+        let row = |Hypothesis { id, finding, interval, statement, .. }: &Hypothesis| {
+            let finding = word(*finding).0.to_owned();
+            vec![studied.name.clone(), id.clone(), finding, signed(interval), statement.clone()]
+        };
+        studied.hypotheses.iter().map(row).collect()
+    };
+    study.subjects.iter().flat_map(of_studied).collect()
+}
+
 /// Which claim fared how on which model.
 fn overview(study: &Study) -> Table {
     let claims = study.subjects.first().map_or(&[][..], |first| &first.hypotheses);

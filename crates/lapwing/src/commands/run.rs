@@ -1,19 +1,18 @@
 //! `lapwing run`: one answer.
 
 use std::io::IsTerminal as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_host::compile_cache::CacheReport;
 use lapwing_host::conversation;
 use lapwing_host::correction::Resolved;
-use lapwing_host::sampling;
-use lapwing_host::{Engine, OpenStages};
+use lapwing_host::{Engine, sampling, timings};
 use lapwing_logits::SamplerOptions;
 use lapwing_measure::memory::resident_bytes;
 use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
-use lapwing_runtime::{Event, Finish, Generated, Request, Session, TokenTimings, generate};
+use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
 use lapwing_text::Message;
 use serde_json::{Value, json};
 
@@ -58,7 +57,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
         report["compile_cache"] = json!(engine.model.cache_use().map(CacheReport::of));
-        report["timings"] = timings(&generated, load, &engine.stages);
+        report["timings"] = timings::report(&generated.timings, load, &engine.stages);
         let rss_bytes = resident_bytes(&SystemFiles::of_this_system()).ok();
         report["memory"] = json!({"rss_bytes": rss_bytes});
         printer.json(&report)?;
@@ -226,41 +225,4 @@ fn report(
         report["first_step_top"] = top.collect();
     }
     report
-}
-
-fn timings(generated: &Generated, load: Duration, opening: &OpenStages) -> Value {
-    let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3);
-    let timings = &generated.timings;
-    let (tokens, steps) = (&timings.tokens[..], timings.steps());
-    let p50 = |tokens: &[TokenTimings], stage: fn(&TokenTimings) -> Option<Duration>| {
-        median(tokens.iter().filter_map(stage).collect())
-    };
-    let us = |duration: Duration| round(duration.as_secs_f64() * 1e6);
-    let after_first: Duration = steps.iter().map(TokenTimings::total).sum();
-    let tokens_per_s =
-        (!steps.is_empty()).then(|| round(steps.len() as f64 / after_first.as_secs_f64()));
-    json!({
-        "load_ms": ms(load),
-        "read_ms": opening.read.map(ms),
-        "compile_ms": ms(opening.compile),
-        "prefill_ms": ms(timings.prefill.elapsed),
-        "ttft_ms": timings.time_to_first_token.map(ms),
-        "decode_ms_p50": p50(steps, |token| Some(token.step.elapsed)).map(ms),
-        "decode_inference_ms_p50": p50(steps, |token| Some(token.step.inference)).map(ms),
-        "decode_tokens_per_s": tokens_per_s,
-        "host_us_p50": p50(steps, |token| Some(token.host())).map(us),
-        "correction_us_p50": p50(tokens, |token| token.correct).map(us),
-        "sample_us_p50": p50(tokens, |token| Some(token.sample)).map(us),
-        "detokenize_us_p50": p50(tokens, |token| Some(token.detokenize)).map(us),
-    })
-}
-
-/// Three digits after the point are a microsecond in milliseconds.
-fn round(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}
-
-fn median(mut samples: Vec<Duration>) -> Option<Duration> {
-    samples.sort_unstable();
-    samples.get(samples.len().checked_sub(1)? / 2).copied()
 }

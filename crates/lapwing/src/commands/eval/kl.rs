@@ -7,7 +7,7 @@ use lapwing_eval::{
 use lapwing_logits::Level;
 use serde_json::json;
 
-use super::measured::{self, Measured, Naming, engine_key, engine_report};
+use super::measured::{self, Measured, Naming, engine_report};
 use super::{BOOTSTRAP, convention, with_error};
 use crate::cli::KlArgs;
 use crate::printer::Printer;
@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
         correction: measured.correction.correction.clone(),
     };
     let key = json!({
-        "reference": engine_key(&reference, &of_reference)?,
+        "reference": reference.key(&of_reference.options)?,
         "text": text.sha256,
         "convention": options.convention,
         "limit": options.n_windows_max,

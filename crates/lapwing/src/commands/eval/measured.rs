@@ -2,12 +2,9 @@
 
 use std::time::Instant;
 
-use anyhow::Context as _;
 use lapwing_eval::{Journal, JournalKey, KeepError, Kept, OnProgress, key_of};
-use lapwing_files::checksum;
 use lapwing_host::Engine;
 use lapwing_host::correction::Resolved;
-use lapwing_host::model_files::ModelFiles;
 use serde_json::{Value, json};
 
 use super::{BOOTSTRAP, finished, watch};
@@ -62,7 +59,7 @@ impl Measured<'_> {
         let mut key = key_of(json!({
             "command": command,
             "lapwing_version": env!("CARGO_PKG_VERSION"),
-            "model": engine_key(&self.engine, self.settings)?,
+            "model": self.engine.key(&self.settings.options)?,
             "correction": self.correction.profile_sha256,
         }));
         key.extend(key_of(more));
@@ -127,31 +124,6 @@ pub(super) fn describe(engine: &Engine, settings: &Settings) -> String {
     let precision = settings.options.precision;
     let name = engine.name();
     format!("{name} with {backend} {version} on {device}, precision {precision}")
-}
-
-/// What the rows of an engine depend on, told without reading its weights.
-pub(in crate::commands) fn engine_key(
-    engine: &Engine,
-    settings: &Settings,
-) -> anyhow::Result<Value> {
-    Ok(json!({
-        "path": std::path::absolute(&engine.path).unwrap_or_else(|_| engine.path.clone()),
-        "files": ModelFiles::of(&engine.folder)?.stamp(),
-        "tokenizer": tokenizer_sha256(engine)?,
-        "backend": [engine.backend, engine.backend_version],
-        "device": engine.model.device_used().id,
-        "precision": settings.options.precision,
-        "properties": settings.options.properties,
-        "threads": settings.options.n_threads,
-        "n_positions_max": engine.model.limits().n_positions_max,
-    }))
-}
-
-fn tokenizer_sha256(engine: &Engine) -> anyhow::Result<Option<String>> {
-    let Some(file) = &engine.folder.text.tokenizer else { return Ok(None) };
-    let bytes = std::fs::read(file)
-        .with_context(|| format!("cannot read the tokenizer {}", file.display()))?;
-    Ok(Some(checksum::sha256_bytes(&bytes)))
 }
 
 /// An engine in a report, with the hash of its files.

@@ -14,7 +14,7 @@ use lapwing_host::model_files::ModelFiles;
 use lapwing_host::offers::processor_name;
 use lapwing_host::{Engine, open_folder};
 use lapwing_lab::falsify::{
-    FalsifyError, FalsifyInputs, FalsifyOptions, Finding, STUDY_SCHEMA_VERSION, Studied, Study,
+    FalsifyError, FalsifyInputs, FalsifyOptions, STUDY_SCHEMA_VERSION, Studied, Study,
     StudyProgress, TaskInputs, falsify, page,
 };
 use lapwing_logits::Level;
@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::cli::FalsifyArgs;
 use crate::commands::calibrate::{self, Models};
-use crate::commands::eval::measured::{engine_key, engine_report, kept};
+use crate::commands::eval::measured::{engine_report, kept};
 use crate::exit::UsageError;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::{Printer, Steps};
@@ -87,7 +87,10 @@ pub(in crate::commands) fn run(
     new_file::write(&args.out.join(PAGE), html.as_bytes()).context(FAILED)?;
     match args.json {
         true => printer.json(&record)?,
-        false => tell(&study, printer)?,
+        false => printer.table(
+            &["MODEL", "CLAIM", "FINDING", "NATS A TOKEN", "BECAUSE"],
+            &page::verdicts(&study),
+        )?,
     }
     printer.note(format!("wrote {RECORD} and {PAGE} to {}", args.out.display()));
     Ok(kept.remove()?)
@@ -238,7 +241,7 @@ impl One<'_> {
     ) -> anyhow::Result<serde_json::Value> {
         let report = json!({
             "model": engine_report(engine, self.settings)?,
-            "files": engine_key(engine, self.settings)?["files"],
+            "files": ModelFiles::of(&engine.folder)?.stamp(),
             "reference": engine_report(reference, of_reference)?,
         });
         let sha256 = |name: &str| report[name]["sha256"].as_str().unwrap_or_default();
@@ -307,30 +310,4 @@ fn facts(args: &FalsifyArgs, record: &serde_json::Value) -> Vec<(String, String)
 
 fn short_hash(record: &serde_json::Value) -> String {
     checksum::sha256_bytes(format!("{record:#}\n").as_bytes())[..16].to_owned()
-}
-
-/// The verdicts, one line each.
-fn tell(study: &Study, printer: &Printer) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
-    for studied in &study.subjects {
-        for hypothesis in &studied.hypotheses {
-            let finding = match hypothesis.finding {
-                Finding::Supported => "supported",
-                Finding::Refuted => "refuted",
-                Finding::Undecided => "undecided",
-            };
-            let interval = hypothesis.interval;
-            rows.push(vec![
-                studied.name.clone(),
-                hypothesis.id.clone(),
-                finding.to_owned(),
-                format!(
-                    "{:+.4} ({:+.4} to {:+.4})",
-                    interval.estimate, interval.low, interval.high
-                ),
-                hypothesis.statement.clone(),
-            ]);
-        }
-    }
-    Ok(printer.table(&["MODEL", "CLAIM", "FINDING", "NATS A TOKEN", "BECAUSE"], &rows)?)
 }
