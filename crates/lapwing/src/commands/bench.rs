@@ -1,7 +1,6 @@
 //! `lapwing bench`: what models cost on devices, measured and kept as records.
 
 mod asked;
-mod corrections;
 mod message;
 mod recommend;
 mod runner;

@@ -8,19 +8,18 @@ use lapwing_measure::record::Configuration;
 use lapwing_model::ModelFolder;
 use lapwing_store::{Variant, natives::Runtime, resolve_model};
 
-use super::corrections::effective;
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use lapwing_host::BackendChoice;
-use lapwing_host::Setup;
-use lapwing_host::correction::profile_hashes;
+use lapwing_host::correction::{profile_hashes, why_auto_is_off};
 use lapwing_host::model_files::{self, ModelFiles};
 use lapwing_host::recommendation::is_there;
-use lapwing_host::{keeps_compiled, open_folder, options_for};
+use lapwing_host::{
+    BackendChoice, CorrectionChoice, Setup, keeps_compiled, open_folder, options_for,
+};
 
 /// What `bench` needs at least.
 const NO_TESTS: &str = "give a length above 0 with --prompt-tokens or --generated-tokens, or \
@@ -137,6 +136,24 @@ fn of_model(
         }
     }
     Ok(planned)
+}
+
+/// `asked`, with `off` in the place of an `auto` that changes nothing for `model`; that is said.
+fn effective(
+    asked: Vec<CorrectionChoice>,
+    model: &str,
+    settings: &Settings,
+    printer: &Printer,
+) -> Vec<CorrectionChoice> {
+    let of_one = |correction| match (&correction, why_auto_is_off(model, &settings.home.profiles()))
+    {
+        (CorrectionChoice::Auto, Some(why)) => {
+            printer.note(format!("--correction auto is off for {model}: {why}"));
+            CorrectionChoice::Off
+        }
+        _ => correction,
+    };
+    asked.into_iter().map(of_one).collect()
 }
 
 /// What is known of a setup before it is opened, but for its correction.
