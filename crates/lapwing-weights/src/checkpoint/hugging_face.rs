@@ -1,8 +1,10 @@
 //! Hugging Face folders: `config.json` of either age, safetensors in one file or many.
 
-mod architecture;
-mod config_json;
+mod json_keys;
+
 mod rope;
+
+mod config_json;
 
 use std::path::Path;
 

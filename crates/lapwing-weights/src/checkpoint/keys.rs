@@ -21,7 +21,7 @@ pub(super) enum Known {
 }
 
 /// Keys of one kind, with what is known of each of them.
-type Keys = [(Known, &'static [&'static str])];
+pub(super) type Keys = [(Known, &'static [&'static str])];
 
 use Known::{Harmless, Neutral, Used};
 

@@ -176,6 +176,14 @@ fn words_are_cut_as_each_family_does() {
     check("smollm", &digits);
     check("gpt-2", &["it", "'", "S", "Ġ12345", "Ġa", "ĊĊĠ", "Ġb"]);
     check("default", &["it", "'", "S", "Ġ12345", "Ġa", "ĊĊĠ", "Ġb"]);
-    check("qwen2", &["it", "'S", "Ġ", "1", "2", "3", "4", "5", "Ġa", "ĊĊ", "Ġ", "Ġb"]);
-    check("llama-bpe", &["it", "'S", "Ġ", "123", "45", "Ġa", "ĊĊ", "Ġ", "Ġb"]);
+    let one_digit = ["it", "'S", "Ġ", "1", "2", "3", "4", "5", "Ġa", "ĊĊ", "Ġ", "Ġb"];
+    let three_digits = ["it", "'S", "Ġ", "123", "45", "Ġa", "ĊĊ", "Ġ", "Ġb"];
+    check("qwen2", &one_digit);
+    check("deepseek-r1-qwen", &one_digit);
+    check("tekken", &one_digit);
+    check("llama-bpe", &three_digits);
+    check("falcon3", &three_digits);
+    check("smaug-bpe", &three_digits);
+    check("gpt-4o", &["it'S", "Ġ", "123", "45", "Ġa", "ĊĊ", "Ġ", "Ġb"]);
+    check("starcoder", &digits);
 }
