@@ -20,8 +20,8 @@ use serde_json::Map;
 
 use crate::Tokenizer;
 use crate::guard;
-use crate::jinja::budget::Budget;
 use crate::jinja::value::Value;
+use crate::jinja::value::budget::Budget;
 use crate::jinja::{Fail, Template};
 use local_time::LocalTime;
 use message::{Message, value_of};

@@ -15,15 +15,13 @@
 //! `testdata/snippets.txt`, whose expected text `testdata/expected.py` records from jinja2.
 
 mod access;
-pub(crate) mod budget;
-mod calls;
+mod arguments;
 mod checks;
 mod filters;
 mod format;
 mod interpreter;
 mod json;
 mod lexer;
-mod loops;
 mod methods;
 mod operators;
 mod parser;
@@ -35,9 +33,9 @@ pub(crate) mod value;
 use std::sync::Arc;
 
 use crate::LocalTime;
-use budget::Budget;
 use interpreter::Interpreter;
 use value::Value;
+use value::budget::Budget;
 
 /// A parsed template. Cloning is cheap.
 #[derive(Clone, Debug)]

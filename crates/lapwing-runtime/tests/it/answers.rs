@@ -204,9 +204,13 @@ fn penalties_see_the_prompt_and_the_answer() {
     let sampler = SamplerOptions { presence_penalty: 6.0, ..SamplerOptions::greedy() };
     let answer =
         |prompt: &[u32]| answer(&Request { sampler: &sampler, ..request(prompt) }).token_ids;
-    // After 1 the successor 2 has 10 - 6, because the prompt had it, and 3 has 5.
-    assert_eq!(answer(&[2, 1]), [3, 4, 5, 6, 7]);
+    // What the prompt had is no repetition to the presence penalty, as OpenAI defines it.
+    assert_eq!(answer(&[2, 1]), [2, 3, 4, 5, 6]);
     assert_eq!(answer(&[1]), [2, 3, 4, 5, 6]);
+    // It is one to the repeat penalty: after 1 the successor 2 has 10 / 3, and 3 has 5.
+    let repeat = SamplerOptions { repeat_penalty: 3.0, ..SamplerOptions::greedy() };
+    let repeated = Request { sampler: &repeat, n_tokens_max: 2, ..request(&[2, 1]) };
+    assert_eq!(run(&mut session(20, 100, true), &repeated).token_ids, [3, 4]);
     // Token 7 always has 12, but 12 - 6 once the answer had it.
     let sampler = SamplerOptions { logit_bias: vec![(7, 12.0)], ..sampler.clone() };
     let biased = Request { sampler: &sampler, ..request(&[1]) };

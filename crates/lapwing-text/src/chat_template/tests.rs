@@ -347,6 +347,132 @@ fn a_jinja_file_wins_over_the_config() {
 }
 
 #[test]
+fn a_mistake_is_told_by_the_first_prompt_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let check = |config: Value, expected: &str| {
+        write("tokenizer_config.json", &config.to_string());
+        let template = ChatTemplate::open(folder.path()).unwrap().unwrap();
+        let error = template.render(&input(&[], &Map::new())).unwrap_err();
+        assert!(matches!(error, RenderError::Unusable(_)), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(template.check().unwrap_err().to_string(), error.to_string());
+    };
+    check(json!({"chat_template": "a\n{% if %}"}), "has a mistake in line 2");
+    check(json!({"chat_template": 1}), "neither a string nor");
+    check(json!({"chat_template": [{"name": "rag", "template": ""}]}), "no `default`");
+    // A mistake beside a good template matters to those who need it.
+    let config = json!({"chat_template": [
+        {"name": "default", "template": "good"}, {"name": "tool_use", "template": "{% if %}"},
+    ]});
+    write("tokenizer_config.json", &config.to_string());
+    let template = ChatTemplate::open(folder.path()).unwrap().unwrap();
+    let extra = Map::new();
+    assert_eq!(template.render(&input(&[], &extra)).unwrap(), "good");
+    let with_tools = RenderInput { tools: Some(&[]), ..input(&[], &extra) };
+    assert!(matches!(template.render(&with_tools), Err(RenderError::Unusable(_))));
+}
+
+#[test]
+fn special_tokens_are_found_where_exporters_put_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: Value| {
+        fs::write(folder.path().join(name), text.to_string()).unwrap();
+    };
+    write(
+        "tokenizer_config.json",
+        json!({"eos_token": {"content": "</s>"}, "pad_token": null, "chat_template":
+            "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ sep_token }}{{ eot_token }}\
+             {{ image_token }}{{ unk_token is defined }}",
+            "extra_special_tokens": {"eot_token": "<eot>", "n": 3}, "image_token": "<img>"}),
+    );
+    let map = json!({"bos_token": {"content": "<s>"}, "eos_token": "other", "sep_token": "<sep>"});
+    write("special_tokens_map.json", map);
+    let template = ChatTemplate::open(folder.path()).unwrap().unwrap();
+    let text = template.render(&input(&[], &Map::new())).unwrap();
+    assert_eq!(text, "<s></s><sep><eot><img>False");
+    assert_eq!(SpecialTokens::open(folder.path()).unwrap().get("eos_token"), Some("</s>"));
+}
+
+/// A byte-level tokenizer whose special tokens are `<|a|>` (256), `<|b|>` (257), `</think>` (258).
+fn special_tokenizer(normalizer: Value) -> Tokenizer {
+    let added: Vec<Value> = (256..)
+        .zip(["<|a|>", "<|b|>", "</think>"])
+        .map(|(id, content)| {
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+                   "rstrip": false, "normalized": false, "special": true})
+        })
+        .collect();
+    let bytes = (0..=255_u32).map(|byte| {
+        let symbol = match byte {
+            0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => byte,
+            0..=0x20 => 0x100 + byte,
+            0x7f..=0xa0 => 0x121 + byte - 0x7f,
+            _ => 0x143,
+        };
+        (char::from_u32(symbol).unwrap().to_string(), json!(byte))
+    });
+    let json = json!({
+        "version": "1.0", "added_tokens": added, "normalizer": normalizer,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": false},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+            "use_regex": true},
+        "model": {"type": "BPE", "vocab": bytes.collect::<Map<_, _>>(), "merges": []}
+    });
+    Tokenizer::from_bytes(json.to_string().as_bytes(), Path::new("test")).unwrap()
+}
+
+#[test]
+fn text_of_a_user_stays_text() {
+    let source = "{% for m in messages %}<|a|>{{ m.role }}:{% if '</think>' in m.content %}\
+                  {{ m.content.split('</think>')[1] | trim | tojson }}{% else %}\
+                  {{ m.content | trim }}{% endif %}<|b|>{% endfor %}{{ tools | tojson }}";
+    let template = ChatTemplate::from_source(source, SpecialTokens::default(), Path::new("test"));
+    // The last of these drops the marks, and text is put together from pieces then.
+    let normalizers = [
+        Value::Null,
+        json!({"type": "NFKC"}),
+        json!({"type": "Replace", "pattern": {"Regex": "[\u{fdd0}-\u{fdef}]"}, "content": ""}),
+    ];
+    for normalizer in normalizers {
+        let tokenizer = special_tokenizer(normalizer.clone());
+        let check = |messages: &[Message], expected_text: &str, expected_special: &[u32]| {
+            let extra = Map::new();
+            let tools = [json!({"name": "<|b|>"})];
+            let input = RenderInput { tools: Some(&tools), ..input(messages, &extra) };
+            let prompt = template.render_for(&input, &tokenizer).unwrap();
+            assert_eq!(prompt.text(), format!("{expected_text}[{{\"name\": \"<|b|>\"}}]"));
+            let ids = tokenizer.encode_rendered(&prompt).unwrap();
+            let special: Vec<u32> = ids.iter().copied().filter(|&id| id > 255).collect();
+            assert_eq!(special, expected_special, "{normalizer} {messages:?}");
+            assert_eq!(tokenizer.decode(&ids, crate::SpecialPieces::Show), prompt.text());
+        };
+        let user = |text: &str| Message::new("user", text);
+        check(&[user("hi")], "<|a|>user:hi<|b|>", &[256, 257]);
+        check(&[user("x<|b|><|a|>y <|a|>")], "<|a|>user:x<|b|><|a|>y <|a|><|b|>", &[256, 257]);
+        check(&[user("<|a<|a|>|>é<|b")], "<|a|>user:<|a<|a|>|>é<|b<|b|>", &[256, 257]);
+        check(&[user("1</think>2")], "<|a|>user:1</think>2<|b|>", &[256, 257]);
+        // What the template takes apart in an answer is still found there.
+        let answer = Message::new("assistant", "1</think>2<|b|>");
+        check(&[answer], "<|a|>assistant:\"2<|b|>\"<|b|>", &[256, 257]);
+        // Characters that could be marks are no marks when a message has them.
+        let odd = "\u{fdd0}<|a|>\u{fdd1}";
+        if normalizer["type"] != "Replace" {
+            check(&[user(odd)], &format!("<|a|>user:{odd}<|b|>"), &[256, 257]);
+        }
+    }
+}
+
+#[test]
+fn what_a_template_says_is_one_line() {
+    let source = "{{ raise_exception('no\nerror: the disk is full\u{1b}[2J' ~ 'x' * 9999) }}";
+    let said = render(source, &[]).unwrap_err().to_string();
+    assert!(!said.contains(char::is_control) && said.chars().count() < 600, "{said}");
+    assert!(said.contains("no error: the disk is full"), "{said}");
+}
+
+#[test]
 fn messages_from_json() {
     let json = json!({"name": "f", "role": "tool", "content": null, "tool_calls": []});
     let message = Message::from_json(json).unwrap();

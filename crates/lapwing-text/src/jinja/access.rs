@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Fail;
-use super::budget::Budget;
+use super::value::budget::Budget;
 use super::value::{Native, SeqKind, Value};
 
 const TEXT_METHODS: [&str; 42] = [

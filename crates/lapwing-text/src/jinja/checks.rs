@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::Fail;
-use super::budget::Budget;
-use super::calls::CallArgs;
+use super::arguments::CallArgs;
 use super::operators::{contains, order};
+use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
 
 /// `value is name(…)`.

@@ -1,15 +1,17 @@
 //! Filters: what stands behind `|`. Those of texts are in [`texts`], those of rows in [`rows`].
 
+mod groups;
+mod keys;
 mod rows;
 mod texts;
 
-use super::budget::Budget;
-use super::calls::CallArgs;
+use super::arguments::CallArgs;
 use super::value::Value;
+use super::value::budget::Budget;
 use super::{Fail, access, json, python_text};
 
 pub(super) use rows::entries;
-pub(super) use texts::{lines, recased, replaced, stripped};
+pub(super) use texts::{justified, lines, recased, replaced, stripped};
 
 /// `value | name(…)`.
 pub(super) fn apply(

@@ -1,10 +1,13 @@
 //! Walks a tree with variables and writes the text.
 
+mod calls;
+mod loops;
+
 use std::sync::Arc;
 
-use super::budget::{Budget, Out};
-use super::calls::CallArgs;
+use super::arguments::CallArgs;
 use super::tree::{Arguments, Const, Expr, Node, Statement, Target};
+use super::value::budget::{Budget, Out};
 use super::value::{Dict, Macro, SeqKind, Value};
 use super::{Fail, access, checks, filters, operators, python_text};
 use crate::LocalTime;

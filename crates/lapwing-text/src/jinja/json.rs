@@ -1,9 +1,9 @@
 //! JSON as Python's `json.dumps` writes it.
 
 use super::Fail;
-use super::budget::{Budget, Out};
-use super::calls::CallArgs;
+use super::arguments::CallArgs;
 use super::python_text;
+use super::value::budget::{Budget, Out};
 use super::value::{SeqKind, Value};
 
 /// The deepest indentation of one level.

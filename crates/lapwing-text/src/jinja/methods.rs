@@ -1,8 +1,8 @@
 //! Methods of Python's texts, lists and dictionaries.
 
-use super::budget::Budget;
-use super::calls::CallArgs;
+use super::arguments::CallArgs;
 use super::checks::is_cased;
+use super::value::budget::Budget;
 use super::value::{Native, Seq, SeqKind, Value};
 use super::{Fail, access, filters, format};
 
@@ -158,7 +158,7 @@ fn text_method(
             );
         }
         "center" | "ljust" | "rjust" | "zfill" => {
-            return justified(budget, text, method, arguments);
+            return filters::justified(budget, text, method, arguments);
         }
         "expandtabs" => return expand_tabs(budget, text, arguments),
         _ => {}
@@ -324,43 +324,6 @@ fn parts(budget: &Budget, text: &str, method: &str, arguments: CallArgs) -> Resu
         made.push(budget.text(part)?)?;
     }
     made.into_value(SeqKind::Tuple)
-}
-
-fn justified(
-    budget: &Budget,
-    text: &str,
-    method: &str,
-    arguments: CallArgs,
-) -> Result<Value, Fail> {
-    let [width, fill] = arguments.bind(method, ["width", "fillchar"])?;
-    let width = width.and_then(|width| width.as_int());
-    let width = width.ok_or_else(|| Fail::other(format!("{method}() needs a width")))?;
-    let fill = match (&fill, method) {
-        (_, "zfill") => '0',
-        (None, _) => ' ',
-        (Some(fill), _) => {
-            let mut symbols = fill.as_str().unwrap_or_default().chars();
-            match (symbols.next(), symbols.next()) {
-                (Some(fill), None) => fill,
-                _ => return Err(Fail::other("the fill is one character")),
-            }
-        }
-    };
-    let n_chars = text.chars().count();
-    let n_fill = (width - n_chars as i128).max(0);
-    let n_fill = usize::try_from(n_fill).map_err(|_| Fail::Bound("memory"))?;
-    let n_before = match method {
-        "ljust" => 0,
-        "center" => n_fill / 2 + (n_fill & usize::try_from(width).unwrap_or(0) & 1),
-        _ => n_fill,
-    };
-    let mut out = budget.out();
-    let n_sign = usize::from(method == "zfill" && text.starts_with(['+', '-']));
-    out.push(&text[..n_sign])?;
-    out.fill(fill, n_before)?;
-    out.push(&text[n_sign..])?;
-    out.fill(fill, n_fill - n_before)?;
-    out.into_value()
 }
 
 fn expand_tabs(budget: &Budget, text: &str, arguments: CallArgs) -> Result<Value, Fail> {

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::budget::Budget;
 use super::tree::{Binary, Comparison};
+use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
 use super::{Fail, format};
 

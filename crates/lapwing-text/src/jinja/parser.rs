@@ -1,6 +1,7 @@
 //! Tokens to a tree: the statements. Expressions are in [`expressions`].
 
 mod expressions;
+mod postfix;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Values as Python prints them: `str`, `repr`, and how it writes numbers.
 
 use super::Fail;
-use super::budget::{Budget, Out};
+use super::value::budget::{Budget, Out};
 use super::value::{SeqKind, Value};
 
 /// Python's `str(value)`, as a value.

@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 
-use super::super::budget::Budget;
-use super::super::calls::CallArgs;
+use super::super::arguments::CallArgs;
 use super::super::operators::{binary, order};
 use super::super::tree::Binary;
-use super::super::value::{Seq, SeqKind, Value};
-use super::super::{Fail, access, checks, python_text};
+use super::super::value::budget::Budget;
+use super::super::value::{SeqKind, Value};
+use super::super::{Fail, checks, python_text};
+use super::groups;
+use super::keys::{Keys, attribute, sorted};
 
 pub(super) fn apply(
     budget: &Budget,
@@ -52,8 +54,8 @@ pub(super) fn apply(
             Ok(sum)
         }
         "dictsort" => dict_sort(budget, value, arguments),
-        "groupby" => group_by(budget, value, arguments),
-        "batch" | "slice" => groups(budget, value, name, arguments),
+        "groupby" => groups::group_by(budget, value, arguments),
+        "batch" | "slice" => groups::groups(budget, value, name, arguments),
         _ => Err(Fail::other(format!("no filter named '{name}'"))),
     }
 }
@@ -104,71 +106,6 @@ fn simple(budget: &Budget, name: &str, value: &Value) -> Result<Value, Fail> {
             }
         }
     }
-}
-
-/// What sorting, grouping and adding look at.
-struct Keys {
-    /// Paths such as `a.b`; none for the item itself.
-    paths: Vec<String>,
-    is_single: bool,
-    default: Option<Value>,
-    ignores_case: bool,
-}
-
-impl Keys {
-    fn new(case_sensitive: Option<Value>, attribute: Option<Value>) -> Keys {
-        let paths: Vec<String> = match attribute {
-            None | Some(Value::None) => Vec::new(),
-            Some(Value::Str(paths)) => paths.split(',').take(100).map(str::to_owned).collect(),
-            Some(other) => other.as_int().map(|idx| idx.to_string()).into_iter().collect(),
-        };
-        let is_single = paths.len() < 2;
-        Keys { paths, is_single, default: None, ignores_case: !is_true(case_sensitive) }
-    }
-
-    fn of(&self, item: &Value, budget: &Budget) -> Result<Value, Fail> {
-        if self.paths.is_empty() {
-            return self.folded(item.clone(), budget);
-        }
-        let mut keys = budget.items();
-        for path in &self.paths {
-            let key = attribute(item, path, self.default.as_ref(), budget)?;
-            let key = self.folded(key, budget)?;
-            if self.is_single {
-                return Ok(key);
-            }
-            keys.push(key)?;
-        }
-        keys.into_value(SeqKind::List)
-    }
-
-    fn folded(&self, key: Value, budget: &Budget) -> Result<Value, Fail> {
-        match &key {
-            Value::Str(text) if self.ignores_case => super::recased(budget, text, "lower"),
-            _ => Ok(key),
-        }
-    }
-}
-
-/// `item.a.b`, with a default for what is not there.
-fn attribute(
-    item: &Value,
-    path: &str,
-    default: Option<&Value>,
-    budget: &Budget,
-) -> Result<Value, Fail> {
-    let mut value = item.clone();
-    for name in path.split('.') {
-        let index = match name.parse() {
-            Ok(idx) => Value::Int(idx),
-            Err(_) => budget.text(name)?,
-        };
-        value = access::item(&value, &index, budget)?;
-        if let (Value::Undefined(_), Some(default)) = (&value, default) {
-            value = default.clone();
-        }
-    }
-    Ok(value)
 }
 
 fn join(budget: &Budget, value: &Value, arguments: CallArgs) -> Result<Value, Fail> {
@@ -255,36 +192,6 @@ fn choose(
     chosen.into_value(SeqKind::Generator)
 }
 
-/// `items` in the order of their keys.
-fn sorted(
-    budget: &Budget,
-    items: &[Value],
-    reverse: bool,
-    key: impl Fn(&Value) -> Result<Value, Fail>,
-) -> Result<Vec<Value>, Fail> {
-    let mut keys = budget.items();
-    items.iter().try_for_each(|item| keys.push(key(item)?))?;
-    let keys = keys.into_value(SeqKind::List)?.iterate(budget)?;
-    budget.room(items.len(), size_of::<(Value, Value)>())?;
-    let mut pairs: Vec<(&Value, &Value)> = keys.items.iter().zip(items).collect();
-    let mut failed = None;
-    pairs.sort_by(|(a, _), (b, _)| {
-        if failed.is_some() {
-            return Ordering::Equal;
-        }
-        let ordering = order(budget, a, b).unwrap_or_else(|fail| {
-            failed = Some(fail);
-            None
-        });
-        let ordering = ordering.unwrap_or(Ordering::Equal);
-        if reverse { ordering.reverse() } else { ordering }
-    });
-    match failed {
-        Some(fail) => Err(fail),
-        None => Ok(pairs.into_iter().map(|(_, item)| item.clone()).collect()),
-    }
-}
-
 fn unique(budget: &Budget, value: &Value, keys: &Keys) -> Result<Value, Fail> {
     let mut seen: Vec<Value> = Vec::new();
     let mut kept = budget.items();
@@ -332,73 +239,4 @@ fn dict_sort(budget: &Budget, value: &Value, arguments: CallArgs) -> Result<Valu
     let pairs = entries(budget, value, SeqKind::List)?.iterate(budget)?;
     let sorted = sorted(budget, &pairs.items, is_true(reverse), |pair| keys.of(pair, budget))?;
     budget.collect(SeqKind::List, sorted)
-}
-
-fn group_by(budget: &Budget, value: &Value, arguments: CallArgs) -> Result<Value, Fail> {
-    let [path, default, case_sensitive] =
-        arguments.bind("groupby", ["attribute", "default", "case_sensitive"])?;
-    let keys = Keys { default, ..Keys::new(case_sensitive, path.clone()) };
-    let exact =
-        Keys { ignores_case: false, default: keys.default.clone(), ..Keys::new(None, path) };
-    let items = value.iterate(budget)?;
-    let sorted = sorted(budget, &items.items, false, |item| keys.of(item, budget))?;
-    let mut groups = budget.items();
-    let mut group: Option<(Value, Value, Vec<Value>)> = None;
-    let mut close = |group: Option<(Value, Value, Vec<Value>)>| -> Result<(), Fail> {
-        let Some((_, grouper, items)) = group else { return Ok(()) };
-        let items = budget.collect(SeqKind::List, items)?;
-        groups.push(budget.collect(SeqKind::Tuple, [grouper, items])?)
-    };
-    for item in sorted {
-        let key = keys.of(&item, budget)?;
-        let is_same = match &group {
-            Some((known, ..)) => known.equals(&key, budget)?,
-            None => false,
-        };
-        if !is_same {
-            close(group.take())?;
-            group = Some((key, exact.of(&item, budget)?, Vec::new()));
-        }
-        if let Some((_, _, items)) = &mut group {
-            items.push(item);
-        }
-    }
-    close(group)?;
-    groups.into_value(SeqKind::List)
-}
-
-/// `batch`: rows of so many; `slice`: so many columns.
-fn groups(budget: &Budget, value: &Value, name: &str, arguments: CallArgs) -> Result<Value, Fail> {
-    let [count, fill] = arguments.bind(name, ["count", "fill_with"])?;
-    let count = count.and_then(|count| count.as_int()).filter(|count| *count > 0);
-    let count = count.and_then(|count| usize::try_from(count).ok());
-    let count = count.ok_or_else(|| Fail::other(format!("{name} needs a count")))?;
-    let fill = fill.filter(|fill| !matches!(fill, Value::None));
-    let seq = value.iterate(budget)?;
-    let Seq { items, .. } = &*seq;
-    let mut made = budget.items();
-    if name == "batch" {
-        for chunk in items.chunks(count) {
-            let mut row = budget.items();
-            chunk.iter().try_for_each(|item| row.push(item.clone()))?;
-            while let (Some(fill), true) = (&fill, row.len() < count) {
-                row.push(fill.clone())?;
-            }
-            made.push(row.into_value(SeqKind::List)?)?;
-        }
-        return made.into_value(SeqKind::Generator);
-    }
-    let (n_each, n_longer) = (items.len() / count, items.len() % count);
-    let mut start = 0;
-    for column in 0..count {
-        let end = start + n_each + usize::from(column < n_longer);
-        let mut part = budget.items();
-        items[start..end].iter().try_for_each(|item| part.push(item.clone()))?;
-        if let (Some(fill), true) = (&fill, column >= n_longer && n_longer > 0) {
-            part.push(fill.clone())?;
-        }
-        made.push(part.into_value(SeqKind::List)?)?;
-        start = end;
-    }
-    made.into_value(SeqKind::Generator)
 }

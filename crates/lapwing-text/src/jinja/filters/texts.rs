@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::budget::{Budget, Out};
-use super::super::calls::CallArgs;
+use super::super::arguments::CallArgs;
+use super::super::value::budget::{Budget, Out};
 use super::super::value::{SeqKind, Value};
 use super::super::{Fail, format, python_text};
 
@@ -56,7 +56,7 @@ pub(super) fn apply(
             let [width] = arguments.bind(name, ["width"])?;
             let width = width.unwrap_or(Value::Int(80));
             let arguments = CallArgs { positional: vec![width], named: Vec::new() };
-            super::super::methods::call(budget, &soft, "center", arguments)
+            justified(budget, text, "center", arguments)
         }
         _ => {
             let [] = arguments.bind(name, [])?;
@@ -162,6 +162,44 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (Range<usize>, usize)> {
         start += n_line + n_end;
         Some((line, start))
     })
+}
+
+/// A text filled up to a width: Python's `center`, `ljust`, `rjust` and `zfill`.
+pub(crate) fn justified(
+    budget: &Budget,
+    text: &str,
+    method: &str,
+    arguments: CallArgs,
+) -> Result<Value, Fail> {
+    let [width, fill] = arguments.bind(method, ["width", "fillchar"])?;
+    let width = width.and_then(|width| width.as_int());
+    let width = width.ok_or_else(|| Fail::other(format!("{method}() needs a width")))?;
+    let fill = match (&fill, method) {
+        (_, "zfill") => '0',
+        (None, _) => ' ',
+        (Some(fill), _) => {
+            let mut symbols = fill.as_str().unwrap_or_default().chars();
+            match (symbols.next(), symbols.next()) {
+                (Some(fill), None) => fill,
+                _ => return Err(Fail::other("the fill is one character")),
+            }
+        }
+    };
+    let n_chars = text.chars().count();
+    let n_fill = (width - n_chars as i128).max(0);
+    let n_fill = usize::try_from(n_fill).map_err(|_| Fail::Bound("memory"))?;
+    let n_before = match method {
+        "ljust" => 0,
+        "center" => n_fill / 2 + (n_fill & usize::try_from(width).unwrap_or(0) & 1),
+        _ => n_fill,
+    };
+    let mut out = budget.out();
+    let n_sign = usize::from(method == "zfill" && text.starts_with(['+', '-']));
+    out.push(&text[..n_sign])?;
+    out.fill(fill, n_before)?;
+    out.push(&text[n_sign..])?;
+    out.fill(fill, n_fill - n_before)?;
+    out.into_value()
 }
 
 fn indent(budget: &Budget, text: &str, arguments: CallArgs) -> Result<Value, Fail> {

@@ -2,62 +2,23 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::budget::Budget;
-use super::interpreter::Interpreter;
-use super::tree::Expr;
-use super::value::{Dict, Macro, Namespace, Native, SeqKind, Value};
-use super::{Fail, methods, python_text};
+use super::super::arguments::CallArgs;
+use super::super::tree::Expr;
+use super::super::value::budget::Budget;
+use super::super::value::{Dict, Macro, Namespace, Native, SeqKind, Value};
+use super::super::{Fail, methods, python_text};
+use super::Interpreter;
 
 /// The longest range, as jinja2's sandbox has it.
 const RANGE_LEN_MAX: i128 = 100_000;
-
-/// The arguments of one call.
-#[derive(Debug, Default)]
-pub(super) struct CallArgs {
-    pub(super) positional: Vec<Value>,
-    pub(super) named: Vec<(Arc<str>, Value)>,
-}
-
-impl CallArgs {
-    /// The arguments in the order of `names`.
-    pub(super) fn bind<const N: usize>(
-        self,
-        function: &str,
-        names: [&str; N],
-    ) -> Result<[Option<Value>; N], Fail> {
-        let mut bound = [const { None }; N];
-        if self.positional.len() > N {
-            let message = format!("{function}() takes at most {N} arguments");
-            return Err(Fail::other(message));
-        }
-        for (slot, value) in bound.iter_mut().zip(self.positional) {
-            *slot = Some(value);
-        }
-        for (name, value) in self.named {
-            match names.iter().position(|known| **known == *name) {
-                Some(idx) if bound[idx].is_none() => bound[idx] = Some(value),
-                Some(_) => {
-                    let message = format!("{function}() got multiple values for '{name}'");
-                    return Err(Fail::other(message));
-                }
-                None => {
-                    let message = format!("{function}() got an unexpected argument '{name}'");
-                    return Err(Fail::other(message));
-                }
-            }
-        }
-        Ok(bound)
-    }
-}
 
 impl Interpreter<'_> {
     pub(super) fn call(&mut self, function: &Value, arguments: CallArgs) -> Result<Value, Fail> {
         match function {
             Value::Macro(called) => self.call_macro(called, arguments),
             Value::Method(method) => match &method.0 {
-                Value::Loop(state) => state.method(&method.1, arguments, self.budget),
+                Value::Loop(state) => state.method(&method.1, arguments.positional, self.budget),
                 value => methods::call(self.budget, value, &method.1, arguments),
             },
             Value::Loop(state) => self.call_loop(state, arguments),

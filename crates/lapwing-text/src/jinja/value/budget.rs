@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Fail;
-use super::value::{Depth, Seq, SeqKind, Str, Value};
+use super::super::Fail;
+use super::{Depth, Seq, SeqKind, Str, Value};
 
 /// Bytes that all values of one rendering may hold at a time, the output included. What is charged
 /// is at least half of what is really taken, a copy under way included, so that a rendering takes
