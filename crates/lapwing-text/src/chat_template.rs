@@ -142,8 +142,8 @@ impl ChatTemplate {
     ///
     /// When a template is too long or has a mistake, or its list has no `default`.
     pub fn check(&self) -> Result<(), Arc<OpenTemplateError>> {
-        let templates = std::iter::once(&self.default).chain(&self.tool_use);
-        templates.map(|source| source.parsed().map(|_| ())).collect()
+        let mut templates = std::iter::once(&self.default).chain(&self.tool_use);
+        templates.try_for_each(|source| source.parsed().map(drop))
     }
 
     /// The prompt for `input`. It holds its special tokens: encode it without adding any.

@@ -136,8 +136,8 @@ impl Writer<'_> {
         self.out.push("\"")?;
         let mut plain_from = 0;
         for (at, symbol) in text.char_indices() {
-            let is_plain = !matches!(symbol, '"' | '\\' | '\0'..='\x1f')
-                && !(self.style.ensure_ascii && symbol > '~');
+            let is_escaped = matches!(symbol, '"' | '\\' | '\0'..='\x1f');
+            let is_plain = !(is_escaped || self.style.ensure_ascii && symbol > '~');
             if is_plain {
                 continue;
             }

@@ -95,7 +95,7 @@ impl<'s> Lexer<'s> {
             b'#' => {
                 let end = self.rest().find("#}");
                 let end = end.ok_or_else(|| self.mistake("missing end of comment tag"))?;
-                let sign = self.rest()[..end].as_bytes().last().copied();
+                let sign = self.rest().as_bytes()[..end].last().copied();
                 self.advance(end + 2);
                 self.after_tag(sign);
             }
