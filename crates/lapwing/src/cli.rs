@@ -48,10 +48,8 @@ pub use study::{FalsifyArgs, LabArgs, LabCommand};
     1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval`, \
     `calibrate` or `bench`.")]
 pub struct Cli {
-    /// Options of every command.
     #[command(flatten)]
     pub global: GlobalArgs,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }

@@ -1,36 +1,22 @@
 //! Every environment variable that Lapwing reads, in one place.
 //!
 //! Nothing else in the workspace reads the environment: [`crate::settings`] looks these up once
-//! and hands plain values on. To add one: a constant here, a line in [`ALL`], a use in settings; that
-//! of an option is named after it and is in [`ALL`] only.
+//! and hands plain values on. To add one: a constant here, a line in [`ALL`] that says what it
+//! is for, a use in settings; that of an option is named after it and is in [`ALL`] only.
 
-/// Moves configuration, models, runtimes and caches below one folder.
 pub const LAPWING_HOME: &str = "LAPWING_HOME";
-/// The settings file to read instead of the one in the configuration folder.
 pub const LAPWING_CONFIG: &str = "LAPWING_CONFIG";
-/// Seconds that the first compilation for a GPU or an NPU may take in its own process.
 pub const LAPWING_TRIAL_SECONDS: &str = "LAPWING_TRIAL_SECONDS";
-/// Megabytes that such a process may take.
 pub const LAPWING_TRIAL_MB: &str = "LAPWING_TRIAL_MB";
-/// The Python interpreter whose pip fetches wheels.
 pub const LAPWING_PYTHON: &str = "LAPWING_PYTHON";
-/// A log filter such as `lapwing=debug,ort=warn`; wins over `-v`.
 pub const LAPWING_LOG: &str = "LAPWING_LOG";
-/// An installed ONNX Runtime library: the file, or the folder that holds it.
 pub const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
-/// The folder of an installed OpenVINO.
 pub const OPENVINO_INSTALL_DIR: &str = "OPENVINO_INSTALL_DIR";
-/// The same, as Intel's `setupvars.sh` sets it.
 pub const INTEL_OPENVINO_DIR: &str = "INTEL_OPENVINO_DIR";
-/// Where the system's loader looks for libraries first; read to tell which drivers it would find.
 pub const LD_LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
-/// The address of the Hugging Face hub or of a mirror.
 pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
-/// The access token for gated and private repositories.
 pub const HF_TOKEN: &str = "HF_TOKEN";
-/// A file that holds the token.
 pub const HF_TOKEN_PATH: &str = "HF_TOKEN_PATH";
-/// The folder with the token that `hf auth login` saved, as `token`.
 pub const HF_HOME: &str = "HF_HOME";
 /// Keeps tokens from being sent.
 pub const HF_HUB_DISABLE_IMPLICIT_TOKEN: &str = "HF_HUB_DISABLE_IMPLICIT_TOKEN";
@@ -44,7 +30,7 @@ pub const HTTPS_PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy",
 pub const HTTP_PROXIES: [&str; 3] = ["http_proxy", "all_proxy", "ALL_PROXY"];
 /// Hosts that are asked directly.
 pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
-/// Keeps ONNX Runtime from recording and sending events; set to 1 unless the user sets it.
+/// Set to 1 unless the user sets it.
 pub const ORT_DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Name and meaning of every variable, for the man page and `--help`.

@@ -47,10 +47,6 @@ pub fn is_cause_of(error: &anyhow::Error) -> bool {
 }
 
 /// Stop here when the user wants the current work to stop.
-///
-/// # Errors
-///
-/// When that is so.
 pub fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted) } else { Ok(()) }
 }

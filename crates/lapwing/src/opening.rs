@@ -22,10 +22,6 @@ pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
 }
 
 /// As [`open`], where more is asked for than the settings say.
-///
-/// # Errors
-///
-/// As [`open`].
 pub fn request(request: &OpenRequest, settings: &Settings) -> anyhow::Result<Engine> {
     let tell = printing(settings);
     let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
@@ -35,10 +31,6 @@ pub fn request(request: &OpenRequest, settings: &Settings) -> anyhow::Result<Eng
 }
 
 /// The correction that the settings ask for.
-///
-/// # Errors
-///
-/// As [`correction::resolve`], or after Ctrl-C.
 pub fn correction(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
     let tell = printing(settings);
     let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
@@ -59,10 +51,6 @@ pub fn profiled_model(engine: &Engine) -> anyhow::Result<ProfiledModel> {
 }
 
 /// What a folder or a file is.
-///
-/// # Errors
-///
-/// With the error of whoever could not read it.
 pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Description> {
     describe::describe(path, variant)
         .map_err(|error| anyhow::Error::from_boxed(error.into_source()))

@@ -18,7 +18,8 @@ use serde::Serialize;
 pub use lapwing_files::disk::human_bytes;
 pub use progress::{Progress, Steps};
 
-/// Prints data, messages and progress. Cheap to share by reference.
+/// Prints data, messages and progress. Cheap to share by reference. What writes data fails when
+/// stdout is closed or full.
 #[derive(Debug)]
 pub struct Printer {
     quiet: bool,
@@ -42,19 +43,11 @@ impl Printer {
     }
 
     /// Write one line of data.
-    ///
-    /// # Errors
-    ///
-    /// When stdout is closed or full.
     pub fn line(&self, text: impl Display) -> Result<(), PrintError> {
         self.write(format!("{text}\n"))
     }
 
     /// Write data and flush: for answers that arrive in pieces.
-    ///
-    /// # Errors
-    ///
-    /// As [`Printer::line`].
     pub fn write(&self, text: impl Display) -> Result<(), PrintError> {
         let text = text.to_string();
         match io::stdout().is_terminal() {
@@ -64,10 +57,6 @@ impl Printer {
     }
 
     /// Write raw bytes: for files sent to stdout.
-    ///
-    /// # Errors
-    ///
-    /// As [`Printer::line`].
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), PrintError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
@@ -76,10 +65,6 @@ impl Printer {
     }
 
     /// Write `value` as indented JSON.
-    ///
-    /// # Errors
-    ///
-    /// As [`Printer::line`].
     pub fn json(&self, value: &impl Serialize) -> Result<(), PrintError> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| PrintError::Write(io::Error::other(error)))?;
@@ -87,10 +72,6 @@ impl Printer {
     }
 
     /// Write a table with one header row, borderless, so that `cut` and `awk` can read it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Printer::line`].
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), PrintError> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -108,10 +89,6 @@ impl Printer {
     }
 
     /// Write names and values, one pair a line, the values below each other.
-    ///
-    /// # Errors
-    ///
-    /// As [`Printer::line`].
     pub fn facts(&self, facts: &[(&str, String)]) -> Result<(), PrintError> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in facts {

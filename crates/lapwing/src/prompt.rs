@@ -31,20 +31,12 @@ pub enum PromptError {
 }
 
 /// Read a prompt from a file.
-///
-/// # Errors
-///
-/// When it cannot be read, is no UTF-8, or is too large.
 pub fn from_file(path: &Path) -> Result<String, PromptError> {
     let failed = |source| PromptError::Read { path: path.to_owned(), source };
     read(std::fs::File::open(path).map_err(failed)?, path)
 }
 
 /// Read a prompt from stdin, to its end.
-///
-/// # Errors
-///
-/// As [`from_file`].
 pub fn from_stdin() -> Result<String, PromptError> {
     read(std::io::stdin().lock(), Path::new("stdin"))
 }

@@ -28,10 +28,6 @@ pub fn settings(settings: &Settings, args: &ReferenceArgs) -> Settings {
 }
 
 /// Open a reference with the settings of [`settings`].
-///
-/// # Errors
-///
-/// As [`opening::open`].
 pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
     opening::open(name, settings).context("cannot use the reference")
 }
@@ -40,10 +36,6 @@ pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
 ///
 /// Two exports of one checkpoint have as many weights, so that the larger one has more bits for
 /// each.
-///
-/// # Errors
-///
-/// When a graph cannot be read.
 pub fn coarser(model: &Engine, reference: &Engine) -> Result<Option<[u64; 2]>, DescribeError> {
     let n_bytes = |engine: &Engine| Ok(describe(&engine.folder.graph, None)?.n_weight_bytes());
     let [of_model, of_reference] = [n_bytes(model)?, n_bytes(reference)?];

@@ -74,10 +74,6 @@ pub enum ResolveSettingsError {
 
 impl Settings {
     /// The settings for this command line in this process's environment.
-    ///
-    /// # Errors
-    ///
-    /// When a value of the environment or the settings file is wrong.
     pub fn resolve(cli: &Cli) -> Result<Self, ResolveSettingsError> {
         Self::resolve_with(cli, &|name| std::env::var_os(name))
     }

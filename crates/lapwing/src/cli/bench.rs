@@ -20,13 +20,10 @@ pub struct BenchArgs {
     /// A model folder, or a name from `lapwing list`; repeatable
     #[arg(short, long, required = true)]
     pub model: Vec<String>,
-    /// What is measured.
     #[command(flatten)]
     pub tests: TestArgs,
-    /// What it is measured on.
     #[command(flatten)]
     pub configurations: ConfigurationArgs,
-    /// How often.
     #[command(flatten)]
     pub protocol: ProtocolArgs,
     /// Append the records to this file; without it to profiles/HOST/DATE.jsonl below the data

@@ -7,7 +7,6 @@ use super::runtime::RuntimeArgs;
 /// Arguments of `lapwing cache`.
 #[derive(Debug, Clone, Args)]
 pub struct CacheArgs {
-    /// What to do with it.
     #[command(subcommand)]
     pub command: CacheCommand,
 }
@@ -61,7 +60,6 @@ pub struct CacheWarmArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -24,7 +24,6 @@ pub(super) const MIN_GAIN_NATS: f64 = 0.01;
 /// What corrections are fitted on and judged by.
 #[derive(Debug, Clone, Args)]
 pub struct FitArgs {
-    /// More about the reference.
     #[command(flatten)]
     pub more: ReferenceArgs,
     /// A text like those the model will meet, to fit and judge on; repeatable
@@ -61,7 +60,6 @@ pub struct CalibrateArgs {
     /// fitted. It runs on the CPU with exact precision
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<String>,
-    /// What is fitted on, and how much of it.
     #[command(flatten)]
     pub fit: FitArgs,
     /// A text of another domain, to judge on only; without one the gate stays closed
@@ -84,7 +82,6 @@ pub struct CalibrateArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -60,28 +60,16 @@ pub fn count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// A whole number of at least 0.
-///
-/// # Errors
-///
-/// As [`count`].
 pub fn count_or_zero(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "expected a whole number of at least 0".to_owned())
 }
 
 /// A seed: all 64 bits.
-///
-/// # Errors
-///
-/// As [`count`].
 pub fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 /// A share between 0 and 1, without both.
-///
-/// # Errors
-///
-/// As [`count`].
 pub fn share(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|&value: &f64| 0.0 < value && value < 1.0);
     value.ok_or_else(|| "expected a number between 0 and 1".to_owned())

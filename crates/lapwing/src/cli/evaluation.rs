@@ -14,7 +14,6 @@ use super::study::FalsifyArgs;
 /// Arguments of `lapwing eval`.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
-    /// What to measure.
     #[command(subcommand)]
     pub measure: EvalCommand,
 }
@@ -59,7 +58,6 @@ pub struct MeasureArgs {
     /// Start over even if the same command was broken off before
     #[arg(long)]
     pub fresh: bool,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }
@@ -98,10 +96,8 @@ pub struct PplArgs {
     /// The text
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
-    /// How it is cut.
     #[command(flatten)]
     pub windows: WindowArgs,
-    /// The model.
     #[command(flatten)]
     pub measure: MeasureArgs,
 }
@@ -113,16 +109,13 @@ pub struct KlArgs {
     /// the CPU with exact precision, on the backend of its folder
     #[arg(long, value_name = "MODEL")]
     pub reference: String,
-    /// More about the reference.
     #[command(flatten)]
     pub more: ReferenceArgs,
     /// The text
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
-    /// How it is cut.
     #[command(flatten)]
     pub windows: WindowArgs,
-    /// The model.
     #[command(flatten)]
     pub measure: MeasureArgs,
 }
@@ -145,7 +138,6 @@ pub struct TaskArgs {
     /// Only so many items from the start
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub limit: Option<NonZeroUsize>,
-    /// The model.
     #[command(flatten)]
     pub measure: MeasureArgs,
 }

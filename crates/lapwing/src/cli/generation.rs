@@ -47,10 +47,8 @@ pub struct RunArgs {
     /// Run an untimed prompt of the same length first, so that timings are of a warm model
     #[arg(long)]
     pub warmup: bool,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-    /// Sampling.
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }
@@ -64,10 +62,8 @@ pub struct ChatArgs {
     /// The system message
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
-    /// Sampling.
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }

@@ -12,7 +12,6 @@ use super::runtime::RuntimeArgs;
 /// Arguments of `lapwing lab`.
 #[derive(Debug, Clone, Args)]
 pub struct LabArgs {
-    /// What to study.
     #[command(subcommand)]
     pub study: LabCommand,
 }
@@ -43,7 +42,6 @@ pub struct FalsifyArgs {
     /// The f32, f16 or int8 export of the same checkpoint, as full precision
     #[arg(long, value_name = "MODEL")]
     pub reference: String,
-    /// What is fitted on, and how much of it.
     #[command(flatten)]
     pub fit: FitArgs,
     /// A text of another domain, to judge on
@@ -65,7 +63,6 @@ pub struct FalsifyArgs {
     /// Start over even if the same command was broken off before
     #[arg(long)]
     pub fresh: bool,
-    /// Backend and device.
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

@@ -39,10 +39,6 @@ struct Warmed {
 }
 
 /// List, clear or fill the cache.
-///
-/// # Errors
-///
-/// When a model cannot be opened or kept, or an entry cannot be removed.
 pub fn run(settings: &Settings, printer: &Printer, args: &CacheArgs) -> anyhow::Result<()> {
     match &args.command {
         CacheCommand::List(args) => list(settings, printer, args),

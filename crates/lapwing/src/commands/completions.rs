@@ -11,10 +11,6 @@ use crate::env;
 use crate::printer::Printer;
 
 /// Print the completion script of one shell.
-///
-/// # Errors
-///
-/// When stdout cannot be written.
 pub fn run(printer: &Printer, args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     let mut command = shown(&Cli::command());
@@ -38,10 +34,6 @@ fn shown(command: &clap::Command) -> clap::Command {
 }
 
 /// Print the manual page, or write one page per command into a folder.
-///
-/// # Errors
-///
-/// When stdout or the folder cannot be written.
 pub fn man(printer: &Printer, args: &ManArgs) -> anyhow::Result<()> {
     let command = Cli::command().after_long_help(environment());
     match &args.out {

@@ -10,10 +10,6 @@ use crate::printer::{Printer, human_bytes};
 use crate::settings::Settings;
 
 /// Describe what is at the path or in the store under the name.
-///
-/// # Errors
-///
-/// When there is nothing, or nothing that is understood.
 pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow::Result<()> {
     let path = resolve_model(&args.model, &settings.host.store).context("cannot inspect")?;
     let description = opening::describe(&path, settings.variant.as_ref());

@@ -8,10 +8,6 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// Study.
-///
-/// # Errors
-///
-/// As the study.
 pub fn run(settings: &Settings, printer: &Printer, args: &LabArgs) -> anyhow::Result<()> {
     match &args.study {
         LabCommand::Falsify(args) => falsify(settings, printer, args),

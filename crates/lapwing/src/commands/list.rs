@@ -26,10 +26,6 @@ struct Line {
 }
 
 /// List the store, and with `--all` the catalogue.
-///
-/// # Errors
-///
-/// When the store or the catalogue cannot be read.
 pub fn run(settings: &Settings, printer: &Printer, args: &ListArgs) -> anyhow::Result<()> {
     let stored = Store::new(settings.home.models()).list().context("cannot list the store")?;
     let mut lines: Vec<Line> = stored.into_iter().map(Line::of_stored).collect();

@@ -58,10 +58,6 @@ impl Words {
 impl SettingsFile {
     /// Read `path`, where options have `known` names. A missing file is an empty one, unless the
     /// user named it.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, is not TOML, or has a value of another type.
     pub fn read(
         path: &Path,
         named_by_user: bool,

@@ -21,10 +21,6 @@ pub(super) struct Layers<'a> {
 
 impl Layers<'_> {
     /// What they say of one group of options.
-    ///
-    /// # Errors
-    ///
-    /// When a value is none that the flag of its name would take.
     pub(super) fn group<T: Args>(&self) -> Result<T, ResolveSettingsError> {
         let command = command::<T>();
         let mut flags = Vec::new();

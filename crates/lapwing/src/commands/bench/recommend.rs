@@ -12,10 +12,6 @@ use crate::printer::Printer;
 use lapwing_host::recommendation::{self, Existing, Recommendation};
 
 /// Judge every model of a plan and write the winners to `file`.
-///
-/// # Errors
-///
-/// When the records do not tell what is asked for, or the file cannot be written.
 pub(super) fn recommend(judge: &Judge<'_>, file: &Path, printer: &Printer) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     let mut is_any_told = false;
@@ -51,10 +47,6 @@ pub(super) fn recommend(judge: &Judge<'_>, file: &Path, printer: &Printer) -> an
 }
 
 /// Refuse to recommend a device for a name that two models have.
-///
-/// # Errors
-///
-/// When there are two.
 pub(super) fn check_names(plan: &Plan) -> Result<(), UsageError> {
     let Some(name) = shared_name(plan) else { return Ok(()) };
     let problem = format!("two models are named {name}, and --recommend is for one");
