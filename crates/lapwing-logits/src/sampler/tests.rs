@@ -176,3 +176,24 @@ fn a_clone_goes_on_as_the_original() {
     let mut fork = original.clone();
     assert_eq!(run(&mut fork), run(&mut original));
 }
+
+#[test]
+fn presence_and_frequency_are_of_generated_tokens() {
+    let chosen = |options: &SamplerOptions, prompt: &[u32], answer: &[u32]| {
+        let mut sampler = Sampler::new(options.clone(), 3, Level::detect()).unwrap();
+        prompt.iter().for_each(|&token| sampler.observe_prompt(token));
+        answer.iter().for_each(|&token| sampler.observe(token));
+        sampler.choose(&mut [2.0, 1.5, -9.0], Details::NONE).unwrap().token
+    };
+    let greedy = SamplerOptions::greedy();
+    let presence = SamplerOptions { presence_penalty: 1.0, ..greedy.clone() };
+    let frequency = SamplerOptions { frequency_penalty: 0.3, ..greedy.clone() };
+    assert_eq!((chosen(&presence, &[0], &[]), chosen(&presence, &[], &[0])), (0, 1));
+    assert_eq!((chosen(&frequency, &[0, 0], &[0]), chosen(&frequency, &[], &[0, 0])), (0, 1));
+    let repeat = SamplerOptions { repeat_penalty: 2.0, ..greedy };
+    assert_eq!((chosen(&repeat, &[0], &[]), chosen(&repeat, &[], &[0])), (1, 1));
+    // What fell out of the window counts no longer, whichever it was.
+    let window = SamplerOptions { repeat_window: Some(1), ..presence };
+    assert_eq!((chosen(&window, &[0], &[2]), chosen(&window, &[2], &[0])), (0, 1));
+    assert_eq!(chosen(&window, &[], &[0, 2]), 0);
+}

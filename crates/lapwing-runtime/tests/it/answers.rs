@@ -1,9 +1,12 @@
 //! What comes out: tokens, text, and why it ended.
 
+use std::path::Path;
+
 use std::ops::ControlFlow;
 
 use lapwing_logits::{Candidate, Details, SamplerOptions};
 use lapwing_runtime::{Event, Finish, FinishReason, Generated, Request, generate};
+use lapwing_text::{SpecialPieces, Tokenizer};
 
 use crate::models::session;
 use crate::{FUSE, LLAMA, request, run, tokenizer};
@@ -106,6 +109,43 @@ fn the_answer_goes_on_where_the_text_of_the_prompt_ends() {
     check(&[3, 4], 2, "é!");
     // A code point that never ends.
     check(&[2], 2, " you\u{fffd}");
+}
+
+#[test]
+fn a_stop_string_may_be_a_special_token() {
+    let json = r#"{"version":"1.0","added_tokens":[{"id":3,"content":"<|end|>","single_word":false,
+        "lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+        "decoder":{"type":"Fuse"},"model":{"type":"WordLevel","unk_token":"a",
+        "vocab":{"a":0,"b":1,"c":2,"<|end|>":3,"d":4,"e":5}}}"#;
+    let words = Tokenizer::from_bytes(json.as_bytes(), Path::new("made.json")).unwrap();
+    let check = |stop: &str, special: SpecialPieces, text: &str, n_tokens: usize| {
+        let stops = ["no".to_owned(), stop.to_owned()];
+        let generated = answer(&Request {
+            tokenizer: Some(&words),
+            stop_texts: &stops,
+            special,
+            ignore_stop_ids: true,
+            ..request(&[0])
+        });
+        let ended = Finish::StopText { text: stop.to_owned() };
+        assert_eq!(generated.text, text, "{stop}");
+        assert_eq!(generated.finish == ended, n_tokens < 5, "{stop} {:?}", generated.finish);
+        assert_eq!(generated.token_ids.len(), n_tokens, "{stop}");
+    };
+    check("<|end|>", SpecialPieces::Skip, "bc", 3);
+    check("<|end|>", SpecialPieces::Show, "bc", 3);
+    // It is not there as text, and a text that only begins like it is none.
+    check("<|end", SpecialPieces::Skip, "bcde", 5);
+    check("d", SpecialPieces::Skip, "bc", 4);
+}
+
+#[test]
+fn a_stop_string_in_byte_tokens_ends_the_answer() {
+    let words = tokenizer(&["a", "Hi", "<0x0A>", "<0x0A>x", "b"], LLAMA);
+    let stops = ["\n".to_owned()];
+    let request = Request { tokenizer: Some(&words), stop_texts: &stops, ..request(&[0]) };
+    let generated = answer(&request);
+    assert_eq!((generated.text.as_str(), generated.token_ids.len()), ("Hi", 2));
 }
 
 #[test]
