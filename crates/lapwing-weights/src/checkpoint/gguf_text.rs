@@ -11,6 +11,7 @@ use lapwing_formats::gguf::Gguf;
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
+use super::keys::shown;
 use super::{OpenCheckpointError, TextAssets, unsupported};
 pub(super) use vocabulary::excerpt;
 use vocabulary::{TokenType, Vocabulary};
@@ -52,9 +53,8 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
             return Err(unsupported(gguf.path(), "tokenizer.ggml.model", expected, found));
         }
     };
-    let flag = |key: &str| gguf.get(&format!("tokenizer.ggml.{key}")).and_then(|v| v.as_bool());
-    let adds_bos = flag("add_bos_token").unwrap_or(adds_bos);
-    let adds_eos = flag("add_eos_token").unwrap_or(false);
+    let adds_bos = flag(gguf, "tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos);
+    let adds_eos = flag(gguf, "tokenizer.ggml.add_eos_token")?.unwrap_or(false);
     let start = config.tokens.bos.filter(|_| adds_bos);
     let end = config.tokens.eos.first().copied().filter(|_| adds_eos);
     let tokenizer = json!({
@@ -100,6 +100,15 @@ pub(super) fn default_id(gguf: &Gguf, key: &str) -> Option<u32> {
     };
     let vocabulary = Vocabulary::read(gguf).ok()?;
     vocabulary.of_type(TokenType::Control).map(|(control, _)| control).find(|&other| other == id)
+}
+
+/// A truth of the metadata; what is none is refused.
+fn flag(gguf: &Gguf, key: &str) -> Result<Option<bool>, OpenCheckpointError> {
+    let Some(value) = gguf.get(key) else { return Ok(None) };
+    match value.as_bool() {
+        Some(truth) => Ok(Some(truth)),
+        None => Err(unsupported(gguf.path(), key, "true or false", shown(&value))),
+    }
 }
 
 /// The parts of `tokenizer.json` in which the kinds differ.

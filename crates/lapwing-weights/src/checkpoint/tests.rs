@@ -139,6 +139,10 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
         "expected at most 6, the rows of the embedding, found 7",
     );
     check(
+        &|f| f.u32("tokenizer.ggml.add_bos_token", 1),
+        "tokenizer.ggml.add_bos_token: expected true or false, found 1",
+    );
+    check(
         &|f| f.strings("tokenizer.ggml.merges", &tokens(&["b a"])),
         "expected two tokens that make a third, found \"b a\"",
     );
@@ -166,6 +170,8 @@ fn special_ids_that_no_key_names_are_those_that_llama_cpp_takes() {
     let start = open(&sentence_piece()).unwrap().text.tokenizer_json;
     let start: serde_json::Value = serde_json::from_slice(&start).unwrap();
     assert_eq!(start["post_processor"]["single"][0]["SpecialToken"]["id"], "<s>");
+    let spaced = open(sentence_piece().u32("tokenizer.ggml.add_space_prefix", 1)).unwrap_err();
+    assert!(spaced.to_string().contains("add_space_prefix: expected true or false"), "{spaced}");
     // What is named, and that there is none, is believed.
     check(sentence_piece().u32("tokenizer.ggml.eos_token_id", 5), Some(1), &[5]);
     check(sentence_piece().u32("tokenizer.ggml.bos_token_id", u32::MAX), None, &[2]);

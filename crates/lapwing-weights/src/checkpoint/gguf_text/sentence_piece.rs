@@ -5,7 +5,7 @@ use lapwing_formats::gguf::Gguf;
 use serde_json::{Value, json};
 
 use super::vocabulary::{TokenType, Vocabulary};
-use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, unsupported};
+use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, flag, unsupported};
 
 const SCORES: &str = "tokenizer.ggml.scores";
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -22,8 +22,7 @@ pub(super) fn tokenizer(
     vocabulary: &Vocabulary<'_>,
 ) -> Result<TokenizerParts, OpenCheckpointError> {
     let merges = merges(gguf, vocabulary)?;
-    let adds_space = gguf.get("tokenizer.ggml.add_space_prefix").and_then(|value| value.as_bool());
-    let adds_space = adds_space.unwrap_or(true);
+    let adds_space = flag(gguf, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
     let unknown = vocabulary.of_type(TokenType::Unknown).next().map(|(_, text)| text);
     let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE });
     let prepend = json!({ "type": "Prepend", "prepend": SPACE });
