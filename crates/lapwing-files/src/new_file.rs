@@ -25,17 +25,20 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// When nothing can be written beside `path`.
+    /// When nothing can be written beside `path`, or a pipe, a device or a socket is there: it would
+    /// be gone.
     pub fn create(path: &Path) -> io::Result<NewFile> {
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {
+            return Err(irregular());
+        }
         let prefix = partial_prefix(path);
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(PARTIAL_SUFFIX);
         readable_by_others(&mut builder);
         let partial = builder.tempfile_in(folder_of(path))?;
         // Before there is anything to read in it.
-        if let Ok(replaced) = std::fs::metadata(path)
-            && replaced.is_file()
-        {
+        if let Some(replaced) = there.filter(std::fs::Metadata::is_file) {
             partial.as_file().set_permissions(replaced.permissions())?;
         }
         Ok(NewFile { partial, path: path.to_owned() })
@@ -97,12 +100,20 @@ pub fn remove_leftovers(path: &Path) {
 ///
 /// When it cannot be read or is longer.
 pub fn read_small(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
+    // To open a pipe may take for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(irregular());
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(n_bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 <= n_bytes_max {
         true => Ok(bytes),
         false => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is far too long")),
     }
+}
+
+fn irregular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
 /// The file that is meant by `path`, which need not be there yet: who replaces that one keeps the
@@ -153,6 +164,25 @@ fn readable_by_others(_: &mut tempfile::Builder<'_, '_>) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_neither_replaced_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no mkfifo");
+            return;
+        }
+        let error = write(&path, b"text").unwrap_err();
+        assert_eq!(error.source.to_string(), "not a regular file");
+        assert!(!std::fs::metadata(&path).unwrap().is_file(), "it is still there");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(read_small(&path, 10).unwrap_err().to_string(), "not a regular file");
+        let device = Path::new("/dev/null");
+        assert_eq!(NewFile::create(device).unwrap_err().to_string(), "not a regular file");
+    }
 
     #[test]
     fn a_file_is_replaced_and_nothing_else_is_left() {
