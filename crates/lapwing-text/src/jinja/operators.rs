@@ -77,12 +77,7 @@ fn repeated(budget: &Budget, value: &Value, n: i128) -> Result<Value, Fail> {
     match value {
         Value::Str(text) => {
             let mut out = budget.out();
-            if !text.is_empty() {
-                budget.room(n, 2 * text.len())?;
-                for _ in 0..n {
-                    out.push(text)?;
-                }
-            }
+            out.repeat(text, n)?;
             out.into_value()
         }
         Value::Seq(seq) if matches!(seq.kind, SeqKind::List | SeqKind::Tuple) => {

@@ -174,10 +174,15 @@ impl Out {
 
     /// Append `n` times `symbol`.
     pub(crate) fn fill(&mut self, symbol: char, n: usize) -> Result<(), Fail> {
-        let n_bytes = n.checked_mul(2 * symbol.len_utf8()).ok_or(Fail::Bound("memory"))?;
+        self.repeat(symbol.encode_utf8(&mut [0; 4]), n)
+    }
+
+    /// Append `n` times `text`, which is no more work than as many bytes at once.
+    pub(crate) fn repeat(&mut self, text: &str, n: usize) -> Result<(), Fail> {
+        let n_bytes = n.checked_mul(2 * text.len()).ok_or(Fail::Bound("memory"))?;
         self.charge.grow(n_bytes)?;
         self.charge.budget.read(n_bytes)?;
-        self.text.extend(std::iter::repeat_n(symbol, n));
+        self.text.push_str(&text.repeat(n));
         Ok(())
     }
 
