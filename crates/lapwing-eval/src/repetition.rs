@@ -1,5 +1,7 @@
 //! Whether free generation repeats itself: smoothing makes the last token likelier again.
 
+use std::error::Error;
+
 use lapwing_backend::{Decoder, Model, Row, StepError};
 use lapwing_kernels::{Level, row_argmax};
 use lapwing_model::TokenId;
@@ -126,7 +128,7 @@ impl<'a> Generator<'a> {
         let n_positions_max = self.model.limits().n_positions_max;
         let n_room = n_positions_max.saturating_sub(prompt.len());
         let decoder = self.model.decoder();
-        let mut decoder = decoder.map_err(Failure::by(cannot_generate(0)))?;
+        let mut decoder = decoder.map_err(cannot_generate(0))?;
         let mut answer = Vec::new();
         self.applier.begin_window();
         let mut token = self.next(&mut *decoder, prompt)?;
@@ -143,7 +145,7 @@ impl<'a> Generator<'a> {
     /// The likeliest token after `tokens`.
     fn next(&mut self, decoder: &mut dyn Decoder, tokens: &[TokenId]) -> Result<TokenId, Failure> {
         let n_tokens = decoder.n_positions();
-        self.read(decoder, tokens).map_err(Failure::by(cannot_generate(n_tokens)))?;
+        self.read(decoder, tokens).map_err(cannot_generate(n_tokens))?;
         let (level, mut chosen) = (self.level, None);
         let block = RowBlock::of_model(self.last.rows(self.n_tokens));
         self.applier.apply(
@@ -179,8 +181,9 @@ impl<'a> Generator<'a> {
     }
 }
 
-fn cannot_generate(n_tokens: usize) -> String {
-    format!("cannot generate after {n_tokens} tokens")
+/// Says so only where something failed: this is asked for with every token.
+fn cannot_generate<E: Error + Send + Sync + 'static>(n_tokens: usize) -> impl Fn(E) -> Failure {
+    move |source| Failure::by(format!("cannot generate after {n_tokens} tokens"))(source)
 }
 
 #[cfg(test)]

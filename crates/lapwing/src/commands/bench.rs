@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use lapwing_host::recommendation;
 use lapwing_measure::bench::{
     BrokenOff, Destination, Header, Judge, Notice, Planned, Repeating, Rounds, SeriesError, Stage,
     Unfinished, host, remove_leftovers,
@@ -82,10 +81,9 @@ pub fn run(
         printer.warning(warning);
     }
     let plan = &asked.plan;
+    let recommendations = settings.home.recommendations_file();
     if args.recommend.is_some() {
-        recommend::check_names(plan)?;
-        let file = settings.home.recommendations_file();
-        recommendation::check(&file).context("cannot keep the recommendation")?;
+        recommend::check(plan, &recommendations)?;
     }
     let more = (build(), &asked.openings, protocol_key(&args.protocol));
     let unfinished = Unfinished::begin(
@@ -100,15 +98,7 @@ pub fn run(
     let mut collector = Collector::new(destination, printer, advise, args.json);
     let n_measurements = plan.n_measurements();
     if unfinished.is_resumed {
-        let found = collector.destination.records_of(&unfinished.run_id, unfinished.started_at);
-        let found = found.context("cannot go on with the run")?;
-        printer.note(format!(
-            "going on with run {}: {} of {n_measurements} measurements are there (--fresh starts \
-             anew)",
-            unfinished.run_id,
-            found.len()
-        ));
-        collector.take_earlier(found)?;
+        collector.go_on(&unfinished, n_measurements)?;
     }
     let done = collector.records.iter().map(|record| record.protocol.order_idx).collect();
     let rounds = Rounds {
@@ -142,7 +132,7 @@ pub fn run(
     }
     if let Some(merit) = args.recommend {
         let judge = Judge { plan, records: &collector.records, merit };
-        recommend::recommend(&judge, &settings.home.recommendations_file(), printer)?;
+        recommend::recommend(&judge, &recommendations, printer)?;
     }
     collector.failures(plan.configurations.len())
 }
@@ -195,7 +185,7 @@ fn build() -> Value {
     let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "git_revision": option_env!("LAPWING_GIT_REVISION"),
+        "git_revision": GIT_REVISION,
         "n_bytes": metadata.map(|metadata| metadata.len()),
         "modified_ns": since.map(|since| since.as_nanos().to_string()),
     })
@@ -279,8 +269,16 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// The records of an earlier call of the same run.
-    fn take_earlier(&mut self, records: Vec<Record>) -> Result<(), PrintError> {
+    /// Take the records of an earlier call of the same run.
+    fn go_on(&mut self, unfinished: &Unfinished, n_measurements: usize) -> anyhow::Result<()> {
+        let Unfinished { run_id, started_at, .. } = unfinished;
+        let records = self.destination.records_of(run_id, *started_at);
+        let records = records.context("cannot go on with the run")?;
+        self.printer.note(format!(
+            "going on with run {run_id}: {} of {n_measurements} measurements are there (--fresh \
+             starts anew)",
+            records.len()
+        ));
         for record in records {
             self.print(&record)?;
             self.records.push(record);

@@ -46,12 +46,19 @@ pub(super) fn recommend(judge: &Judge<'_>, file: &Path, printer: &Printer) -> an
     Ok(outcome?)
 }
 
-/// Refuse to recommend a device for a name that two models have.
-pub(super) fn check_names(plan: &Plan) -> Result<(), UsageError> {
-    let Some(name) = shared_name(plan) else { return Ok(()) };
-    let problem = format!("two models are named {name}, and --recommend is for one");
-    let advice = "rename the folder of one, or leave out --recommend".to_owned();
-    Err(UsageError { problem, advice: Some(advice) })
+/// Refuse, before hours are spent, what could not be kept: one device for a name that two models
+/// have, and anything in a file that cannot be read.
+///
+/// # Errors
+///
+/// When that is so.
+pub(super) fn check(plan: &Plan, file: &Path) -> anyhow::Result<()> {
+    if let Some(name) = shared_name(plan) {
+        let problem = format!("two models are named {name}, and --recommend is for one");
+        let advice = "rename the folder of one, or leave out --recommend".to_owned();
+        return Err(UsageError { problem, advice: Some(advice) }.into());
+    }
+    recommendation::check(file).context("cannot keep the recommendation")
 }
 
 fn recommendation(judge: &Judge<'_>, winner: Winner<'_>) -> Recommendation {

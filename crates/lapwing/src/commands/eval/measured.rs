@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::{BOOTSTRAP, finished, watch};
 use crate::cli::MeasureArgs;
-use crate::interrupt;
 use crate::opening;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -41,7 +40,6 @@ impl Measured<'_> {
     ) -> anyhow::Result<Measured<'a>> {
         let started = Instant::now();
         let engine = opening::open(&args.model, settings)?;
-        interrupt::check()?;
         let correction = opening::correction(&engine, settings)?;
         Ok(Measured { engine, correction, args, settings, started })
     }
