@@ -214,9 +214,10 @@ impl Candidates {
         let mut n_pushed = 0;
         while hits != 0 {
             let idx = hits.trailing_zeros() as usize;
+            let value = block[idx];
             ids[n_pushed] = (start_idx + idx) as u32;
-            values[n_pushed] = block[idx];
-            n_pushed += usize::from(block[idx] < f32::INFINITY);
+            values[n_pushed] = value;
+            n_pushed += usize::from(value < f32::INFINITY);
             hits &= hits - 1;
         }
         self.n_held += n_pushed;
