@@ -1,14 +1,15 @@
 //! What is finished of a long piece of work, in a file, so that it can go on after a break.
 //!
 //! ```text
-//! {"lapwing_journal":1,"key":{"measurement":"perplexity", ...}}
-//! {"unit":"window 0","result":{...}}
-//! {"unit":"window 1","result":{...}}
+//! {"lapwing_journal":2,"key":{"measurement":"perplexity", ...}}
+//! {"unit":"window 0","result":{...},"crc32":"0f1e2d3c"}
+//! {"unit":"window 1","result":{...},"crc32":"4b5a6978"}
 //! ```
 //!
 //! One line a unit, written at once when the unit is done. A line that a crash cut off is dropped
 //! when the file is opened again. The key holds every setting that decides the results: a journal
-//! of another key is refused with what differs, never mixed.
+//! of another key is refused with what differs, never mixed. The CRC-32 of a line is of all bytes
+//! of the file before it: a line that was edited, moved, doubled or taken out is found.
 //!
 //! Journals go on exactly: work that was broken off gives the same bits as work that was not. JSON
 //! holds finite numbers exactly; who has others writes them as text. This module must not know what
@@ -19,6 +20,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use crc32fast::Hasher;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -27,7 +29,7 @@ use crate::FileError;
 use crate::lock::try_lock;
 
 /// Version of the format; another one is another key.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Every setting that decides the results, by name.
 ///
@@ -43,6 +45,8 @@ pub type JournalKey = Map<String, Value>;
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// Of all bytes of the file.
+    crc: Hasher,
     finished: HashMap<String, Value>,
 }
 
@@ -70,6 +74,19 @@ pub enum OpenJournalError {
         line: usize,
         source: serde_json::Error,
     },
+    /// A line, or one before it, is not what was written.
+    #[error(
+        "the journal {} was changed at or before line {line}: expected the checksum {expected}, \
+         found {found}",
+        path.display()
+    )]
+    ChangedLine {
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        expected: String,
+        found: String,
+    },
 }
 
 /// Why a unit cannot be read from or written to a journal.
@@ -96,6 +113,15 @@ struct Line {
     result: Value,
 }
 
+/// A line as it is read; it is written piece by piece, the checksum last.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckedLine {
+    unit: String,
+    result: Value,
+    crc32: String,
+}
+
 impl Journal {
     /// Open the journal at `path`, or begin one.
     ///
@@ -117,14 +143,15 @@ impl Journal {
         if n_whole == 0 && !header.as_bytes().starts_with(&bytes) {
             return Err(not_a_journal(path));
         }
-        let finished = read_lines(path, &bytes[..n_whole], key)?;
+        let (finished, mut crc) = read_lines(path, &bytes[..n_whole], key)?;
         file.set_len(n_whole as u64).map_err(&cannot_open)?;
         file.seek(SeekFrom::End(0)).map_err(&cannot_open)?;
         if n_whole == 0 {
             file.write_all(header.as_bytes()).map_err(&cannot_open)?;
+            crc.update(header.as_bytes());
         }
         tracing::debug!(n_finished = finished.len(), path = %path.display(), "journal opened");
-        Ok(Journal { path: path.to_owned(), file, finished })
+        Ok(Journal { path: path.to_owned(), file, crc, finished })
     }
 
     /// The result of `unit`, when it is finished.
@@ -146,12 +173,18 @@ impl Journal {
         let result = serde_json::to_value(result).map_err(|e| self.shape_error(unit, e))?;
         let line = Line { unit: unit.to_owned(), result };
         let mut text = serde_json::to_string(&line).map_err(|e| self.shape_error(unit, e))?;
-        text.push('\n');
+        text.pop(); // the closing brace
+        let mut crc = self.crc.clone();
+        crc.update(text.as_bytes());
+        let checksum = checksum_member(crc.clone());
+        crc.update(checksum.as_bytes());
+        text.push_str(&checksum);
         self.file.write_all(text.as_bytes()).map_err(|source| JournalUnitError::Io {
             path: self.path.clone(),
             unit: unit.to_owned(),
             source,
         })?;
+        self.crc = crc;
         self.finished.insert(line.unit, line.result);
         Ok(())
     }
@@ -198,13 +231,21 @@ fn header_line(key: &JournalKey) -> String {
     line
 }
 
+/// The end of a line: the checksum of what stands before it.
+fn checksum_member(before: Hasher) -> String {
+    format!(",\"crc32\":\"{:08x}\"}}\n", before.finalize())
+}
+
+/// The finished units in whole lines, and the checksum of these lines.
 fn read_lines(
     path: &Path,
     bytes: &[u8],
     key: &JournalKey,
-) -> Result<HashMap<String, Value>, OpenJournalError> {
+) -> Result<(HashMap<String, Value>, Hasher), OpenJournalError> {
+    let mut crc = Hasher::new();
+    let mut finished = HashMap::new();
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
-    let Some(first) = lines.next() else { return Ok(HashMap::new()) };
+    let Some(first) = lines.next() else { return Ok((finished, crc)) };
     let header: Header = serde_json::from_slice(first).map_err(|_| not_a_journal(path))?;
     // Numbers may change by a last bit when they are read: so the expected ones are read, too.
     let Header { key, .. } =
@@ -218,14 +259,27 @@ fn read_lines(
         let differences = differences.join("; ");
         return Err(OpenJournalError::AnotherKey { path: path.to_owned(), differences });
     }
-    let mut finished = HashMap::new();
-    for (line_idx, line) in lines.enumerate() {
-        let Line { unit, result } = serde_json::from_slice(line).map_err(|source| {
-            OpenJournalError::BrokenLine { path: path.to_owned(), line: line_idx + 2, source }
-        })?;
+    crc.update(first);
+    for (line_idx, bytes) in lines.enumerate() {
+        let line = line_idx + 2;
+        let CheckedLine { unit, result, crc32 } =
+            serde_json::from_slice(bytes).map_err(|source| OpenJournalError::BrokenLine {
+                path: path.to_owned(),
+                line,
+                source,
+            })?;
+        let n_before = bytes.len().saturating_sub(checksum_member(Hasher::new()).len());
+        crc.update(&bytes[..n_before]);
+        let expected = checksum_member(crc.clone());
+        if bytes[n_before..] != *expected.as_bytes() {
+            let expected = format!("{:08x}", crc.finalize());
+            let path = path.to_owned();
+            return Err(OpenJournalError::ChangedLine { path, line, expected, found: crc32 });
+        }
+        crc.update(expected.as_bytes());
         finished.insert(unit, result);
     }
-    Ok(finished)
+    Ok((finished, crc))
 }
 
 fn differences(found: &JournalKey, expected: &JournalKey) -> Vec<String> {

@@ -79,10 +79,49 @@ fn other_journals_and_other_files_are_refused_and_left_alone() {
     let mut less = key(512);
     less.remove("text");
     check(header_line(&less).as_bytes(), "text is nothing, expected \"ab\\\"c\\nd\"");
-    let newer = other.replace("2048", "512").replace("journal\":1", "journal\":9");
-    check(newer.as_bytes(), "format 9, expected 1");
+    let newer = other.replace("2048", "512").replace("journal\":2", "journal\":9");
+    check(newer.as_bytes(), "format 9, expected 2");
     let broken = header_line(&key(512)) + "{\"unit\":\n{\"unit\":\"a\",\"result\":1}\n";
     check(broken.as_bytes(), "line 2 of the journal");
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.jsonl");
+    write_two(&path);
+    let whole = fs::read(&path).expect("the file");
+    for changed_idx in 0..whole.len() - 1 {
+        for change in [1, 4] {
+            let mut bytes = whole.clone();
+            bytes[changed_idx] ^= change;
+            fs::write(&path, &bytes).expect("it is changed");
+            let opened = Journal::open(&path, &key(512));
+            assert!(opened.is_err(), "byte {changed_idx} of {}", whole.len());
+        }
+    }
+}
+
+#[test]
+fn lines_that_were_edited_moved_doubled_or_taken_out_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.jsonl");
+    write_two(&path);
+    let whole = fs::read_to_string(&path).expect("the file");
+    let [header, first, second] = whole.split_inclusive('\n').collect::<Vec<_>>()[..] else {
+        panic!("three lines: {whole}")
+    };
+    let check = |text: String, line: usize| {
+        fs::write(&path, text).expect("a file");
+        let error = Journal::open(&path, &key(512)).expect_err("it was changed");
+        let expected = format!("was changed at or before line {line}: expected the checksum ");
+        assert!(error.to_string().contains(&expected), "{error}");
+    };
+    check(format!("{header}{}{second}", first.replace("0.30", "0.31")), 2);
+    check(format!("{header}{second}{first}"), 2);
+    check(format!("{header}{second}"), 2);
+    check(format!("{header}{first}{first}{second}"), 3);
+    check(format!("{}{first}", header.replace(r#""key":{"#, r#""key":{ "#)), 2);
 }
 
 #[test]
