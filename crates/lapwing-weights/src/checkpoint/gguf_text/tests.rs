@@ -186,4 +186,8 @@ fn words_are_cut_as_each_family_does() {
     check("smaug-bpe", &three_digits);
     check("gpt-4o", &["it'S", "Ġ", "123", "45", "Ġa", "ĊĊ", "Ġ", "Ġb"]);
     check("starcoder", &digits);
+    let lines = ["it", "'", "S", "Ġ", "12345", "Ġa", "Ċ", "Ċ", "Ġ", "Ġb"];
+    check("deepseek-llm", &lines);
+    let digits = ["it", "'", "S", "Ġ", "1", "2", "3", "4", "5", "Ġa", "Ċ", "Ċ", "Ġ", "Ġb"];
+    check("deepseek-coder", &digits);
 }
