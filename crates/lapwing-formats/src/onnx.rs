@@ -8,11 +8,12 @@
 //! let mut model = OnnxModel::open(path)?;
 //! let outcome = slice_before_head(&mut model, "logits")?;   // last n positions only
 //! model.externalize(1024);                                  // inline weights by reference
+//! let folder = model.follow_links()?;                       // real files, no links
 //! let graph = model.encode();                               // small; hand it to the runtime
 //! ```
 //!
-//! A runtime that gets `encode()`'s bytes instead of the path must be told the folder,
-//! [`OnnxModel::folder`], that external locations are relative to. This module knows no runtime and
+//! A runtime that gets `encode()`'s bytes instead of the path must be told the folder that external
+//! locations are relative to, which [`OnnxModel::follow_links`] gives. This module knows no runtime and
 //! no operator beyond those that it looks for or inserts.
 
 mod budget;
@@ -29,6 +30,7 @@ mod external;
 mod edit;
 mod externalize;
 mod hidden;
+mod links;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use prost::Message;
 pub use edit::{EditError, LOGITS_START, SLICED_DIM, SliceEdit, slice_before_head};
 pub use external::{ExternalError, ExternalRange};
 pub use hidden::{HIDDEN_STATES, HiddenEdit, expose_hidden};
+pub use links::FollowLinksError;
 pub use value::{Dim, ElementType, Value};
 pub use writer::{OnnxWriter, WriteOnnxError};
 

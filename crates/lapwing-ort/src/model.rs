@@ -1,6 +1,6 @@
 //! A loaded ONNX model: the graph edited, the session made, the weights shared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lapwing_backend::{
@@ -67,15 +67,17 @@ impl OrtModel {
             show_hidden(&mut model, &contract.logits, folder)?;
         }
         model.externalize(EXTERNALIZED_BYTES_MIN);
+        let weights = model.follow_links().map_err(|error| unreadable(error.into()))?;
         let weights_mapped_bytes = model.initializers().filter_map(|weight| weight.n_bytes).sum();
-        let session =
-            session(environment, &model, options).map_err(|source| OpenError::Refused {
+        let session = session(environment, &model, &weights, options).map_err(|source| {
+            OpenError::Refused {
                 backend: NAME,
                 version: version.to_owned(),
                 model: graph.clone(),
                 device: device.id.clone(),
                 source,
-            })?;
+            }
+        })?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
         let limits = limits(&contract, &rows, n_positions_max, options.n_chunk_tokens);
@@ -191,12 +193,14 @@ fn n_hidden(session: &Session, hidden_size: usize) -> usize {
     last.and_then(|size| usize::try_from(size).ok()).filter(|&size| 0 < size).unwrap_or(hidden_size)
 }
 
+/// `weights` is the folder that the graph's external weights are below.
 fn session(
     environment: &Environment,
     model: &OnnxModel,
+    weights: &Path,
     options: &OpenOptions,
 ) -> Result<Session, Source> {
-    let folder = model.folder().to_str().ok_or("the folder's name is not UTF-8")?;
+    let folder = weights.to_str().ok_or("the folder's name is not UTF-8")?;
     let built = || -> ort::Result<Session> {
         let own_cpu = environment.devices().filter(|device| device.ep().is_ok_and(|ep| ep == CPU));
         let mut builder = Session::builder(environment)?

@@ -80,6 +80,63 @@ fn smollm2_agrees_with_its_golden_file() {
     }
 }
 
+/// The files of `export` in a snapshot of Hugging Face's cache: links to files whose names are
+/// hashes, all in one folder.
+#[cfg(unix)]
+fn snapshot(export: &Path, cache: &Path) -> PathBuf {
+    let (blobs, snapshot) = (cache.join("blobs"), cache.join("snapshots/0123"));
+    std::fs::create_dir_all(&blobs).expect("a folder");
+    for (number, file) in files_below(export).iter().enumerate() {
+        let link = snapshot.join(file.strip_prefix(export).expect("it is below"));
+        std::fs::create_dir_all(link.parent().expect("a folder")).expect("a folder");
+        let blob = blobs.join(format!("{number:064x}"));
+        std::fs::copy(file, &blob).expect("a copy");
+        std::os::unix::fs::symlink(blob, link).expect("a link");
+    }
+    snapshot
+}
+
+/// Every file of `export`, by a link of the same name.
+#[cfg(unix)]
+fn linked(export: &Path, folder: &Path) -> PathBuf {
+    for file in files_below(export) {
+        let link = folder.join(file.strip_prefix(export).expect("it is below"));
+        std::fs::create_dir_all(link.parent().expect("a folder")).expect("a folder");
+        std::os::unix::fs::symlink(file.canonicalize().expect("it is there"), link)
+            .expect("a link");
+    }
+    folder.to_owned()
+}
+
+#[cfg(unix)]
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn exports_behind_links_agree_with_their_golden_files() {
+    let Some((exports, backend)) = setup() else { return };
+    // Weights in a file of their own, and inside the graph.
+    for (name, variant, section) in [
+        ("tiny/tiny-qwen2-ort_int4", None, None),
+        ("tiny/tiny-llama-ort_fp32", None, None),
+        ("stories260k-transformersjs", Some("fp32"), Some("model")),
+        ("stories260k-transformersjs", Some("q4"), Some("model_q4")),
+    ] {
+        let export = exports.join(name);
+        let (one, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir());
+        let other = other.expect("a folder");
+        for path in [snapshot(&export, one.path()), linked(&export, other.path())] {
+            let model = backend.open(&open(&path, variant), &exact_options()).expect(name);
+            for case in golden_cases(&export.join("golden.json"), section) {
+                agrees_with_golden(&*model, &case, Tolerance::Relative(2e-3));
+            }
+        }
+    }
+}
+
 #[test]
 fn the_conformance_suite_holds() {
     let Some((exports, backend)) = setup() else { return };
