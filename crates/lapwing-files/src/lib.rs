@@ -6,6 +6,7 @@
 //! - [`Lock`], [`Lease`]: locks of the operating system, which end with their holder.
 //! - [`checksum`]: SHA-256 with progress, CRC-32, hexadecimal digits.
 //! - [`disk`]: free space, sizes of folders.
+//! - [`Identity`]: whether a file is still the one that was opened.
 //! - [`Journal`]: what is finished of a long piece of work, so that it can go on after a break.
 //!
 //! Whatever takes long asks a `&dyn Fn() -> bool` whether to stop, and says so by a variant of its
@@ -23,9 +24,11 @@ pub mod new_file;
 pub mod new_folder;
 
 mod error;
+mod identity;
 mod journal;
 mod lock;
 
 pub use error::FileError;
+pub use identity::Identity;
 pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError, resume};
 pub use lock::{Lease, Lock, LockError};

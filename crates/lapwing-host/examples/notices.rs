@@ -42,7 +42,8 @@ fn open(folder: &str, model: &str, device: &str) -> Result<(), Box<dyn Error>> {
         GIVES_UP.store(is_line, Ordering::Relaxed);
     });
     let tell = |notice: Notice| println!("notice: {notice}");
-    let caller = Caller { tell: &tell, is_stopped: &|| GIVES_UP.load(Ordering::Relaxed) };
+    let is_stopped = || GIVES_UP.load(Ordering::Relaxed);
+    let caller = Caller { tell: &tell, is_stopped: &is_stopped, ..Caller::NOBODY };
     match Engine::open(&host, &request, caller) {
         Ok(engine) => {
             println!("{} on {}", engine.name(), engine.model.device_used().id);

@@ -23,6 +23,7 @@ use crate::notice::{Caller, Notice, RefusedRung};
 use crate::open_error::{OpenModelError, cannot_open};
 use crate::request::OpenRequest;
 use crate::setup::Setup;
+use crate::trial::Stage;
 
 /// A model that is ready to run, with its text side.
 pub struct Engine {
@@ -140,6 +141,7 @@ impl Engine {
     ) -> Result<Engine, OpenModelError> {
         let Setup { path, runtime, options, .. } = setup;
         let mut folder = folder;
+        (caller.begins)(Stage::Files, &path.display().to_string());
         let template = ChatTemplate::open(&path).map_err(cannot_open)?;
         let tokenizer = match &folder.text.tokenizer {
             Some(file) => Some(Tokenizer::open(file).map_err(cannot_open)?),
@@ -150,6 +152,7 @@ impl Engine {
             end_at_named_token(&mut folder, tokenizer, &named);
         }
         let text = started.elapsed();
+        (caller.begins)(Stage::Library, runtime.name());
         let backend = backends::load(runtime, host)?;
         if let Some(cache) = &options.cache_folder {
             compile_cache::sweep(cache);

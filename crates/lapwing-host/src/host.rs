@@ -37,6 +37,9 @@ pub struct Trials {
     pub worker: Option<WorkerCommand>,
     /// What that may take.
     pub limits: TrialLimits,
+    /// Whether the CPU is tried, too. A library's plugin for the CPU crashes by damaged files only,
+    /// and a model is opened twice at its first start then.
+    pub cpu_too: bool,
 }
 
 impl Host {
@@ -50,7 +53,7 @@ impl Host {
             cache: folder.join("cache"),
             profiles: folder.join("profiles"),
             recommendations: Some(folder.join("recommendations.json")),
-            trials: Trials { worker: None, limits: TrialLimits::usual() },
+            trials: Trials { worker: None, limits: TrialLimits::usual(), cpu_too: false },
             library_path: None,
         }
     }

@@ -20,7 +20,7 @@ use crate::open_error::{OpenModelError, cannot_open, with_causes};
 use crate::ort_plugin;
 use crate::recommendation::{self, Auto, is_there};
 use crate::setup::Setup;
-use crate::trial::{self, Failure, HarmfulDevice, TrialLimits};
+use crate::trial::{self, Failure, HarmfulDevice, Stage, TrialLimits};
 use crate::worker::{LastWords, WorkerCommand, WorkerError};
 
 /// The order in which `auto` tries kinds of devices.
@@ -178,14 +178,16 @@ impl Climb<'_> {
         device: DeviceRequest,
         ask: Ask,
     ) -> Result<(Box<dyn Model>, Duration), OpenModelError> {
-        // A CPU is what this process runs on: it needs no trial.
-        if !matches!(device, DeviceRequest::One(DeviceKind::Cpu, _)) {
+        let is_cpu = matches!(device, DeviceRequest::One(DeviceKind::Cpu, _));
+        if !is_cpu || self.host.trials.cpu_too {
             self.require_harmless(device, ask)?;
         }
         self.check_stop()?;
         let Attempt { runtime, backend, folder, .. } = *self.attempt;
         ort_plugin::require_device(runtime, backend, device, self.host).map_err(cannot_open)?;
         let options = self.options_on(device);
+        let with = format!("{} {} on {device}", runtime.name(), backend.version());
+        (self.caller.begins)(Stage::Compile, &with);
         let started = Instant::now();
         let model = backend.open(folder, &options).map_err(cannot_open);
         // The library cannot be stopped; what it made or refused meanwhile is not wanted any more.
@@ -224,7 +226,7 @@ impl Climb<'_> {
     fn require_harmless(&self, request: DeviceRequest, ask: Ask) -> Result<(), OpenModelError> {
         let Some(device) = self.device(request) else { return Ok(()) };
         let configuration = self.configuration(request, &device);
-        let Trials { worker, limits } = &self.host.trials;
+        let Trials { worker, limits, .. } = &self.host.trials;
         let (failure, at) = match (self.host.ledger().find(&configuration), worker) {
             (Some(Tried { failure: None, .. }), _) => return Ok(()),
             (Some(Tried { failure: Some(failure), at, .. }), _)

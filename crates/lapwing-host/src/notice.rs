@@ -5,6 +5,8 @@ use std::fmt;
 use lapwing_backend::{CacheOutcome, CacheUse, DeviceKind, DeviceRequest};
 use serde::Serialize;
 
+use crate::trial::Stage;
+
 /// Something that whoever opens a model may want to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -86,11 +88,15 @@ pub struct Caller<'a> {
     /// Asked often while a worker works and files are read, and before and after the library opens a
     /// model, which cannot be stopped; once it says yes the work ends with an error.
     pub is_stopped: &'a dyn Fn() -> bool,
+    /// Hears which stage begins, with what: the path of the model whose files are read, or the
+    /// library and the device. Of use to who wants to tell it after a crash.
+    pub begins: &'a dyn Fn(Stage, &str),
 }
 
 impl Caller<'static> {
     /// Nobody listens, and nobody stops it.
-    pub const NOBODY: Caller<'static> = Caller { tell: &|_| {}, is_stopped: &|| false };
+    pub const NOBODY: Caller<'static> =
+        Caller { tell: &|_| {}, is_stopped: &|| false, begins: &|_, _| {} };
 }
 
 impl Caller<'_> {

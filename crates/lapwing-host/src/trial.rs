@@ -56,18 +56,24 @@ fn since(at: Option<&str>) -> String {
     at.map(|at| format!(", it came to harm at {at}")).unwrap_or_default()
 }
 
-/// How far a trial has come.
+/// How far a process has come that opens a model and runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Starting the process.
     Start,
+    /// Reading the model's files, without any library.
+    Files,
     /// Loading the library and its plugins.
     Library,
     /// Reading and compiling the model.
     Compile,
     /// The first inferences.
     Inference,
+    /// Whatever it was opened for.
+    Run,
+    /// Ending the process: the work is done.
+    End,
 }
 
 /// What a worker says: stages, and then its outcome.
@@ -172,9 +178,12 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Stage::Start => "starting",
+            Stage::Files => "reading the files",
             Stage::Library => "loading the library",
             Stage::Compile => "compiling",
             Stage::Inference => "inferring for the first time",
+            Stage::Run => "running the model",
+            Stage::End => "ending",
         })
     }
 }

@@ -12,6 +12,7 @@
 //! in which it calls [`serve`].
 
 mod line;
+mod loss;
 mod process;
 mod serve;
 
@@ -24,12 +25,13 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use line::Line;
 use process::Process;
 
+pub use loss::Loss;
 pub use serve::{Asker, ServeError, serve};
 
 /// How often somebody who waits for an answer looks at time, memory and the wish to stop.
@@ -48,22 +50,6 @@ pub struct Limits {
     pub time: Duration,
     /// Resident bytes of the worker; `None` where nobody watches them.
     pub n_bytes: Option<u64>,
-}
-
-/// How a worker was lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum Loss {
-    /// The process ended by itself.
-    #[error("it ended: {status}")]
-    Ended { status: String, signal: Option<i32> },
-    /// It took too long and was stopped.
-    #[error("it was not done after {limit_s} s")]
-    TimedOut { limit_s: u64 },
-    /// It took too much memory and was stopped.
-    #[error("it took more than {limit_bytes} bytes of memory")]
-    TooMuchMemory { limit_bytes: u64 },
 }
 
 /// Why there is no answer.

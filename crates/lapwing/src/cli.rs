@@ -45,7 +45,7 @@ pub use study::{FalsifyArgs, LabArgs, LabCommand};
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
     smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
-    1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval`, \
+    1 failed or ended by a crash, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or `chat`, `eval`, \
     `calibrate` or `bench`.")]
 pub struct Cli {
     #[command(flatten)]
@@ -66,6 +66,18 @@ pub struct GlobalArgs {
     /// Read settings from this file [env: LAPWING_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// Whether the program is guarded; also in the environment and the settings file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrustArgs {
+    /// Trust files and libraries: no second process looks after this one, to say what ended it when
+    /// it crashes [env: LAPWING_TRUST]
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    pub trust: Option<bool>,
 }
 
 /// What to do.
@@ -135,6 +147,25 @@ impl Command {
     pub fn only_looks(&self) -> bool {
         use Command::{Compare, Devices, Doctor, Inspect, List, Report};
         matches!(self, List(_) | Doctor(_) | Devices(_) | Inspect(_) | Report(_) | Compare(_))
+    }
+
+    /// Whether it loads libraries that run models, or maps files that may be damaged: what then ends
+    /// the process tells nothing.
+    pub fn may_come_to_harm(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Chat(_) | Self::Calibrate(_) | Self::Eval(_) => true,
+            #[cfg(feature = "lab")]
+            Self::Lab(_) => true,
+            // The measuring itself is in workers; what is measured is looked at before.
+            Self::Bench(_) => true,
+            Self::Devices(_) | Self::Doctor(_) | Self::Inspect(_) | Self::Export(_) => true,
+            // What it brings is checked.
+            Self::Pull(_) => true,
+            Self::Cache(args) => args.command.runtime().is_some(),
+            Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
+            // Whoever asks a worker looks after it.
+            Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,
+        }
     }
 
     /// The options about backend and device, where the command has them.

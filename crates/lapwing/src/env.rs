@@ -30,6 +30,8 @@ pub const HTTPS_PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy",
 pub const HTTP_PROXIES: [&str; 3] = ["http_proxy", "all_proxy", "ALL_PROXY"];
 /// Hosts that are asked directly.
 pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// Not for users: who guards this process, and where it says what it does. See [`crate::guard`].
+pub const LAPWING_GUARD: &str = "LAPWING_GUARD";
 /// Set to 1 unless the user sets it.
 pub const ORT_DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
@@ -51,6 +53,7 @@ pub const ALL: &[(&str, &str)] = &[
     (LAPWING_TRIAL_MB, "memory limit of the same"),
     ("LAPWING_VARIANT", "same as --variant"),
     ("LAPWING_CORRECTION", "same as --correction"),
+    ("LAPWING_TRUST", "same as --trust"),
     (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
     (LAPWING_LOG, "log filter, for example lapwing=debug"),
     (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),

@@ -23,7 +23,7 @@ use lapwing_export::ExportError;
 use lapwing_files::LockError;
 use lapwing_host::compile_cache::NotCleared;
 use lapwing_host::hardware::Machine;
-use lapwing_host::trial::{HarmfulDevice, How};
+use lapwing_host::trial::{HarmfulDevice, How, Stage};
 use lapwing_host::worker::{Loss, WorkerError};
 use lapwing_store::{
     HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
@@ -35,6 +35,7 @@ use lapwing_store::{
 use crate::commands::rm::NotAModelName;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
+use crate::guard::Lost;
 use crate::interrupt::Interrupted;
 use crate::printer::PrintError;
 use crate::settings::{ReadSettingsError, ResolveSettingsError, Settings};
@@ -109,9 +110,34 @@ fn harmful_device(error: &HarmfulDevice) -> Option<String> {
     ))
 }
 
+const IN_USE: &str = "a file that is in use must not be written to or cut off: put a new one in its \
+    place under the same name, or wait until nobody reads it; then try again";
+
+/// What to do about a process that came to harm.
+fn lost(error: &Lost) -> Option<String> {
+    let is_cut_off = error.harm == "SIGBUS" || !error.changed.is_empty();
+    if is_cut_off && error.failure.stage != Stage::Start {
+        return Some(IN_USE.into());
+    }
+    if error.harm == "SIGKILL" {
+        return Some(
+            "where nobody ended it by hand, the memory was not enough: choose a smaller model or \
+             precision, or less with --context, or end other programs"
+                .into(),
+        );
+    }
+    let model = error.doing.iter().flat_map(|doing| &doing.models).next_back();
+    let model = model.map_or("MODEL".to_owned(), |opened| opened.path.display().to_string());
+    Some(format!(
+        "a library came to harm, most often by a file that is damaged: `lapwing inspect {model}` \
+         reads it without one, `lapwing doctor` looks at the installation, --backend takes another \
+         library where there is one; -v tells what happened before"
+    ))
+}
+
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     first_of!(cause =>
-        usage, resolve_settings, harmful_device, io, pip, locate, pull_runtime, hub, select,
+        usage, resolve_settings, harmful_device, lost, io, pip, locate, pull_runtime, hub, select,
         local, pypi, pull, removal, not_cleared, store, lock, resolve_model
     )
     .or_else(|| bench::for_cause(cause))

@@ -4,14 +4,20 @@
 //! anybody has looked ends the program at once.
 
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use lapwing_host::worker::WorkerError;
 
 use crate::exit;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// When the last signal came.
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+/// Signals that come in so short a time are one: whoever ends a group of processes sends it to this
+/// one and to its guard, which passes it on. Nobody presses keys as fast.
+const SAME: Duration = Duration::from_millis(100);
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 /// Take over SIGINT, SIGTERM and SIGHUP from now on. Further calls do nothing.
@@ -21,7 +27,19 @@ pub fn install() {
     INSTALLED.get_or_init(|| ctrlc::set_handler(on_signal).is_ok());
 }
 
+/// Let the user's wish to stop pass this process by.
+#[cfg(not(unix))]
+pub fn ignore() {
+    // When the system refuses, this process ends first, and the other one with it.
+    let _ = ctrlc::set_handler(|| {});
+}
+
 fn on_signal() {
+    let now = Instant::now();
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+    if last.is_some_and(|last| now.duration_since(last) < SAME) {
+        return;
+    }
     if REQUESTED.swap(true, Ordering::SeqCst) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
         std::process::exit(exit::EXIT_INTERRUPTED.into());

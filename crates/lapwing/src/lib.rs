@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod env;
 mod exit;
+mod guard;
 mod hint;
 mod home;
 mod interrupt;
@@ -49,8 +50,8 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.global.quiet);
     let mut settings = None;
-    match resolve_and_dispatch(&cli, &printer, &mut settings) {
-        Ok(()) => ExitCode::from(exit::EXIT_DONE),
+    let exit_code = match resolve_and_dispatch(&cli, &printer, &mut settings) {
+        Ok(exit_code) => exit_code,
         Err(error) => {
             let exit_code = hint::exit_code(&error);
             match exit_code {
@@ -59,29 +60,40 @@ pub fn main() -> ExitCode {
                 exit::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
                 _ => printer.error(&error, hint::for_error(&error, settings.as_ref()).as_deref()),
             }
-            ExitCode::from(exit_code)
+            exit_code
         }
-    }
+    };
+    guard::doing::ends(exit_code);
+    ExitCode::from(exit_code)
 }
 
-/// Do what was asked; the settings stay in `resolved` for whoever advises about an error.
+/// Do what was asked, or let a process do it that this one guards; the exit code. The settings stay
+/// in `resolved` for whoever advises about an error.
 fn resolve_and_dispatch(
     cli: &Cli,
     printer: &Printer,
     resolved: &mut Option<Settings>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u8> {
     // These describe the program and need no settings, not even right ones.
     match &cli.command {
-        Command::Completions(args) => return commands::completions::run(printer, args),
-        Command::Man(args) => return commands::completions::man(printer, args),
+        Command::Completions(args) => {
+            return commands::completions::run(printer, args).map(|()| exit::EXIT_DONE);
+        }
+        Command::Man(args) => {
+            return commands::completions::man(printer, args).map(|()| exit::EXIT_DONE);
+        }
         _ => {}
     }
     let settings = resolved.insert(Settings::resolve(cli)?);
     start_log(settings);
+    let is_for_another = cli.command.may_come_to_harm() && !settings.trust && !guard::is_guarded();
+    if is_for_another && let Some(exit_code) = guard::run(printer)? {
+        return Ok(exit_code);
+    }
     if let Some(unknown) = &settings.unknown_key {
         printer.warning(unknown);
     }
-    dispatch(&cli.command, settings, printer)
+    dispatch(&cli.command, settings, printer).map(|()| exit::EXIT_DONE)
 }
 
 fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use lapwing_host::{Caller, Engine, Notice, OpenModelError, OpenRequest};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_store::Variant;
 
+use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -24,16 +25,18 @@ pub fn open(name: &str, settings: &Settings) -> anyhow::Result<Engine> {
 /// As [`open`], where more is asked for than the settings say.
 pub fn request(request: &OpenRequest, settings: &Settings) -> anyhow::Result<Engine> {
     let tell = printing(settings);
-    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested, begins: &doing::begins };
     let engine = Engine::open(&settings.host, request, caller).map_err(failed)?;
     interrupt::check()?;
+    doing::runs();
     Ok(engine)
 }
 
 /// The correction that the settings ask for.
 pub fn correction(engine: &Engine, settings: &Settings) -> anyhow::Result<Resolved> {
     let tell = printing(settings);
-    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+    let is_stopped = &interrupt::requested;
+    let caller = Caller { tell: &tell, is_stopped, ..Caller::NOBODY };
     let resolved = correction::resolve(engine, &settings.correction, &settings.host, caller);
     interrupt::check()?;
     Ok(resolved?)
@@ -52,6 +55,7 @@ pub fn profiled_model(engine: &Engine) -> anyhow::Result<ProfiledModel> {
 
 /// What a folder or a file is.
 pub fn describe(path: &Path, variant: Option<&Variant>) -> anyhow::Result<Description> {
+    doing::reads(path);
     describe::describe(path, variant)
         .map_err(|error| anyhow::Error::from_boxed(error.into_source()))
 }

@@ -16,7 +16,7 @@ use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
 use lapwing_store::Variant;
 
-use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, WorkerKind};
+use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, TrustArgs, WorkerKind};
 use crate::env;
 use crate::home::{FindHomeError, Home};
 use crate::this_program::worker;
@@ -54,6 +54,8 @@ pub struct Settings {
     pub variant: Option<Variant>,
     /// The logit correction.
     pub correction: CorrectionChoice,
+    /// Whether this process does its work itself, without another one that guards it.
+    pub trust: bool,
     /// What models are opened with.
     pub host: Host,
 }
@@ -115,6 +117,8 @@ impl Settings {
             trials: Trials {
                 worker: Some(worker(WorkerKind::Trial, file.as_deref(), cli.global.verbose)),
                 limits: trial_limits(&layers.group()?),
+                // Another process looks after this one.
+                cpu_too: false,
             },
             library_path: lookup(env::LD_LIBRARY_PATH),
         };
@@ -129,6 +133,7 @@ impl Settings {
             options,
             variant: runtime.variant.map(|name| Variant { name, is_default }),
             correction: runtime.correction.unwrap_or(CORRECTION),
+            trust: cli.global.trust.trust.or(layers.group::<TrustArgs>()?.trust).unwrap_or(false),
             host,
             log_filter: lookup(env::LAPWING_LOG).map(|text| text.to_string_lossy().into_owned()),
             verbosity: cli.global.verbose,
@@ -142,7 +147,7 @@ impl Settings {
 
 /// Every option that the environment and the settings file may give.
 pub fn option_keys() -> Vec<String> {
-    [keys::<RuntimeArgs>(), keys::<TrialLimitArgs>()].concat()
+    [keys::<RuntimeArgs>(), keys::<TrialLimitArgs>(), keys::<TrustArgs>()].concat()
 }
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;

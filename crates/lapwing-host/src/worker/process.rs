@@ -1,7 +1,7 @@
 //! The process of a worker: its pipes, its memory and its end.
 
 use std::io::{self, Write as _};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Process {
 
     /// How it was lost, if it has ended.
     pub(super) fn loss(&mut self) -> io::Result<Option<Loss>> {
-        Ok(self.child.try_wait()?.map(ended))
+        Ok(self.child.try_wait()?.map(Loss::of))
     }
 
     /// What it holds in memory; `None` where the system does not tell.
@@ -100,32 +100,4 @@ impl Drop for Process {
             self.kill();
         }
     }
-}
-
-/// What the system says of a process that has ended.
-fn ended(status: ExitStatus) -> Loss {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::ExitStatusExt as _;
-        if let Some(signal) = status.signal() {
-            let name = match signal {
-                4 => "illegal instruction",
-                6 => "aborted",
-                7 => "bus error",
-                8 => "arithmetic error",
-                9 => "killed, perhaps by the system for want of memory",
-                11 => "segmentation fault",
-                15 => "terminated",
-                _ => "a signal",
-            };
-            let status = format!("{name} (signal {signal})");
-            return Loss::Ended { status, signal: Some(signal) };
-        }
-    }
-    let status = match status.code() {
-        Some(0) => "it said nothing of its outcome".to_owned(),
-        Some(code) => format!("exit code {code}"),
-        None => status.to_string(),
-    };
-    Loss::Ended { status, signal: None }
 }

@@ -17,8 +17,8 @@ use lapwing_eval::{
     require_other, require_same_tokenizer,
 };
 use lapwing_export::{HeadRows, read_recipe};
-use lapwing_host::Engine;
 use lapwing_host::correction;
+use lapwing_host::Engine;
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
@@ -29,6 +29,7 @@ use lapwing_weights::Checkpoint;
 use crate::cli::CalibrateArgs;
 use crate::commands::export;
 use crate::exit::UsageError;
+use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{Printer, Steps, human_bytes};
@@ -102,6 +103,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     let options = options(args, settings, engine, n_window);
     let Profiled { model, reference } = profiled;
     let labels = ProfileLabels { model, reference, texts: texts.labels(&files), body_recipe };
+    doing::runs();
     let steps = printer.steps("calibrating");
     let outcome = calibrate(&inputs, &options, &mut watch(&steps, printer));
     drop(steps);
@@ -142,6 +144,7 @@ pub(super) fn open_head(
 ) -> anyhow::Result<Option<Checkpoint>> {
     let Some(name) = &args.fit.checkpoint else { return Ok(None) };
     let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
+    doing::reads(&path);
     Checkpoint::open(&path).context("cannot open the checkpoint").map(Some)
 }
 

@@ -13,6 +13,7 @@ use lapwing_weights::Checkpoint;
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
 use crate::exit::UsageError;
+use crate::guard::doing;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -28,6 +29,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     interrupt::install();
     let source =
         checkpoint(resolve_model(&args.source, &settings.host.store).context("cannot export")?);
+    doing::reads(&source);
     let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
         printer.warning(format!(

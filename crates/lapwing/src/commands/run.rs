@@ -17,6 +17,7 @@ use lapwing_text::Message;
 use serde_json::{Value, json};
 
 use crate::cli::{RunArgs, SamplingArgs};
+use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::Printer;
@@ -80,9 +81,15 @@ pub(super) fn answer(
     reader: Option<&Printer>,
 ) -> anyhow::Result<Generated> {
     let mut written = Ok(());
+    let mut n_tokens = 0;
+    doing::runs();
     let generated = generate(session, request, &mut |event| {
-        if let (Event::Token { text, .. }, Some(printer)) = (event, reader) {
-            written = printer.write(text);
+        if let Event::Token { text, .. } = event {
+            n_tokens += 1;
+            doing::answers(n_tokens);
+            if let Some(printer) = reader {
+                written = printer.write(text);
+            }
         }
         interrupt::flow(written.is_err())
     })

@@ -16,6 +16,7 @@ mod evaluating;
 mod exports;
 #[path = "../../../lapwing-openvino/tests/support/fake_openvino.rs"]
 mod fake_openvino;
+mod guarding;
 #[path = "../../../lapwing-store/tests/support/hub.rs"]
 mod hub;
 mod onnx_devices;

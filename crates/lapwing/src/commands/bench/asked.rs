@@ -11,6 +11,7 @@ use lapwing_store::{Variant, natives::Runtime, resolve_model};
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
+use crate::guard::doing;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -76,6 +77,7 @@ fn of_model(
 ) -> anyhow::Result<Vec<(Opening, Planned)>> {
     const CANNOT_OPEN: &str = "cannot open the model";
     let path = resolve_model(name, &settings.host.store).context(CANNOT_OPEN)?;
+    doing::reads(&path);
     let asked = &args.configurations;
     let variant = asked.variant.as_deref().map(Variant::asked).or(settings.variant.clone());
     let folder = open_folder(&path, variant.as_ref()).context(CANNOT_OPEN)?;

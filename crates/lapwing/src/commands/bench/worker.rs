@@ -89,7 +89,8 @@ impl Worker<'_> {
         host.recommendations = None;
         let notices = RefCell::new(Vec::new());
         let tell = |notice: Notice| notices.borrow_mut().push(notice);
-        let caller = Caller { tell: &tell, is_stopped: &interrupt::requested };
+        let is_stopped = &interrupt::requested;
+        let caller = Caller { tell: &tell, is_stopped, ..Caller::NOBODY };
         let engine = Engine::open_setup(&host, setup, caller).map_err(opening::failed)?;
         interrupt::check()?;
         // Every start would say it again.

@@ -1,0 +1,129 @@
+//! Two processes that to whoever sends signals are one.
+
+use std::io;
+use std::os::unix::process::{ExitStatusExt as _, parent_id};
+use std::process::{Child, ExitStatus};
+
+use nix::sys::signal::{SigSet, Signal, kill, raise};
+use nix::unistd::Pid;
+
+/// What is passed on when it was sent to the guard alone.
+const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// Let this process end when its guard does, however that ends.
+pub(super) fn end_with_guard(guard: u32) {
+    let end_if_gone = move || {
+        if parent_id() != guard {
+            let _ = raise(Signal::SIGKILL);
+        }
+    };
+    #[cfg(target_os = "linux")]
+    // Refused on no Linux; without it an orphan would end when its work is done.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    #[cfg(not(target_os = "linux"))]
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            end_if_gone();
+        }
+    });
+    // It may have ended before this was asked for.
+    end_if_gone();
+}
+
+/// Wait for the end of the process that does the work.
+pub(super) fn wait_for(mut child: Child) -> io::Result<ExitStatus> {
+    let mut heard = SigSet::empty();
+    PASSED_ON.into_iter().for_each(|signal| heard.add(signal));
+    heard.add(Signal::SIGCHLD);
+    heard.add(Signal::SIGTSTP);
+    // Not before the child was started, which would inherit it. A signal that comes between the two
+    // ends both.
+    heard.thread_block()?;
+    let signals = Signals::new(&heard)?;
+    let worker = Pid::from_raw(child.id().cast_signed());
+    let pass_on = |signal| {
+        // It may have ended just now.
+        let _ = kill(worker, signal);
+    };
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        let Some(Heard { signal, is_for_both }) = signals.next(worker)? else { continue };
+        if !is_for_both && signal != Signal::SIGCHLD {
+            pass_on(signal);
+        }
+        if signal == Signal::SIGTSTP {
+            stop(signal)?;
+            pass_on(Signal::SIGCONT);
+        }
+    };
+    heard.thread_unblock()?;
+    Ok(status)
+}
+
+/// Stop as the shell expects it, until somebody lets this process go on.
+fn stop(signal: Signal) -> io::Result<()> {
+    let mut only = SigSet::empty();
+    only.add(signal);
+    only.thread_unblock()?;
+    raise(signal)?;
+    Ok(only.thread_block()?)
+}
+
+/// End as a process ended that a signal ended.
+pub(super) fn end_as(status: ExitStatus) {
+    if let Some(signal) = status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
+        // Where it is ignored, the exit code says that something failed.
+        let _ = raise(signal);
+    }
+}
+
+/// A signal.
+struct Heard {
+    signal: Signal,
+    /// Whether the other process has it too: a terminal sends to all, and so does the other process
+    /// when it stops its group.
+    is_for_both: bool,
+}
+
+#[cfg(target_os = "linux")]
+struct Signals(nix::sys::signalfd::SignalFd);
+
+#[cfg(target_os = "linux")]
+impl Signals {
+    fn new(heard: &SigSet) -> io::Result<Signals> {
+        use nix::sys::signalfd::{SfdFlags, SignalFd};
+        Ok(Signals(SignalFd::with_flags(heard, SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// The next signal, or none when the wait was disturbed.
+    fn next(&self, worker: Pid) -> io::Result<Option<Heard>> {
+        // As `sigaction(2)` says of what the kernel itself sends.
+        const SI_KERNEL: i32 = 0x80;
+        let info = match self.0.read_signal() {
+            Ok(Some(info)) => info,
+            Ok(None) | Err(nix::errno::Errno::EINTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { return Ok(None) };
+        let is_of_worker = info.ssi_pid == worker.as_raw().cast_unsigned();
+        Ok(Some(Heard { signal, is_for_both: info.ssi_code == SI_KERNEL || is_of_worker }))
+    }
+}
+
+/// Who sent a signal is not told here: [`crate::interrupt`] takes two at a time for one.
+#[cfg(not(target_os = "linux"))]
+struct Signals(SigSet);
+
+#[cfg(not(target_os = "linux"))]
+impl Signals {
+    fn new(heard: &SigSet) -> io::Result<Signals> {
+        Ok(Signals(*heard))
+    }
+
+    fn next(&self, _: Pid) -> io::Result<Option<Heard>> {
+        Ok(Some(Heard { signal: self.0.wait()?, is_for_both: false }))
+    }
+}

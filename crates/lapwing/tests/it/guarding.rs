@@ -1,0 +1,274 @@
+//! The process that guards the one that does the work: crashes of libraries become errors, signals
+//! reach both, none outlives the other.
+#![cfg(unix)]
+
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::fake_openvino::{Script, VARIABLE, calls, folder, write_model};
+use crate::real::{shared_folder, with_runtimes};
+use crate::{Lapwing, Outcome};
+
+/// The program with a pretended OpenVINO in which something goes wrong.
+struct Faulty {
+    lapwing: Lapwing,
+    played: tempfile::TempDir,
+}
+
+impl Faulty {
+    fn new(faults: &[&str]) -> Faulty {
+        let played = tempfile::tempdir().unwrap();
+        let script = faults.iter().fold(Script::new(played.path()), |script, fault| {
+            script.line(&format!("fault {fault}"))
+        });
+        let path = script.write().display().to_string();
+        let lapwing = Lapwing::new()
+            .with("OPENVINO_INSTALL_DIR", folder().display().to_string())
+            .with(VARIABLE, path);
+        write_model(&lapwing.path("model"), 50, "");
+        Faulty { lapwing, played }
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let model = self.lapwing.path("model").display().to_string();
+        let line =
+            ["run", "--model", &model, "--prompt-ids", "1,2,3", "-n", "4", "--device", "cpu"];
+        self.lapwing.command(&[&line[..], more].concat())
+    }
+
+    fn run(&self, more: &[&str]) -> Outcome {
+        let output = self.command(more).output().unwrap();
+        assert_eq!(output.status.signal(), None, "a signal ended it");
+        outcome(output)
+    }
+
+    /// The guard, and the process that does the work, once the library was asked for `what`.
+    fn start(&self, what: &str) -> (Child, u32) {
+        let mut command = self.command(&[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let child = command.spawn().unwrap();
+        let pid = || calls(self.played.path()).iter().find(|call| call.what == what)?.pid;
+        until("it asks the library", &|| pid().is_some());
+        (child, pid().unwrap())
+    }
+}
+
+fn outcome(output: Output) -> Outcome {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[track_caller]
+fn until(what: &str, is_so: &dyn Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Send a signal; a process group where `to` begins with a minus.
+fn signal(name: &str, to: impl ToString) {
+    let sent = Command::new("kill").args([name, "--", &to.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// The state of a process as the kernel tells it; `None` when it is gone.
+fn state(pid: u32) -> Option<char> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.chars().next().filter(|&state| state != 'Z')
+}
+
+#[test]
+fn a_library_that_crashes_is_an_error_with_its_stage() {
+    let check = |fault: &str, says: &[&str]| {
+        let faulty = Faulty::new(&[fault]);
+        for more in [&[][..], &["--json"]] {
+            let outcome = faulty.run(more).expect_code(1).expect_says(says);
+            assert_eq!(outcome.stdout, "", "{fault}");
+            let outcome = outcome.expect_says(&["hint: "]);
+            assert_eq!(outcome.stderr.matches("error: ").count(), 1, "{}", outcome.stderr);
+        }
+    };
+    let model = "ended the work on ";
+    check("load * abort", &["SIGABRT", model, "/model with openvino: ", "loading the library"]);
+    let compiling = ["SIGSEGV", model, "/model with openvino 2026", " on cpu: ", "while compiling"];
+    check("compile CPU segfault", &compiling);
+    check("compile CPU segfault", &["segmentation fault (signal 11)", "lapwing inspect "]);
+    check("read * abort", &["SIGABRT", "while compiling"]);
+    check("request CPU abort", &["SIGABRT", "while running the model: aborted (signal 6)"]);
+    check("infer CPU segfault", &["SIGSEGV", "while running the model"]);
+    check("compile CPU exit 3", &["exit code 3", "while compiling"]);
+    check("compile CPU exit 0", &["exit code 0", "while compiling"]);
+}
+
+#[test]
+fn who_is_trusted_is_not_guarded() {
+    let mut faulty = Faulty::new(&["compile CPU abort"]);
+    let is_ended = |faulty: &Faulty, more: &[&str]| {
+        faulty.command(more).output().unwrap().status.signal() == Some(6)
+    };
+    assert!(is_ended(&faulty, &["--trust"]));
+    assert!(!is_ended(&faulty, &["--trust=false"]));
+    let file = faulty.lapwing.path("lapwing.toml");
+    std::fs::write(&file, "trust = true\n").unwrap();
+    assert!(is_ended(&faulty, &["--config", file.to_str().unwrap()]));
+    faulty.lapwing = faulty.lapwing.with("LAPWING_TRUST", "true");
+    assert!(is_ended(&faulty, &[]));
+    assert!(!is_ended(&faulty, &["--trust=false"]));
+    // Wrong usage is told once, by the first of the two.
+    faulty.lapwing = faulty.lapwing.with("LAPWING_TRUST", "perhaps");
+    faulty.run(&[]).expect_code(2).expect_says(&["LAPWING_TRUST", "perhaps"]);
+}
+
+#[test]
+fn every_command_that_opens_a_model_is_guarded() {
+    let faulty = Faulty::new(&["load * abort"]);
+    let model = faulty.lapwing.path("model").display().to_string();
+    let text = faulty.lapwing.path("text").display().to_string();
+    std::fs::write(&text, "a text").unwrap();
+    for command in [
+        &["chat", "--model", &model][..],
+        &["eval", "ppl", "--model", &model, "--text", &text],
+        &["calibrate", "--model", &model, "--text", &text],
+        &["cache", "warm", &model],
+        &["devices"],
+        &["doctor"],
+    ] {
+        let outcome = faulty.lapwing.run(command).expect_code(1);
+        outcome.expect_says(&["SIGABRT ended the work", "aborted (signal 6)"]);
+    }
+}
+
+#[test]
+fn a_signal_to_the_guard_alone_reaches_the_work() {
+    // What compiles cannot be stopped: the second signal ends the program at once.
+    let faulty = Faulty::new(&["compile CPU hang"]);
+    for name in ["-INT", "-TERM", "-HUP"] {
+        let _ = std::fs::remove_file(faulty.played.path().join("calls.log"));
+        let (mut child, worker) = faulty.start("compile");
+        signal(name, child.id());
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(child.try_wait().unwrap(), None, "one only asks, {name}");
+        signal(name, child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        until("it is gone", &|| state(worker).is_none());
+    }
+}
+
+#[test]
+fn a_signal_to_both_counts_once() {
+    let faulty = Faulty::new(&["compile CPU hang"]);
+    let (mut child, worker) = faulty.start("compile");
+    for _ in 0..2 {
+        assert_eq!(child.try_wait().unwrap(), None, "one only asks");
+        signal("-INT", format!("-{}", child.id()));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    until("it is gone", &|| state(worker).is_none());
+}
+
+#[test]
+fn neither_process_outlives_the_other() {
+    let faulty = Faulty::new(&["compile CPU hang"]);
+    let (mut child, worker) = faulty.start("compile");
+    signal("-KILL", child.id());
+    child.wait().unwrap();
+    until("the work ends with its guard", &|| state(worker).is_none());
+
+    std::fs::remove_file(faulty.played.path().join("calls.log")).unwrap();
+    let (child, worker) = faulty.start("compile");
+    signal("-KILL", worker);
+    let outcome = outcome(child.wait_with_output().unwrap()).expect_code(1);
+    outcome.expect_says(&[
+        "SIGKILL ended the work",
+        "while compiling",
+        "the memory was not enough",
+    ]);
+}
+
+#[test]
+fn who_stops_and_goes_on_does_so_with_both_processes() {
+    let faulty = Faulty::new(&["compile CPU slow 1500"]);
+    let (mut child, worker) = faulty.start("compile");
+    let both = |wanted: char| [child.id(), worker].iter().all(|&pid| state(pid) == Some(wanted));
+    signal("-TSTP", child.id());
+    until("both are stopped", &|| both('T'));
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(both('T'));
+    signal("-CONT", child.id());
+    until("both go on", &|| !both('T') && state(worker) != Some('T'));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_end_that_somebody_wanted_is_no_crash() {
+    // Nobody has taken over the signal while the text of the prompt is waited for.
+    let faulty = Faulty::new(&[]);
+    let model = faulty.lapwing.path("model").display().to_string();
+    let mut command = faulty.lapwing.command(&["run", "--model", &model]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let children = || {
+        let pid = child.id();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        std::fs::read_to_string(path).unwrap_or_default().trim().parse::<u32>().ok()
+    };
+    until("it does its work in another process", &|| children().is_some());
+    // The other one is in `main` by then.
+    std::thread::sleep(Duration::from_millis(300));
+    signal("-TERM", child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(15), "the shell sees what it would have seen");
+    assert_eq!(outcome(output).stderr, "");
+}
+
+/// A copy of an export whose graph is changed.
+fn changed(lapwing: &Lapwing, export: &Path, change: impl FnOnce(String) -> String) -> PathBuf {
+    let folder = lapwing.path("model");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(export).unwrap() {
+        let from = entry.unwrap().path();
+        if from.is_file() {
+            std::fs::write(folder.join(from.file_name().unwrap()), std::fs::read(&from).unwrap())
+                .unwrap();
+        }
+    }
+    let graph = folder.join("openvino_model.xml");
+    let text = change(std::fs::read_to_string(&graph).unwrap());
+    std::fs::write(graph, text).unwrap();
+    folder
+}
+
+#[test]
+fn graphs_that_were_made_to_do_harm_end_in_an_error() {
+    let Some(lapwing) = with_runtimes(Lapwing::new()) else { return };
+    let Some(shared) = shared_folder() else { return };
+    let export = shared.join("exports/stories260k-ov-int8");
+    let run = |what: &str, change: &dyn Fn(String) -> String| {
+        let folder = changed(&lapwing, &export, change);
+        let model = folder.to_str().unwrap();
+        let line = ["run", "--model", model, "--prompt-ids", "1,2,3", "-n", "3", "--device", "cpu"];
+        let output = lapwing.command(&line).output().unwrap();
+        assert_eq!(output.status.signal(), None, "{what}");
+        let outcome = outcome(output);
+        assert!(matches!(outcome.code, Some(0 | 1)), "{what}: {}", outcome.stderr);
+        outcome
+    };
+    let renamed = |text: String| text.replacen("type=\"Const\"", "type=\"Broadcast\"", 1);
+    run("a constant that is called something else", &renamed).expect_code(1);
+    // One edge at a time comes from another layer.
+    for edge_idx in (0..120).step_by(12) {
+        let moved = |text: String| {
+            let start = text.match_indices("from-layer=\"").nth(edge_idx).unwrap().0;
+            let end = start + "from-layer=\"".len();
+            let n_digits = text[end..].find('"').unwrap();
+            format!("{}{}{}", &text[..end], edge_idx / 2, &text[end + n_digits..])
+        };
+        run(&format!("edge {edge_idx} is moved"), &moved);
+    }
+}
