@@ -78,6 +78,12 @@ pub enum StepError {
     /// The device gives the last position's logits only.
     #[error("{backend} gives the logits of the last position only on this device")]
     LastPositionOnly { backend: &'static str },
+    /// The caller wanted no more.
+    #[error("stopped before the step's end")]
+    Stopped {
+        /// Positions that the decoder holds, and can go on behind; `None` where it cannot.
+        n_positions: Option<usize>,
+    },
     /// The library failed.
     #[error("{backend} failed after {n_positions} positions")]
     Library {

@@ -153,6 +153,23 @@ pub trait Decoder: Any + Send {
     /// When `tokens` is empty or `logits` has another length than the vocabulary.
     fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError>;
 
+    /// As [`Decoder::step`], and `is_wanted` is asked now and then, within an inference where the
+    /// library can be broken off in one: on its first `false` the step ends early. What a step that
+    /// goes on to its end gives is what [`Decoder::step`] gives.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Decoder::step`], and [`StepError::Stopped`].
+    fn step_while(
+        &mut self,
+        tokens: &[TokenId],
+        logits: &mut [f32],
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), StepError> {
+        let _ = is_wanted;
+        self.step(tokens, logits)
+    }
+
     /// Append `tokens` and give the logits of every one of them to `row`, in order.
     ///
     /// Shapes: `tokens [n]` with `1 <= n`, each row's logits `[n_vocab]`.

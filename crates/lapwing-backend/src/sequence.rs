@@ -23,6 +23,11 @@ pub trait Inference: Send + 'static {
     ///
     /// Why that cannot be; nothing has changed then.
     fn forget(&mut self, n_positions: usize) -> Result<(), &'static str>;
+
+    /// Whether a run that was broken off ([`Chunk::time_while`]) leaves everything as it was before.
+    fn outlives_stops(&self) -> bool {
+        false
+    }
 }
 
 /// Tokens that go into the library at once, and what is wanted of them.
@@ -36,6 +41,8 @@ pub struct Chunk<'a> {
     n_vocab: usize,
     n_given: usize,
     inference: Option<Duration>,
+    /// Asked while the library works: on the first `false` it is broken off.
+    is_wanted: Option<&'a mut dyn FnMut() -> bool>,
     on_row: &'a mut dyn FnMut(Row<'_>),
 }
 
@@ -47,6 +54,18 @@ impl Chunk<'_> {
         let outcome = infer();
         *self.inference.get_or_insert_default() += started.elapsed();
         outcome
+    }
+
+    /// The same for a call that can be broken off: `infer` asks every few milliseconds what it is
+    /// given, where there is anybody to ask, and fails soon after it said no.
+    pub fn time_while<T>(
+        &mut self,
+        infer: impl FnOnce(Option<&mut dyn FnMut() -> bool>) -> T,
+    ) -> T {
+        match self.is_wanted.take() {
+            Some(is_wanted) => self.time(|| infer(Some(is_wanted))),
+            None => self.time(|| infer(None)),
+        }
     }
 
     /// Give the next of the rows that are wanted.
@@ -110,18 +129,86 @@ impl<I: Inference> Sequence<I> {
         }
     }
 
+    /// Append `tokens`, as long as they are wanted where somebody can say so.
+    fn step_chunks(
+        &mut self,
+        tokens: &[TokenId],
+        logits: &mut [f32],
+        mut is_wanted: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<(), StepError> {
+        assert_eq!(logits.len(), self.n_vocab, "one logit a token");
+        self.let_in(tokens, tokens.len())?;
+        let mut rest = tokens;
+        while !rest.is_empty() {
+            if let Some(is_wanted) = &mut is_wanted
+                && rest.len() < tokens.len()
+                && !is_wanted()
+            {
+                return Err(StepError::Stopped { n_positions: Some(self.n_positions) });
+            }
+            let n_at_once = match self.n_positions {
+                0 => self.limits.n_chunk_tokens_max,
+                _ => self.limits.n_follow_tokens_max,
+            };
+            let (chunk, behind) = rest.split_at(n_at_once.clamp(1, rest.len()));
+            let mut on_row = |row: Row<'_>| {
+                if behind.is_empty() {
+                    logits.copy_from_slice(row.logits);
+                }
+            };
+            match &mut is_wanted {
+                // One token is soon done.
+                Some(is_wanted) if 1 < chunk.len() => {
+                    self.run_while(chunk, &mut on_row, is_wanted)?;
+                }
+                _ => self.run(chunk, 1, &mut on_row, None)?,
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Run `tokens` at once, as long as they are wanted, and give the last row to `on_row`.
+    fn run_while(
+        &mut self,
+        tokens: &[TokenId],
+        on_row: &mut dyn FnMut(Row<'_>),
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), StepError> {
+        let mut was_stopped = false;
+        let ran = self.run(
+            tokens,
+            1,
+            on_row,
+            Some(&mut || {
+                was_stopped |= !is_wanted();
+                !was_stopped
+            }),
+        );
+        match ran {
+            Err(StepError::Library { .. }) if was_stopped => {
+                let n_positions = self.inference.outlives_stops().then_some(self.n_positions);
+                Err(StepError::Stopped { n_positions })
+            }
+            ran => ran,
+        }
+    }
+
     /// Run `tokens` at once and give the rows of the last `n_rows` to `on_row`.
     fn run(
         &mut self,
         tokens: &[TokenId],
         n_rows: usize,
         on_row: &mut dyn FnMut(Row<'_>),
+        is_wanted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<(), StepError> {
         let (backend, n_positions) = (self.backend, self.n_positions);
         let failed = |source| StepError::Library { backend, n_positions, source };
         let n_vocab = self.n_vocab;
         let (n_past, n_given, inference) = (n_positions, 0, None);
-        let mut chunk = Chunk { tokens, n_past, n_rows, n_vocab, n_given, inference, on_row };
+        let is_wanted = is_wanted.map(|is_wanted| is_wanted as &mut dyn FnMut() -> bool);
+        let mut chunk =
+            Chunk { tokens, n_past, n_rows, n_vocab, n_given, inference, is_wanted, on_row };
         let started = Instant::now();
         let ran = self.inference.run(&mut chunk);
         self.last_inference += chunk.inference.unwrap_or_else(|| started.elapsed());
@@ -137,23 +224,16 @@ impl<I: Inference> Sequence<I> {
 
 impl<I: Inference> Decoder for Sequence<I> {
     fn step(&mut self, tokens: &[TokenId], logits: &mut [f32]) -> Result<(), StepError> {
-        assert_eq!(logits.len(), self.n_vocab, "one logit a token");
-        self.let_in(tokens, tokens.len())?;
-        let mut rest = tokens;
-        while !rest.is_empty() {
-            let n_at_once = match self.n_positions {
-                0 => self.limits.n_chunk_tokens_max,
-                _ => self.limits.n_follow_tokens_max,
-            };
-            let (chunk, behind) = rest.split_at(n_at_once.clamp(1, rest.len()));
-            self.run(chunk, 1, &mut |row| {
-                if behind.is_empty() {
-                    logits.copy_from_slice(row.logits);
-                }
-            })?;
-            rest = behind;
-        }
-        Ok(())
+        self.step_chunks(tokens, logits, None)
+    }
+
+    fn step_while(
+        &mut self,
+        tokens: &[TokenId],
+        logits: &mut [f32],
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), StepError> {
+        self.step_chunks(tokens, logits, Some(is_wanted))
     }
 
     fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError> {
@@ -168,9 +248,14 @@ impl<I: Inference> Decoder for Sequence<I> {
             // A last row alone could go through another kernel than the rows before it.
             let would_leave_one = n_left == n_at_once + 1 && 2 < n_at_once;
             let n_new = if would_leave_one { n_at_once - 1 } else { n_at_once.min(n_left) };
-            self.run(&tokens[n_done..n_done + n_new], n_new, &mut |given| {
-                row(Row { token_idx: n_done + given.token_idx, ..given });
-            })?;
+            self.run(
+                &tokens[n_done..n_done + n_new],
+                n_new,
+                &mut |given| {
+                    row(Row { token_idx: n_done + given.token_idx, ..given });
+                },
+                None,
+            )?;
             n_done += n_new;
         }
         Ok(())

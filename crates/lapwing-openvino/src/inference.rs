@@ -98,7 +98,10 @@ impl OpenVinoInference {
 impl Inference for OpenVinoInference {
     fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
         self.set_inputs(chunk)?;
-        chunk.time(|| self.request.infer())?;
+        chunk.time_while(|is_wanted| match is_wanted {
+            Some(is_wanted) => self.request.infer_while(is_wanted),
+            None => self.request.infer(),
+        })?;
         let Graph { logits, n_vocab, .. } = &self.shared.graph;
         let logits = self.request.output(logits)?;
         let rows = last_floats(&logits, "logits", chunk.n_rows * n_vocab)?;

@@ -335,6 +335,36 @@ fn every_device_gives_the_logits_of_the_cpu() {
 }
 
 #[test]
+fn a_prompt_that_nobody_wants_is_cancelled() {
+    let script = |folder: &Path| Script::laptop(folder).line("fault infer * slow 200");
+    play("a_prompt_that_nobody_wants_is_cancelled", script, |stage| {
+        let (backend, folder) = (load(), stage.model());
+        let mut logits = vec![0.0; N_VOCAB];
+        for (device, n_cancelled) in [("cpu", 1), ("gpu", 2)] {
+            let model = backend.open(&folder, &on(device)).expect("it opens");
+            let mut decoder = model.decoder().expect("a decoder");
+            let stopped = decoder.step_while(&PROMPT, &mut logits, &mut || false);
+            let stopped = stopped.expect_err("nobody wants it");
+            assert!(matches!(stopped, StepError::Stopped { n_positions: None }), "{stopped}");
+            let cancelled =
+                calls(&stage.folder).iter().filter(|call| call.what == "cancel").count();
+            assert_eq!(cancelled, n_cancelled, "{device}");
+        }
+        // NPUW runs a prompt to its end, and what goes in behind it token by token.
+        let model = backend.open(&folder, &on("npu")).expect("it opens");
+        let mut decoder = model.decoder().expect("a decoder");
+        decoder.step_while(&PROMPT, &mut logits, &mut || false).expect("it goes to its end");
+        let stopped = decoder.step_while(&OTHER, &mut logits, &mut || false);
+        let stopped = stopped.expect_err("nobody wants it");
+        let n_positions = Some(PROMPT.len() + 1);
+        assert!(
+            matches!(stopped, StepError::Stopped { n_positions: found } if found == n_positions)
+        );
+        assert_eq!(decoder.n_positions(), PROMPT.len() + 1);
+    });
+}
+
+#[test]
 fn an_npus_limits_are_errors_before_it_is_asked() {
     play("an_npus_limits_are_errors_before_it_is_asked", Script::laptop, |stage| {
         let (backend, folder) = (load(), stage.model());

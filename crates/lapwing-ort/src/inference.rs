@@ -1,12 +1,14 @@
 //! One sequence on ONNX Runtime.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use half::f16;
 use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_formats::onnx::{HIDDEN_STATES, LOGITS_START};
 use ort::memory::Allocator;
-use ort::session::IoBinding;
+use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, TensorElementType};
 
 use crate::contract::Integers;
@@ -14,6 +16,9 @@ use crate::fixed_states::FixedStates;
 use crate::input::Input;
 use crate::kv_cache::KvCache;
 use crate::shared::{LogitsRows, Shared};
+
+/// How often a run that may be broken off is looked after.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A sequence with its inputs, its states and its logits, bound to the session.
 pub(crate) struct OrtInference {
@@ -145,7 +150,10 @@ impl Inference for OrtInference {
         self.bind(chunk)?;
         // To wait for another sequence is no inference.
         let mut session = self.shared.session.lock().unwrap_or_else(PoisonError::into_inner);
-        chunk.time(|| session.run_binding(&self.binding).map(drop))?;
+        chunk.time_while(|is_wanted| match is_wanted {
+            Some(is_wanted) => run_while(&mut session, &mut self.binding, is_wanted),
+            None => session.run_binding(&self.binding).map(drop),
+        })?;
         drop(session);
         self.kv_cache.advance();
         self.fixed_states.advance();
@@ -163,4 +171,40 @@ impl Inference for OrtInference {
         let kept = self.kv_cache.keep(n_positions);
         kept.map_err(|_| "there is no memory for the shorter cache")
     }
+
+    /// States are ours, and become the past of the next run only when a run has succeeded.
+    fn outlives_stops(&self) -> bool {
+        true
+    }
+}
+
+/// Run once as long as it is wanted; a run that is not is broken off between two operations of the
+/// graph, and is an error.
+fn run_while(
+    session: &mut Session,
+    binding: &mut IoBinding,
+    is_wanted: &mut dyn FnMut() -> bool,
+) -> ort::Result<()> {
+    let options = RunOptions::new()?;
+    let (over, is_over) = mpsc::channel();
+    let terminated = &options;
+    let run = move || {
+        // The whole binding goes along: parts of it must not be shared.
+        let binding: &mut IoBinding = binding;
+        let ran = session.run_binding_with_options(binding, terminated).map(drop);
+        // Nobody listens any more to a run that is broken off.
+        let _ = over.send(());
+        ran
+    };
+    std::thread::scope(|scope| {
+        let running = std::thread::Builder::new().spawn_scoped(scope, run);
+        let running = running.map_err(|error| ort::Error::new(format!("no thread: {error}")))?;
+        while is_over.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+            if !is_wanted() {
+                options.terminate()?;
+                break;
+            }
+        }
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -8,10 +8,10 @@ use crate::session::Session;
 
 /// Read the prompt and generate until something ends the answer.
 ///
-/// `on_event` hears of the prefill and of every token as it comes; when it breaks, the generation
-/// ends as [`Finish::Cancelled`](crate::Finish::Cancelled) with what was reported so far, but for
+/// `on_event` hears of the prefill, while it goes on and at its end, and of every token as it comes;
+/// when it breaks, the generation ends as [`Finish::Cancelled`](crate::Finish::Cancelled) with what was reported so far, but for
 /// an answer that is complete. The session then holds the prompt and the answer, ready for a prompt
-/// that repeats them.
+/// that repeats them; of a prompt that was not read to its end it holds what it can go on behind.
 ///
 /// # Errors
 ///
@@ -24,7 +24,8 @@ pub fn generate(
 ) -> Result<Generated, GenerateError> {
     let mut generation = Generation::new(session, request).map_err(|(_, error)| error)?;
     loop {
-        let is_over = generation.advance()?.is_some();
+        let mut is_wanted = || on_event(Event::Reading).is_continue();
+        let is_over = generation.advance_while(&mut is_wanted)?.is_some();
         let is_cancelled = generation.event().is_some_and(|event| on_event(event).is_break());
         if is_over || is_cancelled {
             return Ok(generation.end().1);

@@ -8,6 +8,9 @@ use lapwing_model::TokenId;
 /// What happened, with what it cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event<'a> {
+    /// The prompt is being read. This comes again and again until it was, so that the caller can
+    /// break off; where the library cannot be stopped, it comes seldom.
+    Reading,
     /// The prompt was read.
     Prefill {
         /// Tokens that went through the model.

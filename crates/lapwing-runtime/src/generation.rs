@@ -157,11 +157,24 @@ impl<S: BorrowMut<Session>> Generation<S> {
     ///
     /// When the model fails. The answer is over then, as cancelled; its session stays usable.
     pub fn advance(&mut self) -> Result<Option<Finish>, GenerateError> {
+        self.advance_while(&mut || true)
+    }
+
+    /// The same; `is_wanted` is asked while the prompt is read, and on its first `false` the answer
+    /// ends as [`Finish::Cancelled`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Generation::advance`].
+    pub fn advance_while(
+        &mut self,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Finish>, GenerateError> {
         if self.is_over {
             return Ok(Some(self.generated.finish.clone()));
         }
         let advanced = match (self.last_step.is_some(), self.newest.is_some()) {
-            (false, _) => self.prefill(),
+            (false, _) => self.prefill(is_wanted),
             (true, false) => self.choose(),
             (true, true) => self.step().and_then(|()| self.choose()),
         };
@@ -210,7 +223,10 @@ impl<S: BorrowMut<Session>> Generation<S> {
     }
 
     /// Step what the session does not know of the prompt.
-    fn prefill(&mut self) -> Result<Option<Finish>, GenerateError> {
+    fn prefill(
+        &mut self,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Finish>, GenerateError> {
         let session = self.session.borrow_mut();
         let n_reused = session.align(&self.prompt).map_err(GenerateError::Decoder)?;
         let n_tokens = self.prompt.len();
@@ -221,8 +237,15 @@ impl<S: BorrowMut<Session>> Generation<S> {
             _ => {}
         }
         self.generated.usage.n_reused_tokens = n_reused;
-        let stepped = session.step(&self.prompt[n_reused..]);
-        let step = stepped.map_err(|source| GenerateError::Step { n_generated: 0, source })?;
+        let started = Instant::now();
+        let step = match session.step_while(&self.prompt[n_reused..], is_wanted) {
+            Ok(step) => step,
+            Err(StepError::Stopped { .. }) => {
+                self.generated.timings.prefill.elapsed = started.elapsed();
+                return Ok(Some(Finish::Cancelled));
+            }
+            Err(source) => return Err(GenerateError::Step { n_generated: 0, source }),
+        };
         session.begin_answer();
         if self.n_first_step_top != 0 {
             let level = session.level();

@@ -118,6 +118,19 @@ impl Session {
         self.end_step(tokens, stepped, started.elapsed())
     }
 
+    /// The same as long as it `is_wanted`: after [`StepError::Stopped`] the session holds what the
+    /// decoder can go on behind.
+    pub(crate) fn step_while(
+        &mut self,
+        tokens: &[TokenId],
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<StepTimings, StepError> {
+        let started = Instant::now();
+        let step = self.begin_step(tokens);
+        let stepped = step.decoder.step_while(step.tokens, step.logits, is_wanted);
+        self.end_step(tokens, stepped, started.elapsed())
+    }
+
     /// A step that appends `tokens`, for [`Model::step_many`] or alone; [`Session::end_step`] is
     /// told what came of it.
     pub(crate) fn begin_step<'a>(&'a mut self, tokens: &'a [TokenId]) -> Step<'a> {
@@ -132,6 +145,10 @@ impl Session {
         elapsed: Duration,
     ) -> Result<StepTimings, StepError> {
         self.is_broken = stepped.is_err();
+        if let Err(StepError::Stopped { n_positions: Some(n_positions) }) = stepped {
+            self.is_broken = false;
+            self.seen.extend_from_slice(&tokens[..n_positions - self.seen.len()]);
+        }
         stepped?;
         self.seen.extend_from_slice(tokens);
         Ok(StepTimings { elapsed, inference: self.decoder.last_inference() })

@@ -31,6 +31,9 @@ struct Library {
     n_extra: usize,
     /// It says which part of a run is its own.
     is_timed: bool,
+    /// It can be broken off within a run.
+    is_breakable: bool,
+    outlives_stops: bool,
     /// Tokens that it has seen together with others in one call.
     n_together: Arc<Mutex<usize>>,
 }
@@ -44,6 +47,8 @@ impl Library {
             calls: Arc::default(),
             n_extra: 0,
             is_timed: true,
+            is_breakable: false,
+            outlives_stops: false,
             n_together: Arc::default(),
         }
     }
@@ -57,6 +62,13 @@ impl Inference for Library {
     fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
         self.calls.lock().unwrap().push((chunk.n_past, chunk.tokens.len(), chunk.n_rows));
         std::thread::sleep(Duration::from_millis(2));
+        if self.is_breakable {
+            let goes_on =
+                chunk.time_while(|is_wanted| is_wanted.is_none_or(|is_wanted| is_wanted()));
+            if !goes_on {
+                return Err("cancelled".into());
+            }
+        }
         if self.is_timed {
             chunk.time(|| std::thread::sleep(Duration::from_millis(1)));
         }
@@ -73,6 +85,10 @@ impl Inference for Library {
 
     fn forget(&mut self, n_positions: usize) -> Result<(), &'static str> {
         if n_positions == 0 || self.limits.can_rewind { Ok(()) } else { Err("made so") }
+    }
+
+    fn outlives_stops(&self) -> bool {
+        self.outlives_stops
     }
 }
 
@@ -251,4 +267,37 @@ fn many_sequences_step_together_and_one_that_fails_hides_no_other() {
         }
     }
     assert_eq!(*n_together.lock().unwrap(), 3, "a backend knows its own");
+}
+
+#[test]
+fn a_step_ends_between_chunks_when_nobody_wants_it() {
+    let library = Library::new(LIMITS);
+    let mut decoder = library.decoder().unwrap();
+    let mut logits = vec![0.0; N_VOCAB];
+    let mut n_asked = 0;
+    let stopped = decoder.step_while(&[1, 2, 3, 4, 5, 6, 7, 8], &mut logits, &mut || {
+        n_asked += 1;
+        n_asked < 2
+    });
+    assert!(matches!(stopped, Err(StepError::Stopped { n_positions: Some(6) })), "{stopped:?}");
+    assert_eq!((decoder.n_positions(), library.calls()), (6, vec![(0, 4, 1), (4, 2, 1)]));
+    decoder.step_while(&[7, 8, 9], &mut logits, &mut || true).unwrap();
+    assert_eq!((decoder.n_positions(), logits[0]), (9, 9.0));
+}
+
+#[test]
+fn a_run_that_is_broken_off_is_no_failure_of_the_library() {
+    for outlives_stops in [false, true] {
+        let library = Library { is_breakable: true, outlives_stops, ..Library::new(LIMITS) };
+        let mut decoder = library.decoder().unwrap();
+        let mut logits = vec![0.0; N_VOCAB];
+        decoder.step_while(&[1, 2], &mut logits, &mut || true).unwrap();
+        let stopped = decoder.step_while(&[3, 4], &mut logits, &mut || false);
+        let held = outlives_stops.then_some(2);
+        assert!(matches!(stopped, Err(StepError::Stopped { n_positions }) if n_positions == held));
+        // What fails while it is wanted has failed, and one token is not worth asking for.
+        let failed = decoder.step_while(&[13, 4], &mut logits, &mut || true);
+        assert!(matches!(failed, Err(StepError::Library { n_positions: 2, .. })), "{failed:?}");
+        decoder.step_while(&[5], &mut logits, &mut || false).unwrap();
+    }
 }

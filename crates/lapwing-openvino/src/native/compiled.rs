@@ -5,9 +5,12 @@ use std::ptr;
 use std::sync::Arc;
 
 use lapwing_formats::Map;
-use openvino_sys::{ov_compiled_model_t, ov_infer_request_t, ov_tensor_t};
+use openvino_sys::{ov_compiled_model_t, ov_infer_request_t, ov_status_e, ov_tensor_t};
 
 use super::{NativeError, Tensor, c_string, check, take_string};
+
+/// How often a run that may be broken off is looked after, in milliseconds.
+const POLL_MS: i64 = 10;
 
 /// A graph compiled for a device. Weights are shared by its requests.
 #[derive(Clone, Debug)]
@@ -79,6 +82,36 @@ impl InferRequest {
         // SAFETY: the request lives and is used by this thread only.
         let status = unsafe { openvino_sys::ov_infer_request_infer(self.pointer) };
         check("inferring", status)
+    }
+
+    /// Run once as long as it is wanted, which is asked every [`POLL_MS`]; a run that is not is
+    /// broken off between two operations of the graph, where the device can do that, and is an
+    /// error. The variables are of no use then.
+    pub(crate) fn infer_while(
+        &mut self,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), NativeError> {
+        const CALL: &str = "inferring";
+        // SAFETY: the request lives and is used by this thread only, but for the library's own run.
+        let status = unsafe { openvino_sys::ov_infer_request_start_async(self.pointer) };
+        check(CALL, status)?;
+        loop {
+            // SAFETY: as above; a request that runs may be waited for.
+            let status = unsafe { openvino_sys::ov_infer_request_wait_for(self.pointer, POLL_MS) };
+            if status != ov_status_e::RESULT_NOT_READY {
+                return check(CALL, status);
+            }
+            if !is_wanted() {
+                break;
+            }
+        }
+        // SAFETY: as above; a request that runs may be cancelled.
+        let cancelled = unsafe { openvino_sys::ov_infer_request_cancel(self.pointer) };
+        // SAFETY: as above. Whatever came of cancelling, nothing of the request is touched before
+        // the library's run is over.
+        let status = unsafe { openvino_sys::ov_infer_request_wait(self.pointer) };
+        check(CALL, status)?;
+        check("cancelling", cancelled)
     }
 
     /// The output `name` of the last run. Its contents change with the next run.

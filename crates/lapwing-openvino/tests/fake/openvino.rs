@@ -14,9 +14,11 @@ mod request;
 mod script;
 mod tensor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
 use std::{ptr, slice};
 
 use compile::{Compiled, Properties, check_presence};
@@ -29,6 +31,12 @@ use tensor::Tensor;
 type Status = i32;
 const OK: Status = 0;
 const GENERAL_ERROR: Status = -1;
+const RESULT_NOT_READY: Status = -9;
+const INFER_CANCELLED: Status = -13;
+
+/// Requests that run on a thread of their own, by their address, and those that were cancelled.
+static RUNNING: Mutex<BTreeMap<usize, JoinHandle<Status>>> = Mutex::new(BTreeMap::new());
+static CANCELLED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
 /// So much of both ends of the weights counts as their identity.
 const N_WEIGHTS_BYTES_READ: usize = 1 << 16;
@@ -296,6 +304,44 @@ extern "C" fn ov_infer_request_set_tensor(
     let element = lock(&tensor).element_name();
     let outcome = request.sequence.check_input(&name, element);
     status(outcome.map(|()| drop(request.inputs.insert(name, tensor))))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn ov_infer_request_start_async(request: *mut InferRequest) -> Status {
+    let address = request as usize;
+    let running = std::thread::spawn(move || ov_infer_request_infer(address as *mut InferRequest));
+    lock(&RUNNING).insert(address, running);
+    OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn ov_infer_request_wait_for(request: *mut InferRequest, ms: i64) -> Status {
+    let until = Instant::now() + Duration::from_millis(ms.unsigned_abs());
+    while Instant::now() < until {
+        if lock(&RUNNING).get(&(request as usize)).is_none_or(JoinHandle::is_finished) {
+            return ov_infer_request_wait(request);
+        }
+        sleep(Duration::from_millis(1));
+    }
+    RESULT_NOT_READY
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn ov_infer_request_wait(request: *mut InferRequest) -> Status {
+    let running = lock(&RUNNING).remove(&(request as usize));
+    let status = running.map_or(OK, |running| running.join().unwrap_or(GENERAL_ERROR));
+    match lock(&CANCELLED).remove(&(request as usize)) {
+        true => INFER_CANCELLED,
+        false => status,
+    }
+}
+
+/// What runs goes on to its end, as on devices that cannot be stopped; its result is lost.
+#[unsafe(no_mangle)]
+extern "C" fn ov_infer_request_cancel(request: *mut InferRequest) -> Status {
+    Script::read().log(&["cancel", &get(request).sequence.compiled.device]);
+    lock(&CANCELLED).insert(request as usize);
+    OK
 }
 
 #[unsafe(no_mangle)]

@@ -7,10 +7,10 @@ mod recurrent;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
-    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
-    decoders_are_independent, exact_options, golden_case, golden_cases,
-    hidden_states_come_with_rows, hidden_states_make_the_logits, library_file, rewind_equals_fresh,
-    shared_folder, steps_together_equal_steps_alone,
+    Tolerance, a_prompt_can_be_stopped, agrees_with_golden, bad_input_is_refused,
+    chunks_do_not_matter, close, decoders_are_independent, exact_options, golden_case,
+    golden_cases, hidden_states_come_with_rows, hidden_states_make_the_logits, library_file,
+    rewind_equals_fresh, shared_folder, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions, Precision};
 use lapwing_formats::safetensors::SafeTensors;
@@ -86,6 +86,15 @@ fn the_conformance_suite_holds() {
         bad_input_is_refused(&backend, &folder);
         hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
     }
+}
+
+#[test]
+fn a_long_prompt_can_be_stopped_within_it() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("smollm2-135m-instruct-ov-int4"));
+    let model = backend.open(&folder, &exact_options()).expect("it opens");
+    let prompt: Vec<u32> = (0..1000).map(|idx| 100 + idx * 37 % 4000).collect();
+    a_prompt_can_be_stopped(&*model, &prompt, 0.0);
 }
 
 #[test]

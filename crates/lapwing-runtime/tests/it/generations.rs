@@ -16,6 +16,7 @@ use crate::{FUSE, request, run, tokenizer};
 /// An event without what it cost.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
+    Reading,
     Prefill { n_tokens: usize, n_reused: usize },
     Token { token: u32, log_probability: Option<f64>, top: Vec<Alternative>, text: String },
 }
@@ -23,6 +24,7 @@ pub(crate) enum Heard {
 impl Heard {
     pub(crate) fn of(event: Event<'_>) -> Heard {
         match event {
+            Event::Reading => Heard::Reading,
             Event::Prefill { n_tokens, n_reused, .. } => Heard::Prefill { n_tokens, n_reused },
             Event::Token { token, log_probability, top, text, .. } => {
                 let (top, text) = (top.to_vec(), text.to_owned());

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use lapwing_backend::FakeModel;
 use lapwing_logits::Level;
-use lapwing_runtime::{Event, GenerateError, Request, Session, generate};
+use lapwing_runtime::{
+    Event, Finish, GenerateError, Generated, Generation, Request, Session, generate,
+};
 
 use crate::models::{Fault, faulty, session};
 use crate::{request, run};
@@ -116,4 +118,44 @@ fn a_first_prompt_beyond_the_compilation_is_refused_before_inference() {
     assert_eq!(refused.unwrap_err().to_string(), expected.to_string());
     // The session goes on.
     assert_eq!(turn(&mut session, &[7, 8]), (vec![9, 10], 0, 2));
+}
+
+/// Generate in a session, and break off while the prompt is read, when that was heard `n_heard`
+/// times.
+fn broken_off(session: &mut Session, prompt: &[u32], n_heard: usize) -> Generated {
+    let mut n_reading = 0;
+    let generated = generate(session, &request(prompt), &mut |event| {
+        n_reading += usize::from(event == Event::Reading);
+        if n_reading == n_heard { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    generated.expect("to break off is no error")
+}
+
+#[test]
+fn a_prompt_that_is_broken_off_while_it_is_read_is_read_on_later() {
+    // Three tokens at once, then one by one.
+    let model = FakeModel::new(20, 100, true).with_fixed_prompt(3);
+    let mut session = Session::new(Arc::new(model), Level::detect()).unwrap();
+    turn(&mut session, &[1, 2, 3]);
+    let generated = broken_off(&mut session, &[1, 2, 3, 4, 5, 7, 8, 9], 2);
+    assert_eq!(generated.finish, Finish::Cancelled);
+    assert!(generated.token_ids.is_empty() && generated.text.is_empty());
+    assert_eq!(generated.usage.n_reused_tokens, 4);
+    assert_eq!(generated.timings.time_to_first_token, None);
+    assert_eq!(session.seen(), [1, 2, 3, 4, 5, 7]);
+    assert_eq!(turn(&mut session, &[1, 2, 3, 4, 5, 7, 8, 9]), (vec![10, 11], 6, 2));
+}
+
+#[test]
+fn a_cancelled_prompt_ends_a_generation() {
+    let model = FakeModel::new(20, 100, true).with_fixed_prompt(3);
+    let mut session = Session::new(Arc::new(model), Level::detect()).unwrap();
+    turn(&mut session, &[1, 2, 3]);
+    let prompt = [1, 2, 3, 4, 5, 6];
+    let mut generation = Generation::new(session, &request(&prompt)).expect("fine");
+    assert_eq!(generation.advance_while(&mut || false).unwrap(), Some(Finish::Cancelled));
+    assert_eq!(generation.advance().unwrap(), Some(Finish::Cancelled));
+    assert!(generation.event().is_none(), "nothing was done");
+    let (session, generated) = generation.end();
+    assert_eq!((session.seen(), generated.finish), (&prompt[..5], Finish::Cancelled));
 }
