@@ -35,7 +35,8 @@ pub enum FolderKind {
     OpenVinoIr,
     /// onnxruntime-genai: `genai_config.json` names the graph.
     OnnxGenai,
-    /// transformers.js and onnx-community: `onnx/model{suffix}.onnx`, `config.json`.
+    /// transformers.js and onnx-community: `onnx/model{suffix}.onnx`, `config.json`. Optimum has the
+    /// graphs beside `config.json`.
     TransformersJs,
 }
 
@@ -51,8 +52,8 @@ pub enum OpenFolderError {
     NotAFolder { path: PathBuf },
     /// None of the three manifests is there.
     #[error(
-        "{} is no model folder: expected genai_config.json, openvino_model.xml or \
-         onnx/model*.onnx with config.json, found {found}", folder.display()
+        "{} is no model folder: expected genai_config.json, openvino_model.xml, or \
+         onnx/model*.onnx or model*.onnx with config.json, found {found}", folder.display()
     )]
     NoManifest { folder: PathBuf, found: String },
     /// A file that the manifest names is missing.
@@ -107,9 +108,10 @@ impl ModelFolder {
             refuse_variant(root, variant)?;
             return hugging_face::read_openvino(root, ir);
         }
-        let variants = hugging_face::onnx_variants(root);
-        if !variants.is_empty() && root.join("config.json").is_file() {
-            return hugging_face::read_transformers_js(root, variants, variant);
+        if let Some(graphs) = hugging_face::onnx_variants(root)
+            && root.join("config.json").is_file()
+        {
+            return hugging_face::read_transformers_js(root, graphs, variant);
         }
         Err(OpenFolderError::NoManifest { folder: root.to_owned(), found: some_files(root) })
     }

@@ -1,4 +1,4 @@
-//! Folders with a Hugging Face `config.json`: optimum-intel's and transformers.js's.
+//! Folders with a Hugging Face `config.json`: optimum-intel's, transformers.js's and optimum's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,10 @@ pub(crate) fn read_openvino(root: &Path, ir: PathBuf) -> Result<ModelFolder, Ope
     read(root, FolderKind::OpenVinoIr, ir)
 }
 
+/// `graphs` is the folder of the graphs, with what [`onnx_variants`] found there.
 pub(crate) fn read_transformers_js(
     root: &Path,
-    variants: Vec<String>,
+    (graphs, variants): (PathBuf, Vec<String>),
     asked: Option<&str>,
 ) -> Result<ModelFolder, OpenFolderError> {
     let preferred =
@@ -45,10 +46,10 @@ pub(crate) fn read_transformers_js(
             _ => OpenFolderError::NoVariant { folder, asked, available: variants },
         });
     };
-    let plain = root.join("onnx/model.onnx");
+    let plain = graphs.join("model.onnx");
     let graph = match variant.as_str() {
         "fp32" if plain.is_file() => plain,
-        suffix => root.join("onnx").join(format!("model_{suffix}.onnx")),
+        suffix => graphs.join(format!("model_{suffix}.onnx")),
     };
     let mut folder = read(root, FolderKind::TransformersJs, graph)?;
     folder.variant = Some(variant);
@@ -56,9 +57,17 @@ pub(crate) fn read_transformers_js(
     Ok(folder)
 }
 
-/// The suffixes of `onnx/model{suffix}.onnx`, sorted; the file without one is `fp32`.
-pub(crate) fn onnx_variants(root: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(root.join("onnx")) else { return Vec::new() };
+/// The folder of `model{suffix}.onnx`, which is `onnx/` or `root` itself, with the suffixes, sorted;
+/// the file without one is `fp32`. None where there is no such file.
+pub(crate) fn onnx_variants(root: &Path) -> Option<(PathBuf, Vec<String>)> {
+    [root.join("onnx"), root.to_owned()].into_iter().find_map(|folder| {
+        let variants = variants_in(&folder);
+        (!variants.is_empty()).then_some((folder, variants))
+    })
+}
+
+fn variants_in(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut variants: Vec<String> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.path().is_file())

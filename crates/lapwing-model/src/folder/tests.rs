@@ -126,6 +126,27 @@ fn transformers_js_folders_prefer_four_bits() {
 }
 
 #[test]
+fn graphs_beside_the_configuration_are_found_where_onnx_holds_none() {
+    let files = [("config.json", CONFIG), ("model.onnx", ""), ("model_quantized.onnx", "")];
+    let root = folder(&files);
+    let graph = |asked| {
+        let model = ModelFolder::open(root.path(), asked).unwrap();
+        assert_eq!(model.kind, FolderKind::TransformersJs);
+        assert_eq!(model.variants, ["fp32", "quantized"]);
+        model.graph
+    };
+    assert_eq!(graph(None), root.path().join("model_quantized.onnx"));
+    assert_eq!(graph(Some("fp32")), root.path().join("model.onnx"));
+    let one = folder(&files[..2]);
+    let model = ModelFolder::open(one.path(), None).unwrap();
+    assert_eq!(model.graph, one.path().join("model.onnx"));
+    let both = folder(&[files[0], files[1], ("onnx/model_q4.onnx", "")]);
+    assert!(ModelFolder::open(both.path(), None).unwrap().graph.ends_with("onnx/model_q4.onnx"));
+    let merged = [files[0], ("onnx/decoder_model_merged.onnx", "")];
+    assert!(refusal(&merged, None).contains("or model*.onnx with config.json, found config.json"));
+}
+
+#[test]
 fn a_graph_that_is_called_fp32_is_found() {
     let root = folder(&[("config.json", CONFIG), ("onnx/model_fp32.onnx", "")]);
     let model = ModelFolder::open(root.path(), None).unwrap();
