@@ -1,12 +1,14 @@
-//! GGUF versions 2 and 3: metadata and tensors of one memory-mapped file.
+//! GGUF versions 2 and 3: metadata and tensors of a memory-mapped file, or of several that one model
+//! was split into.
 //!
 //! [`Gguf::open`] checks the whole structure once; afterwards values and tensors are views of the
-//! map. Knows nothing of architectures and tokenizers: a key is a key.
+//! maps. Knows nothing of architectures and tokenizers: a key is a key.
 //! Source: the GGUF specification in the ggml repository (docs/gguf.md).
 
 mod cursor;
 mod dequantize;
 mod dtype;
+mod split;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use cursor::Cursor;
 
 pub use dequantize::{DequantizeError, dequantize};
 pub use dtype::DType;
+pub use split::{SplitName, only_model};
 pub use value::{Array, Value, ValueType};
 
 const MAGIC: [u8; 4] = *b"GGUF";
@@ -24,10 +27,11 @@ const ALIGNMENT_DEFAULT: u64 = 32;
 const ALIGNMENT_MAX: u64 = 1 << 20;
 const N_DIMENSIONS_MAX: usize = 4;
 
-/// An open GGUF file; tensors and values borrow from its map.
+/// An open GGUF model; tensors and values borrow from its maps.
 #[derive(Debug)]
 pub struct Gguf {
-    map: Map,
+    /// The file, or all its parts in their order; values are in the first.
+    files: Vec<Map>,
     version: u32,
     alignment: u64,
     entries: Vec<Entry>,
@@ -47,7 +51,7 @@ pub struct Tensor<'a> {
     pub shape: &'a [usize],
     /// The encoded elements; empty when the type is unknown, as its size then is too.
     pub bytes: &'a [u8],
-    /// Where the bytes start in the file.
+    /// Where the bytes start in the file, or in the part that holds them.
     pub file_offset: usize,
 }
 
@@ -64,6 +68,9 @@ pub enum OpenGgufError {
         path.display()
     )]
     Malformed { path: PathBuf, what: String, offset: usize, expected: String, found: String },
+    /// It is a part of a model, and the other parts are not there or are other ones.
+    #[error("{} is not a whole model: {problem}", path.display())]
+    Split { path: PathBuf, problem: String },
 }
 
 /// A metadata entry, checked; its value is read again from the map when asked for.
@@ -80,21 +87,25 @@ struct TensorEntry {
     dtype: DType,
     shape: [usize; N_DIMENSIONS_MAX],
     n_dimensions: u8,
+    /// Which of the files.
+    part: u16,
     file_offset: usize,
     n_bytes: usize,
 }
 
 impl Gguf {
     /// Map the file at `path` and check its structure: every key, value, name, shape and byte range.
+    /// Any part of a split model opens all of it: the parts lie beside each other.
     ///
     /// Allocates less than four times the file, whatever its counts claim.
     ///
     /// # Errors
     ///
     /// When the file cannot be mapped, is no GGUF of a known version, ends early, names a key or a
-    /// tensor twice, or has tensors that are misaligned, overlap or lie beyond its end.
+    /// tensor twice, or has tensors that are misaligned, overlap or lie beyond its end; when it is a
+    /// part and another is missing.
     pub fn open(path: &Path) -> Result<Gguf, OpenGgufError> {
-        Gguf::read(Map::open(path)?)
+        split::whole(Gguf::read(Map::open(path)?)?)
     }
 
     fn read(map: Map) -> Result<Gguf, OpenGgufError> {
@@ -110,7 +121,7 @@ impl Gguf {
             entries_by_key,
             tensors: Vec::new(),
             tensors_by_name: Vec::new(),
-            map: map.clone(),
+            files: vec![map.clone()],
         };
         gguf.alignment = gguf.stated_alignment(&cursor)?;
         gguf.tensors = read_tensor_entries(&mut cursor, n_tensors)?;
@@ -121,9 +132,14 @@ impl Gguf {
         Ok(gguf)
     }
 
-    /// Where the file is.
+    /// Where the file is; of several, the first.
     pub fn path(&self) -> &Path {
-        self.map.path()
+        self.files[0].path()
+    }
+
+    /// Where all its files are, in the order of the parts.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.files.iter().map(Map::path)
     }
 
     /// 2 or 3.
@@ -159,13 +175,13 @@ impl Gguf {
         Some(self.view(&self.tensors[self.tensors_by_name[found] as usize]))
     }
 
-    /// Every tensor, in the order of the file.
+    /// Every tensor, in the order of the file or the parts.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'_>> {
         self.tensors.iter().map(|entry| self.view(entry))
     }
 
     fn value(&self, entry: &Entry) -> Option<Value<'_>> {
-        let mut cursor = Cursor::at(self.path(), &self.map, entry.value_offset);
+        let mut cursor = Cursor::at(self.path(), &self.files[0], entry.value_offset);
         value::read(&mut cursor, entry.value_type).ok()
     }
 
@@ -174,7 +190,8 @@ impl Gguf {
             name: &entry.name,
             dtype: entry.dtype,
             shape: entry.shape(),
-            bytes: &self.map[entry.file_offset..entry.file_offset + entry.n_bytes],
+            bytes: &self.files[usize::from(entry.part)]
+                [entry.file_offset..entry.file_offset + entry.n_bytes],
             file_offset: entry.file_offset,
         }
     }
@@ -274,7 +291,8 @@ fn read_tensor_entry(cursor: &mut Cursor<'_>) -> Result<TensorEntry, OpenGgufErr
     };
     // Relative to the start of the data until `place_tensors`, which knows that start.
     let file_offset = cursor.usize("tensor offset")?;
-    Ok(TensorEntry { name, dtype, shape, n_dimensions: n_dimensions as u8, file_offset, n_bytes })
+    let n_dimensions = n_dimensions as u8;
+    Ok(TensorEntry { name, dtype, shape, n_dimensions, part: 0, file_offset, n_bytes })
 }
 
 fn read_n_dimensions(cursor: &mut Cursor<'_>) -> Result<usize, OpenGgufError> {

@@ -189,3 +189,75 @@ fn tensors_out_of_place_are_refused_with_the_cause() {
     check(&[("a", &[31], 2, 0)], "rows of whole Q4_0 blocks of 32");
     check(&[("a", &[1 << 40, 1 << 40], 0, 0)], "below 2^64");
 }
+
+/// Write a model of one tensor a part as `NAME-0000i-of-0000n.gguf`, each byte its number.
+fn write_parts(folder: &std::path::Path, names: &[&str], n_parts: u16) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for (part, name) in (0_u16..).zip(names) {
+        let entries = [
+            ("split.no", 2, part.to_le_bytes().to_vec()),
+            ("split.count", 2, n_parts.to_le_bytes().to_vec()),
+            ("split.tensors.count", 5, i32::from(n_parts).to_le_bytes().to_vec()),
+            ("general.name", 8, string(&format!("of part {part}"))),
+        ];
+        let mut bytes = file(&entries, &[(name, &[2], 0, 0)], 8);
+        let n_bytes = bytes.len();
+        bytes[n_bytes - 8..].fill(part as u8 + 1);
+        let name = SplitName { stem: "m-q8_0", number: part + 1, n_parts }.of_part(part + 1);
+        paths.push(folder.join(name));
+        std::fs::write(&paths[usize::from(part)], bytes).unwrap();
+    }
+    paths
+}
+
+#[test]
+fn any_part_opens_the_whole_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = write_parts(folder.path(), &["a", "c", "b"], 3);
+    for path in &paths {
+        let gguf = Gguf::open(path).unwrap();
+        assert_eq!(gguf.paths().collect::<Vec<_>>(), paths.iter().collect::<Vec<_>>());
+        assert_eq!(gguf.path(), paths[0]);
+        assert_eq!(gguf.get("general.name").unwrap().as_str(), Some("of part 0"));
+        assert_eq!(gguf.tensors().map(|tensor| tensor.name).collect::<Vec<_>>(), ["a", "c", "b"]);
+        for (name, byte) in [("a", 1), ("b", 3), ("c", 2)] {
+            assert_eq!(gguf.tensor(name).unwrap().bytes, [byte; 8], "{name}");
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_no_whole_model_are_refused_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |path: &PathBuf, expected: &str| {
+        let message = Gguf::open(path).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    let paths = write_parts(folder.path(), &["a", "b", "c"], 3);
+    let second = std::fs::read(&paths[1]).unwrap();
+    std::fs::remove_file(&paths[1]).unwrap();
+    check(&paths[0], "one of 3 parts; missing beside it: m-q8_0-00002-of-00003.gguf");
+    // Another file in its place.
+    std::fs::copy(&paths[2], &paths[1]).unwrap();
+    check(&paths[0], "by its name it is part 2 of 3");
+    std::fs::write(&paths[1], &second[..second.len() - 1]).unwrap();
+    check(&paths[0], "data of b");
+    std::fs::write(&paths[1], &second).unwrap();
+    Gguf::open(&paths[0]).unwrap();
+
+    let renamed = folder.path().join("part1.gguf");
+    std::fs::copy(&paths[0], &renamed).unwrap();
+    check(&renamed, "part 1 of 3, and only names such as NAME-00001-of-00003.gguf");
+    let paths = write_parts(folder.path(), &["a", "b", "a"], 3);
+    check(&paths[1], "found \"a\" twice");
+    let few = tempfile::tempdir().unwrap();
+    let paths = write_parts(few.path(), &["a"], 40_000);
+    check(&paths[0], "m-q8_0-00005-of-40000.gguf and more");
+    let claims = |count: u16| {
+        let number = |value: u16| value.to_le_bytes().to_vec();
+        file(&[("split.no", 2, number(7)), ("split.count", 2, number(count))], &[], 0)
+    };
+    check_refused(&claims(7), "split.no and split.count make no sense");
+    // One part is all there is, whatever its number.
+    open_bytes(&claims(1)).unwrap();
+}
