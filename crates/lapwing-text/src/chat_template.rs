@@ -136,6 +136,13 @@ impl ChatTemplate {
         &self.special_tokens
     }
 
+    /// Whether the template's source holds `text`: the name of a field that it reads, a marker.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        let mut templates = std::iter::once(&self.default).chain(&self.tool_use);
+        templates.any(|source| source.text.contains(text))
+    }
+
     /// Parse what was not parsed yet.
     ///
     /// # Errors

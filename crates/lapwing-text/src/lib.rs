@@ -1,19 +1,22 @@
-//! Text on both sides of a model: tokenizer, streaming detokenizer, chat template, stop strings.
+//! Text on both sides of a model: tokenizer, streaming detokenizer, chat template, stop strings,
+//! thoughts and calls.
 //!
 //! A prompt goes [`ChatTemplate::render`] → [`Tokenizer::encode`]; an answer comes back through
-//! [`Detokenizer::push`] → [`StopMatcher::push`], token by token.
+//! [`Detokenizer::push`] → [`StopMatcher::push`] → [`ReplyParser::push`], token by token.
 //!
 //! This crate must not know a backend, a session or the command line, and it knows no date: a
 //! template that asks for it gets the [`LocalTime`] that the caller passes in.
 //!
 //! To support one more decoder of a `tokenizer.json`, add a stage in `detokenizer/stage.rs`; one more
 //! filter or method of chat templates goes into `jinja/filters.rs` or `jinja/methods.rs`, with a line
-//! in `testdata/snippets.txt` (and run `expected.py`).
+//! in `testdata/snippets.txt` (and run `expected.py`); one more way to mark thoughts or calls in an
+//! answer goes into `reply/format.rs`.
 
 mod chat_template;
 mod detokenizer;
 mod guard;
 mod jinja;
+mod reply;
 mod stop;
 mod tables;
 mod tokenizer;
@@ -25,5 +28,7 @@ pub use chat_template::special_tokens::SpecialTokens;
 pub use chat_template::{ChatTemplate, OpenTemplateError, RenderError, RenderInput};
 pub use detokenizer::{Detokenizer, SpecialPieces};
 pub use lapwing_model::TokenId;
+pub use reply::format::ReplyFormat;
+pub use reply::{Piece, Reply, ReplyEvent, ReplyParser, ToolCall};
 pub use stop::{StopMatcher, Stopped};
 pub use tokenizer::{EncodeError, OpenTokenizerError, Tokenizer};
