@@ -1,10 +1,9 @@
 //! Texts to measure on: a file, its hash and its tokens.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lapwing_files::checksum;
+use lapwing_files::{checksum, regular};
 use lapwing_model::TokenId;
 use lapwing_text::{EncodeError, Tokenizer};
 use serde_json::{Value, json};
@@ -53,7 +52,7 @@ impl TextFile {
     pub fn read(path: &Path) -> Result<TextFile, TextFileError> {
         let path = path.to_owned();
         let mut bytes = Vec::new();
-        let read = File::open(&path)
+        let read = regular::open(&path)
             .and_then(|file| file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes));
         if let Err(source) = read {
             return Err(TextFileError::Read { path, source });

@@ -4,10 +4,10 @@
 //! recipe tells whether another export has the same body.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular;
 use lapwing_model::Llama;
 use serde::{Deserialize, Serialize};
 
@@ -88,8 +88,8 @@ pub enum ReadRecipeError {
 pub fn read_recipe(folder: &Path) -> Result<Option<Recipe>, ReadRecipeError> {
     let path = folder.join(RECIPE_FILE);
     let mut bytes = Vec::new();
-    let read =
-        File::open(&path).and_then(|file| file.take(RECIPE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = regular::open(&path)
+        .and_then(|file| file.take(RECIPE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::Digest as _;
 
-use crate::FileError;
+use crate::{FileError, regular};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -48,7 +48,7 @@ impl Sha256 {
         stop: &dyn Fn() -> bool,
     ) -> Result<(), HashError> {
         let cannot_read = FileError::cannot("read", path);
-        let mut file = File::open(path).map_err(&cannot_read)?;
+        let mut file = regular::open(path).map_err(&cannot_read)?;
         let read = read_pieces(&mut file, stop, &mut |piece| {
             self.update(piece);
             on_bytes(piece.len() as u64);
@@ -119,7 +119,7 @@ pub fn sha256_bytes(bytes: &[u8]) -> String {
 pub fn length_and_crc32(path: &Path) -> io::Result<(u64, u32)> {
     let mut crc = crc32fast::Hasher::new();
     let mut n_bytes = 0_u64;
-    read_pieces(&mut File::open(path)?, &|| false, &mut |piece| {
+    read_pieces(&mut regular::open(path)?, &|| false, &mut |piece| {
         crc.update(piece);
         n_bytes += piece.len() as u64;
         Ok(())

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use sysinfo::{DiskRefreshKind, Disks};
 
+use crate::regular::{self, N_TEXT_BYTES_MAX};
+
 /// Bytes that are free where `path` is, or will be; `None` when the system does not tell.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -95,7 +97,7 @@ fn fits(
 
 /// The largest file that this process may write; `None` when there is no limit or none is told.
 fn file_size_max() -> Option<u64> {
-    limit_in(&std::fs::read_to_string("/proc/self/limits").ok()?)
+    limit_in(&regular::read_text(Path::new("/proc/self/limits"), N_TEXT_BYTES_MAX).ok()?)
 }
 
 /// The soft limit of the size of files in a text such as `/proc/self/limits`.

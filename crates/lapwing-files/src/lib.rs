@@ -3,6 +3,7 @@
 //!
 //! - [`new_file`], [`new_folder`]: written under another name and renamed; what a killed process
 //!   left is swept by the next one.
+//! - [`regular`]: files that are looked at before they are read, and no more of them than makes sense.
 //! - [`Lock`], [`Lease`]: locks of the operating system, which end with their holder.
 //! - [`checksum`]: SHA-256 with progress, CRC-32, hexadecimal digits.
 //! - [`disk`]: free space, sizes of folders.
@@ -16,12 +17,13 @@
 //! reads the environment.
 //!
 //! One more way to write a file begins with [`new_file::NewFile`], one more lock with [`Lock`]: a
-//! crate that renames, locks or hashes by itself has missed this one.
+//! crate that renames, locks, hashes or reads a whole file by itself has missed this one.
 
 pub mod checksum;
 pub mod disk;
 pub mod new_file;
 pub mod new_folder;
+pub mod regular;
 
 mod error;
 mod identity;

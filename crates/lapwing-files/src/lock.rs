@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::FileError;
+use crate::{FileError, regular};
 
 /// Who wants the same a moment later waits so long without hearing of it.
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
@@ -107,7 +107,7 @@ impl Lease {
     /// refuses: then nothing keeps it from being removed, which harms nobody whose files are open.
     pub fn take(path: &Path) -> Option<Lease> {
         let writable = File::options().read(true).append(true).open(path);
-        let file = writable.or_else(|_| File::open(path)).ok()?;
+        let file = writable.or_else(|_| regular::open(path)).ok()?;
         // Of a folder that cannot be written nothing is removed by age.
         let _ = file.set_modified(SystemTime::now());
         file.lock_shared().ok()?;
@@ -121,7 +121,7 @@ impl Lease {
 }
 
 fn is_locked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(try_lock(&file), Ok(false)))
+    regular::open(path).is_ok_and(|file| matches!(try_lock(&file), Ok(false)))
 }
 
 /// Lock an open file; `false` when another process has.

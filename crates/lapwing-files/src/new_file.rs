@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -94,24 +94,6 @@ pub fn remove_leftovers(path: &Path) {
     }
 }
 
-/// The bytes of a file of at most `n_bytes_max`.
-///
-/// # Errors
-///
-/// When it cannot be read or is longer.
-pub fn read_small(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
-    // To open a pipe may take for ever.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(irregular());
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(n_bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 <= n_bytes_max {
-        true => Ok(bytes),
-        false => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is far too long")),
-    }
-}
-
 fn irregular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
@@ -179,7 +161,6 @@ mod tests {
         assert_eq!(error.source.to_string(), "not a regular file");
         assert!(!std::fs::metadata(&path).unwrap().is_file(), "it is still there");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert_eq!(read_small(&path, 10).unwrap_err().to_string(), "not a regular file");
         let device = Path::new("/dev/null");
         assert_eq!(NewFile::create(device).unwrap_err().to_string(), "not a regular file");
     }
@@ -219,18 +200,6 @@ mod tests {
         }
         remove_leftovers(&folder.path().join("a.json"));
         assert_eq!(names_in(folder.path()), [".b.json.x1Y2z3.partial", "a.json.partial"]);
-    }
-
-    #[test]
-    fn a_long_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("long");
-        let n_bytes_max = 1 << 20;
-        File::create(&path).unwrap().set_len(n_bytes_max + 1).unwrap();
-        let error = read_small(&path, n_bytes_max).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        File::create(&path).unwrap().set_len(n_bytes_max).unwrap();
-        assert_eq!(read_small(&path, n_bytes_max).unwrap().len() as u64, n_bytes_max);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::FileError;
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_store::Variant;
 use lapwing_text::ChatTemplate;
@@ -221,10 +222,10 @@ fn model_facts(model: &ModelFolder) -> Map<String, Value> {
 
 /// The template's text, from whichever of the two files has it.
 fn template_source(folder: &Path) -> Option<String> {
-    if let Ok(text) = std::fs::read_to_string(folder.join("chat_template.jinja")) {
+    if let Ok(text) = regular::read_text(&folder.join("chat_template.jinja"), N_TEXT_BYTES_MAX) {
         return Some(text);
     }
-    let config = std::fs::read(folder.join("tokenizer_config.json")).ok()?;
+    let config = regular::read(&folder.join("tokenizer_config.json"), N_TEXT_BYTES_MAX).ok()?;
     let config: Value = serde_json::from_slice(&config).ok()?;
     config.get("chat_template")?.as_str().map(str::to_owned)
 }

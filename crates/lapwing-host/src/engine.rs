@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{DeviceKind, Model, OpenError, OpenOptions, Precision};
-use lapwing_files::{FileError, checksum};
+use lapwing_files::{FileError, checksum, regular};
 use lapwing_logits::{Correction, Details, Level, SamplerOptions};
-use lapwing_model::{ModelFolder, TokenId};
+use lapwing_model::{ModelFolder, TOKENIZER_BYTES_MAX, TokenId};
 use lapwing_runtime::{Request, Session};
 use lapwing_store::natives::Runtime;
 use lapwing_text::{ChatTemplate, SpecialPieces, SpecialTokens, Tokenizer};
@@ -85,8 +85,10 @@ impl Engine {
     /// When a file is not there, the graph is malformed, or the tokenizer cannot be read.
     pub fn key(&self, options: &OpenOptions) -> Result<Value, ModelFilesError> {
         let tokenizer = self.folder.text.tokenizer.as_deref();
-        let read =
-            |file| std::fs::read(file).map_err(FileError::cannot("read the tokenizer", file));
+        let read = |file| {
+            let bytes = regular::read(file, TOKENIZER_BYTES_MAX);
+            bytes.map_err(FileError::cannot("read the tokenizer", file))
+        };
         let tokenizer = tokenizer.map(read).transpose()?;
         Ok(json!({
             "path": std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()),

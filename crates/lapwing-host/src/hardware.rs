@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::DeviceKind;
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 
 use crate::fact::{Fact, Standing};
 
@@ -230,7 +231,7 @@ impl Machine {
         let mut stale = None;
         let is_entry = |path: &PathBuf| path.extension().is_some_and(|end| end == "icd");
         for entry in nodes::entries(&folder).filter(is_entry) {
-            let Ok(text) = std::fs::read_to_string(&entry) else { continue };
+            let Ok(text) = regular::read_text(&entry, N_TEXT_BYTES_MAX) else { continue };
             let Some(named) = text.lines().map(str::trim).find(|line| line.contains("libigdrcl"))
             else {
                 continue;

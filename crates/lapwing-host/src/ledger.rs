@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use lapwing_files::{FileError, Lock, LockError, new_file};
+use lapwing_files::{FileError, Lock, LockError, new_file, regular};
 use serde::{Deserialize, Serialize};
 
 use crate::trial::Failure;
@@ -165,13 +165,11 @@ impl Tried {
 }
 
 fn read(path: &Path) -> Result<Vec<Tried>, String> {
-    match std::fs::metadata(path) {
+    let text = match regular::read_text(path, FILE_BYTES_MAX) {
+        Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
-        Ok(metadata) if FILE_BYTES_MAX < metadata.len() => return Err("it is too long".to_owned()),
-        Ok(_) => {}
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    };
     let file: File = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     match file.schema_version {
         SCHEMA_VERSION => Ok(file.trials),

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::{Device, DeviceKind, DeviceRequest};
-use lapwing_files::{FileError, Lock, LockError, new_file};
+use lapwing_files::{FileError, Lock, LockError, new_file, regular};
 use serde::{Deserialize, Serialize};
 
 use crate::open_error::with_causes;
@@ -194,7 +194,7 @@ pub fn write(
 
 /// What the file holds; nothing when it is not there.
 fn read(path: &Path) -> Result<Recommendations, ReadRecommendationsError> {
-    match new_file::read_small(path, FILE_BYTES_MAX) {
+    match regular::read(path, FILE_BYTES_MAX) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|source| ReadRecommendationsError::Parse { path: path.to_owned(), source }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Recommendations::new()),

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 /// A value, or why there is none.
@@ -76,8 +77,8 @@ impl SystemFiles {
 
     /// The text of `path` (without leading slash), trimmed.
     pub(crate) fn text(&self, path: &str) -> Reading<String> {
-        let bytes =
-            std::fs::read(self.root.join(path)).map_err(|error| refusal("read", path, &error))?;
+        let bytes = regular::read(&self.root.join(path), N_TEXT_BYTES_MAX)
+            .map_err(|error| refusal("read", path, &error))?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 

@@ -15,6 +15,9 @@ pub struct SpecialTokens {
     pub pad: Option<TokenId>,
 }
 
+/// More than any `tokenizer.json` has: those of the largest vocabularies have tens of megabytes.
+pub const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
+
 /// Where a folder keeps its text files; each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextFiles {

@@ -1,18 +1,14 @@
 //! Reading manifests: bounded size, errors that name the file and the key.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{OpenFolderError, TokenId};
-
-/// Manifests are kilobytes; a file beyond this is not one.
-const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 
 /// One manifest with its path, for errors.
 pub(crate) struct Manifest<'a> {
@@ -77,13 +73,7 @@ impl<'a> Manifest<'a> {
             file: file.to_owned(),
             source,
         };
-        let mut bytes = Vec::new();
-        let handle = File::open(file).map_err(|error| failed(error.into()))?;
-        let read = handle.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes);
-        read.map_err(|error| failed(error.into()))?;
-        if MANIFEST_BYTES_MAX < bytes.len() as u64 {
-            return Err(failed(format!("larger than {MANIFEST_BYTES_MAX} bytes").into()));
-        }
+        let bytes = regular::read(file, N_TEXT_BYTES_MAX).map_err(|error| failed(error.into()))?;
         let value = parse_json(&bytes).map_err(|error| failed(error.into()))?;
         Ok(Manifest { file, value })
     }

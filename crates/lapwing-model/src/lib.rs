@@ -19,7 +19,7 @@ mod json;
 mod named_token;
 
 pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
-pub use config::{GenerationDefaults, SpecialTokens, TextFiles};
+pub use config::{GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::VARIANT_PREFERENCE;
 pub use json::parse_json;

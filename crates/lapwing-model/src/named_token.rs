@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use lapwing_files::regular;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json::Manifest;
-use crate::{TokenId, parse_json};
+use crate::{TOKENIZER_BYTES_MAX, TokenId, parse_json};
 
 /// The id of the token that has a role (`eos_token`, …) in the tokenizer's files of `folder`:
 /// `tokenizer_config.json`, else `special_tokens_map.json`. None where they name none.
@@ -27,7 +28,7 @@ pub fn named_token(folder: &Path, role: &str) -> Option<TokenId> {
     if let Some(id) = listed.find_map(|(id, _)| id.parse().ok()) {
         return Some(id);
     }
-    let tokenizer = std::fs::read(folder.join("tokenizer.json")).ok()?;
+    let tokenizer = regular::read(&folder.join("tokenizer.json"), TOKENIZER_BYTES_MAX).ok()?;
     let tokenizer: Tokenizer = parse_json(&tokenizer).ok()?;
     let added = tokenizer.added_tokens.iter().find(|token| token.content == text);
     added.map(|token| token.id).or_else(|| tokenizer.model.id(&text))

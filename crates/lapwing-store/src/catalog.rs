@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::model_kind::ModelKind;
@@ -74,7 +75,7 @@ impl Catalog {
     /// When the user's file is there and cannot be read or is wrong.
     pub fn load(user_file: &Path) -> Result<Self, ReadCatalogError> {
         let mut entries = parse(EMBEDDED, Path::new("models/catalog.toml"))?;
-        match std::fs::read_to_string(user_file) {
+        match regular::read_text(user_file, N_TEXT_BYTES_MAX) {
             Ok(text) => {
                 for entry in parse(&text, user_file)? {
                     entries.retain(|known| known.name != entry.name);

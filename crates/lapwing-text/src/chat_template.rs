@@ -11,11 +11,11 @@ pub(crate) mod message;
 pub(crate) mod rendered;
 pub(crate) mod special_tokens;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde_json::Map;
 
 use crate::Tokenizer;
@@ -354,7 +354,7 @@ fn read_json(path: &Path) -> Result<serde_json::Value, OpenTemplateError> {
 }
 
 fn read_optional(path: &Path) -> Result<Option<String>, OpenTemplateError> {
-    match fs::read_to_string(path) {
+    match regular::read_text(path, N_TEXT_BYTES_MAX) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(OpenTemplateError::Read { path: path.to_owned(), source }),

@@ -1,11 +1,11 @@
 //! Text to token ids and back, from a `tokenizer.json`.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lapwing_model::TokenId;
+use lapwing_files::regular;
+use lapwing_model::{TOKENIZER_BYTES_MAX, TokenId};
 
 use crate::chat_template::rendered::Rendered;
 use crate::detokenizer::{Detokenizer, SpecialPieces};
@@ -28,7 +28,7 @@ impl Tokenizer {
     ///
     /// When the file cannot be read, or is no tokenizer that this crate understands.
     pub fn open(path: &Path) -> Result<Self, OpenTokenizerError> {
-        let bytes = fs::read(path)
+        let bytes = regular::read(path, TOKENIZER_BYTES_MAX)
             .map_err(|source| OpenTokenizerError::Read { path: path.to_owned(), source })?;
         Self::from_bytes(&bytes, path)
     }

@@ -116,6 +116,20 @@ const PROGRAM_WORDS: &[&str] = &[
     "tracing_subscriber",
 ];
 
+/// Ways to read a file without a look at what it is: `lapwing_files::regular` looks first.
+const UNSEEN_READS: &[&str] = &["File::open(", "fs::read(", "fs::read_to_string("];
+
+/// Files that may read so, with the reason.
+const UNSEEN_READERS: &[(&str, &str)] = &[
+    ("lapwing-files/src/regular.rs", "it looks"),
+    ("lapwing-files/src/new_file.rs", "a folder, whose entries are to be on the disk"),
+    ("lapwing-formats/src/map.rs", "a map is none of a pipe or a device"),
+    ("lapwing/src/prompt.rs", "a prompt may come through a pipe; it is read to a limit"),
+    ("lapwing-backend/src/conformance.rs", "test code"),
+    ("lapwing-host/src/hardware/fakes.rs", "test code"),
+    ("lapwing-export/src/head_map.rs", "its tests"),
+];
+
 const CODE_LINES_MAX: usize = 400;
 
 #[test]
@@ -222,6 +236,26 @@ fn only_the_program_prints_decides_and_reads_the_environment() {
             let found = code.iter().any(|line| line.contains(word));
             assert!(!found, "{word} in {path}");
         }
+    }
+}
+
+#[test]
+fn files_are_looked_at_before_they_are_read() {
+    for file in rust_files() {
+        let path = file.display().to_string();
+        if UNSEEN_READERS.iter().any(|(place, _)| path.ends_with(&format!("crates/{place}"))) {
+            continue;
+        }
+        let code = code_of(&read(&file));
+        // A type of its own may be called so.
+        let is_read = |line: &&str| {
+            UNSEEN_READS.iter().any(|word| {
+                let before = line.split(word).next().unwrap_or_default();
+                line.contains(word) && !before.ends_with(|c: char| c.is_alphanumeric())
+            })
+        };
+        let found: Vec<&str> = code.lines().filter(is_read).collect();
+        assert!(found.is_empty(), "{path} reads what it has not looked at: {found:?}");
     }
 }
 

@@ -13,12 +13,12 @@ mod gguf_text;
 mod hugging_face_text;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::{HashError, Sha256};
+use lapwing_files::regular;
 use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
 use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
 
@@ -195,7 +195,7 @@ fn unrecognised(path: &Path, found: String) -> OpenCheckpointError {
 fn first_bytes(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
     const N_BYTES: u64 = 64;
     let mut bytes = Vec::new();
-    File::open(path)
+    regular::open(path)
         .and_then(|file| file.take(N_BYTES).read_to_end(&mut bytes))
         .map_err(OpenCheckpointError::read(path))?;
     Ok(bytes)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::Deserialize;
 
 use super::{ExportOptions, Precision};
@@ -60,7 +61,7 @@ impl ExportOptions {
     /// When the file cannot be read, is of another form, or names an unknown precision.
     pub fn from_plan(path: &Path) -> Result<ExportOptions, ReadPlanError> {
         let failed = |source| ReadPlanError::Read { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(|error| failed(error.into()))?;
+        let bytes = regular::read(path, N_TEXT_BYTES_MAX).map_err(|error| failed(error.into()))?;
         let plan: PlanFile =
             serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
         let weights = plan.precision(path, "default", &plan.default, None, plan.symmetric)?;

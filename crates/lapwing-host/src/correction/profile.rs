@@ -1,10 +1,10 @@
 //! A profile on disk: the JSON file and the file of arrays beside it.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum;
+use lapwing_files::regular;
 use lapwing_logits::Correction;
 use lapwing_logits::profile::{
     Arrays, CorrectionProfile, HeadMap, PROFILE_BYTES_MAX, ReadProfileError,
@@ -135,7 +135,7 @@ pub fn read_profile(path: &Path) -> Result<StoredProfile, ProfileError> {
 ///
 /// When there is a file that cannot be read, or that a later version may have written.
 pub(super) fn peek_profile(path: &Path) -> Result<Option<CorrectionProfile>, PeekError> {
-    let json = match read_regular(path, JSON_BYTES_MAX) {
+    let json = match read_beginning(path, JSON_BYTES_MAX) {
         Ok(json) => json,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(PeekError::Read { source }),
@@ -157,7 +157,7 @@ pub(super) fn peek_sidecar(path: &Path) -> Option<String> {
     struct Named {
         file: String,
     }
-    let json = read_regular(path, JSON_BYTES_MAX).ok()?;
+    let json = read_beginning(path, JSON_BYTES_MAX).ok()?;
     let naming: Naming = serde_json::from_slice(&json).ok()?;
     Some(naming.sidecar?.file)
 }
@@ -182,16 +182,13 @@ fn read_sidecar(path: &Path, expected: u64) -> Result<Vec<u8>, ProfileError> {
 
 fn read(path: &Path, n_bytes_max: u64) -> Result<Vec<u8>, ProfileError> {
     let failed = |source| ProfileError::Read { path: path.to_owned(), source };
-    read_regular(path, n_bytes_max).map_err(failed)
+    read_beginning(path, n_bytes_max).map_err(failed)
 }
 
-/// The first bytes of a regular file: to open a pipe may take forever.
-fn read_regular(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+/// The first bytes of a file.
+fn read_beginning(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
+    regular::open(path)?.take(n_bytes_max).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use lapwing_formats::gguf::{Gguf, Value as GgufValue};
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+use lapwing_formats::gguf::{Gguf, Value as GgufValue, only_model};
 use lapwing_formats::safetensors::{SafeTensors, SafeTensorsFile, Tensor};
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<Option<Found>, DescribeError> {
     }
     let files = SafeTensors::open(folder).map_err(DescribeError::of)?;
     let mut found = Found { kind: "safetensors", ..Found::default() };
-    let config = std::fs::read(folder.join("config.json")).ok();
+    let config = regular::read(&folder.join("config.json"), N_TEXT_BYTES_MAX).ok();
     let config: Option<Value> = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     if let Some(Value::Object(config)) = config {
         let simple = config.into_iter().filter(|(_, value)| !value.is_object());

@@ -1,5 +1,7 @@
 //! Which Linux distribution this is, and what its packages are called.
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+
 use super::Machine;
 
 /// A family of distributions that share package names.
@@ -37,7 +39,7 @@ impl Distribution {
     pub(super) fn read(machine: &Machine) -> Distribution {
         let texts = ["/etc/os-release", "/usr/lib/os-release"]
             .into_iter()
-            .filter_map(|path| std::fs::read_to_string(machine.below(path)).ok());
+            .filter_map(|path| regular::read_text(&machine.below(path), N_TEXT_BYTES_MAX).ok());
         texts.map(|text| Distribution::of(&text)).next().unwrap_or(Distribution::Other)
     }
 

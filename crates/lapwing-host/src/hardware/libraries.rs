@@ -6,9 +6,10 @@
 //! processor, so that the 32-bit libraries of other folders do not.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 
 use super::{Machine, nodes};
 
@@ -54,7 +55,7 @@ pub(super) fn split(library_path: &OsStr) -> Vec<PathBuf> {
 /// Add the folders that a file of the loader's configuration names, and those of files it
 /// includes.
 fn configured(machine: &Machine, file: &Path, n_includes: usize, folders: &mut Vec<PathBuf>) {
-    let Ok(text) = std::fs::read_to_string(file) else { return };
+    let Ok(text) = regular::read_text(file, N_TEXT_BYTES_MAX) else { return };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         match line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
@@ -87,7 +88,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
 pub(super) fn fits(path: &Path) -> bool {
     const N_HEADER_BYTES: usize = 20;
     let mut header = [0; N_HEADER_BYTES];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let read = regular::open(path).and_then(|mut file| file.read_exact(&mut header));
     // e_machine of the ELF header; 64 bits, little end first.
     let machine = u16::from_le_bytes([header[18], header[19]]);
     let is_ours = match std::env::consts::ARCH {

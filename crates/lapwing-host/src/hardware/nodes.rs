@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+
 use super::{DeviceFacts, Machine};
 use crate::fact::Fact;
 
@@ -210,7 +212,8 @@ fn of_intel(place: PathBuf, device: &Path) -> Option<Found> {
 /// The group of a file, by name; its number where it has none.
 fn group(machine: &Machine, path: &Path) -> Option<String> {
     let gid = group_id(path)?.to_string();
-    let groups = std::fs::read_to_string(machine.below("/etc/group")).unwrap_or_default();
+    let groups =
+        regular::read_text(&machine.below("/etc/group"), N_TEXT_BYTES_MAX).unwrap_or_default();
     let named = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -232,7 +235,7 @@ fn group_id(_path: &Path) -> Option<u32> {
 
 /// The only word of a file.
 fn word(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    regular::read_text(path, N_TEXT_BYTES_MAX).ok().map(|text| text.trim().to_owned())
 }
 
 /// The entries of a folder, sorted; none when it is not there.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+
 use crate::record;
 use lapwing_files::{FileError, Lock, LockError, new_file};
 use serde::{Deserialize, Serialize};
@@ -123,7 +125,8 @@ fn notes(folder: &Path) -> Vec<Note> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let notes = entries.map(|entry| entry.path());
     let notes = notes.filter(|path| path.extension().is_some_and(|end| end == "json"));
-    notes.filter_map(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok()).collect()
+    let text = |path: PathBuf| regular::read(&path, N_TEXT_BYTES_MAX).ok();
+    notes.filter_map(|path| serde_json::from_slice(&text(path)?).ok()).collect()
 }
 
 /// A note that stays does no harm: it grows old.

@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file::{self, NewFile};
+use lapwing_files::regular;
 use lapwing_files::{Lock, LockError};
 
 use super::FILE_BYTES_MAX;
@@ -143,7 +144,7 @@ fn copy(
         let path = path.to_owned();
         return Err(AppendError::FileFull { path, expected: FILE_BYTES_MAX, found });
     }
-    let old = File::open(path).map_err(failed(path, read))?;
+    let old = regular::open(path).map_err(failed(path, read))?;
     let n_copied = io::copy(&mut old.take(n_bytes), partial).map_err(failed(path, write))?;
     if n_copied != n_bytes {
         return Err(failed(path, read)(ErrorKind::UnexpectedEof.into()));
@@ -152,7 +153,7 @@ fn copy(
 }
 
 fn ends_with_line_feed(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+    let mut file = regular::open(path)?;
     file.seek(SeekFrom::End(-1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;

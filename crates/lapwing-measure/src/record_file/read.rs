@@ -1,8 +1,9 @@
 //! The records of one file.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+
+use lapwing_files::regular;
 
 use super::FILE_BYTES_MAX;
 use crate::record::{LINE_BYTES_MAX, ParseRecordError, Record};
@@ -67,7 +68,7 @@ pub fn read(path: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFil
     if expected < found {
         return Err(ReadFileError::TooLarge { path: path.to_owned(), expected, found });
     }
-    let file = File::open(path).map_err(failed)?;
+    let file = regular::open(path).map_err(failed)?;
     // Another process may append meanwhile, but only by putting another file in its place.
     let mut lines = BufReader::new(file.take(found));
     let mut results = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapwing_files::checksum::length_and_crc32;
-use lapwing_files::new_file;
+use lapwing_files::{new_file, regular};
 use serde::{Deserialize, Serialize};
 
 use super::FILE_BYTES_MAX;
@@ -87,7 +87,7 @@ impl EntryRecord {
     ///
     /// What is wrong with it.
     pub(super) fn read(folder: &Path) -> Result<EntryRecord, String> {
-        let bytes = new_file::read_small(&folder.join(RECORD_FILE), FILE_BYTES_MAX)
+        let bytes = regular::read(&folder.join(RECORD_FILE), FILE_BYTES_MAX)
             .map_err(|error| format!("{RECORD_FILE}: {error}"))?;
         let record: EntryRecord = serde_json::from_slice(&bytes)
             .map_err(|error| format!("{RECORD_FILE} is damaged: {error}"))?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lapwing_files::checksum::sha256_bytes;
-use lapwing_files::{FileError, new_file};
+use lapwing_files::{FileError, new_file, regular};
 use lapwing_formats::Map;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ fn is_settled(file: &FileIdentity, now: SystemTime) -> bool {
 }
 
 fn read(path: &Path) -> Option<Memo> {
-    serde_json::from_slice(&new_file::read_small(path, FILE_BYTES_MAX).ok()?).ok()
+    serde_json::from_slice(&regular::read(path, FILE_BYTES_MAX).ok()?).ok()
 }
 
 #[cfg(test)]

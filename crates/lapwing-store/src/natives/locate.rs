@@ -3,6 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular;
+
 use crate::options::{Origin, Pointer, StoreOptions};
 
 use super::{Native, Runtime};
@@ -84,7 +86,7 @@ pub fn locate(runtime: impl Into<Native>, options: &StoreOptions) -> Result<Loca
 fn missing_bytes(library: &Path) -> Option<(u64, u64)> {
     const N_HEADER_BYTES: usize = 64;
     let mut header = [0; N_HEADER_BYTES];
-    let mut file = std::fs::File::open(library).ok()?;
+    let mut file = regular::open(library).ok()?;
     file.read_exact(&mut header).ok()?;
     let found = file.metadata().ok()?.len();
     let is_elf = header.starts_with(&[0x7f, b'E', b'L', b'F', 2, 1]);

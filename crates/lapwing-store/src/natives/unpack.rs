@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::FileError;
+use lapwing_files::regular;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -80,7 +81,7 @@ pub(super) fn libraries(
 /// When it is no zip archive.
 pub(crate) fn open(wheel: &Path) -> Result<ZipArchive<File>, UnpackError> {
     let archive_error = |source| UnpackError::Archive { path: wheel.to_path_buf(), source };
-    let file = File::open(wheel).map_err(|error| archive_error(error.into()))?;
+    let file = regular::open(wheel).map_err(|error| archive_error(error.into()))?;
     ZipArchive::new(file).map_err(archive_error)
 }
 

@@ -24,6 +24,7 @@ use lapwing_files::{disk, new_folder};
 use ureq::http::HeaderValue;
 
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use crate::options::HubOptions;
 
 use super::selection::{Selected, Selection, select};
@@ -120,7 +121,7 @@ fn connect<'a>(
 fn authorization(options: &HubOptions) -> Result<Option<HeaderValue>, HubError> {
     let given = options.token.as_ref().map(|token| (token.text.clone(), token.origin.to_string()));
     let in_file = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).ok()?;
+        let text = regular::read_text(path, N_TEXT_BYTES_MAX).ok()?;
         Some((text, path.display().to_string()))
     };
     let found = given.into_iter().chain(options.token_files.iter().filter_map(in_file));

@@ -1,12 +1,12 @@
 //! A model from a path on this machine: a copy or a link.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::FileError;
 use lapwing_files::checksum::{self, HashError};
 use lapwing_files::disk::{self, NoRoomError};
+use lapwing_files::regular;
 
 use crate::model_kind::ModelKind;
 use crate::notice::{Activity, Caller, Progress, Work};
@@ -157,7 +157,7 @@ fn take(
         make_link(&file.path, &target).map_err(&cannot_write)?;
         checksum::sha256_file(&file.path, &mut on_bytes, stop)?
     } else {
-        let source = File::open(&file.path).map_err(FileError::cannot("read", &file.path));
+        let source = regular::open(&file.path).map_err(FileError::cannot("read", &file.path));
         checksum::copy_and_hash(&mut source?, &target, &mut on_bytes, stop)?
     };
     Ok(FileRecord { path: file.name.clone(), size_bytes, sha256 })

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::model_kind::ModelKind;
@@ -43,5 +44,6 @@ pub struct FileRecord {
 
 /// The record in `folder`, when there is one that can be read.
 pub(super) fn read_record(folder: &Path) -> Option<Record> {
-    serde_json::from_str(&std::fs::read_to_string(folder.join(RECORD_FILE)).ok()?).ok()
+    let text = regular::read_text(&folder.join(RECORD_FILE), N_TEXT_BYTES_MAX);
+    serde_json::from_str(&text.ok()?).ok()
 }

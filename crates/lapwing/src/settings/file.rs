@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::Deserialize;
 use toml::Table;
 
@@ -63,7 +64,7 @@ impl SettingsFile {
         named_by_user: bool,
         known: &[String],
     ) -> Result<Self, ReadSettingsError> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match regular::read_text(path, N_TEXT_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !named_by_user => {
                 return Ok(Self::default());

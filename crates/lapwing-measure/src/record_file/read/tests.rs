@@ -62,7 +62,7 @@ fn what_is_no_record_file_is_refused_as_a_whole() {
     std::fs::create_dir(folder.path().join("folder.jsonl")).unwrap();
     check("folder.jsonl", "is not a file");
     // A sparse file: it takes no room.
-    let large = File::create(folder.path().join("large.jsonl")).unwrap();
+    let large = std::fs::File::create(folder.path().join("large.jsonl")).unwrap();
     large.set_len(FILE_BYTES_MAX + 1).unwrap();
     check("large.jsonl", "expected at most 1073741824 bytes");
     std::fs::write(folder.path().join("text.jsonl"), "x\n".repeat(BAD_LINES_MAX + 1)).unwrap();

@@ -3,11 +3,11 @@
 //! It tells a file that was damaged on its way from one that was not, and is no guard against
 //! somebody who wants to deceive: files that matter have a SHA-256 as well.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use lapwing_files::checksum;
+use lapwing_files::regular;
 use sha1::{Digest, Sha1};
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -18,7 +18,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 ///
 /// When the file cannot be read.
 pub(super) fn sha1_file(path: &Path) -> io::Result<String> {
-    let file = File::open(path)?;
+    let file = regular::open(path)?;
     let n_bytes = file.metadata()?.len();
     sha1_of_blob(file, n_bytes)
 }
