@@ -133,6 +133,8 @@ struct Found {
     facts: Map<String, Value>,
     tensors: Vec<TensorLine>,
     chat_template: Option<String>,
+    /// The files of a checkpoint in several of them.
+    files: Vec<PathBuf>,
 }
 
 /// Describe what is at `path`.
@@ -152,7 +154,7 @@ pub fn describe(path: &Path, variant: Option<&Variant>) -> Result<Description, D
         quantisation: storage(&found.tensors),
         facts: found.facts,
         chat_template: found.chat_template,
-        files: files(path),
+        files: files(path, &found.files),
         tensors: found.tensors,
     })
 }
@@ -249,15 +251,17 @@ fn storage(tensors: &[TensorLine]) -> Vec<Storage> {
     parts
 }
 
-/// The file itself, or the files of the folder and of `onnx/` in it, by name.
-fn files(path: &Path) -> Vec<FileSize> {
+/// The file itself with its other `parts`, or the files of the folder and of `onnx/` in it, by name.
+fn files(path: &Path, parts: &[PathBuf]) -> Vec<FileSize> {
     let size = |path: &Path, name: String| {
         let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some(FileSize { name, n_bytes: metadata.len() })
     };
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if path.is_file() {
-        return size(path, name(path)).into_iter().collect();
+        let own = [path.to_owned()];
+        let all = if parts.is_empty() { &own } else { parts };
+        return all.iter().filter_map(|path| size(path, name(path))).collect();
     }
     let mut files = Vec::new();
     for (folder, prefix) in [(path.to_owned(), ""), (path.join("onnx"), "onnx/")] {

@@ -157,7 +157,7 @@ impl Source {
     /// Every file that is read, in the order of their names.
     pub fn files(&self) -> Vec<&Path> {
         let mut files: Vec<&Path> = match &self.0 {
-            Files::Gguf(gguf) => vec![gguf.path()],
+            Files::Gguf(gguf) => gguf.paths().collect(),
             Files::SafeTensors(shards) => shards.files().iter().map(|file| file.path()).collect(),
             Files::Ir(ir) => ir.files(),
             Files::Onnx(onnx) => onnx.files(),

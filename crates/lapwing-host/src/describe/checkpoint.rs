@@ -29,6 +29,10 @@ pub(super) fn gguf(path: &Path) -> Result<Found, DescribeError> {
     let gguf = Gguf::open(path).map_err(DescribeError::of)?;
     let mut found = Found { kind: "gguf", ..Found::default() };
     found.facts.insert("gguf version".to_owned(), json!(gguf.version()));
+    if 1 < gguf.paths().len() {
+        found.facts.insert("parts".to_owned(), json!(gguf.paths().len()));
+    }
+    found.files = gguf.paths().map(Path::to_owned).collect();
     let text = |key: &str| gguf.get(key).and_then(|value| value.as_str().map(str::to_owned));
     let architecture = text("general.architecture").unwrap_or_else(|| "?".to_owned());
     for key in ["general.name", "general.architecture", "general.license", "tokenizer.ggml.model"] {
@@ -57,7 +61,7 @@ pub(super) fn safetensors(path: &Path) -> Result<Found, DescribeError> {
     Ok(found)
 }
 
-/// A folder that is no model: one GGUF, or safetensors with a `config.json`.
+/// A folder that is no model: one GGUF with all its parts, or safetensors with a `config.json`.
 pub(super) fn in_folder(folder: &Path) -> Result<Option<Found>, DescribeError> {
     let mut ggufs = Vec::new();
     let mut has_safetensors = false;
@@ -69,7 +73,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<Option<Found>, DescribeError> {
             _ => {}
         }
     }
-    if let [only] = ggufs.as_slice() {
+    if let Some(only) = only_model(&ggufs) {
         return gguf(only).map(Some);
     }
     if !has_safetensors {

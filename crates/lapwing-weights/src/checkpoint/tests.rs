@@ -371,3 +371,29 @@ fn interleaved(values: &[f32], head_size: usize, n_columns: usize) -> Vec<f32> {
     });
     rows.flatten().copied().collect()
 }
+
+#[test]
+fn a_model_in_parts_is_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = small("qwen2");
+    let whole = Checkpoint::open(&file.write(folder.path())).unwrap();
+    let parts = file.write_parts(folder.path(), 3);
+    for part in &parts {
+        let found = Checkpoint::open(part).unwrap();
+        assert_eq!(found.architecture, whole.architecture);
+        assert_eq!(found.text, whole.text);
+        for name in whole.tensor_names() {
+            let [found, expected] = [&found, &whole].map(|one| one.tensor(&name).unwrap().to_f32());
+            assert_eq!(found, expected, "{name}");
+        }
+        // Of all files, so that what was calibrated with them knows them again.
+        let mut hashed = Vec::new();
+        let on_bytes = &mut |path: &Path, _| hashed.push(path.to_owned());
+        found.sha256(on_bytes, &|| false).unwrap();
+        hashed.dedup();
+        assert_eq!(hashed, parts);
+    }
+    std::fs::remove_file(&parts[1]).unwrap();
+    let error = Checkpoint::open(&parts[0]).unwrap_err().to_string();
+    assert!(error.contains("missing beside it: model-00002-of-00003.gguf"), "{error}");
+}

@@ -91,6 +91,25 @@ impl GgufFile {
 
     /// Write the file as `model.gguf`.
     pub(crate) fn write(&self, folder: &Path) -> PathBuf {
+        self.write_at(folder.join("model.gguf"))
+    }
+
+    /// Write the model in parts, as `model-00001-of-0000n.gguf` and so on: the keys are in the
+    /// first.
+    pub(crate) fn write_parts(&self, folder: &Path, n_parts: u16) -> Vec<PathBuf> {
+        let n_tensors = self.tensors.len().div_ceil(n_parts.into());
+        let parts = self.tensors.chunks(n_tensors).zip(0..n_parts).map(|(tensors, number)| {
+            let entries = if number == 0 { self.entries.clone() } else { Vec::new() };
+            let mut part = GgufFile { entries, tensors: tensors.to_vec() };
+            part.entry("split.no", 2, number.to_le_bytes().to_vec());
+            part.entry("split.count", 2, n_parts.to_le_bytes().to_vec());
+            let name = format!("model-{:05}-of-{n_parts:05}.gguf", number + 1);
+            part.write_at(folder.join(name))
+        });
+        parts.collect()
+    }
+
+    fn write_at(&self, path: PathBuf) -> PathBuf {
         let mut bytes = b"GGUF\x03\0\0\0".to_vec();
         bytes.extend((self.tensors.len() as u64).to_le_bytes());
         bytes.extend((self.entries.len() as u64).to_le_bytes());
@@ -110,7 +129,6 @@ impl GgufFile {
         }
         bytes.resize(bytes.len().next_multiple_of(32), 0);
         bytes.extend(data);
-        let path = folder.join("model.gguf");
         std::fs::write(&path, bytes).expect("the folder is writable");
         path
     }
