@@ -39,6 +39,9 @@ pub enum ExportError {
     /// What is at the output is no earlier export, or holds the source: it is not replaced.
     #[error("{} is no earlier export, or holds the checkpoint", path.display())]
     NotAnExport { path: PathBuf },
+    /// A weight is NaN or infinite: every answer of such a model would be.
+    #[error("{name}: expected finite weights, found {found} as element {index}")]
+    NotFinite { name: String, index: usize, found: f32 },
     /// A weight does not fit 16 bits.
     #[error("{name}: expected weights within the range of f16, found {found}")]
     Range { name: String, found: f32 },

@@ -70,6 +70,40 @@ fn a_stopped_export_leaves_nothing() {
 }
 
 #[test]
+fn weights_that_are_no_numbers_are_refused_by_name_at_every_precision() {
+    let precisions = [
+        Precision::F32,
+        Precision::F16,
+        Precision::Int8 { group_size: None, symmetric: true },
+        Precision::Int4 { group_size: 16, symmetric: false },
+    ];
+    let tensors = [
+        ("token_embd.weight", "model.embed_tokens.weight", &[6, 16][..]),
+        ("output_norm.weight", "model.norm.weight", &[16]),
+        ("blk.0.ffn_down.weight", "model.layers.0.mlp.down_proj.weight", &[16, 24]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (in_file, name, shape) in tensors {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut elements = vec![0.5; shape.iter().product()];
+            elements[13] = bad;
+            let source = small("llama").tensor(in_file, shape, &elements).write(folder.path());
+            for (target, precision) in
+                TARGETS.into_iter().flat_map(|(target, _)| precisions.map(|one| (target, one)))
+            {
+                let out = folder.path().join("out");
+                let options = ExportOptions::new(precision);
+                let error = export(&source, target, &options, &out, &mut go_on).unwrap_err();
+                let expected =
+                    format!("{name}: expected finite weights, found {bad} as element 13");
+                assert_eq!(error.to_string(), expected, "{} {precision}", target.name());
+                assert!(!out.exists());
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_there_is_kept_unless_it_is_an_export_to_overwrite() {
     let Some(source) = shared(STORIES) else { return };
     let folder = tempfile::tempdir().unwrap();

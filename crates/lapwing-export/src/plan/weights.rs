@@ -105,7 +105,7 @@ impl<'a> Weights<'a> {
         mut grid: Grid,
     ) -> Result<Stored, ExportError> {
         let &[n_rows, n_columns] = tensor.shape.as_slice() else {
-            return Ok(Stored::exact(PlannedWeight::F32(elements(tensor, map)?)));
+            return Ok(Stored::exact(PlannedWeight::F32(elements(tensor, map, name)?)));
         };
         grid.group_size = grid.group_size.min(n_columns);
         let own = if map.is_none() { tensor.codes() } else { None };
@@ -118,7 +118,7 @@ impl<'a> Weights<'a> {
             };
             return Ok(Stored { kept_grid: true, ..Stored::exact(weight) });
         }
-        let elements = elements(tensor, map)?;
+        let elements = elements(tensor, map, name)?;
         let matrix = ArrayView2::from_shape((n_rows, n_columns), &elements);
         let quantized = quantize(matrix.expect("a tensor has as many elements as its shape"), grid)
             .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
@@ -140,8 +140,8 @@ impl TakeWeight for Weights<'_> {
             self.on_grid(&tensor, map, name, Grid { bits, group_size, symmetric })
         };
         let stored = match precision {
-            Precision::F32 => Stored::exact(PlannedWeight::F32(elements(&tensor, map)?)),
-            Precision::F16 => to_f16(&elements(&tensor, map)?, name)?,
+            Precision::F32 => Stored::exact(PlannedWeight::F32(elements(&tensor, map, name)?)),
+            Precision::F16 => to_f16(&elements(&tensor, map, name)?, name)?,
             Precision::Int8 { group_size, symmetric } => {
                 on_grid(Bits::Eight, group_size.unwrap_or(usize::MAX), symmetric)?
             }
@@ -186,8 +186,22 @@ impl Stored {
     }
 }
 
-fn elements(tensor: &Tensor<'_>, map: Option<&HeadMap>) -> Result<Vec<f32>, ExportError> {
-    map.map_or_else(|| Ok(tensor.to_f32()), |map| map.fold(tensor))
+/// The elements, mapped where there is a map. No precision takes one that is NaN or infinite.
+fn elements(
+    tensor: &Tensor<'_>,
+    map: Option<&HeadMap>,
+    name: &str,
+) -> Result<Vec<f32>, ExportError> {
+    let elements = match map {
+        Some(map) => map.fold(tensor)?,
+        None => tensor.to_f32(),
+    };
+    match elements.iter().position(|element| !element.is_finite()) {
+        Some(index) => {
+            Err(ExportError::NotFinite { name: name.to_owned(), index, found: elements[index] })
+        }
+        None => Ok(elements),
+    }
 }
 
 /// Whether these codes have just this width, these groups and zero points of this kind.

@@ -210,6 +210,9 @@ fn export(error: &ExportError) -> Option<String> {
     match error {
         ExportError::OutputExists { .. } => Some("choose another folder, or --overwrite".into()),
         ExportError::Stopped => Some("nothing was kept".into()),
+        ExportError::NotFinite { .. } => {
+            Some("the checkpoint is damaged, or its training was: get another copy".into())
+        }
         ExportError::HeadMap { .. } | ExportError::OtherBody { .. } => Some(CALIBRATE.into()),
         _ => None,
     }
