@@ -66,6 +66,18 @@ pub enum PullRuntimeError {
     Lock(#[from] LockError),
 }
 
+impl PullRuntimeError {
+    /// Whether the caller stopped it.
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Pip(error) => matches!(error, PipError::Interrupted),
+            Self::Unpack(error) => matches!(error, UnpackError::Interrupted),
+            Self::Lock(error) => matches!(error, LockError::Interrupted { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// Fetch `runtime` into the natives folder, unless it is there.
 ///
 /// # Errors

@@ -16,8 +16,10 @@ use lapwing_files::{FileError, Lock, LockError};
 
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::model_kind::ModelKind;
+use crate::natives::UnpackError;
 use crate::notice::{Activity, Caller, Notice, Work};
 use crate::options::{StoreOptions, Variant};
+use crate::pip::PipError;
 use crate::source::{ParseSourceError, Source};
 use crate::store::{self, FileRecord, Record, Store, StoreError};
 
@@ -99,6 +101,20 @@ pub enum PullError {
     /// The staging folder cannot be made or cleaned.
     #[error(transparent)]
     Staging(#[from] FileError),
+}
+
+impl PullError {
+    /// Whether the caller stopped it.
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Hub(error) => matches!(error, HubError::Interrupted),
+            Self::PyPi(PyPiError::Pip(error)) => matches!(error, PipError::Interrupted),
+            Self::PyPi(PyPiError::Unpack(error)) => matches!(error, UnpackError::Interrupted),
+            Self::Local(error) => matches!(error, LocalError::Interrupted),
+            Self::Lock(error) => matches!(error, LockError::Interrupted { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// A model that is wanted: what the user typed, completed from the catalogue.

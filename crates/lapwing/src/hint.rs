@@ -24,7 +24,7 @@ use lapwing_files::LockError;
 use lapwing_host::compile_cache::NotCleared;
 use lapwing_host::hardware::Machine;
 use lapwing_host::trial::{HarmfulDevice, How, Stage};
-use lapwing_host::worker::{Loss, WorkerError};
+use lapwing_host::worker::Loss;
 use lapwing_store::{
     HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
     StoreError,
@@ -36,7 +36,7 @@ use crate::commands::rm::NotAModelName;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
 use crate::guard::Lost;
-use crate::interrupt::Interrupted;
+use crate::interrupt;
 use crate::printer::PrintError;
 use crate::settings::{ReadSettingsError, ResolveSettingsError, Settings};
 
@@ -46,7 +46,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         if let Some(PrintError::Closed) = cause.downcast_ref() {
             return EXIT_DONE;
         }
-        if cause.is::<Interrupted>() || matches!(cause.downcast_ref(), Some(WorkerError::Stopped)) {
+        if interrupt::is_stop(cause) {
             return EXIT_INTERRUPTED;
         }
         if cause.is::<UsageError>() || cause.is::<ResolveSettingsError>() {
@@ -208,7 +208,9 @@ fn pip(error: &PipError) -> Option<String> {
                 .into(),
         ),
         PipError::NoWheel { .. } => None,
-        PipError::Interrupted => Some(AGAIN.into()),
+        PipError::Interrupted => {
+            Some("nothing was kept: the same command starts over, as pip does".into())
+        }
     }
 }
 
@@ -313,6 +315,15 @@ fn local(error: &LocalError) -> Option<String> {
     }
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./@:+,=%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 fn pypi(error: &PyPiError) -> Option<String> {
     match error {
         PyPiError::Checksum { .. } => Some(NOT_PINNED.into()),
@@ -393,8 +404,24 @@ mod tests {
 
     use anyhow::Context;
     use lapwing_files::FileError;
+    use lapwing_weights::OpenCheckpointError;
 
     use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        let check = |word: &str, expected: &str| assert_eq!(quoted(word), expected);
+        check("org/repo-1.5_b@v1", "org/repo-1.5_b@v1");
+        check("/models/Übung.gguf", "/models/Übung.gguf");
+        check("/models/My Model.gguf", "'/models/My Model.gguf'");
+        check("it's", r"'it'\''s'");
+        check("$(rm)", "'$(rm)'");
+        check("a*", "'a*'");
+        check("", "''");
+        let error = OpenCheckpointError::AlreadyExported { path: "a b".into(), kind: "onnx-genai" };
+        let hint = for_cause(&error).unwrap();
+        assert!(hint.starts_with("`lapwing run --model 'a b'`"), "{hint}");
+    }
 
     #[test]
     fn advice_is_found_below_context() {
@@ -435,6 +462,6 @@ mod tests {
         check(anyhow::Error::from(PrintError::Closed).context("listing"), EXIT_DONE);
         let usage = UsageError { problem: "no".into(), advice: None };
         check(anyhow::Error::from(usage).context("removing"), EXIT_USAGE);
-        check(anyhow::Error::from(Interrupted).context("answering"), EXIT_INTERRUPTED);
+        check(anyhow::Error::from(interrupt::Interrupted).context("answering"), EXIT_INTERRUPTED);
     }
 }

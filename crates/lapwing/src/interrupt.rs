@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use lapwing_export::ExportError;
 use lapwing_host::worker::WorkerError;
+use lapwing_store::natives::PullRuntimeError;
+use lapwing_store::{PullError, StoreError};
 
 use crate::exit;
 
@@ -58,10 +61,17 @@ pub struct Interrupted;
 
 /// Whether the user's wish to stop is what an error comes from.
 pub fn is_cause_of(error: &anyhow::Error) -> bool {
-    let is_stop = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<Interrupted>() || matches!(cause.downcast_ref(), Some(WorkerError::Stopped))
-    };
     error.chain().any(is_stop)
+}
+
+/// Whether one cause of an error is the user's wish to stop.
+pub fn is_stop(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Interrupted>()
+        || matches!(cause.downcast_ref(), Some(WorkerError::Stopped))
+        || matches!(cause.downcast_ref(), Some(ExportError::Stopped))
+        || matches!(cause.downcast_ref(), Some(StoreError::Interrupted))
+        || cause.downcast_ref().is_some_and(PullError::is_stop)
+        || cause.downcast_ref().is_some_and(PullRuntimeError::is_stop)
 }
 
 /// Stop here when the user wants the current work to stop.

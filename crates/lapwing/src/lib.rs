@@ -54,11 +54,15 @@ pub fn main() -> ExitCode {
         Ok(exit_code) => exit_code,
         Err(error) => {
             let exit_code = hint::exit_code(&error);
+            let hint = hint::for_error(&error, settings.as_ref());
             match exit_code {
                 exit::EXIT_DONE => {}
-                // The user knows why, and wants no advice.
-                exit::EXIT_INTERRUPTED => printer.note(format!("{error:#}")),
-                _ => printer.error(&error, hint::for_error(&error, settings.as_ref()).as_deref()),
+                // The user knows why.
+                exit::EXIT_INTERRUPTED => {
+                    printer.note(format!("{error:#}"));
+                    printer.advice(hint.as_deref());
+                }
+                _ => printer.error(&error, hint.as_deref()),
             }
             exit_code
         }

@@ -112,6 +112,17 @@ impl Printer {
     /// Say why the command failed, then what can be done about it.
     pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
         self.message(&format!("\x1b[1;31merror:\x1b[0m {error:#}"));
+        self.hint(hint);
+    }
+
+    /// Say what can be done after the user has ended the command, unless `--quiet`.
+    pub fn advice(&self, hint: Option<&str>) {
+        if !self.quiet {
+            self.hint(hint);
+        }
+    }
+
+    fn hint(&self, hint: Option<&str>) {
         if let Some(hint) = hint {
             self.message(&format!("\x1b[1;36mhint:\x1b[0m {hint}"));
         }

@@ -82,7 +82,7 @@ impl Line {
     fn row(&self, all: bool) -> Vec<String> {
         let mut row = vec![
             self.name.clone(),
-            self.kind.name().to_owned(),
+            shown(self.kind),
             self.size_bytes.map_or_else(|| "-".into(), human_bytes),
         ];
         if all {
@@ -91,5 +91,13 @@ impl Line {
         let path = self.path.as_ref().map(|path| path.display().to_string());
         row.push(path.or_else(|| self.description.clone()).unwrap_or_default());
         row
+    }
+}
+
+/// The kind, and that a model of it does not run as it is.
+fn shown(kind: ModelKind) -> String {
+    match kind {
+        ModelKind::Gguf | ModelKind::Safetensors => format!("{} checkpoint", kind.name()),
+        ModelKind::OpenVino | ModelKind::Onnx | ModelKind::Unknown => kind.name().to_owned(),
     }
 }

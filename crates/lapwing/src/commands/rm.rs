@@ -22,8 +22,15 @@ pub struct NotAModelName(StoreError);
 ///
 /// # Errors
 ///
-/// When nobody can be asked, or one cannot be removed. Those before it are gone.
+/// When one is not there or nobody can be asked, and nothing is gone; when one cannot be removed, and
+/// those before it are gone.
 pub fn run(settings: &Settings, printer: &Printer, args: &RmArgs) -> anyhow::Result<()> {
+    // Nobody is asked about what is not there.
+    let models = args.names.iter().map(|name| {
+        let found = find(name, settings).with_context(|| format!("cannot remove {name}"))?;
+        anyhow::Ok((name, found))
+    });
+    let models = models.collect::<anyhow::Result<Vec<_>>>()?;
     if !args.yes && !printer.can_ask() {
         return Err(UsageError {
             problem: format!("cannot ask whether to remove {}", what(args)),
@@ -34,11 +41,21 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RmArgs) -> anyhow::Res
     if args.cache {
         remove_cache(settings, printer, args.yes)?;
     }
-    for name in &args.names {
-        remove(name, settings, printer, args.yes)
-            .with_context(|| format!("cannot remove {name}"))?;
+    for (name, found) in models {
+        if args.yes || printer.confirm(&format!("remove {}?", found.what)) {
+            remove(name, &found, settings).with_context(|| format!("cannot remove {name}"))?;
+            printer.note(format!("removed {}", found.what));
+        }
     }
     Ok(())
+}
+
+/// What is to be removed.
+struct Found {
+    /// A runtime; a model otherwise.
+    runtime: Option<Native>,
+    /// What it is, with its size.
+    what: String,
 }
 
 fn what(args: &RmArgs) -> String {
@@ -59,15 +76,12 @@ fn remove_cache(settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Re
     Ok(())
 }
 
-fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyhow::Result<()> {
+fn find(name: &str, settings: &Settings) -> anyhow::Result<Found> {
     if let Some(runtime) = Native::from_name(name) {
-        let size = human_bytes(disk::n_bytes_below(&runtime.folder(&settings.host.store)));
-        let what = format!("{runtime} ({size})");
-        if yes || printer.confirm(&format!("remove {what}?")) {
-            natives::remove(runtime, &settings.host.store)?;
-            printer.note(format!("removed {what}"));
-        }
-        return Ok(());
+        let folder = runtime.folder(&settings.host.store);
+        anyhow::ensure!(folder.exists(), "there is no {}", folder.display());
+        let size = human_bytes(disk::n_bytes_below(&folder));
+        return Ok(Found { runtime: Some(runtime), what: format!("{runtime} ({size})") });
     }
     let store = Store::new(settings.home.models());
     let staging = store.staging(name).map_err(NotAModelName)?;
@@ -82,9 +96,13 @@ fn remove(name: &str, settings: &Settings, printer: &Printer, yes: bool) -> anyh
             return Err(StoreError::NotFound { name: name.to_owned(), folder }.into());
         }
     };
-    if yes || printer.confirm(&format!("remove {what}?")) {
-        store.remove(name)?;
-        printer.note(format!("removed {what}"));
+    Ok(Found { runtime: None, what })
+}
+
+fn remove(name: &str, found: &Found, settings: &Settings) -> anyhow::Result<()> {
+    match found.runtime {
+        Some(runtime) => natives::remove(runtime, &settings.host.store)?,
+        None => Store::new(settings.home.models()).remove(name)?,
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use lapwing_store::natives::Runtime;
 use lapwing_text::{OpenTemplateError, OpenTokenizerError, RenderError};
 use lapwing_weights::OpenCheckpointError;
 
+use super::quoted;
 use crate::prompt::PromptError;
 
 /// What the user can do about an error of the libraries, if that is known.
@@ -78,7 +79,7 @@ fn file(path: &Path) -> String {
 }
 
 fn export_first(checkpoint: &Path) -> String {
-    let checkpoint = checkpoint.display();
+    let checkpoint = quoted(&checkpoint.display().to_string());
     format!("a checkpoint is exported first: `lapwing export {checkpoint} --to openvino --out DIR`")
 }
 
@@ -209,10 +210,10 @@ fn tokenizer(error: &OpenTokenizerError) -> Option<String> {
 fn export(error: &ExportError) -> Option<String> {
     match error {
         ExportError::OutputExists { .. } => Some("choose another folder, or --overwrite".into()),
-        ExportError::Stopped => Some("nothing was kept".into()),
         ExportError::NotFinite { .. } => {
             Some("the checkpoint is damaged, or its training was: get another copy".into())
         }
+        ExportError::Stopped => Some("nothing was kept".into()),
         ExportError::HeadMap { .. } | ExportError::OtherBody { .. } => Some(CALIBRATE.into()),
         _ => None,
     }
@@ -224,7 +225,7 @@ const CALIBRATE: &str = "a head map holds for the weights that it was calibrated
 fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
     Some(match error {
         OpenCheckpointError::AlreadyExported { path, .. } => {
-            let path = path.display();
+            let path = quoted(&path.display().to_string());
             format!("`lapwing run --model {path}` takes it as it is; export its checkpoint instead")
         }
         OpenCheckpointError::Unrecognised { .. } => {

@@ -44,7 +44,9 @@ fn exit_codes() {
     check(&["list"], 0, &["the store is empty", "lapwing list --all"]);
     check(&["pull", "qwen3-8b-int4-o"], 1, &["unknown model", "hint: did you mean"]);
     check(&["pull", "nothing-like-it"], 1, &["hint: `lapwing list --all`"]);
-    check(&["rm", "gone"], 2, &["cannot ask", "hint:", "--yes"]);
+    check(&["rm", "gone"], 1, &["no model gone", "hint: `lapwing list`"]);
+    check(&["rm", "openvino"], 1, &["cannot remove openvino: there is no ", "natives"]);
+    check(&["rm", "--cache"], 2, &["cannot ask", "hint:", "--yes"]);
     check(&["rm", "gone", "--yes"], 1, &["no model gone", "hint: `lapwing list`"]);
     check(&["rm", "../../etc", "--yes"], 1, &["cannot be a model name", "hint: `lapwing list`"]);
     check(&["pull", "a/b", "c/d", "--as", "x"], 2, &["several models"]);

@@ -303,7 +303,7 @@ fn ctrl_c_keeps_what_can_be_continued() {
     assert!(killed.unwrap().success());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("interrupted") && stderr.contains("hint: run the same"), "{stderr}");
 
     hub.behave(Manners::default());

@@ -45,6 +45,10 @@ fn a_file_there_and_back() {
     assert_eq!(listed[0]["kind"], "gguf");
     let table = lapwing.run(&["list"]).expect_code(0).stdout;
     assert!(table.starts_with("NAME") && table.contains("My-Model"), "{table}");
+    assert!(table.contains("gguf checkpoint"), "it does not run as it is: {table}");
+    let asked = lapwing.run(&["rm", "My-Model", "gone"]).expect_code(1);
+    asked.expect_says(&["cannot remove gone: no model gone"]);
+    lapwing.run(&["rm", "My-Model"]).expect_code(2).expect_says(&["cannot ask", "My-Model"]);
 
     let again = lapwing.json(&["pull", &format!("file:{original}"), "--json"]);
     assert_eq!(again[0]["was_there"], true);
