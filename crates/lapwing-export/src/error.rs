@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use lapwing_files::FileError;
+use lapwing_formats::FileChanged;
 use lapwing_quant::QuantizeError;
 use lapwing_weights::{OpenCheckpointError, ReadTensorError};
 
@@ -16,6 +17,9 @@ pub enum ExportError {
     /// A tensor could not be read.
     #[error("cannot read a weight")]
     Read(#[from] ReadTensorError),
+    /// Somebody wrote to the checkpoint meanwhile.
+    #[error(transparent)]
+    Changed(#[from] FileChanged),
     /// A tensor could not be quantised.
     #[error("cannot quantise {name}")]
     Quantize { name: String, source: QuantizeError },

@@ -8,6 +8,7 @@ use std::path::Path;
 use lapwing_files::FileError;
 use lapwing_files::checksum::HashError;
 use lapwing_files::new_folder::{self, NewFolder};
+use lapwing_formats::require_unchanged;
 use lapwing_model::Llama;
 use lapwing_weights::{Checkpoint, OpenCheckpointError};
 
@@ -51,6 +52,7 @@ pub fn export(
         Target::Onnx => onnx_folder::write(&checkpoint, &mut weights, folder.path(), on_progress)?,
     }
     sidecar::write_json(&folder.path().join(RECIPE_FILE), &recipe.to_json())?;
+    require_unchanged(source)?;
     folder.finish()?;
     tracing::debug!(out = %out.display(), "exported");
     Ok(ExportReport { folder: out.to_owned(), tensors: weights.into_reports() })

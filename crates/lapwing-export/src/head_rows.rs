@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::HashError;
+use lapwing_formats::{FileChanged, require_unchanged};
 use lapwing_weights::{Checkpoint, ReadTensorError};
 
 use crate::recipe::{ReadRecipeError, read_recipe};
@@ -40,6 +41,9 @@ pub enum HeadRowsError {
     /// The head cannot be read.
     #[error(transparent)]
     Read(#[from] ReadTensorError),
+    /// Somebody wrote to the checkpoint meanwhile.
+    #[error(transparent)]
+    Changed(#[from] FileChanged),
 }
 
 impl HeadRows {
@@ -79,6 +83,7 @@ impl HeadRows {
             require("sha256", &expected, &found, expected == found)?;
         }
         let weights = checkpoint.head_rows(0..n_tokens)?;
+        require_unchanged(checkpoint.path())?;
         Ok(HeadRows { weights, n_tokens, n_hidden })
     }
 }

@@ -2,31 +2,87 @@
 #![allow(unsafe_code, reason = "mapping a file is unsafe: see `Map::open`")]
 
 use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use lapwing_files::Identity;
 
 /// A whole file, mapped read-only. Cloning shares the map.
 ///
-/// The file must not be truncated while it is mapped: the operating system answers a read beyond
-/// its new end with a signal. Lapwing replaces model files by renaming, never in place.
+/// The map is private to this process, which also file systems give that have no shared ones; where
+/// one gives none, the file is read into memory.
+///
+/// The file must not be written to or truncated while it is mapped: the bytes would change under
+/// whoever reads them, and a read beyond the new end is answered with a signal. Lapwing replaces
+/// model files by renaming, never in place, and [`require_unchanged`] tells whether somebody else
+/// did otherwise.
 #[derive(Clone, Debug)]
 pub struct Map {
     path: Arc<Path>,
     bytes: Bytes,
-    /// `None` for an empty file, which cannot be mapped.
+    /// `None` for an empty file, which cannot be mapped, and for one that was read.
     mapping: Option<Mapping>,
 }
 
 /// What `bytes` borrows from.
 #[derive(Clone, Debug)]
-struct Mapping(Arc<memmap2::Mmap>);
+struct Mapping(Arc<Mapped>);
+
+#[derive(Debug)]
+struct Mapped {
+    map: memmap2::Mmap,
+    path: Arc<Path>,
+    /// Kept open: its name may lead to another file by now, which changes nothing.
+    file: File,
+    /// When it was mapped.
+    identity: Identity,
+}
 
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.0.map
+    }
+}
+
+/// The maps of this process.
+static MAPPED: Mutex<Vec<Weak<Mapped>>> = Mutex::new(Vec::new());
+
+/// A file was written to or cut off while it was mapped: what was read of it is not to be trusted.
+#[derive(Debug, thiserror::Error)]
+#[error("{} changed while it was used: {change}", path.display())]
+pub struct FileChanged {
+    /// The file.
+    pub path: PathBuf,
+    /// What became of it.
+    pub change: String,
+}
+
+/// Demand that no file at `path`, below it or beside it that this process has mapped was changed
+/// since then. Another file under the same name is no change: the map is of the first one.
+///
+/// # Errors
+///
+/// With the first file that was.
+pub fn require_unchanged(path: &Path) -> Result<(), FileChanged> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    for mapped in mapped.iter().filter_map(Weak::upgrade) {
+        if let Some(change) = mapped.change().filter(|_| mapped.path.starts_with(folder)) {
+            return Err(FileChanged { path: mapped.path.to_path_buf(), change });
+        }
+    }
+    Ok(())
+}
+
+impl Mapped {
+    fn change(&self) -> Option<String> {
+        match self.file.metadata() {
+            Ok(metadata) => self.identity.change_to(&Identity::of(&metadata)),
+            Err(error) => Some(error.to_string()),
+        }
     }
 }
 
@@ -56,8 +112,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened, is not a regular file or only a pointer of git lfs, or cannot
-    /// be mapped.
+    /// When the file cannot be opened, is not a regular file or only a pointer of git lfs, or can be
+    /// neither mapped nor read.
     pub fn open(path: &Path) -> Result<Map, MapError> {
         let failed = |source| MapError { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
@@ -68,15 +124,20 @@ impl Map {
         if metadata.len() == 0 {
             return Ok(Map { path: path.into(), bytes: Bytes::new(), mapping: None });
         }
-        // SAFETY: the map is read-only and private to this process; nobody shrinks a model file in
-        // place (see the type's documentation).
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
-        if is_lfs_pointer(&map) {
+        let path: Arc<Path> = path.into();
+        let (bytes, mapping) = match map(&file) {
+            Ok(map) => {
+                let identity = Identity::of(&metadata);
+                let mapped = Mapped { map, path: Arc::clone(&path), file, identity };
+                let mapping = Mapping(remembered(mapped));
+                (Bytes::from_owner(mapping.clone()), Some(mapping))
+            }
+            Err(_) => (read(file, metadata.len()).map_err(failed)?, None),
+        };
+        if is_lfs_pointer(&bytes) {
             return Err(failed(std::io::Error::other(LFS_POINTER)));
         }
-        let mapping = Mapping(Arc::new(map));
-        let bytes = Bytes::from_owner(mapping.clone());
-        Ok(Map { path: path.into(), bytes, mapping: Some(mapping) })
+        Ok(Map { path, bytes, mapping })
     }
 
     /// Where the file is.
@@ -90,10 +151,11 @@ impl Map {
     /// Only a hint; a system that does not take it changes nothing.
     pub fn release_pages(&self) {
         #[cfg(unix)]
-        if let Some(Mapping(map)) = &self.mapping {
+        if let Some(Mapping(mapped)) = &self.mapping {
+            let dropped = memmap2::UncheckedAdvice::DontNeed;
             // SAFETY: the map is never written to, so a dropped page comes back with the same
             // bytes.
-            let advised = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            let advised = unsafe { mapped.map.unchecked_advise(dropped) };
             // A refusal leaves the pages where they are.
             drop(advised);
         }
@@ -113,9 +175,75 @@ impl Deref for Map {
     }
 }
 
+fn map(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: the map is read-only and private to this process; nobody shrinks a model file in
+    // place (see the documentation of `Map`).
+    unsafe { memmap2::MmapOptions::new().map_copy_read_only(file) }
+}
+
+/// The whole of a file that cannot be mapped.
+fn read(file: File, n_bytes: u64) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+    bytes.try_reserve_exact(usize::try_from(n_bytes).map_err(too_large)?).map_err(|_| {
+        io::Error::new(io::ErrorKind::OutOfMemory, "it cannot be mapped, and is too large to read")
+    })?;
+    file.take(n_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// Keep a map in mind as long as it is there.
+fn remembered(mapped: Mapped) -> Arc<Mapped> {
+    let mapped = Arc::new(mapped);
+    let mut all = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|each| each.strong_count() != 0);
+    all.push(Arc::downgrade(&mapped));
+    mapped
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Map;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_under_its_map_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bin");
+        std::fs::write(&path, [7; 10_000]).unwrap();
+        let map = Map::open(&path).unwrap();
+        let shared = map.clone();
+        assert!(require_unchanged(&path).is_ok() && require_unchanged(folder.path()).is_ok());
+        // Another file of that name is not the one that is mapped.
+        std::fs::write(folder.path().join("new"), [8; 10]).unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        require_unchanged(&path).unwrap();
+        assert_eq!(&map[..], [7; 10_000]);
+        drop((map, shared));
+
+        let map = Map::open(&path).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(&[9]).unwrap();
+        let error = require_unchanged(folder.path()).unwrap_err();
+        assert_eq!((error.path, &*error.change), (path, "it had 10 bytes and has 11"));
+        let elsewhere = tempfile::tempdir().unwrap();
+        require_unchanged(elsewhere.path()).unwrap();
+        drop(map);
+        require_unchanged(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; 10_000]).unwrap();
+        let opened = || File::open(file.path()).unwrap();
+        assert_eq!(&read(opened(), 10_000).unwrap()[..], [7; 10_000]);
+        assert_eq!(read(opened(), 9).unwrap().len(), 9, "it grew since its length was asked for");
+        let error = read(opened(), u64::MAX >> 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
 
     #[test]
     fn released_pages_come_back_with_the_same_bytes() {

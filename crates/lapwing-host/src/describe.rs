@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::FileError;
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+use lapwing_formats::require_unchanged;
 use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_store::Variant;
 use lapwing_text::ChatTemplate;
@@ -148,6 +149,7 @@ pub fn describe(path: &Path, variant: Option<&Variant>) -> Result<Description, D
         true => folder(path, variant)?,
         false => file(path)?,
     };
+    require_unchanged(path).map_err(DescribeError::of)?;
     Ok(Description {
         kind: found.kind.to_owned(),
         path: path.to_owned(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lapwing_backend::{DeviceKind, Model, OpenError, OpenOptions, Precision};
 use lapwing_files::{FileError, checksum, regular};
+use lapwing_formats::{FileChanged, Map};
 use lapwing_logits::{Correction, Details, Level, SamplerOptions};
 use lapwing_model::{ModelFolder, TOKENIZER_BYTES_MAX, TokenId};
 use lapwing_runtime::{Request, Session};
@@ -53,6 +54,9 @@ pub struct Engine {
     pub load: Duration,
     /// Where that time went.
     pub stages: OpenStages,
+    /// The files of the model, mapped before a library reads them: see
+    /// [`Engine::require_unchanged`].
+    _files: Vec<Map>,
 }
 
 /// The stages of opening a model.
@@ -153,6 +157,8 @@ impl Engine {
             let named = SpecialTokens::open(&path).map_err(cannot_open)?;
             end_at_named_token(&mut folder, tokenizer, &named);
         }
+        // A library says more clearly what is wrong with them.
+        let files = ModelFiles::of(&folder).and_then(|files| files.map()).unwrap_or_default();
         let text = started.elapsed();
         (caller.begins)(Stage::Library, runtime.name());
         let backend = backends::load(runtime, host)?;
@@ -195,9 +201,20 @@ impl Engine {
             runtime,
             load: started.elapsed(),
             stages: OpenStages { text, library, read, compile },
+            _files: files,
         };
         engine.log();
         Ok(engine)
+    }
+
+    /// Demand that nobody wrote to the model's files or cut them off since it was opened: libraries
+    /// read weights out of them during every answer. To ask costs microseconds.
+    ///
+    /// # Errors
+    ///
+    /// With the file that was changed; what was computed is not to be trusted then.
+    pub fn require_unchanged(&self) -> Result<(), FileChanged> {
+        lapwing_formats::require_unchanged(&self.folder.graph)
     }
 
     /// A new sequence, whose rows are corrected.

@@ -70,6 +70,7 @@ pub use setup::{Setup, keeps_compiled, open_folder, options_for};
 
 // What an open model is made of, so that a program needs one dependency and one version.
 pub use lapwing_backend as backend;
+pub use lapwing_formats::FileChanged;
 pub use lapwing_logits as logits;
 pub use lapwing_model as model;
 pub use lapwing_runtime as runtime;

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapwing_files::FileError;
 use lapwing_files::checksum::{self, HashError};
 use lapwing_formats::onnx::{OnnxModel, OpenOnnxError, Place};
+use lapwing_formats::{Map, MapError};
 use lapwing_model::{FolderKind, ModelFolder};
 use serde_json::{Value, json};
 
@@ -36,6 +37,9 @@ pub enum ModelFilesError {
     /// One cannot be read to its end, or whoever asked wants no more.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// One cannot be mapped.
+    #[error(transparent)]
+    Map(#[from] MapError),
     /// The graph does not say where its weights are.
     #[error("cannot read {}", path.display())]
     Graph { path: PathBuf, source: Box<OpenOnnxError> },
@@ -65,6 +69,11 @@ impl ModelFiles {
         };
         let files = std::iter::once(graph.clone()).chain(weights).map(file);
         Ok(ModelFiles(files.collect::<Result<_, _>>()?))
+    }
+
+    /// Map all of them; nothing is read.
+    pub(crate) fn map(&self) -> Result<Vec<Map>, ModelFilesError> {
+        self.0.iter().map(|file| Ok(Map::open(&file.path)?)).collect()
     }
 
     /// SHA-256 of all of them: of one line for each, with its name, its length and its own SHA-256.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("lapwing-kernels", &[]),
     ("lapwing-files", &[]),
-    ("lapwing-formats", &[]),
+    ("lapwing-formats", &["lapwing-files"]),
     ("lapwing-model", &["lapwing-files"]),
     ("lapwing-report", &[]),
     ("lapwing-store", &["lapwing-files", "lapwing-formats", "lapwing-model"]),
@@ -256,6 +256,15 @@ fn files_are_looked_at_before_they_are_read() {
         };
         let found: Vec<&str> = code.lines().filter(is_read).collect();
         assert!(found.is_empty(), "{path} reads what it has not looked at: {found:?}");
+    }
+}
+
+#[test]
+fn files_are_mapped_in_one_place() {
+    for file in rust_files() {
+        let is_place = file.ends_with("lapwing-formats/src/map.rs");
+        let maps = code_of(&read(&file)).contains("memmap2");
+        assert!(is_place || !maps, "{} maps files itself: `lapwing_formats::Map`", file.display());
     }
 }
 

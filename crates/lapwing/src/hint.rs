@@ -21,6 +21,7 @@ use std::io;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
+use lapwing_host::FileChanged;
 use lapwing_host::compile_cache::NotCleared;
 use lapwing_host::hardware::Machine;
 use lapwing_host::trial::{HarmfulDevice, How, Stage};
@@ -135,9 +136,13 @@ fn lost(error: &Lost) -> Option<String> {
     ))
 }
 
+fn file_changed(_: &FileChanged) -> Option<String> {
+    Some(IN_USE.into())
+}
+
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     first_of!(cause =>
-        usage, resolve_settings, harmful_device, lost, io, pip, locate, pull_runtime, hub, select,
+        usage, resolve_settings, harmful_device, lost, file_changed, io, pip, locate, pull_runtime, hub, select,
         local, pypi, pull, removal, not_cleared, store, lock, resolve_model
     )
     .or_else(|| bench::for_cause(cause))

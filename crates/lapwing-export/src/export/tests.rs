@@ -69,6 +69,34 @@ fn a_stopped_export_leaves_nothing() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_that_is_written_to_meanwhile_gives_no_export() {
+    let Some(original) = shared(STORIES) else { return };
+    for (target, _) in TARGETS {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+        fs::create_dir(&source).unwrap();
+        for name in names(&original) {
+            fs::write(source.join(&name), fs::read(original.join(&name)).unwrap()).unwrap();
+        }
+        let weights = source.join("model.safetensors");
+        let file = fs::File::options().write(true).open(&weights).unwrap();
+        let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        file.set_modified(earlier).unwrap();
+        let options = ExportOptions::new(Precision::F16);
+        let write = &mut |progress: Progress<'_>| {
+            if progress.n_tensors_done == 3 {
+                std::os::unix::fs::FileExt::write_all_at(&file, &[1], 1 << 16).unwrap();
+            }
+            ControlFlow::Continue(())
+        };
+        let error = export(&source, target, &options, &out, write).unwrap_err();
+        assert!(matches!(&error, ExportError::Changed(of) if of.path == weights), "{error}");
+        assert_eq!(names(folder.path()), ["source"]);
+    }
+}
+
 #[test]
 fn weights_that_are_no_numbers_are_refused_by_name_at_every_precision() {
     let precisions = [

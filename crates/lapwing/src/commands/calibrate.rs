@@ -18,7 +18,7 @@ use lapwing_eval::{
 };
 use lapwing_export::{HeadRows, read_recipe};
 use lapwing_host::correction;
-use lapwing_host::Engine;
+use lapwing_host::{Engine, FileChanged};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
@@ -112,6 +112,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         return Err(Interrupted.into());
     }
     let calibration = outcome.context(FAILED)?;
+    models.require_unchanged().context(FAILED)?;
     let (mut profile, arrays) = calibration.profile(labels);
     correction::write_profile(&out, &mut profile, &arrays).context(FAILED)?;
     let model = report::with_options(&args.model, settings);
@@ -254,6 +255,12 @@ impl Models {
             ));
         }
         Ok(())
+    }
+
+    /// Demand that nobody wrote to the files of either meanwhile.
+    pub(super) fn require_unchanged(&self) -> Result<(), FileChanged> {
+        self.engine.require_unchanged()?;
+        self.reference.as_ref().map_or(Ok(()), |(reference, _)| reference.require_unchanged())
     }
 
     fn n_positions_max(&self) -> usize {

@@ -201,7 +201,7 @@ impl<'a> Chat<'a> {
             stop_texts: &self.args.sampling.stop,
             ..self.engine.request(&prompt, &sampler, n_tokens_max)
         };
-        let generated = run::answer(&mut self.session, &request, Some(printer))?;
+        let generated = run::answer(self.engine, &mut self.session, &request, Some(printer))?;
         printer.line("")?;
         match generated.finish {
             Finish::Cancelled => printer.note("(stopped)"),

@@ -53,7 +53,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     }
     interrupt::check()?;
     let mut session = session(&engine, &correction)?;
-    let generated = answer(&mut session, &request, (!args.json).then_some(printer))?;
+    let reader = (!args.json).then_some(printer);
+    let generated = answer(&engine, &mut session, &request, reader)?;
     if args.json {
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
@@ -75,7 +76,12 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
 }
 
 /// Generate to the end or to Ctrl-C, and write the answer as it comes if anybody reads it.
+///
+/// # Errors
+///
+/// When the model fails, nobody reads any more, or somebody wrote to the model's files meanwhile.
 pub(super) fn answer(
+    engine: &Engine,
     session: &mut Session,
     request: &Request<'_>,
     reader: Option<&Printer>,
@@ -95,6 +101,7 @@ pub(super) fn answer(
     })
     .context("cannot answer")?;
     written?;
+    engine.require_unchanged().context("the answer is not to be trusted")?;
     Ok(generated)
 }
 

@@ -9,6 +9,7 @@ mod bad_models;
 mod benching;
 mod caching;
 mod calibrating;
+mod changing;
 mod choosing;
 mod commands;
 mod correct_head;

@@ -121,10 +121,12 @@ impl Worker<'_> {
             n_tokens: engine.n_tokens(),
         };
         let outcome = self.instruments.run(&subject, work, looks_at, is_cancelled);
-        outcome.map_err(|error| match error {
+        let ran = outcome.map_err(|error| match error {
             MeasureError::Cancelled => anyhow::Error::from(Interrupted),
             error => error.into(),
-        })
+        })?;
+        engine.require_unchanged().context("what was measured is not to be trusted")?;
+        Ok(ran)
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
     let (found, kept) = measured.measure("kl", key, &naming, printer, |journal, on_progress| {
         divergence(models[0], models[1], &cut, &options, Some(journal), on_progress)
     })?;
+    reference.require_unchanged().context(FAILED)?;
     if args.measure.json {
         let found = json!({
             "reference": engine_report(&reference, &of_reference)?,

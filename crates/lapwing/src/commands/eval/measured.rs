@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
 use lapwing_eval::{Journal, JournalKey, KeepError, Kept, OnProgress, key_of};
 use lapwing_host::Engine;
 use lapwing_host::correction::Resolved;
@@ -54,6 +55,8 @@ impl Measured<'_> {
         printer: &Printer,
         run: impl FnOnce(&mut Journal, OnProgress<'_>) -> Result<T, E>,
     ) -> anyhow::Result<(T, Kept)> {
+        // What the key tells of the files is of those that were opened.
+        self.engine.require_unchanged().context(naming.failed)?;
         let mut key = key_of(json!({
             "command": command,
             "lapwing_version": env!("CARGO_PKG_VERSION"),
@@ -65,6 +68,7 @@ impl Measured<'_> {
         let steps = printer.steps(naming.steps);
         let outcome = run(&mut kept.journal, &mut watch(&steps, naming.value));
         drop(steps);
+        self.engine.require_unchanged().context(naming.failed)?;
         Ok((finished(outcome, naming.failed, printer)?, kept))
     }
 

@@ -229,6 +229,7 @@ impl One<'_> {
             self.printer.note("models that are finished are kept for the same command");
             return Err(Interrupted.into());
         }
+        models.require_unchanged().context(FAILED)?;
         Ok((outcome.context(FAILED)?, report))
     }
 
