@@ -76,9 +76,24 @@ pub struct Row<'a> {
     pub hidden: Option<&'a [f32]>,
 }
 
+/// The longest row that a model may have, of logits or of a hidden state. Graphs and manifests
+/// claim sizes, and memory is made for a row before the first one comes: sixty times the largest
+/// vocabulary that is published is none.
+pub const N_ROW_MAX: usize = 1 << 24;
+
+/// A row as long as something claims to be.
+///
+/// # Errors
+///
+/// Why there is no such row.
+pub fn row_length(claimed: u64) -> Result<usize, String> {
+    let length = usize::try_from(claimed).ok().filter(|length| (1..=N_ROW_MAX).contains(length));
+    length.ok_or_else(|| format!("expected a length between 1 and {N_ROW_MAX}, found {claimed}"))
+}
+
 /// One loaded model. Its weights are shared by all its decoders.
 pub trait Model: Send + Sync {
-    /// Length of one row of logits.
+    /// Length of one row of logits, at most [`N_ROW_MAX`].
     fn n_vocab(&self) -> usize;
 
     /// Length of the hidden states that [`Decoder::score`] gives; `None` when none were asked for.

@@ -40,6 +40,8 @@ pub struct Chunk<'a> {
     pub n_rows: usize,
     n_vocab: usize,
     n_given: usize,
+    /// The length of a row that was none.
+    n_found: Option<usize>,
     inference: Option<Duration>,
     /// Asked while the library works: on the first `false` it is broken off.
     is_wanted: Option<&'a mut dyn FnMut() -> bool>,
@@ -68,11 +70,14 @@ impl Chunk<'_> {
         }
     }
 
-    /// Give the next of the rows that are wanted.
+    /// Give the next of the rows that are wanted. One of another length is an error of the run: the
+    /// graph promised rows that the library does not give.
     ///
     /// Shapes: `logits [n_vocab]`, `hidden [n_hidden]`.
     pub fn give(&mut self, logits: &[f32], hidden: Option<&[f32]>) {
-        if logits.len() == self.n_vocab && self.n_given < self.n_rows {
+        if logits.len() != self.n_vocab {
+            self.n_found = Some(logits.len());
+        } else if self.n_given < self.n_rows {
             let token_idx = self.tokens.len() - self.n_rows + self.n_given;
             (self.on_row)(Row { token_idx, logits, hidden });
         }
@@ -205,14 +210,19 @@ impl<I: Inference> Sequence<I> {
         let (backend, n_positions) = (self.backend, self.n_positions);
         let failed = |source| StepError::Library { backend, n_positions, source };
         let n_vocab = self.n_vocab;
-        let (n_past, n_given, inference) = (n_positions, 0, None);
+        let (n_past, n_given, n_found, inference) = (n_positions, 0, None, None);
         let is_wanted = is_wanted.map(|is_wanted| is_wanted as &mut dyn FnMut() -> bool);
-        let mut chunk =
-            Chunk { tokens, n_past, n_rows, n_vocab, n_given, inference, is_wanted, on_row };
+        let mut chunk = Chunk {
+            tokens, n_past, n_rows, n_vocab, n_given, n_found, inference, is_wanted, on_row,
+        };
         let started = Instant::now();
         let ran = self.inference.run(&mut chunk);
         self.last_inference += chunk.inference.unwrap_or_else(|| started.elapsed());
         ran.map_err(failed)?;
+        if let Some(n_found) = chunk.n_found {
+            let found = format!("expected rows of {n_vocab} logits, found one of {n_found}");
+            return Err(failed(found.into()));
+        }
         if chunk.n_given != n_rows {
             let found = format!("expected {n_rows} rows, found {}", chunk.n_given);
             return Err(failed(found.into()));

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use lapwing_backend::row_length;
 use lapwing_formats::ir::{Dim, ElementType, IrModel, LOGITS_POSITIONS, Parameter};
 use lapwing_model::Architecture;
 
@@ -62,6 +63,8 @@ impl Graph {
             other => return Err(format!("its logits are {}: expected floats", other.name())),
         }
         let n_vocab = logits.dims.last().and_then(|dim| dim.fixed());
+        let n_vocab = row_length(n_vocab.unwrap_or(architecture.n_vocab as u64))
+            .map_err(|reason| format!("its logits make no rows: {reason}"))?;
         let name = logits.names.first().map_or("logits", String::as_str);
         Ok(Graph {
             attention_mask: inputs.attention_mask,
@@ -70,7 +73,7 @@ impl Graph {
             cache_position: inputs.cache_position,
             input_ids,
             logits: CString::new(name).map_err(|_| "an output's name holds a NUL".to_owned())?,
-            n_vocab: n_vocab.map_or(architecture.n_vocab, |n| n as usize),
+            n_vocab,
             states,
             // As lapwing-export notes it.
             window_counts_positions: ir.rt_info(&["lapwing", "window_counts"]).as_deref()

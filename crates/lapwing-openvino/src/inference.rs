@@ -7,7 +7,7 @@ use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_formats::ir::{HIDDEN_STATES, LOGITS_POSITIONS};
 
 use crate::graph::{Graph, Integers};
-use crate::input::{Input, last_floats};
+use crate::input::{Input, last_rows};
 use crate::native::{InferRequest, NativeError, Tensor};
 use crate::shared::{Hidden, Shared};
 use crate::states::StateKind;
@@ -104,7 +104,7 @@ impl Inference for OpenVinoInference {
         })?;
         let Graph { logits, n_vocab, .. } = &self.shared.graph;
         let logits = self.request.output(logits)?;
-        let rows = last_floats(&logits, "logits", chunk.n_rows * n_vocab)?;
+        let rows = last_rows(&logits, "logits", chunk.n_rows, *n_vocab)?;
         let rows = rows.chunks_exact(*n_vocab);
         let Some(hidden) = &mut self.hidden else {
             rows.for_each(|logits| chunk.give(logits, None));
@@ -155,9 +155,8 @@ impl HiddenOutput {
     /// Copy the last `n_rows` rows of `output` to `self.rows`.
     fn take(&mut self, output: &Tensor, n_rows: usize) -> Result<(), NativeError> {
         const WHAT: &str = "entries of hidden states";
-        let n_wanted = n_rows * self.spec.n_hidden;
         self.rows.clear();
-        self.rows.extend_from_slice(&last_floats(output, WHAT, n_wanted)?);
+        self.rows.extend_from_slice(&last_rows(output, WHAT, n_rows, self.spec.n_hidden)?);
         Ok(())
     }
 }

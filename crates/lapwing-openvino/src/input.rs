@@ -37,12 +37,23 @@ impl Input {
     }
 }
 
-/// The last `n_wanted` elements of an output of floats of any width; `what` is their name.
-pub(crate) fn last_floats<'a>(
+/// The last `n_rows` rows of an output of floats of any width; `what` is their name.
+///
+/// # Errors
+///
+/// When its rows are not `n_row` long, as the graph claims, or fewer.
+pub(crate) fn last_rows<'a>(
     output: &'a Tensor,
     what: &str,
-    n_wanted: usize,
+    n_rows: usize,
+    n_row: usize,
 ) -> Result<Cow<'a, [f32]>, NativeError> {
+    let n_found = output.last_dim()?;
+    if n_found != n_row {
+        let message = format!("expected {n_row} {what} in a row, found {n_found}");
+        return Err(NativeError { call: "reading an output", message });
+    }
+    let n_wanted = n_rows.saturating_mul(n_row);
     let refused = match last::<f32>(output, what, n_wanted) {
         Ok(floats) => return Ok(Cow::Borrowed(floats)),
         Err(refused) => refused,

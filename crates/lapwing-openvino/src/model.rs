@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lapwing_backend::{
     CacheUse, Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence,
+    row_length,
 };
 use lapwing_files::Lease;
 use lapwing_formats::ir::{
@@ -287,8 +288,8 @@ fn show_hidden(
             debug!(%head, ?element_type, "what enters the head is given");
             let result = ir.results().pop();
             let size = result.and_then(|result| result.dims.last()?.fixed());
-            let size = size.and_then(|size| usize::try_from(size).ok());
-            let n_hidden = size.ok_or_else(|| refused("their length is not fixed".to_owned()))?;
+            let size = size.ok_or_else(|| refused("their length is not fixed".to_owned()))?;
+            let n_hidden = row_length(size).map_err(refused)?;
             Ok(Hidden { n_hidden })
         }
         HiddenEdit::NotFound(why) => Err(refused(why.to_string())),

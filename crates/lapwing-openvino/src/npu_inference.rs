@@ -18,7 +18,7 @@ use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_model::TokenId;
 
 use crate::graph::Integers;
-use crate::input::{Input, last_floats};
+use crate::input::{Input, last_rows};
 use crate::native::{InferRequest, NativeError};
 use crate::shared::Shared;
 
@@ -122,7 +122,7 @@ impl Inference for NpuInference {
         last_run.n_positions = self.seen.len();
         let graph = &self.shared.graph;
         let logits = self.request.output(&graph.logits)?;
-        chunk.give(&last_floats(&logits, "logits", graph.n_vocab)?, None);
+        chunk.give(&last_rows(&logits, "logits", 1, graph.n_vocab)?, None);
         Ok(())
     }
 

@@ -101,12 +101,49 @@ fn on(device: &str) -> OpenOptions {
     OpenOptions { device: device.parse().expect("a device"), ..exact_options() }
 }
 
+/// The model of a test whose logits claim to be of another size.
+fn claiming(stage: &Stage, size: &str) -> ModelFolder {
+    let folder = stage.model();
+    let xml = std::fs::read_to_string(&folder.graph).expect("the graph");
+    // The logits, and what takes them as the result.
+    let shape = |size: &str| format!("<dim>-1</dim><dim>-1</dim><dim>{size}</dim>");
+    let changed = xml.replace(&shape(&N_VOCAB.to_string()), &shape(size));
+    assert_ne!(changed, xml);
+    std::fs::write(&folder.graph, changed).expect("the graph is written");
+    folder
+}
+
 fn refusal(backend: &OpenVinoBackend, folder: &ModelFolder, options: &OpenOptions) -> OpenError {
     backend.open(folder, options).map(drop).expect_err("it is refused")
 }
 
 fn compilations(stage: &Stage) -> Vec<Call> {
     calls(&stage.folder).into_iter().filter(|call| call.what == "compile").collect()
+}
+
+#[test]
+fn sizes_that_a_graph_claims_are_not_believed() {
+    const NAME: &str = "sizes_that_a_graph_claims_are_not_believed";
+    play(
+        NAME,
+        |folder| Script::new(folder).line("vocabulary 20"),
+        |stage| {
+            let backend = load();
+            for size in ["0", "8589934592", "4611686018427387904"] {
+                let refused = refusal(&backend, &claiming(stage, size), &on("cpu")).to_string();
+                assert!(refused.contains("its logits make no rows"), "{refused}");
+                assert!(refused.contains(&format!("found {size}")), "{refused}");
+            }
+            // Where the graph does not tell, the manifest does.
+            let model = backend.open(&claiming(stage, "-1"), &on("cpu")).expect("it opens");
+            assert_eq!(model.n_vocab(), N_VOCAB);
+            let mut logits = vec![0.0; N_VOCAB];
+            let error = model.decoder().expect("a decoder").step(&[1, 2], &mut logits);
+            let error = error.expect_err("its rows are shorter");
+            let source = error.source().expect("what the library gave").to_string();
+            assert!(source.contains("expected 32 logits in a row, found 20"), "{source}");
+        },
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a graph takes and gives, read from the graph itself.
 
+use lapwing_backend::row_length;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
 use lapwing_model::Architecture;
 
@@ -53,6 +54,15 @@ pub enum ContractError {
     /// Logits are not a row of floats for each token.
     #[error("the graph's logits are {shape}: expected f32 or f16 [batch, tokens, vocabulary]")]
     Logits { shape: String },
+    /// Rows are claimed that no model has.
+    #[error("the graph's {what} make no rows: {reason}")]
+    Length { what: &'static str, reason: String },
+    /// The library found another shape than the graph claims.
+    #[error(
+        "the graph's logits claim {claimed} for each token: ONNX Runtime finds {found} by their \
+         computation"
+    )]
+    Claimed { claimed: usize, found: i64 },
     /// An input is of a kind that is not understood.
     #[error("the graph's input `{name}` ({shape}) is not understood: {reason}")]
     Unknown { name: String, shape: String, reason: &'static str },
@@ -87,6 +97,8 @@ impl Contract {
             None | Some([_, _, _]) => architecture.n_vocab,
             Some(_) => return Err(ContractError::Logits { shape: shape(logits) }),
         };
+        let n_vocab = row_length(n_vocab as u64)
+            .map_err(|reason| ContractError::Length { what: "logits", reason })?;
         if !matches!(logits.element, None | Some(ElementType::F32 | ElementType::F16)) {
             return Err(ContractError::Logits { shape: shape(logits) });
         }
@@ -99,6 +111,7 @@ impl Contract {
                     .map_err(|reason| not_understood(input, reason))?,
             }
         }
+        states.check_sizes().map_err(|reason| ContractError::Length { what: "states", reason })?;
         check_head_size(model, &states.kv)?;
         let n_logits = integers(&inputs, "num_logits_to_keep");
         Ok(Contract {

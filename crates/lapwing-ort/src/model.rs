@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use lapwing_backend::{
     Decoder, Device, Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence, Source,
+    row_length,
 };
 use lapwing_formats::onnx::{
     HIDDEN_STATES, HiddenEdit, LOGITS_START, OnnxModel, SliceEdit, expose_hidden, slice_before_head,
@@ -16,7 +17,7 @@ use ort::session::builder::GraphOptimizationLevel;
 use tracing::{debug, warn};
 
 use crate::NAME;
-use crate::contract::Contract;
+use crate::contract::{Contract, ContractError};
 use crate::inference::OrtInference;
 use crate::shared::{LogitsRows, Shared};
 
@@ -78,12 +79,24 @@ impl OrtModel {
                 source,
             }
         })?;
+        contract.require_logits(&session).map_err(|error| {
+            let reason = error.to_string();
+            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
+        })?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
         let limits = limits(&contract, &rows, n_positions_max, options.n_chunk_tokens);
         debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
-        let n_hidden =
-            options.hidden_states.then(|| n_hidden(&session, folder.architecture.hidden_size));
+        let n_hidden = match options.hidden_states {
+            true => {
+                Some(n_hidden(&session, folder.architecture.hidden_size).map_err(|reason| {
+                    let folder = folder.root.clone();
+                    let reason = format!("its hidden states make no rows: {reason}");
+                    OpenError::Unsupported { backend: NAME, folder, reason }
+                })?)
+            }
+            false => None,
+        };
         let session = Mutex::new(session);
         let shared = Arc::new(Shared { session, contract, rows, n_positions_max, n_hidden });
         let folder = folder.root.clone();
@@ -186,11 +199,29 @@ fn show_hidden(model: &mut OnnxModel, logits: &str, folder: &ModelFolder) -> Res
 }
 
 /// The size that the library inferred, or the manifest's.
-fn n_hidden(session: &Session, hidden_size: usize) -> usize {
-    let output = session.outputs().iter().find(|output| output.name() == HIDDEN_STATES);
+fn n_hidden(session: &Session, hidden_size: usize) -> Result<usize, String> {
+    let last = last_size(session, HIDDEN_STATES).and_then(|size| u64::try_from(size).ok());
+    row_length(last.unwrap_or(hidden_size as u64))
+}
+
+/// The size of an output's last axis as the library inferred it, where that is one number.
+fn last_size(session: &Session, name: &str) -> Option<i64> {
+    let output = session.outputs().iter().find(|output| output.name() == name);
     let shape = output.and_then(|output| output.dtype().tensor_shape());
-    let last = shape.and_then(|shape| shape.last().copied());
-    last.and_then(|size| usize::try_from(size).ok()).filter(|&size| 0 < size).unwrap_or(hidden_size)
+    shape.and_then(|shape| shape.last().copied()).filter(|&size| 0 < size)
+}
+
+impl Contract {
+    /// Demand that the library gives rows as long as the graph claims, where it can tell.
+    fn require_logits(&self, session: &Session) -> Result<(), ContractError> {
+        let claimed = self.n_vocab;
+        match last_size(session, &self.logits) {
+            Some(found) if usize::try_from(found) != Ok(claimed) => {
+                Err(ContractError::Claimed { claimed, found })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `weights` is the folder that the graph's external weights are below.

@@ -10,8 +10,11 @@ use lapwing_model::Architecture;
 /// that starts a sequence, which does not look at the state.
 const CONTINUING: [&str; 2] = ["CausalConvWithState", "LinearAttention"];
 
-/// A state of more elements is no state of a model: it would take the memory of all weights.
+/// A state of more elements, or one position of one, is no state of a model: it would take the
+/// memory of all weights.
 const N_ELEMENTS_MAX: usize = 1 << 26;
+/// The same for all states of a graph together.
+const N_ELEMENTS_OF_ALL_MAX: usize = 1 << 28;
 
 /// The states of a graph, by how they grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,6 +123,39 @@ impl States {
         left.is_empty()
     }
 
+    /// Refuse sizes that no model has, before memory is made for them.
+    ///
+    /// # Errors
+    ///
+    /// What was expected and found.
+    pub(crate) fn check_sizes(&self) -> Result<(), String> {
+        let mut n_of_all = 0_usize;
+        let of_kv = self.kv.iter().map(|state| state.n_heads.checked_mul(state.head_size));
+        let of_fixed = self.fixed.iter().map(|state| Some(state.dims.iter().product()));
+        for (n_elements, name) in of_kv.chain(of_fixed).zip(self.pasts()) {
+            match n_elements {
+                Some(n_elements @ 1..=N_ELEMENTS_MAX) => n_of_all += n_elements,
+                _ => {
+                    return Err(format!(
+                        "expected at most {N_ELEMENTS_MAX} numbers for a position of `{name}`, \
+                         found more"
+                    ));
+                }
+            }
+            if N_ELEMENTS_OF_ALL_MAX < n_of_all {
+                return Err(format!(
+                    "expected at most {N_ELEMENTS_OF_ALL_MAX} numbers in all of them, found more"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn pasts(&self) -> impl Iterator<Item = &str> {
+        let of_fixed = self.fixed.iter().map(|state| &*state.past);
+        self.kv.iter().map(|state| &*state.past).chain(of_fixed)
+    }
+
     /// Bytes of the keys and values of one position; `None` when the sizes make no sense.
     pub(crate) fn bytes_per_position(&self) -> Option<u64> {
         self.kv.iter().try_fold(0_u64, |sum, state| {
@@ -225,6 +261,29 @@ mod tests {
             conv_cache_size,
             family: (),
         }
+    }
+
+    #[test]
+    fn sizes_that_no_model_has_are_refused_before_memory_is_made() {
+        let kv = |n_heads: usize, head_size: usize| KvState {
+            past: "past_key_values.0.key".to_owned(),
+            present: "present.0.key".to_owned(),
+            is_f16: false,
+            n_heads,
+            head_size,
+        };
+        let check = |kv: Vec<KvState>, expected: Option<&str>| {
+            let found = States { kv, fixed: Vec::new() }.check_sizes();
+            match (found, expected) {
+                (Ok(()), None) => {}
+                (Err(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
+                (found, expected) => panic!("{found:?} instead of {expected:?}"),
+            }
+        };
+        check(vec![kv(64, 256); 128], None);
+        check(vec![kv(1 << 40, 16)], Some("past_key_values.0.key"));
+        check(vec![kv(1 << 40, 1 << 40)], Some("found more"));
+        check(vec![kv(1 << 26, 1); 9], Some("in all of them"));
     }
 
     fn value(name: &str, element: ElementType, dims: &[Dim]) -> Value {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Device, FakeModel, MemoryBreakdown, OpenError, Step};
+use crate::{Device, FakeModel, MemoryBreakdown, N_ROW_MAX, OpenError, Step, row_length};
 
 const N_VOCAB: usize = 50;
 
@@ -75,6 +75,10 @@ impl Inference for Library {
         if chunk.tokens.contains(&13) {
             return Err("the cable fell out".into());
         }
+        if chunk.tokens.contains(&14) {
+            chunk.give(&[14.0; 3], None);
+            return Ok(());
+        }
         for row_idx in 0..chunk.n_rows + self.n_extra {
             let token_idx = chunk.tokens.len() - chunk.n_rows + row_idx;
             let token = chunk.tokens.get(token_idx).copied().unwrap_or_default();
@@ -141,6 +145,25 @@ fn steps_go_in_as_the_limits_allow_and_the_last_row_comes_out() {
     assert_eq!(step(&mut *decoder, &[7, 8, 9]).unwrap(), 9.0);
     assert_eq!(library.calls(), [(9, 2, 1), (11, 1, 1)]);
     assert_eq!(decoder.n_positions(), 12);
+}
+
+#[test]
+fn a_row_of_another_length_is_an_error_and_not_an_old_row() {
+    let library = Library::new(LIMITS);
+    let mut decoder = library.decoder().unwrap();
+    let error = step(&mut *decoder, &[14]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "expected rows of 50 logits, found one of 3");
+}
+
+#[test]
+fn a_length_that_no_row_has_is_refused() {
+    assert_eq!(row_length(50), Ok(50));
+    assert_eq!(row_length(N_ROW_MAX as u64), Ok(N_ROW_MAX));
+    for claimed in [0, N_ROW_MAX as u64 + 1, 1 << 33, 1 << 62, u64::MAX] {
+        let refused = row_length(claimed).unwrap_err();
+        assert!(refused.ends_with(&format!("found {claimed}")), "{refused}");
+    }
 }
 
 #[test]

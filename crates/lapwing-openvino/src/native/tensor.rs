@@ -126,6 +126,31 @@ impl Tensor {
         Ok(unsafe { slice::from_raw_parts(data.cast::<T>(), n_elements) })
     }
 
+    /// The size of the last axis; 1 for a number without axes.
+    pub(crate) fn last_dim(&self) -> Result<usize, NativeError> {
+        const CALL: &str = "asking a tensor for its shape";
+        let mut shape = ov_shape_t { rank: 0, dims: ptr::null_mut() };
+        // SAFETY: the tensor lives; `shape` is writable.
+        let status = unsafe { openvino_sys::ov_tensor_get_shape(self.pointer, &mut shape) };
+        check(CALL, status)?;
+        let n_axes = usize::try_from(shape.rank).unwrap_or(0);
+        let last = match n_axes.checked_sub(1).filter(|_| !shape.dims.is_null()) {
+            None => 1,
+            Some(axis_idx) => {
+                // SAFETY: the library says that there are so many sizes.
+                let place = unsafe { shape.dims.add(axis_idx) };
+                // SAFETY: the place is inside the array.
+                unsafe { place.read() }
+            }
+        };
+        // SAFETY: filled by the library and freed once.
+        unsafe { openvino_sys::ov_shape_free(&mut shape) };
+        usize::try_from(last).map_err(|_| NativeError {
+            call: CALL,
+            message: format!("expected the size of an axis, found {last}"),
+        })
+    }
+
     fn parts(&self, expected: ov_element_type_e) -> Result<(*mut c_void, usize), NativeError> {
         const CALL: &str = "reading a tensor";
         let mut found = ov_element_type_e::DYNAMIC;

@@ -139,6 +139,25 @@ extern "C" fn ov_tensor_set_shape(tensor: *mut Tensor, shape: Shape) -> Status {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn ov_tensor_get_shape(tensor: *const Tensor, shape: *mut Shape) -> Status {
+    let dims: Box<[i64]> =
+        lock(get::<Tensor>(tensor)).dims.iter().map(|&dim| dim as i64).collect();
+    let rank = dims.len() as i64;
+    put(shape, Shape { rank, dims: Box::into_raw(dims).cast() });
+    OK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn ov_shape_free(shape: *mut Shape) -> Status {
+    // SAFETY: the caller's, filled by the function above and freed once.
+    let shape = unsafe { &mut *shape };
+    let dims = std::ptr::slice_from_raw_parts_mut(shape.dims, shape.rank as usize);
+    // SAFETY: as above.
+    drop(unsafe { Box::from_raw(dims) });
+    OK
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn ov_tensor_get_element_type(tensor: *const Tensor, element: *mut u32) -> Status {
     put(element, lock(get::<Tensor>(tensor)).element);
     OK

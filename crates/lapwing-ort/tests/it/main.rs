@@ -11,6 +11,8 @@ use lapwing_backend::conformance::{
     rewind_equals_fresh, shared_folder, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{Backend as _, OpenError, OpenOptions};
+use lapwing_formats::onnx::OnnxModel;
+use lapwing_formats::onnx::proto::{GraphProto, ValueInfoProto};
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_ort::OrtBackend;
@@ -245,4 +247,53 @@ fn folders_and_devices_of_others_are_refused() {
     let options = OpenOptions { device: "npu".parse().expect("a device"), ..exact_options() };
     let error = backend.open(&folder, &options).map(drop).expect_err("it is refused");
     assert!(matches!(error, OpenError::NoDevice { .. }), "{error}");
+}
+
+/// A copy of an export whose graph says something else.
+fn changed(export: &Path, to: &Path, change: &dyn Fn(&mut GraphProto)) -> ModelFolder {
+    for entry in std::fs::read_dir(export).expect("the export").flatten() {
+        let bytes = std::fs::read(entry.path()).expect("a file of the export");
+        std::fs::write(to.join(entry.file_name()), bytes).expect("a copy");
+    }
+    let folder = open(to, None);
+    let mut model = OnnxModel::open(&folder.graph).expect("the graph");
+    change(model.graph_mut());
+    std::fs::write(&folder.graph, model.encode()).expect("the graph is written");
+    folder
+}
+
+/// Let the last axis of a value claim to be of another size.
+fn claim(values: &mut [ValueInfoProto], name: &str, size: i64) {
+    let value = values.iter_mut().find(|value| value.name() == name).expect(name);
+    let tensor = value.r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
+    let shape = tensor.and_then(|tensor| tensor.shape.as_mut()).expect("a shape");
+    let last = shape.dim.last_mut().expect("an axis");
+    (last.dim_value, last.dim_param) = (Some(size), None);
+}
+
+#[test]
+fn sizes_that_a_graph_claims_are_not_believed() {
+    let Some((exports, backend)) = setup() else { return };
+    let export = exports.join("tiny/tiny-llama-ort_fp32");
+    let check = |change: &dyn Fn(&mut GraphProto), expected: &str| {
+        let copy = tempfile::tempdir().expect("a folder");
+        let folder = changed(&export, copy.path(), change);
+        let refused = backend.open(&folder, &exact_options()).map(drop).expect_err(expected);
+        let mut said = refused.to_string();
+        if let Some(source) = std::error::Error::source(&refused) {
+            said = format!("{said}: {source}");
+        }
+        assert!(said.contains(expected), "{said}");
+    };
+    for size in [0, 1 << 33, 1 << 62] {
+        let logits = |graph: &mut GraphProto| claim(&mut graph.output, "logits", size);
+        check(&logits, &format!("found {size}"));
+    }
+    let state = |graph: &mut GraphProto| {
+        claim(&mut graph.input, "past_key_values.0.key", 1 << 40);
+    };
+    check(&state, "past_key_values.0.key");
+    // One that memory is there for, and that the library knows better.
+    let wider = |graph: &mut GraphProto| claim(&mut graph.output, "logits", 100_000);
+    check(&wider, "100000");
 }
