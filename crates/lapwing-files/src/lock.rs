@@ -8,13 +8,15 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::{FileError, regular};
 
 /// Who wants the same a moment later waits so long without hearing of it.
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
-const POLL: Duration = Duration::from_millis(20);
+/// How often who waits looks whether he shall go on. The lock itself comes at once.
+const POLL: Duration = Duration::from_millis(100);
 
 /// A held lock; released when dropped.
 #[derive(Debug)]
@@ -39,8 +41,8 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Take the lock at `path`, or wait for its holder until `stop` says so, which is asked again
-    /// and again; `on_wait` hears once who it is that takes longer than a moment.
+    /// Take the lock at `path`, or wait for its holder until `stop` says so, which is asked ten times
+    /// a second; `on_wait` hears once who it is that takes longer than a moment.
     ///
     /// # Errors
     ///
@@ -50,21 +52,34 @@ impl Lock {
         on_wait: &mut dyn FnMut(&str),
         stop: &dyn Fn() -> bool,
     ) -> Result<Self, LockError> {
+        match Self::try_acquire(path) {
+            Err(LockError::Held { .. }) => {}
+            other => return other,
+        }
+        let cannot_lock = FileError::cannot("lock", path);
         let started = Instant::now();
+        let locked = lock_soon(open(path).map_err(&cannot_lock)?);
         let mut told = false;
         loop {
-            let holder = match Self::try_acquire(path) {
-                Err(LockError::Held { holder, .. }) => holder,
-                other => return other,
-            };
             if stop() {
-                return Err(LockError::Interrupted { holder });
+                return Err(LockError::Interrupted { holder: holder_of(path) });
             }
             if !told && NOTICE_AFTER <= started.elapsed() {
-                on_wait(&holder);
+                on_wait(&holder_of(path));
                 told = true;
             }
-            std::thread::sleep(POLL);
+            match locked.recv_timeout(POLL) {
+                Ok(locked) => {
+                    let mut file = locked.map_err(&cannot_lock)?;
+                    write_holder(&mut file);
+                    return Ok(Self { _file: file });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let gone = io::Error::other("the thread that waits for the lock is gone");
+                    return Err(cannot_lock(gone).into());
+                }
+            }
         }
     }
 
@@ -78,9 +93,7 @@ impl Lock {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(&cannot_lock)?;
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(&cannot_lock)?;
+        let mut file = open(path).map_err(&cannot_lock)?;
         if !try_lock(&file).map_err(&cannot_lock)? {
             let (path, holder) = (path.to_owned(), read_holder(&mut file));
             return Err(LockError::Held { path, holder });
@@ -120,6 +133,25 @@ impl Lease {
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// The file once it is locked, by a thread that sleeps until then: the system wakes it. Where nobody
+/// waits for it any more, the lock goes as it came.
+fn lock_soon(file: File) -> Receiver<io::Result<File>> {
+    let (sender, locked) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody hears it who has been stopped.
+        let _ = sender.send(file.lock().map(|()| file));
+    });
+    locked
+}
+
+fn holder_of(path: &Path) -> String {
+    open(path).map_or_else(|_| "another process".into(), |mut file| read_holder(&mut file))
+}
+
 fn is_locked(path: &Path) -> bool {
     regular::open(path).is_ok_and(|file| matches!(try_lock(&file), Ok(false)))
 }
@@ -155,7 +187,6 @@ fn read_holder(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::sync::mpsc;
 
     use super::*;
 
@@ -230,6 +261,30 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(n_asked.get(), 3);
+    }
+
+    #[test]
+    fn who_waits_sleeps_until_the_lock_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.lock");
+        let first = Lock::try_acquire(&path).unwrap();
+        let (n_asked, started) = (Cell::new(0), Instant::now());
+        let mut first = Some(first);
+        let stop = || {
+            n_asked.set(n_asked.get() + 1);
+            false
+        };
+        std::thread::scope(|scope| {
+            let first = first.take();
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_secs(1));
+                drop(first);
+            });
+            Lock::acquire(&path, &mut |_| {}, &stop).map(drop).unwrap();
+        });
+        assert!(Duration::from_secs(1) <= started.elapsed());
+        assert!(n_asked.get() <= 12, "asked {} times in a second", n_asked.get());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), std::process::id().to_string());
     }
 
     #[test]

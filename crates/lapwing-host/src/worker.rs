@@ -34,8 +34,11 @@ use process::Process;
 pub use loss::Loss;
 pub use serve::{Asker, ServeError, serve};
 
-/// How often somebody who waits for an answer looks at time, memory and the wish to stop.
-const POLL: Duration = Duration::from_millis(50);
+/// How often somebody who waits for an answer looks at time, memory and the wish to stop: at first,
+/// while a worker takes its memory, and later.
+const POLL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+/// What comes after that is later.
+const AT_FIRST: Duration = Duration::from_secs(5);
 /// What the end of the output may take after the end of the process: a grandchild may hold it.
 const DRAIN: Duration = Duration::from_millis(500);
 /// Lines that are kept of what a worker prints.
@@ -169,18 +172,19 @@ impl<'a, Request: Serialize, Answer: DeserializeOwned> Worker<'a, Request, Answe
         let mut looked_at = asked_at;
         self.process.send(&line::request(self.number, request));
         loop {
-            match self.lines.recv_timeout(POLL) {
+            let poll = POLL[usize::from(AT_FIRST <= asked_at.elapsed())];
+            match self.lines.recv_timeout(poll) {
                 Ok(line) => {
                     if let Some(answer) = self.hear(line, meanwhile)? {
                         return Ok(answer);
                     }
                 }
                 // Both outputs are closed: the worker has ended, or works on without them.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(poll),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             // However much it prints.
-            if POLL <= looked_at.elapsed() {
+            if poll <= looked_at.elapsed() {
                 looked_at = Instant::now();
                 self.check_stop()?;
                 if let Some(loss) = self.process.loss().map_err(WorkerError::Start)? {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::notice::{Caller, Progress};
 use crate::options::PipChoice;
 
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(200);
 /// How Python words a full disk, whatever it was doing.
 const DISK_FULL: &str = "[Errno 28]";
 /// Lines of pip's own message that are repeated in ours.

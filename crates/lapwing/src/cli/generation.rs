@@ -100,7 +100,7 @@ pub struct SamplingArgs {
     /// Add V to the logit of token ID; repeatable
     #[arg(long, value_name = "ID=V")]
     pub logit_bias: Vec<LogitBias>,
-    /// Same seed, same answer
+    /// Same seed, same answer, where model, library, options and --threads are the same too
     #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Stop before this text; repeatable

@@ -27,7 +27,7 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// How often a Ctrl-C is looked for while a pipe is silent.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(200);
 
 const HELP: &str = "\
 /help           this text
