@@ -4,19 +4,19 @@
 //! outputs (`golden.json`) come from plain Python loops over the libraries, not from Lapwing.
 
 mod hidden_states;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use lapwing_model::{ModelFolder, TokenId};
 use serde_json::Value;
 
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
+pub use stopping::a_prompt_can_be_stopped;
 
 use crate::{
     Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row, Step,
-    StepError,
 };
 
 /// One prompt and what the reference loop made of it.
@@ -310,39 +310,6 @@ pub fn rewind_equals_fresh(model: &dyn Model, prompt: &[TokenId], other: &[Token
     }
     let mut decoder = model.decoder().expect("a decoder");
     assert!(decoder.rewind(1).is_err(), "positions that were never seen cannot be rewound to");
-}
-
-/// A step that may be stopped and is not gives what any step gives; one that is stopped ends early,
-/// and says truly what its sequence can go on behind.
-///
-/// Give a `prompt` that takes the model tens of milliseconds.
-///
-/// # Panics
-///
-/// When a logit differs by more than `allowed`, or a step does not end when it is no longer wanted.
-pub fn a_prompt_can_be_stopped(model: &dyn Model, prompt: &[TokenId], allowed: f32) {
-    let started = Instant::now();
-    let expected = logits_after(&mut *model.decoder().expect("a decoder"), model, prompt);
-    let whole = started.elapsed();
-    let mut logits = vec![0.0; model.n_vocab()];
-    let mut decoder = model.decoder().expect("a decoder");
-    decoder.step_while(prompt, &mut logits, &mut || true).expect("it is wanted");
-    close(&logits, &expected, 0.0, "a step that was wanted");
-    let mut decoder = model.decoder().expect("a decoder");
-    let started = Instant::now();
-    let stopped = decoder.step_while(prompt, &mut logits, &mut || false);
-    let took = started.elapsed();
-    let Err(StepError::Stopped { n_positions }) = stopped else {
-        panic!("a step that nobody wants ended in {took:?} of {whole:?} with {stopped:?}")
-    };
-    assert!(took < whole * 3 / 4, "it took {took:?} to stop, and {whole:?} is the whole step");
-    if n_positions.is_none() {
-        decoder = model.decoder().expect("a decoder");
-    }
-    let n_positions = n_positions.unwrap_or(0);
-    assert_eq!(decoder.n_positions(), n_positions);
-    let found = logits_after(&mut *decoder, model, &prompt[n_positions..]);
-    close(&found, &expected, allowed, &format!("stopped after {n_positions} positions"));
 }
 
 /// The row after each step, and every row of a score, are those that `oracle` scores for the same

@@ -1,0 +1,41 @@
+//! Steps that nobody wants any more.
+
+use std::time::Instant;
+
+use lapwing_model::TokenId;
+
+use super::{close, logits_after};
+use crate::{Model, StepError};
+
+/// A step that may be stopped and is not gives what any step gives; one that is stopped ends early,
+/// and says truly what its sequence can go on behind.
+///
+/// Give a `prompt` that takes the model tens of milliseconds.
+///
+/// # Panics
+///
+/// When a logit differs by more than `allowed`, or a step does not end when it is no longer wanted.
+pub fn a_prompt_can_be_stopped(model: &dyn Model, prompt: &[TokenId], allowed: f32) {
+    let started = Instant::now();
+    let expected = logits_after(&mut *model.decoder().expect("a decoder"), model, prompt);
+    let whole = started.elapsed();
+    let mut logits = vec![0.0; model.n_vocab()];
+    let mut decoder = model.decoder().expect("a decoder");
+    decoder.step_while(prompt, &mut logits, &mut || true).expect("it is wanted");
+    close(&logits, &expected, 0.0, "a step that was wanted");
+    let mut decoder = model.decoder().expect("a decoder");
+    let started = Instant::now();
+    let stopped = decoder.step_while(prompt, &mut logits, &mut || false);
+    let took = started.elapsed();
+    let Err(StepError::Stopped { n_positions }) = stopped else {
+        panic!("a step that nobody wants ended in {took:?} of {whole:?} with {stopped:?}")
+    };
+    assert!(took < whole * 3 / 4, "it took {took:?} to stop, and {whole:?} is the whole step");
+    if n_positions.is_none() {
+        decoder = model.decoder().expect("a decoder");
+    }
+    let n_positions = n_positions.unwrap_or(0);
+    assert_eq!(decoder.n_positions(), n_positions);
+    let found = logits_after(&mut *decoder, model, &prompt[n_positions..]);
+    close(&found, &expected, allowed, &format!("stopped after {n_positions} positions"));
+}
