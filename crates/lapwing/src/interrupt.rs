@@ -1,7 +1,8 @@
 //! Ctrl-C: noticed once, acted on by whoever is busy.
 //!
 //! The handler only raises a flag; loops ask [`requested`] and clean up. A second Ctrl-C before
-//! anybody has looked ends the program at once.
+//! they have ends the program at once, but where that would cost the user more than the work in
+//! hand ([`only_stopping`]).
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 /// Signals that come in so short a time are one: whoever ends a group of processes sends it to this
 /// one and to its guard, which passes it on. Nobody presses keys as fast.
 const SAME: Duration = Duration::from_millis(100);
+/// Whether no number of requests ends the program.
+static ONLY_STOPS: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 /// Take over SIGINT, SIGTERM and SIGHUP from now on. Further calls do nothing.
@@ -43,7 +46,7 @@ fn on_signal() {
     if last.is_some_and(|last| now.duration_since(last) < SAME) {
         return;
     }
-    if REQUESTED.swap(true, Ordering::SeqCst) {
+    if REQUESTED.swap(true, Ordering::SeqCst) && !ONLY_STOPS.load(Ordering::SeqCst) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
         std::process::exit(exit::EXIT_INTERRUPTED.into());
     }
@@ -84,7 +87,12 @@ pub fn flow(is_over: bool) -> ControlFlow<()> {
     if is_over || requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// Forget the request: the work was stopped and the program goes on (a chat).
-pub fn clear() {
+/// Do `work`, which any number of Ctrl-C only stops; then they are forgotten, and the program goes on
+/// (a chat).
+pub fn only_stopping<T>(work: impl FnOnce() -> T) -> T {
+    ONLY_STOPS.store(true, Ordering::SeqCst);
+    let done = work();
     REQUESTED.store(false, Ordering::SeqCst);
+    ONLY_STOPS.store(false, Ordering::SeqCst);
+    done
 }

@@ -2,12 +2,15 @@
 //!
 //! On a pipe each line of stdin is one message and only the answers are printed.
 //!
-//! On a terminal Ctrl-C stops an answer and not the program; while nothing is answered it ends the
-//! program. On a pipe nobody is there to go on: Ctrl-C always ends it.
+//! On a terminal Ctrl-C stops an answer and never ends the program, however often it is pressed: that
+//! would be the end of the conversation. What was asked and what was answered until then stay part
+//! of it. On a pipe nobody is there to go on: Ctrl-C always ends it.
+
+mod line;
+mod pipe;
+mod terminal;
 
 use std::io::IsTerminal as _;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use lapwing_host::Engine;
@@ -15,9 +18,10 @@ use lapwing_host::conversation::{self, Conversation};
 use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
 use lapwing_runtime::{Finish, Request, Session};
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
 
+use self::line::Line;
+use self::pipe::{LineError, Pipe};
+use self::terminal::Terminal;
 use crate::cli::ChatArgs;
 use crate::commands::run;
 use crate::hint;
@@ -26,23 +30,19 @@ use crate::opening;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
-/// How often a Ctrl-C is looked for while a pipe is silent.
-const POLL: Duration = Duration::from_millis(200);
-
 const HELP: &str = "\
 /help           this text
 /system TEXT    a new system message; the conversation starts anew
 /reset          forget the conversation
 /exit           end (also Ctrl-D)
 A line that ends with \\ goes on; a message between two lines of \"\"\" may hold anything.
-Ctrl-C stops an answer.";
+Ctrl-C stops an answer; what it said until then stays. Ctrl-\\ ends the program at once.";
 
 /// Talk until the user leaves.
 ///
 /// # Errors
 ///
-/// When the model or the device cannot be used, or after Ctrl-C on a pipe or while nothing is
-/// answered. A message that cannot be answered is reported and the conversation goes on; on a pipe
+/// When the model or the device cannot be used, or after Ctrl-C on a pipe. A message that cannot be answered is reported and the conversation goes on; on a pipe
 /// the program then fails at the end.
 pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
     interrupt::install();
@@ -56,12 +56,12 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         let device = &engine.model.device_used().id;
         printer.note(format!("{} on {device}; /help for commands", args.model));
         let history = settings.home.cache().join("chat_history.txt");
-        let mut lines = Terminal::open(history)?;
+        let mut lines = Terminal::open(history, printer)?;
         talk(&mut chat, printer, CtrlC::StopsTheAnswer, &mut || lines.message())?;
         return Ok(());
     }
-    let lines = lines_of_stdin();
-    match talk(&mut chat, printer, CtrlC::EndsTheProgram, &mut || next_line(&lines))? {
+    let lines = Pipe::open();
+    match talk(&mut chat, printer, CtrlC::EndsTheProgram, &mut || lines.message())? {
         0 => Ok(()),
         n_failed => Err(UnansweredError { n_failed }.into()),
     }
@@ -81,33 +81,6 @@ struct UnansweredError {
     n_failed: usize,
 }
 
-/// Read stdin on a thread of its own: a read that waits cannot be interrupted.
-fn lines_of_stdin() -> Receiver<std::io::Result<String>> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
-            let failed = line.is_err();
-            // Nobody listens any more when the program is about to end.
-            if sender.send(line).is_err() || failed {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// The next line, or none at the end.
-fn next_line(lines: &Receiver<std::io::Result<String>>) -> anyhow::Result<Option<String>> {
-    loop {
-        interrupt::check()?;
-        match lines.recv_timeout(POLL) {
-            Ok(line) => return Ok(Some(line.context("cannot read stdin")?)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
 /// Take messages from `next` until there are no more; gives the number of those that failed.
 fn talk(
     chat: &mut Chat<'_>,
@@ -118,29 +91,31 @@ fn talk(
     let mut n_failed = 0;
     loop {
         interrupt::check()?;
-        let Some(message) = next()? else { return Ok(n_failed) };
-        let message = message.trim();
-        match message.split_once(' ').unwrap_or((message, "")) {
-            ("", _) => {}
-            ("/help", _) => printer.note(HELP),
-            ("/exit" | "/quit" | "/bye", _) => return Ok(n_failed),
-            ("/reset", _) => chat.conversation.reset(),
-            ("/system", text) => chat.conversation.set_system(text.trim()),
-            (command, _) if is_command(command) => {
-                printer.warning(format!("no command {command}; /help lists them"));
+        let message = match next() {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(n_failed),
+            Err(error) if is_of_one_line(&error) => {
+                n_failed += 1;
+                printer.error(&error, None);
+                continue;
             }
-            _ => {
-                let answered = chat.answer(message, printer);
-                match ctrl_c {
-                    // Whatever was asked for during the answer was about the answer.
-                    CtrlC::StopsTheAnswer => interrupt::clear(),
-                    CtrlC::EndsTheProgram => interrupt::check()?,
-                }
-                if let Err(error) = answered {
-                    // A closed stdout ends the program; anything else only this answer.
-                    if error.is::<crate::printer::PrintError>() {
-                        return Err(error);
-                    }
+            Err(error) => return Err(error),
+        };
+        match Line::of(&message) {
+            Line::Empty => {}
+            Line::Help => printer.note(HELP),
+            Line::Exit => return Ok(n_failed),
+            Line::Reset => chat.conversation.reset(),
+            Line::System(text) => chat.conversation.set_system(text),
+            Line::Misspelled(word, command) => {
+                n_failed += 1;
+                printer.warning(format!(
+                    "no command {word}: did you mean /{command}? With a space before it, it is a \
+                     message"
+                ));
+            }
+            Line::Message(message) => {
+                if let Err(error) = answered(chat, message, printer, ctrl_c)? {
                     n_failed += 1;
                     printer.error(&error, hint::for_error(&error, None).as_deref());
                 }
@@ -149,9 +124,31 @@ fn talk(
     }
 }
 
-/// `/word`, and not a path such as `/etc/hosts`.
-fn is_command(word: &str) -> bool {
-    word.strip_prefix('/').is_some_and(|name| name.chars().all(|c| c.is_ascii_alphabetic()))
+fn is_of_one_line(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<LineError>().is_some_and(LineError::is_of_one_line)
+}
+
+/// Answer `message`; why that failed is within the result, what ends the program its error.
+fn answered(
+    chat: &mut Chat<'_>,
+    message: &str,
+    printer: &Printer,
+    ctrl_c: CtrlC,
+) -> anyhow::Result<anyhow::Result<()>> {
+    let answered = match ctrl_c {
+        // Whatever was asked for during the answer was about the answer.
+        CtrlC::StopsTheAnswer => interrupt::only_stopping(|| chat.answer(message, printer)),
+        CtrlC::EndsTheProgram => {
+            let answered = chat.answer(message, printer);
+            interrupt::check()?;
+            answered
+        }
+    };
+    match answered {
+        // A closed stdout ends the program; anything else only this answer.
+        Err(error) if error.is::<crate::printer::PrintError>() => Err(error),
+        answered => Ok(answered),
+    }
 }
 
 /// A conversation with a model.
@@ -212,76 +209,5 @@ impl<'a> Chat<'a> {
             Finish::StopToken { .. } | Finish::StopText { .. } => {}
         }
         Ok(generated.text)
-    }
-}
-
-/// Messages from a person, with line editing and history.
-struct Terminal {
-    editor: DefaultEditor,
-    history: std::path::PathBuf,
-}
-
-impl Terminal {
-    fn open(history: std::path::PathBuf) -> anyhow::Result<Terminal> {
-        let mut editor = DefaultEditor::new().context("cannot read from the terminal")?;
-        // No history yet is no error.
-        let _ = editor.load_history(&history);
-        Ok(Terminal { editor, history })
-    }
-
-    /// One message, which may be several lines; `None` when the user leaves.
-    fn message(&mut self) -> anyhow::Result<Option<String>> {
-        let Some(mut text) = self.line("> ")? else { return Ok(None) };
-        if text.trim() == "\"\"\"" {
-            text.clear();
-            while let Some(line) = self.line(". ")? {
-                if line.trim() == "\"\"\"" {
-                    break;
-                }
-                text.push_str(&line);
-                text.push('\n');
-            }
-        }
-        while let Some(stripped) = text.strip_suffix('\\') {
-            let begun = format!("{stripped}\n");
-            let Some(line) = self.line(". ")? else { return Ok(Some(begun)) };
-            text = begun + &line;
-        }
-        if !text.trim().is_empty() {
-            let _ = self.editor.add_history_entry(text.as_str());
-            self.save_history();
-        }
-        Ok(Some(text))
-    }
-
-    fn line(&mut self, prompt: &str) -> anyhow::Result<Option<String>> {
-        match self.editor.readline(prompt) {
-            Ok(line) => Ok(Some(line)),
-            // At an empty prompt Ctrl-C is a wish to leave as much as Ctrl-D is.
-            Err(ReadlineError::Interrupted | ReadlineError::Eof) => Ok(None),
-            Err(error) => Err(error).context("cannot read from the terminal"),
-        }
-    }
-
-    /// A history that cannot be kept is no reason to disturb a conversation.
-    fn save_history(&mut self) {
-        if let Some(folder) = self.history.parent() {
-            let _ = std::fs::create_dir_all(folder);
-        }
-        let _ = self.editor.save_history(&self.history);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_command;
-
-    #[test]
-    fn paths_are_messages_and_words_are_commands() {
-        let check = |text, expected| assert_eq!(is_command(text), expected, "{text}");
-        check("/reset", true);
-        check("/nonsense", true);
-        check("/etc/hosts", false);
-        check("hello", false);
     }
 }

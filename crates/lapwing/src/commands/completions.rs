@@ -54,8 +54,8 @@ fn write_pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
 
 fn environment() -> String {
     let mut text = String::from(
-        "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, or \
-         `chat`, `eval`, `calibrate` or `bench`.\n\nEnvironment variables:\n",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, a \
+         `chat` on a pipe, `eval`, `calibrate` or `bench`.\n\nEnvironment variables:\n",
     );
     for (name, meaning) in env::ALL {
         // Writing to a string cannot fail.

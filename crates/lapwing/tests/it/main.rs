@@ -29,6 +29,7 @@ mod reporting;
 mod running;
 #[cfg(feature = "lab")]
 mod studying;
+mod typing;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -4,7 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Lapwing;
 use crate::real::{shared_folder, with_runtimes};
@@ -154,6 +154,41 @@ fn a_message_on_a_pipe_that_fails_fails_the_chat_at_its_end() {
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("too long") && stderr.contains("not answered: 1"), "{stderr}");
     assert!(!stdout.trim().is_empty(), "the second message was answered");
+}
+
+#[test]
+fn ctrl_c_while_a_prompt_is_read_ends_run_soon() {
+    let Some(setting) = slow_setting() else { return };
+    let prompt = "The quick brown fox jumps over the lazy dog. ".repeat(300);
+    let mut child = setting.start("run", &["--prompt", &prompt, "-n", "2", "--json", "-vv"]);
+    wait_for(&mut child, "prompt rendered");
+    std::thread::sleep(Duration::from_millis(300));
+    let started = Instant::now();
+    interrupt(&child);
+    let (code, stdout, stderr) = end(child);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(code, Some(130), "{stderr}");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&report["finish_reason"], &report["text"]), (&"cancelled".into(), &"".into()));
+    assert!(report["timings"]["ttft_ms"].is_null(), "{report}");
+}
+
+#[test]
+fn messages_on_a_pipe_are_what_they_look_like() {
+    let Some(setting) = setting() else { return };
+    let mut child = setting.start("chat", &["--max-tokens", "4", "-vv"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"/tmp is full, what now?\n    x = 1\ncaf\xe9\n/rest\nmore\n/exit\n").unwrap();
+    drop(stdin);
+    let (code, stdout, stderr) = end(child);
+    assert_eq!(code, Some(1), "{stderr}");
+    let n_prompts =
+        stderr.matches("\"generated\"").count().max(stderr.matches(" generated").count());
+    assert_eq!(n_prompts, 3, "{stderr}");
+    assert_eq!(stdout.lines().count(), 3, "{stdout}");
+    for part in ["line 3 of stdin is not UTF-8: byte 0xe9", "mean /reset", "not answered: 2"] {
+        assert!(stderr.contains(part), "no {part} in {stderr}");
+    }
 }
 
 #[test]

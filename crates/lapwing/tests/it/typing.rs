@@ -1,0 +1,116 @@
+//! `chat` at a terminal: what somebody types, when, and Ctrl-C at every stage.
+#![cfg(target_os = "linux")]
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Lapwing;
+use crate::real::{shared_folder, with_runtimes};
+
+/// A chat in a terminal of its own, which `script` of util-linux plays.
+struct Typist {
+    child: Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Typist {
+    /// A chat that waits for its first message; `None` with a note where something is missing.
+    fn chat(export: &str, more: &[&str]) -> Option<Typist> {
+        if Command::new("script").arg("--version").output().is_err() {
+            assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");
+            eprintln!("skipped: no `script` to play a terminal");
+            return None;
+        }
+        let lapwing = with_runtimes(Lapwing::new())?;
+        let model = shared_folder()?.join("exports").join(export);
+        let chat = lapwing.command(&[&["chat", "-m", model.to_str().unwrap()], more].concat());
+        let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
+        let words = std::iter::once(chat.get_program()).chain(chat.get_args()).map(quoted);
+        let line = words.collect::<Vec<_>>().join(" ");
+        let mut command = Command::new("script");
+        command.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
+        for (name, value) in chat.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut screen, seen) = (child.stdout.take().unwrap(), Arc::clone(&shown));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n_bytes @ 1..) = screen.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..n_bytes]);
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            }
+        });
+        let mut typist = Typist { child, shown };
+        typist.sees("/help for commands", 1);
+        typist.sees("> ", 1);
+        Some(typist)
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn shown(&self) -> String {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wait until the screen has shown `part` so many times.
+    fn sees(&mut self, part: &str, n_times: usize) {
+        let started = Instant::now();
+        while self.shown().matches(part).count() < n_times {
+            assert!(started.elapsed() < Duration::from_secs(60), "no {part:?} in {}", self.shown());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The exit code, and what was shown.
+    fn leaves(mut self, keys: &str) -> (Option<i32>, String) {
+        self.types(keys);
+        let code = self.child.wait().unwrap().code();
+        (code, self.shown())
+    }
+}
+
+const SMALL: &str = "stories260k-ov-int8";
+const SLOW: &str = "smollm2-135m-instruct-ov-int4";
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+
+#[test]
+fn ctrl_c_at_an_idle_prompt_says_how_to_leave() {
+    let Some(mut typist) = Typist::chat(SMALL, &["--max-tokens", "4"]) else { return };
+    typist.types(CTRL_C);
+    typist.sees("Ctrl-D or /exit ends", 1);
+    typist.types("half a mess");
+    typist.types(CTRL_C);
+    typist.sees("Ctrl-D or /exit ends", 2);
+    let (code, shown) = typist.leaves(CTRL_D);
+    assert_eq!(code, Some(0), "{shown}");
+}
+
+#[test]
+fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
+    let Some(mut typist) = Typist::chat(SLOW, &["--max-tokens", "4", "-vv"]) else { return };
+    typist.types(&"The quick brown fox jumps over the lazy dog. ".repeat(300));
+    typist.types("\r");
+    typist.sees("prompt rendered", 1);
+    std::thread::sleep(Duration::from_millis(200));
+    let started = Instant::now();
+    typist.types(CTRL_C);
+    std::thread::sleep(Duration::from_millis(20));
+    typist.types(CTRL_C);
+    typist.sees("(stopped)", 1);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    typist.types("/reset\rhello\r");
+    typist.sees("stopped after 4 tokens", 1);
+    let (code, shown) = typist.leaves(CTRL_D);
+    assert_eq!(code, Some(0), "{shown}");
+}
