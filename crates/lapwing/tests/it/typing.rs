@@ -114,3 +114,14 @@ fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
     let (code, shown) = typist.leaves(CTRL_D);
     assert_eq!(code, Some(0), "{shown}");
 }
+
+#[test]
+fn lines_typed_during_an_answer_are_all_answered() {
+    let Some(mut typist) = Typist::chat(SLOW, &["--max-tokens", "40", "-vv"]) else { return };
+    typist.types("one\r");
+    typist.sees("prompt rendered", 1);
+    typist.types("two\nthree\nfour\n");
+    typist.sees("prompt rendered", 4);
+    let (code, shown) = typist.leaves(&[CTRL_C, CTRL_D].concat());
+    assert_eq!(code, Some(0), "{shown}");
+}
