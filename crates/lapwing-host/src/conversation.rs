@@ -2,7 +2,10 @@
 
 use jiff::Zoned;
 use lapwing_model::TokenId;
-use lapwing_text::{EncodeError, LocalTime, Message, RenderError, RenderInput};
+use lapwing_text::{
+    ChatTemplate, EncodeError, LocalTime, Message, RenderError, RenderInput, ToolCall,
+};
+use serde_json::{Value, json};
 
 use crate::engine::{Engine, NoTokenizer};
 
@@ -69,6 +72,48 @@ impl Conversation {
         self.messages.push(Message::new(role, text));
     }
 
+    /// What the model answered. Thoughts go into later prompts only as the template has them go: if
+    /// it reads them at all. Calls are text where it does not read them.
+    pub fn add_answer(
+        &mut self,
+        template: Option<&ChatTemplate>,
+        text: &str,
+        reasoning: &str,
+        calls: &[ToolCall],
+    ) {
+        let reads = |field: &str| template.is_some_and(|template| template.mentions(field));
+        let mut message = Message::new("assistant", text);
+        if !reasoning.is_empty() && reads(REASONING) {
+            message.extra.insert(REASONING.to_owned(), reasoning.into());
+        }
+        if !calls.is_empty() && reads(TOOL_CALLS) {
+            let n_before = self.messages.iter().map(n_calls).sum::<usize>();
+            let calls = calls.iter().enumerate().map(|(idx, call)| {
+                // Of a form that every template takes.
+                let id = format!("call{:05}", n_before + idx);
+                json!({"id": id, "type": "function", "function": call.as_json()})
+            });
+            message.extra.insert(TOOL_CALLS.to_owned(), calls.collect());
+        } else {
+            append_lines(&mut message, calls.iter().map(ToolCall::as_json));
+        }
+        self.messages.push(message);
+    }
+
+    /// Write calls as text: some templates that read them refuse one without its result. Whether there
+    /// were any.
+    fn spell_calls(&mut self) -> bool {
+        let mut has_calls = false;
+        for message in &mut self.messages {
+            let Some(Value::Array(calls)) = message.extra.shift_remove(TOOL_CALLS) else {
+                continue;
+            };
+            append_lines(message, calls.into_iter().map(|call| call["function"].clone()));
+            has_calls = true;
+        }
+        has_calls
+    }
+
     /// Forget the last message, which was not answered.
     pub fn take_back(&mut self) {
         self.messages.pop();
@@ -91,7 +136,14 @@ impl Conversation {
         // A small context is not all for the answer.
         let n_room = n_tokens_max.min(n_positions_max / 2);
         loop {
-            let prompt = encode(engine, &self.messages, false)?;
+            let prompt = match encode(engine, &self.messages, false) {
+                Err(EncodePromptError::Render(RenderError::Raised { .. }))
+                    if self.spell_calls() =>
+                {
+                    continue;
+                }
+                prompt => prompt?,
+            };
             if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
                 return Ok(prompt);
             }
@@ -108,6 +160,21 @@ impl Conversation {
         self.messages.drain(start..start + 2);
         true
     }
+}
+
+/// Fields of an assistant's message that templates may read.
+const REASONING: &str = "reasoning_content";
+const TOOL_CALLS: &str = "tool_calls";
+
+fn append_lines(message: &mut Message, lines: impl Iterator<Item = Value>) {
+    let text = message.content.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let text = Some(text.to_owned()).filter(|text| !text.is_empty());
+    let lines = lines.map(|line| line.to_string());
+    message.content = Some(text.into_iter().chain(lines).collect::<Vec<_>>().join("\n").into());
+}
+
+fn n_calls(message: &Message) -> usize {
+    message.extra.get(TOOL_CALLS).and_then(Value::as_array).map_or(0, Vec::len)
 }
 
 /// A conversation as the model wants it: through the chat template, or the last text alone when
@@ -181,3 +248,6 @@ fn now() -> LocalTime {
     let now = Zoned::now();
     LocalTime::from_unix(now.timestamp().as_second(), now.offset().seconds())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use lapwing_logits::{Correction, Details, Level, SamplerOptions};
 use lapwing_model::{ModelFolder, TOKENIZER_BYTES_MAX, TokenId};
 use lapwing_runtime::{Request, Session};
 use lapwing_store::natives::Runtime;
-use lapwing_text::{ChatTemplate, SpecialPieces, SpecialTokens, Tokenizer};
+use lapwing_text::{ChatTemplate, ReplyFormat, SpecialPieces, SpecialTokens, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::backends;
@@ -50,6 +50,8 @@ pub struct Engine {
     pub tokenizer: Option<Tokenizer>,
     /// Messages to a prompt, when the folder has a template.
     pub template: Option<ChatTemplate>,
+    /// How answers mark thoughts and calls.
+    pub reply: ReplyFormat,
     /// Time from the call to here.
     pub load: Duration,
     /// Where that time went.
@@ -157,6 +159,10 @@ impl Engine {
             let named = SpecialTokens::open(&path).map_err(cannot_open)?;
             end_at_named_token(&mut folder, tokenizer, &named);
         }
+        let reply = match &tokenizer {
+            Some(tokenizer) => ReplyFormat::detect(template.as_ref(), tokenizer),
+            None => ReplyFormat::plain(),
+        };
         // A library says more clearly what is wrong with them.
         let files = ModelFiles::of(&folder).and_then(|files| files.map()).unwrap_or_default();
         let text = started.elapsed();
@@ -197,6 +203,7 @@ impl Engine {
             refused,
             tokenizer,
             template,
+            reply,
             folder,
             runtime,
             load: started.elapsed(),
@@ -240,6 +247,7 @@ impl Engine {
             prompt,
             tokenizer: self.tokenizer.as_ref(),
             special: SpecialPieces::Skip,
+            reply: Some(&self.reply),
             sampler,
             details: Details::NONE,
             n_tokens_max,

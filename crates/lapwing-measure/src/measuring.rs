@@ -203,6 +203,7 @@ fn request<'a>(
         prompt,
         tokenizer: subject.tokenizer,
         special: SpecialPieces::Skip,
+        reply: None,
         sampler,
         details: Details::NONE,
         n_tokens_max: n_tokens(work),

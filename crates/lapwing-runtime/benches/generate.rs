@@ -55,6 +55,7 @@ fn run(bencher: Bencher, n_vocab: usize, temperature: f32) {
         prompt: &[1],
         tokenizer: None,
         special: SpecialPieces::Skip,
+        reply: None,
         sampler: &sampler,
         details: Details::NONE,
         n_tokens_max: N_TOKENS,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lapwing_logits::{Alternative, Candidate};
 use lapwing_model::TokenId;
+use lapwing_text::{ReplyEvent, ToolCall};
 
 /// What happened, with what it cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +33,9 @@ pub enum Event<'a> {
         top: &'a [Alternative],
         /// Text that became certain with this token; often empty, and never part of a stop string.
         text: &'a str,
+        /// The same text, thoughts and calls, in order; thoughts and calls only where a
+        /// [`Request::reply`](crate::Request::reply) tells them apart.
+        parts: &'a [ReplyEvent],
         /// What this token cost.
         timings: TokenTimings,
     },
@@ -66,6 +70,10 @@ pub struct Generated {
     pub token_ids: Vec<TokenId>,
     /// The texts of all events, joined: without the stop token, cut before the stop string.
     pub text: String,
+    /// Thoughts, where the format of answers is known.
+    pub reasoning: String,
+    /// Calls, where the format of answers is known.
+    pub tool_calls: Vec<ToolCall>,
     /// Why it ended.
     pub finish: Finish,
     /// How many tokens went in and out.

@@ -20,7 +20,7 @@ use lapwing_logits::{
     top_logits,
 };
 use lapwing_model::TokenId;
-use lapwing_text::{SpecialPieces, Tokenizer};
+use lapwing_text::{Reply, ReplyEvent, ReplyFormat, SpecialPieces, Tokenizer};
 
 use crate::generated::{Event, Finish, Generated, StepTimings, Timings, TokenTimings, Usage};
 use crate::session::Session;
@@ -35,6 +35,9 @@ pub struct Request<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// What becomes of special tokens in the text.
     pub special: SpecialPieces,
+    /// How the model marks thoughts and calls, which are then kept apart from the text. Without it,
+    /// or where special tokens are shown, everything is text.
+    pub reply: Option<&'a ReplyFormat>,
     /// How tokens are chosen.
     pub sampler: &'a SamplerOptions,
     /// What to report with every token.
@@ -108,7 +111,9 @@ pub struct Generation<S> {
     last_step: Option<StepTimings>,
     /// The newest token, which was not stepped yet.
     newest: Option<Choice>,
-    /// Where the newest token's text begins.
+    reply: Reply,
+    /// What became certain with the newest token, and where its text begins.
+    newest_parts: Vec<ReplyEvent>,
     newest_text: usize,
     is_over: bool,
     /// Cancelled unless it ends by itself.
@@ -127,7 +132,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             Ok(sampler) => sampler,
             Err(error) => return Err((session, error)),
         };
-        let Request { prompt, stop_ids, stop_texts, .. } = *request;
+        let Request { prompt, tokenizer, special, reply, stop_ids, stop_texts, .. } = *request;
         Ok(Generation {
             session,
             prompt: prompt.to_vec(),
@@ -139,9 +144,11 @@ impl<S: BorrowMut<Session>> Generation<S> {
             n_first_step_top: request.n_first_step_top,
             started,
             sampler,
-            stream: TextStream::new(request.tokenizer, request.special, prompt, stop_texts),
+            stream: TextStream::new(tokenizer, special, reply, prompt, stop_texts),
             last_step: None,
             newest: None,
+            reply: Reply::default(),
+            newest_parts: Vec::new(),
             newest_text: 0,
             is_over: false,
             generated: nothing_generated(prompt.len()),
@@ -188,11 +195,12 @@ impl<S: BorrowMut<Session>> Generation<S> {
     /// What the last [`Generation::advance`] that succeeded did; `None` before the first.
     #[must_use]
     pub fn event(&self) -> Option<Event<'_>> {
-        let Generated { token_ids, text, timings, usage, .. } = &self.generated;
+        let Generated { token_ids, timings, usage, .. } = &self.generated;
         if let (Some(newest), Some(&timings)) = (&self.newest, timings.tokens.last()) {
             let Choice { token, log_probability, ref top } = *newest;
-            let text = &text[self.newest_text..];
-            return Some(Event::Token { token, log_probability, top, text, timings });
+            let text = &self.reply.content[self.newest_text..];
+            let parts = &self.newest_parts;
+            return Some(Event::Token { token, log_probability, top, text, parts, timings });
         }
         debug_assert!(token_ids.is_empty(), "tokens have timings");
         let (n_reused, n_prompt) = (usage.n_reused_tokens, usage.n_prompt_tokens);
@@ -209,6 +217,10 @@ impl<S: BorrowMut<Session>> Generation<S> {
     /// Give back the session, and what came of the answer: [`Finish::Cancelled`] if it had not
     /// ended. The session holds the prompt and the answer, ready for a prompt that repeats them.
     pub fn end(mut self) -> (S, Generated) {
+        let Reply { content, reasoning, tool_calls } = std::mem::take(&mut self.reply);
+        self.generated.text = content;
+        self.generated.reasoning = reasoning;
+        self.generated.tool_calls = tool_calls;
         self.generated.usage.n_completion_tokens = self.generated.token_ids.len();
         self.generated.timings.total = self.started.elapsed();
         let Usage { n_prompt_tokens, n_reused_tokens, n_completion_tokens } = self.generated.usage;
@@ -281,12 +293,12 @@ impl<S: BorrowMut<Session>> Generation<S> {
         self.generated.token_ids.push(token);
         let detokenize_started = Instant::now();
         let end = self.end_at(token);
-        let stopped = match &end {
+        let certain = match &end {
             None => self.stream.push(token),
             Some(Finish::StopToken { .. } | Finish::StopText { .. }) => self.stream.finish(None),
             Some(_) => self.stream.finish(Some(token)),
         };
-        self.newest_text = self.generated.text.len();
+        self.newest_text = self.reply.content.len();
         let timings = TokenTimings {
             step: self.last_step.unwrap_or(NO_STEP),
             correct,
@@ -295,9 +307,10 @@ impl<S: BorrowMut<Session>> Generation<S> {
         };
         self.generated.timings.time_to_first_token.get_or_insert_with(|| self.started.elapsed());
         self.generated.timings.tokens.push(timings);
-        self.generated.text.push_str(stopped.text);
+        certain.parts.iter().for_each(|part| self.reply.add(part));
+        self.newest_parts = certain.parts;
         self.newest = Some(chosen);
-        let stop_text = stopped.matched.map(|stop_idx| self.stop_texts[stop_idx].clone());
+        let stop_text = certain.matched.map(|stop_idx| self.stop_texts[stop_idx].clone());
         Ok(stop_text.map(|text| Finish::StopText { text }).or(end))
     }
 
@@ -364,6 +377,8 @@ fn nothing_generated(n_prompt_tokens: usize) -> Generated {
     Generated {
         token_ids: Vec::new(),
         text: String::new(),
+        reasoning: String::new(),
+        tool_calls: Vec::new(),
         finish: Finish::Cancelled,
         usage: Usage { n_prompt_tokens, n_reused_tokens: 0, n_completion_tokens: 0 },
         timings: Timings {

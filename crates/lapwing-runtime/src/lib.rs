@@ -6,7 +6,8 @@
 //! not know a concrete backend, HTTP, settings or a terminal.
 //!
 //! To report something new, add it to [`Event`] or [`Generated`]; to end an answer for a new
-//! reason, add it to [`Finish`] and to [`Generation`].
+//! reason, add it to [`Finish`] and to [`Generation`]. What an answer is made of is
+//! [`lapwing_text::ReplyEvent`]'s to say.
 
 mod generate;
 mod generated;

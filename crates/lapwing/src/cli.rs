@@ -45,8 +45,8 @@ pub use study::{FalsifyArgs, LabArgs, LabCommand};
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
     smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
-    1 failed or ended by a crash, 2 wrong usage, 130 when Ctrl-C \
-    ended an answer of `run`, a `chat` on a pipe, `pull`, `export`, `eval`, `calibrate` or `bench`.")]
+    1 failed or ended by a crash, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, a `chat` \
+    on a pipe, `pull`, `export`, `eval`, `calibrate` or `bench`.")]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,

@@ -107,6 +107,7 @@ fn answer(
         prompt: &tokens[n_cut..],
         tokenizer: Some(run.tokenizer),
         special: SpecialPieces::Show,
+        reply: None,
         sampler: &SamplerOptions::greedy(),
         details: Details { log_probability: false, n_top: 0 },
         n_tokens_max,

@@ -106,6 +106,7 @@ fn answer(
         prompt,
         tokenizer: None,
         special: SpecialPieces::Skip,
+        reply: None,
         sampler: &sampler,
         details: Details::NONE,
         n_tokens_max,

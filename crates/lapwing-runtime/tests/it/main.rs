@@ -6,6 +6,7 @@ mod corrections;
 mod generations;
 mod models;
 mod real;
+mod replies;
 mod scores;
 mod sessions;
 
@@ -25,6 +26,7 @@ fn request(prompt: &[u32]) -> Request<'_> {
         prompt,
         tokenizer: None,
         special: SpecialPieces::Skip,
+        reply: None,
         sampler: &GREEDY,
         details: Details::NONE,
         n_tokens_max: 5,
