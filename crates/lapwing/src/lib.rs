@@ -20,6 +20,7 @@ mod printer;
 mod prompt;
 mod reference;
 mod settings;
+mod shown_answer;
 mod this_program;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The only place that prints.
 //!
-//! Data goes to stdout, messages and progress to stderr. Data has no colours of ours: into a pipe it
-//! goes as it is, on a terminal its control characters are shown and not obeyed, because a model may
+//! Data goes to stdout, messages and progress to stderr. Data has no colours of ours, and what is
+//! written between them on a terminal is dimmed: into a pipe data goes as it is, on a terminal its control characters are shown and not obeyed, because a model may
 //! have written them. Colours of messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader that closes the pipe is no error:
 //! [`PrintError::Closed`] travels up and the program ends with 0.
 
@@ -54,6 +54,26 @@ impl Printer {
             true => self.bytes(harmless(&text).as_bytes()),
             false => self.bytes(text.as_bytes()),
         }
+    }
+
+    /// Whether somebody watches what is no data: stdout is a terminal, and nothing is kept back.
+    pub fn shows_asides(&self) -> bool {
+        !self.quiet && io::stdout().is_terminal()
+    }
+
+    /// Write what is no data where data is watched, dimmed where there are colours.
+    pub fn aside(&self, text: &str) -> Result<(), PrintError> {
+        let text = harmless(text);
+        match self.has_colours() {
+            // Each piece ends what it begins, in case nothing follows.
+            true => self.bytes(format!("\x1b[2m{text}\x1b[22m").as_bytes()),
+            false => self.bytes(text.as_bytes()),
+        }
+    }
+
+    /// Whether stdout takes colours.
+    pub fn has_colours(&self) -> bool {
+        anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
     }
 
     /// Write raw bytes: for files sent to stdout.

@@ -44,6 +44,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", requires = "json", value_parser = count)]
     #[arg(allow_negative_numbers = true)]
     pub top_logits: Option<NonZeroUsize>,
+    /// Show the answer as the model wrote it, with its special tokens, thoughts and calls
+    #[arg(long)]
+    pub show_special: bool,
     /// Run an untimed prompt of the same length first, so that timings are of a warm model
     #[arg(long)]
     pub warmup: bool,

@@ -17,7 +17,7 @@ use lapwing_host::Engine;
 use lapwing_host::conversation::{self, Conversation};
 use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
-use lapwing_runtime::{Finish, Request, Session};
+use lapwing_runtime::{Finish, Generated, Request, Session};
 
 use self::line::Line;
 use self::pipe::{LineError, Pipe};
@@ -29,6 +29,7 @@ use crate::interrupt;
 use crate::opening;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::shown_answer::ShownAnswer;
 
 const HELP: &str = "\
 /help           this text
@@ -179,13 +180,16 @@ impl<'a> Chat<'a> {
         self.conversation.add("user", text);
         let answered = self.generate(printer);
         match &answered {
-            Ok(answer) => self.conversation.add("assistant", answer),
+            Ok(Generated { text, reasoning, tool_calls, .. }) => {
+                let template = self.engine.template.as_ref();
+                self.conversation.add_answer(template, text, reasoning, tool_calls);
+            }
             Err(_) => self.conversation.take_back(),
         }
         answered.map(drop)
     }
 
-    fn generate(&mut self, printer: &Printer) -> anyhow::Result<String> {
+    fn generate(&mut self, printer: &Printer) -> anyhow::Result<Generated> {
         let n_tokens_max = self.args.sampling.n_tokens_max();
         let prompt = self.conversation.fitting_prompt(self.engine, n_tokens_max, &mut || {
             printer.note("(the oldest messages are forgotten: the context is full)");
@@ -198,8 +202,9 @@ impl<'a> Chat<'a> {
             stop_texts: &self.args.sampling.stop,
             ..self.engine.request(&prompt, &sampler, n_tokens_max)
         };
-        let generated = run::answer(self.engine, &mut self.session, &request, Some(printer))?;
-        printer.line("")?;
+        let mut shown = ShownAnswer::new(printer);
+        let generated = run::answer(self.engine, &mut self.session, &request, Some(&mut shown))?;
+        shown.end_answer()?;
         match generated.finish {
             Finish::Cancelled => printer.note("(stopped)"),
             Finish::MaxTokens => {
@@ -208,6 +213,6 @@ impl<'a> Chat<'a> {
             Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
             Finish::StopToken { .. } | Finish::StopText { .. } => {}
         }
-        Ok(generated.text)
+        Ok(generated)
     }
 }

@@ -13,7 +13,7 @@ use lapwing_measure::memory::resident_bytes;
 use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
-use lapwing_text::Message;
+use lapwing_text::{Message, SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
 use crate::cli::{RunArgs, SamplingArgs};
@@ -23,6 +23,7 @@ use crate::opening;
 use crate::printer::Printer;
 use crate::prompt::{self, PromptError};
 use crate::settings::Settings;
+use crate::shown_answer::ShownAnswer;
 
 /// Tokens that `--warmup` generates after its prompt: enough to meet every kernel of a step.
 const N_WARMUP_TOKENS: usize = 4;
@@ -53,8 +54,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     }
     interrupt::check()?;
     let mut session = session(&engine, &correction)?;
-    let reader = (!args.json).then_some(printer);
-    let generated = answer(&engine, &mut session, &request, reader)?;
+    let mut shown = ShownAnswer::new(printer);
+    let generated = answer(&engine, &mut session, &request, (!args.json).then_some(&mut shown))?;
     if args.json {
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
@@ -64,9 +65,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         report["memory"] = json!({"rss_bytes": rss_bytes});
         printer.json(&report)?;
     } else {
-        if !generated.text.ends_with('\n') {
-            printer.line("")?;
-        }
+        shown.end_line()?;
         say_how_it_ended(&generated, printer);
     }
     match generated.finish {
@@ -84,17 +83,17 @@ pub(super) fn answer(
     engine: &Engine,
     session: &mut Session,
     request: &Request<'_>,
-    reader: Option<&Printer>,
+    mut reader: Option<&mut ShownAnswer<'_>>,
 ) -> anyhow::Result<Generated> {
     let mut written = Ok(());
     let mut n_tokens = 0;
     doing::runs();
     let generated = generate(session, request, &mut |event| {
-        if let Event::Token { text, .. } = event {
+        if let Event::Token { parts, .. } = event {
             n_tokens += 1;
             doing::answers(n_tokens);
-            if let Some(printer) = reader {
-                written = printer.write(text);
+            if let Some(reader) = &mut reader {
+                written = reader.write(parts);
             }
         }
         interrupt::flow(written.is_err())
@@ -112,12 +111,16 @@ fn request<'a>(
     sampler: &'a SamplerOptions,
 ) -> Request<'a> {
     let SamplingArgs { ignore_eos, stop, .. } = &args.sampling;
-    Request {
+    let mut request = Request {
         ignore_stop_ids: *ignore_eos,
         stop_texts: stop,
         n_first_step_top: args.top_logits.map_or(0, usize::from),
         ..engine.request(prompt, sampler, args.sampling.n_tokens_max())
+    };
+    if args.show_special {
+        request.special = SpecialPieces::Show;
     }
+    request
 }
 
 /// The text of the prompt; `None` when ids were given.
@@ -194,6 +197,10 @@ pub(super) fn stopped_at_limit(n_tokens: usize) -> String {
 }
 
 fn say_how_it_ended(generated: &Generated, printer: &Printer) {
+    let is_thought = generated.text.is_empty() && generated.tool_calls.is_empty();
+    if is_thought && !generated.reasoning.is_empty() && !printer.shows_asides() {
+        printer.note("nothing but a thought came: --show-special shows it");
+    }
     match &generated.finish {
         Finish::MaxTokens => {
             printer.note(stopped_at_limit(generated.usage.n_completion_tokens));
@@ -234,6 +241,12 @@ fn report(
         },
         "seed": request.sampler.seed,
     });
+    if !generated.reasoning.is_empty() {
+        report["reasoning"] = generated.reasoning.as_str().into();
+    }
+    if !generated.tool_calls.is_empty() {
+        report["tool_calls"] = generated.tool_calls.iter().map(ToolCall::as_json).collect();
+    }
     if args.top_logits.is_some() {
         let top = generated.first_step_top.iter().map(|top| json!([top.token_idx, top.logit]));
         report["first_step_top"] = top.collect();

@@ -25,6 +25,7 @@ mod pull_hub;
 mod pull_local;
 mod pull_wheel;
 mod real;
+mod replies;
 mod reporting;
 mod running;
 #[cfg(feature = "lab")]

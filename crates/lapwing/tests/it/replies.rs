@@ -1,0 +1,155 @@
+//! Thoughts and calls of an answer, apart from its text.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::real::{shared_folder, with_runtimes};
+use crate::{Lapwing, Outcome};
+
+/// Bytes are tokens from here on, in the tokenizer of the failing inputs.
+const FIRST_BYTE: usize = 3;
+/// Where the tokenizer's further tokens begin.
+const FIRST_MARKER: usize = FIRST_BYTE + 256;
+/// It ends an answer.
+const END: usize = 2;
+
+/// A model that says what it is told to, token by token.
+struct Setting {
+    lapwing: Lapwing,
+    model: PathBuf,
+}
+
+/// A model that says `answer`, in which `markers` are special tokens; at most five of them.
+fn saying(answer: &str, markers: &[&str], template: Option<&str>) -> Option<Setting> {
+    let lapwing = with_runtimes(Lapwing::new())?;
+    let source = shared_folder()?.join("cases/text/markers-hidden/model");
+    let model = lapwing.path("model");
+    fs::create_dir(&model).unwrap();
+    fs::copy(source.join("genai_config.json"), model.join("genai_config.json")).unwrap();
+    let tokenizer = fs::read(source.join("tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_slice(&tokenizer).unwrap();
+    let unused = ["<unused 0>", "<unused 1>", "<unused 2>", "<unused 3>", "<unused 4>"];
+    for (idx, marker) in markers.iter().chain(&unused[markers.len()..]).enumerate() {
+        let added = tokenizer["added_tokens"].as_array_mut().unwrap();
+        let token = added.iter_mut().find(|token| token["id"] == FIRST_MARKER + idx).unwrap();
+        let before = token["content"].as_str().unwrap().to_owned();
+        token["content"] = json!(marker);
+        let vocab = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+        vocab.remove(&before);
+        vocab.insert((*marker).to_owned(), json!(FIRST_MARKER + idx));
+    }
+    fs::write(model.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    if let Some(template) = template {
+        fs::write(model.join("chat_template.jinja"), template).unwrap();
+    }
+    let mut graph = fs::read(source.join("model.onnx")).unwrap();
+    write_script(&mut graph, &tokens(answer, markers));
+    fs::write(model.join("model.onnx"), graph).unwrap();
+    Some(Setting { lapwing, model })
+}
+
+fn tokens(answer: &str, markers: &[&str]) -> Vec<usize> {
+    let mut tokens = Vec::new();
+    let mut rest = answer;
+    while let Some(first) = rest.bytes().next() {
+        match markers.iter().position(|marker| rest.starts_with(marker)) {
+            Some(idx) => {
+                tokens.push(FIRST_MARKER + idx);
+                rest = &rest[markers[idx].len()..];
+            }
+            None => {
+                let n_bytes = rest.chars().next().unwrap().len_utf8();
+                assert!(n_bytes == 1 || first > 127);
+                tokens.extend(rest[..n_bytes].bytes().map(|byte| FIRST_BYTE + usize::from(byte)));
+                rest = &rest[n_bytes..];
+            }
+        }
+    }
+    tokens
+}
+
+/// Put tokens into the graph's tensor `script`, and the end behind them.
+fn write_script(graph: &mut [u8], tokens: &[usize]) {
+    let name = b"\x42\x06script\x4a";
+    let start = graph.windows(name.len()).position(|bytes| bytes == name).unwrap() + name.len();
+    let n_length = graph[start..].iter().take_while(|byte| **byte > 127).count() + 1;
+    let script = graph[start + n_length..].chunks_exact_mut(8);
+    for (slot, token) in script.zip(tokens.iter().chain(&[END])) {
+        slot.copy_from_slice(&(*token as u64).to_le_bytes());
+    }
+}
+
+impl Setting {
+    fn run(&self, more: &[&str]) -> Outcome {
+        let model = self.model.to_str().unwrap();
+        let arguments = ["run", "--model", model, "--prompt-ids", "1", "--device", "cpu"];
+        self.lapwing.run(&[&arguments[..], more].concat()).expect_code(0)
+    }
+
+    fn json(&self, more: &[&str]) -> Value {
+        serde_json::from_str(&self.run(&[&["--json"], more].concat()).stdout).unwrap()
+    }
+}
+
+#[test]
+fn channels_of_gpt_oss_are_not_swallowed() {
+    let Some(lapwing) = with_runtimes(Lapwing::new()) else { return };
+    let Some(shared) = shared_folder() else { return };
+    let setting = Setting { lapwing, model: shared.join("cases/text/markers-hidden/model") };
+    let outcome = setting.run(&[]);
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("four\n", ""));
+    let report = setting.json(&[]);
+    assert_eq!(
+        (&report["text"], &report["reasoning"]),
+        (&"four".into(), &"I should say four.".into())
+    );
+    assert_eq!((report.get("tool_calls"), &report["finish_reason"]), (None, &"stop".into()));
+    let raw = "<|channel|>analysis<|message|>I should say four.<|end|>\
+               <|start|>assistant<|channel|>final<|message|>four";
+    assert_eq!(setting.run(&["--show-special"]).stdout, format!("{raw}\n"));
+    let report = setting.json(&["--show-special"]);
+    assert_eq!((&report["text"], report.get("reasoning")), (&raw.into(), None));
+}
+
+#[test]
+fn a_call_is_a_line_of_json() {
+    let answer = "<think>\nWhere?\n</think>\n\nLook:<tool_call>\n{\"name\": \"f\", \"arguments\": \
+                  {\"city\": \"Köln\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"g\", \"arguments\": {\"a\": ";
+    let Some(setting) = saying(answer, &[], Some("<think><tool_call>")) else { return };
+    let call = "{\"name\":\"f\",\"arguments\":{\"city\":\"Köln\"}}";
+    // What was cut off is no JSON, and is shown as it was written.
+    let cut_off = "{\"name\":\"g\",\"arguments\":\"{\\\"a\\\": \"}";
+    assert_eq!(setting.run(&[]).stdout, format!("Look:\n{call}\n{cut_off}\n"));
+    let report = setting.json(&[]);
+    assert_eq!((&report["text"], &report["reasoning"]), (&"Look:".into(), &"Where?".into()));
+    let calls = json!([
+        {"name": "f", "arguments": {"city": "Köln"}},
+        {"name": "g", "arguments": "{\"a\": "}
+    ]);
+    assert_eq!(report["tool_calls"], calls);
+    assert_eq!(setting.run(&["--show-special"]).stdout, format!("{answer}\n"));
+}
+
+#[test]
+fn text_that_is_no_call_is_text() {
+    let markers = ["[TOOL_CALLS]", "[THINK]", "[/THINK]"];
+    let answer = "[THINK]Hm.[/THINK]So [TOOL_CALLS]no call at all";
+    let Some(setting) = saying(answer, &markers, None) else { return };
+    assert_eq!(setting.run(&[]).stdout, "So [TOOL_CALLS]no call at all\n");
+    assert_eq!(setting.json(&[]).get("tool_calls"), None);
+}
+
+#[test]
+fn chat_answers_without_the_thought() {
+    let template = "<think>{% for m in messages %}{{ m.content }}{% endfor %}";
+    let answer = format!("{}<think>Hm.</think>Ja.", "x".repeat("<think>a".len() - 1));
+    let Some(setting) = saying(&answer, &[], Some(template)) else { return };
+    let model = setting.model.to_str().unwrap();
+    let mut command = setting.lapwing.command(&["chat", "--model", model, "--device", "cpu"]);
+    let input = setting.lapwing.path("input");
+    fs::write(&input, "a\n").unwrap();
+    let output = command.stdin(fs::File::open(input).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "Ja.\n");
+}
