@@ -213,7 +213,15 @@ impl<I: Inference> Sequence<I> {
         let (n_past, n_given, n_found, inference) = (n_positions, 0, None, None);
         let is_wanted = is_wanted.map(|is_wanted| is_wanted as &mut dyn FnMut() -> bool);
         let mut chunk = Chunk {
-            tokens, n_past, n_rows, n_vocab, n_given, n_found, inference, is_wanted, on_row,
+            tokens,
+            n_past,
+            n_rows,
+            n_vocab,
+            n_given,
+            n_found,
+            inference,
+            is_wanted,
+            on_row,
         };
         let started = Instant::now();
         let ran = self.inference.run(&mut chunk);

@@ -24,8 +24,8 @@ use lapwing_files::{disk, new_folder};
 use ureq::http::HeaderValue;
 
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
-use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use crate::options::HubOptions;
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 
 use super::selection::{Selected, Selection, select};
 use super::{Delivery, Wanted};
