@@ -101,7 +101,7 @@ fn visit(
     for node in nodes.iter_mut().filter(|node| wire::payloads(node, 5).any(has_body)) {
         let mut decoded = NodeProto::decode(node.clone()).ok()?;
         let mut is_node_changed = false;
-        for attribute in decoded.attributes.iter_mut().filter(|attribute| has_body(attribute)) {
+        for attribute in decoded.attributes.iter_mut().filter(has_body) {
             let mut whole = AttributeProto::decode(attribute.clone()).ok()?;
             for body in whole.g.iter_mut().chain(&mut whole.graphs) {
                 let mut graph = GraphProto::decode(body.clone()).ok()?;

@@ -227,12 +227,12 @@ impl Marked {
         sink.end();
         let is_separator = |symbol: char| symbol.is_whitespace() || ",;[]".contains(symbol);
         let has_calls = self.block.n_calls_before < sink.n_calls();
-        if !is_over && !(has_calls && self.block.raw.chars().all(is_separator)) {
-            self.give_back(sink);
-        } else {
+        if is_over || (has_calls && self.block.raw.chars().all(is_separator)) {
             self.block.rest = Some(Rest::Marker);
             self.place = Place::Content;
             self.is_start = false;
+        } else {
+            self.give_back(sink);
         }
         if let Some(marker) = marker.filter(|marker| marker.role == Role::CallsClose) {
             self.close_rest(marker, sink);
