@@ -7,6 +7,7 @@
 //! - [`Lock`], [`Lease`]: locks of the operating system, which end with their holder.
 //! - [`checksum`]: SHA-256 with progress, CRC-32, hexadecimal digits.
 //! - [`disk`]: free space, sizes of folders.
+//! - [`Allowance`]: what a container lets this process have of processors and memory.
 //! - [`Identity`]: whether a file is still the one that was opened.
 //! - [`Journal`]: what is finished of a long piece of work, so that it can go on after a break.
 //!
@@ -25,11 +26,13 @@ pub mod new_file;
 pub mod new_folder;
 pub mod regular;
 
+mod cgroup;
 mod error;
 mod identity;
 mod journal;
 mod lock;
 
+pub use cgroup::Allowance;
 pub use error::FileError;
 pub use identity::Identity;
 pub use journal::{Journal, JournalKey, JournalUnitError, OpenJournalError, resume};

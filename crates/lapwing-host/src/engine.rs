@@ -164,7 +164,12 @@ impl Engine {
             None => ReplyFormat::plain(),
         };
         // A library says more clearly what is wrong with them.
-        let files = ModelFiles::of(&folder).and_then(|files| files.map()).unwrap_or_default();
+        let files = ModelFiles::of(&folder).ok();
+        let n_file_bytes = files.as_ref().map_or(0, ModelFiles::n_bytes);
+        Notice::of_memory(n_file_bytes, &host.allowance)
+            .into_iter()
+            .for_each(|notice| caller.tell(notice));
+        let files = files.and_then(|files| files.map().ok()).unwrap_or_default();
         let text = started.elapsed();
         (caller.begins)(Stage::Library, runtime.name());
         let backend = backends::load(runtime, host)?;

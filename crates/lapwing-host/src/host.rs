@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::Allowance;
 use lapwing_store::StoreOptions;
 use lapwing_store::natives::{Runtime, locate};
 
@@ -27,6 +28,9 @@ pub struct Host {
     /// Where the system's loader looks for libraries first: what this process has as
     /// `LD_LIBRARY_PATH`.
     pub library_path: Option<OsString>,
+    /// What this process may have of processors and memory. Whoever opens a model hears when it is
+    /// too little.
+    pub allowance: Allowance,
 }
 
 /// How a device that is new to a model is tried: in a process that may die.
@@ -48,13 +52,15 @@ impl Host {
     pub fn below(folder: &Path) -> Host {
         // A change of the working folder changes nothing.
         let folder = &std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let allowance = Allowance::of_this_process();
         Host {
             store: StoreOptions::below(folder),
             cache: folder.join("cache"),
             profiles: folder.join("profiles"),
             recommendations: Some(folder.join("recommendations.json")),
-            trials: Trials { worker: None, limits: TrialLimits::usual(), cpu_too: false },
+            trials: Trials { worker: None, limits: TrialLimits::usual(&allowance), cpu_too: false },
             library_path: None,
+            allowance,
         }
     }
 

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use lapwing_backend::{CacheOutcome, CacheUse, DeviceKind, DeviceRequest};
+use lapwing_files::Allowance;
+use lapwing_files::disk::human_bytes;
 use serde::Serialize;
 
 use crate::trial::Stage;
+
+/// What a library takes beside a model, roughly: less than any of them was seen to take.
+const LIBRARY_BYTES: u64 = 60_000_000;
 
 /// Something that whoever opens a model may want to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,13 @@ pub enum Notice {
         n_asked: usize,
         /// Those of the model.
         n_positions_max: usize,
+    },
+    /// The model may not fit in the memory that this process may take.
+    LittleMemory {
+        /// What the model and its library take, roughly.
+        n_bytes: u64,
+        /// What the process may take.
+        allowed_bytes: u64,
     },
     /// What was compiled before could not be used.
     CompiledAnew {
@@ -115,12 +127,22 @@ impl Notice {
         }
     }
 
+    /// What there is to say of a model whose files have `n_file_bytes`.
+    pub(crate) fn of_memory(n_file_bytes: u64, allowance: &Allowance) -> Option<Notice> {
+        let n_bytes = n_file_bytes.saturating_add(LIBRARY_BYTES);
+        let allowed_bytes = allowance.memory_bytes.filter(|&allowed| allowed < n_bytes)?;
+        Some(Notice::LittleMemory { n_bytes, allowed_bytes })
+    }
+
     /// Whether it is something that should not be so.
     pub fn is_warning(&self) -> bool {
-        use Notice::{NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten};
+        use Notice::{
+            LittleMemory, NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten,
+        };
         matches!(
             self,
             TrialForgotten { .. }
+                | LittleMemory { .. }
                 | NotExact { .. }
                 | ShorterContext { .. }
                 | RecommendationsUnreadable { .. }
@@ -157,6 +179,13 @@ impl fmt::Display for Notice {
                 "a context of {n_asked} positions was asked for, and the model has \
                  {n_positions_max}: that many are taken"
             ),
+            Notice::LittleMemory { n_bytes, allowed_bytes } => write!(
+                f,
+                "the model and its library take about {} of memory, and this process may take {}: \
+                 the system may end it",
+                human_bytes(*n_bytes),
+                human_bytes(*allowed_bytes)
+            ),
             Notice::CompiledAnew { why } => write!(f, "compiled the model anew: {why}"),
             Notice::NotKept { why } => {
                 write!(f, "the compiled model is not kept, the next start takes as long: {why}")
@@ -171,6 +200,19 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_model_that_does_not_fit_is_told_with_both_numbers() {
+        let of = |n_bytes, memory_bytes| {
+            let notice = Notice::of_memory(n_bytes, &Allowance { n_cpus: None, memory_bytes });
+            notice.map(|notice| (notice.is_warning(), notice.to_string()))
+        };
+        assert_eq!(of(u64::MAX, None), None);
+        assert_eq!(of(540_000_000, Some(600_000_000)), None);
+        let told = "the model and its library take about 660.0 MB of memory, and this process may \
+                    take 600.0 MB: the system may end it";
+        assert_eq!(of(600_000_000, Some(600_000_000)), Some((true, told.to_owned())));
+    }
 
     #[test]
     fn of_the_cache_only_what_costs_time_is_told() {

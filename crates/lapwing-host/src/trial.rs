@@ -9,6 +9,7 @@ use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
+use lapwing_files::Allowance;
 use lapwing_files::disk::human_bytes;
 use serde::{Deserialize, Serialize};
 use sysinfo::System;
@@ -27,11 +28,12 @@ pub struct TrialLimits {
 
 impl TrialLimits {
     /// Twenty minutes, since a first compilation takes some, and four fifths of the machine's
-    /// memory: beyond that the system itself suffers.
-    pub fn usual() -> TrialLimits {
+    /// memory, or of what a container may take of it: beyond that the system itself suffers.
+    pub fn usual(allowance: &Allowance) -> TrialLimits {
         let mut system = System::new().ok();
         system.as_mut().map(System::refresh_memory);
         let n_bytes = system.map(|system| system.total_memory()).filter(|&n_bytes| n_bytes != 0);
+        let n_bytes = n_bytes.into_iter().chain(allowance.memory_bytes).min();
         let n_bytes = n_bytes.map_or(u64::MAX, |n_bytes| n_bytes / 5 * 4);
         TrialLimits { time: Duration::from_secs(20 * 60), n_bytes }
     }
@@ -237,6 +239,14 @@ mod tests {
     use super::*;
 
     const LIMITS: TrialLimits = TrialLimits { time: Duration::from_secs(60), n_bytes: 1 << 40 };
+
+    #[test]
+    fn a_trial_may_take_a_part_of_what_its_container_may() {
+        let limits = |memory_bytes| TrialLimits::usual(&Allowance { n_cpus: None, memory_bytes });
+        assert_eq!(limits(Some(1000)).n_bytes, 800);
+        assert!(1000 < limits(None).n_bytes);
+        assert_eq!(limits(Some(u64::MAX)), limits(None));
+    }
 
     fn failure(how: How) -> Failure {
         Failure { stage: Stage::Compile, how, last_lines: vec![] }

@@ -19,6 +19,7 @@ mod pairing;
 
 use std::collections::BTreeSet;
 
+use lapwing_files::disk::human_bytes;
 use lapwing_report::printable;
 use serde::Serialize;
 
@@ -285,7 +286,9 @@ fn version_differences(before: &[&Record], after: &[&Record]) -> Vec<Difference>
 
 /// What should not differ, and what else one should know.
 fn warnings(before: &[&Record], after: &[&Record]) -> Vec<String> {
-    let conditions: [(&str, Read); 6] = [
+    let conditions: [(&str, Read); 8] = [
+        ("processors allowed", |r| r.conditions.cpu_quota.map_or(String::new(), |n| n.to_string())),
+        ("memory allowed", |r| r.conditions.memory_limit_bytes.map_or(String::new(), human_bytes)),
         ("instruction set", |r| told(&r.conditions.isa_level)),
         ("governor", |r| told(&r.conditions.governor)),
         ("power source", |r| r.conditions.power_source.map_or_else(String::new, power)),

@@ -72,6 +72,7 @@ pub fn conditions(
     nulls: &mut BTreeMap<String, String>,
 ) -> Conditions {
     let cores_used = machine::cores_used(files);
+    let allowance = files.allowance();
     let mut nulls = Nulls(nulls);
     Conditions {
         cpu_model: nulls.known("cpu_model", machine::cpu_model(files)),
@@ -97,6 +98,8 @@ pub fn conditions(
         memory_total_bytes: nulls.known("memory_total_bytes", machine::memory_total_bytes(files)),
         memory_available_bytes: nulls
             .known("memory_available_bytes", before.memory_available_bytes.clone()),
+        cpu_quota: allowance.n_cpus,
+        memory_limit_bytes: allowance.memory_bytes,
         os: nulls.known("os", machine::os(files)),
         kernel: nulls.known("kernel", machine::kernel(files)),
         hypervisor: nulls.known("hypervisor", machine::hypervisor(files)),

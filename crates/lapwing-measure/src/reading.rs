@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+use lapwing_files::Allowance;
 use serde::{Deserialize, Serialize};
 
 /// A value, or why there is none.
@@ -64,6 +65,11 @@ impl SystemFiles {
     /// Those in a folder that stands for `/`.
     pub fn at(root: impl Into<PathBuf>) -> SystemFiles {
         SystemFiles { root: root.into() }
+    }
+
+    /// What a container lets this process have.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance::below(&self.root)
     }
 
     /// Whether they are those of the running system, which can then be asked in other ways too.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lapwing_backend::OpenOptions;
+use lapwing_files::Allowance;
 use lapwing_host::trial::TrialLimits;
 use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
@@ -108,6 +109,7 @@ impl Settings {
         }
         let layers = Layers { lookup, path: &path, table: &options };
 
+        let allowance = Allowance::of_this_process();
         let file = path.is_file().then(|| path.clone());
         let host = Host {
             recommendations: Some(home.recommendations_file()),
@@ -116,18 +118,20 @@ impl Settings {
             profiles: home.profiles(),
             trials: Trials {
                 worker: Some(worker(WorkerKind::Trial, file.as_deref(), cli.global.verbose)),
-                limits: trial_limits(&layers.group()?),
+                limits: trial_limits(&layers.group()?, &allowance),
                 // Another process looks after this one.
                 cpu_too: false,
             },
             library_path: lookup(env::LD_LIBRARY_PATH),
+            allowance,
         };
 
         let flags = cli.command.runtime().cloned().unwrap_or_default();
         let is_default = flags.variant.is_none();
         let runtime = flags.or(layers.group()?);
         let cache_folder = Some(host.compiled_models());
-        let options = OpenOptions { cache_folder, ..runtime.open_options() };
+        let mut options = OpenOptions { cache_folder, ..runtime.open_options() };
+        options.n_threads = options.n_threads.or_else(|| n_threads(&allowance, n_cores()));
         Ok(Self {
             backend: runtime.backend.unwrap_or(BACKEND),
             options,
@@ -152,8 +156,27 @@ pub fn option_keys() -> Vec<String> {
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-fn trial_limits(args: &TrialLimitArgs) -> TrialLimits {
-    let usual = TrialLimits::usual();
+/// The threads when nobody says: as many as get time, where a container may take less than the
+/// processors have. More of them would all be stopped together. Otherwise the library knows best.
+fn n_threads(allowance: &Allowance, n_cores: usize) -> Option<usize> {
+    let n_cpus = allowance.n_cpus.filter(|&n_cpus| n_cpus < n_cores as f64)?;
+    Some((n_cpus.ceil() as usize).max(1))
+}
+
+/// Logical cores that this process may run on.
+fn n_cores() -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sched::{CpuSet, sched_getaffinity};
+        if let Ok(set) = sched_getaffinity(nix::unistd::Pid::from_raw(0)) {
+            return (0..CpuSet::count()).filter(|&core| set.is_set(core) == Ok(true)).count();
+        }
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn trial_limits(args: &TrialLimitArgs, allowance: &Allowance) -> TrialLimits {
+    let usual = TrialLimits::usual(allowance);
     let time = args.trial_seconds.map(|n| Duration::from_secs(n.get() as u64));
     let n_bytes = args.trial_mb.map(|n| (n.get() as u64).saturating_mul(1_000_000));
     TrialLimits { time: time.unwrap_or(usual.time), n_bytes: n_bytes.unwrap_or(usual.n_bytes) }

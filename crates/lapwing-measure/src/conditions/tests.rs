@@ -73,6 +73,8 @@ fn a_laptop_tells_everything() {
         load_average_after: Some(0.5),
         memory_total_bytes: Some(16_000_000 * 1024),
         memory_available_bytes: Some(8_000_000 * 1024),
+        cpu_quota: None,
+        memory_limit_bytes: None,
         os: Some("Some Linux 12".to_owned()),
         kernel: Some("6.18.1".to_owned()),
         hypervisor: None,
@@ -85,6 +87,21 @@ fn a_laptop_tells_everything() {
     assert_eq!(found, expected);
     assert_eq!(nulls.len(), 1);
     assert_eq!(nulls["conditions.hypervisor"], "the processor tells of no hypervisor");
+}
+
+#[test]
+fn what_a_container_may_take_is_told() {
+    let fake = laptop();
+    let mount = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    fake.put("proc/self/mountinfo", mount);
+    fake.put("proc/self/cgroup", "0::/box\n");
+    fake.put("sys/fs/cgroup/box/cpu.max", "50000 100000\n");
+    fake.put("sys/fs/cgroup/box/memory.max", "629145600\n");
+    let (found, nulls) = still(&fake);
+    assert_eq!((found.cpu_quota, found.memory_limit_bytes), (Some(0.5), Some(629_145_600)));
+    assert_eq!(nulls.len(), 1, "a limit that is not there is no null");
+    let json = serde_json::to_value(still(&laptop()).0).unwrap();
+    assert!(json.get("cpu_quota").is_none() && json.get("memory_limit_bytes").is_none());
 }
 
 #[test]

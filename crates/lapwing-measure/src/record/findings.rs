@@ -156,6 +156,12 @@ pub struct Conditions {
     pub load_average_after: Option<f64>,
     pub memory_total_bytes: Option<u64>,
     pub memory_available_bytes: Option<u64>,
+    /// Absent where nothing limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
     pub os: Option<String>,
     pub kernel: Option<String>,
     pub hypervisor: Option<String>,

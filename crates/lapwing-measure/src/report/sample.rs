@@ -234,6 +234,8 @@ fn conditions() -> Conditions {
         load_average_before: Some(0.12),
         load_average_after: Some(1.9),
         memory_total_bytes: Some(16_000 * MEGABYTE),
+        cpu_quota: None,
+        memory_limit_bytes: None,
         memory_available_bytes: Some(11_200 * MEGABYTE),
         os: Some("Example OS 12".into()),
         kernel: Some("6.12.0".into()),

@@ -32,7 +32,8 @@ pub struct RuntimeArgs {
     /// tests [env: LAPWING_DEVICE]
     #[arg(long)]
     pub device: Option<DeviceRequest>,
-    /// CPU threads; the library's own choice without it [env: LAPWING_THREADS]
+    /// CPU threads; without it the library's own choice, or a container's share of the processors
+    /// [env: LAPWING_THREADS]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub threads: Option<NonZeroUsize>,
     /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]

@@ -1,12 +1,14 @@
 //! `lapwing devices`: what this machine has, and which backend can use it.
 
 use lapwing_backend::DeviceKind;
+use lapwing_files::Allowance;
 use lapwing_host::ledger::Tried;
 use lapwing_host::offers::{Absent, Offer, absent, name_of, offers, processor_name};
 use lapwing_host::trial::Failure;
 use lapwing_logits::Level;
 use serde_json::{Value, json};
 
+use crate::allowance;
 use crate::cli::DevicesArgs;
 use crate::interrupt;
 use crate::printer::Printer;
@@ -31,6 +33,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     if args.json {
         let mut report = as_json(&offers, &absent, &levels);
         report["failed_trials"] = json!(failed);
+        let Allowance { n_cpus, memory_bytes } = settings.host.allowance;
+        report["allowed"] = json!({"n_cpus": n_cpus, "memory_bytes": memory_bytes});
         printer.json(&report)?;
         return Ok(());
     }
@@ -58,6 +62,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DevicesArgs) -> anyhow
     printer.table(&["BACKEND", "VERSION", "DEVICE", "ID", "NAME", "VERIFIED"], &rows)?;
     let used = levels.last().cloned().unwrap_or_default();
     printer.line(format!("\nhost kernels: {used} (this CPU runs {})", levels.join(", ")))?;
+    if let Some(allowed) = allowance::told(&settings.host.allowance) {
+        printer.line(format!("this container may take {allowed}"))?;
+    }
     for reason in offers.iter().filter_map(|offer| offer.plugin_refusal.as_ref()) {
         printer.line(format!("no GPU for ONNX exports: {reason}"))?;
     }

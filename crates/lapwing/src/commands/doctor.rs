@@ -13,6 +13,7 @@ use lapwing_store::{
 };
 use serde_json::{Value, json};
 
+use crate::allowance;
 use crate::cli::DoctorArgs;
 use crate::printer::{PrintError, Printer, human_bytes};
 use crate::settings::Settings;
@@ -82,6 +83,7 @@ fn print(findings: &[Fact], printer: &Printer) -> Result<(), PrintError> {
 
 fn examine(settings: &Settings) -> Vec<Fact> {
     let mut findings = vec![home(settings), disk(settings), python(settings)];
+    findings.extend(container(settings));
     let runtimes: Vec<Fact> =
         Runtime::ALL.into_iter().map(|each| runtime(each, settings)).collect();
     let n_usable = runtimes.iter().filter(|f| f.standing == Standing::Fine).count();
@@ -136,6 +138,12 @@ fn disk(settings: &Settings) -> Fact {
         }
         None => Fact::absent("disk", "the free space is not known", ""),
     }
+}
+
+/// What a container allows, where one limits anything.
+fn container(settings: &Settings) -> Option<Fact> {
+    let allowed = allowance::told(&settings.host.allowance)?;
+    Some(Fact::fine("container", format!("{allowed}; the rest of the machine is out of reach")))
 }
 
 fn python(settings: &Settings) -> Fact {

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use lapwing_files::Identity;
+use lapwing_files::{Allowance, Identity};
 use lapwing_host::trial::{Failure, How, Stage};
 use lapwing_host::worker::Loss;
+
+use crate::allowance;
 
 use super::doing::{Doing, Opened};
 
@@ -18,6 +20,8 @@ pub struct Lost {
     pub failure: Failure,
     /// What it did; `None` where that is not known.
     pub doing: Option<Doing>,
+    /// What a container lets the process have of memory, where that may be why.
+    pub allowed: Option<String>,
     /// Files of the model that are no longer what they were when it was opened, and how.
     pub changed: Vec<String>,
 }
@@ -30,7 +34,11 @@ impl Lost {
         let stage = doing.as_ref().map_or(Stage::Start, |doing| doing.stage);
         // What it printed the user has seen.
         let failure = Failure { stage, how: How::Lost(loss), last_lines: Vec::new() };
-        Lost { harm, failure, doing, changed }
+        let allowed = match harm.as_str() {
+            "SIGKILL" => allowance::told(&Allowance::of_this_process()),
+            _ => None,
+        };
+        Lost { harm, failure, doing, changed, allowed }
     }
 }
 
@@ -44,7 +52,7 @@ fn changed((path, before): &(PathBuf, Identity)) -> Option<String> {
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lost { harm, failure, doing, changed } = self;
+        let Lost { harm, failure, doing, changed, allowed } = self;
         write!(f, "{harm} ended the work")?;
         if let Some(doing) = doing {
             for (Opened { path, with, .. }, word) in doing.models.iter().zip(["on", "and"]) {
@@ -57,6 +65,7 @@ impl fmt::Display for Lost {
             }
         }
         write!(f, ": {failure}")?;
+        allowed.as_ref().map_or(Ok(()), |allowed| write!(f, "; a container allows {allowed}"))?;
         if !changed.is_empty() {
             write!(f, "; changed since it was opened: {}", changed.join(", "))?;
         }
