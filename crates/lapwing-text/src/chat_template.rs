@@ -11,6 +11,7 @@ pub(crate) mod message;
 pub(crate) mod rendered;
 pub(crate) mod special_tokens;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -153,6 +154,16 @@ impl ChatTemplate {
         templates.try_for_each(|source| source.parsed().map(drop))
     }
 
+    /// The variables that the template reads and does not define itself, `messages` among them;
+    /// `with_tools` asks for the template of prompts with tools.
+    ///
+    /// # Errors
+    ///
+    /// When the template has a mistake.
+    pub fn reads(&self, with_tools: bool) -> Result<BTreeSet<Arc<str>>, Arc<OpenTemplateError>> {
+        Ok(self.source(with_tools).parsed()?.reads())
+    }
+
     /// The prompt for `input`. It holds its special tokens: encode it without adding any.
     ///
     /// # Errors
@@ -176,7 +187,7 @@ impl ChatTemplate {
         tokenizer: &Tokenizer,
     ) -> Result<Rendered, RenderError> {
         let typed = Typed::new(tokenizer.special_spellings(), input);
-        let parsed = self.source(input).parsed().map_err(RenderError::Unusable)?;
+        let parsed = self.source(input.tools.is_some()).parsed().map_err(RenderError::Unusable)?;
         let text = self.text(input, &mut |value| typed.value_of(value), &mut |message| {
             let is_kept =
                 |spelling: &str| message.role == "assistant" && parsed.looks_for(spelling);
@@ -185,9 +196,9 @@ impl ChatTemplate {
         Ok(typed.restored(&text))
     }
 
-    fn source(&self, input: &RenderInput<'_>) -> &Source {
+    fn source(&self, with_tools: bool) -> &Source {
         match &self.tool_use {
-            Some(tool_use) if input.tools.is_some() => tool_use,
+            Some(tool_use) if with_tools => tool_use,
             _ => &self.default,
         }
     }
@@ -198,7 +209,8 @@ impl ChatTemplate {
         value: &mut dyn FnMut(&serde_json::Value) -> Value,
         message: &mut dyn FnMut(&Message) -> Value,
     ) -> Result<String, RenderError> {
-        let template = self.source(input).parsed().map_err(RenderError::Unusable)?;
+        let template =
+            self.source(input.tools.is_some()).parsed().map_err(RenderError::Unusable)?;
         let mut list = |values: Option<&[serde_json::Value]>| match values {
             Some(values) => Value::given_list(values.iter().map(&mut *value)),
             None => Value::None,

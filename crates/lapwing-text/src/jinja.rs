@@ -23,6 +23,7 @@ mod interpreter;
 mod json;
 mod lexer;
 mod methods;
+mod names;
 mod operators;
 mod parser;
 mod python_text;
@@ -30,6 +31,7 @@ mod python_text;
 mod tree;
 pub(crate) mod value;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::LocalTime;
@@ -85,6 +87,11 @@ impl Template {
     /// Whether the template itself looks for `text` in what it is given.
     pub(crate) fn looks_for(&self, text: &str) -> bool {
         self.probes.iter().any(|probe| probe.contains(text))
+    }
+
+    /// The variables that the template reads and does not define itself.
+    pub(crate) fn reads(&self) -> BTreeSet<Arc<str>> {
+        names::read(&self.body)
     }
 
     /// The text for `variables`; an error comes with the line where it arose.

@@ -12,6 +12,7 @@
 //! in `testdata/snippets.txt` (and run `expected.py`); one more way to mark thoughts or calls in an
 //! answer goes into `reply/format.rs`.
 
+mod chat_input;
 mod chat_template;
 mod detokenizer;
 mod guard;
@@ -21,6 +22,7 @@ mod stop;
 mod tables;
 mod tokenizer;
 
+pub use chat_input::{ChatInput, ChatInputError, tools_from_json};
 pub use chat_template::local_time::LocalTime;
 pub use chat_template::message::{Message, NotAMessage};
 pub use chat_template::rendered::Rendered;
