@@ -1,11 +1,11 @@
-//! Messages, and from them to token ids.
+//! Messages, and from them to a prompt: its text and its token ids.
 
 use jiff::Zoned;
 use lapwing_model::TokenId;
 use lapwing_text::{
-    ChatTemplate, EncodeError, LocalTime, Message, RenderError, RenderInput, ToolCall,
+    ChatTemplate, EncodeError, LocalTime, Message, RenderError, RenderInput, Tokenizer, ToolCall,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::engine::{Engine, NoTokenizer};
 
@@ -35,6 +35,24 @@ pub enum EncodePromptError {
     },
 }
 
+/// What a chat template is told beside the messages.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Functions that the model may call; `None` is not `[]`.
+    pub tools: Option<Vec<Value>>,
+    /// Further variables (`enable_thinking`, …).
+    pub variables: Map<String, Value>,
+}
+
+/// What goes into the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// As it reads; what the tokenizer itself puts around a text is not in it.
+    pub text: String,
+    /// As the model gets it.
+    pub ids: Vec<TokenId>,
+}
+
 /// A prompt does not fit.
 #[derive(Debug, thiserror::Error)]
 #[error("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
@@ -51,9 +69,16 @@ pub struct PromptTooLong {
 #[derive(Debug, Clone, Default)]
 pub struct Conversation {
     messages: Vec<Message>,
+    told: Told,
 }
 
 impl Conversation {
+    /// A conversation without messages, whose template is told this.
+    #[must_use]
+    pub fn new(told: Told) -> Conversation {
+        Conversation { messages: Vec::new(), told }
+    }
+
     /// Begin anew, but for what the system said.
     pub fn reset(&mut self) {
         self.messages.retain(|message| message.role == "system");
@@ -136,13 +161,13 @@ impl Conversation {
         // A small context is not all for the answer.
         let n_room = n_tokens_max.min(n_positions_max / 2);
         loop {
-            let prompt = match encode(engine, &self.messages, false) {
+            let prompt = match encode_told(engine, &self.messages, &self.told, false) {
                 Err(EncodePromptError::Render(RenderError::Raised { .. }))
                     if self.spell_calls() =>
                 {
                     continue;
                 }
-                prompt => prompt?,
+                prompt => prompt?.ids,
             };
             if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
                 return Ok(prompt);
@@ -177,49 +202,76 @@ fn n_calls(message: &Message) -> usize {
     message.extra.get(TOOL_CALLS).and_then(Value::as_array).map_or(0, Vec::len)
 }
 
-/// A conversation as the model wants it: through the chat template, or the last text alone when
-/// the folder has no template or `raw` wants none. What a message spells like a special token stays
-/// text, but where it is `raw`. Whether there is room for it is not looked at: see [`check_length`].
+/// Messages alone, as [`encode_told`].
 ///
 /// # Errors
 ///
-/// When there is no tokenizer, the template refuses, or the text cannot be encoded, or holds a token
-/// that the model does not have.
+/// As [`encode_told`].
 pub fn encode(
     engine: &Engine,
     messages: &[Message],
     raw: bool,
 ) -> Result<Vec<TokenId>, EncodePromptError> {
+    encode_told(engine, messages, &Told::default(), raw).map(|prompt| prompt.ids)
+}
+
+/// A conversation as the model wants it: through the chat template, or the last text alone when
+/// the folder has no template or `raw` wants none. Whether there is room for it is not looked at:
+/// see [`check_length`].
+///
+/// # Errors
+///
+/// When there is no tokenizer, as [`prompt`], or when the text holds a token that the model does not
+/// have.
+pub fn encode_told(
+    engine: &Engine,
+    messages: &[Message],
+    told: &Told,
+    raw: bool,
+) -> Result<Prompt, EncodePromptError> {
     let tokenizer = engine.tokenizer()?;
-    let ids = match engine.template.as_ref().filter(|_| !raw) {
-        Some(template) => {
-            let input = RenderInput {
-                messages,
-                tools: None,
-                documents: None,
-                add_generation_prompt: true,
-                now: now(),
-                extra: &serde_json::Map::new(),
-            };
-            let prompt = template.render_for(&input, tokenizer)?;
-            tracing::debug!(n_bytes = prompt.text().len(), "prompt rendered");
-            // The template writes the special tokens itself.
-            tokenizer.encode_rendered(&prompt)?
-        }
-        None => {
-            let last = messages.last().and_then(|message| message.content.as_ref());
-            let text = last.and_then(|content| content.as_str()).unwrap_or_default();
-            tokenizer.encode(text, true)?
-        }
-    };
+    let template = engine.template.as_ref().filter(|_| !raw);
+    let prompt = prompt(tokenizer, template, messages, told)?;
     let n_model = engine.model.n_vocab();
-    match ids.iter().find(|&&token| n_model <= token as usize) {
+    match prompt.ids.iter().find(|&&token| n_model <= token as usize) {
         Some(&token) => {
             let piece = tokenizer.piece(token).unwrap_or_default();
             Err(EncodePromptError::NoSuchToken { token, piece, n_model })
         }
-        None => Ok(ids),
+        None => Ok(prompt),
     }
+}
+
+/// What `template` makes of `messages`, or the last text alone where there is none. What a message
+/// spells like a special token stays text, but where there is no template.
+///
+/// # Errors
+///
+/// When the template refuses, or the text cannot be encoded.
+pub fn prompt(
+    tokenizer: &Tokenizer,
+    template: Option<&ChatTemplate>,
+    messages: &[Message],
+    told: &Told,
+) -> Result<Prompt, EncodePromptError> {
+    let Some(template) = template else {
+        let last = messages.last().and_then(|message| message.content.as_ref());
+        let text = last.and_then(|content| content.as_str()).unwrap_or_default();
+        return Ok(Prompt { text: text.to_owned(), ids: tokenizer.encode(text, true)? });
+    };
+    let input = RenderInput {
+        messages,
+        tools: told.tools.as_deref(),
+        documents: None,
+        add_generation_prompt: true,
+        now: now(),
+        extra: &told.variables,
+    };
+    let rendered = template.render_for(&input, tokenizer)?;
+    tracing::debug!(n_bytes = rendered.text().len(), "prompt rendered");
+    // The template writes the special tokens itself.
+    let ids = tokenizer.encode_rendered(&rendered)?;
+    Ok(Prompt { text: rendered.text().to_owned(), ids })
 }
 
 /// Whether a prompt has the token for a text's beginning twice: once because the tokenizer puts it

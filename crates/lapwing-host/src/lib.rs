@@ -57,6 +57,7 @@ mod notice;
 mod open_error;
 mod request;
 mod setup;
+mod text_side;
 
 pub use backends::{LoadBackendError, load};
 pub use choice::{BackendChoice, CorrectionChoice, NoNativeBackend, ParseChoiceError};
@@ -67,6 +68,7 @@ pub use notice::{Caller, Notice, RefusedRung};
 pub use open_error::OpenModelError;
 pub use request::OpenRequest;
 pub use setup::{Setup, keeps_compiled, open_folder, options_for};
+pub use text_side::{OpenTextError, TextSide};
 
 // What an open model is made of, so that a program needs one dependency and one version.
 pub use lapwing_backend as backend;

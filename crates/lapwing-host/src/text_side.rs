@@ -1,0 +1,53 @@
+//! What a model's folder knows of text: needs no runtime, no graph and no weights.
+
+use std::path::Path;
+
+use lapwing_model::OpenFolderError;
+use lapwing_text::{ChatTemplate, OpenTemplateError, OpenTokenizerError, Tokenizer};
+
+use crate::engine::NoTokenizer;
+
+/// A tokenizer, and the chat template beside it.
+#[derive(Debug)]
+pub struct TextSide {
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// Messages to a prompt, when the folder has a template.
+    pub template: Option<ChatTemplate>,
+}
+
+/// A folder that knows nothing of text.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenTextError {
+    /// It is no folder.
+    #[error(transparent)]
+    Folder(#[from] OpenFolderError),
+    /// Nothing in it reads text.
+    #[error(transparent)]
+    None(#[from] NoTokenizer),
+    /// Its tokenizer is none.
+    #[error(transparent)]
+    Tokenizer(#[from] OpenTokenizerError),
+    /// Its template cannot be read.
+    #[error(transparent)]
+    Template(#[from] OpenTemplateError),
+}
+
+impl TextSide {
+    /// Read `folder`: an export, or the checkpoint of one.
+    ///
+    /// # Errors
+    ///
+    /// When it has no tokenizer, or one that cannot be read.
+    pub fn open(folder: &Path) -> Result<TextSide, OpenTextError> {
+        if folder.is_file() {
+            return Err(OpenFolderError::NotAFolder { path: folder.to_owned() }.into());
+        }
+        let file = folder.join("tokenizer.json");
+        if !file.is_file() {
+            return Err(NoTokenizer { folder: folder.to_owned() }.into());
+        }
+        let tokenizer = Tokenizer::open(&file)?;
+        Ok(TextSide { tokenizer, template: ChatTemplate::open(folder)? })
+    }
+}
