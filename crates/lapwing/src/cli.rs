@@ -14,9 +14,11 @@ mod export;
 mod generation;
 mod models;
 mod profiles;
+mod prompting;
 mod runtime;
 #[cfg(feature = "lab")]
 mod study;
+mod tokenizing;
 
 use std::path::PathBuf;
 
@@ -36,9 +38,11 @@ pub use models::{
     CompletionsArgs, DevicesArgs, DoctorArgs, InspectArgs, ListArgs, ManArgs, PullArgs, RmArgs,
 };
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
+pub use prompting::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
 pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
 #[cfg(feature = "lab")]
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
+pub use tokenizing::TokenizeArgs;
 
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]
@@ -87,6 +91,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Have a conversation on the terminal
     Chat(Box<ChatArgs>),
+    /// Show a prompt as the model gets it: its tokens, or tokens as text
+    Tokenize(Box<TokenizeArgs>),
     /// Show what this machine has and which backend can use it
     Devices(DevicesArgs),
     /// Say what is wrong with the installation and how to mend it
@@ -145,8 +151,9 @@ pub enum WorkerKind {
 impl Command {
     /// Whether it only shows what is there, so that a mistake elsewhere does no harm.
     pub fn only_looks(&self) -> bool {
-        use Command::{Compare, Devices, Doctor, Inspect, List, Report};
-        matches!(self, List(_) | Doctor(_) | Devices(_) | Inspect(_) | Report(_) | Compare(_))
+        use Command::{Compare, Devices, Doctor, Inspect, List, Report, Tokenize};
+        let looks = matches!(self, List(_) | Doctor(_) | Devices(_) | Inspect(_) | Tokenize(_));
+        looks || matches!(self, Report(_) | Compare(_))
     }
 
     /// Whether it loads libraries that run models, or maps files that may be damaged: what then ends
@@ -162,6 +169,7 @@ impl Command {
             // What it brings is checked.
             Self::Pull(_) => true,
             Self::Cache(args) => args.command.runtime().is_some(),
+            Self::Tokenize(_) => false,
             Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
             // Whoever asks a worker looks after it.
             Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,
@@ -179,6 +187,7 @@ impl Command {
             #[cfg(feature = "lab")]
             Self::Lab(args) => Some(args.study.runtime()),
             Self::Devices(_) | Self::Doctor(_) | Self::Inspect(_) | Self::Pull(_) => None,
+            Self::Tokenize(_) => None,
             Self::List(_) | Self::Rm(_) | Self::Export(_) | Self::Report(_) => None,
             // It has lists of its own.
             Self::Bench(_) => None,
@@ -226,6 +235,16 @@ mod tests {
         check("lapwing run --model m --prompt-ids 1,2,3 --json --top-logits 5 --warmup", true);
         check("lapwing run --model m --prompt hi --prompt-ids 1", false);
         check("lapwing run --model m --prompt-ids 1,x", false);
+        check("lapwing run --model m --messages f --tools g --thinking off --show-prompt", true);
+        check("lapwing run --model m --messages f --prompt hi", false);
+        check("lapwing run --model m --messages f --system s", false);
+        check("lapwing run --model m --prompt hi --raw --thinking on", false);
+        check("lapwing run --model m --prompt-ids 1 --template-var a=1", false);
+        check("lapwing run --model m --prompt-ids 1 --system s", false);
+        check("lapwing run --model m --thinking maybe", false);
+        check("lapwing chat --model m --reasoning-effort low --template-var a=1", true);
+        check("lapwing tokenize m hi --json", true);
+        check("lapwing tokenize", false);
         check("lapwing run --model m --device gpu.1 --backend openvino --precision exact", true);
         check("lapwing run --model m --device tpu", false);
         check("lapwing run --model m --device npu:cpu --npu-prompt 9", true);

@@ -21,4 +21,5 @@ pub mod pull;
 pub mod report;
 pub mod rm;
 pub mod run;
+pub mod tokenize;
 pub mod worker;

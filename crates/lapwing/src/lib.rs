@@ -19,6 +19,7 @@ mod interrupt;
 mod opening;
 mod printer;
 mod prompt;
+mod prompting;
 mod reference;
 mod settings;
 mod shown_answer;
@@ -105,6 +106,7 @@ fn resolve_and_dispatch(
 fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => commands::run::run(settings, printer, args),
+        Command::Tokenize(args) => commands::tokenize::run(settings, printer, args),
         Command::Chat(args) => commands::chat::run(settings, printer, args),
         Command::Devices(args) => commands::devices::run(settings, printer, args),
         Command::Doctor(args) => commands::doctor::run(settings, printer, args),

@@ -124,6 +124,14 @@ impl Printer {
         }
     }
 
+    /// Show a text on stderr that anybody may have written; as [`Printer::write`] does on stdout.
+    pub fn show(&self, text: &str) {
+        match io::stderr().is_terminal() {
+            true => self.message(&harmless(text)),
+            false => self.message(text),
+        }
+    }
+
     /// Say what the user should know in any case.
     pub fn warning(&self, text: impl Display) {
         self.message(&format!("\x1b[1;33mwarning:\x1b[0m {text}"));

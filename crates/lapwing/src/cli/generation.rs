@@ -1,7 +1,6 @@
 //! Arguments of the commands that run a model.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
@@ -11,6 +10,7 @@ use lapwing_host::sampling::SamplingRequest;
 use lapwing_logits::SamplerOptions;
 
 use super::choice::{count, count_or_zero, seed};
+use super::prompting::{PromptArgs, TemplateArgs};
 use super::runtime::RuntimeArgs;
 
 /// Tokens that an answer may have when nobody says.
@@ -22,21 +22,13 @@ pub struct RunArgs {
     /// A model folder, or a name from `lapwing list`
     #[arg(short, long)]
     pub model: String,
-    /// The prompt; without one it is read from stdin
-    #[arg(short, long, value_name = "TEXT", group = "prompt_source")]
-    pub prompt: Option<String>,
-    /// Read the prompt from a file
-    #[arg(long, value_name = "FILE", group = "prompt_source")]
-    pub prompt_file: Option<PathBuf>,
     /// Token ids such as 1,2,3 instead of a text: no tokenizer, no chat template
     #[arg(long, value_name = "IDS", group = "prompt_source")]
+    #[arg(conflicts_with_all = ["system", "template_var", "thinking", "reasoning_effort", "tools"])]
     pub prompt_ids: Option<PromptIds>,
-    /// Send the prompt as it is, without the chat template
+    /// Print the prompt as the model gets it on stderr, before the answer
     #[arg(long)]
-    pub raw: bool,
-    /// The system message
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["raw", "prompt_ids"])]
-    pub system: Option<String>,
+    pub show_prompt: bool,
     /// Print one JSON object at the end instead of the text as it comes
     #[arg(long)]
     pub json: bool,
@@ -50,6 +42,8 @@ pub struct RunArgs {
     /// Run an untimed prompt of the same length first, so that timings are of a warm model
     #[arg(long)]
     pub warmup: bool,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
     #[command(flatten)]
@@ -65,6 +59,8 @@ pub struct ChatArgs {
     /// The system message
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    #[command(flatten)]
+    pub template: TemplateArgs,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
     #[command(flatten)]

@@ -28,6 +28,7 @@ use crate::hint;
 use crate::interrupt;
 use crate::opening;
 use crate::printer::Printer;
+use crate::prompting;
 use crate::settings::Settings;
 use crate::shown_answer::ShownAnswer;
 
@@ -52,7 +53,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         printer.warning("the model has no chat template: each message is sent as it is");
     }
     let correction = opening::correction(&engine, settings)?;
-    let mut chat = Chat::new(args, &engine, &correction)?;
+    let mut chat = Chat::new(args, &engine, &correction, printer)?;
     if std::io::stdin().is_terminal() {
         let device = &engine.model.device_used().id;
         printer.note(format!("{} on {device}; /help for commands", args.model));
@@ -165,10 +166,12 @@ impl<'a> Chat<'a> {
         args: &'a ChatArgs,
         engine: &'a Engine,
         correction: &Resolved,
+        printer: &Printer,
     ) -> anyhow::Result<Chat<'a>> {
         let session = engine.session(correction.correction.clone());
         let session = session.context("cannot start a session")?;
-        let mut conversation = Conversation::default();
+        let told = prompting::told(None, &args.template, engine.template.as_ref(), printer)?;
+        let mut conversation = Conversation::new(told);
         if let Some(system) = &args.system {
             conversation.add("system", system);
         }

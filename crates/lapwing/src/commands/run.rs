@@ -1,11 +1,10 @@
 //! `lapwing run`: one answer.
 
-use std::io::IsTerminal as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use lapwing_host::compile_cache::CacheReport;
-use lapwing_host::conversation;
+use lapwing_host::conversation::{self, Prompt};
 use lapwing_host::correction::Resolved;
 use lapwing_host::{Engine, sampling, timings};
 use lapwing_logits::SamplerOptions;
@@ -13,7 +12,7 @@ use lapwing_measure::memory::resident_bytes;
 use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
-use lapwing_text::{Message, SpecialPieces, ToolCall};
+use lapwing_text::{SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
 use crate::cli::{RunArgs, SamplingArgs};
@@ -21,7 +20,7 @@ use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::Printer;
-use crate::prompt::{self, PromptError};
+use crate::prompting::Asked;
 use crate::settings::Settings;
 use crate::shown_answer::ShownAnswer;
 
@@ -35,13 +34,16 @@ const N_WARMUP_TOKENS: usize = 4;
 /// When the prompt, the model or the device cannot be used, or after Ctrl-C; what was generated
 /// until then is printed.
 pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Result<()> {
-    let text = prompt_text(args, printer)?;
+    let asked = match args.prompt_ids {
+        Some(_) => None,
+        None => Some(Asked::read(&args.prompt, None, printer)?),
+    };
     interrupt::install();
     let engine = opening::open(&args.model, settings)?;
     let started = Instant::now();
     let correction = opening::correction(&engine, settings)?;
     let mut load = engine.load + started.elapsed();
-    let ids = prompt_ids(args, &engine, text, printer)?;
+    let ids = prompt_ids(args, &engine, asked, printer)?;
     let sampler = sampling::options(&args.sampling.request(), &engine.folder.generation);
     for option in args.sampling.without_effect(&sampler) {
         printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
@@ -123,55 +125,39 @@ fn request<'a>(
     request
 }
 
-/// The text of the prompt; `None` when ids were given.
-fn prompt_text(args: &RunArgs, printer: &Printer) -> anyhow::Result<Option<String>> {
-    if args.prompt_ids.is_some() {
-        return Ok(None);
-    }
-    let (text, origin) = match (&args.prompt, &args.prompt_file) {
-        (Some(text), _) => (text.clone(), "nothing in --prompt"),
-        (None, Some(path)) => (prompt::from_file(path)?, "nothing in the file"),
-        (None, None) => {
-            if std::io::stdin().is_terminal() {
-                printer.note("reading the prompt from the terminal; end it with Ctrl-D");
-            }
-            (prompt::from_stdin()?, "nothing came on stdin")
-        }
-    };
-    if prompt::is_stdin_waiting() && (args.prompt.is_some() || args.prompt_file.is_some()) {
-        printer.note("stdin is not read: the prompt is what was given");
-    }
-    if text.trim().is_empty() {
-        return Err(PromptError::Empty { origin }).context("cannot answer");
-    }
-    Ok(Some(text))
-}
-
+/// What goes into the model; with `asked` as `None` the ids that were given.
 fn prompt_ids(
     args: &RunArgs,
     engine: &Engine,
-    text: Option<String>,
+    asked: Option<Asked>,
     printer: &Printer,
 ) -> anyhow::Result<Vec<TokenId>> {
-    let Some(text) = text else {
-        return Ok(args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0));
+    let prompt = match asked {
+        Some(asked) => {
+            let template = engine.template.as_ref();
+            let (messages, told) = asked.messages(&args.prompt, template, printer)?;
+            conversation::encode_told(engine, &messages, &told, args.prompt.raw)?
+        }
+        None => {
+            let ids = args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0);
+            let text = match args.show_prompt {
+                true => engine.tokenizer()?.decode(&ids, SpecialPieces::Show),
+                false => String::new(),
+            };
+            Prompt { text, ids }
+        }
     };
-    if engine.template.is_none() && args.system.is_some() {
-        printer.warning("--system has no effect: the model has no chat template");
-    } else if engine.template.is_none() && !args.raw {
-        printer.note("the model has no chat template: the prompt is sent as it is");
+    if args.show_prompt {
+        printer.show(&prompt.text);
     }
-    let mut messages = Vec::new();
-    if let Some(system) = &args.system {
-        messages.push(Message::new("system", system.as_str()));
+    if args.prompt_ids.is_some() {
+        return Ok(prompt.ids);
     }
-    messages.push(Message::new("user", text));
-    let prompt = conversation::encode(engine, &messages, args.raw)?;
-    if conversation::begins_twice(engine, &prompt) {
+    if conversation::begins_twice(engine, &prompt.ids) {
         printer.warning("the prompt begins twice: the tokenizer puts the first token there itself");
     }
-    conversation::check_length(engine, prompt.len()).context("cannot answer")?;
-    Ok(prompt)
+    conversation::check_length(engine, prompt.ids.len()).context("cannot answer")?;
+    Ok(prompt.ids)
 }
 
 fn session(engine: &Engine, correction: &Resolved) -> anyhow::Result<Session> {

@@ -30,6 +30,7 @@ mod reporting;
 mod running;
 #[cfg(feature = "lab")]
 mod studying;
+mod tokenizing;
 mod typing;
 
 use std::path::{Path, PathBuf};

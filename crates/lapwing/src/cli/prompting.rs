@@ -1,0 +1,113 @@
+//! Arguments about what is asked: of the commands that make a prompt.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use lapwing_host::ParseChoiceError;
+use serde_json::Value;
+
+/// What a prompt is made of.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PromptArgs {
+    /// The prompt; without one it is read from stdin
+    #[arg(short, long, value_name = "TEXT", group = "prompt_source")]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file
+    #[arg(long, value_name = "FILE", group = "prompt_source")]
+    pub prompt_file: Option<PathBuf>,
+    /// Read a conversation from a file: a JSON list of messages, or an object with `messages` and
+    /// `tools`
+    #[arg(long, value_name = "FILE", group = "prompt_source")]
+    #[arg(conflicts_with_all = ["raw", "system"])]
+    pub messages: Option<PathBuf>,
+    /// Send the prompt as it is, without the chat template
+    #[arg(long)]
+    #[arg(conflicts_with_all = ["template_var", "thinking", "reasoning_effort", "tools"])]
+    pub raw: bool,
+    /// The system message
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    pub system: Option<String>,
+    #[command(flatten)]
+    pub template: TemplateArgs,
+}
+
+/// What the chat template is told beside the messages.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Chat template")]
+pub struct TemplateArgs {
+    /// A variable of the template: VALUE is JSON, or else a text; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub template_var: Vec<TemplateVar>,
+    /// Let the model think before it answers, or not, where its template has a say in that
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub thinking: Option<Thinking>,
+    /// How much the model thinks, where its template has a say in that
+    #[arg(long, value_name = "LEVEL", value_parser = ["low", "medium", "high"])]
+    pub reasoning_effort: Option<String>,
+    /// Functions that the model may call: a JSON list as OpenAI's API takes it
+    #[arg(long, value_name = "FILE")]
+    pub tools: Option<PathBuf>,
+}
+
+/// `--thinking`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Thinking {
+    On,
+    Off,
+}
+
+/// `--template-var KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplateVar {
+    /// The variable.
+    pub key: String,
+    /// What it is.
+    pub value: Value,
+}
+
+impl FromStr for TemplateVar {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let failed = |expected| ParseChoiceError { expected, found: text.to_owned() };
+        let is_name = |key: &str| {
+            key.starts_with(|first: char| first.is_alphabetic() || first == '_')
+                && key.chars().all(|symbol| symbol.is_alphanumeric() || symbol == '_')
+        };
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| is_name(key))
+            .ok_or_else(|| failed("KEY=VALUE such as enable_thinking=false"))?;
+        if matches!(key, "messages" | "tools") {
+            return Err(failed("another key: --messages and --tools give these"));
+        }
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        Ok(TemplateVar { key: key.to_owned(), value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_json_or_else_a_text() {
+        let check = |text: &str, key: &str, value: Value| {
+            let expected = TemplateVar { key: key.to_owned(), value };
+            assert_eq!(text.parse::<TemplateVar>().unwrap(), expected, "{text}");
+        };
+        check("enable_thinking=false", "enable_thinking", json!(false));
+        check("n=12", "n", json!(12));
+        check("date=26 Jul 2024", "date", json!("26 Jul 2024"));
+        check("quoted=\"12\"", "quoted", json!("12"));
+        check("list=[1, {\"a\": null}]", "list", json!([1, {"a": null}]));
+        check("empty=", "empty", json!(""));
+        check("_x=a=b", "_x", json!("a=b"));
+        for wrong in ["enable_thinking", "=1", "a b=1", "1a=2", "messages=[]", "tools=[]"] {
+            assert!(wrong.parse::<TemplateVar>().is_err(), "{wrong}");
+        }
+    }
+}

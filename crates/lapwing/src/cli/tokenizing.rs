@@ -1,0 +1,85 @@
+//! Arguments of `lapwing tokenize`.
+
+use clap::Args;
+
+use super::generation::PromptIds;
+use super::prompting::PromptArgs;
+use crate::exit::UsageError;
+
+/// Arguments of `lapwing tokenize`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenizeArgs {
+    /// A folder with a tokenizer, such as a model folder, or a name from `lapwing list`
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    pub first: Option<String>,
+    /// The prompt; without one it is read from stdin
+    #[arg(value_name = "TEXT", group = "prompt_source")]
+    pub second: Option<String>,
+    /// The model, as an option
+    #[arg(short, long)]
+    pub model: Option<String>,
+    /// Token ids such as 1,2,3: print their text
+    #[arg(long, value_name = "IDS", group = "prompt_source")]
+    #[arg(conflicts_with_all = ["raw", "system", "template_var", "thinking", "reasoning_effort", "tools"])]
+    pub ids: Option<PromptIds>,
+    /// Print one JSON object: ids, pieces, the prompt and counts
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+}
+
+impl TokenizeArgs {
+    /// The model, and the text if it was given as a word: `MODEL TEXT`, or `--model MODEL TEXT`.
+    pub fn model_and_text(&self) -> Result<(&str, Option<&str>), UsageError> {
+        let [first, second, model] =
+            [&self.first, &self.second, &self.model].map(|word| word.as_deref());
+        let problem = match (model, first, second) {
+            (None, Some(model), text) => return Ok((model, text)),
+            (Some(model), None, None) => return Ok((model, None)),
+            (Some(model), text, None) if !self.has_source() => return Ok((model, text)),
+            (Some(_), _, None) => "the prompt is given twice: as a word and by an option",
+            (Some(_), _, Some(_)) => "the model is given twice: as a word and with --model",
+            (None, None, _) => "no model is given",
+        };
+        let advice = Some("`lapwing tokenize MODEL TEXT`".to_owned());
+        Err(UsageError { problem: problem.to_owned(), advice })
+    }
+
+    fn has_source(&self) -> bool {
+        let PromptArgs { prompt, prompt_file, messages, .. } = &self.prompt;
+        prompt.is_some() || prompt_file.is_some() || messages.is_some() || self.ids.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn model_and_text_as_words_or_with_the_option() {
+        let check = |words: &[&str], expected: Option<(&str, Option<&str>)>| {
+            let line = ["lapwing", "tokenize"].iter().chain(words);
+            let Ok(Cli { command: Command::Tokenize(args), .. }) = Cli::try_parse_from(line) else {
+                assert_eq!(expected, None, "{words:?}");
+                return;
+            };
+            assert_eq!(args.model_and_text().ok(), expected, "{words:?}");
+        };
+        check(&["m", "hi"], Some(("m", Some("hi"))));
+        check(&["m"], Some(("m", None)));
+        check(&["-m", "m"], Some(("m", None)));
+        check(&["-m", "m", "hi"], Some(("m", Some("hi"))));
+        check(&["m", "-p", "hi"], Some(("m", None)));
+        check(&["m", "--ids", "1,2"], Some(("m", None)));
+        check(&["-m", "m", "hi", "you"], None);
+        check(&["-m", "m", "hi", "-p", "you"], None);
+        check(&["m", "hi", "-p", "you"], None);
+        check(&["m", "hi", "--ids", "1"], None);
+        check(&["m", "--ids", "1", "--thinking", "on"], None);
+        check(&["m", "hi", "--raw", "--tools", "f"], None);
+        check(&[], None);
+    }
+}

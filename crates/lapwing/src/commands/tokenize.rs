@@ -1,0 +1,109 @@
+//! `lapwing tokenize`: a prompt as the model would get it, or token ids as text. No runtime runs.
+
+use anyhow::Context as _;
+use lapwing_host::{OpenTextError, TextSide, conversation};
+use lapwing_store::resolve_model;
+use lapwing_text::{SpecialPieces, TokenId, Tokenizer};
+use serde_json::json;
+
+use crate::cli::TokenizeArgs;
+use crate::printer::Printer;
+use crate::prompting::Asked;
+use crate::settings::Settings;
+
+/// Show the tokens of a prompt, or the text of tokens.
+///
+/// # Errors
+///
+/// When the model or the prompt cannot be used, or an id is not of the vocabulary.
+pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyhow::Result<()> {
+    let (model, text) = args.model_and_text()?;
+    let folder = resolve_model(model, &settings.host.store).context("cannot tokenize")?;
+    let side = TextSide::open(&folder).map_err(open_failed).context("cannot tokenize")?;
+    if let Some(ids) = &args.ids {
+        return decode(model, &side.tokenizer, &ids.0, args.json, printer);
+    }
+    let asked = Asked::read(&args.prompt, text, printer)?;
+    let template = side.template.as_ref().filter(|_| !args.prompt.raw);
+    let (messages, told) = asked.messages(&args.prompt, template, printer)?;
+    let prompt = conversation::prompt(&side.tokenizer, template, &messages, &told)?;
+    let pieces = pieces(&side.tokenizer, &prompt.ids)?;
+    if args.json {
+        let report = json!({
+            "model": model,
+            "is_rendered": template.is_some(),
+            "prompt": prompt.text,
+            "n_bytes": prompt.text.len(),
+            "n_tokens": prompt.ids.len(),
+            "prompt_ids": prompt.ids,
+            "pieces": pieces,
+        });
+        return Ok(printer.json(&report)?);
+    }
+    if template.is_some() && !printer.is_quiet() {
+        printer.show(&prompt.text);
+    }
+    let rows = prompt.ids.iter().zip(&pieces);
+    let rows: Vec<_> = rows.map(|(id, piece)| vec![id.to_string(), visible(piece)]).collect();
+    printer.table(&["ID", "PIECE"], &rows)?;
+    printer.note(format!("{} tokens, {} bytes", prompt.ids.len(), prompt.text.len()));
+    Ok(())
+}
+
+fn decode(
+    model: &str,
+    tokenizer: &Tokenizer,
+    ids: &[TokenId],
+    as_json: bool,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let pieces = pieces(tokenizer, ids)?;
+    let text = tokenizer.decode(ids, SpecialPieces::Show);
+    if as_json {
+        let report = json!({
+            "model": model,
+            "text": text,
+            "n_bytes": text.len(),
+            "n_tokens": ids.len(),
+            "prompt_ids": ids,
+            "pieces": pieces,
+        });
+        return Ok(printer.json(&report)?);
+    }
+    Ok(printer.line(text)?)
+}
+
+/// How the vocabulary spells each of `ids`.
+fn pieces(tokenizer: &Tokenizer, ids: &[TokenId]) -> anyhow::Result<Vec<String>> {
+    let piece = |&token: &TokenId| {
+        tokenizer.piece(token).ok_or(NoSuchToken { token, n_vocab: tokenizer.n_vocab() })
+    };
+    ids.iter().map(piece).collect::<Result<_, _>>().context("cannot tokenize")
+}
+
+/// An id of another model.
+#[derive(Debug, thiserror::Error)]
+#[error("token {token} is not in the tokenizer's vocabulary of {n_vocab}")]
+struct NoSuchToken {
+    token: TokenId,
+    n_vocab: usize,
+}
+
+/// A piece in one line of a table.
+fn visible(piece: &str) -> String {
+    let shown = piece.chars().map(|symbol| match symbol.is_control() {
+        true => symbol.escape_default().to_string(),
+        false => symbol.to_string(),
+    });
+    shown.collect()
+}
+
+/// As advice looks for it: what a transparent variant wraps is none of its causes.
+fn open_failed(error: OpenTextError) -> anyhow::Error {
+    match error {
+        OpenTextError::Folder(error) => error.into(),
+        OpenTextError::None(error) => error.into(),
+        OpenTextError::Tokenizer(error) => error.into(),
+        OpenTextError::Template(error) => error.into(),
+    }
+}

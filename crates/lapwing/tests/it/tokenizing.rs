@@ -1,0 +1,182 @@
+//! `tokenize`, and what templates are told: no runtime is needed for any of it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::Lapwing;
+
+/// A folder that knows text and holds no model.
+struct Folder {
+    lapwing: Lapwing,
+    path: PathBuf,
+}
+
+const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}\
+    {% if tools %}tools {{ tools | length }} {% endif %}\
+    {% if enable_thinking is defined and not enable_thinking %}quiet {% endif %}\
+    {{ reasoning_effort }}{% if add_generation_prompt %}assistant{% endif %}";
+
+impl Folder {
+    fn new(template: Option<&str>) -> Folder {
+        let lapwing = Lapwing::new();
+        let path = lapwing.path("text");
+        std::fs::create_dir(&path).unwrap();
+        let words = ["<unk>", "<s>", "user", "assistant", "system", "tool", "hello", "world"];
+        let words = words.iter().chain(&["tools", "1", "quiet", "low", "a\nb"]).enumerate();
+        let vocab: serde_json::Map<String, Value> =
+            words.map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null,
+            "added_tokens": [{"id": 1, "content": "<s>", "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false, "special": true}],
+            "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "post_processor": null, "decoder": null,
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
+        });
+        std::fs::write(path.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let config = json!({"bos_token": "<s>"}).to_string();
+        std::fs::write(path.join("tokenizer_config.json"), config).unwrap();
+        if let Some(template) = template {
+            std::fs::write(path.join("chat_template.jinja"), template).unwrap();
+        }
+        Folder { lapwing, path }
+    }
+
+    fn file(&self, name: &str, content: &Value) -> String {
+        let path = self.lapwing.path(name);
+        std::fs::write(&path, content.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn tokenize(&self, more: &[&str]) -> crate::Outcome {
+        self.lapwing.run(&[&["tokenize", self.path.to_str().unwrap()], more].concat())
+    }
+
+    fn prompt(&self, more: &[&str]) -> String {
+        let outcome = self.tokenize(&[more, &["--json"]].concat()).expect_code(0);
+        let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        report["prompt"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_prompt_is_shown_as_the_model_gets_it() {
+    let folder = Folder::new(Some(TEMPLATE));
+    let report = folder.tokenize(&["hello world", "--json"]).expect_code(0).stdout;
+    let expected = json!({
+        "model": folder.path,
+        "is_rendered": true,
+        "prompt": "<s>user hello world assistant",
+        "n_bytes": 29,
+        "n_tokens": 5,
+        "prompt_ids": [1, 2, 6, 7, 3],
+        "pieces": ["<s>", "user", "hello", "world", "assistant"],
+    });
+    assert_eq!(serde_json::from_str::<Value>(&report).unwrap(), expected);
+    let outcome = folder.tokenize(&["hello world"]).expect_code(0);
+    let rows: Vec<Vec<&str>> =
+        outcome.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[..3], [["ID", "PIECE"], ["1", "<s>"], ["2", "user"]]);
+    let outcome = outcome.expect_says(&["<s>user hello world assistant", "5 tokens, 29 bytes"]);
+    assert_eq!(outcome.stdout.lines().count(), 6);
+    let quiet = folder.tokenize(&["hello world", "--quiet"]).expect_code(0);
+    assert_eq!((quiet.stdout, quiet.stderr.as_str()), (outcome.stdout, ""));
+}
+
+#[test]
+fn the_prompt_comes_from_where_run_takes_it() {
+    let folder = Folder::new(Some(TEMPLATE));
+    let file = folder.lapwing.path("prompt.txt");
+    std::fs::write(&file, "hello world\n").unwrap();
+    let rendered = "<s>user hello world assistant";
+    assert_eq!(folder.prompt(&["--prompt", "hello world"]), rendered);
+    assert_eq!(folder.prompt(&["--prompt-file", file.to_str().unwrap()]), rendered);
+    assert_eq!(folder.prompt(&["hello world", "--raw"]), "hello world");
+    let with_system = "<s>system hello user world assistant";
+    assert_eq!(folder.prompt(&["world", "--system", "hello"]), with_system);
+    let model = folder.path.to_str().unwrap();
+    let mut command = folder.lapwing.command(&["tokenize", "-m", model, "--json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hello world").unwrap();
+    let report: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(report["prompt"], rendered);
+}
+
+#[test]
+fn ids_become_text() {
+    let folder = Folder::new(None);
+    let outcome = folder.tokenize(&["--ids", "1,6,7"]).expect_code(0);
+    assert_eq!(outcome.stdout, "<s> hello world\n");
+    let report = folder.tokenize(&["--ids", "6,12", "--json"]).expect_code(0).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["pieces"], &report["n_tokens"]), (&json!(["hello", "a\nb"]), &json!(2)));
+    let refused = folder.tokenize(&["--ids", "6,99"]).expect_code(1);
+    refused.expect_says(&["token 99 is not in the tokenizer's vocabulary of 13"]);
+}
+
+#[test]
+fn conversations_and_tools_come_from_files() {
+    let folder = Folder::new(Some(TEMPLATE));
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]);
+    let messages = json!([
+        {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+        {"role": "assistant", "content": "world"},
+        {"role": "user", "content": "hello"},
+    ]);
+    let alone = folder.file("messages.json", &messages);
+    let both = folder.file("both.json", &json!({"messages": messages, "tools": tools}));
+    let tools = folder.file("tools.json", &tools);
+    let said = "<s>user hello assistant world user hello ";
+    assert_eq!(folder.prompt(&["--messages", &alone]), format!("{said}assistant"));
+    assert_eq!(folder.prompt(&["--messages", &both]), format!("{said}tools 1 assistant"));
+    let with_tools = ["--messages", &alone, "--tools", &tools];
+    assert_eq!(folder.prompt(&with_tools), format!("{said}tools 1 assistant"));
+    let twice = folder.tokenize(&["--messages", &both, "--tools", &tools]);
+    twice.expect_code(2).expect_says(&["tools come twice"]);
+    let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]);
+    let image = folder.file("image.json", &image);
+    let refused = folder.tokenize(&["--messages", &image]).expect_code(1);
+    refused.expect_says(&["image.json", "message 1", "`image_url`: only text can be read"]);
+    let no_tools = folder.tokenize(&["hello", "--tools", &alone]).expect_code(1);
+    no_tools.expect_says(&["messages.json", "tool 1: expected an object with `type`"]);
+    let plain = Folder::new(Some("{% for m in messages %}{{ m.content }}{% endfor %}"));
+    let unheard = plain.tokenize(&["hello", "--tools", &tools]).expect_code(2);
+    unheard.expect_says(&["the chat template reads no tools"]);
+}
+
+#[test]
+fn templates_are_told_what_they_read() {
+    let folder = Folder::new(Some(TEMPLATE));
+    let quiet = "<s>user hello quiet assistant";
+    assert_eq!(folder.prompt(&["hello", "--thinking", "off"]), quiet);
+    assert_eq!(folder.prompt(&["hello", "--template-var", "enable_thinking=false"]), quiet);
+    assert_eq!(folder.prompt(&["hello", "--thinking", "on"]), "<s>user hello assistant");
+    let low = "<s>user hello lowassistant";
+    assert_eq!(folder.prompt(&["hello", "--reasoning-effort", "low"]), low);
+    let unread = folder.tokenize(&["hello", "--template-var", "enable_thinkin=false"]);
+    let reads = "it reads `enable_thinking`, `reasoning_effort`";
+    unread.expect_code(0).expect_says(&["--template-var enable_thinkin has no effect", reads]);
+    let plain = Folder::new(Some("{{ messages[0].content }}"));
+    let refused = plain.tokenize(&["hello", "--thinking", "on"]).expect_code(2);
+    refused.expect_says(&["no variable for it", "it reads nothing but the messages"]);
+    let none = Folder::new(None);
+    let refused = none.tokenize(&["hello", "--thinking", "on"]).expect_code(2);
+    refused.expect_says(&["--thinking needs a chat template"]);
+    assert_eq!(none.prompt(&["hello"]), "hello");
+}
+
+#[test]
+fn a_folder_without_a_tokenizer_says_so() {
+    let lapwing = Lapwing::new();
+    let empty = lapwing.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let refused = lapwing.run(&["tokenize", empty.to_str().unwrap(), "hello"]).expect_code(1);
+    refused.expect_says(&["cannot tokenize", "has no tokenizer.json", "hint:"]);
+    let file = empty.join("model.gguf");
+    std::fs::write(&file, "GGUF").unwrap();
+    let refused = lapwing.run(&["tokenize", file.to_str().unwrap(), "hello"]).expect_code(1);
+    refused.expect_says(&["cannot tokenize", "hint: a checkpoint is exported first"]);
+}
