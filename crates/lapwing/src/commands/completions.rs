@@ -1,5 +1,7 @@
 //! `lapwing completions` and `lapwing man`: the command line, described for shells and for `man`.
 
+mod models;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -15,7 +17,8 @@ pub fn run(printer: &Printer, args: &CompletionsArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     let mut command = shown(&Cli::command());
     clap_complete::generate(args.shell, &mut command, "lapwing", &mut script);
-    Ok(printer.bytes(&script)?)
+    let script = models::completed(&String::from_utf8(script)?, args.shell, &command);
+    Ok(printer.bytes(script.as_bytes())?)
 }
 
 /// A command without what `--help` does not show: completions offer hidden commands otherwise.
