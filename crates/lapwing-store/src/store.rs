@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::HashError;
 use lapwing_files::{FileError, Lock, LockError, new_folder};
+use lapwing_formats::gguf::only_model;
 use serde::Serialize;
 
 use crate::model_kind::ModelKind;
@@ -306,14 +307,27 @@ fn describe(folder: &Path, name: &str) -> StoredModel {
     }
 }
 
-/// A GGUF checkpoint is one file; everything else is a folder.
+/// A GGUF checkpoint is one file, or the first of its parts; everything else is a folder.
 fn model_path(folder: &Path, kind: ModelKind, files: &[(PathBuf, u64)]) -> PathBuf {
-    let is_gguf = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
-    let mut checkpoints = files.iter().map(|(path, _)| path).filter(is_gguf);
-    match (kind, checkpoints.next(), checkpoints.next()) {
-        (ModelKind::Gguf, Some(path), None) => path.clone(),
+    let paths = files.iter().map(|(path, _)| path.clone());
+    match (kind, only_checkpoint(paths)) {
+        (ModelKind::Gguf, Some(path)) => path,
         _ => folder.to_path_buf(),
     }
+}
+
+/// The GGUF among `paths` that stands for all of them: the only one, or the first of its parts.
+fn only_checkpoint(paths: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
+    let ggufs: Vec<PathBuf> = paths.filter(is_gguf).collect();
+    only_model(&ggufs).map(Path::to_owned)
+}
+
+/// The checkpoint that is meant by `path`: a folder that holds one GGUF means that file, or the
+/// first of its parts.
+pub fn checkpoint_at(path: PathBuf) -> PathBuf {
+    let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+    only_checkpoint(entries.map(|entry| entry.path())).unwrap_or(path)
 }
 
 /// Every file below `folder` with its size, the record left out; directory links are not followed.

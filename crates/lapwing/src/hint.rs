@@ -27,8 +27,8 @@ use lapwing_host::hardware::Machine;
 use lapwing_host::trial::{HarmfulDevice, How, Stage};
 use lapwing_host::worker::Loss;
 use lapwing_store::{
-    HubError, LocalError, PipError, PullError, PyPiError, ResolveModelError, SelectError,
-    StoreError,
+    HubError, LocalError, NotWholeError, PipError, PullError, PyPiError, ResolveModelError,
+    SelectError, StoreError,
     natives::{LocateError, Native, PullRuntimeError, Runtime},
     nearest,
 };
@@ -304,7 +304,9 @@ fn hub(error: &HubError) -> Option<String> {
 
 fn select(error: &SelectError) -> Option<String> {
     match error {
-        SelectError::NoVariant { .. } => Some("choose one with --variant".into()),
+        SelectError::NoVariant { .. } | SelectError::Several { .. } => {
+            Some("choose one with --variant".into())
+        }
         _ => None,
     }
 }
@@ -313,9 +315,16 @@ fn local(error: &LocalError) -> Option<String> {
     match error {
         LocalError::Interrupted => Some("nothing was kept; run the same command again".into()),
         LocalError::NoRoom(_) => Some(NO_ROOM.into()),
-        LocalError::NotWhole(_) => {
-            Some("nothing was kept; get the whole file and try again".into())
-        }
+        LocalError::NotWhole(error) => match error {
+            NotWholeError::File { .. } => {
+                Some("nothing was kept; get the whole file and try again".into())
+            }
+            NotWholeError::Folder(_) | NotWholeError::NoConfig { .. } => None,
+            NotWholeError::OneFile { path } => {
+                let folder = path.parent().unwrap_or(path).display().to_string();
+                Some(format!("`lapwing pull {}` takes all of it", quoted(&folder)))
+            }
+        },
         _ => None,
     }
 }
@@ -356,6 +365,9 @@ fn pull(error: &PullError) -> Option<String> {
         PullError::Hub(error) => hub(error),
         PullError::PyPi(error) => pypi(error),
         PullError::Local(error) => local(error),
+        PullError::NotWhole(_) => {
+            Some("--variant chooses another one; `lapwing rm` removes what was downloaded".into())
+        }
         _ => None,
     }
 }

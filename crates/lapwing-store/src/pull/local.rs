@@ -57,13 +57,15 @@ pub(super) fn fetch(
 ) -> Result<Delivery, LocalError> {
     let path = path.canonicalize().map_err(FileError::cannot("read", path))?;
     let files = files_of(&path)?;
-    let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-    if ModelKind::of_files(names) == ModelKind::Unknown {
+    let names = || files.iter().map(|file| file.name.as_str());
+    if ModelKind::of_files(names()) == ModelKind::Unknown {
         return Err(LocalError::NoModel { path });
     }
-    for file in &files {
-        whole::check(&file.path)?;
+    if ModelKind::of_files(names()) != ModelKind::Gguf && !path.is_dir() {
+        return Err(NotWholeError::OneFile { path }.into());
     }
+    let folder = if path.is_dir() { &path } else { path.parent().unwrap_or(&path) };
+    whole::check(folder, names())?;
     let n_bytes = files.iter().map(|file| file.size_bytes).sum();
     if !link {
         disk::require(staging, n_bytes)?;

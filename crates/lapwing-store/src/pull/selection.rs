@@ -3,19 +3,21 @@
 //! By names only: an OpenVINO folder, one build of onnxruntime-genai among several, one precision
 //! of a transformers.js repository, one GGUF file, or a safetensors checkpoint.
 
+mod gguf;
+
 use lapwing_model::VARIANT_PREFERENCE;
 
 use crate::model_kind::ModelKind;
 use crate::options::Variant;
 
-/// What [`VARIANT_PREFERENCE`] is for ONNX files, for GGUF files.
-const GGUF_VARIANTS: [&str; 6] = ["q4_0", "q4_k_m", "q4_1", "q8_0", "f16", ""];
 /// What the ONNX file without a suffix is called.
 const FULL_PRECISION: &str = "fp32";
 /// Endings of the small files that belong to every model.
 const SIDE_FILES: [&str; 4] = [".json", ".jinja", ".txt", ".model"];
-/// Stems of the graphs that a text model of transformers.js consists of, one of these lines.
-const ONNX_STEMS: [&[&str]; 2] = [&["model"], &["decoder_model_merged", "embed_tokens"]];
+/// The stem of a graph that takes token ids and gives logits.
+const ONNX_STEM: &str = "model";
+/// Beginnings of graphs that a text model may consist of instead, which nothing here runs.
+const OTHER_STEMS: [&str; 2] = ["decoder_", "embed_tokens"];
 
 /// A file of the repository and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,12 @@ pub enum SelectError {
     /// A file that the catalogue names is not there.
     #[error("no {path} in {repo}")]
     NoFile { repo: String, path: String },
+    /// Several models have what was asked for, or would be taken by default.
+    #[error("several models in {repo} are {variant}: {found}")]
+    Several { repo: String, variant: String, found: String },
+    /// A model that no command could open once it was here.
+    #[error("the model in {repo} cannot be used: {problem}")]
+    Unusable { repo: String, problem: String },
 }
 
 /// Choose among `paths`, all files of `repo`.
@@ -79,7 +87,7 @@ pub(super) fn select<'a>(
         ModelKind::OpenVino => (openvino(paths), None),
         ModelKind::Onnx if !genai.is_empty() => genai_build(repo, paths, &genai, variant)?,
         ModelKind::Onnx => onnx(repo, paths, variant)?,
-        ModelKind::Gguf => gguf(repo, paths, variant)?,
+        ModelKind::Gguf => gguf::select(repo, paths, variant)?,
         ModelKind::Safetensors => (at_root(paths, &[".safetensors"]), None),
         ModelKind::Unknown => (Vec::new(), None),
     };
@@ -87,7 +95,31 @@ pub(super) fn select<'a>(
         return Err(SelectError::NoModel { repo: repo_name() });
     }
     let variant = variant.and_then(insisted).or_else(|| chosen.map(str::to_owned));
-    Ok(Selection { files: checked(repo, selected)?, variant })
+    let files = checked(repo, selected)?;
+    require_companions(repo, kind, &files)?;
+    Ok(Selection { files, variant })
+}
+
+/// Refuse a model without the files that commands open it by.
+fn require_companions(
+    repo: &str,
+    kind: ModelKind,
+    files: &[Selected<'_>],
+) -> Result<(), SelectError> {
+    let is_there = |name: &str| files.iter().any(|file| file.local == name);
+    let needed: &[&str] = match kind {
+        ModelKind::OpenVino => &["openvino_model.xml", "openvino_model.bin", "config.json"],
+        ModelKind::Onnx if is_there("genai_config.json") => &[],
+        ModelKind::Onnx | ModelKind::Safetensors => &["config.json"],
+        ModelKind::Gguf | ModelKind::Unknown => &[],
+    };
+    match needed.iter().find(|name| !is_there(name)) {
+        Some(name) => {
+            let problem = format!("{name} is missing");
+            Err(SelectError::Unusable { repo: repo.to_owned(), problem })
+        }
+        None => Ok(()),
+    }
 }
 
 fn insisted(variant: &Variant) -> Option<String> {
@@ -190,33 +222,42 @@ fn onnx<'a>(
     variant: Option<&Variant>,
 ) -> Result<Chosen<'a>, SelectError> {
     let graphs = ["onnx/", ""].iter().find_map(|folder| {
-        ONNX_STEMS.iter().find_map(|stems| {
-            let found = variants_of(paths, folder, stems[0]);
-            (!found.is_empty()).then_some((*folder, *stems, found))
-        })
+        let found = variants_of(paths, folder, ONNX_STEM);
+        (!found.is_empty()).then_some((*folder, found))
     });
-    let Some((folder, stems, found)) = graphs else {
-        return Err(SelectError::NoModel { repo: repo.to_owned() });
-    };
+    let Some((folder, found)) = graphs else { return Err(no_graph(repo, paths)) };
     let chosen = pick(repo, &found, unless_alone(variant, found.len()), &VARIANT_PREFERENCE)?;
+    let graph = match chosen {
+        "" => format!("{folder}{ONNX_STEM}.onnx"),
+        suffix => format!("{folder}{ONNX_STEM}_{suffix}.onnx"),
+    };
     let mut selected = at_root(paths, &[]);
-    for path in paths {
-        let Some(file) = path.strip_prefix(folder) else { continue };
-        let belongs = stems.iter().any(|stem| {
-            let graph = match chosen {
-                "" => format!("{stem}.onnx"),
-                suffix => format!("{stem}_{suffix}.onnx"),
-            };
-            // Data files are NAME.onnx_data, NAME.onnx_data_1 or NAME.onnx.data.
-            file.strip_prefix(&graph).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with("_data") || rest.starts_with(".data")
-            })
-        });
-        if belongs {
-            selected.push(whole(path));
-        }
-    }
+    // Data files are NAME.onnx_data, NAME.onnx_data_1 or NAME.onnx.data.
+    let belongs = |path: &&&str| {
+        path.strip_prefix(&graph).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with("_data") || rest.starts_with(".data")
+        })
+    };
+    selected.extend(paths.iter().filter(belongs).map(|path| whole(path)));
     Ok((selected, Some(if chosen.is_empty() { FULL_PRECISION } else { chosen })))
+}
+
+/// What is there instead of a graph from token ids to logits.
+fn no_graph(repo: &str, paths: &[&str]) -> SelectError {
+    let is_other = |path: &&&str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        name.ends_with(".onnx") && OTHER_STEMS.iter().any(|stem| name.starts_with(stem))
+    };
+    match paths.iter().find(is_other) {
+        Some(path) => SelectError::Unusable {
+            repo: repo.to_owned(),
+            problem: format!(
+                "it is in several graphs, such as {path}: expected one from token ids to logits, \
+                 {ONNX_STEM}*.onnx"
+            ),
+        },
+        None => SelectError::NoModel { repo: repo.to_owned() },
+    }
 }
 
 /// The suffixes of `folder/stem_SUFFIX.onnx`; the file without one is "".
@@ -253,31 +294,6 @@ fn pick<'a>(
             found: found.iter().map(shown).collect::<Vec<_>>().join(", "),
         }
     })
-}
-
-fn gguf<'a>(
-    repo: &str,
-    paths: &[&'a str],
-    variant: Option<&Variant>,
-) -> Result<Chosen<'a>, SelectError> {
-    let is_model =
-        |path: &&&str| !path.contains('/') && path.ends_with(".gguf") && !path.contains("mmproj");
-    let files: Vec<&str> = paths.iter().filter(is_model).copied().collect();
-    let precision = |path: &&'a str| {
-        let stem = path.strip_suffix(".gguf").unwrap_or(path);
-        stem.rsplit(['.', '-']).next().unwrap_or(stem)
-    };
-    let found: Vec<&str> = files.iter().map(precision).collect();
-    let variant = unless_alone(variant, files.len());
-    let chosen = match files.len() {
-        0 => return Err(SelectError::NoModel { repo: repo.to_owned() }),
-        1 if variant.is_none() => found[0],
-        _ => pick(repo, &found, variant, &GGUF_VARIANTS)?,
-    };
-    let mut selected: Vec<_> =
-        at_root(paths, &[]).into_iter().filter(|file| !file.remote.ends_with(".json")).collect();
-    selected.extend(files.iter().filter(|path| precision(path) == chosen).map(|path| whole(path)));
-    Ok((selected, Some(chosen).filter(|chosen| !chosen.is_empty())))
 }
 
 #[cfg(test)]

@@ -18,6 +18,26 @@ pub(crate) struct HubFile {
     pub(crate) is_large: bool,
 }
 
+/// A graph of nothing, as OpenVINO writes graphs.
+const IR: &[u8] =
+    br#"<?xml version="1.0"?><net name="m" version="11"><layers></layers><edges></edges></net>"#;
+/// A graph with one weight.
+const ONNX: &[u8] = include_bytes!("../../../lapwing-formats/tests/data/inline.onnx");
+const CONFIG: &[u8] = br#"{"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1}"#;
+
+impl HubFile {
+    /// What a model has at `path`: a graph, a configuration, or else just some text.
+    pub(crate) fn of_model(path: &'static str) -> Self {
+        let bytes = match path.rsplit('/').next() {
+            Some("config.json") => CONFIG,
+            Some(name) if name.ends_with(".xml") => IR,
+            Some(name) if name.ends_with(".onnx") => ONNX,
+            _ => path.as_bytes(),
+        };
+        Self { path, bytes: bytes.into(), is_large: false }
+    }
+}
+
 /// How the server behaves; the default is well.
 #[derive(Clone, Default)]
 pub(crate) struct Manners {

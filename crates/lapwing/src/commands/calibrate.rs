@@ -22,12 +22,11 @@ use lapwing_host::{Engine, FileChanged};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
 use lapwing_model::TokenId;
-use lapwing_store::resolve_model;
+use lapwing_store::{checkpoint_at, resolve_model};
 use lapwing_text::Tokenizer;
 use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
-use crate::commands::export;
 use crate::exit::UsageError;
 use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
@@ -144,7 +143,7 @@ pub(super) fn open_head(
     settings: &Settings,
 ) -> anyhow::Result<Option<Checkpoint>> {
     let Some(name) = &args.fit.checkpoint else { return Ok(None) };
-    let path = export::checkpoint(resolve_model(name, &settings.host.store)?);
+    let path = checkpoint_at(resolve_model(name, &settings.host.store)?);
     doing::reads(&path);
     Checkpoint::open(&path).context("cannot open the checkpoint").map(Some)
 }

@@ -2,13 +2,13 @@
 
 mod correct_head;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use lapwing_export::{
     ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
 };
-use lapwing_store::{Store, resolve_model};
+use lapwing_store::{Store, checkpoint_at, resolve_model};
 use lapwing_weights::Checkpoint;
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
@@ -27,8 +27,8 @@ pub use correct_head::CorrectHeadError;
 /// When the checkpoint cannot be read or the folder cannot be written; nothing is left behind.
 pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow::Result<()> {
     interrupt::install();
-    let source =
-        checkpoint(resolve_model(&args.source, &settings.host.store).context("cannot export")?);
+    let source = resolve_model(&args.source, &settings.host.store).context("cannot export")?;
+    let source = checkpoint_at(source);
     doing::reads(&source);
     let mut options = options(args, &source, settings)?;
     for option in without_effect(args) {
@@ -72,17 +72,6 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     }
     printer.note(format!("wrote {}", report.folder.display()));
     Ok(())
-}
-
-/// A store folder that holds one GGUF means that file.
-pub(super) fn checkpoint(path: PathBuf) -> PathBuf {
-    let Ok(entries) = std::fs::read_dir(&path) else { return path };
-    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
-    let mut ggufs = entries.flatten().map(|entry| entry.path()).filter(is_gguf);
-    match (ggufs.next(), ggufs.next()) {
-        (Some(only), None) => only,
-        _ => path,
-    }
 }
 
 /// The flags as the exporter wants them.

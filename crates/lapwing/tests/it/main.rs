@@ -20,6 +20,8 @@ mod fake_openvino;
 mod guarding;
 #[path = "../../../lapwing-store/tests/support/hub.rs"]
 mod hub;
+#[cfg(unix)]
+mod odd_files;
 mod onnx_devices;
 mod pull_hub;
 mod pull_local;

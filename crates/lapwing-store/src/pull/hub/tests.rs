@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// Of three ranges.
 const LARGE_BYTES: usize = (4 << 20) + 12_345;
 const LARGE: &str = "openvino_model.bin";
+/// What git calls the one small file.
+const XML_BLOB: &str = "87fe356e71c85f6bb040383e9309e5e013cd7b89";
 
 /// A hub, and a home of one's own.
 struct World {
@@ -30,12 +32,16 @@ fn large_bytes() -> Vec<u8> {
     (0..LARGE_BYTES as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn world(manners: Manners) -> World {
-    let files = vec![
-        HubFile { path: "openvino_model.xml", bytes: b"hello\n".into(), is_large: false },
+fn files() -> Vec<HubFile> {
+    vec![
+        HubFile::of_model("openvino_model.xml"),
+        HubFile { is_large: true, ..HubFile::of_model("config.json") },
         HubFile { path: LARGE, bytes: large_bytes(), is_large: true },
-    ];
-    let hub = Hub::start(files, manners);
+    ]
+}
+
+fn world(manners: Manners) -> World {
+    let hub = Hub::start(files(), manners);
     let home = tempfile::tempdir().unwrap();
     let options = StoreOptions {
         models: home.path().join("models"),
@@ -194,7 +200,7 @@ fn a_list_without_hashes_is_told() {
 
     let damaged = world(Manners { claimed_hash: Some("ab".repeat(32)), ..without });
     assert!(matches!(damaged.fails_with("is damaged"), HubError::Checksum { .. }));
-    let git_hash = Some("ce013625030ba8dba906f756967f9e9ca394464a");
+    let git_hash = Some(XML_BLOB);
     let listed = world(Manners { git_hash, ..Manners::default() });
     listed.arrives_whole();
     assert!(listed.files_without_hash().is_empty());

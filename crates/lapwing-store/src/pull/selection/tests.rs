@@ -67,13 +67,36 @@ fn one_precision_of_transformers_js() {
 }
 
 #[test]
-fn decoder_and_embedding_in_two_graphs() {
+fn models_in_several_graphs_are_refused_before_the_download() {
     let paths = [
+        "config.json",
         "onnx/decoder_model_merged_q4.onnx",
         "onnx/embed_tokens_q4.onnx",
         "onnx/vision_encoder_q4.onnx",
     ];
-    check(&paths, None, Ok(&["onnx/decoder_model_merged_q4.onnx", "onnx/embed_tokens_q4.onnx"]));
+    check(&paths, None, Err("in several graphs, such as onnx/decoder_model_merged_q4.onnx"));
+    let old = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx"];
+    check(&old, None, Err("in several graphs, such as decoder_model.onnx"));
+    check(&["config.json", "onnx/encoder.onnx"], None, Err("no model in org/repo"));
+    // One that is also there as a whole is taken.
+    let both = ["config.json", "onnx/decoder_model_merged.onnx", "onnx/model.onnx"];
+    check(&both, None, Ok(&["config.json", "onnx/model.onnx"]));
+}
+
+#[test]
+fn a_graph_in_the_root_as_optimum_writes_it() {
+    let paths = ["config.json", "model.onnx", "model.onnx_data", "tokenizer.json"];
+    check(&paths, None, Ok(&paths));
+}
+
+#[test]
+fn what_no_command_could_open_is_refused_before_the_download() {
+    check(&["onnx/model.onnx"], None, Err("config.json is missing"));
+    check(&["adapter_model.safetensors"], None, Err("config.json is missing"));
+    let without_weights = ["config.json", "openvino_model.xml"];
+    check(&without_weights, None, Err("openvino_model.bin is missing"));
+    let sees = ["config.json", "openvino_language_model.xml", "openvino_language_model.bin"];
+    check(&sees, None, Err("openvino_model.xml is missing"));
 }
 
 #[test]
@@ -101,6 +124,58 @@ fn one_gguf_of_several() {
     check(&paths, Some("q8_0"), Ok(&["a.Q8_0.gguf"]));
     check(&paths, Some("q2_k"), Err("it has Q8_0, Q4_K_M, f16"));
     check(&["only.gguf"], None, Ok(&["only.gguf"]));
+    check(&["only.gguf", "mmproj-only.gguf"], None, Ok(&["only.gguf"]));
+}
+
+const SPLIT: [&str; 6] = [
+    "tiny-fp16-00001-of-00003.gguf",
+    "tiny-q4_k_m-00001-of-00002.gguf",
+    "tiny-q4_k_m-00002-of-00002.gguf",
+    "tiny-q5_k_m-00001-of-00002.gguf",
+    "tiny-q5_k_m-00002-of-00002.gguf",
+    "README.md",
+];
+
+#[test]
+fn all_parts_of_one_precision_and_none_of_another() {
+    check(&SPLIT, None, Ok(&SPLIT[1..3]));
+    check(&SPLIT, Some("Q4_K_M"), Ok(&SPLIT[1..3]));
+    check(&SPLIT, Some("q5_k_m"), Ok(&SPLIT[3..5]));
+    check(&SPLIT, Some("00002"), Err("no variant \"00002\" in org/repo; it has fp16, q4_k_m, q5"));
+    check(&SPLIT, Some("fp16"), Err("tiny-fp16-00002-of-00003.gguf is missing, one of 3 parts"));
+    check(&SPLIT[3..4], None, Err("tiny-q5_k_m-00002-of-00002.gguf is missing"));
+    // As it was published at first, and later in another number of parts.
+    let again = ["m-q8_0.gguf", "m-q8_0-00001-of-00002.gguf", "m-q8_0-00002-of-00002.gguf"];
+    check(&again, None, Ok(&["m-q8_0.gguf"]));
+}
+
+#[test]
+fn precisions_in_folders_of_their_own() {
+    let paths = ["Q8_0/m-Q8_0-00001-of-00002.gguf", "Q8_0/m-Q8_0-00002-of-00002.gguf"];
+    let found = ["m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"];
+    check(&[&paths[..], &["m-Q6_K.gguf", "BF16/m-BF16.gguf"]].concat(), Some("q8_0"), Ok(&found));
+    check(&[&paths[..], &["m-Q6_K.gguf", "BF16/m-BF16.gguf"]].concat(), None, Ok(&["m-Q6_K.gguf"]));
+    // What is in the root wins.
+    check(&["old/m-Q8_0.gguf", "m-Q8_0.gguf"], None, Ok(&["m-Q8_0.gguf"]));
+}
+
+#[test]
+fn a_default_is_a_model_of_a_known_precision() {
+    let check = |paths: &[&str], expected: &str| check(paths, None, Ok(&[expected]));
+    check(&["a-imatrix.gguf", "m.IQ2_XXS.gguf"], "m.IQ2_XXS.gguf");
+    check(&["imatrix.gguf", "m-Q3_K_L.gguf", "m-IQ3_M.gguf"], "m-Q3_K_L.gguf");
+    check(&["draft.gguf", "m-Q2_K.gguf"], "m-Q2_K.gguf");
+    check(&["m-imatrix-Q4_K_S.gguf", "m-imatrix-Q6_K.gguf"], "m-imatrix-Q4_K_S.gguf");
+    check(&["MMPROJ-m-f16.gguf", "m-bf16.gguf", "m-f32.gguf"], "m-bf16.gguf");
+    check(&["b.gguf", "a.gguf"], "b.gguf");
+}
+
+#[test]
+fn models_of_one_precision_are_told_apart_by_their_names() {
+    let paths = ["small-Q4_0.gguf", "large-Q4_0.gguf"];
+    check(&paths, None, Err("several models in org/repo are Q4_0: small-Q4_0, large-Q4_0"));
+    check(&paths, Some("q4_0"), Err("several models"));
+    check(&paths, Some("large-q4_0"), Ok(&["large-Q4_0.gguf"]));
 }
 
 #[test]
@@ -112,9 +187,9 @@ fn a_default_variant_is_left_out_where_there_is_one_file() {
         assert_eq!(found, expected.map(|name| Some(name.to_owned())), "{paths:?}");
     };
     check(&["a.Q8_0.gguf"], Some("Q8_0"));
-    check(&["onnx/model.onnx"], Some("fp32"));
-    check(&["onnx/model_q4.onnx", "onnx/model_fp16.onnx"], Some("q4"));
-    check(&["onnx/model_q8.onnx", "onnx/model_fp16.onnx"], None);
+    check(&["config.json", "onnx/model.onnx"], Some("fp32"));
+    check(&["config.json", "onnx/model_q4.onnx", "onnx/model_fp16.onnx"], Some("q4"));
+    check(&["config.json", "onnx/model_q8.onnx", "onnx/model_fp16.onnx"], None);
 }
 
 #[test]

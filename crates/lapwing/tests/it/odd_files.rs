@@ -1,0 +1,141 @@
+//! Pipes, devices and folders where a file is expected: said as such, at once.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Lapwing;
+use crate::hub::{Hub, HubFile, Manners};
+
+/// Far more than any of these commands takes, and less than for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const ODD: [&str; 3] = ["a pipe", "a device", "a folder"];
+
+/// Put one of [`ODD`] at `path`, in place of what is there.
+fn put(odd: &str, path: &Path) {
+    if path.is_dir() {
+        std::fs::remove_dir(path).unwrap();
+    } else if path.symlink_metadata().is_ok() {
+        std::fs::remove_file(path).unwrap();
+    }
+    match odd {
+        "a pipe" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+        "a device" => symlink("/dev/zero", path).unwrap(),
+        _ => std::fs::create_dir(path).unwrap(),
+    }
+}
+
+/// Run a command that ends by itself; gives its exit code and what it said.
+#[track_caller]
+fn ends(lapwing: &Lapwing, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = lapwing.command(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if end < Instant::now() {
+            child.kill().unwrap();
+            panic!("{arguments:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The command ends with `code` for each of [`ODD`] at `path`, and says what it found there.
+#[track_caller]
+fn refuses(lapwing: &Lapwing, path: &Path, arguments: &[&str], expected_code: i32) {
+    for odd in ODD {
+        put(odd, path);
+        let (code, said) = ends(lapwing, arguments);
+        assert_eq!(code, Some(expected_code), "{odd} {arguments:?}: {said}");
+        let expected = format!("expected a regular file, found {odd}");
+        assert!(said.contains(&expected), "{arguments:?} does not say `{expected}`: {said}");
+        assert!(said.contains(path.file_name().unwrap().to_str().unwrap()), "{said}");
+    }
+}
+
+/// A model folder of nothing.
+fn model(lapwing: &Lapwing) -> std::path::PathBuf {
+    let folder = lapwing.path("model");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["config.json", "openvino_model.xml", "openvino_model.bin"] {
+        let file = HubFile::of_model(file);
+        std::fs::write(folder.join(file.path), file.bytes).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn settings_and_catalogue() {
+    let lapwing = Lapwing::new();
+    refuses(&lapwing, &lapwing.path("catalog.toml"), &["list", "--all"], 1);
+    let lapwing = Lapwing::new();
+    refuses(&lapwing, &lapwing.path("lapwing.toml"), &["list"], 2);
+    // By this name people say that there shall be no settings.
+    let lapwing = Lapwing::new().with("LAPWING_CONFIG", "/dev/null");
+    assert_eq!(ends(&lapwing, &["list"]).0, Some(0));
+}
+
+#[test]
+fn files_of_a_model() {
+    let lapwing = Lapwing::new();
+    let folder = model(&lapwing);
+    let inspect = ["inspect", folder.to_str().unwrap()];
+    assert_eq!(ends(&lapwing, &inspect).0, Some(0));
+    for odd in ODD {
+        for name in ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json"] {
+            put(odd, &folder.join(name));
+            // What cannot be read is left out, or said.
+            let (code, said) = ends(&lapwing, &inspect);
+            assert!(matches!(code, Some(0 | 1)), "{odd} {name}: {said}");
+        }
+    }
+    for odd in ["a pipe", "a device"] {
+        put(odd, &folder.join("config.json"));
+        let (code, said) = ends(&lapwing, &inspect);
+        assert_eq!(code, Some(1), "{odd}: {said}");
+        put(odd, &folder.join("openvino_model.xml"));
+        assert_eq!(ends(&lapwing, &inspect).0, Some(1), "{odd}");
+    }
+}
+
+#[test]
+fn files_of_a_checkpoint() {
+    let Some(shared) = crate::real::shared_folder() else { return };
+    let lapwing = Lapwing::new();
+    let folder = lapwing.path("checkpoint");
+    std::fs::create_dir(&folder).unwrap();
+    for entry in std::fs::read_dir(shared.join("exports/stories260k-hf")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::write(folder.join(path.file_name().unwrap()), std::fs::read(&path).unwrap())
+            .unwrap();
+    }
+    let out = lapwing.path("out");
+    let (folder, out) = (folder.as_path(), out.to_str().unwrap());
+    let export = ["export", folder.to_str().unwrap(), "--to", "onnx", "--out", out];
+    refuses(&lapwing, &folder.join("tokenizer.json"), &export, 1);
+}
+
+#[test]
+fn what_is_pulled() {
+    let lapwing = Lapwing::new();
+    for odd in ["a pipe", "a device"] {
+        let path = lapwing.path("m.gguf");
+        put(odd, &path);
+        let (code, said) = ends(&lapwing, &["pull", path.to_str().unwrap()]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("no model in"), "{said}");
+    }
+    let hub = Hub::start(Vec::new(), Manners::default());
+    let lapwing = Lapwing::new().with("HF_ENDPOINT", &hub.endpoint);
+    std::fs::create_dir(lapwing.path("hf-home")).unwrap();
+    for odd in ODD {
+        put(odd, &lapwing.path("hf-home/token"));
+        let (code, said) = ends(&lapwing, &["pull", "org/other"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("no repository org/other"), "{said}");
+    }
+}
