@@ -55,6 +55,9 @@ pub(crate) struct Manners {
     pub(crate) git_hash: Option<&'static str>,
     /// Large files are elsewhere.
     pub(crate) redirect_to: Option<String>,
+    /// What is said of a file comes without its hash, and with the headers of the hub's newer store
+    /// (Xet), for which there is no token: as some mirrors answer.
+    pub(crate) as_mirror: bool,
     /// Pause before each answer about a file.
     pub(crate) pause: Duration,
     /// So many requests are answered with 503 first.
@@ -266,8 +269,15 @@ fn send_file(
         (None, true) => sha256_bytes(&file.bytes),
         (_, false) => "00112233445566778899aabbccddeeff00112233".to_owned(),
     };
-    let mut headers = vec![("ETag", format!("\"{hash}\"")), ("X-Repo-Commit", COMMIT.to_owned())];
-    if file.is_large {
+    let mut headers = vec![("X-Repo-Commit", COMMIT.to_owned())];
+    if manners.as_mirror {
+        headers.push(("X-Xet-Hash", "c".repeat(64)));
+        let token = format!("<{}/api/models/org/repo/xet-read-token/x>", "http://hub.invalid");
+        headers.push(("Link", format!("{token}; rel=\"xet-auth\"")));
+    } else {
+        headers.push(("ETag", format!("\"{hash}\"")));
+    }
+    if file.is_large && !manners.as_mirror {
         headers.push(("X-Linked-Etag", format!("\"{hash}\"")));
         headers.push(("X-Linked-Size", file.bytes.len().to_string()));
     }

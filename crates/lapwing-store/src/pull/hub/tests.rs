@@ -207,6 +207,24 @@ fn a_list_without_hashes_is_told() {
 }
 
 #[test]
+fn the_hash_of_the_list_decides_where_a_mirror_tells_none() {
+    // Sent on to where the files are, and without that.
+    for is_sent_on in [true, false] {
+        let world = world(Manners { as_mirror: true, ..Manners::default() });
+        let elsewhere = Hub::start(files(), Manners { as_mirror: true, ..Manners::default() });
+        let redirect_to = is_sent_on.then(|| elsewhere.endpoint.clone());
+        world.hub.behave(Manners { as_mirror: true, redirect_to, ..Manners::default() });
+        world.arrives_whole();
+        assert!(world.hub.requests().iter().all(|asked| !asked.path.contains("xet-read-token")));
+        let claimed_hash = Some("ab".repeat(32));
+        let damaged = Manners { as_mirror: true, claimed_hash, ..Manners::default() };
+        world.hub.behave(damaged);
+        std::fs::remove_dir_all(&world.options.models).unwrap();
+        assert!(matches!(world.fails_with("is damaged"), HubError::Checksum { .. }));
+    }
+}
+
+#[test]
 fn a_busy_hub_is_asked_again() {
     let world = world(Manners { n_busy: 2, ..Manners::default() });
     world.arrives_whole();
