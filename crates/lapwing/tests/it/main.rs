@@ -23,6 +23,8 @@ mod hub;
 #[cfg(unix)]
 mod odd_files;
 mod onnx_devices;
+#[cfg(unix)]
+mod pull_cached;
 mod pull_hub;
 mod pull_local;
 mod pull_wheel;

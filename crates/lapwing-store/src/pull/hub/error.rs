@@ -1,7 +1,7 @@
 //! What can go wrong with the hub, in words for users.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lapwing_files::FileError;
 use lapwing_files::checksum::HashError;
@@ -71,6 +71,9 @@ pub enum HubError {
     /// What should be a token is none.
     #[error("{origin} holds no token: expected letters, digits and signs without a space")]
     NoToken { origin: String },
+    /// Nothing may be downloaded, and what is there is not enough.
+    #[error("nothing is downloaded now, and {} has no whole {repo}: {problem}", cache.display())]
+    Offline { repo: String, cache: PathBuf, problem: String },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -86,6 +89,12 @@ impl From<HashError> for HubError {
 }
 
 impl HubError {
+    /// That the folder `cache` lacks something, which may not be downloaded.
+    pub(super) fn offline(repo: &str, cache: &Path, problem: impl ToString) -> Self {
+        let (repo, cache) = (repo.to_owned(), cache.to_path_buf());
+        Self::Offline { repo, cache, problem: problem.to_string() }
+    }
+
     /// An error of reading or writing `path`.
     pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| FileError::cannot("write", path)(source).into()

@@ -6,16 +6,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lapwing_files::checksum;
+use lapwing_files::{FileError, checksum, regular};
 use ureq::http::{Method, StatusCode, header};
 
 use crate::notice::{Activity, Notice, Progress, Work};
+use crate::pull::hub_file::{Hash, Listed};
 use crate::store::FileRecord;
 
 use super::client::{Answer, Failure};
 use super::error::Asked;
-use super::listing::{self, Hash, Listed};
-use super::{Hub, HubError, git_blob};
+use super::{Hub, HubError, git_blob, listing};
 
 /// The first range; later ones follow the speed.
 const FIRST_RANGE_BYTES: u64 = 1 << 20;
@@ -53,6 +53,8 @@ impl Download<'_> {
             // It was verified before it got its name.
             progress.advance(size_bytes);
             self.sha256(&target)?
+        } else if let Some(sha256) = self.from_cache(&target, progress)? {
+            sha256
         } else {
             let partial = partial(&target);
             self.download(&partial, progress)?;
@@ -61,6 +63,57 @@ impl Download<'_> {
             sha256
         };
         Ok(FileRecord { path: self.local.to_owned(), size_bytes, sha256 })
+    }
+
+    /// Take the file from the cache of other tools: a second name of the same file, else a copy.
+    /// None where the cache has not the right one.
+    fn from_cache(
+        &self,
+        target: &Path,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<String>, HubError> {
+        let Some(cached) = self.hub.cached(self.remote, self.listed) else {
+            return self.only_when_online("it is not there");
+        };
+        let sha256 = match self.expected()? {
+            Some(expected) => match self.compared(&cached, &expected)? {
+                Ok(sha256) => sha256,
+                Err(_) => return self.only_when_online("it is damaged there"),
+            },
+            None if self.hub.is_offline => {
+                self.tell_no_hash();
+                self.sha256(&cached)?
+            }
+            None => return Ok(None),
+        };
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder).map_err(HubError::at(folder))?;
+        }
+        if std::fs::hard_link(&cached, target).is_err() {
+            let partial = partial(target);
+            let mut file = regular::open(&cached).map_err(FileError::cannot("read", &cached))?;
+            let is_stopped = self.hub.client.caller.is_stopped;
+            checksum::copy_and_hash(&mut file, &partial, &mut |_| {}, is_stopped)?;
+            std::fs::rename(&partial, target).map_err(HubError::at(target))?;
+        }
+        progress.advance(self.listed.size_bytes);
+        Ok(Some(sha256))
+    }
+
+    /// That the file is to be downloaded, or why there is none.
+    fn only_when_online(&self, problem: &str) -> Result<Option<String>, HubError> {
+        match &self.hub.cache {
+            Some(cache) if self.hub.is_offline => {
+                let problem = format!("{}: {problem}", self.remote);
+                Err(HubError::offline(self.hub.repo, cache.folder(), problem))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn tell_no_hash(&self) {
+        let (endpoint, path) = (self.hub.client.endpoint.to_string(), self.remote.to_owned());
+        self.hub.client.caller.tell(Notice::NoHash { endpoint, path });
     }
 
     fn download(&self, partial: &Path, progress: &mut Progress<'_>) -> Result<(), HubError> {
@@ -158,8 +211,7 @@ impl Download<'_> {
     /// checked only.
     fn verified(&self, partial: &Path) -> Result<String, HubError> {
         let Some(expected) = self.expected()? else {
-            let (endpoint, path) = (self.hub.client.endpoint.to_string(), self.remote.to_owned());
-            self.hub.client.caller.tell(Notice::NoHash { endpoint, path });
+            self.tell_no_hash();
             return self.sha256(partial);
         };
         if let Ok(sha256) = self.compared(partial, &expected)? {
@@ -181,8 +233,8 @@ impl Download<'_> {
 
     /// The hash that the hub lists, else the one that comes with the file.
     fn expected(&self) -> Result<Option<Hash>, HubError> {
-        if let Some(hash) = &self.listed.hash {
-            return Ok(Some(hash.clone()));
+        if self.listed.hash.is_some() || self.hub.is_offline {
+            return Ok(self.listed.hash.clone());
         }
         listing::hash_of_file(&self.hub.client, &self.hub.url(self.remote))
             .map_err(|failure| self.hub.error(Asked::File(self.remote), failure))

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Method};
 
+use crate::pull::hub_file::{Hash, Listed, is_commit};
+
 use super::client::{Client, Failure};
 
 /// What the hub may say about a repository, all parts of its list together.
@@ -12,21 +14,6 @@ const N_BYTES_MAX: usize = 64 << 20;
 const N_PARTS_MAX: usize = 200;
 /// More files than any model has.
 const N_FILES_MAX: usize = 100_000;
-
-/// What the hub says about a file.
-pub(super) struct Listed {
-    pub(super) size_bytes: u64,
-    /// None where it gives none that can be used.
-    pub(super) hash: Option<Hash>,
-}
-
-/// The hash of a file, in lower-case hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Hash {
-    Sha256(String),
-    /// Of a file that git itself keeps.
-    GitBlob(String),
-}
 
 /// The commit that `revision` of `repo` is now; without a revision, its main branch.
 pub(super) fn commit(
@@ -42,7 +29,7 @@ pub(super) fn commit(
     let parts = parts.chain(revision.map(|revision| ["revision", revision]).into_iter().flatten());
     let (info, _, _) = client.json::<Info>(&client.endpoint.below(parts), N_BYTES_MAX)?;
     // A commit is also the name of a folder, so nothing else may pass for one.
-    Ok(info.sha.filter(|sha| is_hexadecimal(sha, 40)))
+    Ok(info.sha.filter(|sha| is_commit(sha)))
 }
 
 /// Every file of `repo` at `commit`, by its path.
@@ -99,8 +86,8 @@ impl Entry {
     fn listed(self) -> Listed {
         let hash = match self.lfs {
             // The other hash is then of the pointer.
-            Some(large) => large.oid.and_then(|oid| sha256(&oid)),
-            None => self.oid.filter(|oid| is_hexadecimal(oid, 40)).map(Hash::GitBlob),
+            Some(large) => large.oid.and_then(|oid| Hash::sha256(&oid)),
+            None => self.oid.and_then(|oid| Hash::git_blob(&oid)),
         };
         Listed { size_bytes: self.size, hash }
     }
@@ -111,18 +98,9 @@ pub(super) fn hash_of_file(client: &Client<'_>, url: &str) -> Result<Option<Hash
     let answer = client.try_often(|| client.ask(&Method::HEAD, url, None))?;
     let linked = |headers: &HeaderMap| {
         let value = headers.get("x-linked-etag")?.to_str().ok()?;
-        sha256(value.trim_start_matches("W/").trim_matches('"'))
+        Hash::sha256(value.trim_start_matches("W/").trim_matches('"'))
     };
     Ok(answer.first_headers.as_ref().and_then(linked).or_else(|| linked(&answer.headers)))
-}
-
-fn sha256(text: &str) -> Option<Hash> {
-    let hash = text.strip_prefix("sha256:").unwrap_or(text);
-    is_hexadecimal(hash, 64).then(|| Hash::Sha256(hash.to_ascii_lowercase()))
-}
-
-fn is_hexadecimal(text: &str, n_digits: usize) -> bool {
-    text.len() == n_digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

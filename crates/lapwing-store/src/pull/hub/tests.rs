@@ -55,6 +55,8 @@ fn world(manners: Manners) -> World {
             token_files: Vec::new(),
             proxies: Proxies::default(),
             patience: PATIENCE,
+            cache: Some(home.path().join("cache")),
+            is_offline: false,
         },
     };
     World { hub, home, options, notices: RefCell::default() }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::catalog::{Catalog, ReadCatalogError};
+use crate::nearest::nearest;
 use crate::options::StoreOptions;
-
-use super::{Store, StoreError};
+use crate::pull::hub_cache;
+use crate::store::{Store, StoreError};
 
 /// Why a name is no model.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,9 @@ pub enum ResolveModelError {
     Catalog(#[from] ReadCatalogError),
 }
 
-/// The path of a model: a name in the store, else an existing path. What is written as a path, with
-/// a separator or a dot at its beginning, is one; where a plain word is both, that is logged.
+/// The path of a model: a name in the store, else an existing path, else a repository of which the
+/// cache of Hugging Face's tools has all files. What is written as a path, with a separator or a dot
+/// at its beginning, is one; where a plain word is both, or a model is in that cache, that is logged.
 ///
 /// # Errors
 ///
@@ -59,6 +61,13 @@ pub fn resolve_model(
     if is_there {
         return Ok(path);
     }
+    if let Some(cached) = hub_cache::find_model(name_or_path, &options.hub) {
+        tracing::warn!(
+            "{name_or_path} is not in the store, and is taken from the Hugging Face cache: {}",
+            cached.display()
+        );
+        return Ok(cached);
+    }
     let catalog = Catalog::load(&options.catalog_file)?;
     if catalog.get(name_or_path).is_some() {
         return Err(ResolveModelError::NotPulled { name: name_or_path.to_owned() });
@@ -74,33 +83,6 @@ pub fn resolve_model(
 
 fn is_written_as_path(text: &str) -> bool {
     text.starts_with('.') || text.contains(std::path::is_separator)
-}
-
-/// The candidate that `name` is probably a misspelling of.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    let max_distance = (lower.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= max_distance)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance: insertions, deletions and replacements.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (a_idx, a_char) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = a_idx + 1;
-        for (b_idx, b_char) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a_char != *b_char);
-            diagonal = row[b_idx + 1];
-            row[b_idx + 1] = replaced.min(diagonal + 1).min(row[b_idx] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -120,28 +102,5 @@ mod tests {
         check("model", false);
         check("model.gguf", false);
         check("smollm2-135m-instruct", false);
-    }
-
-    #[test]
-    fn misspellings() {
-        let check = |name: &str, expected: Option<&str>| {
-            let names = ["smollm2-135m-instruct", "qwen3-8b", "qwen3-4b"];
-            assert_eq!(nearest(name, names.into_iter()), expected, "{name}");
-        };
-        check("smollm2-135m-instrcut", Some("smollm2-135m-instruct"));
-        check("smollm-135m-instruct", Some("smollm2-135m-instruct"));
-        check("QWEN3-8B", Some("qwen3-8b"));
-        check("qwen3-6b", Some("qwen3-4b"));
-        check("llama", None);
-        check("", None);
-    }
-
-    #[test]
-    fn distances() {
-        let check = |a, b, expected| assert_eq!(distance(a, b), expected, "{a} {b}");
-        check("", "", 0);
-        check("", "abc", 3);
-        check("kitten", "sitting", 3);
-        check("flaw", "lawn", 2);
     }
 }
