@@ -225,8 +225,9 @@ fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
         let name = random.choose(&["rope.scaling.factor", "rope.scale_linear"]);
         file.f32(&key(name), factor as f32);
     }
-    if let Some(window) = drawn.window {
-        file.u32(&key("attention.sliding_window"), window as u32);
+    // What llama.cpp does not read there.
+    if random.one_in(3) {
+        file.u32(&key("attention.sliding_window"), 4);
     }
     for (name, neutral) in [("logit_scale", 0.0), ("rope.scaling.attn_factor", 1.0)] {
         if random.one_in(3) {

@@ -114,11 +114,11 @@ impl Drawn {
         match kind {
             Kind::HuggingFace => true,
             // The architecture is not known there, the divisors stand in a tensor of their own, and
-            // nothing tells of layers.
+            // these architectures have no windows.
             Kind::Gguf => {
                 self.model_type != "mistral"
                     && !matches!(self.scaling, Scaling::Llama3(..))
-                    && self.windowed.iter().all(|&is_windowed| is_windowed == self.window.is_some())
+                    && self.window.is_none()
             }
         }
     }

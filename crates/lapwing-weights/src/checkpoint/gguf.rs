@@ -105,9 +105,9 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
         head_size,
         hidden_size,
         n_positions_max,
-        sliding_window: keys
-            .optional_size("attention.sliding_window")?
-            .filter(|&window| 0 < window && window < n_positions_max),
+        // llama.cpp reads the window of architectures that have one, and these have none: a key that
+        // some converters leave in changes nothing there.
+        sliding_window: None,
         conv_cache_size: None,
         family,
     };

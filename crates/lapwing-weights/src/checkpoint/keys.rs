@@ -92,7 +92,9 @@ pub(super) const ROPE_LLAMA3: &Keys = &[(Used, &["factor", "low_freq_factor", "h
 /// Source: gguf-py/gguf/constants.py, and what llama.cpp reads for these architectures.
 pub(super) const GGUF_ARCHITECTURE: &Keys = &[
     (Used, &["context_length", "embedding_length", "block_count", "feed_forward_length"]),
-    (Used, &["attention.head_count", "attention.head_count_kv", "attention.sliding_window"]),
+    (Used, &["attention.head_count", "attention.head_count_kv"]),
+    // Not read for these architectures: src/models/{llama,qwen2,qwen3}.cpp.
+    (Harmless, &["attention.sliding_window"]),
     (Used, &["attention.key_length", "attention.value_length", "rope.dimension_count"]),
     (Used, &["attention.layer_norm_rms_epsilon", "expert_count", "rope.freq_base"]),
     (Used, &["rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"]),

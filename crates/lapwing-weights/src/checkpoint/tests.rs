@@ -75,7 +75,8 @@ fn a_gguf_says_what_its_model_is() {
     let checkpoint = open(&file).unwrap();
     let family = &checkpoint.architecture.family;
     assert_eq!((family.rope_theta, checkpoint.tokens.bos), (5e5, Some(3)));
-    assert_eq!(checkpoint.architecture.sliding_window, Some(32));
+    // As in llama.cpp, where no layer of these architectures has a window.
+    assert_eq!(checkpoint.architecture.sliding_window, None);
     assert_eq!(family.rope_scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
     assert!(family.attention_bias && !family.tied_head);
     assert!(checkpoint.has("lm_head.weight") && !checkpoint.has("output.weight"));
