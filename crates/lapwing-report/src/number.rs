@@ -15,12 +15,15 @@ pub fn short(value: f64) -> String {
     format!("{value:.n_decimals$}")
 }
 
-/// A median with its interval: `52.1 (51.0 – 53.2)`.
+/// Both ends of an interval, each as `shown`: `51.0–53.2`.
+pub fn interval(low: f64, high: f64, shown: impl Fn(f64) -> String) -> String {
+    format!("{}–{}", shown(low), shown(high))
+}
+
+/// A median with its interval: `52.1 (51.0–53.2)`.
 pub fn with_interval(median: f64, low: Option<f64>, high: Option<f64>) -> String {
     match (low, high) {
-        (Some(low), Some(high)) => {
-            format!("{} ({} – {})", short(median), short(low), short(high))
-        }
+        (Some(low), Some(high)) => format!("{} ({})", short(median), interval(low, high, short)),
         _ => short(median),
     }
 }
@@ -58,6 +61,13 @@ mod tests {
         check(0.012, "0.0120");
         check(0.0, "0.0000");
         check(-52.08, "-52.1");
+    }
+
+    #[test]
+    fn intervals_are_told_by_their_ends() {
+        assert_eq!(with_interval(52.08, Some(51.0), Some(53.21)), "52.1 (51.0–53.2)");
+        assert_eq!(with_interval(52.08, None, Some(53.21)), "52.1");
+        assert_eq!(interval(-0.02, 0.005, |end| format!("{end:+.3}")), "-0.020–+0.005");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The decision on one candidate, in words.
 
+use lapwing_report::number;
 use lapwing_report::statistics::Interval;
 
 use crate::gate::{
@@ -117,10 +118,9 @@ fn harm_to_rare(found: &Comparison) -> String {
     let s = if 0.0 < low { "s" } else { "" };
     match found.measure {
         Measure::RareMisses => format!(
-            "the probability of rare tokens {may}fall{s} {place}: by {:.3} % ({:.3} to {:.3})",
+            "the probability of rare tokens {may}fall{s} {place}: by {:.3} % ({})",
             estimate * 100.0,
-            low * 100.0,
-            high * 100.0,
+            number::interval(low * 100.0, high * 100.0, |end| format!("{end:.3}")),
         ),
         _ => format!("NLL of rare tokens {may}rise{s} {place}: by {}", amount(&harm)),
     }
@@ -166,5 +166,5 @@ fn negated(interval: &Interval) -> Interval {
 
 fn amount(interval: &Interval) -> String {
     let Interval { estimate, low, high, .. } = *interval;
-    format!("{estimate:.5} nat ({low:.5} to {high:.5})")
+    format!("{estimate:.5} nat ({})", number::interval(low, high, |end| format!("{end:.5}")))
 }

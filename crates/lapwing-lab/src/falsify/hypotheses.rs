@@ -1,6 +1,7 @@
 //! The three claims, each decided by one interval and what may speak against it.
 
 use lapwing_eval::{Domain, Gate, Measure, Place, ScorePair, TreatmentScore};
+use lapwing_report::number;
 use lapwing_report::statistics::Interval;
 
 use super::{Accuracy, FalsifyError, FalsifyOptions, Finding, Hypothesis, Speed};
@@ -62,8 +63,8 @@ fn lower_perplexity(evidence: &Evidence<'_>, likelihood: Interval) -> Hypothesis
     let ratios = speed.map(|speed| speed.ratio_range);
     let speed = speed.map_or(String::new(), |Speed { ratio, ratio_range: [low, high], .. }| {
         format!(
-            "; tokens a second are {ratio:.3} of the raw model's, {low:.3} to {high:.3} in single \
-             rounds"
+            "; tokens a second are {ratio:.3} of the raw model's, {} in single rounds",
+            number::interval(*low, *high, |end| format!("{end:.3}")),
         )
     });
     Hypothesis {

@@ -271,7 +271,8 @@ fn shown(value: Option<f64>, n_decimals: usize) -> Cell {
 
 fn signed(interval: &Interval) -> String {
     let Interval { estimate, low, high, .. } = interval;
-    format!("{estimate:+.4} ({low:+.4} to {high:+.4})")
+    let ends = number::interval(*low, *high, |end| format!("{end:+.4}"));
+    format!("{estimate:+.4} ({ends})")
 }
 
 fn at_home(condition: &TreatmentResult) -> Option<&DomainScore> {

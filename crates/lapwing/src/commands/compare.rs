@@ -8,6 +8,7 @@ use lapwing_measure::comparison::{
 };
 use lapwing_measure::record::Record;
 use lapwing_measure::record_file::{Selected, select};
+use lapwing_report::number;
 use serde_json::json;
 
 use crate::cli::CompareArgs;
@@ -120,9 +121,10 @@ fn cells(change: &Change) -> [String; 6] {
         _ if value < 10.0 => format!("{value:.3}"),
         _ => format!("{value:.1}"),
     };
+    let ends = |low, high| number::interval(low, high, |end| format!("{end:.3}"));
     let interval = match (change.ratio_low, change.ratio_high, change.interval_from) {
-        (Some(low), Some(high), IntervalFrom::Runs) => format!("{low:.3} to {high:.3}, of runs"),
-        (Some(low), Some(high), _) => format!("{low:.3} to {high:.3}"),
+        (Some(low), Some(high), IntervalFrom::Runs) => format!("{}, of runs", ends(low, high)),
+        (Some(low), Some(high), _) => ends(low, high),
         _ => "none".to_owned(),
     };
     let verdict = match (change.verdict, change.has_interval()) {

@@ -11,6 +11,7 @@ mod task;
 use std::ops::ControlFlow;
 
 use lapwing_eval::{Convention, Progress, Stopped, TextFile};
+use lapwing_report::number;
 use lapwing_report::statistics::{BootstrapOptions, Interval};
 
 use crate::cli::{ConventionName, EvalArgs, EvalCommand, WindowArgs};
@@ -103,14 +104,18 @@ where
     })
 }
 
-/// `12.3456 ± 0.0123 (95 %: 12.3214 to 12.3701)`, as far as it is known.
+/// `12.3456 (95 %: 12.3214–12.3701; standard error 0.0123)`, as far as it is known.
 fn with_error(value: f64, error: Option<f64>, interval: Option<Interval>) -> String {
-    let error = error.map_or(String::new(), |error| format!(" ± {error:.4}"));
     let percent = BOOTSTRAP.confidence * 100.0;
-    let interval = interval.map_or(String::new(), |Interval { low, high, .. }| {
-        format!(" ({percent:.0} %: {low:.4} to {high:.4})")
+    let interval = interval.map(|Interval { low, high, .. }| {
+        format!("{percent:.0} %: {}", number::interval(low, high, |end| format!("{end:.4}")))
     });
-    format!("{value:.4}{error}{interval}")
+    let error = error.map(|error| format!("standard error {error:.4}"));
+    let known: Vec<String> = interval.into_iter().chain(error).collect();
+    match known.is_empty() {
+        true => format!("{value:.4}"),
+        false => format!("{value:.4} ({})", known.join("; ")),
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +148,6 @@ mod tests {
         let interval = Interval { estimate: 1.5, low: 1.25, high: 1.75, standard_error: None };
         assert_eq!(with_error(1.5, None, None), "1.5000");
         let all = with_error(1.5, Some(0.125), Some(interval));
-        assert_eq!(all, "1.5000 ± 0.1250 (95 %: 1.2500 to 1.7500)");
+        assert_eq!(all, "1.5000 (95 %: 1.2500–1.7500; standard error 0.1250)");
     }
 }

@@ -1,6 +1,7 @@
 //! Records as rows for people.
 
 use lapwing_measure::record::{Record, TestKind};
+use lapwing_report::number::interval;
 
 use super::Failure;
 use crate::printer::human_bytes;
@@ -54,7 +55,7 @@ pub(super) fn row(record: &Record) -> Vec<String> {
     let rate = latency.map(|latency| {
         let rate = &latency.tokens_per_s;
         let spread = match (rate.low, rate.high) {
-            (Some(low), Some(high)) => format!(" ± {}", figure((high - low) / 2.0)),
+            (Some(low), Some(high)) => format!(" ({})", interval(low, high, figure)),
             _ => String::new(),
         };
         format!("{}{spread}", figure(rate.median))

@@ -9,6 +9,7 @@ use lapwing_host::BackendChoice;
 use lapwing_logits::profile::{
     ChangeInterval, CorrectionProfile, HeadMapRecipe, TextFinding, TextRole, Verdict,
 };
+use lapwing_report::number;
 use serde_json::{Value, json};
 
 use super::Done;
@@ -106,7 +107,7 @@ fn row(verdict: &Verdict) -> Vec<String> {
 
 fn change(interval: Option<ChangeInterval>) -> String {
     let Some(ChangeInterval { mean, low, high }) = interval else { return "-".to_owned() };
-    format!("{mean:+.4} ± {:.4}", (mean - low).max(high - mean))
+    format!("{mean:+.4} ({})", number::interval(low, high, |end| format!("{end:+.4}")))
 }
 
 /// What the numbers of the table and those of the reasons are.
@@ -114,7 +115,7 @@ fn legend(n_candidates: usize, options: &CalibrateOptions) -> String {
     let confidence = options.gate.confidence;
     let corrected = Gate::new(options.gate, n_candidates).simultaneous_confidence();
     format!(
-        "changes in nats a token, below 0 is better; ± is the longer side of the interval at \
+        "changes in nats a token with their intervals, below 0 is better; the intervals are at \
          {:.2} %, which is {:.0} % for the luckiest of {n_candidates}; improvements below are at \
          this confidence, and so is more repetition; any other harm is at {:.0} %",
         corrected * 100.0,
@@ -234,7 +235,7 @@ mod tests {
         };
         let cells = row(&verdict);
         assert_eq!(cells.len(), HEADER.len());
-        assert_eq!(cells, ["bias", "-0.0125 ± 0.0175", "-", "-", "-", "-", "helps"]);
+        assert_eq!(cells, ["bias", "-0.0125 (-0.0200–+0.0050)", "-", "-", "-", "-", "helps"]);
     }
 
     #[test]
