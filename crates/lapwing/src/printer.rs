@@ -2,8 +2,10 @@
 //!
 //! Data goes to stdout, messages and progress to stderr. Data has no colours of ours, and what is
 //! written between them on a terminal is dimmed: into a pipe data goes as it is, on a terminal its control characters are shown and not obeyed, because a model may
-//! have written them. Colours of messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader that closes the pipe is no error:
-//! [`PrintError::Closed`] travels up and the program ends with 0.
+//! have written them. The same holds for messages and bars wherever they go, since they quote files;
+//! their further lines are set in, so that no quoted text looks like a message of its own. Colours of
+//! messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader
+//! that closes the pipe is no error: [`PrintError::Closed`] travels up and the program ends with 0.
 
 mod progress;
 
@@ -120,26 +122,26 @@ impl Printer {
     /// Say what happens; kept back by `--quiet`.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            self.message(&text.to_string());
+            self.message("", text);
         }
     }
 
     /// Show a text on stderr that anybody may have written; as [`Printer::write`] does on stdout.
     pub fn show(&self, text: &str) {
         match io::stderr().is_terminal() {
-            true => self.message(&harmless(text)),
-            false => self.message(text),
+            true => self.to_stderr(&harmless(text)),
+            false => self.to_stderr(text),
         }
     }
 
     /// Say what the user should know in any case.
     pub fn warning(&self, text: impl Display) {
-        self.message(&format!("\x1b[1;33mwarning:\x1b[0m {text}"));
+        self.message("\x1b[1;33mwarning:\x1b[0m ", text);
     }
 
     /// Say why the command failed, then what can be done about it.
     pub fn error(&self, error: &anyhow::Error, hint: Option<&str>) {
-        self.message(&format!("\x1b[1;31merror:\x1b[0m {error:#}"));
+        self.message("\x1b[1;31merror:\x1b[0m ", format_args!("{error:#}"));
         self.hint(hint);
     }
 
@@ -152,7 +154,7 @@ impl Printer {
 
     fn hint(&self, hint: Option<&str>) {
         if let Some(hint) = hint {
-            self.message(&format!("\x1b[1;36mhint:\x1b[0m {hint}"));
+            self.message("\x1b[1;36mhint:\x1b[0m ", hint);
         }
     }
 
@@ -161,7 +163,8 @@ impl Printer {
         self.bars.suspend(|| {
             let mut stderr = anstream::stderr().lock();
             // A closed stderr means nobody reads the question: the answer stays no.
-            if write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()).is_err() {
+            if write!(stderr, "{} [y/N] ", set_in(question)).and_then(|()| stderr.flush()).is_err()
+            {
                 return false;
             }
             let mut answer = String::new();
@@ -182,12 +185,27 @@ impl Printer {
         Steps::start(self, what)
     }
 
-    fn message(&self, text: &str) {
+    /// `text` quotes files that anybody may have written; `label` is ours.
+    fn message(&self, label: &str, text: impl Display) {
+        self.to_stderr(&format!("{label}{}", set_in(&text.to_string())));
+    }
+
+    fn to_stderr(&self, text: &str) {
         self.bars.suspend(|| {
             // Nobody can be told when stderr is gone.
             let _ = writeln!(anstream::stderr().lock(), "{text}");
         });
     }
+}
+
+/// What a message says: [`harmless`], and lines behind the first do not begin where messages do.
+fn set_in(text: &str) -> String {
+    harmless(text.trim_end().replace("\r\n", "\n").as_str()).replace('\n', "\n  ")
+}
+
+/// [`harmless`] in one line: for bars.
+fn on_one_line(text: &str) -> String {
+    harmless(text).replace('\n', "␊")
 }
 
 /// A text without characters that a terminal obeys, but for tabs and line ends: `␛` shows where an
@@ -248,6 +266,15 @@ mod tests {
         check("\x1b]52;c;aGk=\x07 \x1b[31mred", "␛]52;c;aGk=␇ ␛[31mred");
         check("b\rc\x08d\0\x7f", "b␍c␈d␀␡");
         check("\u{9b}31m \u{90}", "\u{fffd}31m \u{fffd}");
+    }
+
+    #[test]
+    fn a_quoted_text_is_no_message_of_its_own() {
+        let check = |text: &str, expected: &str| assert_eq!(set_in(text), expected);
+        check("one line", "one line");
+        check("no JSON: \x1b[2Jbye\r\nerror: a lie\n", "no JSON: ␛[2Jbye\n  error: a lie");
+        check("a\rerror: a lie", "a␍error: a lie");
+        assert_eq!(on_one_line("a\nb\x1b"), "a␊b␛");
     }
 
     #[test]

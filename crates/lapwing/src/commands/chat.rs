@@ -105,7 +105,7 @@ fn talk(
         };
         match Line::of(&message) {
             Line::Empty => {}
-            Line::Help => printer.note(HELP),
+            Line::Help => HELP.lines().for_each(|line| printer.note(line)),
             Line::Exit => return Ok(n_failed),
             Line::Reset => chat.conversation.reset(),
             Line::System(text) => chat.conversation.set_system(text),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Printer, human_bytes};
+use super::{Printer, human_bytes, on_one_line};
 
 /// Plain output says so at every quarter.
 const N_PLAIN_STEPS: u64 = 4;
@@ -86,7 +86,7 @@ impl Steps {
             let bar = printer.bars.add(ProgressBar::new(0));
             // How many steps there are is not known yet.
             set_template(&bar, WITHOUT_STEPS);
-            bar.set_prefix(what.to_owned());
+            bar.set_prefix(on_one_line(what));
             bar
         });
         Self { bar, n_steps: Cell::new(0) }
@@ -104,7 +104,7 @@ impl Steps {
             // Drawn without numbers while they are of the stage before.
             set_template(bar, WITHOUT_STEPS);
         }
-        bar.set_message(name.to_owned());
+        bar.set_message(on_one_line(name));
         if n_steps != 0 {
             set_template(bar, WITH_STEPS);
         }
@@ -156,7 +156,7 @@ fn new_bar(what: &str, n_bytes: Option<u64>) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_message(what.to_owned());
+    bar.set_message(on_one_line(what));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -17,6 +17,8 @@ mod evaluating;
 mod exports;
 #[path = "../../../lapwing-openvino/tests/support/fake_openvino.rs"]
 mod fake_openvino;
+#[path = "../../../lapwing-weights/tests/support/gguf_file.rs"]
+mod gguf_file;
 mod guarding;
 #[path = "../../../lapwing-store/tests/support/hub.rs"]
 mod hub;
@@ -28,6 +30,7 @@ mod pull_cached;
 mod pull_hub;
 mod pull_local;
 mod pull_wheel;
+mod quoting;
 mod real;
 mod replies;
 mod reporting;
