@@ -7,13 +7,13 @@
 //! messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader
 //! that closes the pipe is no error: [`PrintError::Closed`] travels up and the program ends with 0.
 
+mod layout;
 mod progress;
 
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Table, presets};
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -93,30 +93,26 @@ impl Printer {
         self.line(text)
     }
 
-    /// Write a table with one header row, borderless, so that `cut` and `awk` can read it.
+    /// Write a table with one header row, borderless, so that `cut` and `awk` can read it; on a
+    /// terminal that is too narrow for it, in more lines.
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), PrintError> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(header.to_vec());
-        for row in rows {
-            table.add_row(row.clone());
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        for line in table.lines() {
-            self.line(line.trim_end())?;
-        }
-        Ok(())
+        let lines = layout::table(header, rows, layout::stdout_width());
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// Write names and values, one pair a line, the values below each other.
     pub fn facts(&self, facts: &[(&str, String)]) -> Result<(), PrintError> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in facts {
-            self.line(format!("{name:width$}  {value}"))?;
+            self.hanging(&format!("{name:width$}  "), value)?;
         }
         Ok(())
+    }
+
+    /// Write a text behind `prefix`; on a narrow terminal its further lines begin below the first.
+    pub fn hanging(&self, prefix: &str, text: &str) -> Result<(), PrintError> {
+        let lines = layout::hanging(prefix, text, layout::stdout_width());
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// Say what happens; kept back by `--quiet`.

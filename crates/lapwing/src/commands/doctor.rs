@@ -73,9 +73,9 @@ fn as_json(findings: &[Fact], n_broken: usize) -> Value {
 
 fn print(findings: &[Fact], printer: &Printer) -> Result<(), PrintError> {
     for Fact { what, standing, found, cure } in findings {
-        printer.line(format!("{:7} {what:20} {found}", standing.name()))?;
+        printer.hanging(&format!("{:7} {what:20} ", standing.name()), found)?;
         if !cure.is_empty() {
-            printer.line(format!("{:28} -> {cure}", ""))?;
+            printer.hanging(&" ".repeat(29), &format!("-> {cure}"))?;
         }
     }
     Ok(())

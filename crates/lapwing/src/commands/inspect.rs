@@ -29,7 +29,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &InspectArgs) -> anyhow
 
 fn print(description: &Description, lists_tensors: bool, printer: &Printer) -> anyhow::Result<()> {
     let width = description.facts.keys().map(String::len).max().unwrap_or(0).max(8);
-    let fact = |name: &str, value: &str| printer.line(format!("{name:width$}  {value}"));
+    let fact = |name: &str, value: &str| printer.hanging(&format!("{name:width$}  "), value);
     fact("kind", &description.kind)?;
     fact("path", &description.path.display().to_string())?;
     for (name, value) in &description.facts {

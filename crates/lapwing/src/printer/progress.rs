@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::layout::stderr_width;
 use super::{Printer, human_bytes, on_one_line};
 
 /// Plain output says so at every quarter.
@@ -67,9 +68,17 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Of steps that were counted, and of those that nobody counted.
-const WITH_STEPS: &str = "{prefix} [{bar:24}] {pos}/{len} {msg}";
-const WITHOUT_STEPS: &str = "{prefix} {msg}";
+/// Of steps that were counted, and of those that nobody counted. What does not fit is cut.
+const WITH_STEPS: &str = "{prefix} [{bar:24}] {pos}/{len} {wide_msg}";
+const WITH_STEPS_NARROW: &str = "{prefix} {pos}/{len} {wide_msg}";
+const WITHOUT_STEPS: &str = "{prefix} {wide_msg}";
+
+/// Bars have no place on a terminal with fewer columns.
+const N_COLUMNS_OF_BARS: usize = 70;
+
+fn is_narrow() -> bool {
+    stderr_width().is_some_and(|width| width < N_COLUMNS_OF_BARS)
+}
 
 /// A running display of counted steps; vanishes when dropped. Nothing off a terminal.
 #[derive(Debug)]
@@ -106,7 +115,7 @@ impl Steps {
         }
         bar.set_message(on_one_line(name));
         if n_steps != 0 {
-            set_template(bar, WITH_STEPS);
+            set_template(bar, if is_narrow() { WITH_STEPS_NARROW } else { WITH_STEPS });
         }
         // Both at once: what is drawn between the two would be of no stage.
         bar.update(|state| {
@@ -147,9 +156,11 @@ fn new_bar(what: &str, n_bytes: Option<u64>) -> ProgressBar {
         None => ProgressBar::new_spinner(),
     };
     let template = match n_bytes {
+        Some(_) if is_narrow() => "{wide_msg} {decimal_bytes}/{decimal_total_bytes}",
         Some(_) => {
             "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}"
         }
+        None if is_narrow() => "{spinner} {wide_msg} {decimal_bytes}",
         None => "{spinner} {msg} {decimal_bytes} {decimal_bytes_per_sec}",
     };
     // The template is fixed: if it were wrong, the default style still shows the bar.
