@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_files::Allowance;
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 /// A value, or why there is none.

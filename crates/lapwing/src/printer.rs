@@ -1,8 +1,8 @@
 //! The only place that prints.
 //!
 //! Data goes to stdout, messages and progress to stderr. Data has no colours of ours, and what is
-//! written between them on a terminal is dimmed: into a pipe data goes as it is, on a terminal its control characters are shown and not obeyed, because a model may
-//! have written them. The same holds for messages and bars wherever they go, since they quote files;
+//! written between them on a terminal is dimmed: into a pipe data goes as it is, on a terminal its
+//! control characters are shown and not obeyed, because a model may have written them. The same holds for messages and bars wherever they go, since they quote files;
 //! their further lines are set in, so that no quoted text looks like a message of its own. Colours of
 //! messages follow the terminal and `NO_COLOR`; progress bars appear on a terminal only. A reader
 //! that closes the pipe is no error: [`PrintError::Closed`] travels up and the program ends with 0.

@@ -30,7 +30,6 @@ use ureq::http::HeaderValue;
 
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
 use crate::options::HubOptions;
-use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 
 use super::hub_cache::CachedRepository;
 use super::hub_file::Listed;

@@ -17,6 +17,7 @@ struct Typist {
 
 impl Typist {
     /// A chat that waits for its first message; `None` with a note where something is missing.
+    #[allow(clippy::print_stderr, reason = "tests say what they skip")]
     fn chat(export: &str, more: &[&str]) -> Option<Typist> {
         if Command::new("script").arg("--version").output().is_err() {
             assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");

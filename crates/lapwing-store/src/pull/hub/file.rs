@@ -53,7 +53,7 @@ impl Download<'_> {
             // It was verified before it got its name.
             progress.advance(size_bytes);
             self.sha256(&target)?
-        } else if let Some(sha256) = self.from_cache(&target, progress)? {
+        } else if let Some(sha256) = self.take_cached(&target, progress)? {
             sha256
         } else {
             let partial = partial(&target);
@@ -67,7 +67,7 @@ impl Download<'_> {
 
     /// Take the file from the cache of other tools: a second name of the same file, else a copy.
     /// None where the cache has not the right one.
-    fn from_cache(
+    fn take_cached(
         &self,
         target: &Path,
         progress: &mut Progress<'_>,
