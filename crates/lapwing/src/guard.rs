@@ -66,16 +66,16 @@ pub fn run(printer: &Printer) -> anyhow::Result<Option<u8>> {
     let status = wait_for(child);
     let status = status.context("cannot wait for the process that does the work")?;
     let doing = page.as_ref().and_then(Page::read);
-    Ok(Some(outcome(status, doing, printer)?))
+    outcome(status, doing, printer).map(Some)
 }
 
 fn start(page: Option<&Page>) -> Option<Child> {
-    let this = std::env::current_exe().inspect_err(|error| cannot_guard(error)).ok()?;
+    let this = std::env::current_exe().inspect_err(cannot_guard).ok()?;
     let path = page.map_or_else(String::new, |page| page.path().display().to_string());
     let mut command = Command::new(this);
     command.args(std::env::args_os().skip(1));
     command.env(LAPWING_GUARD, format!("{}:{path}", std::process::id()));
-    command.spawn().inspect_err(|error| cannot_guard(error)).ok()
+    command.spawn().inspect_err(cannot_guard).ok()
 }
 
 fn cannot_guard(error: &std::io::Error) {
@@ -90,7 +90,7 @@ fn wait_for(mut child: Child) -> std::io::Result<ExitStatus> {
 }
 
 /// What the end of the process that did the work means.
-fn outcome(status: ExitStatus, doing: Option<Doing>, printer: &Printer) -> Result<u8, Lost> {
+fn outcome(status: ExitStatus, doing: Option<Doing>, printer: &Printer) -> anyhow::Result<u8> {
     let code = status.code();
     let harm = Loss::harm_of(status);
     let doing = match doing {
@@ -104,7 +104,7 @@ fn outcome(status: ExitStatus, doing: Option<Doing>, printer: &Printer) -> Resul
         doing => doing,
     };
     match (harm, code) {
-        (Some(harm), _) => Err(Lost::new(harm, Loss::of(status), doing)),
+        (Some(harm), _) => Err(Lost::new(harm, Loss::of(status), doing).into()),
         // What ends a process in order, such as Ctrl-C, ends this one in the same way.
         (None, None) => {
             #[cfg(unix)]
@@ -114,7 +114,7 @@ fn outcome(status: ExitStatus, doing: Option<Doing>, printer: &Printer) -> Resul
         // A library may call `exit`, with any code.
         (None, Some(code)) if doing.is_some() && !says_itself(code) => {
             let harm = format!("exit code {code}");
-            Err(Lost::new(harm, Loss::of(status), doing))
+            Err(Lost::new(harm, Loss::of(status), doing).into())
         }
         (None, Some(code)) => Ok(u8::try_from(code).unwrap_or(EXIT_FAILED)),
     }
