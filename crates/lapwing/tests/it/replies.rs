@@ -142,14 +142,40 @@ fn text_that_is_no_call_is_text() {
 }
 
 #[test]
-fn chat_answers_without_the_thought() {
-    let template = "<think>{% for m in messages %}{{ m.content }}{% endfor %}";
-    let answer = format!("{}<think>Hm.</think>Ja.", "x".repeat("<think>a".len() - 1));
-    let Some(setting) = saying(&answer, &[], Some(template)) else { return };
+fn chat_leaves_thoughts_out_of_the_answer_and_of_later_prompts() {
+    let template = "{# <think> #}{% for m in messages %}{{ m.content }}{% endfor %}";
+    let Some(setting) = saying("<think>Hm.</think>Ja.", &[], Some(template)) else { return };
     let model = setting.model.to_str().unwrap();
-    let mut command = setting.lapwing.command(&["chat", "--model", model, "--device", "cpu"]);
+    let mut command = setting.lapwing.command(&["chat", "-m", model, "--device", "cpu", "-vv"]);
     let input = setting.lapwing.path("input");
-    fs::write(&input, "a\n").unwrap();
+    fs::write(&input, "a\nb\n").unwrap();
     let output = command.stdin(fs::File::open(input).unwrap()).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "Ja.\n");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.starts_with("Ja.\n"), "{stdout}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for prompt in ["a", "aJa.b"] {
+        let said = format!("n_bytes={}", prompt.len());
+        assert!(stderr.contains(&said), "no {said} in {stderr}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_shows_thoughts_dimmed() {
+    let Some(setting) = saying("<think>\nHm\x1b\n</think>\n\nJa.", &["<think>"], None) else {
+        return;
+    };
+    let model = setting.model.to_str().unwrap();
+    let check = |lapwing: Lapwing, more: &[&str], expected: &str| {
+        let arguments = ["run", "-m", model, "--prompt-ids", "1", "--device", "cpu"];
+        let command = lapwing.command(&[&arguments[..], more].concat());
+        let Some(mut command) = crate::typing::in_terminal(&command) else { return };
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    };
+    let home = || with_runtimes(Lapwing::new()).unwrap();
+    let dimmed = "\x1b[2mH\x1b[22m\x1b[2mm\x1b[22m\x1b[2m␛\x1b[22m\x1b[2m\r\n\r\n\x1b[22mJa.\r\n";
+    check(home(), &[], dimmed);
+    check(home().with("NO_COLOR", "1"), &[], "thinking: Hm␛\r\n\r\nJa.\r\n");
+    check(home(), &["--quiet"], "Ja.\r\n");
 }

@@ -9,7 +9,29 @@ use std::time::{Duration, Instant};
 use crate::Lapwing;
 use crate::real::{shared_folder, with_runtimes};
 
-/// A chat in a terminal of its own, which `script` of util-linux plays.
+/// The same command in a terminal of its own, which `script` of util-linux plays; `None` with a note
+/// where that is missing.
+pub(crate) fn in_terminal(inner: &Command) -> Option<Command> {
+    if Command::new("script").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");
+        eprintln!("skipped: no `script` to play a terminal");
+        return None;
+    }
+    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted);
+    let line = words.collect::<Vec<_>>().join(" ");
+    let mut command = Command::new("script");
+    command.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(command)
+}
+
+/// A chat in a terminal.
 struct Typist {
     child: Child,
     shown: Arc<Mutex<String>>,
@@ -19,25 +41,10 @@ impl Typist {
     /// A chat that waits for its first message; `None` with a note where something is missing.
     #[allow(clippy::print_stderr, reason = "tests say what they skip")]
     fn chat(export: &str, more: &[&str]) -> Option<Typist> {
-        if Command::new("script").arg("--version").output().is_err() {
-            assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");
-            eprintln!("skipped: no `script` to play a terminal");
-            return None;
-        }
         let lapwing = with_runtimes(Lapwing::new())?;
         let model = shared_folder()?.join("exports").join(export);
         let chat = lapwing.command(&[&["chat", "-m", model.to_str().unwrap()], more].concat());
-        let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
-        let words = std::iter::once(chat.get_program()).chain(chat.get_args()).map(quoted);
-        let line = words.collect::<Vec<_>>().join(" ");
-        let mut command = Command::new("script");
-        command.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
-        for (name, value) in chat.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        let mut command = in_terminal(&chat)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let shown = Arc::new(Mutex::new(String::new()));
