@@ -22,6 +22,9 @@ mod gguf_file;
 mod guarding;
 #[path = "../../../lapwing-store/tests/support/hub.rs"]
 mod hub;
+#[path = "../../../lapwing-formats/tests/support/mutate.rs"]
+mod mutate;
+mod mutated;
 #[cfg(unix)]
 mod odd_files;
 mod onnx_devices;
