@@ -268,5 +268,6 @@ impl<Request, Answer> Drop for Worker<'_, Request, Answer> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;

@@ -143,7 +143,8 @@ fn common_folder<'a>(files: impl Iterator<Item = &'a PathBuf> + Clone) -> Option
     Some(folder.to_owned())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;

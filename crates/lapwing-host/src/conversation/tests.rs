@@ -48,7 +48,7 @@ fn an_answer_goes_into_later_prompts_as_the_template_reads_it() {
     // Where the template refuses them, they are text after all.
     let mut message = Message::new("assistant", "ok");
     message.extra.insert(TOOL_CALLS.to_owned(), expected[0][TOOL_CALLS].clone());
-    let mut conversation = Conversation { messages: vec![message] };
+    let mut conversation = Conversation { messages: vec![message], ..Conversation::default() };
     assert!(conversation.spell_calls());
     assert!(!conversation.spell_calls());
     let spelled = Message::new("assistant", format!("ok\n{line}"));

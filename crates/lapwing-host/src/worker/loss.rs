@@ -108,7 +108,8 @@ fn exception(status: ExitStatus) -> Option<(u32, &'static str)> {
     EXCEPTIONS.into_iter().find(|(known, _)| *known == code)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 

@@ -1,5 +1,7 @@
 //! Thoughts and calls apart from the text.
 
+#![allow(clippy::unwrap_used, reason = "the lint knows tests, not their helpers")]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 

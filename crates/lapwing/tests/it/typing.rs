@@ -11,6 +11,7 @@ use crate::real::{shared_folder, with_runtimes};
 
 /// The same command in a terminal of its own, which `script` of util-linux plays; `None` with a note
 /// where that is missing.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn in_terminal(inner: &Command) -> Option<Command> {
     if Command::new("script").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");
@@ -39,7 +40,6 @@ struct Typist {
 
 impl Typist {
     /// A chat that waits for its first message; `None` with a note where something is missing.
-    #[allow(clippy::print_stderr, reason = "tests say what they skip")]
     fn chat(export: &str, more: &[&str]) -> Option<Typist> {
         let lapwing = with_runtimes(Lapwing::new())?;
         let model = shared_folder()?.join("exports").join(export);
