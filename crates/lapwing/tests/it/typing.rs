@@ -106,9 +106,10 @@ fn ctrl_c_at_an_idle_prompt_says_how_to_leave() {
 
 #[test]
 fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
-    let Some(mut typist) = Typist::chat(SLOW, &["--max-tokens", "4", "-vv"]) else { return };
-    typist.types(&"The quick brown fox jumps over the lazy dog. ".repeat(300));
-    typist.types("\r");
+    let long = "The quick brown fox jumps over the lazy dog. ".repeat(300);
+    let options = ["--max-tokens", "4", "-vv", "--system", &long];
+    let Some(mut typist) = Typist::chat(SLOW, &options) else { return };
+    typist.types("hello\r");
     typist.sees("prompt rendered", 1);
     std::thread::sleep(Duration::from_millis(200));
     let started = Instant::now();
@@ -117,7 +118,7 @@ fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
     typist.types(CTRL_C);
     typist.sees("(stopped)", 1);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    typist.types("/reset\rhello\r");
+    typist.types("/system be brief\rhello\r");
     typist.sees("stopped after 4 tokens", 1);
     let (code, shown) = typist.leaves(CTRL_D);
     assert_eq!(code, Some(0), "{shown}");
