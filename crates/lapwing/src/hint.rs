@@ -481,5 +481,10 @@ mod tests {
         let usage = UsageError { problem: "no".into(), advice: None };
         check(anyhow::Error::from(usage).context("removing"), EXIT_USAGE);
         check(anyhow::Error::from(interrupt::Interrupted).context("answering"), EXIT_INTERRUPTED);
+        check(anyhow::Error::from(ExportError::Stopped).context("cannot export"), EXIT_INTERRUPTED);
+        let pull = PullError::from(HubError::Interrupted);
+        check(anyhow::Error::from(pull).context("cannot pull a"), EXIT_INTERRUPTED);
+        check(PullRuntimeError::from(PipError::Interrupted).into(), EXIT_INTERRUPTED);
+        check(StoreError::Interrupted.into(), EXIT_INTERRUPTED);
     }
 }
