@@ -18,6 +18,7 @@ use lapwing_host::conversation::{self, Conversation};
 use lapwing_host::correction::Resolved;
 use lapwing_host::sampling;
 use lapwing_runtime::{Finish, Generated, Request, Session};
+use lapwing_text::ReplyFormat;
 
 use self::line::Line;
 use self::pipe::{LineError, Pipe};
@@ -159,6 +160,8 @@ struct Chat<'a> {
     engine: &'a Engine,
     session: Session,
     conversation: Conversation,
+    /// How the model answers a prompt with the functions that it was told of.
+    reply: ReplyFormat,
 }
 
 impl<'a> Chat<'a> {
@@ -171,11 +174,12 @@ impl<'a> Chat<'a> {
         let session = engine.session(correction.correction.clone());
         let session = session.context("cannot start a session")?;
         let told = prompting::told(None, &args.template, engine.template.as_ref(), printer)?;
+        let reply = engine.reply.with_tools(told.tools.as_deref().unwrap_or_default());
         let mut conversation = Conversation::new(told);
         if let Some(system) = &args.system {
             conversation.add("system", system);
         }
-        Ok(Chat { args, engine, session, conversation })
+        Ok(Chat { args, engine, session, conversation, reply })
     }
 
     /// Answer `text`; what was not answered is forgotten.
@@ -203,6 +207,7 @@ impl<'a> Chat<'a> {
         let request = Request {
             ignore_stop_ids: self.args.sampling.ignore_eos,
             stop_texts: &self.args.sampling.stop,
+            reply: Some(&self.reply),
             ..self.engine.request(&prompt, &sampler, n_tokens_max)
         };
         let mut shown = ShownAnswer::new(printer);

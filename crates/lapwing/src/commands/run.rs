@@ -12,7 +12,7 @@ use lapwing_measure::memory::resident_bytes;
 use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
-use lapwing_text::{SpecialPieces, ToolCall};
+use lapwing_text::{ReplyFormat, SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
 use crate::cli::{RunArgs, SamplingArgs};
@@ -43,12 +43,12 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     let started = Instant::now();
     let correction = opening::correction(&engine, settings)?;
     let mut load = engine.load + started.elapsed();
-    let ids = prompt_ids(args, &engine, asked, printer)?;
+    let (ids, reply) = prompt_ids(args, &engine, asked, printer)?;
     let sampler = sampling::options(&args.sampling.request(), &engine.folder.generation);
     for option in args.sampling.without_effect(&sampler) {
         printer.warning(format!("{option} has no effect: at temperature 0 the answer is greedy"));
     }
-    let request = request(args, &engine, &ids, &sampler);
+    let request = Request { reply: Some(&reply), ..request(args, &engine, &ids, &sampler) };
     if args.warmup {
         let started = Instant::now();
         warm(&engine, &correction, &request)?;
@@ -125,17 +125,19 @@ fn request<'a>(
     request
 }
 
-/// What goes into the model; with `asked` as `None` the ids that were given.
+/// What goes into the model, and how it answers that; with `asked` as `None` the ids that were given.
 fn prompt_ids(
     args: &RunArgs,
     engine: &Engine,
     asked: Option<Asked>,
     printer: &Printer,
-) -> anyhow::Result<Vec<TokenId>> {
+) -> anyhow::Result<(Vec<TokenId>, ReplyFormat)> {
+    let mut reply = engine.reply.clone();
     let prompt = match asked {
         Some(asked) => {
             let template = engine.template.as_ref();
             let (messages, told) = asked.messages(&args.prompt, template, printer)?;
+            reply = reply.with_tools(told.tools.as_deref().unwrap_or_default());
             conversation::encode_told(engine, &messages, &told, args.prompt.raw)?
         }
         None => {
@@ -151,13 +153,13 @@ fn prompt_ids(
         printer.show(&prompt.text);
     }
     if args.prompt_ids.is_some() {
-        return Ok(prompt.ids);
+        return Ok((prompt.ids, reply));
     }
     if conversation::begins_twice(engine, &prompt.ids) {
         printer.warning("the prompt begins twice: the tokenizer puts the first token there itself");
     }
     conversation::check_length(engine, prompt.ids.len()).context("cannot answer")?;
-    Ok(prompt.ids)
+    Ok((prompt.ids, reply))
 }
 
 fn session(engine: &Engine, correction: &Resolved) -> anyhow::Result<Session> {

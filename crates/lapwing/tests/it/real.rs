@@ -67,7 +67,7 @@ pub(crate) fn ids(list: &Value) -> Vec<u64> {
 }
 
 #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn or_skip<T>(found: Option<T>, missing: &str) -> Option<T> {
+pub(crate) fn or_skip<T>(found: Option<T>, missing: &str) -> Option<T> {
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "CI skips nothing: {missing}");
         eprintln!("skipped: {missing}");

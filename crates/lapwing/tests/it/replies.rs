@@ -142,6 +142,28 @@ fn text_that_is_no_call_is_text() {
 }
 
 #[test]
+fn what_no_marker_tells_is_a_call_only_of_a_function_that_is_offered() {
+    let answer = "{\"name\": \"f\", \"parameters\": {\"a\": 1}}";
+    let template = "{% if tools %}a{% else %}a{% endif %}";
+    let Some(setting) = saying(answer, &["<|python_tag|>"], Some(template)) else { return };
+    let check = |tool: Option<&str>, expected: &str| {
+        let model = setting.model.to_str().unwrap();
+        let file = setting.lapwing.path("tools.json");
+        let mut arguments = vec!["run", "-m", model, "--prompt", "a", "--device", "cpu"];
+        if let Some(name) = tool {
+            let tool = json!([{"type": "function", "function": {"name": name, "parameters": {}}}]);
+            fs::write(&file, tool.to_string()).unwrap();
+            arguments.extend(["--tools", file.to_str().unwrap()]);
+        }
+        let outcome = setting.lapwing.run(&arguments).expect_code(0);
+        assert_eq!(outcome.stdout, format!("{expected}\n"));
+    };
+    check(None, answer);
+    check(Some("g"), answer);
+    check(Some("f"), "{\"name\":\"f\",\"arguments\":{\"a\":1}}");
+}
+
+#[test]
 fn chat_leaves_thoughts_out_of_the_answer_and_of_later_prompts() {
     let template = "{# <think> #}{% for m in messages %}{{ m.content }}{% endfor %}";
     let Some(setting) = saying("<think>Hm.</think>Ja.", &[], Some(template)) else { return };

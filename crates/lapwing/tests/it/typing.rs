@@ -7,17 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Lapwing;
-use crate::real::{shared_folder, with_runtimes};
+use crate::real::{or_skip, shared_folder, with_runtimes};
 
 /// The same command in a terminal of its own, which `script` of util-linux plays; `None` with a note
 /// where that is missing.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn in_terminal(inner: &Command) -> Option<Command> {
-    if Command::new("script").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "CI skips nothing: no `script`");
-        eprintln!("skipped: no `script` to play a terminal");
-        return None;
-    }
+    let script = Command::new("script").arg("--version").output();
+    or_skip(script.ok(), "no `script` to play a terminal")?;
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let words = std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted);
     let line = words.collect::<Vec<_>>().join(" ");
