@@ -23,7 +23,7 @@ use lapwing_files::disk::human_bytes;
 use lapwing_report::printable;
 use serde::Serialize;
 
-use crate::identity::{Field, Identity, labels};
+use crate::identity::{Field, Identity, whole_labels};
 use crate::record::Record;
 
 pub(crate) use change::change;
@@ -93,11 +93,29 @@ pub enum CompareError {
     #[error("not comparable: {}", list(differences))]
     NotComparable { differences: Vec<Difference> },
     /// Several configurations, and no two belong together.
-    #[error("no configuration is on both sides: {before:?} against {after:?}")]
+    #[error("no configuration is on both sides: {} against {}", quoted(before), quoted(after))]
     NothingInCommon { before: Vec<String>, after: Vec<String> },
     /// The configurations belong together and were tested differently.
-    #[error("no test is on both sides: {before:?} against {after:?}")]
+    #[error("no test is on both sides: {} against {}", quoted(before), quoted(after))]
     NoTestInCommon { before: Vec<String>, after: Vec<String> },
+}
+
+/// More names than this are counted.
+const N_NAMES_TOLD: usize = 5;
+
+/// The first of some names, and how many more there are.
+#[must_use]
+pub fn shortened(names: &[String], between: &str) -> String {
+    let told = &names[..names.len().min(N_NAMES_TOLD)];
+    match names.len() - told.len() {
+        0 => told.join(between),
+        n_more => format!("{}{between}and {n_more} more", told.join(between)),
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    format!("[{}]", shortened(&names, ", "))
 }
 
 fn list(differences: &[Difference]) -> String {
@@ -171,7 +189,7 @@ impl Comparison {
 
 fn name_groups<'a>(groups: impl IntoIterator<Item = &'a Group<'a>>) -> Vec<String> {
     let identities: Vec<Identity> = groups.into_iter().map(|g| g.identity.clone()).collect();
-    labels(&identities)
+    whole_labels(&identities)
 }
 
 /// What force would have compared says what is in the way.
@@ -202,7 +220,7 @@ fn difference(field: Field, before: &Group, after: &Group) -> Difference {
 
 /// The name of a configuration with what its settings are on the other side.
 fn name_of_pair(name: &str, fields: &[Field], before: &Group, after: &Group) -> String {
-    /// Told of hashes and of long settings.
+    /// Told of long settings; names are told whole.
     const N_SHOWN: usize = 40;
     let has_other_correction = fields.contains(&Field::Correction);
     let is_told = |field: &&Field| match field {
@@ -212,13 +230,14 @@ fn name_of_pair(name: &str, fields: &[Field], before: &Group, after: &Group) -> 
         _ => true,
     };
     let short = |field: Field, group: &Group| {
-        let n_shown = match field {
-            Field::ModelSha256 | Field::CorrectionSha256 => 8,
-            _ => N_SHOWN,
-        };
-        match group.identity.get(field) {
-            "" => "not told".to_owned(),
-            value => value.chars().take(n_shown).collect(),
+        let value = group.identity.get(field);
+        match field {
+            _ if value.is_empty() => "not told".to_owned(),
+            Field::ModelSha256 | Field::CorrectionSha256 => value.chars().take(8).collect(),
+            Field::Settings if N_SHOWN < value.chars().count() => {
+                value.chars().take(N_SHOWN - 1).chain(['…']).collect()
+            }
+            _ => value.to_owned(),
         }
     };
     let told = fields.iter().filter(is_told).map(|&field| {

@@ -175,6 +175,17 @@ const TOLD_IF_NEEDED: [Field; 6] = [
 /// with.
 #[must_use]
 pub fn labels(identities: &[Identity]) -> Vec<String> {
+    labels_from(identities, common_prefix(identities))
+}
+
+/// The same with the whole names of models, for where nothing says what they begin with.
+#[must_use]
+pub fn whole_labels(identities: &[Identity]) -> Vec<String> {
+    labels_from(identities, 0)
+}
+
+/// Models are named without their first `n_common` bytes.
+fn labels_from(identities: &[Identity], n_common: usize) -> Vec<String> {
     let differs =
         |&field: &Field| identities.windows(2).any(|pair| pair[0].get(field) != pair[1].get(field));
     let mut fields: Vec<Field> = TOLD.into_iter().filter(differs).collect();
@@ -194,7 +205,6 @@ pub fn labels(identities: &[Identity]) -> Vec<String> {
         fields.push(Field::Device);
     }
     fields.push(Field::Backend);
-    let n_common = common_prefix(identities);
     let label = |identity: &Identity| {
         let told = Field::ALL.into_iter().filter(|field| fields.contains(field));
         let words = told.filter_map(|field| match field {
@@ -258,8 +268,13 @@ mod tests {
             let first = sample::decode(0);
             let mut second = first.clone();
             change(&mut second);
-            let found = labels(&[Identity::of(&first), Identity::of(&second)]);
-            assert_eq!(found, expected);
+            let identities = [Identity::of(&first), Identity::of(&second)];
+            assert_eq!(labels(&identities), expected);
+            // Where models differ, a comparison names them whole.
+            let models = [first, second].map(|record| record.configuration.model);
+            for (label, model) in whole_labels(&identities).iter().zip(&models) {
+                assert_eq!(label.contains(&**model), models[0] != models[1], "{label}");
+            }
         };
         check(&|_| {}, ["openvino · CPU", "openvino · CPU"]);
         check(

@@ -1,6 +1,6 @@
 //! Whether one side became worse than it may.
 
-use super::{Change, Comparison, Pair};
+use super::{Change, Comparison, Pair, shortened};
 
 /// Why a comparison does not pass.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +31,10 @@ impl Comparison {
     }
 
     fn require_whole(&self) -> Result<(), WorseError> {
-        const N_TOLD_MAX: usize = 3;
         let missing: Vec<String> = self.missing().collect();
         if missing.is_empty() {
             return Ok(());
         }
-        let mut told = missing.iter().take(N_TOLD_MAX).cloned().collect::<Vec<_>>().join("; ");
-        if missing.len() > N_TOLD_MAX {
-            told.push_str(&format!("; and {} more", missing.len() - N_TOLD_MAX));
-        }
-        Err(WorseError::Missing { n_missing: missing.len(), missing: told })
+        Err(WorseError::Missing { n_missing: missing.len(), missing: shortened(&missing, "; ") })
     }
 }

@@ -238,3 +238,22 @@ fn several_revisions_on_a_side_are_told() {
         ],
     );
 }
+
+#[test]
+fn long_lists_are_counted() {
+    let names: Vec<String> = (0..8).map(|n| format!("model {n}")).collect();
+    let told = "model 0; model 1; model 2; model 3; model 4; and 3 more";
+    assert_eq!(shortened(&names, "; "), told);
+    assert_eq!(shortened(&names[..5], "; "), told.trim_end_matches("; and 3 more"));
+    assert_eq!(shortened(&[], "; "), "");
+}
+
+#[test]
+fn a_correction_is_named_whole() {
+    let name = "a-model-with-a-rather-long-name-int4.cpu.correction.json";
+    let run = sample::run("openvino", 2, 1);
+    let corrected = changed(|record| record.configuration.correction = name.into());
+    let comparison = compare(&run, &corrected, &FORCED).unwrap();
+    let configuration = &comparison.pairs[0].configuration;
+    assert!(configuration.contains(name), "{configuration}");
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use lapwing_measure::comparison::{
     Change, CompareOptions, Comparison, Difference, IntervalFrom, Metric, Pair, Verdict, compare,
+    shortened,
 };
 use lapwing_measure::record::Record;
 use lapwing_measure::record_file::{Selected, select};
@@ -97,7 +98,7 @@ fn print(comparison: &Comparison, printer: &Printer) -> anyhow::Result<()> {
     }
     for (side, names) in [("A", &comparison.only_before), ("B", &comparison.only_after)] {
         if !names.is_empty() {
-            printer.note(format!("only in {side}: {}", names.join("; ")));
+            printer.note(format!("only in {side}: {}", shortened(names, "; ")));
         }
     }
     for pair in comparison.pairs.iter().filter(|pair| !pair.metrics_only_before.is_empty()) {
