@@ -13,10 +13,10 @@ pub struct ReportArgs {
     /// What to report; this machine's records without it
     #[arg(value_name = "RECORDS")]
     pub records: Vec<String>,
-    /// Write to this file instead of printing
+    /// Write to this file instead of printing; - prints
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// The form; without it what the ending of --out says (.md, .csv), else html
+    /// The form; without it what the ending of --out says (.html, .md, .csv), else html
     #[arg(long, value_enum)]
     pub format: Option<ReportFormat>,
     /// Only the records of one run of `bench`: latest, or the beginning of its id; or all

@@ -1,5 +1,6 @@
 //! `lapwing report`: records as a page, as Markdown or as CSV.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file;
@@ -10,6 +11,7 @@ use lapwing_measure::record_file::{
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
+use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
 
@@ -31,6 +33,7 @@ pub struct WriteReportError {
 /// When there are no records, or the report cannot be written. Lines that are no records are told
 /// on stderr and in the report, and left out.
 pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
+    let format = format_of(args, std::io::stdout().is_terminal())?;
     let Selected { mut records, bad_lines, .. } = read(settings, args)?;
     if args.run != "all" {
         keep_run(&mut records, &args.run)?;
@@ -46,12 +49,12 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
     }
     let title = args.title.clone().unwrap_or_else(|| "Lapwing profiles".to_owned());
     let options = ReportOptions { title, notes };
-    let text = match format_of(args) {
+    let text = match format {
         ReportFormat::Html => report::html(&records, &options),
         ReportFormat::Markdown => report::markdown(&records, &options),
         ReportFormat::Csv => report::csv(&records),
     };
-    match &args.out {
+    match args.out.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
             new_file::write(path, text.as_bytes())
                 .map_err(|error| WriteReportError { path: error.path, source: error.source })?;
@@ -85,12 +88,66 @@ fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecord
     select_all(&args.records, &profiles)
 }
 
-fn format_of(args: &ReportArgs) -> ReportFormat {
-    let extension = args.out.as_deref().and_then(Path::extension);
-    let by_name = match extension.and_then(|extension| extension.to_str()) {
-        Some("md" | "markdown") => ReportFormat::Markdown,
-        Some("csv") => ReportFormat::Csv,
-        _ => ReportFormat::Html,
+/// What was asked for, else what the ending of the file says. A page is not for a terminal.
+fn format_of(args: &ReportArgs, is_terminal: bool) -> Result<ReportFormat, UsageError> {
+    let wrong = |problem: String, advice: &str| UsageError { problem, advice: Some(advice.into()) };
+    if let Some(format) = args.format {
+        return Ok(format);
+    }
+    let Some(path) = &args.out else {
+        return match is_terminal {
+            true => Err(wrong(
+                "a page of HTML is not for a terminal".into(),
+                "--out FILE.html writes it, --format markdown prints tables",
+            )),
+            false => Ok(ReportFormat::Html),
+        };
     };
-    args.format.unwrap_or(by_name)
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html" | "htm") => Ok(ReportFormat::Html),
+        Some("md" | "markdown") => Ok(ReportFormat::Markdown),
+        Some("csv") => Ok(ReportFormat::Csv),
+        None if path == Path::new("-") => Ok(ReportFormat::Html),
+        // A pipe or a device, whose names have no endings.
+        None if path.exists() && !path.is_file() => Ok(ReportFormat::Html),
+        _ => Err(wrong(
+            format!("cannot tell the form of the report from --out {}", path.display()),
+            "end it with .html, .md or .csv, or say which with --format",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_what_was_asked_for_or_what_the_file_is_called() {
+        let check = |out: Option<&str>, is_terminal: bool, expected: Result<ReportFormat, &str>| {
+            let args = ReportArgs {
+                records: Vec::new(),
+                out: out.map(PathBuf::from),
+                format: None,
+                run: "all".into(),
+                title: None,
+            };
+            let found = format_of(&args, is_terminal);
+            match (&found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(*found, expected, "{out:?}"),
+                (Err(error), Err(says)) => assert!(error.problem.contains(says), "{error}"),
+                _ => panic!("{out:?}: {found:?}"),
+            }
+            let markdown = ReportArgs { format: Some(ReportFormat::Markdown), ..args };
+            assert_eq!(format_of(&markdown, is_terminal).unwrap(), ReportFormat::Markdown);
+        };
+        check(None, false, Ok(ReportFormat::Html));
+        check(None, true, Err("not for a terminal"));
+        check(Some("-"), true, Ok(ReportFormat::Html));
+        check(Some("a/page.html"), true, Ok(ReportFormat::Html));
+        check(Some("a.markdown"), false, Ok(ReportFormat::Markdown));
+        check(Some("a.csv"), false, Ok(ReportFormat::Csv));
+        check(Some("/dev/null"), false, Ok(ReportFormat::Html));
+        check(Some("a.pdf"), false, Err("from --out a.pdf"));
+        check(Some("page"), false, Err("from --out page"));
+    }
 }

@@ -58,6 +58,12 @@ fn a_report_is_printed_or_written_in_the_form_asked_for() {
     outcome.expect_code(0).expect_says(&["wrote", "4 records"]);
     let text = std::fs::read_to_string(out).unwrap();
     assert!(text.starts_with("## Mine\n") && text.contains("| tg128@d1024 |"), "{text}");
+    let page = lapwing.run(&["report", &file, "--out", "-"]).expect_code(0).stdout;
+    assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
+    let unknown = lapwing.path("report.pdf");
+    let outcome = lapwing.run(&["report", &file, "--out", unknown.to_str().unwrap()]);
+    outcome.expect_code(2).expect_says(&["form of the report", "report.pdf", "hint: ", "--format"]);
+    assert!(!unknown.exists());
     let nowhere = lapwing.path("gone/report.html");
     let outcome = lapwing.run(&["report", &file, "--out", nowhere.to_str().unwrap()]);
     outcome.expect_code(1).expect_says(&["cannot write the report", "report.html", "--out"]);
