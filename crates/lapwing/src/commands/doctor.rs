@@ -49,7 +49,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &DoctorArgs) -> anyhow:
             printer.json(&report)?;
         }
         false => {
-            print(&findings, printer)?;
+            print(&findings, settings, printer)?;
             if deep.is_some() {
                 printer.line("")?;
                 printer.table(&deep::HEADER, &deep::table(tried))?;
@@ -71,12 +71,17 @@ fn as_json(findings: &[Fact], n_broken: usize) -> Value {
     json!({"checks": checks.collect::<Vec<_>>(), "n_broken": n_broken})
 }
 
-fn print(findings: &[Fact], printer: &Printer) -> Result<(), PrintError> {
-    for Fact { what, standing, found, cure } in findings {
+fn print(findings: &[Fact], settings: &Settings, printer: &Printer) -> Result<(), PrintError> {
+    let needless = if settings.verbosity == 0 { needless(settings) } else { Vec::new() };
+    let shown = findings.iter().filter(|finding| !needless.contains(finding));
+    for Fact { what, standing, found, cure } in shown {
         printer.hanging(&format!("{:7} {what:20} ", standing.name()), found)?;
         if !cure.is_empty() {
             printer.hanging(&" ".repeat(29), &format!("-> {cure}"))?;
         }
+    }
+    if !needless.is_empty() {
+        printer.note("-v also tells what a device that is not in this machine would need");
     }
     Ok(())
 }
@@ -103,6 +108,17 @@ fn examine(settings: &Settings) -> Vec<Fact> {
     findings.extend(machine.gpu().facts);
     findings.extend(machine.npu().facts);
     findings
+}
+
+/// What a GPU or an NPU needs that is not in this machine at all.
+fn needless(settings: &Settings) -> Vec<Fact> {
+    let machine = settings.host.machine();
+    let of_device = |facts: Vec<Fact>| {
+        let is_absent = facts.first().is_some_and(|device| device.standing == Standing::Absent);
+        let more = facts.into_iter().skip(1).filter(move |_| is_absent);
+        more.filter(|fact| fact.standing == Standing::Absent)
+    };
+    of_device(machine.gpu().facts).chain(of_device(machine.npu().facts)).collect()
 }
 
 /// Whether the data folder can be written.

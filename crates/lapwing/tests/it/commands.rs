@@ -107,6 +107,15 @@ fn what_a_gpu_and_an_npu_lack_is_told_with_its_cure() {
         let found = check(what).unwrap_or_else(|| panic!("{what} is not in {doctor}"));
         assert_eq!(found["cure"].is_null(), found["standing"] == "ok", "{found}");
     }
+    // For people only what is there, or may be there, unless they ask for more.
+    let device = check("npu device").unwrap();
+    if device["standing"] == "absent" {
+        let [brief, whole] = [&["doctor"][..], &["doctor", "-v"]].map(|line| lapwing.run(line));
+        assert!(brief.stdout.contains("npu device"), "{}", brief.stdout);
+        assert!(!brief.stdout.contains("libze_loader.so.1"), "{}", brief.stdout);
+        assert!(brief.stderr.contains("-v also tells"), "{}", brief.stderr);
+        assert!(whole.stdout.contains("libze_loader.so.1"), "{}", whole.stdout);
+    }
     let devices = lapwing.json(&["devices", "--json"]);
     let absent = devices["absent"].as_array().unwrap();
     let names: Vec<_> = absent.iter().map(|absent| absent["device"].clone()).collect();
