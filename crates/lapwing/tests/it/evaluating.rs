@@ -160,6 +160,13 @@ fn what_cannot_be_measured_is_told_with_what_to_do() {
     check(&["ppl", "--text", "/nowhere.txt"], 1, &["cannot read /nowhere.txt"]);
     check(&["ppl", "--text", &text, "--window", "4096"], 1, &["too long", "hint: give a smaller"]);
     check(&["ppl", "--text", &text, "--stride", "8"], 2, &["stride", "hint: leave out --stride"]);
+    // Allowed: it measures the device and the precision.
+    let itself = ["warning: the reference is the model itself"];
+    check(
+        &["kl", "--reference", &model, "--text", &text, "--window", "32", "--limit", "1"],
+        0,
+        &itself,
+    );
     let mismatch = ["the reference has another tokenizer", "hint: --reference takes an export"];
     check(&["kl", "--reference", &other, "--text", &text], 1, &mismatch);
     let missing = ["cannot use the reference", "no model \"nothere\"", "hint: `lapwing list"];

@@ -4,15 +4,26 @@ use anyhow::Context as _;
 use lapwing_eval::{
     Divergence, DivergenceOptions, Text, TextFile, begin_token, divergence, require_same_tokenizer,
 };
+use lapwing_host::Engine;
 use lapwing_logits::Level;
 use serde_json::json;
 
 use super::measured::{self, Measured, Naming, engine_report};
 use super::{BOOTSTRAP, convention, with_error};
 use crate::cli::KlArgs;
+use crate::opening;
 use crate::printer::Printer;
 use crate::reference;
 use crate::settings::Settings;
+
+/// Whether two models are the same files, wherever they are.
+fn is_same(model: &Engine, reference: &Engine) -> anyhow::Result<bool> {
+    let graphs = [model, reference].map(|engine| std::fs::metadata(&engine.folder.graph));
+    let [Ok(one), Ok(other)] = graphs else { return Ok(false) };
+    // Hashing reads all of both.
+    Ok(one.len() == other.len()
+        && opening::profiled_model(model)?.sha256 == opening::profiled_model(reference)?.sha256)
+}
 
 pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyhow::Result<()> {
     const FAILED: &str = "cannot measure the divergence";
@@ -25,6 +36,12 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
     let tokens = text.tokens(tokenizer).context(FAILED)?;
     let theirs = reference.tokenizer().context("cannot use the reference")?;
     require_same_tokenizer(theirs, tokenizer, &text.text).context("cannot use the reference")?;
+    if is_same(engine, &reference)? {
+        printer.warning(
+            "the reference is the model itself: this measures what device, precision and correction \
+             change, and nothing of its weights",
+        );
+    }
     let n_positions_max = [&engine.model, &reference.model].map(|m| m.limits().n_positions_max);
     let options = DivergenceOptions {
         convention: convention(&args.windows, n_positions_max[0].min(n_positions_max[1]))?,
