@@ -110,7 +110,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         printer.note("nothing was written");
         return Err(Interrupted.into());
     }
-    let calibration = outcome.context(FAILED)?;
+    let calibration = outcome.with_context(|| format!("{FAILED} {}", args.model))?;
     models.require_unchanged().context(FAILED)?;
     let (mut profile, arrays) = calibration.profile(labels);
     correction::write_profile(&out, &mut profile, &arrays).context(FAILED)?;

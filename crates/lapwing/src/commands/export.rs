@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use lapwing_export::{
-    ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
+    ExportError, ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
 };
 use lapwing_store::{Store, checkpoint_at, resolve_model};
 use lapwing_weights::Checkpoint;
@@ -57,7 +57,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
         steps.set(step.n_tensors_done, step.n_tensors, step.name);
         interrupt::flow(false)
     })
-    .context("cannot export")?;
+    .map_err(|error| of_source(error, &source))?;
     drop(steps);
     if let Some(new) = new {
         report.folder = new.finish(&source, &interrupt::requested).context("cannot export")?;
@@ -72,6 +72,15 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ExportArgs) -> anyhow:
     }
     printer.note(format!("wrote {}", report.folder.display()));
     Ok(())
+}
+
+/// What cannot be opened names itself.
+fn of_source(error: ExportError, source: &Path) -> anyhow::Error {
+    let context = match &error {
+        ExportError::Open(_) | ExportError::OutputExists { .. } => "cannot export".to_owned(),
+        _ => format!("cannot export {}", source.display()),
+    };
+    anyhow::Error::new(error).context(context)
 }
 
 /// The flags as the exporter wants them.

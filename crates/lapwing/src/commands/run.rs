@@ -100,7 +100,7 @@ pub(super) fn answer(
         }
         interrupt::flow(written.is_err())
     })
-    .context("cannot answer")?;
+    .with_context(|| format!("cannot answer with {}", engine.path.display()))?;
     written?;
     engine.require_unchanged().context("the answer is not to be trusted")?;
     Ok(generated)

@@ -166,6 +166,9 @@ fn generate(error: &GenerateError) -> Option<String> {
         GenerateError::NoSuchToken { .. } => {
             Some("the ids are of another model: `lapwing inspect` shows the vocabulary".into())
         }
+        GenerateError::Choose { .. } | GenerateError::Correct { .. } => Some(format!(
+            "--precision exact computes in f32; where that gives no numbers either, {INCOMPLETE}"
+        )),
         _ => None,
     }
 }
@@ -230,6 +233,16 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
         }
         OpenCheckpointError::Unrecognised { .. } => {
             "`lapwing list --all` shows checkpoints that can be pulled".to_owned()
+        }
+        OpenCheckpointError::Unsupported { .. } => {
+            "`lapwing export` would give other numbers than the model's own program, so it does not; \
+             `lapwing run` takes the same model as optimum-intel or onnxruntime-genai exports it"
+                .to_owned()
+        }
+        OpenCheckpointError::Tensors { .. } => {
+            "weights and configuration are of different models, or the copy is not complete: get \
+             both again"
+                .to_owned()
         }
         _ => "`lapwing inspect` shows what the file holds".to_owned(),
     })
