@@ -99,24 +99,20 @@ pub(super) fn wrong(
 /// `error: …` once and with a path, then a hint or nothing.
 fn error_text(case: &Case<'_>, ended: &Ended) -> Option<String> {
     let mut lines = ended.stderr.lines().skip_while(|line| !line.starts_with("error: "));
-    let Some(error) = lines.next() else {
-        // The doctor's findings are data.
-        let is_doctor = case.scene.commands[case.command_idx][0] == "doctor";
-        return (!is_doctor).then(|| "NO ERROR LINE".to_owned());
-    };
+    // The doctor's findings are data, and its error counts them.
+    let is_doctor = case.scene.commands[case.command_idx][0] == "doctor";
+    if lines.next().is_none() {
+        return Some("NO ERROR LINE".to_owned());
+    }
     let mut advice = lines.skip_while(|line| line.starts_with("  "));
     if advice.next().is_some_and(|line| !line.starts_with("hint: ")) {
         return Some("MORE LINES behind the error".to_owned());
     }
+    // What is wrong of several files may be told of the folder that was named.
+    let home = case.home.home.path().to_str().unwrap_or_default();
     let file = case.file.rsplit('/').next().unwrap_or_default();
-    let folder = case.file.rsplit_once('/').map(|(folder, _)| case.home.path(folder));
-    let is_named = error.contains(file)
-        || folder.is_some_and(|folder| {
-            // A graph is below the folder of its model.
-            let folder = folder.to_str().unwrap_or_default();
-            error.contains(folder.trim_end_matches("/onnx"))
-        });
-    (!is_named).then(|| "NO PATH in the error".to_owned())
+    let is_named = ended.stderr.contains(home) || ended.stderr.contains(file);
+    (!is_named && !is_doctor).then(|| "NO PATH in the message".to_owned())
 }
 
 /// Under `--json`, stdout is nothing or JSON.

@@ -23,6 +23,8 @@ pub(super) struct Scene {
     pub(super) files: Vec<String>,
     /// [`AT`] stands for the home.
     pub(super) commands: Vec<Vec<String>>,
+    /// Whether a command loads a model.
+    pub(super) needs_runtimes: bool,
 }
 
 /// Where all scenes are made, and the parts that several of them use.
@@ -46,9 +48,11 @@ pub(super) fn all(folder: &Path) -> Vec<Scene> {
     let mut scenes = vec![stage.checkpoint(), stage.gguf(), stage.plan(), stage.records()];
     scenes.extend([stage.settings(), stage.store()]);
     if with_runtimes(Lapwing::new()).is_some() {
-        scenes.extend([stage.openvino(), stage.genai(), stage.transformersjs()]);
-        scenes.extend([stage.recommendation(), stage.texts(), stage.journal()]);
-        scenes.push(stage.correction());
+        let mut more = vec![stage.openvino(), stage.genai(), stage.transformersjs()];
+        more.extend([stage.recommendation(), stage.texts(), stage.journal()]);
+        more.push(stage.correction());
+        more.iter_mut().for_each(|scene| scene.needs_runtimes = true);
+        scenes.extend(more);
     }
     scenes
 }
@@ -102,7 +106,8 @@ impl Stage {
         for (to, from) in parts {
             copy(from, &home.join(to));
         }
-        Scene { name, files: files_below(&home), home, commands: commands(lines) }
+        let (files, commands) = (files_below(&home), commands(lines));
+        Scene { name, home, files, commands, needs_runtimes: false }
     }
 
     fn openvino(&self) -> Scene {
