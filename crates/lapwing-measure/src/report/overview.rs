@@ -66,6 +66,12 @@ impl<'a> Overview<'a> {
         best.map(|(test, _)| test)
     }
 
+    /// Whether a configuration was measured more than once.
+    pub(crate) fn has_repeats(&self) -> bool {
+        let mut lists = self.subjects.iter().flat_map(|subject| subject.records.values());
+        lists.any(|records| 1 < records.len())
+    }
+
     /// The newest record of every configuration that has `test`, with the configuration's place.
     pub(crate) fn newest(&self, test: TestKey) -> Vec<(usize, &'a Record)> {
         let all = self.subjects.iter().enumerate();
