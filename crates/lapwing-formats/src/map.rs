@@ -116,6 +116,10 @@ impl Map {
     /// neither mapped nor read.
     pub fn open(path: &Path) -> Result<Map, MapError> {
         let failed = |source| MapError { path: path.to_owned(), source };
+        // To open a pipe would wait for whoever writes to it.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(failed(std::io::Error::other("not a regular file")));
+        }
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {

@@ -234,6 +234,6 @@ mod tests {
         }
         let error = read_profile(&path).unwrap_err();
         let ProfileError::Read { source, .. } = &error else { panic!("{error}") };
-        assert_eq!(source.to_string(), "not a regular file");
+        assert_eq!(source.to_string(), "expected a regular file, found a pipe");
     }
 }

@@ -103,6 +103,20 @@ fn files_of_a_model() {
 }
 
 #[test]
+fn files_of_weights() {
+    let lapwing = Lapwing::new();
+    for name in ["m.gguf", "m.safetensors", "m.onnx", "openvino_model.xml"] {
+        let path = lapwing.path(name);
+        for odd in ["a pipe", "a device"] {
+            put(odd, &path);
+            let (code, said) = ends(&lapwing, &["inspect", path.to_str().unwrap()]);
+            assert_eq!(code, Some(1), "{odd} {name}: {said}");
+            assert!(said.contains("not a regular file") && said.contains(name), "{said}");
+        }
+    }
+}
+
+#[test]
 fn files_of_a_checkpoint() {
     let Some(shared) = crate::real::shared_folder() else { return };
     let lapwing = Lapwing::new();
