@@ -5,6 +5,8 @@
 
 mod gguf;
 
+use std::collections::HashSet;
+
 use lapwing_model::VARIANT_PREFERENCE;
 
 use crate::model_kind::ModelKind;
@@ -126,6 +128,16 @@ fn insisted(variant: &Variant) -> Option<String> {
     (!variant.is_default).then(|| variant.name.clone())
 }
 
+/// Names for a message: the first few of them.
+fn told(names: &[&str]) -> String {
+    const N_NAMES_MAX: usize = 20;
+    let shown = names[..names.len().min(N_NAMES_MAX)].join(", ");
+    match names.len().checked_sub(N_NAMES_MAX) {
+        None | Some(0) => shown,
+        Some(n_more) => format!("{shown} and {n_more} more"),
+    }
+}
+
 /// The files and, where there are several, which of them.
 type Chosen<'a> = (Vec<Selected<'a>>, Option<&'a str>);
 
@@ -164,8 +176,9 @@ fn at_root<'a>(paths: &[&'a str], endings: &[&str]) -> Vec<Selected<'a>> {
 fn openvino<'a>(paths: &[&'a str]) -> Vec<Selected<'a>> {
     let mut selected = at_root(paths, &[".xml", ".bin"]);
     // PyTorch weights are .bin files too: only those beside a graph belong to it.
+    let graphs: HashSet<&str> = paths.iter().filter_map(|path| path.strip_suffix(".xml")).collect();
     selected.retain(|file| match file.remote.strip_suffix(".bin") {
-        Some(stem) => paths.iter().any(|path| path.strip_suffix(".xml") == Some(stem)),
+        Some(stem) => graphs.contains(stem),
         None => true,
     });
     selected

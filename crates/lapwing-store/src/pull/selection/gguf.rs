@@ -2,9 +2,11 @@
 //!
 //! Source: names as llama.cpp's tools and those who publish quantised models write them.
 
+use std::collections::{HashMap, HashSet};
+
 use lapwing_formats::gguf::SplitName;
 
-use super::{Chosen, SelectError, Selected, at_root, unless_alone};
+use super::{Chosen, SelectError, Selected, at_root, told, unless_alone};
 use crate::options::Variant;
 
 /// Precisions from the most to the least wanted on a laptop, of those that an export reads.
@@ -42,16 +44,13 @@ pub(super) fn select<'a>(
         [candidate] => candidate,
         [] if candidates.is_empty() => return Err(SelectError::NoModel { repo: repo.to_owned() }),
         [] => {
-            let mut names: Vec<&str> = Vec::new();
-            for name in candidates.iter().map(|candidate| candidate.name) {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
+            let mut seen = HashSet::new();
+            let names = candidates.iter().map(|candidate| candidate.name);
+            let names: Vec<&str> = names.filter(|name| seen.insert(*name)).collect();
             return Err(SelectError::NoVariant {
                 repo: repo.to_owned(),
                 variant: variant.unwrap_or_default().to_owned(),
-                found: names.join(", "),
+                found: told(&names),
             });
         }
         [first, ..] => {
@@ -59,7 +58,7 @@ pub(super) fn select<'a>(
             return Err(SelectError::Several {
                 repo: repo.to_owned(),
                 variant: first.name.to_owned(),
-                found: stems.join(", "),
+                found: told(&stems),
             });
         }
     };
@@ -85,6 +84,8 @@ fn prefer<'a>(chosen: &mut Vec<&Candidate<'a>>, is_better: impl Fn(&Candidate<'a
 /// Every model among `paths`, in their order; files that help a model are none.
 fn candidates<'a>(paths: &[&'a str]) -> Vec<Candidate<'a>> {
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
+    // A hub may list a hundred thousand of them.
+    let mut by_name = HashMap::new();
     for path in paths.iter().filter(|path| path.split('/').all(|part| !part.starts_with('.'))) {
         let Some(whole_stem) = path.strip_suffix(".gguf") else { continue };
         let parts = SplitName::parse(path);
@@ -97,14 +98,12 @@ fn candidates<'a>(paths: &[&'a str]) -> Vec<Candidate<'a>> {
         if is_matrix || lower.contains("mmproj") {
             continue;
         }
-        let n_parts = parts.map(|parts| parts.n_parts);
-        let known = candidates.iter_mut().find(|candidate| {
-            candidate.stem == stem && candidate.parts.map(|parts| parts.n_parts) == n_parts
+        let key = (stem, parts.map(|parts| parts.n_parts));
+        let index = *by_name.entry(key).or_insert_with(|| {
+            candidates.push(Candidate { stem, name, files: Vec::new(), parts });
+            candidates.len() - 1
         });
-        match known {
-            Some(candidate) => candidate.files.push(path),
-            None => candidates.push(Candidate { stem, name, files: vec![path], parts }),
-        }
+        candidates[index].files.push(path);
     }
     candidates
 }
@@ -146,8 +145,9 @@ fn preferred<'c, 'a>(candidates: &'c [Candidate<'a>]) -> Vec<&'c Candidate<'a>> 
 
 fn require_all_parts(repo: &str, candidate: &Candidate<'_>) -> Result<(), SelectError> {
     let Some(parts) = candidate.parts else { return Ok(()) };
-    let names = (1..=parts.n_parts).map(|number| parts.of_part(number));
-    let missing = names.into_iter().find(|name| !candidate.files.contains(&name.as_str()));
+    let files: HashSet<&str> = candidate.files.iter().copied().collect();
+    let mut names = (1..=parts.n_parts).map(|number| parts.of_part(number));
+    let missing = names.find(|name| !files.contains(name.as_str()));
     match missing {
         Some(path) => Err(SelectError::Unusable {
             repo: repo.to_owned(),

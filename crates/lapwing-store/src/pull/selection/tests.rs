@@ -1,3 +1,5 @@
+use lapwing_formats::gguf::SplitName;
+
 use super::*;
 
 fn check(paths: &[&str], variant: Option<&str>, expected: Result<&[&str], &str>) {
@@ -147,6 +149,24 @@ fn all_parts_of_one_precision_and_none_of_another() {
     // As it was published at first, and later in another number of parts.
     let again = ["m-q8_0.gguf", "m-q8_0-00001-of-00002.gguf", "m-q8_0-00002-of-00002.gguf"];
     check(&again, None, Ok(&["m-q8_0.gguf"]));
+}
+
+#[test]
+fn a_hundred_thousand_files_are_gone_through_at_once() {
+    let many: Vec<String> = (0..50_000_u32).map(|n| format!("m{n}-Q2_K.gguf")).collect();
+    let parts = SplitName { stem: "m-Q8_0", number: 1, n_parts: 50_000 };
+    let parts: Vec<String> = (1..=50_000).map(|number| parts.of_part(number)).collect();
+    let paths: Vec<&str> = many.iter().chain(&parts).map(String::as_str).collect();
+    let started = std::time::Instant::now();
+    let variant = Variant::asked("q8_0");
+    let selection = select("org/repo", &paths, None, Some(&variant), &[]).unwrap();
+    assert_eq!(selection.files.len(), 50_000);
+    let error = select("org/repo", &paths, None, None, &[]).err();
+    assert!(error.is_none(), "{error:?}");
+    let q2 = Variant::asked("q2_k");
+    let error = select("org/repo", &paths, None, Some(&q2), &[]).unwrap_err().to_string();
+    assert!(error.ends_with("m19-Q2_K and 49980 more"), "{error}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
