@@ -211,7 +211,9 @@ fn an_end_that_somebody_wanted_is_no_crash() {
     let model = faulty.lapwing.path("model").display().to_string();
     let mut command = faulty.lapwing.command(&["run", "--model", &model]);
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
+    // Open to the end: else the text would end before the signal is there.
+    let _stdin = child.stdin.take();
     let children = || {
         let pid = child.id();
         let path = format!("/proc/{pid}/task/{pid}/children");
