@@ -4,8 +4,9 @@
 //! A library that counts cores and memory of the machine counts more than it gets: a container's
 //! quota of the processors slows all threads down, and its limit of memory ends the process.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use crate::regular;
 
 /// A limit of version 1 that is none: the largest number of whole pages.
 const MEMORY_UNLIMITED: u64 = 1 << 62;
@@ -153,14 +154,13 @@ fn number(text: &str) -> Option<u64> {
 
 /// A file of the kernel's, which says nothing of its length.
 fn text(path: &Path) -> Option<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
+    regular::read_text(path, FILE_BYTES_MAX).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A machine with these files.
