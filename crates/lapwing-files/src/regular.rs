@@ -15,17 +15,27 @@ pub const N_TEXT_BYTES_MAX: u64 = 16 << 20;
 /// # Errors
 ///
 /// When it cannot be opened, or is a folder, a pipe, a socket or a device; such a thing is not
-/// opened at all, since that may wait for ever.
+/// opened at all, since that may wait for ever. A pipe that was handed over as `/dev/fd/N` is read.
 pub fn open(path: &Path) -> io::Result<File> {
     // By that name people say that there shall be nothing.
     if path == Path::new("/dev/null") {
         return File::open(path);
     }
-    require_regular(&std::fs::metadata(path)?)?;
+    let require = |metadata: &Metadata| match is_handed_over(path) {
+        true => require_regular_or_pipe(metadata),
+        false => require_regular(metadata),
+    };
+    require(&std::fs::metadata(path)?)?;
     let file = File::open(path)?;
     // Something else may be there by now.
-    require_regular(&file.metadata()?)?;
+    require(&file.metadata()?)?;
     Ok(file)
+}
+
+/// Whether this is a name of something that this process has open already: a shell's `<(command)`
+/// is a pipe of that name, with somebody at its other end.
+fn is_handed_over(path: &Path) -> bool {
+    ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
 }
 
 /// The bytes of the regular file at `path`.
@@ -62,6 +72,14 @@ pub fn read_text(path: &Path, n_bytes_max: u64) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
     })
+}
+
+fn require_regular_or_pipe(metadata: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type()) {
+        return Ok(());
+    }
+    require_regular(metadata)
 }
 
 fn require_regular(metadata: &Metadata) -> io::Result<()> {
@@ -103,6 +121,23 @@ mod tests {
         assert!(error.to_string().contains(expected), "{error}");
         let error = open(path).map(drop);
         assert!(expected.contains("bytes") || expected.contains("UTF-8") || error.is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_that_was_handed_over_is_read_to_the_limit() {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd as _;
+        for n_bytes in [5, 101] {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(&vec![b'x'; n_bytes]).unwrap();
+            drop(writer);
+            let read = read_text(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd())), 100);
+            match n_bytes {
+                5 => assert_eq!(read.unwrap(), "xxxxx"),
+                _ => assert!(read.unwrap_err().to_string().contains("found more")),
+            }
+        }
     }
 
     #[test]

@@ -124,7 +124,6 @@ const UNSEEN_READERS: &[(&str, &str)] = &[
     ("lapwing-files/src/regular.rs", "it looks"),
     ("lapwing-files/src/new_file.rs", "a folder, whose entries are to be on the disk"),
     ("lapwing-formats/src/map.rs", "a map is none of a pipe or a device"),
-    ("lapwing/src/prompt.rs", "a prompt may come through a pipe; it is read to a limit"),
     ("lapwing-backend/src/conformance.rs", "test code"),
     ("lapwing-host/src/hardware/fakes.rs", "test code"),
     ("lapwing-export/src/head_map.rs", "its tests"),

@@ -3,6 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular;
+
 /// Prompts are text that a person or a program wrote; a file beyond this is a mistake.
 const PROMPT_BYTES_MAX: u64 = 64 << 20;
 
@@ -33,7 +35,7 @@ pub enum PromptError {
 /// Read a prompt from a file.
 pub fn from_file(path: &Path) -> Result<String, PromptError> {
     let failed = |source| PromptError::Read { path: path.to_owned(), source };
-    read(std::fs::File::open(path).map_err(failed)?, path)
+    read(regular::open(path).map_err(failed)?, path)
 }
 
 /// Read a prompt from stdin, to its end.

@@ -88,6 +88,11 @@ fn doubts_are_told() {
         &|r| r.conditions.governor = Some("powersave".into()),
         "governor performance against powersave",
     );
+    check(&|r| r.conditions.cpu_quota = Some(0.5), "processors allowed no limit told against 0.5");
+    check(
+        &|r| r.conditions.memory_limit_bytes = Some(600_000_000),
+        "memory allowed no limit told against 600.0 MB",
+    );
     check(&|r| r.tokens_sha256 = Some("other".into()), "the tokens produced are not the same");
     check(
         &|r| r.conditions.n_throttle_events = Some(3),
