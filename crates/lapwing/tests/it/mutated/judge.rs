@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lapwing_host::trial::Stage;
 use serde_json::Value;
 
 use super::process::Ended;
@@ -52,12 +53,13 @@ pub(super) fn wrong(
     before: &[String],
 ) -> Vec<String> {
     let mut wrong = Vec::new();
-    if ended.timed_out || ended.signal == Some(SIGXCPU) {
+    if ended.timed_out || ended.signal == Some(SIGXCPU) || ended.stderr.contains("SIGXCPU ended") {
         return vec!["HANG".to_owned()];
     }
     if let Some(signal) = ended.signal {
         wrong.push(format!("SIGNAL {signal}"));
     }
+    wrong.extend(guarded_end(&ended.stderr));
     if ended.code == Some(101) || ended.stderr.contains("panicked at") {
         wrong.push("PANIC".to_owned());
     }
@@ -94,6 +96,26 @@ pub(super) fn wrong(
         }
     }
     wrong
+}
+
+/// What ended a guarded process, unless that was a library at work: the files are read by us.
+fn guarded_end(stderr: &str) -> Option<String> {
+    let line = stderr.lines().find(|line| line.contains(" ended the work"))?;
+    let of_library = [Stage::Library, Stage::Compile, Stage::Inference, Stage::Run];
+    let is_of_library = of_library.iter().any(|stage| line.contains(&format!(" while {stage}")));
+    (!is_of_library).then(|| format!("CRASH: {line}"))
+}
+
+#[test]
+fn a_crash_behind_the_guard_is_seen_unless_it_is_a_librarys() {
+    let line = |stage: Stage| {
+        format!("error: SIGSEGV ended the work on m: segmentation fault while {stage}\n")
+    };
+    for stage in [Stage::Start, Stage::Files, Stage::End] {
+        assert!(guarded_end(&line(stage)).is_some(), "{stage}");
+    }
+    assert_eq!(guarded_end(&line(Stage::Compile)), None);
+    assert_eq!(guarded_end("error: cannot open m\n"), None);
 }
 
 /// `error: …` once and with a path, then a hint or nothing.
