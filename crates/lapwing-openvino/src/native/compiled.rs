@@ -98,8 +98,14 @@ impl InferRequest {
         loop {
             // SAFETY: as above; a request that runs may be waited for.
             let status = unsafe { openvino_sys::ov_infer_request_wait_for(self.pointer, POLL_MS) };
-            if status != ov_status_e::RESULT_NOT_READY {
-                return check(CALL, status);
+            match status {
+                ov_status_e::RESULT_NOT_READY => {}
+                ov_status_e::OK => return Ok(()),
+                failed => {
+                    // SAFETY: as above. It may be the waiting that failed, and the run goes on.
+                    unsafe { openvino_sys::ov_infer_request_wait(self.pointer) };
+                    return check(CALL, failed);
+                }
             }
             if !is_wanted() {
                 break;
