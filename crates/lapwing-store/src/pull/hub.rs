@@ -10,8 +10,9 @@
 //! same hashes, and linked into the staging folder, or copied where the file system has no such
 //! links.
 //!
-//! The staging folder holds one folder per commit: finished files under their names, the file
-//! that is being downloaded with `.partial` behind it.
+//! The staging folder holds one folder, of a commit and of those of the repository's folders that
+//! the files come out of: finished files under their names, the file that is being downloaded with
+//! `.partial` behind it.
 
 mod address;
 mod client;
@@ -25,7 +26,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
-use lapwing_files::{disk, new_folder};
+use lapwing_files::{checksum, disk, new_folder};
 use ureq::http::HeaderValue;
 
 use crate::notice::{Activity, Caller, Notice, Progress, Work};
@@ -88,8 +89,9 @@ pub(super) fn fetch(
     });
     let n_bytes_cached = hub.tell_what_is_cached(&selected, &listed);
 
-    let folder = staging.join(&hub.commit);
-    forget_other_commits(staging, &hub.commit).map_err(HubError::at(staging))?;
+    let name = staged_name(&hub.commit, &selected);
+    forget_others(staging, &name).map_err(HubError::at(staging))?;
+    let folder = staging.join(name);
     // Another variant of this commit may have been begun here.
     let whole: HashSet<PathBuf> = selected.iter().map(|file| folder.join(file.local)).collect();
     let partial = whole.iter().map(|path| file::partial(path));
@@ -232,10 +234,21 @@ fn keep_only(folder: &Path, wanted: &HashSet<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn forget_other_commits(staging: &Path, commit: &str) -> std::io::Result<()> {
+/// What the folder in the staging folder is called: files that are called alike here, out of several
+/// folders of the repository, never meet in one.
+fn staged_name(commit: &str, selected: &[Selected<'_>]) -> String {
+    let moved = selected.iter().filter(|file| file.remote != file.local).map(|file| file.remote);
+    let moved: Vec<&str> = moved.collect();
+    match moved.is_empty() {
+        true => commit.to_owned(),
+        false => format!("{commit}-{:.16}", checksum::sha256_bytes(moved.join("\n").as_bytes())),
+    }
+}
+
+fn forget_others(staging: &Path, name: &str) -> std::io::Result<()> {
     for entry in std::fs::read_dir(staging)? {
         let entry = entry?;
-        if entry.file_name() != commit {
+        if entry.file_name() != name {
             new_folder::remove(&entry.path())?;
         }
     }

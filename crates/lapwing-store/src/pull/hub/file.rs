@@ -49,10 +49,9 @@ impl Download<'_> {
     pub(super) fn run(&self, progress: &mut Progress<'_>) -> Result<FileRecord, HubError> {
         let target = self.folder.join(self.local);
         let size_bytes = self.listed.size_bytes;
-        let sha256 = if std::fs::metadata(&target).is_ok_and(|m| m.len() == size_bytes) {
-            // It was verified before it got its name.
+        let sha256 = if let Some(sha256) = self.staged(&target)? {
             progress.advance(size_bytes);
-            self.sha256(&target)?
+            sha256
         } else if let Some(sha256) = self.take_cached(&target, progress)? {
             sha256
         } else {
@@ -63,6 +62,23 @@ impl Download<'_> {
             sha256
         };
         Ok(FileRecord { path: self.local.to_owned(), size_bytes, sha256 })
+    }
+
+    /// The SHA-256 of what a former run left at `target`, unless that is another file.
+    fn staged(&self, target: &Path) -> Result<Option<String>, HubError> {
+        match std::fs::metadata(target) {
+            Ok(metadata) if metadata.len() == self.listed.size_bytes => {}
+            _ => return Ok(None),
+        }
+        let Some(expected) = self.expected()? else {
+            self.tell_no_hash();
+            return self.sha256(target).map(Some);
+        };
+        if let Ok(sha256) = self.compared(target, &expected)? {
+            return Ok(Some(sha256));
+        }
+        std::fs::remove_file(target).map_err(HubError::at(target))?;
+        Ok(None)
     }
 
     /// Take the file from the cache of other tools: a second name of the same file, else a copy.
@@ -93,7 +109,13 @@ impl Download<'_> {
             let partial = partial(target);
             let mut file = regular::open(&cached).map_err(FileError::cannot("read", &cached))?;
             let is_stopped = self.hub.client.caller.is_stopped;
-            checksum::copy_and_hash(&mut file, &partial, &mut |_| {}, is_stopped)?;
+            let copied = checksum::copy_and_hash(&mut file, &partial, &mut |_| {}, is_stopped)?;
+            if copied != sha256 {
+                std::fs::remove_file(&partial).map_err(HubError::at(&partial))?;
+                return self.only_when_online("it changed while it was copied");
+            }
+            let synced = OpenOptions::new().append(true).open(&partial).and_then(|f| f.sync_all());
+            synced.map_err(HubError::at(&partial))?;
             std::fs::rename(&partial, target).map_err(HubError::at(target))?;
         }
         progress.advance(self.listed.size_bytes);

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use crate::options::{HubOptions, Origin, Pointers, Proxies, StoreOptions, Token};
+use crate::options::{HubOptions, Origin, Pointers, Proxies, StoreOptions, Token, Variant};
 use crate::{Caller, Notice, PullError, PullRequest, Pulled, pull};
 
 use super::HubError;
@@ -64,10 +64,22 @@ fn world(manners: Manners) -> World {
 
 impl World {
     fn pull_until(&self, is_stopped: &dyn Fn() -> bool) -> Result<Pulled, HubError> {
+        self.pull_variant_until(None, is_stopped)
+    }
+
+    fn pull_variant(&self, variant: &str) -> Result<Pulled, HubError> {
+        self.pull_variant_until(Some(Variant::asked(variant)), &|| false)
+    }
+
+    fn pull_variant_until(
+        &self,
+        variant: Option<Variant>,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Pulled, HubError> {
         let request = PullRequest {
             name: "org/repo".into(),
             store_name: None,
-            variant: None,
+            variant,
             link: false,
             force: false,
         };
@@ -223,6 +235,52 @@ fn the_hash_of_the_list_decides_where_a_mirror_tells_none() {
         world.hub.behave(damaged);
         std::fs::remove_dir_all(&world.options.models).unwrap();
         assert!(matches!(world.fails_with("is damaged"), HubError::Checksum { .. }));
+    }
+}
+
+#[test]
+fn what_is_staged_is_taken_only_with_the_right_hash() {
+    let world = world(Manners { cut_at: Some(3 << 20), ..Manners::default() });
+    world.fails_with("broke off");
+    // Of the right length, and with something else in it.
+    let staged = world.partial().with_extension("");
+    std::fs::rename(world.partial(), &staged).unwrap();
+    std::fs::write(&staged, vec![b'x'; LARGE_BYTES]).unwrap();
+    world.hub.behave(Manners::default());
+    world.arrives_whole();
+}
+
+#[test]
+fn files_that_are_called_alike_in_several_folders_are_not_mixed_up() {
+    const NAME: &str = "model.onnx.data";
+    let build = |folder: &str, digit: u8| -> Vec<HubFile> {
+        let file = |name: &str| -> &'static str { format!("{folder}/{name}").leak() };
+        let config = br#"{"model": {"decoder": {"filename": "model.onnx"}}}"#.to_vec();
+        vec![
+            HubFile { path: file("genai_config.json"), bytes: config, is_large: false },
+            HubFile::of_model(file("config.json")),
+            HubFile::of_model(file("model.onnx")),
+            HubFile { path: file(NAME), bytes: vec![digit; 4096], is_large: true },
+            HubFile { path: file("notes.txt"), bytes: vec![b'x'; 8192], is_large: false },
+        ]
+    };
+    let [cpu, cuda] = ["cpu-int4", "cuda-int4"];
+    for without_hashes in [false, true] {
+        let mut files = build(cpu, b'1');
+        files.extend(build(cuda, b'2'));
+        let mut world = world(Manners::default());
+        // It breaks off, or the file behind it.
+        for cut_at in [3000, 6000] {
+            let manners = Manners { without_hashes, as_mirror: true, ..Manners::default() };
+            world.hub =
+                Hub::start(files.clone(), Manners { cut_at: Some(cut_at), ..manners.clone() });
+            world.options.hub.endpoint = Some(world.hub.endpoint.clone());
+            world.pull_variant(cpu).unwrap_err();
+            world.hub.behave(manners);
+            let pulled = world.pull_variant(cuda).unwrap();
+            assert!(std::fs::read(pulled.path.join(NAME)).unwrap() == vec![b'2'; 4096]);
+            std::fs::remove_dir_all(&world.options.models).unwrap();
+        }
     }
 }
 
