@@ -33,7 +33,7 @@ impl Hash {
     }
 
     pub(super) fn git_blob(text: &str) -> Option<Self> {
-        is_commit(text).then(|| Self::GitBlob(text.to_owned()))
+        is_commit(text).then(|| Self::GitBlob(text.to_ascii_lowercase()))
     }
 }
 
@@ -44,4 +44,17 @@ pub(super) fn is_commit(text: &str) -> bool {
 
 fn is_hexadecimal(text: &str, n_digits: usize) -> bool {
     text.len() == n_digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_lower_case() {
+        for n_digits in [40, 64] {
+            let hash = Hash::parse(&"A".repeat(n_digits)).unwrap();
+            assert_eq!(hash.digits(), "a".repeat(n_digits));
+        }
+    }
 }
