@@ -2,6 +2,7 @@
 //!
 //! Source: llama.cpp, `llama_split_path` and the keys that `llama-gguf-split` writes.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::cursor::Cursor;
@@ -49,11 +50,13 @@ pub fn only_model(paths: &[PathBuf]) -> Option<&Path> {
         return Some(only);
     }
     let parts = SplitName::parse(paths.first()?.to_str()?)?;
-    let is_there =
-        |number: u16| paths.iter().find(|path| *path == Path::new(&parts.of_part(number)));
+    if paths.len() != usize::from(parts.n_parts) {
+        return None;
+    }
+    let there: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let is_there = |number: u16| there.get(Path::new(&parts.of_part(number))).copied();
     let first = is_there(1)?;
-    let is_one = paths.len() == usize::from(parts.n_parts);
-    (is_one && (1..=parts.n_parts).all(|number| is_there(number).is_some())).then_some(first)
+    (2..=parts.n_parts).all(|number| is_there(number).is_some()).then_some(first)
 }
 
 /// The whole model that `part` belongs to; `part` itself when it is all of it.
@@ -187,5 +190,15 @@ mod tests {
         check(&[one, two, "f/b.gguf"], None);
         check(&["f/a.gguf", "f/b.gguf"], None);
         check(&["f/a-00001-of-00003.gguf", "f/a-00002-of-00003.gguf"], None);
+    }
+
+    #[test]
+    fn the_most_parts_that_names_can_tell_are_one_model_at_once() {
+        let name = SplitName { stem: "f/a", number: 1, n_parts: u16::MAX };
+        let paths: Vec<PathBuf> =
+            (1..=name.n_parts).rev().map(|number| name.of_part(number).into()).collect();
+        let started = std::time::Instant::now();
+        assert_eq!(only_model(&paths), Some(Path::new("f/a-00001-of-65535.gguf")));
+        assert!(started.elapsed() < std::time::Duration::from_secs(10));
     }
 }
