@@ -3,6 +3,7 @@
 //!
 //! Half a model would fail only when somebody runs it.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,9 @@ pub(super) fn check<'a>(
     folder: &Path,
     names: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), NotWholeError> {
+    let mut checked = HashSet::new();
     for name in names.clone() {
-        check_file(&folder.join(name))?;
+        check_file(&folder.join(name), &mut checked)?;
     }
     match ModelKind::of_files(names.clone()) {
         ModelKind::OpenVino | ModelKind::Onnx => {
@@ -64,11 +66,16 @@ pub(super) fn check<'a>(
 }
 
 /// Read the headers of the model file at `path`, and of the files that hold its weights; any other
-/// file is taken as it is.
-fn check_file(path: &Path) -> Result<(), NotWholeError> {
+/// file is taken as it is. The parts of a GGUF model, each of which stands for all, are `checked` once.
+fn check_file(path: &Path, checked: &mut HashSet<PathBuf>) -> Result<(), NotWholeError> {
+    if checked.contains(path) {
+        return Ok(());
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let outcome: Result<(), Box<dyn Error + Send + Sync>> = match name.rsplit_once('.') {
-        Some((_, "gguf")) => Gguf::open(path).map(drop).map_err(Into::into),
+        Some((_, "gguf")) => Gguf::open(path).map_err(Into::into).map(|model| {
+            checked.extend(model.paths().map(Path::to_owned));
+        }),
         Some((_, "safetensors")) => SafeTensorsFile::open(path).map(drop).map_err(Into::into),
         Some((_, "onnx")) => OnnxModel::open(path).map(drop).map_err(Into::into),
         Some((stem, "xml")) if stem.starts_with("openvino_") => {
