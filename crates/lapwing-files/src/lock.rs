@@ -5,6 +5,8 @@
 //! who changes something, and a [`Lease`] of a file that is there, held together with others, for
 //! who uses it.
 
+#[cfg(unix)]
+use std::fs::Metadata;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use crate::{FileError, regular};
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
 /// How often who waits looks whether he shall go on. The lock itself comes at once.
 const POLL: Duration = Duration::from_millis(100);
+/// So often a lock file is opened that is deleted before it is locked.
+const N_OPENINGS_MAX: usize = 100;
 
 /// A held lock; released when dropped.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ impl Lock {
         }
         let cannot_lock = FileError::cannot("lock", path);
         let started = Instant::now();
-        let locked = lock_soon(open(path).map_err(&cannot_lock)?);
+        let mut locked = lock_soon(path).map_err(&cannot_lock)?;
         let mut told = false;
         loop {
             if stop() {
@@ -71,8 +75,11 @@ impl Lock {
             match locked.recv_timeout(POLL) {
                 Ok(locked) => {
                     let mut file = locked.map_err(&cannot_lock)?;
-                    write_holder(&mut file);
-                    return Ok(Self { _file: file });
+                    if is_at(&file, path) {
+                        write_holder(&mut file);
+                        return Ok(Self { _file: file });
+                    }
+                    locked = lock_soon(path).map_err(&cannot_lock)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -90,16 +97,18 @@ impl Lock {
     /// When the file cannot be made or locked, or another process holds it.
     pub fn try_acquire(path: &Path) -> Result<Self, LockError> {
         let cannot_lock = FileError::cannot("lock", path);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(&cannot_lock)?;
+        for _ in 0..N_OPENINGS_MAX {
+            let mut file = open(path).map_err(&cannot_lock)?;
+            if !try_lock(&file).map_err(&cannot_lock)? {
+                let (path, holder) = (path.to_owned(), read_holder(&mut file));
+                return Err(LockError::Held { path, holder });
+            }
+            if is_at(&file, path) {
+                write_holder(&mut file);
+                return Ok(Self { _file: file });
+            }
         }
-        let mut file = open(path).map_err(&cannot_lock)?;
-        if !try_lock(&file).map_err(&cannot_lock)? {
-            let (path, holder) = (path.to_owned(), read_holder(&mut file));
-            return Err(LockError::Held { path, holder });
-        }
-        write_holder(&mut file);
-        Ok(Self { _file: file })
+        Err(cannot_lock(io::Error::other("it is deleted again and again")).into())
     }
 
     /// Whether somebody has the lock at `path`.
@@ -133,23 +142,45 @@ impl Lease {
     }
 }
 
+/// Open the lock file at `path`; it and its folder are made when they are not there.
 fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// The file once it is locked, by a thread that sleeps until then: the system wakes it. Where nobody
-/// waits for it any more, the lock goes as it came.
-fn lock_soon(file: File) -> Receiver<io::Result<File>> {
+/// Whether an open file still is the one at `path`: a lock on one that was deleted keeps nobody out.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let (open, there) = (file.metadata().map(place), std::fs::metadata(path).map(place));
+        matches!((open, there), (Ok(open), Ok(there)) if open == there)
+    }
+    #[cfg(not(unix))]
+    {
+        // What is open cannot be deleted there.
+        let _ = (file, path);
+        true
+    }
+}
+
+/// The file at `path` once it is locked, by a thread that sleeps until then: the system wakes it.
+/// Where nobody waits for it any more, the lock goes as it came.
+fn lock_soon(path: &Path) -> io::Result<Receiver<io::Result<File>>> {
+    let file = open(path)?;
     let (sender, locked) = mpsc::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         // Nobody hears it who has been stopped.
         let _ = sender.send(file.lock().map(|()| file));
-    });
-    locked
+    })?;
+    Ok(locked)
 }
 
 fn holder_of(path: &Path) -> String {
-    open(path).map_or_else(|_| "another process".into(), |mut file| read_holder(&mut file))
+    regular::open(path).map_or_else(|_| "another process".into(), |mut file| read_holder(&mut file))
 }
 
 fn is_locked(path: &Path) -> bool {
@@ -244,6 +275,33 @@ mod tests {
         std::thread::sleep(NOTICE_AFTER / 10);
         drop(first);
         second.join().unwrap().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_waited_for_a_file_that_was_deleted_waits_for_the_one_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("locks/key.lock");
+        let first = Lock::try_acquire(&path).unwrap();
+        let second = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::acquire(&path, &mut |_| {}, NEVER).map(drop)
+        });
+        std::thread::sleep(POLL * 2);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let third = Lock::try_acquire(&path).unwrap();
+        drop(first);
+        std::thread::sleep(POLL * 2);
+        assert!(!second.is_finished(), "the third has it");
+        drop(third);
+        second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn asking_who_has_a_lock_makes_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(holder_of(&folder.path().join("key.lock")), "another process");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
