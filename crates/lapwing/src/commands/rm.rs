@@ -1,5 +1,7 @@
 //! `lapwing rm`.
 
+use std::collections::HashSet;
+
 use anyhow::Context;
 use lapwing_files::disk;
 use lapwing_host::compile_cache;
@@ -18,15 +20,17 @@ use crate::settings::Settings;
 #[error(transparent)]
 pub struct NotAModelName(StoreError);
 
-/// Remove each name in turn, after a question unless `--yes`.
+/// Remove each name in turn, and once, after a question unless `--yes`.
 ///
 /// # Errors
 ///
 /// When one is not there or nobody can be asked, and nothing is gone; when one cannot be removed, and
 /// those before it are gone.
 pub fn run(settings: &Settings, printer: &Printer, args: &RmArgs) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    let names = args.names.iter().filter(|name| seen.insert(*name));
     // Nobody is asked about what is not there.
-    let models = args.names.iter().map(|name| {
+    let models = names.map(|name| {
         let found = find(name, settings).with_context(|| format!("cannot remove {name}"))?;
         anyhow::Ok((name, found))
     });

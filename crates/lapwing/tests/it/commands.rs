@@ -155,8 +155,10 @@ fn removing_a_runtime_tells_its_size() {
     let folder = lapwing.path(&format!("natives/onnxruntime-{version}"));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("libonnxruntime.so"), vec![0; 1_200_000]).unwrap();
-    let said = lapwing.run(&["rm", "onnxruntime", "--yes"]).expect_code(0);
+    // What is named twice is removed once.
+    let said = lapwing.run(&["rm", "onnxruntime", "onnxruntime", "--yes"]).expect_code(0);
     said.expect_says(&["removed onnxruntime", "(1.2 MB)"]);
+    assert_eq!(said.stderr.matches("removed").count(), 1, "{}", said.stderr);
 }
 
 #[test]
