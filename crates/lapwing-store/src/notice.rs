@@ -24,7 +24,8 @@ pub enum Notice {
         /// Their sizes together.
         n_bytes: u64,
     },
-    /// Files that are not downloaded, since Hugging Face's own tools have them in their cache.
+    /// Files that are not downloaded, since Hugging Face's own tools have them in their cache: as far
+    /// as they turn out to be the right ones.
     Cached {
         /// The repository's folder there.
         folder: PathBuf,
@@ -32,6 +33,13 @@ pub enum Notice {
         n_files: usize,
         /// Their sizes together.
         n_bytes: u64,
+    },
+    /// One of those files is downloaded after all.
+    NotTaken {
+        /// The file in the repository.
+        path: String,
+        /// What is wrong with the one in the cache.
+        problem: String,
     },
     /// A file whose size could be checked, and nothing else.
     NoHash {

@@ -67,6 +67,9 @@ fn tell<'a>(notice: Notice, printer: &'a Printer, bars: &RefCell<Vec<Progress<'a
             human_bytes(n_bytes),
             folder.display()
         )),
+        Notice::NotTaken { path, problem } => {
+            printer.note(format!("{path} is downloaded all the same: {problem}"));
+        }
         Notice::NoHash { endpoint, path } => {
             printer.warning(format!("{endpoint} gives no sha256 for {path}"));
         }

@@ -94,7 +94,7 @@ impl Download<'_> {
         let sha256 = match self.expected()? {
             Some(expected) => match self.compared(&cached, &expected)? {
                 Ok(sha256) => sha256,
-                Err(_) => return self.only_when_online("it is damaged there"),
+                Err(_) => return self.not_taken("it is damaged there"),
             },
             None if self.hub.is_offline => {
                 self.tell_no_hash();
@@ -112,7 +112,7 @@ impl Download<'_> {
             let copied = checksum::copy_and_hash(&mut file, &partial, &mut |_| {}, is_stopped)?;
             if copied != sha256 {
                 std::fs::remove_file(&partial).map_err(HubError::at(&partial))?;
-                return self.only_when_online("it changed while it was copied");
+                return self.not_taken("it changed while it was copied");
             }
             let synced = OpenOptions::new().append(true).open(&partial).and_then(|f| f.sync_all());
             synced.map_err(HubError::at(&partial))?;
@@ -120,6 +120,15 @@ impl Download<'_> {
         }
         progress.advance(self.listed.size_bytes);
         Ok(Some(sha256))
+    }
+
+    /// That the file is to be downloaded since there is a `problem` with the one in the cache; without
+    /// a hub there is no other.
+    fn not_taken(&self, problem: &str) -> Result<Option<String>, HubError> {
+        let none = self.only_when_online(problem)?;
+        let (path, problem) = (self.remote.to_owned(), problem.to_owned());
+        self.hub.client.caller.tell(Notice::NotTaken { path, problem });
+        Ok(none)
     }
 
     /// That the file is to be downloaded, or why there is none.
