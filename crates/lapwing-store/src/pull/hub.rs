@@ -87,7 +87,7 @@ pub(super) fn fetch(
         n_files: selected.len(),
         n_bytes,
     });
-    let n_bytes_cached = hub.tell_what_is_cached(&selected, &listed);
+    hub.tell_what_is_cached(&selected, &listed);
 
     let name = staged_name(&hub.commit, &selected);
     forget_others(staging, &name).map_err(HubError::at(staging))?;
@@ -97,7 +97,8 @@ pub(super) fn fetch(
     let partial = whole.iter().map(|path| file::partial(path));
     keep_only(&folder, &whole.iter().cloned().chain(partial).collect())
         .map_err(HubError::at(&folder))?;
-    let n_bytes_there = bytes_below(&folder).saturating_add(n_bytes_cached);
+    let n_bytes_linked = hub.n_bytes_linked(&selected, &listed, &folder);
+    let n_bytes_there = bytes_below(&folder).saturating_add(n_bytes_linked);
     disk::require(staging, n_bytes.saturating_sub(n_bytes_there))?;
     let work = Work::new(Activity::Pulling, &wanted.name);
     let mut progress = Progress::begin(caller, work, Some(n_bytes));
@@ -182,8 +183,20 @@ impl Hub<'_> {
         self.cache.as_ref()?.file(&self.commit, path, listed)
     }
 
-    /// Say how much need not be downloaded, and give its size.
-    fn tell_what_is_cached(&self, selected: &[Selected<'_>], listed: &Files) -> u64 {
+    /// How much of the cache gets a second name below `folder`, and takes no room: what is on the same
+    /// file system, and not there yet.
+    fn n_bytes_linked(&self, selected: &[Selected<'_>], listed: &Files, folder: &Path) -> u64 {
+        let sizes = selected.iter().filter_map(|file| {
+            let listed = &listed[file.remote];
+            let cached = self.cached(file.remote, listed)?;
+            let is_linked = !folder.join(file.local).exists() && can_be_linked(&cached, folder);
+            is_linked.then_some(listed.size_bytes)
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    /// Say how much need not be downloaded.
+    fn tell_what_is_cached(&self, selected: &[Selected<'_>], listed: &Files) {
         let sizes = selected.iter().filter_map(|file| {
             let listed = &listed[file.remote];
             self.cached(file.remote, listed).map(|_| listed.size_bytes)
@@ -194,11 +207,27 @@ impl Hub<'_> {
             let folder = cache.folder().to_path_buf();
             self.client.caller.tell(Notice::Cached { folder, n_files: sizes.len(), n_bytes });
         }
-        n_bytes
     }
 
     fn error(&self, asked: Asked<'_>, failure: Failure) -> HubError {
         HubError::from_failure(self.repo, &self.client.endpoint, asked, failure)
+    }
+}
+
+/// Whether a file and a folder, which need not exist yet, are on one file system, as far as the
+/// system tells.
+fn can_be_linked(file: &Path, folder: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+        let of_folder = folder.ancestors().find_map(device);
+        device(file).is_some_and(|of_file| Some(of_file) == of_folder)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, folder);
+        false
     }
 }
 

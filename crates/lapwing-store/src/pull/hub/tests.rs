@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::options::{HubOptions, Origin, Pointers, Proxies, StoreOptions, Token, Variant};
 use crate::{Caller, Notice, PullError, PullRequest, Pulled, pull};
 
-use super::HubError;
+use super::{HubError, can_be_linked};
 
 #[path = "../../../tests/support/hub.rs"]
 mod server;
@@ -282,6 +282,17 @@ fn files_that_are_called_alike_in_several_folders_are_not_mixed_up() {
             std::fs::remove_dir_all(&world.options.models).unwrap();
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn only_files_of_one_file_system_are_linked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a");
+    std::fs::write(&file, "a").unwrap();
+    assert!(can_be_linked(&file, &folder.path().join("not/there/yet")));
+    assert!(!can_be_linked(&file, std::path::Path::new("/proc/self")));
+    assert!(!can_be_linked(&folder.path().join("absent"), folder.path()));
 }
 
 #[test]
