@@ -1,11 +1,12 @@
 //! From what a user types after `--model` to a path.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use crate::catalog::{Catalog, ReadCatalogError};
 use crate::nearest::nearest;
 use crate::options::StoreOptions;
-use crate::pull::hub_cache;
+use crate::pull::hub_cache::{self, UnusableSnapshot};
 use crate::store::{Store, StoreError};
 
 /// Why a name is no model.
@@ -22,6 +23,17 @@ pub enum ResolveModelError {
         store: PathBuf,
         /// A name that is spelt almost like it.
         nearest: Option<String>,
+    },
+    /// Nowhere but in the cache of Hugging Face's tools, and not whole there.
+    #[error(
+        "no model \"{name}\" in the store, and what the Hugging Face cache has of it cannot be used: \
+         {}", folder.display()
+    )]
+    Unusable {
+        name: String,
+        /// The snapshot in the cache.
+        folder: PathBuf,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The store cannot be read.
     #[error(transparent)]
@@ -61,12 +73,19 @@ pub fn resolve_model(
     if is_there {
         return Ok(path);
     }
-    if let Some(cached) = hub_cache::find_model(name_or_path, &options.hub) {
-        tracing::warn!(
-            "{name_or_path} is not in the store, and is taken from the Hugging Face cache: {}",
-            cached.display()
-        );
-        return Ok(cached);
+    match hub_cache::find_model(name_or_path, &options.hub) {
+        Ok(Some(cached)) => {
+            tracing::warn!(
+                "{name_or_path} is not in the store, and is taken from the Hugging Face cache: {}",
+                cached.display()
+            );
+            return Ok(cached);
+        }
+        Ok(None) => {}
+        Err(UnusableSnapshot { folder, source }) => {
+            let name = name_or_path.to_owned();
+            return Err(ResolveModelError::Unusable { name, folder, source });
+        }
     }
     let catalog = Catalog::load(&options.catalog_file)?;
     if catalog.get(name_or_path).is_some() {

@@ -275,6 +275,9 @@ fn resolve_model(error: &ResolveModelError) -> Option<String> {
         ResolveModelError::Unknown { .. } => {
             Some("`lapwing list --all` shows what is there and what can be pulled".into())
         }
+        ResolveModelError::Unusable { name, .. } => {
+            Some(format!("`lapwing pull {}` gets what is missing", quoted(name)))
+        }
         ResolveModelError::Store(error) => store(error),
         ResolveModelError::Catalog(_) => None,
     }

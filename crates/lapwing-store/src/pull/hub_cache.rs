@@ -7,6 +7,7 @@
 //! Source: huggingface_hub, "Understand caching".
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::regular;
@@ -36,37 +37,31 @@ pub(super) struct Snapshot {
     folder: PathBuf,
 }
 
-/// The model in the repository that a user named, when it is in the cache and whole: what to give to
-/// a command.
-pub(crate) fn find_model(name: &str, options: &HubOptions) -> Option<PathBuf> {
-    let Ok(Some(Source::Hub { repo, revision })) = Source::of_argument(name) else { return None };
-    let cached = CachedRepository::of(options.cache.as_deref()?, &repo);
-    let snapshot = cached.snapshot(revision.as_deref())?;
-    let files = snapshot.files();
-    let paths: Vec<&str> = files.keys().map(String::as_str).collect();
-    let chosen = select(&repo, &paths, None, None, &[]).map_err(|error| error.to_string());
-    let found = chosen.and_then(|selection| {
-        let files = &selection.files;
-        // A build of onnxruntime-genai is a folder inside, and some precisions of GGUF are in one.
-        let inside = files.iter().find_map(|file| {
-            file.remote.strip_suffix(file.local).filter(|inside| !inside.is_empty())
-        });
-        let names = files.iter().filter_map(|file| file.remote.strip_prefix(inside.unwrap_or("")));
-        let folder = match inside {
-            Some(inside) => snapshot.folder.join(inside),
-            None => snapshot.folder.clone(),
-        };
-        whole::check(&folder, names.clone()).map_err(|error| error.to_string())?;
-        let checkpoint = names.clone().find(|name| name.ends_with(".gguf"));
-        Ok(checkpoint.map_or(folder.clone(), |name| folder.join(name)))
-    });
-    match found {
-        Ok(path) => Some(path),
-        Err(problem) => {
-            let folder = snapshot.folder.display();
-            tracing::info!("{folder} is not used: {problem}");
-            None
-        }
+/// A snapshot that holds no model which a command could open.
+pub(crate) struct UnusableSnapshot {
+    pub(crate) folder: PathBuf,
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+}
+
+/// The model in the repository that a user named, when it is in the cache: what to give to a command.
+///
+/// # Errors
+///
+/// When what is there is no whole model.
+pub(crate) fn find_model(
+    name: &str,
+    options: &HubOptions,
+) -> Result<Option<PathBuf>, UnusableSnapshot> {
+    let Ok(Some(Source::Hub { repo, revision })) = Source::of_argument(name) else {
+        return Ok(None);
+    };
+    let cached = options.cache.as_deref().map(|root| CachedRepository::of(root, &repo));
+    let Some(snapshot) = cached.and_then(|cached| cached.snapshot(revision.as_deref())) else {
+        return Ok(None);
+    };
+    match snapshot.model(&repo) {
+        Ok(path) => Ok(Some(path)),
+        Err(source) => Err(UnusableSnapshot { folder: snapshot.folder, source }),
     }
 }
 
@@ -109,6 +104,25 @@ impl CachedRepository {
 }
 
 impl Snapshot {
+    /// What to give to a command.
+    fn model(&self, repo: &str) -> Result<PathBuf, Box<dyn Error + Send + Sync>> {
+        let files = self.files();
+        let paths: Vec<&str> = files.keys().map(String::as_str).collect();
+        let files = select(repo, &paths, None, None, &[])?.files;
+        // A build of onnxruntime-genai is a folder inside, and some precisions of GGUF are in one.
+        let inside = files.iter().find_map(|file| {
+            file.remote.strip_suffix(file.local).filter(|inside| !inside.is_empty())
+        });
+        let names = files.iter().filter_map(|file| file.remote.strip_prefix(inside.unwrap_or("")));
+        let folder = match inside {
+            Some(inside) => self.folder.join(inside),
+            None => self.folder.clone(),
+        };
+        whole::check(&folder, names.clone())?;
+        let checkpoint = names.clone().find(|name| name.ends_with(".gguf"));
+        Ok(checkpoint.map_or(folder.clone(), |name| folder.join(name)))
+    }
+
     /// Every file, by its path in the repository, with what its blob's name says of it.
     pub(super) fn files(&self) -> BTreeMap<String, Listed> {
         let mut files = BTreeMap::new();

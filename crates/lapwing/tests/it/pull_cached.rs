@@ -123,7 +123,10 @@ fn a_model_that_only_the_cache_has_is_found_by_its_name() {
     outcome.expect_says(&["no model \"org/repo\""]);
     // Half a model is none.
     let repository = cache(&lapwing.path("hf-home/hub"), &files()[..2]);
-    lapwing.run(&["inspect", "org/repo"]).expect_code(1).expect_says(&["no model \"org/repo\""]);
+    let outcome = lapwing.run(&["inspect", "org/repo"]).expect_code(1);
+    let says =
+        ["no model \"org/repo\"", "openvino_model.bin is missing", "hint: `lapwing pull org/"];
+    outcome.expect_says(&says);
     std::fs::remove_dir_all(repository).unwrap();
 
     let repository = cache(&lapwing.path("hf-home/hub"), &files());
