@@ -39,11 +39,11 @@ pub struct Doing {
 /// A model or a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-    /// Where it is.
+    /// Where it is, as it is shown: a name need not be UTF-8, the page is.
     pub path: PathBuf,
     /// The library, its version and the device, where one runs it.
     pub with: Option<String>,
-    /// Its files, as they were then.
+    /// Its files, as they were then; without those whose names are not UTF-8.
     pub files: Vec<(PathBuf, Identity)>,
 }
 
@@ -75,7 +75,8 @@ pub fn reads(path: &Path) {
     change(|doing| {
         let n_kept = usize::from(doing.stage == Stage::Run).min(doing.models.len());
         doing.models.drain(..doing.models.len() - n_kept);
-        doing.models.push(Opened { path: path.to_owned(), with: None, files: identities(path) });
+        let shown = path.to_string_lossy().into_owned().into();
+        doing.models.push(Opened { path: shown, with: None, files: identities(path) });
         doing.stage = Stage::Files;
     });
 }
@@ -120,9 +121,14 @@ fn change(change: impl FnOnce(&mut Doing)) {
     let Some(Written { page, doing }) = WRITTEN.get() else { return };
     let mut doing = doing.lock().unwrap_or_else(PoisonError::into_inner);
     change(&mut doing);
-    let Ok(json) = serde_json::to_vec(&*doing) else { return };
-    let bytes = [&[0; LINE_AT as usize], &json[..], b"\n"].concat();
-    let _ = write_at(page, &bytes, 0);
+    let written = serde_json::to_vec(&*doing).map_err(io::Error::from).and_then(|json| {
+        let bytes = [&[0; LINE_AT as usize], &json[..], b"\n"].concat();
+        write_at(page, &bytes, 0)
+    });
+    if written.is_err() {
+        // What was written before is no longer so: better that nothing is known.
+        let _ = page.set_len(0);
+    }
 }
 
 #[cfg(unix)]
@@ -147,7 +153,7 @@ fn identities(path: &Path) -> Vec<(PathBuf, Identity)> {
 
 fn add_identities(path: &Path, depth: usize, found: &mut Vec<(PathBuf, Identity)>) {
     let Ok(metadata) = std::fs::metadata(path) else { return };
-    if metadata.is_file() && found.len() < N_FILES_MAX {
+    if metadata.is_file() && found.len() < N_FILES_MAX && path.to_str().is_some() {
         found.push((path.to_owned(), Identity::of(&metadata)));
     }
     if !metadata.is_dir() {
@@ -266,6 +272,20 @@ mod tests {
         let paths = |doing: Doing| doing.models.into_iter().map(|opened| opened.path);
         let both = ["/nowhere", "/reference"].map(PathBuf::from);
         assert_eq!(page.read().map(|doing| paths(doing).collect::<Vec<_>>()), Some(both.into()));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+            let name = std::ffi::OsStr::from_bytes(b"\xff");
+            std::fs::write(folder.path().join(name), "").unwrap();
+            for (path, n_files) in [(folder.path(), 2), (&folder.path().join(name), 0)] {
+                begins(Stage::Compile, "openvino");
+                reads(path);
+                let doing = page.read().unwrap();
+                let [opened] = &doing.models[..] else { panic!("{doing:?}") };
+                assert_eq!((doing.stage, opened.files.len()), (Stage::Files, n_files));
+                assert_eq!(opened.path.to_str().unwrap(), path.to_string_lossy());
+            }
+        }
         ends(3);
         assert_eq!(page.read().map(|doing| (doing.stage, doing.exit_code)), Some((Stage::End, 3)));
     }

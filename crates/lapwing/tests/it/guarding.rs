@@ -205,6 +205,15 @@ fn who_stops_and_goes_on_does_so_with_both_processes() {
 }
 
 #[test]
+fn names_that_are_no_text_do_no_harm() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let faulty = Faulty::new(&[]);
+    let name = std::ffi::OsStr::from_bytes(b"\xff.txt");
+    std::fs::write(faulty.lapwing.path("model").join(name), "").unwrap();
+    faulty.run(&[]).expect_code(0);
+}
+
+#[test]
 fn an_end_that_somebody_wanted_is_no_crash() {
     // Nobody has taken over the signal while the text of the prompt is waited for.
     let faulty = Faulty::new(&[]);
