@@ -75,6 +75,14 @@ fn signal(name: &str, to: impl ToString) {
     assert!(sent.unwrap().success());
 }
 
+/// The exit code of a process that ends soon.
+#[track_caller]
+fn ends(child: &mut Child) -> Option<i32> {
+    let child = std::cell::RefCell::new(child);
+    until("it ends", &|| child.borrow_mut().try_wait().unwrap().is_some());
+    child.into_inner().wait().unwrap().code()
+}
+
 /// The state of a process as the kernel tells it; `None` when it is gone.
 fn state(pid: u32) -> Option<char> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -211,6 +219,21 @@ fn names_that_are_no_text_do_no_harm() {
     let name = std::ffi::OsStr::from_bytes(b"\xff.txt");
     std::fs::write(faulty.lapwing.path("model").join(name), "").unwrap();
     faulty.run(&[]).expect_code(0);
+}
+
+#[test]
+fn who_inherits_that_children_are_forgotten_waits_for_his_own() {
+    let faulty = Faulty::new(&[]);
+    let inner = faulty.command(&[]);
+    let mut command = Command::new("bash");
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]);
+    command.arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    assert_eq!(ends(&mut child), Some(0));
 }
 
 #[test]
