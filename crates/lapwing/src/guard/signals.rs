@@ -83,8 +83,8 @@ pub(super) fn end_as(status: ExitStatus) {
 /// A signal.
 struct Heard {
     signal: Signal,
-    /// Whether the other process has it too: a terminal sends to all, and so does the other process
-    /// when it stops its group.
+    /// Whether the other process has it too: a terminal sends to all, but for SIGHUP, which the
+    /// leader of its session has alone; and so does the other process when it stops its group.
     is_for_both: bool,
 }
 
@@ -109,7 +109,8 @@ impl Signals {
         };
         let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { return Ok(None) };
         let is_of_worker = info.ssi_pid == worker.as_raw().cast_unsigned();
-        Ok(Some(Heard { signal, is_for_both: info.ssi_code == SI_KERNEL || is_of_worker }))
+        let is_of_terminal = info.ssi_code == SI_KERNEL && signal != Signal::SIGHUP;
+        Ok(Some(Heard { signal, is_for_both: is_of_terminal || is_of_worker }))
     }
 }
 
