@@ -17,7 +17,7 @@ use lapwing_store::{PullError, StoreError};
 use crate::exit;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
-/// When the last signal came.
+/// When the last signal came that counted.
 static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 /// Signals that come in so short a time are one: whoever ends a group of processes sends it to this
 /// one and to its guard, which passes it on. Nobody presses keys as fast.
@@ -42,10 +42,11 @@ pub fn ignore() {
 
 fn on_signal() {
     let now = Instant::now();
-    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_some_and(|last| now.duration_since(last) < SAME) {
         return;
     }
+    *last = Some(now);
     if REQUESTED.swap(true, Ordering::SeqCst) && !ONLY_STOPS.load(Ordering::SeqCst) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
         std::process::exit(exit::EXIT_INTERRUPTED.into());

@@ -180,6 +180,19 @@ fn a_signal_to_both_counts_once() {
 }
 
 #[test]
+fn a_key_that_is_held_down_counts_more_than_once() {
+    let faulty = Faulty::new(&["compile CPU hang"]);
+    let (mut child, _) = faulty.start("compile");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it never ends");
+        signal("-INT", child.id());
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn neither_process_outlives_the_other() {
     let faulty = Faulty::new(&["compile CPU hang"]);
     let (mut child, worker) = faulty.start("compile");
