@@ -112,7 +112,7 @@ fn a_file_that_is_cut_off_during_an_answer_is_an_error_and_no_signal() {
         let Some(folder) = copy_of(&lapwing, export) else { return };
         let model = folder.display().to_string();
         let run =
-            ["run", "--model", &model, "--prompt-ids", "1,2,3", "-n", "60", "--device", "cpu"];
+            ["run", "--model", &model, "--prompt-ids", "1,2,3", "-n", "2000", "--device", "cpu"];
         let mut command = lapwing.command(&[&run[..], &["--ignore-eos"]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // An answer has begun.
