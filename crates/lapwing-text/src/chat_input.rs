@@ -123,6 +123,10 @@ fn message_of(json: Value) -> Result<Message, String> {
         let (role, roles) = (&message.role, ROLES.join("`, `"));
         return Err(format!("the role `{role}` is unknown: expected `{roles}`"));
     }
+    // Clients write every field that there is.
+    if message.extra.get("tool_calls").is_some_and(Value::is_null) {
+        message.extra.shift_remove("tool_calls");
+    }
     if let Some(calls) = message.extra.get_mut("tool_calls") {
         spell_out_arguments(calls)?;
     }
@@ -227,6 +231,16 @@ mod tests {
         let both = json!({"messages": messages, "tools": tools.clone()});
         let both = ChatInput::from_json(both).unwrap();
         assert_eq!((both.messages, both.tools), (alone.messages, tools.as_array().cloned()));
+    }
+
+    #[test]
+    fn calls_that_are_null_are_none() {
+        let message = json!({"role": "assistant", "content": "hi", "tool_calls": null});
+        let input = ChatInput::from_json(json!([message])).unwrap();
+        assert_eq!(input.messages, [Message::new("assistant", "hi")]);
+        let empty = json!([{"role": "assistant", "content": null, "tool_calls": null}]);
+        let error = ChatInput::from_json(empty).unwrap_err().to_string();
+        assert!(error.contains("it has no `content`"), "{error}");
     }
 
     #[test]
