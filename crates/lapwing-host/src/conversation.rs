@@ -161,18 +161,22 @@ impl Conversation {
         // A small context is not all for the answer.
         let n_room = n_tokens_max.min(n_positions_max / 2);
         loop {
-            let prompt = match encode_told(engine, &self.messages, &self.told, false) {
-                Err(EncodePromptError::Render(RenderError::Raised { .. }))
-                    if self.spell_calls() =>
-                {
-                    continue;
-                }
-                prompt => prompt?.ids,
-            };
+            let prompt =
+                self.prompt(&|messages, told| encode_told(engine, messages, told, false))?.ids;
             if prompt.len() + n_room <= n_positions_max || !self.forget_oldest() {
                 return Ok(prompt);
             }
             forgotten();
+        }
+    }
+
+    /// What `encode` makes of the messages; where it refuses their calls, of these as text.
+    fn prompt(&mut self, encode: &Encode<'_>) -> Result<Prompt, EncodePromptError> {
+        match encode(&self.messages, &self.told) {
+            Err(EncodePromptError::Render(error)) if refuses(&error) && self.spell_calls() => {
+                encode(&self.messages, &self.told)
+            }
+            prompt => prompt,
         }
     }
 
@@ -187,6 +191,14 @@ impl Conversation {
     }
 }
 
+type Encode<'a> = dyn Fn(&[Message], &Told) -> Result<Prompt, EncodePromptError> + 'a;
+
+/// Whether a template might take the same messages in another form: one that was written for
+/// arguments of another type than it got does not raise, it fails.
+fn refuses(error: &RenderError) -> bool {
+    matches!(error, RenderError::Raised { .. } | RenderError::Failed { .. })
+}
+
 /// Fields of an assistant's message that templates may read.
 const REASONING: &str = "reasoning_content";
 const TOOL_CALLS: &str = "tool_calls";
@@ -196,6 +208,22 @@ fn append_lines(message: &mut Message, lines: impl Iterator<Item = Value>) {
     let text = Some(text.to_owned()).filter(|text| !text.is_empty());
     let lines = lines.map(|line| line.to_string());
     message.content = Some(text.into_iter().chain(lines).collect::<Vec<_>>().join("\n").into());
+}
+
+/// The messages with the arguments of their calls as JSON in a string, which templates that join them
+/// with text want; `None` where that changes nothing.
+fn with_arguments_as_text(messages: &[Message]) -> Option<Vec<Message>> {
+    let mut messages = messages.to_vec();
+    let calls = messages.iter_mut().filter_map(|message| message.extra.get_mut(TOOL_CALLS));
+    let calls = calls.filter_map(Value::as_array_mut).flatten();
+    let mut has_changed = false;
+    for arguments in calls.filter_map(|call| call.pointer_mut("/function/arguments")) {
+        if !arguments.is_string() {
+            *arguments = arguments.to_string().into();
+            has_changed = true;
+        }
+    }
+    has_changed.then_some(messages)
 }
 
 fn n_calls(message: &Message) -> usize {
@@ -243,7 +271,8 @@ pub fn encode_told(
 }
 
 /// What `template` makes of `messages`, or the last text alone where there is none. What a message
-/// spells like a special token stays text, but where there is no template.
+/// spells like a special token stays text, but where there is no template. Where the template refuses
+/// arguments of calls as objects, it gets them as JSON in a string.
 ///
 /// # Errors
 ///
@@ -267,7 +296,14 @@ pub fn prompt(
         now: now(),
         extra: &told.variables,
     };
-    let rendered = template.render_for(&input, tokenizer)?;
+    let rendered = template.render_for(&input, tokenizer).or_else(|error| {
+        let spelled = if refuses(&error) { with_arguments_as_text(messages) } else { None };
+        let spelled = spelled.map(|messages| {
+            template.render_for(&RenderInput { messages: &messages, ..input }, tokenizer)
+        });
+        // Why it refuses them as they are says more.
+        spelled.and_then(Result::ok).ok_or(error)
+    })?;
     tracing::debug!(n_bytes = rendered.text().len(), "prompt rendered");
     // The template writes the special tokens itself.
     let ids = tokenizer.encode_rendered(&rendered)?;

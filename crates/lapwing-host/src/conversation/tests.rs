@@ -54,3 +54,38 @@ fn an_answer_goes_into_later_prompts_as_the_template_reads_it() {
     let spelled = Message::new("assistant", format!("ok\n{line}"));
     assert_eq!(conversation.messages, [spelled]);
 }
+
+#[test]
+fn calls_go_back_in_the_form_that_the_template_takes() {
+    let tokenizer = br#"{
+        "added_tokens": [],
+        "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}
+    }"#;
+    let tokenizer = Tokenizer::from_bytes(tokenizer, Path::new("made.json")).unwrap();
+    let check = |of_call: &str, arguments: &str, expected: Option<&str>| {
+        let source = format!(
+            "{{% for m in messages %}}{{% for call in m.tool_calls or [] %}}{of_call}\
+             {{% endfor %}}{{{{ m.content }}}}{{% endfor %}}"
+        );
+        let path = Path::new("made.jinja");
+        let template = ChatTemplate::from_source(&source, SpecialTokens::default(), path);
+        let call = ToolCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+        let mut conversation = Conversation::default();
+        conversation.add_answer(Some(&template), "", "", &[call]);
+        // A later message fares as the first one does.
+        for _ in 0..2 {
+            let prompt = conversation
+                .prompt(&|messages, told| prompt(&tokenizer, Some(&template), messages, told));
+            assert_eq!(prompt.ok().map(|prompt| prompt.text).as_deref(), expected, "{of_call}");
+        }
+    };
+    let items = "{% for k, v in call.function.arguments|items %}{{ k }}={{ v }};{% endfor %}";
+    check(items, "{\"a\": 1}", Some("a=1;"));
+    let text = r#"{"name":"f","arguments":"{\"a\": "}"#;
+    check(items, "{\"a\": ", Some(text));
+    let joined = "{{ 'f ' + call.function.arguments }}";
+    check(joined, "{\"a\": 1}", Some("f {\"a\":1}"));
+    check(joined, "{\"a\": ", Some("f {\"a\": "));
+    let raising = "{{ raise_exception('no result') }}";
+    check(raising, "{\"a\": 1}", Some(r#"{"name":"f","arguments":{"a":1}}"#));
+}
