@@ -20,7 +20,7 @@ use lapwing_host::sampling;
 use lapwing_runtime::{Finish, Generated, Request, Session};
 use lapwing_text::ReplyFormat;
 
-use self::line::Line;
+use self::line::{Line, Message};
 use self::pipe::{LineError, Pipe};
 use self::terminal::Terminal;
 use crate::cli::ChatArgs;
@@ -64,7 +64,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         return Ok(());
     }
     let lines = Pipe::open();
-    match talk(&mut chat, printer, CtrlC::EndsTheProgram, &mut || lines.message())? {
+    match talk(&mut chat, printer, CtrlC::EndsTheProgram, &mut || {
+        Ok(lines.message()?.map(Message::unfenced))
+    })? {
         0 => Ok(()),
         n_failed => Err(UnansweredError { n_failed }.into()),
     }
@@ -89,7 +91,7 @@ fn talk(
     chat: &mut Chat<'_>,
     printer: &Printer,
     ctrl_c: CtrlC,
-    next: &mut dyn FnMut() -> anyhow::Result<Option<String>>,
+    next: &mut dyn FnMut() -> anyhow::Result<Option<Message>>,
 ) -> anyhow::Result<usize> {
     let mut n_failed = 0;
     loop {
@@ -104,7 +106,7 @@ fn talk(
             }
             Err(error) => return Err(error),
         };
-        match Line::of(&message) {
+        match message.meant() {
             Line::Empty => {}
             Line::Help => HELP.lines().for_each(|line| printer.note(line)),
             Line::Exit => return Ok(n_failed),

@@ -5,6 +5,28 @@ use lapwing_store::nearest;
 /// The commands of a conversation, without those that are other words for one of these.
 const COMMANDS: [&str; 4] = ["help", "system", "reset", "exit"];
 
+/// One message, as it came.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) text: String,
+    /// Whether it stood between fences, where nothing is a command.
+    pub(super) is_fenced: bool,
+}
+
+impl Message {
+    pub(super) fn unfenced(text: String) -> Message {
+        Message { text, is_fenced: false }
+    }
+
+    pub(super) fn meant(&self) -> Line<'_> {
+        match (self.is_fenced, self.text.trim_end()) {
+            (true, "") => Line::Empty,
+            (true, text) => Line::Message(text),
+            (false, text) => Line::of(text),
+        }
+    }
+}
+
 /// One message, as it is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line<'a> {
@@ -23,7 +45,7 @@ pub(super) enum Line<'a> {
 
 impl<'a> Line<'a> {
     /// Only what begins with a known command is one: `/tmp is full` is a message.
-    pub(super) fn of(typed: &'a str) -> Line<'a> {
+    fn of(typed: &'a str) -> Line<'a> {
         let message = typed.trim_end();
         let text = message.trim_start();
         let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -100,6 +122,19 @@ mod tests {
         }
         // Space in front makes text of it.
         check(" /rest", Line::Message(" /rest"));
+    }
+
+    #[test]
+    fn between_fences_nothing_is_a_command() {
+        let check = |typed: &str, expected| {
+            let message = Message { text: typed.to_owned(), is_fenced: true };
+            assert_eq!(message.meant(), expected, "{typed:?}");
+        };
+        check("/exit is a word\n", Line::Message("/exit is a word"));
+        check("/rest\n", Line::Message("/rest"));
+        check("  /help\n", Line::Message("  /help"));
+        check("\n \n", Line::Empty);
+        assert_eq!(Message::unfenced("/exit is a word".to_owned()).meant(), Line::Exit);
     }
 
     #[test]

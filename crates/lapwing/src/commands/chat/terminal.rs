@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use super::line::Message;
 use crate::printer::Printer;
 
 /// What Ctrl-C at a prompt is answered with: who wants to leave is told how, who wanted to stop an
@@ -22,9 +23,9 @@ pub(super) struct Terminal<'a> {
     printer: &'a Printer,
 }
 
-/// What came of asking for a line.
-enum Typed {
-    Line(String),
+/// What came of asking for a line or a message.
+enum Typed<T> {
+    Text(T),
     /// Ctrl-C: the line is dropped.
     Dropped,
     /// Ctrl-D.
@@ -40,15 +41,15 @@ impl<'a> Terminal<'a> {
     }
 
     /// One message, which may be several lines; `None` when the user leaves.
-    pub(super) fn message(&mut self) -> anyhow::Result<Option<String>> {
+    pub(super) fn message(&mut self) -> anyhow::Result<Option<Message>> {
         loop {
             match self.lines()? {
-                Typed::Line(text) => {
-                    if !text.trim().is_empty() {
-                        let _ = self.editor.add_history_entry(text.as_str());
+                Typed::Text(message) => {
+                    if !message.text.trim().is_empty() {
+                        let _ = self.editor.add_history_entry(message.text.as_str());
                         self.save_history();
                     }
-                    return Ok(Some(text));
+                    return Ok(Some(message));
                 }
                 Typed::Dropped => self.printer.note(HOW_TO_LEAVE),
                 Typed::End => return Ok(None),
@@ -57,36 +58,41 @@ impl<'a> Terminal<'a> {
     }
 
     /// A line, with those that belong to it; what was begun when Ctrl-D comes is the message.
-    fn lines(&mut self) -> anyhow::Result<Typed> {
+    fn lines(&mut self) -> anyhow::Result<Typed<Message>> {
         let mut text = match self.line("> ")? {
-            Typed::Line(text) => text,
-            nothing => return Ok(nothing),
+            Typed::Text(text) if text.trim() == FENCE => return self.fenced(),
+            Typed::Text(text) => text,
+            Typed::Dropped => return Ok(Typed::Dropped),
+            Typed::End => return Ok(Typed::End),
         };
-        if text.trim() == FENCE {
-            text.clear();
-            loop {
-                match self.line(". ")? {
-                    Typed::Line(line) if line.trim() == FENCE => break,
-                    Typed::Line(line) => text = text + &line + "\n",
-                    Typed::Dropped => return Ok(Typed::Dropped),
-                    Typed::End => break,
-                }
-            }
-        }
         while let Some(stripped) = text.strip_suffix('\\') {
             let begun = format!("{stripped}\n");
             match self.line(". ")? {
-                Typed::Line(line) => text = begun + &line,
+                Typed::Text(line) => text = begun + &line,
                 Typed::Dropped => return Ok(Typed::Dropped),
-                Typed::End => return Ok(Typed::Line(begun)),
+                Typed::End => return Ok(Typed::Text(Message::unfenced(begun))),
             }
         }
-        Ok(Typed::Line(text))
+        Ok(Typed::Text(Message::unfenced(text)))
     }
 
-    fn line(&mut self, prompt: &str) -> anyhow::Result<Typed> {
+    /// The lines up to the second fence.
+    fn fenced(&mut self) -> anyhow::Result<Typed<Message>> {
+        let mut text = String::new();
+        loop {
+            match self.line(". ")? {
+                Typed::Text(line) if line.trim() == FENCE => break,
+                Typed::Text(line) => text = text + &line + "\n",
+                Typed::Dropped => return Ok(Typed::Dropped),
+                Typed::End => break,
+            }
+        }
+        Ok(Typed::Text(Message { text, is_fenced: true }))
+    }
+
+    fn line(&mut self, prompt: &str) -> anyhow::Result<Typed<String>> {
         match self.editor.readline(prompt) {
-            Ok(line) => Ok(Typed::Line(line)),
+            Ok(line) => Ok(Typed::Text(line)),
             Err(ReadlineError::Interrupted) => Ok(Typed::Dropped),
             Err(ReadlineError::Eof) => Ok(Typed::End),
             Err(error) => Err(error).context("cannot read from the terminal"),
