@@ -70,13 +70,15 @@ pub struct PromptTooLong {
 pub struct Conversation {
     messages: Vec<Message>,
     told: Told,
+    /// Calls that got an id, those of forgotten messages too.
+    n_calls: usize,
 }
 
 impl Conversation {
     /// A conversation without messages, whose template is told this.
     #[must_use]
     pub fn new(told: Told) -> Conversation {
-        Conversation { messages: Vec::new(), told }
+        Conversation { told, ..Conversation::default() }
     }
 
     /// Begin anew, but for what the system said.
@@ -112,7 +114,8 @@ impl Conversation {
             message.extra.insert(REASONING.to_owned(), reasoning.into());
         }
         if !calls.is_empty() && reads(TOOL_CALLS) {
-            let n_before = self.messages.iter().map(n_calls).sum::<usize>();
+            let n_before = self.n_calls;
+            self.n_calls += calls.len();
             let calls = calls.iter().enumerate().map(|(idx, call)| {
                 // Of a form that every template takes.
                 let id = format!("call{:05}", n_before + idx);
@@ -224,10 +227,6 @@ fn with_arguments_as_text(messages: &[Message]) -> Option<Vec<Message>> {
         }
     }
     has_changed.then_some(messages)
-}
-
-fn n_calls(message: &Message) -> usize {
-    message.extra.get(TOOL_CALLS).and_then(Value::as_array).map_or(0, Vec::len)
 }
 
 /// Messages alone, as [`encode_told`].

@@ -89,3 +89,22 @@ fn calls_go_back_in_the_form_that_the_template_takes() {
     let raising = "{{ raise_exception('no result') }}";
     check(raising, "{\"a\": 1}", Some(r#"{"name":"f","arguments":{"a":1}}"#));
 }
+
+#[test]
+fn the_id_of_a_forgotten_call_is_not_given_again() {
+    let path = Path::new("made.jinja");
+    let template = ChatTemplate::from_source("{{ m.tool_calls }}", SpecialTokens::default(), path);
+    let call = ToolCall { name: "f".to_owned(), arguments: "{}".to_owned() };
+    let mut conversation = Conversation::default();
+    let ask = |conversation: &mut Conversation| {
+        conversation.add("user", "go on");
+        conversation.add_answer(Some(&template), "", "", std::slice::from_ref(&call));
+    };
+    ask(&mut conversation);
+    ask(&mut conversation);
+    assert!(conversation.forget_oldest());
+    ask(&mut conversation);
+    let ids = conversation.messages.iter().filter_map(|message| message.extra.get(TOOL_CALLS));
+    let ids: Vec<_> = ids.map(|calls| calls[0]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["call00001", "call00002"]);
+}
