@@ -108,7 +108,7 @@ impl Conversation {
         reasoning: &str,
         calls: &[ToolCall],
     ) {
-        let reads = |field: &str| template.is_some_and(|template| template.mentions(field));
+        let reads = |field: &str| template.is_some_and(|template| template.reads_field(field));
         let mut message = Message::new("assistant", text);
         if !reasoning.is_empty() && reads(REASONING) {
             message.extra.insert(REASONING.to_owned(), reasoning.into());

@@ -137,11 +137,29 @@ impl ChatTemplate {
         &self.special_tokens
     }
 
-    /// Whether the template's source holds `text`: the name of a field that it reads, a marker.
+    /// Whether the template's source holds `text`: a marker, say.
     #[must_use]
     pub fn mentions(&self, text: &str) -> bool {
         let mut templates = std::iter::once(&self.default).chain(&self.tool_use);
         templates.any(|source| source.text.contains(text))
+    }
+
+    /// Whether the template's source has `name` as an attribute, or in quotes as the name of an
+    /// item; within a longer text (`<|tool_calls|>`) it is no field.
+    #[must_use]
+    pub fn reads_field(&self, name: &str) -> bool {
+        let mut templates = std::iter::once(&self.default).chain(&self.tool_use);
+        templates.any(|source| {
+            source.text.match_indices(name).any(|(start, _)| {
+                let (before, after) = (&source.text[..start], &source.text[start + name.len()..]);
+                let after = after.chars().next();
+                match before.chars().next_back() {
+                    Some('.') => !after.is_some_and(|c| c == '_' || c.is_alphanumeric()),
+                    quote @ Some('\'' | '"') => after == quote,
+                    _ => false,
+                }
+            })
+        })
     }
 
     /// Parse what was not parsed yet.

@@ -36,6 +36,9 @@ fn an_answer_goes_into_later_prompts_as_the_template_reads_it() {
     let line = "{\"name\":\"f\",\"arguments\":{\"a\":1}}";
     check(None, "", &calls, &[json!({"content": line})]);
     check(Some(""), "ok", &calls, &[json!({"content": format!("ok\n{line}")})]);
+    // A marker of that name is no field.
+    let marker = "{{ '<|tool_calls|>' }}{{ m.content }}";
+    check(Some(marker), "", &calls, &[json!({"content": line})]);
     let of_id = |id: &str| {
         let function = json!({"name": "f", "arguments": {"a": 1}});
         json!({
