@@ -142,7 +142,7 @@ impl Conversation {
         has_calls
     }
 
-    /// Forget the last message, which was not answered.
+    /// Forget the last message, whose answer failed.
     pub fn take_back(&mut self) {
         self.messages.pop();
     }

@@ -184,7 +184,8 @@ impl<'a> Chat<'a> {
         Ok(Chat { args, engine, session, conversation, reply })
     }
 
-    /// Answer `text`; what was not answered is forgotten.
+    /// Answer `text`. A message that fails is forgotten; one whose answer was stopped stays, with as
+    /// much of an answer as there was.
     fn answer(&mut self, text: &str, printer: &Printer) -> anyhow::Result<()> {
         self.conversation.add("user", text);
         let answered = self.generate(printer);
