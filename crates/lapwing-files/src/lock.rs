@@ -62,7 +62,7 @@ impl Lock {
         }
         let cannot_lock = FileError::cannot("lock", path);
         let started = Instant::now();
-        let mut locked = lock_soon(path).map_err(&cannot_lock)?;
+        let mut waiting = lock_soon(path).map_err(&cannot_lock)?;
         let mut told = false;
         loop {
             if stop() {
@@ -72,14 +72,14 @@ impl Lock {
                 on_wait(&holder_of(path));
                 told = true;
             }
-            match locked.recv_timeout(POLL) {
+            match waiting.recv_timeout(POLL) {
                 Ok(locked) => {
                     let mut file = locked.map_err(&cannot_lock)?;
                     if is_at(&file, path) {
                         write_holder(&mut file);
                         return Ok(Self { _file: file });
                     }
-                    locked = lock_soon(path).map_err(&cannot_lock)?;
+                    waiting = lock_soon(path).map_err(&cannot_lock)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -150,7 +150,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// Whether an open file still is the one at `path`: a lock on one that was deleted keeps nobody out.
+/// Whether an open file still is the one at `path`: a lock on one that was deleted keeps nobody
+/// out.
 fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {

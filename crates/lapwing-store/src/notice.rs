@@ -24,8 +24,8 @@ pub enum Notice {
         /// Their sizes together.
         n_bytes: u64,
     },
-    /// Files that are not downloaded, since Hugging Face's own tools have them in their cache: as far
-    /// as they turn out to be the right ones.
+    /// Files that are not downloaded, since Hugging Face's own tools have them in their cache: as
+    /// far as they turn out to be the right ones.
     Cached {
         /// The repository's folder there.
         folder: PathBuf,

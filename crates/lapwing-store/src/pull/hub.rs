@@ -183,8 +183,8 @@ impl Hub<'_> {
         self.cache.as_ref()?.file(&self.commit, path, listed)
     }
 
-    /// How much of the cache gets a second name below `folder`, and takes no room: what is on the same
-    /// file system, and not there yet.
+    /// How much of the cache gets a second name below `folder`, and takes no room: what is on the
+    /// same file system, and not there yet.
     fn n_bytes_linked(&self, selected: &[Selected<'_>], listed: &Files, folder: &Path) -> u64 {
         let sizes = selected.iter().filter_map(|file| {
             let listed = &listed[file.remote];
@@ -263,8 +263,8 @@ fn keep_only(folder: &Path, wanted: &HashSet<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What the folder in the staging folder is called: files that are called alike here, out of several
-/// folders of the repository, never meet in one.
+/// What the folder in the staging folder is called: files that are called alike here, out of
+/// several folders of the repository, never meet in one.
 fn staged_name(commit: &str, selected: &[Selected<'_>]) -> String {
     let moved = selected.iter().filter(|file| file.remote != file.local).map(|file| file.remote);
     let moved: Vec<&str> = moved.collect();

@@ -43,7 +43,8 @@ pub(crate) struct UnusableSnapshot {
     pub(crate) source: Box<dyn Error + Send + Sync>,
 }
 
-/// The model in the repository that a user named, when it is in the cache: what to give to a command.
+/// The model in the repository that a user named, when it is in the cache: what to give to a
+/// command.
 ///
 /// # Errors
 ///

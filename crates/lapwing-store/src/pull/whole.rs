@@ -66,7 +66,8 @@ pub(super) fn check<'a>(
 }
 
 /// Read the headers of the model file at `path`, and of the files that hold its weights; any other
-/// file is taken as it is. The parts of a GGUF model, each of which stands for all, are `checked` once.
+/// file is taken as it is. The parts of a GGUF model, each of which stands for all, are `checked`
+/// once.
 fn check_file(path: &Path, checked: &mut HashSet<PathBuf>) -> Result<(), NotWholeError> {
     if checked.contains(path) {
         return Ok(());

@@ -122,8 +122,8 @@ impl Download<'_> {
         Ok(Some(sha256))
     }
 
-    /// That the file is to be downloaded since there is a `problem` with the one in the cache; without
-    /// a hub there is no other.
+    /// That the file is to be downloaded since there is a `problem` with the one in the cache;
+    /// without a hub there is no other.
     fn not_taken(&self, problem: &str) -> Result<Option<String>, HubError> {
         let none = self.only_when_online(problem)?;
         let (path, problem) = (self.remote.to_owned(), problem.to_owned());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::options::{HubOptions, Origin, Pointers, Proxies, StoreOptions, Token, Variant};
 use crate::{Caller, Notice, PullError, PullRequest, Pulled, pull};
 
-use super::{HubError, can_be_linked};
+use super::HubError;
 
 #[path = "../../../tests/support/hub.rs"]
 mod server;
@@ -255,9 +255,11 @@ fn files_that_are_called_alike_in_several_folders_are_not_mixed_up() {
     const NAME: &str = "model.onnx.data";
     let build = |folder: &str, digit: u8| -> Vec<HubFile> {
         let file = |name: &str| -> &'static str { format!("{folder}/{name}").leak() };
-        let config = br#"{"model": {"decoder": {"filename": "model.onnx"}}}"#.to_vec();
+        let config =
+            br#"{"model": {"vocab_size": 8, "context_length": 8, "eos_token_id": 1, "decoder":
+            {"num_attention_heads": 1, "hidden_size": 8, "num_hidden_layers": 1}}}"#;
         vec![
-            HubFile { path: file("genai_config.json"), bytes: config, is_large: false },
+            HubFile { path: file("genai_config.json"), bytes: config.into(), is_large: false },
             HubFile::of_model(file("config.json")),
             HubFile::of_model(file("model.onnx")),
             HubFile { path: file(NAME), bytes: vec![digit; 4096], is_large: true },
@@ -290,9 +292,9 @@ fn only_files_of_one_file_system_are_linked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a");
     std::fs::write(&file, "a").unwrap();
-    assert!(can_be_linked(&file, &folder.path().join("not/there/yet")));
-    assert!(!can_be_linked(&file, std::path::Path::new("/proc/self")));
-    assert!(!can_be_linked(&folder.path().join("absent"), folder.path()));
+    assert!(super::can_be_linked(&file, &folder.path().join("not/there/yet")));
+    assert!(!super::can_be_linked(&file, std::path::Path::new("/proc/self")));
+    assert!(!super::can_be_linked(&folder.path().join("absent"), folder.path()));
 }
 
 #[test]
