@@ -44,13 +44,16 @@ pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
 pub use tokenizing::TokenizeArgs;
 
+/// What the program ends with, for the help and the manual page.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or ended by a crash, 2 wrong usage, 130 \
+    when Ctrl-C ended an answer of `run`, a `chat` on a pipe, `pull`, `export`, `eval`, `calibrate` \
+    or `bench`.";
+
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Models come from `lapwing pull`; start with `lapwing pull \
-    smollm2-135m-instruct`. `lapwing man` lists the environment variables. Exit codes: 0 done, \
-    1 failed or ended by a crash, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, a `chat` \
-    on a pipe, `pull`, `export`, `eval`, `calibrate` or `bench`.")]
+#[command(after_help = format!("Models come from `lapwing pull`; start with `lapwing pull \
+    smollm2-135m-instruct`. `lapwing man` lists the environment variables. {EXIT_CODES}"))]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,

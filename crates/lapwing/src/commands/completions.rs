@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::CommandFactory;
 
-use crate::cli::{Cli, CompletionsArgs, ManArgs};
+use crate::cli::{Cli, CompletionsArgs, EXIT_CODES, ManArgs};
 use crate::env;
 use crate::printer::Printer;
 
@@ -56,10 +56,7 @@ fn write_pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
 }
 
 fn environment() -> String {
-    let mut text = String::from(
-        "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 when Ctrl-C ended an answer of `run`, a \
-         `chat` on a pipe, `eval`, `calibrate` or `bench`.\n\nEnvironment variables:\n",
-    );
+    let mut text = format!("{EXIT_CODES}\n\nEnvironment variables:\n");
     for (name, meaning) in env::ALL {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{name}: {meaning}.\n");
