@@ -90,7 +90,8 @@ fn files_of_a_model() {
             put(odd, &folder.join(name));
             // What cannot be read is left out, or said.
             let (code, said) = ends(&lapwing, &inspect);
-            assert!(matches!(code, Some(0 | 1)), "{odd} {name}: {said}");
+            let is_said = code == Some(1) && said.contains(name);
+            assert!(code == Some(0) || is_said, "{odd} {name}: {said}");
         }
     }
     for odd in ["a pipe", "a device"] {
