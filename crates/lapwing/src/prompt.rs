@@ -13,7 +13,7 @@ const PROMPT_BYTES_MAX: u64 = 64 << 20;
 pub enum PromptError {
     /// There is nothing in it.
     #[error("the prompt is empty: {origin}")]
-    Empty { origin: &'static str },
+    Empty { origin: String },
     /// It cannot be read.
     #[error("cannot read the prompt from {}", path.display())]
     Read {

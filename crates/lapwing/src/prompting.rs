@@ -44,15 +44,18 @@ impl Asked {
     pub fn read(args: &PromptArgs, text: Option<&str>, printer: &Printer) -> anyhow::Result<Asked> {
         let given = text.or(args.prompt.as_deref());
         let (asked, origin) = match (given, &args.prompt_file, &args.messages) {
-            (Some(text), _, _) => (Asked::Text(text.to_owned()), "nothing in --prompt"),
-            (None, Some(path), _) => (Asked::Text(prompt::from_file(path)?), "nothing in the file"),
-            (None, None, Some(path)) => (Asked::Conversation(conversation(path)?), ""),
+            (Some(text), _, _) => (Asked::Text(text.to_owned()), "nothing in --prompt".to_owned()),
+            (None, Some(path), _) => {
+                let origin = format!("nothing in {}", path.display());
+                (Asked::Text(prompt::from_file(path)?), origin)
+            }
+            (None, None, Some(path)) => (Asked::Conversation(conversation(path)?), String::new()),
             (None, None, None) => {
                 if std::io::stdin().is_terminal() {
                     printer.note("reading the prompt from the terminal; end it with Ctrl-D");
                 }
                 let text = prompt::from_stdin()?;
-                return Asked::Text(text).checked("nothing came on stdin");
+                return Asked::Text(text).checked("nothing came on stdin".to_owned());
             }
         };
         if prompt::is_stdin_waiting() {
@@ -62,7 +65,7 @@ impl Asked {
     }
 
     /// Unless it is a text with nothing in it; `origin` says where that was looked for.
-    fn checked(self, origin: &'static str) -> anyhow::Result<Asked> {
+    fn checked(self, origin: String) -> anyhow::Result<Asked> {
         match &self {
             Asked::Text(text) if text.trim().is_empty() => {
                 Err(PromptError::Empty { origin }).context("cannot answer")

@@ -85,16 +85,12 @@ fn watch<'a>(steps: &'a Steps, name: &'a str) -> impl FnMut(Progress) -> Control
 }
 
 /// The result; the end of the command when the measurement was broken off, or what it cannot do.
-fn finished<T, E>(
-    result: Result<T, E>,
-    failed: &'static str,
-    printer: &Printer,
-) -> anyhow::Result<T>
+fn finished<T, E>(result: Result<T, E>, failed: &str, printer: &Printer) -> anyhow::Result<T>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
     result.map_err(|error| match Stopped::cause_of(&error) {
-        None => anyhow::Error::new(error).context(failed),
+        None => anyhow::Error::new(error).context(failed.to_owned()),
         Some(Stopped { n_done, n_total }) => {
             printer.note(format!(
                 "{n_done} of {n_total} are done; the same command goes on from there"

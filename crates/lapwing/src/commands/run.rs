@@ -100,10 +100,14 @@ pub(super) fn answer(
         }
         interrupt::flow(written.is_err())
     })
-    .with_context(|| format!("cannot answer with {}", engine.path.display()))?;
+    .with_context(|| cannot_answer(engine))?;
     written?;
     engine.require_unchanged().context("the answer is not to be trusted")?;
     Ok(generated)
+}
+
+fn cannot_answer(engine: &Engine) -> String {
+    format!("cannot answer with {}", engine.path.display())
 }
 
 fn request<'a>(
@@ -138,7 +142,8 @@ fn prompt_ids(
             let template = engine.template.as_ref();
             let (messages, told) = asked.messages(&args.prompt, template, printer)?;
             reply = reply.with_tools(told.tools.as_deref().unwrap_or_default());
-            conversation::encode_told(engine, &messages, &told, args.prompt.raw)?
+            conversation::encode_told(engine, &messages, &told, args.prompt.raw)
+                .with_context(|| cannot_answer(engine))?
         }
         None => {
             let ids = args.prompt_ids.clone().map_or(Vec::new(), |ids| ids.0);
@@ -158,7 +163,7 @@ fn prompt_ids(
     if conversation::begins_twice(engine, &prompt.ids) {
         printer.warning("the prompt begins twice: the tokenizer puts the first token there itself");
     }
-    conversation::check_length(engine, prompt.ids.len()).context("cannot answer")?;
+    conversation::check_length(engine, prompt.ids.len()).with_context(|| cannot_answer(engine))?;
     Ok((prompt.ids, reply))
 }
 

@@ -24,9 +24,9 @@ pub(super) struct Measured<'a> {
 }
 
 /// A measurement in words.
-pub(super) struct Naming {
+pub(super) struct Naming<'a> {
     /// What fails when it fails.
-    pub(super) failed: &'static str,
+    pub(super) failed: &'a str,
     /// What it goes through.
     pub(super) steps: &'static str,
     /// The value that is shown meanwhile.
@@ -51,12 +51,12 @@ impl Measured<'_> {
         &self,
         command: &str,
         more: Value,
-        naming: &Naming,
+        naming: &Naming<'_>,
         printer: &Printer,
         run: impl FnOnce(&mut Journal, OnProgress<'_>) -> Result<T, E>,
     ) -> anyhow::Result<(T, Kept)> {
         // What the key tells of the files is of those that were opened.
-        self.engine.require_unchanged().context(naming.failed)?;
+        self.engine.require_unchanged().with_context(|| naming.failed.to_owned())?;
         let mut key = key_of(json!({
             "command": command,
             "lapwing_version": env!("CARGO_PKG_VERSION"),
@@ -68,7 +68,7 @@ impl Measured<'_> {
         let steps = printer.steps(naming.steps);
         let outcome = run(&mut kept.journal, &mut watch(&steps, naming.value));
         drop(steps);
-        self.engine.require_unchanged().context(naming.failed)?;
+        self.engine.require_unchanged().with_context(|| naming.failed.to_owned())?;
         Ok((finished(outcome, naming.failed, printer)?, kept))
     }
 

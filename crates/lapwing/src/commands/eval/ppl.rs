@@ -32,7 +32,8 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &PplArgs) -> any
         "limit": options.n_windows_max,
     });
     let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
-    let naming = Naming { failed: FAILED, steps: "windows", value: "perplexity" };
+    let failed = format!("{FAILED} of {}", args.text.display());
+    let naming = Naming { failed: &failed, steps: "windows", value: "perplexity" };
     let (found, kept) =
         measured.measure("ppl", key, &naming, printer, |journal, on_progress| {
             perplexity(engine.model.as_ref(), &cut, &options, Some(journal), on_progress)
