@@ -16,7 +16,8 @@ pub(crate) fn in_terminal(inner: &Command) -> Option<Command> {
     or_skip(script.ok(), "no `script` to play a terminal")?;
     let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
     let words = std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted);
-    let line = words.collect::<Vec<_>>().join(" ");
+    // A shell that stays would be ended by the signals of the terminal.
+    let line = format!("exec {}", words.collect::<Vec<_>>().join(" "));
     let mut command = Command::new("script");
     command.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
     for (name, value) in inner.get_envs() {
