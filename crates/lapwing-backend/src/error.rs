@@ -78,6 +78,12 @@ pub enum StepError {
     /// The device gives the last position's logits only.
     #[error("{backend} gives the logits of the last position only on this device")]
     LastPositionOnly { backend: &'static str },
+    /// Rows are wanted on both sides of [`Limits::n_positions_switch`](crate::Limits).
+    #[error(
+        "cannot score {n_new} tokens behind {n_positions} positions: the model computes all of a \
+         sequence otherwise when it has more than {n_switch}"
+    )]
+    ScoreOverSwitch { n_positions: usize, n_new: usize, n_switch: usize },
     /// The caller wanted no more.
     #[error("stopped before the step's end")]
     Stopped {

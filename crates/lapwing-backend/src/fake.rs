@@ -88,6 +88,7 @@ impl Model for FakeModel {
             n_prompt_tokens_max: self.n_prompt_tokens_max,
             n_follow_tokens_max,
             n_scored_tokens_max: n_follow_tokens_max,
+            n_positions_switch: None,
             can_rewind: self.can_rewind,
             can_score: true,
         }

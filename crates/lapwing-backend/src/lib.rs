@@ -225,6 +225,10 @@ pub struct Limits {
     pub n_follow_tokens_max: usize,
     /// Most tokens that go into the library at once where every one's row is wanted.
     pub n_scored_tokens_max: usize,
+    /// Positions behind which the model computes all of a sequence otherwise, as LongRoPE does: what
+    /// was kept of the positions before does not fit what comes behind. A step over this border
+    /// takes in the whole sequence anew.
+    pub n_positions_switch: Option<usize>,
     /// Whether [`Decoder::rewind`] can ever succeed.
     pub can_rewind: bool,
     /// Whether [`Decoder::score`] can succeed.

@@ -94,6 +94,8 @@ pub struct Sequence<I> {
     n_vocab: usize,
     limits: Limits,
     n_positions: usize,
+    /// The tokens of the positions, where they may have to go in anew.
+    seen: Vec<TokenId>,
     /// Time in the library during the last step or score.
     last_inference: Duration,
 }
@@ -107,6 +109,7 @@ impl<I: Inference> Sequence<I> {
             n_vocab: model.n_vocab(),
             limits: model.limits(),
             n_positions: 0,
+            seen: Vec::new(),
             last_inference: Duration::ZERO,
         }
     }
@@ -143,16 +146,29 @@ impl<I: Inference> Sequence<I> {
     ) -> Result<(), StepError> {
         assert_eq!(logits.len(), self.n_vocab, "one logit a token");
         self.let_in(tokens, tokens.len())?;
+        let (n_before, switch) = (self.n_positions, self.switch_within(tokens.len()));
+        let whole;
+        let tokens = match switch {
+            Some(_) if 0 < self.n_positions => {
+                whole = [&self.seen[..self.n_positions], tokens].concat();
+                self.start_anew()?;
+                &whole
+            }
+            _ => tokens,
+        };
         let mut rest = tokens;
         while !rest.is_empty() {
             if let Some(is_wanted) = &mut is_wanted
                 && rest.len() < tokens.len()
                 && !is_wanted()
             {
-                return Err(StepError::Stopped { n_positions: Some(self.n_positions) });
+                // One that was to be read anew, and was not, is of no use.
+                let n_positions = Some(self.n_positions).filter(|&n| n_before <= n);
+                return Err(StepError::Stopped { n_positions });
             }
             let n_at_once = match self.n_positions {
-                0 => self.limits.n_chunk_tokens_max,
+                // What goes in first must make the sequence long.
+                0 => self.limits.n_chunk_tokens_max.max(switch.map_or(0, |n_switch| n_switch + 1)),
                 _ => self.limits.n_follow_tokens_max,
             };
             let (chunk, behind) = rest.split_at(n_at_once.clamp(1, rest.len()));
@@ -164,12 +180,31 @@ impl<I: Inference> Sequence<I> {
             match &mut is_wanted {
                 // One token is soon done.
                 Some(is_wanted) if 1 < chunk.len() => {
-                    self.run_while(chunk, &mut on_row, is_wanted)?;
+                    self.run_while(chunk, &mut on_row, is_wanted, n_before)?;
                 }
                 _ => self.run(chunk, 1, &mut on_row, None)?,
             }
             rest = behind;
         }
+        Ok(())
+    }
+
+    /// [`Limits::n_positions_switch`], where `n_new` tokens would reach from one side of it to the
+    /// other.
+    fn switch_within(&self, n_new: usize) -> Option<usize> {
+        let is_within = |&n: &usize| (self.n_positions..self.n_positions + n_new).contains(&n);
+        self.limits.n_positions_switch.filter(is_within)
+    }
+
+    /// Forget all positions in order to read them anew.
+    fn start_anew(&mut self) -> Result<(), StepError> {
+        let (backend, n_positions) = (self.backend, self.n_positions);
+        self.inference.forget(0).map_err(|reason| StepError::Library {
+            backend,
+            n_positions,
+            source: format!("the sequence cannot be read anew: {reason}").into(),
+        })?;
+        self.n_positions = 0;
         Ok(())
     }
 
@@ -179,6 +214,7 @@ impl<I: Inference> Sequence<I> {
         tokens: &[TokenId],
         on_row: &mut dyn FnMut(Row<'_>),
         is_wanted: &mut dyn FnMut() -> bool,
+        n_before: usize,
     ) -> Result<(), StepError> {
         let mut was_stopped = false;
         let ran = self.run(
@@ -192,7 +228,8 @@ impl<I: Inference> Sequence<I> {
         );
         match ran {
             Err(StepError::Library { .. }) if was_stopped => {
-                let n_positions = self.inference.outlives_stops().then_some(self.n_positions);
+                let is_usable = self.inference.outlives_stops() && n_before <= self.n_positions;
+                let n_positions = is_usable.then_some(self.n_positions);
                 Err(StepError::Stopped { n_positions })
             }
             ran => ran,
@@ -235,6 +272,10 @@ impl<I: Inference> Sequence<I> {
             let found = format!("expected {n_rows} rows, found {}", chunk.n_given);
             return Err(failed(found.into()));
         }
+        if self.limits.n_positions_switch.is_some() {
+            self.seen.truncate(self.n_positions);
+            self.seen.extend_from_slice(tokens);
+        }
         self.n_positions += tokens.len();
         Ok(())
     }
@@ -260,6 +301,10 @@ impl<I: Inference> Decoder for Sequence<I> {
         }
         let n_at_once = self.limits.n_scored_tokens_max.max(1);
         self.let_in(tokens, n_at_once.min(tokens.len()))?;
+        if let Some(n_switch) = self.switch_within(tokens.len()) {
+            let (n_positions, n_new) = (self.n_positions, tokens.len());
+            return Err(StepError::ScoreOverSwitch { n_positions, n_new, n_switch });
+        }
         let mut n_done = 0;
         while n_done < tokens.len() {
             let n_left = tokens.len() - n_done;
@@ -290,6 +335,11 @@ impl<I: Inference> Decoder for Sequence<I> {
         }
         if n_positions < self.n_positions {
             let refused = |reason| RewindError::Unsupported { backend: self.backend, reason };
+            let is_kept = |n_switch| 0 < n_positions && n_positions <= n_switch;
+            let n_switch = self.limits.n_positions_switch.filter(|&n| n < self.n_positions);
+            if n_switch.is_some_and(is_kept) {
+                return Err(refused("what is kept was computed as of a longer sequence"));
+            }
             self.inference.forget(n_positions).map_err(refused)?;
             self.n_positions = n_positions;
         }

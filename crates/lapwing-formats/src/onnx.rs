@@ -30,6 +30,7 @@ mod external;
 mod edit;
 mod externalize;
 mod hidden;
+mod length_switch;
 mod links;
 mod writer;
 
@@ -41,6 +42,7 @@ use prost::Message;
 pub use edit::{EditError, LOGITS_START, SLICED_DIM, SliceEdit, slice_before_head};
 pub use external::{ExternalError, ExternalRange};
 pub use hidden::{HIDDEN_STATES, HiddenEdit, expose_hidden};
+pub use length_switch::length_switches;
 pub use links::FollowLinksError;
 pub use value::{Dim, ElementType, Value};
 pub use writer::{OnnxWriter, WriteOnnxError};

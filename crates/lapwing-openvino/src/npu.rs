@@ -68,6 +68,7 @@ impl Sizes {
             n_prompt_tokens_max: Some(self.n_prompt_tokens_max),
             n_follow_tokens_max: 1,
             n_scored_tokens_max: 1,
+            n_positions_switch: None,
             can_rewind: false,
             can_score: true,
         }

@@ -1,7 +1,7 @@
 //! What a graph takes and gives, read from the graph itself.
 
-use lapwing_backend::row_length;
-use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
+use lapwing_backend::{Source, row_length};
+use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value, length_switches};
 use lapwing_model::Architecture;
 
 use crate::state::{KvState, States};
@@ -25,8 +25,12 @@ pub(crate) struct Contract {
     pub(crate) states: States,
     /// Past and present of keys and values may be one buffer that is longer than what is in it.
     pub(crate) shares_buffers: bool,
+    /// Positions that such a buffer has room for at least.
+    pub(crate) n_buffered_min: usize,
     /// Several tokens may go in at once behind others.
     pub(crate) takes_several_behind: bool,
+    /// As [`lapwing_backend::Limits`] has it.
+    pub(crate) n_positions_switch: Option<usize>,
 }
 
 /// An input of integers.
@@ -63,6 +67,14 @@ pub enum ContractError {
          computation"
     )]
     Claimed { claimed: usize, found: i64 },
+    /// The graph changes what it computes more than once.
+    #[error(
+        "the graph computes sequences otherwise behind {found:?} positions: expected one number"
+    )]
+    Switches { found: Vec<u64> },
+    /// A part of the graph is no ONNX.
+    #[error("a part of the graph cannot be decoded")]
+    Decode(#[source] Source),
     /// An input is of a kind that is not understood.
     #[error("the graph's input `{name}` ({shape}) is not understood: {reason}")]
     Unknown { name: String, shape: String, reason: &'static str },
@@ -122,10 +134,21 @@ impl Contract {
             logits_are_f16: logits.element == Some(ElementType::F16),
             n_vocab,
             shares_buffers: states.share_buffers(model),
+            n_buffered_min: states.n_buffered_min(model),
             takes_several_behind: states.take_several_behind(model),
+            n_positions_switch: switch(model)?,
             input_ids,
             states,
         })
+    }
+}
+
+/// The positions behind which the graph computes all of a sequence otherwise.
+fn switch(model: &OnnxModel) -> Result<Option<usize>, ContractError> {
+    match length_switches(model).map_err(|error| ContractError::Decode(error.into()))?[..] {
+        [] => Ok(None),
+        [n_positions] => Ok(usize::try_from(n_positions).ok()),
+        ref found => Err(ContractError::Switches { found: found.to_vec() }),
     }
 }
 

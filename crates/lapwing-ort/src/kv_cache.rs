@@ -26,6 +26,7 @@ pub(crate) struct KvCache {
     /// Positions there is room for, when buffers are shared.
     n_capacity: usize,
     n_positions_max: usize,
+    n_buffered_min: usize,
 }
 
 impl KvCache {
@@ -39,6 +40,7 @@ impl KvCache {
             shares_buffers: contract.shares_buffers,
             n_capacity: 0,
             n_positions_max,
+            n_buffered_min: contract.n_buffered_min,
         })
     }
 
@@ -55,7 +57,8 @@ impl KvCache {
         }
         if self.n_capacity < n_needed {
             let doubled = n_needed.max(2 * self.n_capacity).next_multiple_of(N_POSITIONS_STEP);
-            self.resize(doubled.min(self.n_positions_max.max(n_needed)), n_past)?;
+            let n_allowed = self.n_positions_max.max(n_needed);
+            self.resize(doubled.min(n_allowed).max(self.n_buffered_min), n_past)?;
             self.bind_shared(binding)?;
         }
         Ok(())

@@ -161,6 +161,7 @@ fn limits(
             LogitsRows::Last => 1,
             _ => (SCORED_ROWS_BYTES_MAX / (4 * contract.n_vocab)).clamp(1, n_follow_tokens_max),
         },
+        n_positions_switch: contract.n_positions_switch,
         can_rewind: contract.states.fixed.is_empty(),
         can_score: true,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use lapwing_formats::onnx::proto::NodeProto;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
 use lapwing_model::Architecture;
 
@@ -110,6 +111,19 @@ impl States {
         let is_shared =
             |state: &KvState| shared.contains(&(state.past.clone(), state.present.clone()));
         !self.kv.is_empty() && self.kv.iter().all(is_shared)
+    }
+
+    /// Positions that a shared buffer must have room for from the first run on: an attention that keeps
+    /// a window of its cache asks for all of the window, however short the sequence is.
+    pub(crate) fn n_buffered_min(&self, model: &OnnxModel) -> usize {
+        let of_window = |node: &NodeProto| {
+            let int = |name: &str| node.attribute(name).ok().flatten().map(|found| found.i());
+            let keeps_window = int("sliding_window_cache") == Some(1);
+            int("local_window_size").filter(|_| keeps_window).and_then(|n| usize::try_from(n).ok())
+        };
+        let nodes = model.nodes().filter_map(Result::ok);
+        let attentions = nodes.filter(|node| node.op_type() == "GroupQueryAttention");
+        attentions.filter_map(|node| of_window(&node)).max().unwrap_or(0)
     }
 
     /// Whether several tokens behind others are known to give what one after the other gives.

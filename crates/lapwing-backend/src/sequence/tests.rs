@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     n_prompt_tokens_max: None,
     n_follow_tokens_max: 2,
     n_scored_tokens_max: 4,
+    n_positions_switch: None,
     can_rewind: true,
     can_score: true,
 };
@@ -323,4 +324,58 @@ fn a_run_that_is_broken_off_is_no_failure_of_the_library() {
         assert!(matches!(failed, Err(StepError::Library { n_positions: 2, .. })), "{failed:?}");
         decoder.step_while(&[5], &mut logits, &mut || false).unwrap();
     }
+}
+
+#[test]
+fn a_sequence_that_becomes_long_is_read_anew_and_at_once() {
+    let switching = Limits { n_positions_switch: Some(6), ..LIMITS };
+    let library = Library::new(switching);
+    let mut decoder = library.decoder().unwrap();
+    // A long prompt: what goes in first makes the sequence long.
+    let prompt: Vec<TokenId> = (1..=9).collect();
+    assert_eq!(step(&mut *decoder, &prompt).unwrap(), 9.0);
+    assert_eq!(library.calls(), [(0, 7, 1), (7, 2, 1)]);
+    // A short one, which an answer makes long.
+    let mut decoder = library.decoder().unwrap();
+    step(&mut *decoder, &prompt[..5]).unwrap();
+    step(&mut *decoder, &[6]).unwrap();
+    assert_eq!(library.calls(), [(0, 4, 1), (4, 1, 1), (5, 1, 1)]);
+    assert_eq!(step(&mut *decoder, &[7]).unwrap(), 7.0);
+    assert_eq!(step(&mut *decoder, &[8]).unwrap(), 8.0);
+    assert_eq!(library.calls(), [(0, 7, 1), (7, 1, 1)]);
+    assert_eq!(decoder.n_positions(), 8);
+    // Back over the border nothing fits but the beginning.
+    assert!(matches!(decoder.rewind(6), Err(RewindError::Unsupported { .. })));
+    decoder.rewind(7).unwrap();
+    decoder.rewind(0).unwrap();
+    step(&mut *decoder, &prompt[..3]).unwrap();
+    decoder.rewind(2).unwrap();
+    let rewound = step(&mut *decoder, &[40, 41, 42, 43, 44]).unwrap();
+    assert_eq!(rewound, 44.0);
+    assert_eq!(library.calls(), [(0, 3, 1), (0, 7, 1)]);
+}
+
+#[test]
+fn rows_on_both_sides_of_a_switch_are_refused() {
+    let library = Library::new(Limits { n_positions_switch: Some(6), ..LIMITS });
+    let mut decoder = library.decoder().unwrap();
+    let tokens: Vec<TokenId> = (1..=9).collect();
+    let mut n_rows = 0;
+    let refused = decoder.score(&tokens, &mut |_| n_rows += 1).unwrap_err();
+    let expected = "cannot score 9 tokens behind 0 positions: the model computes all of a sequence \
+                    otherwise when it has more than 6";
+    assert_eq!((refused.to_string().as_str(), n_rows), (expected, 0));
+    decoder.score(&tokens[..6], &mut |_| n_rows += 1).unwrap();
+    assert_eq!(n_rows, 6);
+}
+
+#[test]
+fn a_sequence_that_was_not_read_anew_to_its_end_is_of_no_use() {
+    let mut library = Library::new(Limits { n_positions_switch: Some(6), ..LIMITS });
+    (library.is_breakable, library.outlives_stops) = (true, true);
+    let mut decoder = library.decoder().unwrap();
+    step(&mut *decoder, &[1, 2, 3, 4, 5]).unwrap();
+    let mut logits = vec![0.0; N_VOCAB];
+    let stopped = decoder.step_while(&[6, 7], &mut logits, &mut || false).unwrap_err();
+    assert!(matches!(stopped, StepError::Stopped { n_positions: None }), "{stopped:?}");
 }

@@ -151,6 +151,7 @@ impl Model for HashModel {
             n_prompt_tokens_max: None,
             n_follow_tokens_max: self.n_positions_max,
             n_scored_tokens_max: self.n_positions_max,
+            n_positions_switch: None,
             can_rewind: self.can_rewind,
             can_score: self.can_score,
         }

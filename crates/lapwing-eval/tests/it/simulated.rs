@@ -173,6 +173,7 @@ impl Model for SimulatedModel {
             n_prompt_tokens_max: None,
             n_follow_tokens_max: 4096,
             n_scored_tokens_max: 4096,
+            n_positions_switch: None,
             can_rewind: false,
             can_score: true,
         }

@@ -23,7 +23,7 @@ pub(super) fn next_field<'a>(message: &mut &'a [u8]) -> Option<(u64, Option<&'a 
     Some((key >> 3, None))
 }
 
-fn varint(message: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(message: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = message.split_first()?;

@@ -50,6 +50,13 @@ impl PluginModel {
             named_sizes(&model.inputs(), &contract.states.kv).map_err(&unsupported)?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
+        if let Some(n_switch) = contract.n_positions_switch.filter(|&n| n < n_positions_max) {
+            return Err(unsupported(format!(
+                "its graph computes otherwise behind {n_switch} positions, and the OpenVINO plugin \
+                 does not read a sequence anew: expected a context of at most as many, found \
+                 {n_positions_max}"
+            )));
+        }
         let shared = Shared {
             environment: environment.clone(),
             graph: folder.graph.clone(),
@@ -92,6 +99,7 @@ impl Model for PluginModel {
             n_prompt_tokens_max: None,
             n_follow_tokens_max: 1,
             n_scored_tokens_max: 1,
+            n_positions_switch: None,
             can_rewind: false,
             can_score: true,
         }

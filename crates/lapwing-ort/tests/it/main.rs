@@ -10,7 +10,7 @@ use lapwing_backend::conformance::{
     golden_cases, hidden_states_come_with_rows, hidden_states_make_the_logits, library_file,
     rewind_equals_fresh, shared_folder, steps_together_equal_steps_alone,
 };
-use lapwing_backend::{Backend as _, OpenError, OpenOptions};
+use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions};
 use lapwing_formats::onnx::OnnxModel;
 use lapwing_formats::onnx::proto::{GraphProto, ValueInfoProto};
 use lapwing_formats::safetensors::SafeTensors;
@@ -43,15 +43,21 @@ fn open(folder: &Path, variant: Option<&str>) -> ModelFolder {
 #[test]
 fn genai_exports_agree_with_their_golden_files() {
     let Some((exports, backend)) = setup() else { return };
-    for name in
-        ["tiny-llama-ort_fp32", "tiny-llama-ort_int4", "tiny-qwen2-ort_fp32", "tiny-qwen2-ort_int4"]
-    {
-        let path = exports.join("tiny").join(name);
-        let model = backend.open(&open(&path, None), &exact_options()).expect(name);
+    let folders = [exports.join("tiny"), exports.join("../exports-next")];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let mut n_exports = 0;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if !path.join("genai_config.json").is_file() {
+            continue;
+        }
+        println!("{}", path.display());
+        n_exports += 1;
+        let model = backend.open(&open(&path, None), &exact_options()).expect("it opens");
         for case in golden_cases(&path.join("golden.json"), None) {
             agrees_with_golden(&*model, &case, Tolerance::Relative(2e-3));
         }
     }
+    assert!(10 <= n_exports, "found {n_exports}");
 }
 
 #[test]
@@ -147,6 +153,8 @@ fn the_conformance_suite_holds() {
         ("stories260k-transformersjs", Some("q4"), 2e-3),
         ("tiny/tiny-llama-ort_int4", None, 2e-3),
         ("tiny/tiny-qwen2-ort_fp32", None, 2e-3),
+        ("tiny/tiny-gpt_oss-ort_int4", None, 2e-3),
+        ("tiny/tiny-phi4-ort_int4", None, 2e-3),
         ("smollm2-135m-instruct-ort-int4", None, ONE_ROW_DIFFERS),
     ] {
         let folder = open(&exports.join(name), variant);
@@ -199,6 +207,43 @@ fn a_long_sequence_grows_its_cache_without_changing_results() {
         decoder.step(part, &mut grown).expect("a step");
     }
     close(&grown, &at_once, 2e-3, "grown");
+}
+
+/// The likeliest ids behind `n_prompt` tokens.
+fn greedy(model: &dyn Model, n_prompt: u32, n_ids: usize) -> Vec<u32> {
+    let prompt: Vec<u32> = (0..n_prompt).map(|n| 3 + n * 7 % 900).collect();
+    let mut logits = vec![0.0; model.n_vocab()];
+    let mut decoder = model.decoder().expect("a decoder");
+    decoder.step(&prompt, &mut logits).expect("a step");
+    let likeliest = |logits: &[f32]| {
+        let best = logits.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1));
+        best.expect("a row").0 as u32
+    };
+    let mut ids = Vec::new();
+    for _ in 0..n_ids {
+        ids.push(likeliest(&logits));
+        decoder.step(&ids[ids.len() - 1..], &mut logits).expect("a step");
+    }
+    ids
+}
+
+/// The ids are those of a plain loop in Python, which puts the whole sequence in for every token; behind
+/// 400 tokens they are onnxruntime-genai's, too, which goes on behind 256 with keys that do not fit.
+#[test]
+fn a_sequence_may_become_longer_than_the_graphs_first_rotary_factors_are_for() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("../exports-next/tiny-phi4long-ort_int4"), None);
+    let model = backend.open(&folder, &exact_options()).expect("it opens");
+    assert_eq!(model.limits().n_positions_switch, Some(256));
+    for (n_prompt, expected) in [
+        (400, [153, 372, 976, 560, 840, 418, 49, 523, 1008, 401, 907, 558, 554, 706, 954, 641]),
+        (250, [36, 537, 35, 930, 402, 852, 73, 908, 517, 705, 90, 287, 1022, 40, 291, 121]),
+        (255, [610, 861, 1013, 821, 882, 92, 253, 416, 0, 159, 499, 152, 316, 203, 821, 321]),
+        (256, [743, 882, 157, 951, 107, 830, 115, 838, 954, 598, 250, 779, 51, 131, 976, 716]),
+        (257, [49, 231, 975, 496, 185, 19, 399, 518, 266, 778, 159, 499, 533, 959, 937, 472]),
+    ] {
+        assert_eq!(greedy(&*model, n_prompt, 16), expected, "behind {n_prompt} tokens");
+    }
 }
 
 #[test]

@@ -130,6 +130,9 @@ fn step(error: &StepError, machine: &dyn Fn() -> Machine) -> Option<String> {
             "shorten the prompt, or compile for longer ones: --npu-prompt {n_tokens}, within \
              --context"
         )),
+        StepError::ScoreOverSwitch { n_switch, .. } => {
+            Some(format!("`--window {n_switch}` is the longest that can be scored"))
+        }
         StepError::Library { source, .. } => refusal(&**source, machine),
         _ => None,
     }
