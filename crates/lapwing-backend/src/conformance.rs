@@ -66,6 +66,7 @@ pub fn exact_options() -> OpenOptions {
         hidden_states: false,
         cache_folder: None,
         n_prompt_tokens_max: None,
+        whole_prompts: false,
         properties: BTreeMap::new(),
     }
 }

@@ -28,6 +28,9 @@ pub struct OpenOptions {
     /// Most tokens of a prompt that starts a sequence, where the device fixes its sizes when a model
     /// is compiled; `None` takes the backend's own choice.
     pub n_prompt_tokens_max: Option<usize>,
+    /// Put a prompt in at once, and everything behind it token by token: for a model that answers a
+    /// prompt in pieces otherwise.
+    pub whole_prompts: bool,
     /// What the library is told beside all this, in its own words. One that it does not know is
     /// refused by it, one that decides what is asked for above by the backend.
     pub properties: BTreeMap<String, String>,

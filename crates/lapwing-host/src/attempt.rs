@@ -16,7 +16,7 @@ use crate::trial::{Passed, Report, Request, Stage};
 use crate::worker::{self, Asker, ServeError};
 
 /// Tokens of the prompt: ids that every vocabulary has.
-const PROMPT: [TokenId; 8] = [1, 3, 5, 7, 11, 13, 17, 19];
+pub(crate) const PROMPT: [TokenId; 8] = [1, 3, 5, 7, 11, 13, 17, 19];
 
 /// A plugin's log can be of any length.
 const MESSAGE_CHARS_MAX: usize = 2000;
@@ -102,7 +102,7 @@ fn infer(model: &dyn Model) -> Result<Vec<f32>, Refusal> {
 
 /// The largest difference as a share of the range of `expected`; the largest number where one of the
 /// two is finite and the other is not, since JSON has no word for what is infinite.
-fn difference(found: &[f32], expected: &[f32]) -> f64 {
+pub(crate) fn difference(found: &[f32], expected: &[f32]) -> f64 {
     let finite = || expected.iter().copied().filter(|logit| logit.is_finite());
     let range = finite().fold(f32::MIN, f32::max) - finite().fold(f32::MAX, f32::min);
     let differences = found.iter().zip(expected).map(|(found, expected)| match found == expected {

@@ -18,6 +18,7 @@ use crate::model_files::{self, ModelFiles};
 use crate::notice::{Caller, Notice, RefusedRung};
 use crate::open_error::{OpenModelError, cannot_open, with_causes};
 use crate::ort_plugin;
+use crate::pieces;
 use crate::recommendation::{self, Auto, is_there};
 use crate::setup::Setup;
 use crate::trial::{self, Failure, HarmfulDevice, Stage, TrialLimits};
@@ -185,14 +186,52 @@ impl Climb<'_> {
         self.check_stop()?;
         let Attempt { runtime, backend, folder, .. } = *self.attempt;
         ort_plugin::require_device(runtime, backend, device, self.host).map_err(cannot_open)?;
-        let options = self.options_on(device);
         let with = format!("{} {} on {device}", runtime.name(), backend.version());
-        (self.caller.begins)(Stage::Compile, &with);
+        let open = |whole_prompts| {
+            (self.caller.begins)(Stage::Compile, &with);
+            let options = OpenOptions { whole_prompts, ..self.options_on(device) };
+            let model = backend.open(folder, &options).map_err(cannot_open);
+            // The library cannot be stopped; what it made or refused meanwhile is not wanted any more.
+            self.check_stop()?;
+            model
+        };
+        let question = self
+            .device(device)
+            .map(|found| pieces::configuration(self.configuration(device, &found)));
+        let answer = question.as_ref().and_then(|question| self.host.ledger().find(question));
+        let differs = |answer: &Option<Tried>| answer.as_ref().is_some_and(|a| a.failure.is_some());
         let started = Instant::now();
-        let model = backend.open(folder, &options).map_err(cannot_open);
-        // The library cannot be stopped; what it made or refused meanwhile is not wanted any more.
+        let mut model = open(differs(&answer))?;
+        let mut elapsed = started.elapsed();
+        if let (Some(question), None) = (question, &answer) {
+            (self.caller.begins)(Stage::Inference, &with);
+            let answer = self.ask_in_pieces(&*model, question)?;
+            if differs(&answer) {
+                let started = Instant::now();
+                drop(model);
+                model = open(true)?;
+                elapsed += started.elapsed();
+            }
+        }
+        Ok((model, elapsed))
+    }
+
+    /// Ask a model that was never asked, and remember what it answers.
+    fn ask_in_pieces(
+        &self,
+        model: &dyn Model,
+        question: Configuration,
+    ) -> Result<Option<Tried>, OpenModelError> {
+        let Some(answer) = pieces::compare(model) else { return Ok(None) };
         self.check_stop()?;
-        Ok((model?, started.elapsed()))
+        let tried = Tried::now(question, answer.err());
+        if let Some(failure) = &tried.failure {
+            self.caller.tell(Notice::WholePrompts { why: failure.to_string() });
+        }
+        if let Err(error) = self.host.ledger().record(tried.clone(), self.caller.is_stopped) {
+            tracing::debug!(why = with_causes(&error), "the model will be asked again");
+        }
+        Ok(Some(tried))
     }
 
     fn check_stop(&self) -> Result<(), OpenModelError> {
@@ -299,6 +338,7 @@ impl Climb<'_> {
             // The first is what is tried, the others decide nothing of the compilation.
             device: _,
             n_chunk_tokens: _,
+            whole_prompts: _,
             cache_folder: _,
         } = options;
         Configuration {

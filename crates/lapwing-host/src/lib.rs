@@ -41,6 +41,7 @@ pub mod ledger;
 pub mod model_files;
 pub mod offers;
 pub mod ort_plugin;
+mod pieces;
 pub mod recommendation;
 pub mod sampling;
 pub mod timings;

@@ -59,6 +59,11 @@ pub enum Notice {
         /// Those of the model.
         n_positions_max: usize,
     },
+    /// Prompts go in at once, and what is new behind them token by token.
+    WholePrompts {
+        /// Why.
+        why: String,
+    },
     /// The model may not fit in the memory that this process may take.
     LittleMemory {
         /// What the model and its library take, roughly.
@@ -138,6 +143,7 @@ impl Notice {
     pub fn is_warning(&self) -> bool {
         use Notice::{
             LittleMemory, NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten,
+            WholePrompts,
         };
         matches!(
             self,
@@ -146,6 +152,7 @@ impl Notice {
                 | NotExact { .. }
                 | ShorterContext { .. }
                 | RecommendationsUnreadable { .. }
+                | WholePrompts { .. }
         )
     }
 }
@@ -179,6 +186,9 @@ impl fmt::Display for Notice {
                 "a context of {n_asked} positions was asked for, and the model has \
                  {n_positions_max}: that many are taken"
             ),
+            Notice::WholePrompts { why } => {
+                write!(f, "{why}; from now on prompts of this model go in at once")
+            }
             Notice::LittleMemory { n_bytes, allowed_bytes } => write!(
                 f,
                 "the model and its library take about {} of memory, and this process may take {}: \

@@ -37,6 +37,7 @@ impl OpenRequest {
             hidden_states: false,
             cache_folder: Some(host.compiled_models()),
             n_prompt_tokens_max: None,
+            whole_prompts: false,
             properties: BTreeMap::new(),
         };
         let model = model.to_owned();

@@ -300,6 +300,7 @@ mod tests {
             hidden_states: false,
             cache_folder: None,
             n_prompt_tokens_max: None,
+            whole_prompts: false,
             properties: std::collections::BTreeMap::new(),
         };
         let runtime = Runtime::OpenVino;

@@ -239,13 +239,17 @@ impl Model for OpenVinoModel {
 
 fn limits(graph: &Graph, folder: &ModelFolder, options: &OpenOptions) -> Limits {
     let limit = folder.architecture.n_positions_max;
-    let n_chunk_tokens = options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS);
+    let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
+    let n_chunk_tokens = match options.whole_prompts {
+        true => n_positions_max,
+        false => options.n_chunk_tokens.unwrap_or(N_CHUNK_TOKENS),
+    };
     let n_chunk_tokens = graph.states.kind.n_chunk_tokens(n_chunk_tokens);
     Limits {
-        n_positions_max: options.n_positions_max.map_or(limit, |asked| asked.min(limit)),
+        n_positions_max,
         n_chunk_tokens_max: n_chunk_tokens,
         n_prompt_tokens_max: None,
-        n_follow_tokens_max: n_chunk_tokens,
+        n_follow_tokens_max: if options.whole_prompts { 1 } else { n_chunk_tokens },
         n_scored_tokens_max: (SCORED_ROWS_BYTES_MAX / (4 * graph.n_vocab)).clamp(1, n_chunk_tokens),
         n_positions_switch: None,
         // Forgotten positions stay in the cache behind the mask. That is only right where

@@ -203,6 +203,7 @@ mod tests {
             hidden_states: false,
             cache_folder: None,
             n_prompt_tokens_max: n_prompt,
+            whole_prompts: false,
             properties: BTreeMap::new(),
         }
     }

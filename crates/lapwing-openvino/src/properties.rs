@@ -61,6 +61,7 @@ mod tests {
             hidden_states: false,
             cache_folder: None,
             n_prompt_tokens_max: None,
+            whole_prompts: false,
             properties: BTreeMap::new(),
         };
         let found = properties(&options, DeviceKind::Cpu, weight_group_size);

@@ -85,7 +85,7 @@ impl OrtModel {
         })?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        let limits = limits(&contract, &rows, n_positions_max, options.n_chunk_tokens);
+        let limits = limits(&contract, &rows, n_positions_max, options);
         debug!(?rows, shares_buffers = contract.shares_buffers, n_positions_max, "opened");
         let n_hidden = match options.hidden_states {
             true => {
@@ -146,11 +146,14 @@ fn limits(
     contract: &Contract,
     rows: &LogitsRows,
     n_positions_max: usize,
-    n_chunk_tokens: Option<usize>,
+    options: &OpenOptions,
 ) -> Limits {
-    let takes_several_behind = contract.takes_several_behind;
+    let takes_several_behind = contract.takes_several_behind && !options.whole_prompts;
     let n_default = if takes_several_behind { N_CHUNK_TOKENS } else { N_FIRST_TOKENS };
-    let n_chunk_tokens_max = n_chunk_tokens.unwrap_or(n_default).max(1);
+    let n_chunk_tokens_max = match options.whole_prompts {
+        true => n_positions_max,
+        false => options.n_chunk_tokens.unwrap_or(n_default).max(1),
+    };
     let n_follow_tokens_max = if takes_several_behind { n_chunk_tokens_max } else { 1 };
     Limits {
         n_positions_max,

@@ -76,6 +76,7 @@ mod tests {
             hidden_states: false,
             cache_folder: Some("/a \"cache\"".into()),
             n_prompt_tokens_max: None,
+            whole_prompts: false,
             properties: BTreeMap::from([("X".to_owned(), "1".to_owned())]),
         };
         let options = provider_options(&device, &options).expect("properties are free");

@@ -90,6 +90,7 @@ impl RuntimeArgs {
             hidden_states: false,
             cache_folder: None,
             n_prompt_tokens_max: self.npu_prompt.map(usize::from),
+            whole_prompts: false,
             properties: properties.collect::<BTreeMap<_, _>>(),
         }
     }

@@ -78,6 +78,7 @@ fn rows(backend: &dyn Backend, folder: &Path) -> Vec<(Vec<f32>, Vec<f32>)> {
         hidden_states: true,
         cache_folder: None,
         n_prompt_tokens_max: None,
+        whole_prompts: false,
         properties: Default::default(),
     };
     let model = backend.open(&ModelFolder::open(folder, None).unwrap(), &options).unwrap();
