@@ -42,14 +42,18 @@ pub enum SelectRecordsError {
 ///
 /// # Errors
 ///
-/// When there are none, or they cannot be read. A line that is no record is no error here.
+/// When there are none, or they cannot be read. A line that is no record is no error here, and where
+/// all are so there are no records and no error.
 pub fn select(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsError> {
     // A file may have such a name.
     let is_path = Path::new(wanted).exists();
     match wanted.rsplit_once('#').filter(|_| !is_path) {
         Some((wanted, run)) => {
             let mut selected = select_one(wanted, profiles)?;
-            keep_run(&mut selected.records, run)?;
+            // Where no line is a record, the lines say why.
+            if !selected.records.is_empty() {
+                keep_run(&mut selected.records, run)?;
+            }
             Ok(selected)
         }
         None => select_one(wanted, profiles),

@@ -35,9 +35,6 @@ pub struct WriteReportError {
 pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
     let format = format_of(args, std::io::stdout().is_terminal())?;
     let Selected { mut records, bad_lines, .. } = read(settings, args)?;
-    if args.run != "all" {
-        keep_run(&mut records, &args.run)?;
-    }
     let notes = match bad_lines.len() {
         0 => Vec::new(),
         n => vec![format!("Lines that are no records and were left out: {n}.")],
@@ -46,6 +43,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
     if records.is_empty() {
         let path = args.records.first().map_or_else(|| settings.home.profiles(), PathBuf::from);
         return Err(SelectRecordsError::Nothing { path }.into());
+    }
+    if args.run != "all" {
+        keep_run(&mut records, &args.run)?;
     }
     let title = args.title.clone().unwrap_or_else(|| "Lapwing profiles".to_owned());
     let options = ReportOptions { title, notes };

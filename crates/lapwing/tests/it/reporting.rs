@@ -124,6 +124,17 @@ fn a_bad_line_is_told_by_a_report_and_refused_by_a_comparison() {
     let outcome = lapwing.run(&["report", &newer]).expect_code(1);
     assert_eq!(outcome.stdout, "");
     outcome.expect_says(&["newer.jsonl line 1", "no records in", "hint: "]);
+    let run = format!("{newer}#latest");
+    for arguments in [&[&newer[..], "--run", "latest"][..], &[&newer, "--run", "abc"], &[&run]] {
+        let outcome = lapwing.run(&[&["report"], arguments].concat()).expect_code(1);
+        let outcome = outcome.expect_says(&["newer.jsonl line 1", "no records in", "newer.jsonl"]);
+        assert!(!outcome.stderr.contains("no run"), "{arguments:?}: {}", outcome.stderr);
+    }
+    let outcome = lapwing.run(&["compare", &good, &run]).expect_code(1);
+    outcome.expect_says(&["newer.jsonl line 1", "found 99", "hint: a newer Lapwing"]);
+    // Of other runs there are records, and the bad lines may be those that were meant.
+    let outcome = lapwing.run(&["report", &bad, "--run", "abc"]).expect_code(1);
+    outcome.expect_says(&["bad.jsonl line 2", "no run abc in 4 records"]);
     let garbage: Vec<u8> = (0..=255).cycle().take(64 << 10).collect();
     std::fs::write(&bad, [garbage, text.into_bytes()].concat()).unwrap();
     let outcome = lapwing.run(&["report", &bad, "--format", "csv"]).expect_code(0);
