@@ -19,8 +19,8 @@
 //!
 //! KIND: `error TEXT` (`\n` is a line's end), `abort`, `segfault`, `hang`, `exit CODE`,
 //! `allocate [MIB]` (memory grows until someone stops it; behind MIB, 4096 by default, it hangs),
-//! and two after which the call goes on with the next fault: `print TEXT` to stderr,
-//! `slow MILLISECONDS`.
+//! and three after which the call goes on with the next fault: `print TEXT` to stderr,
+//! `slow MILLISECONDS`, `until FILE` (it waits until there is such a file).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, Write as _};
@@ -80,6 +80,7 @@ enum Kind {
     Allocate { n_mib_max: usize },
     Print(String),
     Slow(Duration),
+    Until(PathBuf),
 }
 
 impl Script {
@@ -205,6 +206,12 @@ impl Kind {
                 sleep(*time);
                 Ok(())
             }
+            Kind::Until(file) => {
+                while !file.exists() {
+                    sleep(Duration::from_millis(5));
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -264,6 +271,7 @@ fn fault(line_idx: usize, text: &str) -> Option<Fault> {
         "allocate" => Kind::Allocate { n_mib_max: argument.parse().ok()? },
         "print" => Kind::Print(argument.to_owned()),
         "slow" => Kind::Slow(Duration::from_millis(argument.parse().ok()?)),
+        "until" if !argument.is_empty() => Kind::Until(argument.into()),
         _ => return None,
     };
     let (stage, device) = (stage.to_owned(), device.to_owned());

@@ -55,79 +55,104 @@ impl Doing {
 /// Where this process writes; empty without a guard.
 static WRITTEN: OnceLock<Written> = OnceLock::new();
 
-struct Written {
-    page: File,
-    doing: Mutex<Doing>,
-}
-
 /// Write to the page at `path` from now on. Where that cannot be, the guard knows less.
 pub(super) fn write_to(path: &Path) {
-    if let Ok(page) = File::options().write(true).open(path) {
-        let doing = Mutex::new(Doing::NOTHING);
-        WRITTEN.get_or_init(|| Written { page, doing });
-        change(|_| {});
+    if let Ok(written) = Written::to(path) {
+        let _ = WRITTEN.set(written);
     }
 }
 
 /// The model or the checkpoint at `path` is read from now on. Of what is used with another one, as a
 /// model with its reference, both are kept.
 pub fn reads(path: &Path) {
-    change(|doing| {
-        let n_kept = usize::from(doing.stage == Stage::Run).min(doing.models.len());
-        doing.models.drain(..doing.models.len() - n_kept);
-        let shown = path.to_string_lossy().into_owned().into();
-        doing.models.push(Opened { path: shown, with: None, files: identities(path) });
-        doing.stage = Stage::Files;
-    });
+    WRITTEN.get().into_iter().for_each(|written| written.reads(path));
 }
 
 /// A stage of opening a model begins, with a library; the path of the model is that of
 /// [`reads`].
 pub fn begins(stage: Stage, with: &str) {
-    match stage {
-        Stage::Files => reads(with.as_ref()),
-        _ => change(|doing| {
-            doing.stage = stage;
-            if let Some(opened) = doing.models.last_mut() {
-                opened.with = Some(with.to_owned());
-            }
-        }),
-    }
+    WRITTEN.get().into_iter().for_each(|written| written.begins(stage, with));
 }
 
 /// The model is open, and used.
 pub fn runs() {
-    change(|doing| doing.stage = Stage::Run);
+    WRITTEN.get().into_iter().for_each(Written::runs);
 }
 
 /// The present answer has so many tokens.
 pub fn answers(n_tokens: usize) {
-    if let Some(Written { page, .. }) = WRITTEN.get() {
-        let n_tokens = u64::try_from(n_tokens).unwrap_or(u64::MAX);
-        // Whoever guards knows less then.
-        let _ = write_at(page, &n_tokens.to_le_bytes(), 0);
-    }
+    WRITTEN.get().into_iter().for_each(|written| written.answers(n_tokens));
 }
 
 /// The work is done; what is left is to end with this code.
 pub fn ends(exit_code: u8) {
-    change(|doing| {
-        doing.stage = Stage::End;
-        doing.exit_code = exit_code;
-    });
+    WRITTEN.get().into_iter().for_each(|written| written.ends(exit_code));
 }
 
-fn change(change: impl FnOnce(&mut Doing)) {
-    let Some(Written { page, doing }) = WRITTEN.get() else { return };
-    let mut doing = doing.lock().unwrap_or_else(PoisonError::into_inner);
-    change(&mut doing);
-    let written = serde_json::to_vec(&*doing).map_err(io::Error::from).and_then(|json| {
-        let bytes = [&[0; LINE_AT as usize], &json[..], b"\n"].concat();
-        write_at(page, &bytes, 0)
-    });
-    if written.is_err() {
-        // What was written before is no longer so: better that nothing is known.
-        let _ = page.set_len(0);
+/// The page as the guarded process has it.
+struct Written {
+    page: File,
+    doing: Mutex<Doing>,
+}
+
+impl Written {
+    fn to(path: &Path) -> io::Result<Written> {
+        let page = File::options().write(true).open(path)?;
+        let written = Written { page, doing: Mutex::new(Doing::NOTHING) };
+        written.change(|_| {});
+        Ok(written)
+    }
+
+    fn reads(&self, path: &Path) {
+        self.change(|doing| {
+            let n_kept = usize::from(doing.stage == Stage::Run).min(doing.models.len());
+            doing.models.drain(..doing.models.len() - n_kept);
+            let shown = path.to_string_lossy().into_owned().into();
+            doing.models.push(Opened { path: shown, with: None, files: identities(path) });
+            doing.stage = Stage::Files;
+        });
+    }
+
+    fn begins(&self, stage: Stage, with: &str) {
+        match stage {
+            Stage::Files => self.reads(with.as_ref()),
+            _ => self.change(|doing| {
+                doing.stage = stage;
+                if let Some(opened) = doing.models.last_mut() {
+                    opened.with = Some(with.to_owned());
+                }
+            }),
+        }
+    }
+
+    fn runs(&self) {
+        self.change(|doing| doing.stage = Stage::Run);
+    }
+
+    fn answers(&self, n_tokens: usize) {
+        let n_tokens = u64::try_from(n_tokens).unwrap_or(u64::MAX);
+        // Whoever guards knows less then.
+        let _ = write_at(&self.page, &n_tokens.to_le_bytes(), 0);
+    }
+
+    fn ends(&self, exit_code: u8) {
+        self.change(|doing| {
+            doing.stage = Stage::End;
+            doing.exit_code = exit_code;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Doing)) {
+        let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut doing);
+        let written = serde_json::to_vec(&*doing).map_err(io::Error::from).and_then(|json| {
+            let bytes = [&[0; LINE_AT as usize], &json[..], b"\n"].concat();
+            write_at(&self.page, &bytes, 0)
+        });
+        if written.is_err() {
+            // What was written before is no longer so: better that nothing is known.
+            let _ = self.page.set_len(0);
+        }
     }
 }
 
@@ -244,16 +269,16 @@ mod tests {
         let page = Page::new().unwrap();
         assert_eq!(page.read(), None, "nothing was written");
         // As another process finds it.
-        write_to(page.path());
+        let written = Written::to(page.path()).unwrap();
         assert_eq!(page.read(), Some(Doing::NOTHING));
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("onnx/deeper")).unwrap();
         for file in ["config.json", "onnx/model.onnx", "onnx/deeper/not"] {
             std::fs::write(folder.path().join(file), file).unwrap();
         }
-        begins(Stage::Files, folder.path().to_str().unwrap());
-        begins(Stage::Compile, "openvino 2026.4.1 on cpu");
-        answers(7);
+        written.begins(Stage::Files, folder.path().to_str().unwrap());
+        written.begins(Stage::Compile, "openvino 2026.4.1 on cpu");
+        written.answers(7);
         let doing = page.read().unwrap();
         assert_eq!((doing.stage, doing.n_tokens), (Stage::Compile, 7));
         let [opened] = &doing.models[..] else { panic!("{doing:?}") };
@@ -263,12 +288,12 @@ mod tests {
         let expected = ["config.json", "onnx/model.onnx"].map(|name| folder.path().join(name));
         assert_eq!(names, expected);
         // A shorter line, and a stage that has not answered yet.
-        reads("/nowhere".as_ref());
-        runs();
+        written.reads("/nowhere".as_ref());
+        written.runs();
         let doing = page.read().unwrap();
         assert_eq!((doing.stage, doing.n_tokens, doing.models.len()), (Stage::Run, 0, 1));
-        reads("/reference".as_ref());
-        runs();
+        written.reads("/reference".as_ref());
+        written.runs();
         let paths = |doing: Doing| doing.models.into_iter().map(|opened| opened.path);
         let both = ["/nowhere", "/reference"].map(PathBuf::from);
         assert_eq!(page.read().map(|doing| paths(doing).collect::<Vec<_>>()), Some(both.into()));
@@ -278,15 +303,15 @@ mod tests {
             let name = std::ffi::OsStr::from_bytes(b"\xff");
             std::fs::write(folder.path().join(name), "").unwrap();
             for (path, n_files) in [(folder.path(), 2), (&folder.path().join(name), 0)] {
-                begins(Stage::Compile, "openvino");
-                reads(path);
+                written.begins(Stage::Compile, "openvino");
+                written.reads(path);
                 let doing = page.read().unwrap();
                 let [opened] = &doing.models[..] else { panic!("{doing:?}") };
                 assert_eq!((doing.stage, opened.files.len()), (Stage::Files, n_files));
                 assert_eq!(opened.path.to_str().unwrap(), path.to_string_lossy());
             }
         }
-        ends(3);
+        written.ends(3);
         assert_eq!(page.read().map(|doing| (doing.stage, doing.exit_code)), Some((Stage::End, 3)));
     }
 

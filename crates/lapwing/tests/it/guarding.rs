@@ -61,7 +61,7 @@ fn outcome(output: Output) -> Outcome {
 }
 
 #[track_caller]
-fn until(what: &str, is_so: &dyn Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: &dyn Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -70,14 +70,14 @@ fn until(what: &str, is_so: &dyn Fn() -> bool) {
 }
 
 /// Send a signal; a process group where `to` begins with a minus.
-fn signal(name: &str, to: impl ToString) {
+pub(crate) fn signal(name: &str, to: impl ToString) {
     let sent = Command::new("kill").args([name, "--", &to.to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
 /// The exit code of a process that ends soon.
 #[track_caller]
-fn ends(child: &mut Child) -> Option<i32> {
+pub(crate) fn ends(child: &mut Child) -> Option<i32> {
     let child = std::cell::RefCell::new(child);
     until("it ends", &|| child.borrow_mut().try_wait().unwrap().is_some());
     child.into_inner().wait().unwrap().code()
@@ -96,9 +96,15 @@ fn ask_until_it_ends(child: &mut Child, ask: &dyn Fn()) -> Option<i32> {
 }
 
 /// The state of a process as the kernel tells it; `None` when it is gone.
-fn state(pid: u32) -> Option<char> {
+pub(crate) fn state(pid: u32) -> Option<char> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text.rsplit_once(") ")?.1.chars().next().filter(|&state| state != 'Z')
+}
+
+/// The only child of a process.
+pub(crate) fn child_of(pid: u32) -> Option<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    std::fs::read_to_string(path).unwrap_or_default().trim().parse().ok()
 }
 
 #[test]
@@ -226,7 +232,9 @@ fn neither_process_outlives_the_other() {
 
 #[test]
 fn who_stops_and_goes_on_does_so_with_both_processes() {
-    let faulty = Faulty::new(&["compile CPU slow 1500"]);
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = folder.path().join("compiled");
+    let faulty = Faulty::new(&[&format!("compile CPU until {}", compiled.display())]);
     let (mut child, worker) = faulty.start("compile");
     let both = |wanted: char| [child.id(), worker].iter().all(|&pid| state(pid) == Some(wanted));
     signal("-TSTP", child.id());
@@ -234,8 +242,10 @@ fn who_stops_and_goes_on_does_so_with_both_processes() {
     std::thread::sleep(Duration::from_millis(100));
     assert!(both('T'));
     signal("-CONT", child.id());
-    until("both go on", &|| !both('T') && state(worker) != Some('T'));
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let goes_on = |pid: u32| state(pid).is_some_and(|state| state != 'T');
+    until("both go on", &|| goes_on(child.id()) && goes_on(worker));
+    std::fs::write(compiled, "").unwrap();
+    assert_eq!(ends(&mut child), Some(0));
 }
 
 #[test]
@@ -272,12 +282,7 @@ fn an_end_that_somebody_wanted_is_no_crash() {
     let mut child = command.spawn().unwrap();
     // Open to the end: else the text would end before the signal is there.
     let _stdin = child.stdin.take();
-    let children = || {
-        let pid = child.id();
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        std::fs::read_to_string(path).unwrap_or_default().trim().parse::<u32>().ok()
-    };
-    until("it does its work in another process", &|| children().is_some());
+    until("it does its work in another process", &|| child_of(child.id()).is_some());
     // The other one is in `main` by then.
     std::thread::sleep(Duration::from_millis(300));
     signal("-TERM", child.id());
