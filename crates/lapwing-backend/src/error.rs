@@ -90,6 +90,12 @@ pub enum StepError {
         /// Positions that the decoder holds, and can go on behind; `None` where it cannot.
         n_positions: Option<usize>,
     },
+    /// An earlier step of this decoder failed in the library, or was stopped where the library does
+    /// not outlive that: what it holds is not known.
+    #[error(
+        "{backend} cannot go on: a step behind {n_positions} positions failed or was broken off"
+    )]
+    Lost { backend: &'static str, n_positions: usize },
     /// The library failed.
     #[error("{backend} failed after {n_positions} positions")]
     Library {
@@ -107,6 +113,11 @@ pub enum RewindError {
     /// The positions asked for were never seen.
     #[error("cannot rewind to {n_asked} positions: only {n_positions} were seen")]
     Ahead { n_asked: usize, n_positions: usize },
+    /// As [`StepError::Lost`].
+    #[error(
+        "{backend} cannot rewind: a step behind {n_positions} positions failed or was broken off"
+    )]
+    Lost { backend: &'static str, n_positions: usize },
     /// This device or model cannot forget.
     #[error("{backend} cannot rewind here: {reason}")]
     Unsupported { backend: &'static str, reason: &'static str },

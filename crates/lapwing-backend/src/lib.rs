@@ -154,8 +154,9 @@ pub struct Step<'a> {
 pub trait Decoder: Any + Send {
     /// Append `tokens` and write the logits of the last one to `logits`.
     ///
-    /// Long inputs are split into chunks inside. After an error the decoder has seen an unknown
-    /// part of `tokens`; start a new one.
+    /// Long inputs are split into chunks inside. After a failure of the library the decoder has seen
+    /// an unknown part of `tokens`: from then on it refuses everything with [`StepError::Lost`], and
+    /// a new one is the way. After any other error it is what it was before.
     ///
     /// Shapes: `tokens [n]` with `1 <= n`, `logits [n_vocab]`.
     ///
@@ -174,7 +175,8 @@ pub trait Decoder: Any + Send {
     ///
     /// # Errors
     ///
-    /// As for [`Decoder::step`], and [`StepError::Stopped`].
+    /// As for [`Decoder::step`], and [`StepError::Stopped`]: where that knows no positions, the
+    /// decoder is lost as after a failure.
     fn step_while(
         &mut self,
         tokens: &[TokenId],
@@ -194,15 +196,15 @@ pub trait Decoder: Any + Send {
     /// As for [`Decoder::step`], or when the device gives only the last position's logits.
     fn score(&mut self, tokens: &[TokenId], row: &mut dyn FnMut(Row<'_>)) -> Result<(), StepError>;
 
-    /// Number of positions seen.
+    /// Number of positions seen; of a decoder that is lost, those before what it was lost in.
     fn n_positions(&self) -> usize;
 
     /// Forget every position from `n_positions` on.
     ///
     /// # Errors
     ///
-    /// When this decoder cannot forget so few or so many positions; it is unchanged then, and a
-    /// new decoder is the way.
+    /// When this decoder cannot forget so few or so many positions, or is lost; it is unchanged
+    /// then, and a new decoder is the way.
     fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError>;
 
     /// Time the library spent in its own inference calls during the last `step` or `score`.

@@ -14,7 +14,8 @@ pub trait Inference: Send + 'static {
     ///
     /// # Errors
     ///
-    /// What the library said. This is not called again then.
+    /// What the library said. Nothing is called again then, but where the run was broken off and
+    /// [`Inference::outlives_stops`].
     fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source>;
 
     /// Forget every position from `n_positions` on, which are at least one.
@@ -96,6 +97,8 @@ pub struct Sequence<I> {
     n_positions: usize,
     /// The tokens of the positions, where they may have to go in anew.
     seen: Vec<TokenId>,
+    /// What the library holds is not known: a run failed, or was broken off and not outlived.
+    is_lost: bool,
     /// Time in the library during the last step or score.
     last_inference: Duration,
 }
@@ -110,6 +113,7 @@ impl<I: Inference> Sequence<I> {
             limits: model.limits(),
             n_positions: 0,
             seen: Vec::new(),
+            is_lost: false,
             last_inference: Duration::ZERO,
         }
     }
@@ -118,6 +122,9 @@ impl<I: Inference> Sequence<I> {
     fn let_in(&mut self, tokens: &[TokenId], n_first: usize) -> Result<(), StepError> {
         assert!(!tokens.is_empty(), "a step needs at least one token");
         let (n_positions, n_new) = (self.n_positions, tokens.len());
+        if self.is_lost {
+            return Err(StepError::Lost { backend: self.backend, n_positions });
+        }
         let Limits { n_positions_max: n_max, n_prompt_tokens_max, .. } = self.limits;
         if n_max < n_positions + n_new {
             return Err(StepError::ContextFull { n_positions, n_new, n_max });
@@ -163,7 +170,8 @@ impl<I: Inference> Sequence<I> {
                 && !is_wanted()
             {
                 // One that was to be read anew, and was not, is of no use.
-                let n_positions = Some(self.n_positions).filter(|&n| n_before <= n);
+                self.is_lost = self.n_positions < n_before;
+                let n_positions = (!self.is_lost).then_some(self.n_positions);
                 return Err(StepError::Stopped { n_positions });
             }
             let n_at_once = match self.n_positions {
@@ -228,8 +236,8 @@ impl<I: Inference> Sequence<I> {
         );
         match ran {
             Err(StepError::Library { .. }) if was_stopped => {
-                let is_usable = self.inference.outlives_stops() && n_before <= self.n_positions;
-                let n_positions = is_usable.then_some(self.n_positions);
+                self.is_lost = !self.inference.outlives_stops() || self.n_positions < n_before;
+                let n_positions = (!self.is_lost).then_some(self.n_positions);
                 Err(StepError::Stopped { n_positions })
             }
             ran => ran,
@@ -261,6 +269,8 @@ impl<I: Inference> Sequence<I> {
             on_row,
         };
         let started = Instant::now();
+        // Until it is known that all went well.
+        self.is_lost = true;
         let ran = self.inference.run(&mut chunk);
         self.last_inference += chunk.inference.unwrap_or_else(|| started.elapsed());
         ran.map_err(failed)?;
@@ -276,6 +286,7 @@ impl<I: Inference> Sequence<I> {
             self.seen.truncate(self.n_positions);
             self.seen.extend_from_slice(tokens);
         }
+        self.is_lost = false;
         self.n_positions += tokens.len();
         Ok(())
     }
@@ -329,6 +340,10 @@ impl<I: Inference> Decoder for Sequence<I> {
     }
 
     fn rewind(&mut self, n_positions: usize) -> Result<(), RewindError> {
+        if self.is_lost {
+            let (backend, n_positions) = (self.backend, self.n_positions);
+            return Err(RewindError::Lost { backend, n_positions });
+        }
         if self.n_positions < n_positions {
             let n_asked = n_positions;
             return Err(RewindError::Ahead { n_asked, n_positions: self.n_positions });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lapwing_model::TokenId;
 
 use super::{close, logits_after};
-use crate::{Decoder, Model, StepError};
+use crate::{Decoder, Model, RewindError, StepError};
 
 /// How often a step is stopped until that was quick: other work on the machine delays some.
 const N_TRIES_MAX: usize = 8;
@@ -28,6 +28,7 @@ pub fn a_prompt_can_be_stopped(model: &dyn Model, prompt: &[TokenId], allowed: f
     close(&logits, &expected, 0.0, "a step that was wanted");
     let (mut decoder, n_positions) = stopped_early(model, prompt, whole);
     if n_positions.is_none() {
+        goes_on_no_more(&mut *decoder, prompt[0], &mut logits);
         decoder = model.decoder().expect("a decoder");
     }
     let n_positions = n_positions.unwrap_or(0);
@@ -62,5 +63,21 @@ fn stopped_early(
         let started = Instant::now();
         logits_after(&mut *model.decoder().expect("a decoder"), model, prompt);
         whole = started.elapsed();
+    }
+}
+
+/// Whatever is asked of it, the decoder refuses.
+fn goes_on_no_more(decoder: &mut dyn Decoder, token: TokenId, logits: &mut [f32]) {
+    let n_positions = decoder.n_positions();
+    let is_lost = |outcome: &Result<(), StepError>| {
+        matches!(outcome, Err(StepError::Lost { n_positions: found, .. }) if *found == n_positions)
+    };
+    let stepped = decoder.step(&[token], logits);
+    assert!(is_lost(&stepped), "a step after one that it cannot go on behind gave {stepped:?}");
+    let scored = decoder.score(&[token], &mut |_| {});
+    assert!(is_lost(&scored), "so did a score: {scored:?}");
+    for n_positions in 0..=n_positions {
+        let rewound = decoder.rewind(n_positions);
+        assert!(matches!(rewound, Err(RewindError::Lost { .. })), "{n_positions}: {rewound:?}");
     }
 }

@@ -319,10 +319,51 @@ fn a_run_that_is_broken_off_is_no_failure_of_the_library() {
         let stopped = decoder.step_while(&[3, 4], &mut logits, &mut || false);
         let held = outlives_stops.then_some(2);
         assert!(matches!(stopped, Err(StepError::Stopped { n_positions }) if n_positions == held));
-        // What fails while it is wanted has failed, and one token is not worth asking for.
-        let failed = decoder.step_while(&[13, 4], &mut logits, &mut || true);
-        assert!(matches!(failed, Err(StepError::Library { n_positions: 2, .. })), "{failed:?}");
+        assert_eq!(decoder.n_positions(), 2);
+        if !outlives_stops {
+            is_lost(&library, &mut *decoder);
+            continue;
+        }
+        // One token is not worth asking for, and what fails while it is wanted has failed.
         decoder.step_while(&[5], &mut logits, &mut || false).unwrap();
+        let failed = decoder.step_while(&[13, 4], &mut logits, &mut || true);
+        assert!(matches!(failed, Err(StepError::Library { n_positions: 3, .. })), "{failed:?}");
+        is_lost(&library, &mut *decoder);
+    }
+}
+
+/// Whatever is asked of it, the decoder refuses without a call of the library.
+#[track_caller]
+fn is_lost(library: &Library, decoder: &mut dyn Decoder) {
+    library.calls();
+    let n_positions = decoder.n_positions();
+    let expected = format!("a step behind {n_positions} positions failed or was broken off");
+    let stepped = step(decoder, &[5]).expect_err("it is lost");
+    assert_eq!(stepped.to_string(), format!("library cannot go on: {expected}"));
+    let mut logits = vec![0.0; N_VOCAB];
+    let stepped = decoder.step_while(&[5, 6], &mut logits, &mut || true);
+    assert!(matches!(stepped, Err(StepError::Lost { .. })), "{stepped:?}");
+    let scored = decoder.score(&[5, 6], &mut |_| panic!("a row of what is lost"));
+    assert!(matches!(scored, Err(StepError::Lost { .. })), "{scored:?}");
+    for n_asked in 0..=n_positions + 1 {
+        let refused = decoder.rewind(n_asked).expect_err("it is lost");
+        assert_eq!(refused.to_string(), format!("library cannot rewind: {expected}"));
+    }
+    assert_eq!((decoder.n_positions(), library.calls()), (n_positions, Vec::new()));
+}
+
+#[test]
+fn what_failed_in_the_library_is_lost_and_what_never_reached_it_is_not() {
+    for token in [13, 14] {
+        let library = Library::new(LIMITS);
+        let mut decoder = library.decoder().unwrap();
+        step(&mut *decoder, &[1; 3]).unwrap();
+        step(&mut *decoder, &[1, N_VOCAB as u32]).expect_err("no such token");
+        step(&mut *decoder, &[1; 100]).expect_err("they do not fit");
+        step(&mut *decoder, &[1]).unwrap();
+        let failed = decoder.score(&[1, 1, token], &mut |_| {}).expect_err("it fails");
+        assert!(matches!(failed, StepError::Library { n_positions: 4, .. }), "{failed}");
+        is_lost(&library, &mut *decoder);
     }
 }
 
