@@ -1,13 +1,15 @@
 //! Ctrl-C: noticed once, acted on by whoever is busy.
 //!
-//! The handler only raises a flag; loops ask [`requested`] and clean up. A second Ctrl-C before
-//! they have ends the program at once, but where that would cost the user more than the work in
-//! hand ([`only_stopping`]).
+//! Whoever hears a signal only raises a flag; loops ask [`requested`] and clean up. A second one
+//! before they have ends the program at once, but where that would cost the user more than the work
+//! in hand ([`only_stopping`]). SIGTERM and SIGHUP ask for the program's end, which nobody forgets.
+
+#[cfg(unix)]
+mod signals;
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use lapwing_export::ExportError;
 use lapwing_host::worker::WorkerError;
@@ -16,21 +18,23 @@ use lapwing_store::{PullError, StoreError};
 
 use crate::exit;
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
-/// When the last signal came that counted.
-static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-/// Signals that come in so short a time are one: whoever ends a group of processes sends it to this
-/// one and to its guard, which passes it on. Nobody presses keys as fast.
-const SAME: Duration = Duration::from_millis(100);
-/// Whether no number of requests ends the program.
-static ONLY_STOPS: AtomicBool = AtomicBool::new(false);
+#[cfg(unix)]
+pub(crate) use signals::passed_on_by;
+
+static ASKED: Asked = Asked::NOTHING;
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 /// Take over SIGINT, SIGTERM and SIGHUP from now on. Further calls do nothing.
 ///
 /// When the system refuses, Ctrl-C keeps ending the program: nothing relies on more.
 pub fn install() {
-    INSTALLED.get_or_init(|| ctrlc::set_handler(on_signal).is_ok());
+    INSTALLED.get_or_init(|| {
+        #[cfg(unix)]
+        let listens = signals::listen().is_ok();
+        #[cfg(not(unix))]
+        let listens = ctrlc::set_handler(|| hear(Heard { ends: false, counts: true })).is_ok();
+        listens
+    });
 }
 
 /// Let the user's wish to stop pass this process by.
@@ -40,22 +44,58 @@ pub fn ignore() {
     let _ = ctrlc::set_handler(|| {});
 }
 
-fn on_signal() {
-    let now = Instant::now();
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_some_and(|last| now.duration_since(last) < SAME) {
-        return;
-    }
-    *last = Some(now);
-    if REQUESTED.swap(true, Ordering::SeqCst) && !ONLY_STOPS.load(Ordering::SeqCst) {
+/// A signal that asks for something.
+#[derive(Clone, Copy)]
+struct Heard {
+    /// It asks for the program's end, and not only for that of the work in hand.
+    ends: bool,
+    /// It is one of its own, and no second copy of one.
+    counts: bool,
+}
+
+fn hear(heard: Heard) {
+    if ASKED.hear(heard) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
         std::process::exit(exit::EXIT_INTERRUPTED.into());
     }
 }
 
+/// What was asked for so far.
+struct Asked {
+    /// That the work in hand stops.
+    stop: AtomicBool,
+    /// That the program ends.
+    end: AtomicBool,
+    /// One that counts was heard: the next one ends the program at once.
+    is_counted: AtomicBool,
+    /// What asks for a stop does not count.
+    only_stops: AtomicBool,
+}
+
+impl Asked {
+    const NOTHING: Asked = Asked {
+        stop: AtomicBool::new(false),
+        end: AtomicBool::new(false),
+        is_counted: AtomicBool::new(false),
+        only_stops: AtomicBool::new(false),
+    };
+
+    /// Take note; whether the program is to end at once.
+    fn hear(&self, Heard { ends, counts }: Heard) -> bool {
+        let asked = if ends { &self.end } else { &self.stop };
+        asked.store(true, Ordering::SeqCst);
+        let only_stops = !ends && self.only_stops.load(Ordering::SeqCst);
+        counts && !only_stops && self.is_counted.swap(true, Ordering::SeqCst)
+    }
+
+    fn anything(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.end.load(Ordering::SeqCst)
+    }
+}
+
 /// Whether the user wants the current work to stop.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::SeqCst)
+    ASKED.anything()
 }
 
 /// The user ended the program with Ctrl-C.
@@ -88,12 +128,56 @@ pub fn flow(is_over: bool) -> ControlFlow<()> {
     if is_over || requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// Do `work`, which any number of Ctrl-C only stops; then they are forgotten, and the program goes on
-/// (a chat).
+/// Do `work`, in which any number of Ctrl-C only stops what is in hand (a chat). Whoever goes on then
+/// asks to [`forget`] them.
 pub fn only_stopping<T>(work: impl FnOnce() -> T) -> T {
-    ONLY_STOPS.store(true, Ordering::SeqCst);
+    ASKED.only_stops.store(true, Ordering::SeqCst);
     let done = work();
-    REQUESTED.store(false, Ordering::SeqCst);
-    ONLY_STOPS.store(false, Ordering::SeqCst);
+    ASKED.only_stops.store(false, Ordering::SeqCst);
     done
+}
+
+/// Forget that a stop was asked for: what was to stop is over. An end that was asked for stays.
+pub fn forget() {
+    ASKED.stop.store(false, Ordering::SeqCst);
+}
+
+/// Let somebody type as long as no end is asked for; then `typing` is disturbed by SIGINT, which has
+/// to end it.
+pub fn while_typing<T>(typing: impl FnOnce() -> T) -> T {
+    #[cfg(unix)]
+    signals::begin_typing();
+    let typed = typing();
+    #[cfg(unix)]
+    signals::end_typing();
+    typed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CTRL_C: Heard = Heard { ends: false, counts: true };
+    const COPY: Heard = Heard { counts: false, ..CTRL_C };
+    const END: Heard = Heard { ends: true, counts: true };
+
+    #[test]
+    fn a_second_signal_ends_the_program_however_soon_it_comes_and_a_copy_does_not() {
+        let check = |only_stops: bool, heard: &[Heard], ends_at: Option<usize>| {
+            let asked = Asked { only_stops: AtomicBool::new(only_stops), ..Asked::NOTHING };
+            assert!(!asked.anything());
+            let found = heard.iter().position(|&heard| asked.hear(heard));
+            assert_eq!(found, ends_at);
+            assert!(asked.anything());
+        };
+        check(false, &[CTRL_C, CTRL_C], Some(1));
+        check(false, &[CTRL_C, COPY], None);
+        check(false, &[COPY, CTRL_C], None);
+        check(false, &[COPY, CTRL_C, COPY, CTRL_C], Some(3));
+        check(false, &[CTRL_C, END], Some(1));
+        check(true, &[CTRL_C, CTRL_C, CTRL_C], None);
+        check(true, &[CTRL_C, CTRL_C, END], None);
+        check(true, &[CTRL_C, END, CTRL_C], None);
+        check(true, &[END, END], Some(1));
+    }
 }

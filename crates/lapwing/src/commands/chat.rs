@@ -4,7 +4,8 @@
 //!
 //! On a terminal Ctrl-C stops an answer and never ends the program, however often it is pressed: that
 //! would be the end of the conversation. What was asked and what was answered until then stay part
-//! of it. On a pipe nobody is there to go on: Ctrl-C always ends it.
+//! of it. SIGTERM and SIGHUP, which a terminal that is closed sends, stop the answer and then end the
+//! program. On a pipe nobody is there to go on: Ctrl-C always ends it.
 
 mod line;
 mod pipe;
@@ -26,7 +27,7 @@ use self::terminal::Terminal;
 use crate::cli::ChatArgs;
 use crate::commands::run;
 use crate::hint;
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::Printer;
 use crate::prompting;
@@ -60,7 +61,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::R
         printer.note(format!("{} on {device}; /help for commands", args.model));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history, printer)?;
-        talk(&mut chat, printer, CtrlC::StopsTheAnswer, &mut || lines.message())?;
+        let ctrl_c = CtrlC::StopsTheAnswer;
+        interrupt::only_stopping(|| talk(&mut chat, printer, ctrl_c, &mut || lines.message()))?;
         return Ok(());
     }
     let lines = Pipe::open();
@@ -79,6 +81,16 @@ enum CtrlC {
     EndsTheProgram,
 }
 
+impl CtrlC {
+    /// Between answers: whether to end the program. What was to stop an answer is forgotten.
+    fn check(self) -> Result<(), Interrupted> {
+        if self == CtrlC::StopsTheAnswer {
+            interrupt::forget();
+        }
+        interrupt::check()
+    }
+}
+
 /// Messages on a pipe that were not answered; each was reported when it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("messages that were not answered: {n_failed}")]
@@ -95,7 +107,7 @@ fn talk(
 ) -> anyhow::Result<usize> {
     let mut n_failed = 0;
     loop {
-        interrupt::check()?;
+        ctrl_c.check()?;
         let message = match next() {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(n_failed),
@@ -140,15 +152,9 @@ fn answered(
     printer: &Printer,
     ctrl_c: CtrlC,
 ) -> anyhow::Result<anyhow::Result<()>> {
-    let answered = match ctrl_c {
-        // Whatever was asked for during the answer was about the answer.
-        CtrlC::StopsTheAnswer => interrupt::only_stopping(|| chat.answer(message, printer)),
-        CtrlC::EndsTheProgram => {
-            let answered = chat.answer(message, printer);
-            interrupt::check()?;
-            answered
-        }
-    };
+    ctrl_c.check()?;
+    let answered = chat.answer(message, printer);
+    ctrl_c.check()?;
     match answered {
         // A closed stdout ends the program; anything else only this answer.
         Err(error) if error.is::<crate::printer::PrintError>() => Err(error),

@@ -12,6 +12,7 @@ const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP,
 
 /// Let this process end when its guard does, however that ends.
 pub(super) fn end_with_guard(guard: u32) {
+    crate::interrupt::passed_on_by(guard);
     let end_if_gone = move || {
         if parent_id() != guard {
             let _ = raise(Signal::SIGKILL);
@@ -114,7 +115,7 @@ impl Signals {
     }
 }
 
-/// Who sent a signal is not told here: [`crate::interrupt`] takes two at a time for one.
+/// Who sent a signal is not told here: all of them are passed on.
 #[cfg(not(target_os = "linux"))]
 struct Signals(SigSet);
 

@@ -2,11 +2,16 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+
 use crate::Lapwing;
+use crate::guarding::{child_of, ends, signal, state, until};
 use crate::real::{or_skip, shared_folder, with_runtimes};
 
 /// The same command in a terminal of its own, which `script` of util-linux plays; `None` with a note
@@ -111,8 +116,6 @@ fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
     std::thread::sleep(Duration::from_millis(200));
     let started = Instant::now();
     typist.types(CTRL_C);
-    // Signals that come within a tenth of a second are one.
-    std::thread::sleep(Duration::from_millis(150));
     typist.types(CTRL_C);
     typist.sees("(stopped)", 1);
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
@@ -133,4 +136,74 @@ fn lines_typed_during_an_answer_are_all_answered() {
     typist.sees("prompt rendered", 4);
     let (code, shown) = typist.leaves(&[CTRL_C, CTRL_D].concat());
     assert_eq!(code, Some(0), "{shown}");
+}
+
+/// What makes an answer take seconds until its first token.
+fn long_system() -> String {
+    "The quick brown fox jumps over the lazy dog. ".repeat(300)
+}
+
+#[test]
+fn a_sigterm_ends_a_chat_behind_the_answer_that_it_stops_and_at_an_idle_prompt() {
+    for is_idle in [false, true] {
+        let options = ["--max-tokens", "4", "-vv", "--system", &long_system()];
+        let Some(mut typist) = Typist::chat(SLOW, &options) else { return };
+        if !is_idle {
+            typist.types("hello\r");
+            typist.sees("prompt rendered", 1);
+        }
+        let guard = child_of(typist.child.id()).expect("the program");
+        let worker = child_of(guard).expect("the process that does the work");
+        signal("-TERM", guard);
+        let code = ends(&mut typist.child);
+        let shown = typist.shown();
+        assert_eq!(code, Some(130), "{shown}");
+        assert_eq!(shown.matches("(stopped)").count(), usize::from(!is_idle), "{shown}");
+        assert_eq!((state(guard), state(worker)), (None, None));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_during_an_answer_ends_both_processes_in_order() {
+    let Some(lapwing) = with_runtimes(Lapwing::new()) else { return };
+    let Some(shared) = shared_folder() else { return };
+    let setsid = Command::new("setsid").arg("--version").output();
+    if or_skip(setsid.ok(), "no `setsid` to give a terminal to").is_none() {
+        return;
+    }
+    let terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname_r(&terminal).unwrap();
+    let said = lapwing.path("said");
+    let model = shared.join("exports").join(SLOW).display().to_string();
+    let system = long_system();
+    let chat = lapwing.command(&["chat", "-m", &model, "-vv", "--system", &system]);
+    let mut command = Command::new("setsid");
+    command.arg("--ctty").arg(chat.get_program()).args(chat.get_args());
+    for (name, value) in chat.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // It is the terminal of the program, not of the tests.
+    let mut slave = std::fs::File::options();
+    slave.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+    let slave = || slave.open(&name).unwrap();
+    // What it says is read where no terminal is needed.
+    command.stdin(slave()).stdout(slave()).stderr(std::fs::File::create(&said).unwrap());
+    let mut child = command.spawn().unwrap();
+    // It keeps what it gave to the child.
+    drop(command);
+    let says = || std::fs::read_to_string(&said).unwrap();
+    until("it can be talked to", &|| says().contains("/help for commands"));
+    nix::unistd::write(&terminal, b"hello\r").unwrap();
+    until("the answer has begun", &|| says().contains("prompt rendered"));
+    let worker = child_of(child.id()).expect("the process that does the work");
+    drop(terminal);
+    assert_eq!(ends(&mut child), Some(130), "{}", says());
+    let says = says();
+    assert!(says.contains("reason=\"cancelled\"") && says.ends_with("interrupted\n"), "{says}");
+    assert_eq!(state(worker), None);
 }

@@ -7,6 +7,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::line::Message;
+use crate::interrupt;
 use crate::printer::Printer;
 
 /// What Ctrl-C at a prompt is answered with: who wants to leave is told how, who wanted to stop an
@@ -91,9 +92,14 @@ impl<'a> Terminal<'a> {
     }
 
     fn line(&mut self, prompt: &str) -> anyhow::Result<Typed<String>> {
-        match self.editor.readline(prompt) {
+        match interrupt::while_typing(|| self.editor.readline(prompt)) {
             Ok(line) => Ok(Typed::Text(line)),
-            Err(ReadlineError::Interrupted) => Ok(Typed::Dropped),
+            // Of a key that means the line, or of a signal that makes the program end.
+            Err(ReadlineError::Interrupted) => {
+                interrupt::forget();
+                interrupt::check()?;
+                Ok(Typed::Dropped)
+            }
             Err(ReadlineError::Eof) => Ok(Typed::End),
             Err(error) => Err(error).context("cannot read from the terminal"),
         }
