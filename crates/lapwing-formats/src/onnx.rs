@@ -25,6 +25,8 @@ pub mod proto;
 
 mod node;
 
+mod tensors;
+
 mod external;
 
 mod edit;
@@ -113,8 +115,8 @@ pub enum Place {
 }
 
 impl OnnxModel {
-    /// Map and decode the graph file at `path` and check every weight of the graph and of its
-    /// subgraphs.
+    /// Map and decode the graph file at `path` and check every tensor of it: weights of the graph and
+    /// of its subgraphs, constants, functions.
     ///
     /// # Errors
     ///

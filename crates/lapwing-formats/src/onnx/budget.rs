@@ -49,6 +49,11 @@ pub(super) fn fits_graph(graph: &[u8]) -> bool {
     count(graph, Kind::Graph) <= limit(graph.len())
 }
 
+/// The same for an encoded tensor.
+pub(super) fn fits_tensor(tensor: &[u8]) -> bool {
+    count(tensor, Kind::Tensor) <= limit(tensor.len())
+}
+
 /// An empty graph with room for what the encoded model's graph will bring, so that decoding never
 /// has to move its large lists; none when there is no graph.
 pub(super) fn reserve(model: &[u8]) -> Option<GraphProto> {

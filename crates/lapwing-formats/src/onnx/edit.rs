@@ -13,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use prost::{DecodeError, Message};
 
-use super::external::{GRAPH_NODE, GRAPH_OUTPUT, N_LEVELS_MAX};
 use super::proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use super::tensors::N_LEVELS_MAX;
 use super::{Dim, ElementType, OnnxModel, Value, wire};
 
 /// The input that [`slice_before_head`] adds, `i64 [1]`: feed `-n` to get the last `n` positions
@@ -38,6 +38,10 @@ const HEADS: [&str; 7] = [
     "MatMulIntegerToFloat",
     "MatMulBnb4",
 ];
+
+/// Field numbers of an encoded [`GraphProto`].
+const GRAPH_NODE: u64 = 1;
+const GRAPH_OUTPUT: u64 = 12;
 
 /// Nodes between the head and the logits, and weights' ancestors, are few; a longer walk is a
 /// graph made to be long.

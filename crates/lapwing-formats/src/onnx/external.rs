@@ -1,21 +1,11 @@
 //! Weights that lie in other files of the model's folder.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
-use bytes::Bytes;
-use prost::Message;
-
-use super::proto::{NodeProto, TensorProto};
-use super::{ElementType, OnnxModel, OpenOnnxError, Place, budget, wire};
-
-/// Subgraphs in subgraphs that are still looked into.
-pub(super) const N_LEVELS_MAX: usize = 16;
-
-/// Field numbers of an encoded [`super::proto::GraphProto`].
-pub(super) const GRAPH_NODE: u64 = 1;
-const GRAPH_INITIALIZER: u64 = 5;
-pub(super) const GRAPH_OUTPUT: u64 = 12;
+use super::proto::TensorProto;
+use super::tensors::Stop;
+use super::{ElementType, OnnxModel, OpenOnnxError, Place};
 
 /// Where a weight's elements are, as the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,21 +32,45 @@ fn unusable(problem: impl Into<String>) -> ExternalError {
     ExternalError { problem: problem.into(), source: None }
 }
 
-/// Check every weight of the graph and its subgraphs.
+/// Check every tensor of the model.
 ///
 /// # Errors
 ///
-/// On the first weight that cannot be used.
+/// On the first one that cannot be used.
 pub(super) fn check(model: &OnnxModel) -> Result<(), OpenOnnxError> {
     let mut checker = Checker { model, lengths: HashMap::new() };
-    for tensor in &model.graph().initializer {
-        checker.tensor(tensor)?;
+    let checked = model.each_tensor(&mut |tensor| checker.tensor(tensor));
+    checked.map_err(|stop| match stop {
+        Stop::Failed(error) => error,
+        Stop::Unreadable { node } => OpenOnnxError::External {
+            path: model.path.clone(),
+            name: format!("of node {node}"),
+            source: unusable("it lies in a subgraph that cannot be read"),
+        },
+    })
+}
+
+impl OnnxModel {
+    /// The files that tensors of the model lie in, relative to [`OnnxModel::folder`]: those of
+    /// weights, also in subgraphs, of constants and of functions.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor does not say where it lies; never of a model that was opened and not changed.
+    pub fn tensor_files(&self) -> Result<BTreeSet<String>, ExternalError> {
+        let mut files = BTreeSet::new();
+        let look = &mut |tensor: &TensorProto| {
+            if let Place::External(range) = tensor.place()? {
+                files.insert(range.location);
+            }
+            Ok(())
+        };
+        self.each_tensor(look).map_err(|stop| match stop {
+            Stop::Failed(error) => error,
+            Stop::Unreadable { node } => unusable(format!("node {node} cannot be read")),
+        })?;
+        Ok(files)
     }
-    for node in model.nodes() {
-        let node = node.map_err(|_| checker.unreadable(""))?;
-        checker.subgraphs_of(&node, 0)?;
-    }
-    Ok(())
 }
 
 impl TensorProto {
@@ -181,38 +195,5 @@ impl Checker<'_> {
         }
         self.lengths.insert(path.to_owned(), metadata.len());
         Ok(metadata.len())
-    }
-
-    fn unreadable(&self, node: &str) -> OpenOnnxError {
-        OpenOnnxError::External {
-            path: self.model.path.clone(),
-            name: format!("of node {node}"),
-            source: unusable("it lies in a subgraph that cannot be read"),
-        }
-    }
-
-    fn subgraphs_of(&mut self, node: &NodeProto, level: usize) -> Result<(), OpenOnnxError> {
-        for graph in node.encoded_subgraphs() {
-            self.subgraph(&graph, node.name(), level)?;
-        }
-        Ok(())
-    }
-
-    /// One message at a time is decoded, so that a subgraph of any size costs little memory.
-    fn subgraph(&mut self, graph: &Bytes, node: &str, level: usize) -> Result<(), OpenOnnxError> {
-        if level == N_LEVELS_MAX || !budget::fits_graph(graph) {
-            return Err(self.unreadable(node));
-        }
-        for encoded in wire::payloads(graph, GRAPH_INITIALIZER) {
-            let tensor =
-                TensorProto::decode(graph.slice_ref(encoded)).map_err(|_| self.unreadable(node))?;
-            self.tensor(&tensor)?;
-        }
-        for encoded in wire::payloads(graph, GRAPH_NODE) {
-            let inner = NodeProto::decode(graph.slice_ref(encoded));
-            let inner = inner.map_err(|_| self.unreadable(node))?;
-            self.subgraphs_of(&inner, level + 1)?;
-        }
-        Ok(())
     }
 }

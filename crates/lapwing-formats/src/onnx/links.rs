@@ -1,15 +1,14 @@
 //! Weights whose files are links, as in every snapshot of Hugging Face's cache.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use prost::Message;
-
-use super::external::N_LEVELS_MAX;
-use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
-use super::{OnnxModel, wire};
+use super::OnnxModel;
+use super::external::ExternalError;
+use super::proto::TensorProto;
+use super::tensors::Stop;
 
 /// Why a runtime cannot be told where weights behind links are.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +20,9 @@ pub enum FollowLinksError {
     /// The files have no folder in common, as on several drives, or names that are not UTF-8.
     #[error("a graph cannot name {} among the files of its weights", path.display())]
     Unnameable { path: PathBuf },
-    /// A subgraph is malformed.
-    #[error("a subgraph cannot be read")]
-    Subgraph,
+    /// A tensor does not say where it is, or a subgraph is malformed.
+    #[error("a tensor in another file cannot be found")]
+    Tensor(#[source] ExternalError),
 }
 
 impl OnnxModel {
@@ -38,11 +37,9 @@ impl OnnxModel {
     /// When a file is gone, or there is no such folder.
     pub fn follow_links(&mut self) -> Result<PathBuf, FollowLinksError> {
         let folder = self.folder().to_owned();
-        let mut files = BTreeMap::new();
-        self.visit(&mut |location| {
-            files.insert(location.clone(), PathBuf::new());
-            false
-        })?;
+        let located = self.tensor_files().map_err(FollowLinksError::Tensor)?;
+        let mut files: BTreeMap<_, _> =
+            located.into_iter().map(|location| (location, PathBuf::new())).collect();
         let real_folder = real(&folder.join("."))?;
         let mut is_any_elsewhere = false;
         for (location, file) in &mut files {
@@ -59,74 +56,28 @@ impl OnnxModel {
             let is_named = name.filter(|_| common.is_absolute());
             names.insert(location, is_named.ok_or(FollowLinksError::Unnameable { path })?);
         }
-        self.visit(&mut |location| match names.get(location) {
-            Some(name) => {
-                location.clone_from(name);
-                true
+        let renamed = &mut |tensor: &mut TensorProto| Ok::<_, Infallible>(rename(tensor, &names));
+        self.edit_tensors(renamed).map_err(|stop| match stop {
+            Stop::Failed(never) => match never {},
+            Stop::Unreadable { node } => {
+                let problem = format!("node {node} cannot be read");
+                FollowLinksError::Tensor(ExternalError { problem, source: None })
             }
-            None => false,
         })?;
         Ok(common)
     }
-
-    /// Call `on_location`, which says whether it changed it, with every location of the graph and
-    /// its subgraphs.
-    fn visit(
-        &mut self,
-        on_location: &mut dyn FnMut(&mut String) -> bool,
-    ) -> Result<(), FollowLinksError> {
-        let GraphProto { initializer, node, .. } = self.graph_mut();
-        visit(initializer, node, on_location, 0).map(drop).ok_or(FollowLinksError::Subgraph)
-    }
 }
 
-/// Whether anything was changed; none when a subgraph cannot be read.
-fn visit(
-    tensors: &mut [TensorProto],
-    nodes: &mut [Bytes],
-    on_location: &mut dyn FnMut(&mut String) -> bool,
-    level: usize,
-) -> Option<bool> {
-    if N_LEVELS_MAX < level {
-        return None;
-    }
+/// Give what lies in another file its new location; whether that was so.
+fn rename(tensor: &mut TensorProto, names: &BTreeMap<String, String>) -> bool {
     let mut is_changed = false;
-    for tensor in tensors.iter_mut().filter(|tensor| tensor.is_external()) {
-        let entries = tensor.external_data.iter_mut().filter(|entry| entry.key() == "location");
-        for location in entries.filter_map(|entry| entry.value.as_mut()) {
-            is_changed |= on_location(location);
-        }
-    }
-    // Nearly all nodes have no body, and stay as they are.
-    for node in nodes.iter_mut().filter(|node| wire::payloads(node, 5).any(has_body)) {
-        let mut decoded = NodeProto::decode(node.clone()).ok()?;
-        let mut is_node_changed = false;
-        for attribute in decoded.attributes.iter_mut().filter(has_body) {
-            let mut whole = AttributeProto::decode(attribute.clone()).ok()?;
-            for body in whole.g.iter_mut().chain(&mut whole.graphs) {
-                let mut graph = GraphProto::decode(body.clone()).ok()?;
-                let GraphProto { initializer, node, .. } = &mut graph;
-                if visit(initializer, node, on_location, level + 1)? {
-                    *body = graph.encode_to_vec().into();
-                    is_node_changed = true;
-                }
-            }
-            if is_node_changed {
-                *attribute = whole.encode_to_vec().into();
-            }
-        }
-        if is_node_changed {
-            *node = decoded.encoded();
+    for entry in tensor.external_data.iter_mut().filter(|entry| entry.key() == "location") {
+        if let Some(name) = entry.value.as_ref().and_then(|location| names.get(location)) {
+            entry.value = Some(name.clone());
             is_changed = true;
         }
     }
-    Some(is_changed)
-}
-
-/// Whether an encoded attribute holds graphs.
-fn has_body(attribute: &(impl AsRef<[u8]> + ?Sized)) -> bool {
-    let attribute = attribute.as_ref();
-    wire::payloads(attribute, 6).chain(wire::payloads(attribute, 11)).next().is_some()
+    is_changed
 }
 
 fn real(path: &Path) -> Result<PathBuf, FollowLinksError> {
@@ -149,25 +100,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use super::super::proto::{ModelProto, StringStringEntryProto};
+    use prost::Message as _;
+
+    use super::super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto};
+    use super::super::tensors::tests::{external as weight, models};
     use super::super::{ElementType, Place, Value};
     use super::*;
-
-    /// A weight `[2, 3]` of f32 in the file `location`.
-    fn weight(location: &str) -> TensorProto {
-        let entry = StringStringEntryProto {
-            key: Some("location".to_owned()),
-            value: Some(location.to_owned()),
-        };
-        TensorProto {
-            dims: vec![2, 3],
-            data_type: Some(ElementType::F32.number()),
-            name: Some(location.to_owned()),
-            external_data: vec![entry],
-            data_location: Some(TensorProto::EXTERNAL),
-            ..TensorProto::default()
-        }
-    }
 
     /// A graph with these weights, `inner` ones two bodies deep, written at `path`.
     fn write(path: &Path, outer: &[&str], inner: &[&str]) {
@@ -194,14 +132,8 @@ mod tests {
     fn check(graph: &Path, folder: &Path, expected: &[&str]) {
         let mut model = OnnxModel::open(graph).unwrap();
         assert_eq!(model.follow_links().unwrap(), folder);
-        let mut found = Vec::new();
-        model
-            .visit(&mut |location| {
-                found.push(location.clone());
-                false
-            })
-            .unwrap();
-        assert_eq!(found, expected);
+        let expected = expected.iter().map(|&name| name.to_owned()).collect();
+        assert_eq!(model.tensor_files().unwrap(), expected);
         // What a runtime reads.
         let written = folder.join(".lapwing-written.onnx");
         fs::write(&written, model.encode()).unwrap();
@@ -290,5 +222,26 @@ mod tests {
         write(&root.join("real/model.onnx"), &["a.data"], &[]);
         symlink(root.join("real"), root.join("link")).unwrap();
         check(&root.join("link/model.onnx"), &root.join("link"), &["a.data"]);
+    }
+
+    #[test]
+    fn a_tensor_is_found_behind_its_link_wherever_it_is_in_the_model() {
+        for (place, proto) in models("w.data") {
+            let (_folder, root) = real_tempdir();
+            for name in ["blobs", "snapshot"] {
+                fs::create_dir(root.join(name)).unwrap();
+            }
+            fs::write(root.join("blobs/ab12"), [0; 24]).unwrap();
+            symlink("../blobs/ab12", root.join("snapshot/w.data")).unwrap();
+            let graph = root.join("snapshot/model.onnx");
+            fs::write(&graph, proto.encode_to_vec()).unwrap();
+            println!("{place}");
+            check(&graph, &root.join("blobs"), &["ab12"]);
+            // Of which none is there, none is used.
+            fs::remove_file(root.join("blobs/ab12")).unwrap();
+            let error = OnnxModel::open(&graph).unwrap_err();
+            let says = format!("{:?}", error);
+            assert!(says.contains("cannot find"), "{place}: {says}");
+        }
     }
 }
