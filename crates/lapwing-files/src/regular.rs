@@ -21,10 +21,22 @@ pub fn open(path: &Path) -> io::Result<File> {
     if path == Path::new("/dev/null") {
         return File::open(path);
     }
-    let require = |metadata: &Metadata| match is_handed_over(path) {
-        true => require_regular_or_pipe(metadata),
-        false => require_regular(metadata),
-    };
+    match is_handed_over(path) {
+        true => open_if(path, require_regular_or_pipe),
+        false => open_mappable(path),
+    }
+}
+
+/// Open the regular file at `path` to map it: nothing else has bytes at every place.
+///
+/// # Errors
+///
+/// As [`open`], and for the null device and every pipe.
+pub fn open_mappable(path: &Path) -> io::Result<File> {
+    open_if(path, require_regular)
+}
+
+fn open_if(path: &Path, require: fn(&Metadata) -> io::Result<()>) -> io::Result<File> {
     require(&std::fs::metadata(path)?)?;
     let file = File::open(path)?;
     // Something else may be there by now.

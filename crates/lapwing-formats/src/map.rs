@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use lapwing_files::Identity;
+use lapwing_files::{Identity, regular};
 
 /// A whole file, mapped read-only. Cloning shares the map.
 ///
@@ -34,11 +34,7 @@ struct Mapping(Arc<Mapped>);
 #[derive(Debug)]
 struct Mapped {
     map: memmap2::Mmap,
-    path: Arc<Path>,
-    /// Kept open: its name may lead to another file by now, which changes nothing.
-    file: File,
-    /// When it was mapped.
-    identity: Identity,
+    _watch: Watch,
 }
 
 impl AsRef<[u8]> for Mapping {
@@ -47,10 +43,47 @@ impl AsRef<[u8]> for Mapping {
     }
 }
 
-/// The maps of this process.
-static MAPPED: Mutex<Vec<Weak<Mapped>>> = Mutex::new(Vec::new());
+/// A file that somebody reads, as a library does that is given its path: as long as this is there,
+/// [`require_unchanged`] tells when it was changed. Nothing of it is read for that.
+#[derive(Debug)]
+pub struct Watch {
+    _watched: Arc<Watched>,
+}
 
-/// A file was written to or cut off while it was mapped: what was read of it is not to be trusted.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    /// Kept open: its name may lead to another file by now, which changes nothing.
+    file: File,
+    /// When it was opened.
+    identity: Identity,
+}
+
+impl Watch {
+    /// Watch the file at `path` from now on.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened, or is not a regular file.
+    pub fn open(path: &Path) -> Result<Watch, MapError> {
+        let opened = regular::open_mappable(path).and_then(|file| Watch::of(file, path));
+        opened.map_err(|source| MapError { path: path.to_owned(), source })
+    }
+
+    fn of(file: File, path: &Path) -> io::Result<Watch> {
+        let identity = Identity::of(&file.metadata()?);
+        let watched = Arc::new(Watched { path: path.to_owned(), file, identity });
+        let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|each| each.strong_count() != 0);
+        all.push(Arc::downgrade(&watched));
+        Ok(Watch { _watched: watched })
+    }
+}
+
+/// The files that this process watches.
+static WATCHED: Mutex<Vec<Weak<Watched>>> = Mutex::new(Vec::new());
+
+/// A file was written to or cut off while it was used: what was read of it is not to be trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("{} changed while it was used: {change}", path.display())]
 pub struct FileChanged {
@@ -60,24 +93,24 @@ pub struct FileChanged {
     pub change: String,
 }
 
-/// Demand that no file at `path`, below it or beside it that this process has mapped was changed
-/// since then. Another file under the same name is no change: the map is of the first one.
+/// Demand that no file at `path`, below it or beside it that this process has mapped or watches was
+/// changed since then. Another file under the same name is no change: the map is of the first one.
 ///
 /// # Errors
 ///
 /// With the first file that was.
 pub fn require_unchanged(path: &Path) -> Result<(), FileChanged> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    let mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-    for mapped in mapped.iter().filter_map(Weak::upgrade) {
-        if let Some(change) = mapped.change().filter(|_| mapped.path.starts_with(folder)) {
-            return Err(FileChanged { path: mapped.path.to_path_buf(), change });
+    let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for watched in watched.iter().filter_map(Weak::upgrade) {
+        if let Some(change) = watched.change().filter(|_| watched.path.starts_with(folder)) {
+            return Err(FileChanged { path: watched.path.clone(), change });
         }
     }
     Ok(())
 }
 
-impl Mapped {
+impl Watched {
     fn change(&self) -> Option<String> {
         match self.file.metadata() {
             Ok(metadata) => self.identity.change_to(&Identity::of(&metadata)),
@@ -116,27 +149,19 @@ impl Map {
     /// neither mapped nor read.
     pub fn open(path: &Path) -> Result<Map, MapError> {
         let failed = |source| MapError { path: path.to_owned(), source };
-        // To open a pipe would wait for whoever writes to it.
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(failed(std::io::Error::other("not a regular file")));
-        }
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(failed(std::io::Error::other("not a regular file")));
-        }
-        if metadata.len() == 0 {
-            return Ok(Map { path: path.into(), bytes: Bytes::new(), mapping: None });
-        }
+        let file = regular::open_mappable(path).map_err(failed)?;
+        let n_bytes = file.metadata().map_err(failed)?.len();
         let path: Arc<Path> = path.into();
+        if n_bytes == 0 {
+            return Ok(Map { path, bytes: Bytes::new(), mapping: None });
+        }
         let (bytes, mapping) = match map(&file) {
             Ok(map) => {
-                let identity = Identity::of(&metadata);
-                let mapped = Mapped { map, path: Arc::clone(&path), file, identity };
-                let mapping = Mapping(remembered(mapped));
+                let watch = Watch::of(file, &path).map_err(failed)?;
+                let mapping = Mapping(Arc::new(Mapped { map, _watch: watch }));
                 (Bytes::from_owner(mapping.clone()), Some(mapping))
             }
-            Err(_) => (read(file, metadata.len()).map_err(failed)?, None),
+            Err(_) => (read(file, n_bytes).map_err(failed)?, None),
         };
         if is_lfs_pointer(&bytes) {
             return Err(failed(std::io::Error::other(LFS_POINTER)));
@@ -194,15 +219,6 @@ fn read(file: File, n_bytes: u64) -> io::Result<Bytes> {
     })?;
     file.take(n_bytes).read_to_end(&mut bytes)?;
     Ok(bytes.into())
-}
-
-/// Keep a map in mind as long as it is there.
-fn remembered(mapped: Mapped) -> Arc<Mapped> {
-    let mapped = Arc::new(mapped);
-    let mut all = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|each| each.strong_count() != 0);
-    all.push(Arc::downgrade(&mapped));
-    mapped
 }
 
 #[cfg(test)]

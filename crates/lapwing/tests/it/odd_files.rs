@@ -112,7 +112,8 @@ fn files_of_weights() {
             put(odd, &path);
             let (code, said) = ends(&lapwing, &["inspect", path.to_str().unwrap()]);
             assert_eq!(code, Some(1), "{odd} {name}: {said}");
-            assert!(said.contains("not a regular file") && said.contains(name), "{said}");
+            let expected = format!("expected a regular file, found {odd}");
+            assert!(said.contains(&expected) && said.contains(name), "{said}");
         }
     }
 }
