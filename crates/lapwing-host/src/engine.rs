@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lapwing_backend::{DeviceKind, Model, OpenError, OpenOptions, Precision};
 use lapwing_files::{FileError, checksum, regular};
-use lapwing_formats::{FileChanged, Map};
+use lapwing_formats::{FileChanged, Watch};
 use lapwing_logits::{Correction, Details, Level, SamplerOptions};
 use lapwing_model::{ModelFolder, TOKENIZER_BYTES_MAX, TokenId};
 use lapwing_runtime::{Request, Session};
@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::ladder::{self, Attempt, Opened};
 use crate::model_files::{ModelFiles, ModelFilesError, folder_name};
 use crate::notice::{Caller, Notice, RefusedRung};
-use crate::open_error::{OpenModelError, cannot_open};
+use crate::open_error::{OpenModelError, cannot_open, with_causes};
 use crate::request::OpenRequest;
 use crate::setup::Setup;
 use crate::trial::Stage;
@@ -56,9 +56,9 @@ pub struct Engine {
     pub load: Duration,
     /// Where that time went.
     pub stages: OpenStages,
-    /// The files of the model, mapped before a library reads them: see
+    /// The files of the model, watched since before a library read them: see
     /// [`Engine::require_unchanged`].
-    _files: Vec<Map>,
+    _watches: Vec<Watch>,
 }
 
 /// The stages of opening a model.
@@ -163,13 +163,12 @@ impl Engine {
             Some(tokenizer) => ReplyFormat::detect(template.as_ref(), tokenizer),
             None => ReplyFormat::plain(),
         };
-        // A library says more clearly what is wrong with them.
-        let files = ModelFiles::of(&folder).ok();
+        let files = ModelFiles::of(&folder);
         let n_file_bytes = files.as_ref().map_or(0, ModelFiles::n_bytes);
         Notice::of_memory(n_file_bytes, &host.allowance)
             .into_iter()
             .for_each(|notice| caller.tell(notice));
-        let files = files.and_then(|files| files.map().ok()).unwrap_or_default();
+        let (watches, unwatched) = watched(files.and_then(|files| files.watch()));
         let text = started.elapsed();
         (caller.begins)(Stage::Library, runtime.name());
         let backend = backends::load(runtime, host)?;
@@ -179,7 +178,10 @@ impl Engine {
         let library = started.elapsed() - text;
         let attempt =
             Attempt { runtime, backend: backend.as_ref(), path: &path, folder: &folder, options };
+        // What is wrong with files a library says more clearly; where it takes them all the same, it
+        // is told that nobody watches them.
         let Opened { model, refused, open } = ladder::open(host, &attempt, caller)?;
+        unwatched.into_iter().for_each(|notice| caller.tell(notice));
         let kind = model.device_used().kind;
         if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {
             caller.tell(Notice::NotExact { kind });
@@ -213,7 +215,7 @@ impl Engine {
             runtime,
             load: started.elapsed(),
             stages: OpenStages { text, library, read, compile },
-            _files: files,
+            _watches: watches,
         };
         engine.log();
         Ok(engine)
@@ -308,6 +310,14 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// The files that are watched, and what there is to say where they cannot be.
+fn watched(watches: Result<Vec<Watch>, ModelFilesError>) -> (Vec<Watch>, Option<Notice>) {
+    match watches {
+        Ok(watches) => (watches, None),
+        Err(error) => (Vec::new(), Some(Notice::Unwatched { why: with_causes(&error) })),
+    }
+}
+
 /// By which part of the model's vocabulary a tokenizer may know more: an image token that a text
 /// model never gets, tokens for filling in. One that knows still more is another model's.
 const N_TOKENS_BEYOND: usize = 8;
@@ -331,5 +341,25 @@ fn end_at_named_token(folder: &mut ModelFolder, tokenizer: &Tokenizer, named: &S
     if let Some(end) = end.filter(|end| !folder.tokens.eos.contains(end)) {
         tracing::debug!(end, "answers end at the tokenizer's own end too");
         folder.tokens.eos.push(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_watched_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (watches, notice) = watched(Ok(vec![Watch::open(file.path()).unwrap()]));
+        assert_eq!((watches.len(), notice), (1, None));
+        let absent = file.path().with_extension("absent");
+        let (watches, notice) =
+            watched(Watch::open(&absent).map(|_| Vec::new()).map_err(Into::into));
+        let notice = notice.expect("it is told");
+        assert!(watches.is_empty() && notice.is_warning());
+        let told = notice.to_string();
+        let expected = "a change of the model's files will not be noticed: cannot open ";
+        assert!(told.starts_with(expected) && told.contains("absent"), "{told}");
     }
 }

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapwing_files::FileError;
 use lapwing_files::checksum::{self, HashError};
-use lapwing_formats::onnx::{OnnxModel, OpenOnnxError, Place};
-use lapwing_formats::{Map, MapError};
+use lapwing_formats::onnx::{ExternalError, OnnxModel, OpenOnnxError};
+use lapwing_formats::{MapError, Watch};
 use lapwing_model::{FolderKind, ModelFolder};
 use serde_json::{Value, json};
 
@@ -37,12 +37,15 @@ pub enum ModelFilesError {
     /// One cannot be read to its end, or whoever asked wants no more.
     #[error(transparent)]
     Hash(#[from] HashError),
-    /// One cannot be mapped.
+    /// One cannot be opened.
     #[error(transparent)]
     Map(#[from] MapError),
     /// The graph does not say where its weights are.
     #[error("cannot read {}", path.display())]
     Graph { path: PathBuf, source: Box<OpenOnnxError> },
+    /// A tensor of the graph does not say where it is.
+    #[error("cannot tell the files of {}", path.display())]
+    Tensor { path: PathBuf, source: ExternalError },
 }
 
 impl ModelFiles {
@@ -57,7 +60,7 @@ impl ModelFiles {
         let weights: Vec<PathBuf> = match folder.kind {
             FolderKind::OpenVinoIr => vec![graph.with_extension("bin")],
             FolderKind::OnnxGenai | FolderKind::TransformersJs => {
-                external_names(folder)?.iter().map(|name| beside(name)).collect()
+                external_names(graph)?.iter().map(|name| beside(name)).collect()
             }
         };
         let root = graph.parent().map(PathBuf::from).unwrap_or_default();
@@ -71,9 +74,9 @@ impl ModelFiles {
         Ok(ModelFiles(files.collect::<Result<_, _>>()?))
     }
 
-    /// Map all of them; nothing is read.
-    pub(crate) fn map(&self) -> Result<Vec<Map>, ModelFilesError> {
-        self.0.iter().map(|file| Ok(Map::open(&file.path)?)).collect()
+    /// Watch all of them from now on, so that [`lapwing_formats::require_unchanged`] tells of a change.
+    pub(crate) fn watch(&self) -> Result<Vec<Watch>, ModelFilesError> {
+        self.0.iter().map(|file| Ok(Watch::open(&file.path)?)).collect()
     }
 
     /// SHA-256 of all of them: of one line for each, with its name, its length and its own SHA-256.
@@ -105,17 +108,12 @@ impl ModelFiles {
     }
 }
 
-/// Files that the weights of an ONNX graph lie in, by name.
-fn external_names(folder: &ModelFolder) -> Result<BTreeSet<String>, ModelFilesError> {
-    let model = OnnxModel::open(&folder.graph).map_err(|source| ModelFilesError::Graph {
-        path: folder.graph.clone(),
-        source: Box::new(source),
-    })?;
-    let names = model.initializers().filter_map(|weight| match weight.place {
-        Place::External(range) => Some(range.location),
-        Place::Inline => None,
-    });
-    Ok(names.collect())
+/// Files that the tensors of an ONNX graph lie in, by name.
+fn external_names(graph: &Path) -> Result<BTreeSet<String>, ModelFilesError> {
+    let path = || graph.to_owned();
+    let model = OnnxModel::open(graph)
+        .map_err(|source| ModelFilesError::Graph { path: path(), source: Box::new(source) })?;
+    model.tensor_files().map_err(|source| ModelFilesError::Tensor { path: path(), source })
 }
 
 /// What a model is called: the name of its folder, which is its name in the store too, and the
@@ -159,6 +157,56 @@ mod tests {
         ] {
             assert_ne!(first, hash(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_files_of_constants_are_the_models_too() {
+        use lapwing_formats::onnx::proto::{
+            AttributeProto, NodeProto, StringStringEntryProto, TensorProto,
+        };
+
+        let folder = tempfile::tempdir().unwrap();
+        let graph = folder.path().join("model.onnx");
+        let fixture: &[u8] = include_bytes!("../../lapwing-formats/tests/data/inline.onnx");
+        let mut model = OnnxModel::decode(&graph, fixture.into()).unwrap();
+        let entry = StringStringEntryProto {
+            key: Some("location".to_owned()),
+            value: Some("constants.data".to_owned()),
+        };
+        let tensor = TensorProto {
+            dims: vec![4],
+            data_type: Some(1),
+            external_data: vec![entry],
+            data_location: Some(TensorProto::EXTERNAL),
+            ..TensorProto::default()
+        };
+        let mut value = AttributeProto::int("value", 0);
+        value.t = Some(Box::new(tensor));
+        let node = NodeProto::new("", "Constant", &[], &["of_a_file"]).with(value);
+        model.graph_mut().node.push(node.encoded());
+        std::fs::write(&graph, model.encode()).unwrap();
+        assert!(matches!(external_names(&graph), Err(ModelFilesError::Graph { .. })));
+        std::fs::write(folder.path().join("constants.data"), [0; 16]).unwrap();
+        assert_eq!(external_names(&graph).unwrap(), ["constants.data".to_owned()].into());
+    }
+
+    #[test]
+    fn what_is_watched_is_missed_when_it_changes_and_told_when_it_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let found =
+            files(&[("a.xml", "graph"), ("a.bin", ""), ("b.bin", "weights")], folder.path());
+        for name in ["a.bin", "b.bin"] {
+            let watches = found.watch().unwrap();
+            lapwing_formats::require_unchanged(folder.path()).unwrap();
+            std::fs::write(folder.path().join(name), "longer than it was").unwrap();
+            let changed = lapwing_formats::require_unchanged(folder.path()).unwrap_err();
+            assert_eq!(changed.path, folder.path().join(name));
+            drop(watches);
+            lapwing_formats::require_unchanged(folder.path()).unwrap();
+        }
+        std::fs::remove_file(folder.path().join("b.bin")).unwrap();
+        let error = found.watch().unwrap_err();
+        assert!(error.to_string().contains("b.bin"), "{error}");
     }
 
     #[test]

@@ -81,6 +81,11 @@ pub enum Notice {
         /// Why.
         why: String,
     },
+    /// The model runs, and nobody will notice when its files change meanwhile.
+    Unwatched {
+        /// Why.
+        why: String,
+    },
     /// `auto` comes to no correction.
     NoCorrection {
         /// Why.
@@ -144,6 +149,7 @@ impl Notice {
         use Notice::{
             LittleMemory, NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten,
             WholePrompts,
+            Unwatched,
         };
         matches!(
             self,
@@ -151,6 +157,7 @@ impl Notice {
                 | LittleMemory { .. }
                 | NotExact { .. }
                 | ShorterContext { .. }
+                | Unwatched { .. }
                 | RecommendationsUnreadable { .. }
                 | WholePrompts { .. }
         )
@@ -199,6 +206,9 @@ impl fmt::Display for Notice {
             Notice::CompiledAnew { why } => write!(f, "compiled the model anew: {why}"),
             Notice::NotKept { why } => {
                 write!(f, "the compiled model is not kept, the next start takes as long: {why}")
+            }
+            Notice::Unwatched { why } => {
+                write!(f, "a change of the model's files will not be noticed: {why}")
             }
             Notice::NoCorrection { why } => write!(f, "no logit correction: {why}"),
         }
