@@ -69,9 +69,7 @@ fn stopped_early(
 /// Whatever is asked of it, the decoder refuses.
 fn goes_on_no_more(decoder: &mut dyn Decoder, token: TokenId, logits: &mut [f32]) {
     let n_positions = decoder.n_positions();
-    let is_lost = |outcome: &Result<(), StepError>| {
-        matches!(outcome, Err(StepError::Lost { n_positions: found, .. }) if *found == n_positions)
-    };
+    let is_lost = |outcome: &Result<(), StepError>| matches!(outcome, Err(StepError::Lost { n_positions: found, .. }) if *found == n_positions);
     let stepped = decoder.step(&[token], logits);
     assert!(is_lost(&stepped), "a step after one that it cannot go on behind gave {stepped:?}");
     let scored = decoder.score(&[token], &mut |_| {});

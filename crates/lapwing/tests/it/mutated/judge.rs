@@ -12,7 +12,7 @@ use crate::files_below;
 
 /// What a chat template may hold at once, whatever it says; also covers what varies between runs.
 const ALLOWANCE_BYTES: u64 = 64 << 20;
-/// Memory in multiples of what the home holds.
+/// Memory in multiples of the mutated file: what the others take the baseline has.
 const FILE_MULTIPLES_MAX: u64 = 4;
 
 /// The limit of CPU time was reached.
@@ -63,12 +63,8 @@ pub(super) fn wrong(
     if ended.code == Some(101) || ended.stderr.contains("panicked at") {
         wrong.push("PANIC".to_owned());
     }
-    let n_bytes: u64 = before
-        .iter()
-        .filter_map(|file| std::fs::metadata(case.home.path(file)).ok())
-        .filter(std::fs::Metadata::is_file)
-        .map(|metadata| metadata.len())
-        .sum();
+    let file = std::fs::metadata(case.home.path(case.file));
+    let n_bytes = file.map_or(0, |metadata| metadata.len());
     let allowed = baseline.peak_bytes + FILE_MULTIPLES_MAX * n_bytes + ALLOWANCE_BYTES;
     if allowed < ended.peak_bytes {
         wrong.push(format!("MEMORY: {} allowed, {} found", allowed, ended.peak_bytes));
