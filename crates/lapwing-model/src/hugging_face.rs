@@ -109,35 +109,114 @@ fn read(root: &Path, kind: FolderKind, graph: PathBuf) -> Result<ModelFolder, Op
 }
 
 fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> {
-    // Models that also see or hear keep the language part in `text_config`.
-    let nested = config.get(&["text_config"]).is_some();
-    let key = |name: &'static str| if nested { vec!["text_config", name] } else { vec![name] };
-    let n_heads = config.size(&key("num_attention_heads"))?.unwrap_or(0);
-    let hidden_size = config.needed_size(&key("hidden_size"))?;
-    let n_kv_heads = config.size(&key("num_key_value_heads"))?;
-    let head_size = config.size(&key("head_dim"))?;
-    let n_positions_max = config.size(&key("max_position_embeddings"))?;
-    let window_is_used = config.truth(&key("use_sliding_window")) != Some(false);
-    let has_windows =
-        config.get(&key("layer_types")).and_then(Value::as_array).is_none_or(|types| {
-            // A model of other layers says so under the same key: those are no full attention either.
-            types.iter().any(|layer_type| layer_type != "full_attention")
-        });
-    let sliding_window =
-        config.size(&key("sliding_window"))?.filter(|_| window_is_used && has_windows);
+    let config = Shape::of(config);
+    let n_heads = config.size("num_attention_heads")?.unwrap_or(0);
+    let hidden_size = config.needed_size("hidden_size")?;
+    let head_size = config.size("head_dim")?;
+    let n_positions_max = config.size("max_position_embeddings")?;
+    let window_is_used = config.truth("use_sliding_window") != Some(false);
+    let has_windows = config.get("layer_types").and_then(Value::as_array).is_none_or(|types| {
+        // A model of other layers says so under the same key: those are no full attention either.
+        types.iter().any(|layer_type| layer_type != "full_attention")
+    });
+    let sliding_window = config.size("sliding_window")?.filter(|_| window_is_used && has_windows);
     Ok(Architecture {
-        model_type: config.text(&["model_type"]).unwrap_or("unknown").to_owned(),
-        n_vocab: config.needed_size(&key("vocab_size"))?,
-        n_layers: config.needed_size(&key("num_hidden_layers"))?,
+        model_type: config.manifest.text(&["model_type"]).unwrap_or("unknown").to_owned(),
+        n_vocab: config.needed_size("vocab_size")?,
+        n_layers: config.needed_size("num_hidden_layers")?,
         n_heads,
-        n_kv_heads: n_kv_heads.unwrap_or(n_heads),
+        n_kv_heads: config.n_kv_heads()?.unwrap_or(n_heads),
         head_size: head_size.or(hidden_size.checked_div(n_heads)).unwrap_or(0),
         hidden_size,
         n_positions_max: n_positions_max.unwrap_or(N_POSITIONS_UNTOLD),
         sliding_window,
-        conv_cache_size: config.size(&key("conv_L_cache"))?,
+        conv_cache_size: config.size("conv_L_cache")?,
         family: (),
     })
+}
+
+/// What older families call the sizes, or keep further inside, in the order of asking behind the
+/// name that all others use.
+///
+/// Source: `configuration_*.py` of transformers, its `attribute_map`s, and configurations on the
+/// hub that are older than these.
+const OTHER_NAMES: [(&str, &[&[&str]]); 8] = [
+    // GPT-2, GPT-J, GPTBigCode, Bloom; Bloom before transformers had it; MPT.
+    ("hidden_size", &[&["n_embd"], &["n_embed"], &["d_model"]]),
+    // The same; MPT; GPT-Neo, ChatGLM.
+    ("num_hidden_layers", &[&["n_layer"], &["n_layers"], &["num_layers"]]),
+    ("num_attention_heads", &[&["n_head"], &["n_heads"], &["num_heads"]]),
+    // Falcon; Falcon before transformers had it; MPT; ChatGLM.
+    (
+        "num_key_value_heads",
+        &[
+            &["num_kv_heads"],
+            &["n_head_kv"],
+            &["attn_config", "kv_n_heads"],
+            &["multi_query_group_num"],
+        ],
+    ),
+    // The first Qwen, ChatGLM.
+    ("head_dim", &[&["kv_channels"]]),
+    // GPT-2, GPT-J, GPTBigCode; MPT; Bloom, ChatGLM; the first GPT.
+    ("max_position_embeddings", &[&["n_positions"], &["max_seq_len"], &["seq_length"], &["n_ctx"]]),
+    // GPT-Neo.
+    ("sliding_window", &[&["window_size"]]),
+    ("vocab_size", &[&["padded_vocab_size"]]),
+];
+
+/// The part of a configuration that tells sizes.
+struct Shape<'a> {
+    manifest: &'a Manifest<'a>,
+    /// Models that also see or hear keep the language part in `text_config`.
+    is_nested: bool,
+}
+
+impl<'a> Shape<'a> {
+    fn of(manifest: &'a Manifest<'a>) -> Shape<'a> {
+        Shape { manifest, is_nested: manifest.get(&["text_config"]).is_some() }
+    }
+
+    fn path(&self, keys: &[&'static str]) -> Vec<&'static str> {
+        let outer = self.is_nested.then_some("text_config");
+        outer.into_iter().chain(keys.iter().copied()).collect()
+    }
+
+    /// The keys of `name`, or of the first other name for the same that the configuration has.
+    fn known_as(&self, name: &'static str) -> Vec<&'static str> {
+        let others = OTHER_NAMES.iter().find(|(known, _)| *known == name);
+        let others = others.into_iter().flat_map(|(_, others)| *others).copied();
+        let first = self.path(&[name]);
+        let mut paths = std::iter::once(first.clone()).chain(others.map(|keys| self.path(keys)));
+        paths.find(|keys| self.manifest.get(keys).is_some()).unwrap_or(first)
+    }
+
+    fn get(&self, name: &'static str) -> Option<&Value> {
+        self.manifest.get(&self.known_as(name))
+    }
+
+    fn size(&self, name: &'static str) -> Result<Option<usize>, OpenFolderError> {
+        self.manifest.size(&self.known_as(name))
+    }
+
+    fn needed_size(&self, name: &'static str) -> Result<usize, OpenFolderError> {
+        self.manifest.needed_size(&self.known_as(name))
+    }
+
+    fn truth(&self, name: &'static str) -> Option<bool> {
+        self.get(name)?.as_bool()
+    }
+
+    /// Where all queries share one head of keys and values, GPTBigCode and Falcon say just that. The
+    /// later Falcons still say it, and do not mean it.
+    fn n_kv_heads(&self) -> Result<Option<usize>, OpenFolderError> {
+        let is_shared = self.truth("multi_query") == Some(true)
+            && self.truth("new_decoder_architecture") != Some(true);
+        match is_shared {
+            true => Ok(Some(1)),
+            false => self.size("num_key_value_heads"),
+        }
+    }
 }
 
 /// `generation_config.json` wins over `config.json`, as it does in transformers; where neither names

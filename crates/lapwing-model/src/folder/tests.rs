@@ -97,6 +97,48 @@ fn a_window_that_no_layer_has_is_none() {
     check("\"layer_types\": [\"full_attention\", \"sliding_attention\"],", Some(8));
 }
 
+/// Sizes as each family's own `config.json` on the hub has them.
+#[test]
+fn older_families_have_other_names_for_the_same() {
+    let check = |config: &str, expected: [usize; 7]| {
+        let config = format!("{{\"vocab_size\": 100, {config}}}");
+        let files =
+            [("openvino_model.xml", ""), ("openvino_model.bin", ""), ("config.json", &*config)];
+        let shape = ModelFolder::open(folder(&files).path(), None).unwrap().architecture;
+        let found = [shape.hidden_size, shape.n_layers, shape.n_heads, shape.n_kv_heads];
+        let window = shape.sliding_window.unwrap_or(0);
+        let rest = [shape.head_size, shape.n_positions_max, window];
+        assert_eq!([&found[..], &rest].concat(), expected, "{config}");
+    };
+    let gpt = r#""n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, "n_ctx": 64"#;
+    check(gpt, [64, 3, 4, 4, 16, 128, 0]);
+    check(&format!(r#"{gpt}, "multi_query": true"#), [64, 3, 4, 1, 16, 128, 0]);
+    check(&format!(r#"{gpt}, "multi_query": false"#), [64, 3, 4, 4, 16, 128, 0]);
+    // What others call it goes first, also where both are there.
+    check(&format!(r#"{gpt}, "hidden_size": 32"#), [32, 3, 4, 4, 8, 128, 0]);
+    // A null is no value.
+    check(&format!(r#"{gpt}, "hidden_size": null"#), [64, 3, 4, 4, 16, 128, 0]);
+    let bloom = r#""n_embed": 64, "n_layer": 3, "num_attention_heads": 8, "seq_length": 256"#;
+    check(bloom, [64, 3, 8, 8, 8, 256, 0]);
+    let mpt = r#""d_model": 64, "n_layers": 3, "n_heads": 8, "max_seq_len": 256"#;
+    check(mpt, [64, 3, 8, 8, 8, 256, 0]);
+    check(&format!(r#"{mpt}, "attn_config": {{"kv_n_heads": 2}}"#), [64, 3, 8, 2, 8, 256, 0]);
+    let neo = r#""hidden_size": 64, "num_layers": 3, "num_heads": 4, "window_size": 16,
+        "max_position_embeddings": 256"#;
+    check(neo, [64, 3, 4, 4, 16, 256, 16]);
+    let falcon = r#""hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 8,
+        "num_kv_heads": 2, "multi_query": true"#;
+    check(falcon, [64, 3, 8, 1, 8, N_POSITIONS_UNTOLD, 0]);
+    let later = format!(r#"{falcon}, "new_decoder_architecture": true"#);
+    check(&later, [64, 3, 8, 2, 8, N_POSITIONS_UNTOLD, 0]);
+    let chatglm = r#""hidden_size": 64, "num_layers": 3, "num_attention_heads": 8,
+        "multi_query_group_num": 2, "kv_channels": 16, "seq_length": 256"#;
+    check(chatglm, [64, 3, 8, 2, 16, 256, 0]);
+    // Inside `text_config` too.
+    let nested = format!(r#""text_config": {{"vocab_size": 9, {gpt}}}"#);
+    check(&nested, [64, 3, 4, 4, 16, 128, 0]);
+}
+
 #[test]
 fn genai_folders_are_read_from_their_one_manifest() {
     let root = folder(&[("genai_config.json", GENAI), ("model.onnx", "")]);

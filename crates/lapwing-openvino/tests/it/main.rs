@@ -44,6 +44,7 @@ fn small_exports_agree_with_their_golden_files() {
         "tiny/tiny-qwen2-ov_int8",
         "tiny/tiny-gemma3-ov_int4",
         "tiny/tiny-gemma3-ov_int8",
+        "../exports-next/tiny-gpt2-ov_int4",
     ] {
         let path = exports.join(name);
         let model = backend.open(&open(&path), &exact_options()).expect(name);
