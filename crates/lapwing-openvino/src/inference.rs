@@ -76,7 +76,7 @@ impl OpenVinoInference {
         if let Some(mask) = &mut self.attention_mask {
             let entries = match kind {
                 StateKind::StateSpace { .. } => &self.mask[n_past..],
-                StateKind::Kv | StateKind::KvAndConvolutions => &self.mask[..],
+                _ => &self.mask[..],
             };
             mask.set(request, &[1, entries.len()], entries.iter().copied())?;
         }

@@ -32,6 +32,9 @@ pub(crate) enum StateKind {
     /// Keys and values, and the last inputs of convolutions, as LFM2 has them: fed as keys and
     /// values are, in any chunks, and never rewound.
     KvAndConvolutions,
+    /// The same, and the sums of linear attention or of a state space, as Qwen3.5, Qwen3-Next and
+    /// Granite 4 have them: fed as keys and values are.
+    KvAndSums,
     /// The last inputs of convolutions, so many as `window`, and a state space, as Mamba has them:
     /// fed token by token, and never rewound.
     StateSpace { window: usize },
@@ -41,8 +44,8 @@ impl StateKind {
     /// Most tokens that go in at once, of `n_tokens` that may.
     pub(crate) fn n_chunk_tokens(self, n_tokens: usize) -> usize {
         match self {
-            StateKind::Kv | StateKind::KvAndConvolutions => n_tokens.max(1),
             StateKind::StateSpace { .. } => 1,
+            _ => n_tokens.max(1),
         }
     }
 }
@@ -82,14 +85,15 @@ fn kind(variables: &[Variable], has_cache_position: bool) -> Result<StateKind, S
     match (first(is_kv), first(is_conv), first(is_ssm), has_cache_position) {
         (Some(_), None, None, false) => Ok(StateKind::Kv),
         (Some(_), Some(_), None, false) => Ok(StateKind::KvAndConvolutions),
+        (Some(_), Some(_), Some(_), false) => Ok(StateKind::KvAndSums),
         (None, Some(_), Some(_), true) => window(variables),
         (Some(kv), _, _, true) => Err(format!(
             "its input `cache_position` beside the state `{}` is not understood: expected it with \
              a state space only",
             kv.id
         )),
-        (Some(_), _, Some(ssm), false) => Err(format!(
-            "its state `{}` beside keys and values is not understood: expected convolutions only",
+        (Some(_), None, Some(ssm), false) => Err(format!(
+            "its state `{}` beside keys and values is not understood: expected `conv` with it",
             ssm.id
         )),
         (None, found, ssm, _) => Err(format!(
@@ -180,7 +184,10 @@ mod tests {
         };
         check(&[key.clone(), value.clone()], false, Ok(kv));
         let hybrid = States { kind: StateKind::KvAndConvolutions, ..kv };
-        check(&[conv.clone(), key, value], false, Ok(hybrid));
+        check(&[conv.clone(), key.clone(), value.clone()], false, Ok(hybrid));
+        let sums = States { kind: StateKind::KvAndSums, ..kv };
+        let ssm = variable("ssm", &[0, 4, 16, 16]);
+        check(&[ssm, conv.clone(), key, value], false, Ok(sums));
         let mamba = States {
             kind: StateKind::StateSpace { window: 3 },
             bytes_per_position: Some(0),
@@ -196,7 +203,9 @@ mod tests {
         check(&[], false, Err("no variables"));
         check(&[key.clone(), variable("wkv", &[0, 8])], false, Err("past.wkv.0"));
         check(&[key.clone(), conv.clone()], true, Err("`cache_position` beside"));
-        check(&[key, conv.clone(), ssm.clone()], false, Err("past.ssm.0"));
+        let all = [key.clone(), conv.clone(), ssm.clone()];
+        check(&all, true, Err("`cache_position` beside"));
+        check(&[key, ssm.clone()], false, Err("past.ssm.0"));
         check(&[conv.clone(), ssm.clone()], false, Err("past.ssm.0"));
         check(std::slice::from_ref(&conv), false, Err("past.conv.0"));
         // The second kind of Mamba has heads.

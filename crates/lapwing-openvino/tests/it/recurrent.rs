@@ -1,4 +1,5 @@
-//! Models with states that do not grow: Mamba, and convolutions beside a KV cache.
+//! Models with states that do not grow: Mamba, and convolutions and linear attention beside a KV
+//! cache.
 
 use std::path::Path;
 
@@ -14,7 +15,12 @@ use lapwing_formats::safetensors::SafeTensors;
 use crate::{OTHER, PROMPT, open, setup};
 
 const MAMBAS: [&str; 3] = ["storymamba-ov-fp32", "storymamba-ov-int8", "storymamba-ov-int4"];
-const HYBRIDS: [&str; 2] = ["tiny/tiny-lfm2-ov_int4", "tiny/tiny-lfm2-ov_int8"];
+const HYBRIDS: [&str; 4] = [
+    "tiny/tiny-lfm2-ov_int4",
+    "tiny/tiny-lfm2-ov_int8",
+    "../exports-next/tiny-qwen3_5-ov_int4",
+    "../exports-next/tiny-qwen3_5-ov_int8",
+];
 
 #[test]
 fn recurrent_exports_agree_with_their_golden_files() {
@@ -31,7 +37,7 @@ fn recurrent_exports_agree_with_their_golden_files() {
 #[test]
 fn the_conformance_suite_holds_for_recurrent_models() {
     let Some((exports, backend)) = setup() else { return };
-    for name in ["storymamba-ov-fp32", "storymamba-ov-int4", HYBRIDS[0], HYBRIDS[1]] {
+    for name in ["storymamba-ov-fp32", "storymamba-ov-int4"].iter().chain(&HYBRIDS[..3]) {
         let folder = open(&exports.join(name));
         let model = backend.open(&folder, &exact_options()).expect(name);
         chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
@@ -47,10 +53,12 @@ fn the_conformance_suite_holds_for_recurrent_models() {
 fn a_recurrent_model_goes_back_to_its_start_and_nowhere_else() {
     let Some((exports, backend)) = setup() else { return };
     // Of Mamba four layers of 256 channels, each with a window of 4 and 16 states; of LFM2 the
-    // keys and values of one layer, two heads of 16 each.
-    for (name, n_follow_tokens_max, per_position, per_decoder) in
-        [(MAMBAS[0], 1, 0, Some(4 * 256 * (4 + 16) * 4)), (HYBRIDS[0], 4096, 2 * 2 * 16 * 4, None)]
-    {
+    // keys and values of one layer, two heads of 16 each, of Qwen3.5 two heads of 64.
+    for (name, n_follow_tokens_max, per_position, per_decoder) in [
+        (MAMBAS[0], 1, 0, Some(4 * 256 * (4 + 16) * 4)),
+        (HYBRIDS[0], 4096, 2 * 2 * 16 * 4, None),
+        (HYBRIDS[2], 4096, 2 * 2 * 64 * 4, None),
+    ] {
         let model = backend.open(&open(&exports.join(name)), &exact_options()).expect(name);
         assert!(!model.limits().can_rewind);
         assert_eq!(model.limits().n_follow_tokens_max, n_follow_tokens_max);
@@ -106,6 +114,8 @@ fn a_long_prompt_is_the_same_in_any_pieces() {
         (MAMBAS[1], Precision::Fast, 2e-3),
         (HYBRIDS[0], Precision::Exact, 2e-3),
         (HYBRIDS[1], Precision::Fast, 0.2),
+        (HYBRIDS[2], Precision::Exact, 1e-4),
+        (HYBRIDS[3], Precision::Exact, 1e-4),
     ] {
         let options = OpenOptions { precision, ..exact_options() };
         let model = backend.open(&open(&exports.join(name)), &options).expect(name);
@@ -141,7 +151,8 @@ fn states_that_are_not_understood_are_refused_by_name() {
     std::fs::create_dir_all(&copy).expect("a folder");
     for (name, from, to, expected) in [
         (MAMBAS[0], "cache_params.past.ssm.2", "cache_params.past.wkv.2", "past.wkv.2"),
-        (HYBRIDS[0], "cache_params.past.conv.1", "cache_params.past.ssm.1", "past.ssm.1"),
+        (HYBRIDS[0], "cache_params.past.conv.", "cache_params.past.ssm.", "past.ssm."),
+        (HYBRIDS[2], "cache_params.past.ssm.1", "cache_params.past.wkv.1", "past.wkv.1"),
     ] {
         let real = exports.join(name);
         for name in ["config.json", "openvino_model.bin"] {
