@@ -9,7 +9,7 @@ use lapwing_files::FileError;
 use lapwing_files::checksum::HashError;
 use lapwing_files::new_folder::{self, NewFolder};
 use lapwing_formats::require_unchanged;
-use lapwing_model::Llama;
+use lapwing_model::Transformer;
 use lapwing_weights::{Checkpoint, OpenCheckpointError};
 
 use crate::error::ExportError;
@@ -84,13 +84,13 @@ fn recipe(
         HashError::Interrupted => ExportError::Stopped,
     })?;
     let is_head_tied = checkpoint.architecture.family.tied_head && map.is_none();
-    let head = if is_head_tied { Llama::EMBEDDING } else { Llama::HEAD };
+    let head = if is_head_tied { Transformer::EMBEDDING } else { Transformer::HEAD };
     let recipe = Recipe {
         lapwing_version: env!("CARGO_PKG_VERSION").to_owned(),
         checkpoint_sha256: hash,
         target,
         weights: options.weights.to_string(),
-        embedding: options.precision(Llama::EMBEDDING, 2).to_string(),
+        embedding: options.precision(Transformer::EMBEDDING, 2).to_string(),
         head: options.precision(head, 2).to_string(),
         per_tensor: options
             .per_tensor

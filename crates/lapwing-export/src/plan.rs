@@ -11,7 +11,7 @@ pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
 pub(crate) use weights::{PlannedWeight, TakeWeight, Weights};
 
-use lapwing_model::Llama;
+use lapwing_model::Transformer;
 
 use crate::head_map::HeadMap;
 
@@ -78,7 +78,7 @@ impl ExportOptions {
         let fitting = self.per_tensor.iter().filter(|(pattern, _)| fits(pattern, name));
         match fitting.max_by_key(|(pattern, _)| pattern.len()) {
             Some((_, precision)) => *precision,
-            None if name == Llama::HEAD || name == Llama::EMBEDDING => self.head,
+            None if name == Transformer::HEAD || name == Transformer::EMBEDDING => self.head,
             None => self.weights,
         }
     }

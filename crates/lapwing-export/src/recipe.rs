@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use lapwing_files::regular;
-use lapwing_model::Llama;
+use lapwing_model::Transformer;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExportError;
@@ -123,7 +123,7 @@ impl Recipe {
     /// What decides about hidden states.
     pub fn body(&self) -> BodyRecipe {
         let mut per_tensor = self.per_tensor.clone();
-        per_tensor.remove(Llama::HEAD);
+        per_tensor.remove(Transformer::HEAD);
         BodyRecipe {
             checkpoint_sha256: self.checkpoint_sha256.clone(),
             target: self.target,

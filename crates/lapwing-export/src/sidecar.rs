@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
+use lapwing_model::{Architecture, RopeScaling, SpecialTokens, Transformer};
 use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
@@ -11,7 +11,10 @@ use crate::error::ExportError;
 
 /// The contents of a Hugging Face `config.json`, for a model that is the checkpoint's but for its
 /// output head.
-pub(crate) fn config_json(checkpoint: &Checkpoint, architecture: &Architecture<Llama>) -> Value {
+pub(crate) fn config_json(
+    checkpoint: &Checkpoint,
+    architecture: &Architecture<Transformer>,
+) -> Value {
     let mut json = json!({
         "architectures": [class_name(&architecture.model_type)],
         "model_type": architecture.model_type,
@@ -108,7 +111,7 @@ fn class_name(model_type: &str) -> &'static str {
     }
 }
 
-fn rope_json(architecture: &Architecture<Llama>) -> Value {
+fn rope_json(architecture: &Architecture<Transformer>) -> Value {
     let theta = shortest(architecture.family.rope_theta);
     match &architecture.family.rope_scaling {
         None => json!({ "rope_type": "default", "rope_theta": theta }),

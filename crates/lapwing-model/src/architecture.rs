@@ -7,7 +7,7 @@ pub const N_POSITIONS_UNTOLD: usize = 1 << 20;
 /// The shape of a model.
 ///
 /// `F` is what the models of its family have beyond that: nothing for a runtime, whose graph says
-/// it; [`Llama`](crate::Llama) for who writes or computes such a graph.
+/// it; [`Transformer`](crate::Transformer) for who writes or computes such a graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture<F = ()> {
     /// The family's name in the manifest, such as `llama`.

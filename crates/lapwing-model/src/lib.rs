@@ -6,10 +6,10 @@
 //! shows it, through `lapwing-formats`; this crate reads the manifests beside it. To add a kind of
 //! folder: a variant of [`FolderKind`], a module that fills a [`ModelFolder`], and its place in
 //! [`ModelFolder::open`], which recognises kinds by content and never by the folder's name. To add
-//! a family of models that Lapwing computes or exports itself: a module like `llama`.
+//! a family of models that Lapwing computes or exports itself: a module like `transformer`.
 
 mod architecture;
-mod llama;
+mod transformer;
 
 mod config;
 mod folder;
@@ -23,8 +23,8 @@ pub use config::{GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TextFil
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::VARIANT_PREFERENCE;
 pub use json::parse_json;
-pub use llama::{Llama, RopeScaling};
 pub use named_token::named_token;
+pub use transformer::{RopeScaling, Transformer};
 
 /// The number of a token in a model's vocabulary.
 pub type TokenId = u32;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use lapwing_files::checksum::{HashError, Sha256};
 use lapwing_files::regular;
 use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
-use lapwing_model::{Architecture, Llama, ModelFolder, SpecialTokens, TokenId};
+use lapwing_model::{Architecture, ModelFolder, SpecialTokens, TokenId, Transformer};
 
 use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
 use crate::tensor::Tensor;
@@ -32,7 +32,7 @@ use error::unsupported;
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the model is made of.
-    pub architecture: Architecture<Llama>,
+    pub architecture: Architecture<Transformer>,
     /// The ids that begin, end and fill texts.
     pub tokens: SpecialTokens,
     /// The id of what the vocabulary cannot spell.
@@ -138,7 +138,11 @@ impl Checkpoint {
     ///
     /// As for [`Checkpoint::tensor`].
     pub fn head(&self) -> Result<Tensor<'_>, ReadTensorError> {
-        self.tensor(if self.has(Llama::HEAD) { Llama::HEAD } else { Llama::EMBEDDING })
+        self.tensor(if self.has(Transformer::HEAD) {
+            Transformer::HEAD
+        } else {
+            Transformer::EMBEDDING
+        })
     }
 
     /// Some rows of the output head, one for each token, as a fit needs them band by band.
@@ -217,7 +221,7 @@ fn beginning(start: &[u8]) -> String {
 /// the graph would leave out: a bias that nobody adds gives wrong answers.
 fn place_tensors(
     path: &Path,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     source: &Source,
     name_in_file: impl Fn(&str) -> String,
     interleaved_head_size: impl Fn(&str) -> Option<usize>,

@@ -4,7 +4,7 @@ mod plain;
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::graph::Graph;
 use crate::error::ExportError;
@@ -45,7 +45,7 @@ pub(super) enum Projections {
 
 /// What attention needs once a graph.
 pub(super) struct Attention<'a> {
-    architecture: &'a Architecture<Llama>,
+    architecture: &'a Architecture<Transformer>,
     shared: Shared,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Attention<'a> {
     /// When the context is too long for a table of angles, or the data file cannot be written.
     pub(super) fn new(
         graph: &mut Graph,
-        architecture: &'a Architecture<Llama>,
+        architecture: &'a Architecture<Transformer>,
         kind: AttentionKind,
     ) -> Result<Attention<'a>, ExportError> {
         store_angles(graph, architecture)?;
@@ -147,7 +147,10 @@ fn fused_lengths(graph: &mut Graph) -> Shared {
 }
 
 /// Store `cos_cache` and `sin_cache`, `[n_positions_max, head_size / 2]`.
-fn store_angles(graph: &mut Graph, architecture: &Architecture<Llama>) -> Result<(), ExportError> {
+fn store_angles(
+    graph: &mut Graph,
+    architecture: &Architecture<Transformer>,
+) -> Result<(), ExportError> {
     let n_positions = architecture.n_positions_max;
     if n_positions > N_POSITIONS_MAX {
         return Err(ExportError::Unsupported {

@@ -2,7 +2,7 @@
 
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_formats::onnx::{Dim, ElementType};
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
@@ -17,7 +17,7 @@ use crate::source::Source;
 /// When a weight cannot be read or expressed, a file cannot be written, or the caller stops.
 pub(super) fn write(
     graph: &mut Graph,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     kind: AttentionKind,
     source: &mut Source<'_>,
 ) -> Result<(), ExportError> {
@@ -60,7 +60,7 @@ pub(super) fn write(
 }
 
 /// Inputs and outputs in the order of ONNX Runtime GenAI's own exports.
-fn declare(graph: &mut Graph, architecture: &Architecture<Llama>, kind: AttentionKind) {
+fn declare(graph: &mut Graph, architecture: &Architecture<Transformer>, kind: AttentionKind) {
     let symbol = Dim::symbol;
     let (batch, positions) = (symbol("batch_size"), symbol("sequence_length"));
     let total = symbol("total_sequence_length");
@@ -92,7 +92,7 @@ fn declare(graph: &mut Graph, architecture: &Architecture<Llama>, kind: Attentio
 
 struct Decoder<'a, 's> {
     graph: &'a mut Graph,
-    architecture: &'a Architecture<Llama>,
+    architecture: &'a Architecture<Transformer>,
     source: &'a mut Source<'s>,
     attention: Attention<'a>,
     /// The value that every block adds to.

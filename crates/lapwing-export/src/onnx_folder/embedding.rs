@@ -2,7 +2,7 @@
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 use lapwing_quant::GroupQuantized;
 
 use super::graph::Graph;
@@ -20,7 +20,7 @@ const NODE: &str = "/model/embed_tokens";
 /// When the embedding's groups fit no block size or the data file cannot be written.
 pub(super) fn write(
     graph: &mut Graph,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     weight: PlannedWeight,
 ) -> Result<(String, Option<Matrix>), ExportError> {
     let name = "model.embed_tokens.weight";

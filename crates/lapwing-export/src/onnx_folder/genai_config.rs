@@ -1,6 +1,6 @@
 //! `genai_config.json`: how ONNX Runtime GenAI drives the graph.
 
-use lapwing_model::{Architecture, Llama, SpecialTokens};
+use lapwing_model::{Architecture, SpecialTokens, Transformer};
 use serde_json::{Value, json};
 
 use super::attention::AttentionKind;
@@ -11,7 +11,7 @@ use crate::sidecar::eos_json;
 /// `generation` is the checkpoint's own `generation_config.json`: how its makers sample. Its
 /// `min_p` has no place: ONNX Runtime GenAI 0.18.0 refuses files with that key.
 pub(super) fn genai_config(
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     tokens: &SpecialTokens,
     generation: Option<&Value>,
     kind: AttentionKind,

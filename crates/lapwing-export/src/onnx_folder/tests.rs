@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use half::f16;
 use lapwing_formats::onnx::proto::NodeProto;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, SliceEdit, slice_before_head};
-use lapwing_model::{Architecture, Llama, SpecialTokens};
+use lapwing_model::{Architecture, SpecialTokens, Transformer};
 use lapwing_quant::{Bits, Grid};
 
 use super::*;
 use crate::plan::{PlannedWeight, Precision, TakeWeight};
 
 /// A model of two layers.
-fn architecture(head_size: usize) -> Architecture<Llama> {
-    let family = Llama {
+fn architecture(head_size: usize) -> Architecture<Transformer> {
+    let family = Transformer {
         intermediate_size: 80,
         rms_epsilon: 1e-5,
         rope_theta: 10_000.0,
@@ -84,7 +84,10 @@ impl TakeWeight for Fake {
     }
 }
 
-fn written(architecture: &Architecture<Llama>, stored: Stored) -> Result<OnnxModel, ExportError> {
+fn written(
+    architecture: &Architecture<Transformer>,
+    stored: Stored,
+) -> Result<OnnxModel, ExportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let shapes: HashMap<_, _> = architecture.expected_tensors().collect();
@@ -148,7 +151,8 @@ fn every_variant_is_wired() {
         {
             for stored in [Stored::F32, Stored::F16, int4(true), int4(false)] {
                 let plain = architecture(head_size);
-                let family = Llama { attention_bias, qk_norm, tied_head, ..plain.family.clone() };
+                let family =
+                    Transformer { attention_bias, qk_norm, tied_head, ..plain.family.clone() };
                 let architecture = Architecture { family, ..plain };
                 check_wiring(&written(&architecture, stored).unwrap());
             }

@@ -1,7 +1,7 @@
 //! Attention over keys and values that live in the model.
 
 use lapwing_formats::ir::{Dim, ElementType, Node};
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::graph::Graph;
 use super::norm::rms_norm;
@@ -29,7 +29,7 @@ impl State {
     /// When a constant cannot be written.
     pub(super) fn read(
         graph: &mut Graph,
-        architecture: &Architecture<Llama>,
+        architecture: &Architecture<Transformer>,
         (n_batch, beam_idx): (&Node, &Node),
         layer_idx: usize,
         which: &str,
@@ -88,7 +88,7 @@ impl State {
 
 /// What layers share.
 pub(super) struct Shared<'a> {
-    pub(super) architecture: &'a Architecture<Llama>,
+    pub(super) architecture: &'a Architecture<Transformer>,
     pub(super) rope: &'a Rope,
     pub(super) mask: &'a Node,
 }
@@ -138,7 +138,7 @@ pub(super) fn attention(
 fn heads(
     graph: &mut Graph,
     source: &mut Matrices<'_>,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     x: &Node,
     layer: &str,
     (which, n_heads): (&str, usize),
@@ -169,7 +169,7 @@ fn heads(
 /// Each head of keys or values as often as query heads share it.
 fn repeat_heads(
     graph: &mut Graph,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     x: &Node,
 ) -> Result<Node, ExportError> {
     let n_times = architecture.n_heads / architecture.n_kv_heads;

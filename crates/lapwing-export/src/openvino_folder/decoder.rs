@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lapwing_formats::ir::{ElementType, Node};
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::attention::{Shared, State, attention};
 use super::graph::Graph;
@@ -21,7 +21,7 @@ use crate::error::ExportError;
 /// When a weight cannot be read or written, or the caller stops.
 pub(super) fn write(
     graph: &mut Graph,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     source: &mut Matrices<'_>,
 ) -> Result<(), ExportError> {
     let input_ids = graph.parameter("input_ids", ElementType::I64, 2);
@@ -118,7 +118,7 @@ fn layer(
 fn norm(
     graph: &mut Graph,
     source: &mut Matrices<'_>,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     x: &Node,
     name: &str,
 ) -> Result<Node, ExportError> {

@@ -1,6 +1,6 @@
 //! What the IR says about itself in `rt_info`.
 
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::source::Written;
 use crate::plan::{Precision, WHOLE_ROW};
@@ -11,7 +11,7 @@ const ACTIVATIONS_SCALE_FACTOR: &str = "8.0";
 
 /// The notes as paths and values.
 pub(super) fn rt_info(
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     written: &[Written],
 ) -> Vec<(String, String)> {
     let mut notes = Vec::new();

@@ -1,6 +1,6 @@
 //! The weights at a precision that an IR can hold.
 
-use lapwing_model::Llama;
+use lapwing_model::Transformer;
 
 use crate::error::ExportError;
 use crate::plan::{PlannedWeight, Precision, WHOLE_ROW};
@@ -59,7 +59,7 @@ impl<'a> Matrices<'a> {
             }
             precision => precision,
         };
-        let is_head = [Llama::HEAD, Llama::EMBEDDING].contains(&name);
+        let is_head = [Transformer::HEAD, Transformer::EMBEDDING].contains(&name);
         self.written.push(Written { precision, n_weights: n_rows * n_columns, is_head });
         self.source.matrix_as(name, precision)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_head};
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 use lapwing_quant::{Bits, Grid, quantize};
 use lapwing_weights::Codes;
 
@@ -16,8 +16,8 @@ const INT4: Precision = Precision::Int4 { group_size: 8, symmetric: false };
 const INT4_SYMMETRIC: Precision = Precision::Int4 { group_size: 8, symmetric: true };
 const INT8: Precision = Precision::Int8 { group_size: None, symmetric: false };
 
-fn architecture() -> Architecture<Llama> {
-    let family = Llama {
+fn architecture() -> Architecture<Transformer> {
+    let family = Transformer {
         intermediate_size: 20,
         rms_epsilon: 1e-5,
         rope_theta: 1e4,
@@ -95,7 +95,7 @@ impl TakeWeight for MadeUp {
 
 /// The IR of made-up weights, opened, and how its matrices were stored.
 fn exported(
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     precision: Precision,
     is_affine: bool,
 ) -> (IrModel, Vec<Written>) {
@@ -182,7 +182,7 @@ fn the_logits_of_an_export_can_be_sliced() {
 #[test]
 fn families_differ_in_biases_norms_windows_and_heads() {
     let plain = exported(&architecture(), Precision::F32, false).0;
-    let count = |change: &dyn Fn(&mut Architecture<Llama>), kind: &str| {
+    let count = |change: &dyn Fn(&mut Architecture<Transformer>), kind: &str| {
         let mut architecture = architecture();
         change(&mut architecture);
         n_layers_of(&exported(&architecture, Precision::F32, false).0, kind)
@@ -191,7 +191,7 @@ fn families_differ_in_biases_norms_windows_and_heads() {
     assert_eq!(count(&|a| a.family.attention_bias = true, "Add"), 2 * 3);
     assert_eq!(count(&|a| a.family.qk_norm = true, "ReduceMean"), 2 * 2);
     assert_eq!(count(&|a| a.sliding_window = Some(8), "Greater"), 1);
-    let mixed = |a: &mut Architecture<Llama>| {
+    let mixed = |a: &mut Architecture<Transformer>| {
         a.sliding_window = Some(8);
         a.family.full_layers.push(1..2);
     };

@@ -1,6 +1,6 @@
 //! The plan for Intel's NPUs.
 
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::{ExportOptions, Precision, WHOLE_ROW};
 
@@ -17,18 +17,18 @@ impl ExportOptions {
     ///
     /// Source: OpenVINO's guide "Inference with OpenVINO GenAI on NPU", which asks for
     /// `--weight-format int4 --sym --ratio 1.0 --group-size 128`, or `-1`.
-    pub fn for_npu(architecture: &Architecture<Llama>) -> ExportOptions {
+    pub fn for_npu(architecture: &Architecture<Transformer>) -> ExportOptions {
         let group_size = if npu_groups_fit(architecture) { NPU_GROUP_SIZE } else { WHOLE_ROW };
         ExportOptions::new(Precision::Int4 { group_size, symmetric: true })
     }
 }
 
 /// Whether groups of [`NPU_GROUP_SIZE`] divide the columns of every projection.
-fn npu_groups_fit(architecture: &Architecture<Llama>) -> bool {
+fn npu_groups_fit(architecture: &Architecture<Transformer>) -> bool {
     architecture.expected_tensors().all(|(name, shape)| match shape[..] {
         [_, n_columns] => {
-            name == Llama::EMBEDDING
-                || name == Llama::HEAD
+            name == Transformer::EMBEDDING
+                || name == Transformer::HEAD
                 || n_columns.is_multiple_of(NPU_GROUP_SIZE)
         }
         _ => true,

@@ -1,7 +1,7 @@
 //! A checkpoint's tensors at their planned precision, one at a time.
 
 use half::f16;
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 use lapwing_weights::{Checkpoint, Codes, Tensor};
 use ndarray::{Array2, ArrayView2};
@@ -72,7 +72,7 @@ impl<'a> Weights<'a> {
     }
 
     /// What is exported: a mapped head is no longer the embedding.
-    pub(crate) fn architecture(&self) -> Architecture<Llama> {
+    pub(crate) fn architecture(&self) -> Architecture<Transformer> {
         let mut architecture = self.checkpoint.architecture.clone();
         architecture.family.tied_head &= self.options.head_map.is_none();
         architecture
@@ -85,7 +85,7 @@ impl<'a> Weights<'a> {
 
     /// The map to fold into this tensor.
     fn map_of(&self, name: &str) -> Option<&'a HeadMap> {
-        self.options.head_map.as_ref().filter(|_| name == Llama::HEAD)
+        self.options.head_map.as_ref().filter(|_| name == Transformer::HEAD)
     }
 
     /// The checkpoint's tensor; a mapped head is made from the embedding where that is the head.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens, TokenId};
+use lapwing_model::{Architecture, RopeScaling, SpecialTokens, TokenId, Transformer};
 
 use super::{OpenCheckpointError, unsupported};
 
 /// Shapes and token ids of one checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
-    pub(super) architecture: Architecture<Llama>,
+    pub(super) architecture: Architecture<Transformer>,
     pub(super) tokens: SpecialTokens,
     pub(super) unk: Option<TokenId>,
 }
@@ -19,7 +19,7 @@ impl Config {
     pub(super) fn check(&self, path: &Path) -> Result<(), OpenCheckpointError> {
         let Architecture { n_vocab, n_layers, n_heads, n_kv_heads, .. } = self.architecture;
         let Architecture { hidden_size, head_size, n_positions_max, .. } = self.architecture;
-        let Llama { intermediate_size, rms_epsilon, rope_theta, ref rope_scaling, .. } =
+        let Transformer { intermediate_size, rms_epsilon, rope_theta, ref rope_scaling, .. } =
             self.architecture.family;
         let sizes = [n_vocab, n_layers, n_heads, n_kv_heads, hidden_size];
         let other_sizes = [head_size, intermediate_size, n_positions_max];
@@ -98,7 +98,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::checkpoint) fn small() -> Config {
-        let family = Llama {
+        let family = Transformer {
             intermediate_size: 64,
             rms_epsilon: 1e-5,
             rope_theta: 10_000.0,
@@ -127,7 +127,7 @@ pub(super) mod tests {
 
     #[test]
     fn numbers_that_make_no_graph_are_refused() {
-        let check = |change: fn(&mut Config, &mut Llama), expected: &str| {
+        let check = |change: fn(&mut Config, &mut Transformer), expected: &str| {
             let mut config = small();
             config.check(Path::new("x")).unwrap();
             let mut family = config.architecture.family.clone();
@@ -141,7 +141,7 @@ pub(super) mod tests {
         check(|c, _| c.architecture.n_kv_heads = 3, "found 4 and 3");
         check(|c, _| c.architecture.head_size = 7, "an even number, found 7");
         check(|_, f| f.rope_theta = 0.0, "rope theta");
-        let zero = |_: &mut Config, f: &mut Llama| {
+        let zero = |_: &mut Config, f: &mut Transformer| {
             f.rope_scaling = Some(RopeScaling::Linear { factor: 0.0 });
         };
         check(zero, "rope factor");

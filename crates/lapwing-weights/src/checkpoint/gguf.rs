@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
-use lapwing_model::{Architecture, Llama, RopeScaling, SpecialTokens};
+use lapwing_model::{Architecture, RopeScaling, SpecialTokens, Transformer};
 
 use super::config::Config;
 use super::keys::{require_known_metadata, shown};
@@ -86,7 +86,7 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
     let n_vocab = gguf.tensor("token_embd.weight").and_then(|t| t.shape.first().copied());
     let n_positions_max = keys.size("context_length")?;
     let rope_theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
-    let family = Llama {
+    let family = Transformer {
         intermediate_size: keys.size("feed_forward_length")?,
         rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
         rope_theta,

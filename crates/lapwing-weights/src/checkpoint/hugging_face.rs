@@ -9,7 +9,7 @@ mod config_json;
 use std::path::Path;
 
 use lapwing_formats::safetensors::SafeTensors;
-use lapwing_model::{Llama, named_token};
+use lapwing_model::{Transformer, named_token};
 use serde_json::Value;
 
 use super::small_file::read_json;
@@ -50,15 +50,15 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     if family.tied_head && has_own_head(&source, shape) {
         tracing::warn!(
             "{} differs from {}, which it shares by tie_word_embeddings: the stored one is used",
-            Llama::HEAD,
-            Llama::EMBEDDING
+            Transformer::HEAD,
+            Transformer::EMBEDDING
         );
         family.tied_head = false;
     }
     let is_tied = family.tied_head;
     // Old checkpoints store the frequencies; a tied head may be stored twice.
     let is_needless =
-        |name: &str| name.ends_with(".rotary_emb.inv_freq") || is_tied && name == Llama::HEAD;
+        |name: &str| name.ends_with(".rotary_emb.inv_freq") || is_tied && name == Transformer::HEAD;
     let places =
         place_tensors(path, &config.architecture, &source, str::to_owned, |_| None, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))
@@ -67,13 +67,14 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
 /// Whether a head is stored that is not the embedding, as far as both are matrices of this shape;
 /// what they are else is refused where tensors are placed.
 fn has_own_head(source: &Source, shape: [usize; 2]) -> bool {
-    let (head, embedding) = match (source.tensor(Llama::HEAD), source.tensor(Llama::EMBEDDING)) {
-        (Err(ReadTensorError::Missing { .. }), _) => return false,
-        (Ok(head), Ok(embedding)) if head.shape == shape && embedding.shape == shape => {
-            (head, embedding)
-        }
-        _ => return true,
-    };
+    let (head, embedding) =
+        match (source.tensor(Transformer::HEAD), source.tensor(Transformer::EMBEDDING)) {
+            (Err(ReadTensorError::Missing { .. }), _) => return false,
+            (Ok(head), Ok(embedding)) if head.shape == shape && embedding.shape == shape => {
+                (head, embedding)
+            }
+            _ => return true,
+        };
     // A row at a time: the whole of both may not fit into memory as floats.
     (0..shape[0]).any(|row| head.rows_to_f32(row..row + 1) != embedding.rows_to_f32(row..row + 1))
 }

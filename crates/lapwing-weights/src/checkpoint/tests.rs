@@ -35,7 +35,7 @@ fn only_llama_files_interleave_the_rows_of_q_and_k() {
 #[test]
 fn a_gguf_says_what_its_model_is() {
     let checkpoint = open(&small("qwen2")).unwrap();
-    let family = Llama {
+    let family = Transformer {
         intermediate_size: 24,
         rms_epsilon: 1e-6,
         rope_theta: 10_000.0,

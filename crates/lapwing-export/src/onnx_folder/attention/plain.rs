@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
-use lapwing_model::{Architecture, Llama};
+use lapwing_model::{Architecture, Transformer};
 
 use super::Projections;
 use crate::onnx_folder::graph::Graph;
@@ -29,7 +29,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Add mask, angles and shapes to the graph.
-    pub(super) fn new(graph: &mut Graph, architecture: &Architecture<Llama>) -> Shared {
+    pub(super) fn new(graph: &mut Graph, architecture: &Architecture<Transformer>) -> Shared {
         let first = graph.i64_list("/model/constants/1d/1", &[1]);
         let last = graph.i64_list("/model/constants/1d/-1", &[-1]);
         let shape = graph.node("/model/total/Shape", "Shape", &["attention_mask"], []);
@@ -70,7 +70,7 @@ impl Shared {
     pub(super) fn layer(
         &self,
         graph: &mut Graph,
-        architecture: &Architecture<Llama>,
+        architecture: &Architecture<Transformer>,
         layer_idx: usize,
         projections: &Projections,
     ) -> String {
@@ -114,7 +114,7 @@ impl Shared {
     fn heads(
         &self,
         graph: &mut Graph,
-        architecture: &Architecture<Llama>,
+        architecture: &Architecture<Transformer>,
         name: &str,
         value: &str,
         n_heads: usize,
@@ -152,7 +152,7 @@ fn positions_first() -> AttributeProto {
 /// Query, key and value, cut apart where they come packed.
 fn separate(
     graph: &mut Graph,
-    architecture: &Architecture<Llama>,
+    architecture: &Architecture<Transformer>,
     name: &str,
     projections: &Projections,
 ) -> [String; 3] {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use lapwing_model::{Architecture, Llama, SpecialTokens};
+use lapwing_model::{Architecture, SpecialTokens, Transformer};
 use serde_json::Value;
 
 use super::super::config::Config;
@@ -66,7 +66,7 @@ impl<'a> ConfigJson<'a> {
         let n_positions_max = n_positions_max.unwrap_or(self.n_positions_default());
         let (sliding_window, full_layers) = self.windows(n_layers, n_positions_max)?;
         let rope = Rope::read(&self.keys, sliding_window.is_some(), !full_layers.is_empty())?;
-        let family = Llama {
+        let family = Transformer {
             intermediate_size: self.keys.needed_size("intermediate_size")?,
             rms_epsilon: self.keys.needed_number("rms_norm_eps")?,
             rope_theta: rope.theta,

@@ -277,7 +277,7 @@ const NO_KEYS: &str = "{}";
 #[test]
 fn an_own_head_beside_the_flag_of_a_tied_one_is_the_head() {
     let check = |config: Value, head: &[f32], is_tied: bool| {
-        let folder = tiny_folder(&config, &[(Llama::HEAD, head)], &[]);
+        let folder = tiny_folder(&config, &[(Transformer::HEAD, head)], &[]);
         let checkpoint = open(folder.path()).unwrap();
         assert_eq!(checkpoint.architecture.family.tied_head, is_tied);
         assert_eq!(checkpoint.head().unwrap().to_f32(), head);
@@ -290,7 +290,7 @@ fn an_own_head_beside_the_flag_of_a_tied_one_is_the_head() {
     let folder = tiny_folder(&serde_json::json!({}), &[], &[]);
     assert!(open(folder.path()).unwrap().architecture.family.tied_head);
     // A head of another size is none that was tied.
-    let folder = tiny_folder(&serde_json::json!({}), &[(Llama::HEAD, &[0.0; 20])], &[]);
+    let folder = tiny_folder(&serde_json::json!({}), &[(Transformer::HEAD, &[0.0; 20])], &[]);
     let message = open(folder.path()).map(drop).unwrap_err().to_string();
     assert!(
         message.contains("shape of lm_head.weight: expected [4, 4], found [4, 5]"),

@@ -1,4 +1,4 @@
-use lapwing_model::{Architecture, Llama, RopeScaling};
+use lapwing_model::{Architecture, RopeScaling, Transformer};
 use serde_json::{Value, json};
 
 use super::super::hugging_face::tests::resolve;
@@ -12,7 +12,7 @@ fn published(name: &str) -> Value {
     serde_json::from_slice(&bytes).expect(name)
 }
 
-fn architecture(json: &Value) -> Architecture<Llama> {
+fn architecture(json: &Value) -> Architecture<Transformer> {
     resolve(json, None).unwrap_or_else(|error| panic!("{error}: {json}")).architecture
 }
 

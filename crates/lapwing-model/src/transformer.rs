@@ -9,9 +9,9 @@ const LLAMA3_LOW: f32 = 1.0;
 const LLAMA3_HIGH: f32 = 4.0;
 const LLAMA3_N_POSITIONS: usize = 8192;
 
-/// The arithmetic of a llama-family model, such as Llama, Mistral, Qwen 2 and Qwen 3.
+/// The arithmetic of a llama-family model, such as Transformer, Mistral, Qwen 2 and Qwen 3.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Llama {
+pub struct Transformer {
     /// Width of the feed-forward layer.
     pub intermediate_size: usize,
     /// Epsilon of every RMS normalisation.
@@ -53,14 +53,14 @@ pub enum RopeScaling {
     Divisors(Vec<f32>),
 }
 
-impl Llama {
+impl Transformer {
     /// The Hugging Face name of the embedding.
     pub const EMBEDDING: &str = "model.embed_tokens.weight";
     /// The Hugging Face name of the output head.
     pub const HEAD: &str = "lm_head.weight";
 }
 
-impl Architecture<Llama> {
+impl Architecture<Transformer> {
     /// Rotary frequencies in radians a position, scaling applied.
     ///
     /// Shapes: `[head_size / 2]`. Source: RoFormer, eq. 15; llama3 scaling as in the model card.
@@ -95,9 +95,9 @@ impl Architecture<Llama> {
     ///
     /// Made one at a time: a manifest may claim more layers than any file has.
     pub fn expected_tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
-        let head = (!self.family.tied_head).then_some(Llama::HEAD);
+        let head = (!self.family.tied_head).then_some(Transformer::HEAD);
         let matrix = |name: &str| (name.to_owned(), vec![self.n_vocab, self.hidden_size]);
-        let embedding = std::iter::once(matrix(Llama::EMBEDDING));
+        let embedding = std::iter::once(matrix(Transformer::EMBEDDING));
         let layers = (0..self.n_layers).flat_map(|layer_idx| {
             let tensors = self.expected_layer_tensors().into_iter();
             tensors.map(move |(name, shape)| (format!("model.layers.{layer_idx}.{name}"), shape))
@@ -184,8 +184,8 @@ mod tests {
         rope_theta: f32,
         head_size: usize,
         rope_scaling: Option<RopeScaling>,
-    ) -> Architecture<Llama> {
-        let family = Llama {
+    ) -> Architecture<Transformer> {
+        let family = Transformer {
             intermediate_size: 64,
             rms_epsilon: 1e-5,
             rope_theta,
