@@ -183,6 +183,9 @@ fn folder(path: &Path, variant: Option<&Variant>) -> Result<Found, DescribeError
         }
     };
     let mut found = file(&model.graph)?;
+    for graph in &model.embeddings {
+        found.tensors.extend(file(graph)?.tensors);
+    }
     let graph_facts = std::mem::take(&mut found.facts);
     found.kind = model.kind.name();
     found.facts = model_facts(&model);
@@ -217,6 +220,9 @@ fn model_facts(model: &ModelFolder) -> Map<String, Value> {
         fact("sliding window", json!(window));
     }
     fact("end tokens", json!(model.tokens.eos));
+    for part in &model.unused_parts {
+        fact(&format!("{part} part"), json!("present, not used"));
+    }
     if let Some(variant) = &model.variant {
         fact("variant", json!(variant));
         fact("variants", json!(model.variants.join(", ")));

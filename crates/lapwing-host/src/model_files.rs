@@ -49,29 +49,32 @@ pub enum ModelFilesError {
 }
 
 impl ModelFiles {
-    /// The graph first, then the files of its weights by name.
+    /// The graph first, then the files of its weights by name, then in the same way the graphs that
+    /// feed it.
     ///
     /// # Errors
     ///
     /// When one is not there or the graph is malformed.
     pub fn of(folder: &ModelFolder) -> Result<ModelFiles, ModelFilesError> {
-        let graph = &folder.graph;
-        let beside = |name: &str| graph.with_file_name(name);
-        let weights: Vec<PathBuf> = match folder.kind {
-            FolderKind::OpenVinoIr => vec![graph.with_extension("bin")],
-            FolderKind::OnnxGenai | FolderKind::TransformersJs => {
-                external_names(graph)?.iter().map(|name| beside(name)).collect()
+        let mut paths = Vec::new();
+        for graph in std::iter::once(&folder.graph).chain(&folder.embeddings) {
+            paths.push(graph.clone());
+            match folder.kind {
+                FolderKind::OpenVinoIr => paths.push(graph.with_extension("bin")),
+                FolderKind::OnnxGenai | FolderKind::TransformersJs => {
+                    let names = external_names(graph)?;
+                    paths.extend(names.iter().map(|name| graph.with_file_name(name)));
+                }
             }
-        };
-        let root = graph.parent().map(PathBuf::from).unwrap_or_default();
+        }
+        let root = folder.graph.parent().map(PathBuf::from).unwrap_or_default();
         let file = |path: PathBuf| -> Result<ModelFile, FileError> {
             let metadata = std::fs::metadata(&path).map_err(FileError::cannot("read", &path))?;
             let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy().into_owned();
             let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
             Ok(ModelFile { name, n_bytes: metadata.len(), modified, path })
         };
-        let files = std::iter::once(graph.clone()).chain(weights).map(file);
-        Ok(ModelFiles(files.collect::<Result<_, _>>()?))
+        Ok(ModelFiles(paths.into_iter().map(file).collect::<Result<_, _>>()?))
     }
 
     /// Watch all of them from now on, so that [`lapwing_formats::require_unchanged`] tells of a change.

@@ -148,8 +148,7 @@ impl Notice {
     pub fn is_warning(&self) -> bool {
         use Notice::{
             LittleMemory, NotExact, RecommendationsUnreadable, ShorterContext, TrialForgotten,
-            WholePrompts,
-            Unwatched,
+            Unwatched, WholePrompts,
         };
         matches!(
             self,

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Architecture, GenerationDefaults, SpecialTokens, TextFiles, genai, hugging_face};
+use crate::hugging_face::OnnxGraphs;
+use crate::{
+    Architecture, GenerationDefaults, SpecialTokens, TextFiles, genai, hugging_face, openvino,
+};
 
 /// A model folder whose manifests were read.
 #[derive(Clone, Debug)]
@@ -14,6 +17,11 @@ pub struct ModelFolder {
     pub kind: FolderKind,
     /// The graph: an OpenVINO XML or an ONNX file.
     pub graph: PathBuf,
+    /// The graphs that make out of token ids what `graph` takes in their place, in exports of models
+    /// that also see or hear. None: it takes token ids.
+    pub embeddings: Vec<PathBuf>,
+    /// What the folder also holds and nobody here runs: `vision`, `audio`.
+    pub unused_parts: Vec<&'static str>,
     /// Which of several graphs this is, in a transformers.js folder: `q4`, `quantized`, `fp32`, ….
     pub variant: Option<String>,
     /// The other variants that lie beside it.
@@ -31,12 +39,14 @@ pub struct ModelFolder {
 /// The three conventions of exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FolderKind {
-    /// optimum-intel: `openvino_model.xml`, `openvino_model.bin`, `config.json`.
+    /// optimum-intel: `openvino_model.xml`, `openvino_model.bin`, `config.json`. Models that also see
+    /// or hear have `openvino_language_model.xml` behind `openvino_text_embeddings_model.xml`.
     OpenVinoIr,
     /// onnxruntime-genai: `genai_config.json` names the graph.
     OnnxGenai,
     /// transformers.js and onnx-community: `onnx/model{suffix}.onnx`, `config.json`. Optimum has the
-    /// graphs beside `config.json`.
+    /// graphs beside `config.json`. Models that also see or hear have
+    /// `onnx/decoder_model_merged{suffix}.onnx` behind `onnx/embed_tokens{suffix}.onnx`.
     TransformersJs,
 }
 
@@ -103,12 +113,11 @@ impl ModelFolder {
             refuse_variant(root, variant)?;
             return genai::read(root, &genai_config);
         }
-        let ir = root.join("openvino_model.xml");
-        if ir.is_file() {
+        if let Some(ir) = openvino::graph(root) {
             refuse_variant(root, variant)?;
-            return hugging_face::read_openvino(root, ir);
+            return openvino::read(root, ir);
         }
-        if let Some(graphs) = hugging_face::onnx_variants(root)
+        if let Some(graphs) = OnnxGraphs::find(root)
             && root.join("config.json").is_file()
         {
             return hugging_face::read_transformers_js(root, graphs, variant);

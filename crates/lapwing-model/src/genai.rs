@@ -30,6 +30,8 @@ pub(crate) fn read(root: &Path, genai_config: &Path) -> Result<ModelFolder, Open
         root: root.to_owned(),
         kind: FolderKind::OnnxGenai,
         graph,
+        embeddings: Vec::new(),
+        unused_parts: Vec::new(),
         variant: None,
         variants: Vec::new(),
         architecture: architecture(&manifest)?,

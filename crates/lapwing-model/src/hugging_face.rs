@@ -17,24 +17,72 @@ use crate::{
 pub const VARIANT_PREFERENCE: [&str; 9] =
     ["q4", "q4f16", "bnb4", "quantized", "int8", "uint8", "fp16", "fp32", "q2"];
 
-pub(crate) fn read_openvino(root: &Path, ir: PathBuf) -> Result<ModelFolder, OpenFolderError> {
-    let bin = ir.with_extension("bin");
-    if !bin.is_file() {
-        return Err(OpenFolderError::Missing { file: bin, named_by: ir });
-    }
-    let config = root.join("config.json");
-    if !config.is_file() {
-        return Err(OpenFolderError::Missing { file: config, named_by: ir });
-    }
-    read(root, FolderKind::OpenVinoIr, ir)
+/// The stems of ONNX files with a graph that gives logits, the wanted first: one graph for a prompt and
+/// what comes behind it, and one into which two such were merged. The latter is also what models have
+/// that see or hear; then [`ONNX_EMBEDDING`] is before it.
+pub const ONNX_STEMS: [&str; 2] = ["model", "decoder_model_merged"];
+
+/// The stem of the graph that makes out of token ids what such a model takes.
+pub const ONNX_EMBEDDING: &str = "embed_tokens";
+
+/// Beginnings of the names of graphs for what is not text.
+const OTHER_PARTS: [(&str, &str); 2] = [("vision_encoder", "vision"), ("audio_encoder", "audio")];
+
+/// The graphs of a transformers.js folder.
+pub(crate) struct OnnxGraphs {
+    /// Where they are: `onnx/` or the folder itself.
+    folder: PathBuf,
+    /// One of [`ONNX_STEMS`].
+    stem: &'static str,
+    /// The suffixes of the files, sorted; the file without one is `fp32`.
+    variants: Vec<String>,
 }
 
-/// `graphs` is the folder of the graphs, with what [`onnx_variants`] found there.
+impl OnnxGraphs {
+    /// None where there is no such file.
+    pub(crate) fn find(root: &Path) -> Option<OnnxGraphs> {
+        let folders = [root.join("onnx"), root.to_owned()];
+        let places = ONNX_STEMS
+            .into_iter()
+            .flat_map(|stem| folders.iter().map(move |folder| (folder.clone(), stem)));
+        places.into_iter().find_map(|(folder, stem)| {
+            let variants = variants_in(&folder, stem);
+            (!variants.is_empty()).then_some(OnnxGraphs { folder, stem, variants })
+        })
+    }
+
+    fn file(&self, stem: &str, variant: &str) -> PathBuf {
+        let plain = self.folder.join(format!("{stem}.onnx"));
+        match variant {
+            FULL_PRECISION if plain.is_file() => plain,
+            suffix => self.folder.join(format!("{stem}_{suffix}.onnx")),
+        }
+    }
+
+    /// The graph before the one of `variant`, where there is one: of the same variant if it can be.
+    fn embedding(&self, variant: &str) -> Option<PathBuf> {
+        let found = variants_in(&self.folder, ONNX_EMBEDDING);
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        Some(self.file(ONNX_EMBEDDING, onnx_embedding(&found, variant)?))
+    }
+}
+
+/// Which of the variants of [`ONNX_EMBEDDING`] goes before a graph of `variant`.
+pub fn onnx_embedding<'a>(found: &[&'a str], variant: &str) -> Option<&'a str> {
+    let wanted = std::iter::once(variant).chain(VARIANT_PREFERENCE);
+    let named = |name: &str| found.iter().find(|other| **other == name).copied();
+    wanted.into_iter().find_map(named).or(found.first().copied())
+}
+
+/// What the ONNX file without a suffix is called.
+const FULL_PRECISION: &str = "fp32";
+
 pub(crate) fn read_transformers_js(
     root: &Path,
-    (graphs, variants): (PathBuf, Vec<String>),
+    graphs: OnnxGraphs,
     asked: Option<&str>,
 ) -> Result<ModelFolder, OpenFolderError> {
+    let variants = &graphs.variants;
     let preferred =
         || VARIANT_PREFERENCE.iter().find(|name| variants.iter().any(|v| v == *name)).copied();
     let chosen = asked.or_else(preferred).or(variants.first().map(String::as_str));
@@ -43,38 +91,38 @@ pub(crate) fn read_transformers_js(
         let (folder, asked) = (root.to_owned(), asked.unwrap_or_default().to_owned());
         return Err(match variants.len() {
             1 => OpenFolderError::OneGraph { folder, asked },
-            _ => OpenFolderError::NoVariant { folder, asked, available: variants },
+            _ => OpenFolderError::NoVariant { folder, asked, available: graphs.variants },
         });
     };
-    let plain = graphs.join("model.onnx");
-    let graph = match variant.as_str() {
-        "fp32" if plain.is_file() => plain,
-        suffix => graphs.join(format!("model_{suffix}.onnx")),
+    let folder = read(root, FolderKind::TransformersJs, graphs.file(graphs.stem, &variant))?;
+    let embedding = graphs.embedding(&variant).filter(|_| graphs.stem != ONNX_STEMS[0]);
+    let unused_parts = match embedding {
+        Some(_) => other_parts(&graphs.folder),
+        None => Vec::new(),
     };
-    let mut folder = read(root, FolderKind::TransformersJs, graph)?;
-    folder.variant = Some(variant);
-    folder.variants = variants;
-    Ok(folder)
-}
-
-/// The folder of `model{suffix}.onnx`, which is `onnx/` or `root` itself, with the suffixes, sorted;
-/// the file without one is `fp32`. None where there is no such file.
-pub(crate) fn onnx_variants(root: &Path) -> Option<(PathBuf, Vec<String>)> {
-    [root.join("onnx"), root.to_owned()].into_iter().find_map(|folder| {
-        let variants = variants_in(&folder);
-        (!variants.is_empty()).then_some((folder, variants))
+    Ok(ModelFolder {
+        embeddings: embedding.into_iter().collect(),
+        unused_parts,
+        variant: Some(variant),
+        variants: graphs.variants,
+        ..folder
     })
 }
 
-fn variants_in(folder: &Path) -> Vec<String> {
+fn other_parts(folder: &Path) -> Vec<&'static str> {
+    let is_there = |&&(stem, _): &&(&str, &str)| !variants_in(folder, stem).is_empty();
+    OTHER_PARTS.iter().filter(is_there).map(|&(_, part)| part).collect()
+}
+
+fn variants_in(folder: &Path, stem: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut variants: Vec<String> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.path().is_file())
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            match name.strip_prefix("model")?.strip_suffix(".onnx")? {
-                "" => Some("fp32".to_owned()),
+            match name.strip_prefix(stem)?.strip_suffix(".onnx")? {
+                "" => Some(FULL_PRECISION.to_owned()),
                 suffix => suffix.strip_prefix('_').map(str::to_owned),
             }
         })
@@ -84,7 +132,12 @@ fn variants_in(folder: &Path) -> Vec<String> {
     variants
 }
 
-fn read(root: &Path, kind: FolderKind, graph: PathBuf) -> Result<ModelFolder, OpenFolderError> {
+/// A folder of `kind` whose graph is `graph`, by its `config.json`.
+pub(crate) fn read(
+    root: &Path,
+    kind: FolderKind,
+    graph: PathBuf,
+) -> Result<ModelFolder, OpenFolderError> {
     let config_file = root.join("config.json");
     let config = Manifest::read(&config_file)?;
     let generation_file = root.join("generation_config.json");
@@ -96,6 +149,8 @@ fn read(root: &Path, kind: FolderKind, graph: PathBuf) -> Result<ModelFolder, Op
         root: root.to_owned(),
         kind,
         graph,
+        embeddings: Vec::new(),
+        unused_parts: Vec::new(),
         variant: None,
         variants: Vec::new(),
         architecture: architecture(&config)?,

@@ -17,11 +17,12 @@ mod genai;
 mod hugging_face;
 mod json;
 mod named_token;
+mod openvino;
 
 pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
 pub use config::{GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TextFiles};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
-pub use hugging_face::VARIANT_PREFERENCE;
+pub use hugging_face::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
 pub use json::parse_json;
 pub use named_token::named_token;
 pub use transformer::{RopeScaling, Transformer};

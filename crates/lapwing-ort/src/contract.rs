@@ -13,9 +13,12 @@ const HEAD_SIZE_MULTIPLE: usize = 16;
 /// The inputs and outputs of a decoder graph, by meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contract {
-    pub(crate) input_ids: Integers,
+    pub(crate) tokens: Tokens,
     pub(crate) attention_mask: Option<Integers>,
+    /// Of as many rows as models that also see tell of a picture; all are alike for text.
     pub(crate) position_ids: Option<Integers>,
+    /// An input by which the graph is told whether there is a past, when it computes the two otherwise.
+    pub(crate) use_cache: Option<String>,
     /// An input by which the exporter lets the caller choose how many logits are computed.
     pub(crate) n_logits: Option<Integers>,
     pub(crate) logits: String,
@@ -33,6 +36,29 @@ pub(crate) struct Contract {
     pub(crate) n_positions_switch: Option<usize>,
 }
 
+/// What tokens go in as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// As their ids.
+    Ids(Integers),
+    /// As what another graph makes of their ids.
+    Embedded {
+        /// That graph's input.
+        ids: Integers,
+        /// Its outputs, which are inputs here by the same names.
+        values: Vec<String>,
+    },
+}
+
+impl Tokens {
+    /// The input of their ids, in whatever graph.
+    pub(crate) fn ids(&self) -> &Integers {
+        match self {
+            Tokens::Ids(ids) | Tokens::Embedded { ids, .. } => ids,
+        }
+    }
+}
+
 /// An input of integers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Integers {
@@ -40,6 +66,8 @@ pub(crate) struct Integers {
     pub(crate) is_i32: bool,
     /// Number of axes.
     pub(crate) rank: usize,
+    /// The size of the first axis before batch and tokens, where there are three.
+    pub(crate) n_rows: usize,
 }
 
 /// Why a graph is not one that this backend can drive.
@@ -81,13 +109,15 @@ pub enum ContractError {
 }
 
 impl Contract {
-    /// Read the contract of `model`. Sizes that the graph leaves open come from `architecture`.
+    /// Read the contract of `model`, which token ids go into by way of `embedding` where there is one.
+    /// Sizes that the graph leaves open come from `architecture`.
     ///
     /// # Errors
     ///
     /// When the graph is no decoder with explicit states, or takes something unknown.
     pub(crate) fn read(
         model: &OnnxModel,
+        embedding: Option<&OnnxModel>,
         architecture: &Architecture,
     ) -> Result<Contract, ContractError> {
         let (inputs, outputs) = (model.inputs(), model.outputs());
@@ -95,11 +125,18 @@ impl Contract {
             let names: Vec<&str> = values.iter().take(6).map(|value| value.name.as_str()).collect();
             format!("{}{}", names.join(", "), if 6 < values.len() { ", …" } else { "" })
         };
-        let Some(input_ids) = integers(&inputs, "input_ids") else {
-            return Err(ContractError::Absent {
-                what: "integer input `input_ids`",
-                found: names(&inputs),
-            });
+        let absent_ids = |inputs: &[Value]| ContractError::Absent {
+            what: "integer input `input_ids`",
+            found: names(inputs),
+        };
+        let tokens = match (integers(&inputs, INPUT_IDS), embedding) {
+            (Some(ids), _) => Tokens::Ids(ids),
+            (None, None) => return Err(absent_ids(&inputs)),
+            (None, Some(embedding)) => {
+                let ids = integers(&embedding.inputs(), INPUT_IDS);
+                let ids = ids.ok_or_else(|| absent_ids(&embedding.inputs()))?;
+                Tokens::Embedded { ids, values: embedded(embedding, &inputs)? }
+            }
         };
         let Some(logits) = outputs.iter().find(|value| value.name == "logits") else {
             return Err(ContractError::Absent { what: "output `logits`", found: names(&outputs) });
@@ -115,10 +152,16 @@ impl Contract {
             return Err(ContractError::Logits { shape: shape(logits) });
         }
         let mut states = States::default();
+        let mut use_cache = None;
         for input in &inputs {
-            match INTEGERS.contains(&input.name.as_str()) {
-                true => check_integers(input)?,
-                false => states
+            let name = input.name.as_str();
+            match &tokens {
+                _ if INTEGERS.contains(&name) => check_integers(input)?,
+                Tokens::Embedded { values, .. } if values.iter().any(|value| value == name) => {}
+                _ if name == USE_CACHE && input.element == Some(ElementType::Bool) => {
+                    use_cache = Some(name.to_owned());
+                }
+                _ => states
                     .take(input, &outputs, architecture)
                     .map_err(|reason| not_understood(input, reason))?,
             }
@@ -135,9 +178,11 @@ impl Contract {
             n_vocab,
             shares_buffers: states.share_buffers(model),
             n_buffered_min: states.n_buffered_min(model),
-            takes_several_behind: states.take_several_behind(model),
+            // Of the branch for a past, a graph's maker may have traced a step of one token.
+            takes_several_behind: use_cache.is_none() && states.take_several_behind(model),
             n_positions_switch: switch(model)?,
-            input_ids,
+            tokens,
+            use_cache,
             states,
         })
     }
@@ -152,12 +197,40 @@ fn switch(model: &OnnxModel) -> Result<Option<usize>, ContractError> {
     }
 }
 
+/// Token ids, in whatever graph takes them.
+const INPUT_IDS: &str = "input_ids";
+
 /// Inputs that are no states.
 const INTEGERS: [&str; 5] =
-    ["input_ids", "attention_mask", "position_ids", "num_logits_to_keep", "logits_to_keep"];
+    [INPUT_IDS, "attention_mask", POSITION_IDS, "num_logits_to_keep", "logits_to_keep"];
 
 /// Of these, what has a number for each token.
-const OF_TOKENS: [&str; 3] = ["input_ids", "attention_mask", "position_ids"];
+const OF_TOKENS: [&str; 3] = [INPUT_IDS, "attention_mask", POSITION_IDS];
+
+const POSITION_IDS: &str = "position_ids";
+
+/// Time, height and width of a picture, and the place in the text.
+const N_POSITION_ROWS_MAX: usize = 4;
+
+/// Whether there is a past, as optimum's merged decoders ask.
+const USE_CACHE: &str = "use_cache_branch";
+
+/// The outputs of `embedding`, which must all be wanted by the decoder with these `inputs`.
+fn embedded(embedding: &OnnxModel, inputs: &[Value]) -> Result<Vec<String>, ContractError> {
+    if let Some(other) = embedding.inputs().iter().find(|input| input.name != INPUT_IDS) {
+        return Err(not_understood(other, "expected `input_ids` alone before a decoder"));
+    }
+    let outputs = embedding.outputs();
+    for output in &outputs {
+        let wanted = inputs.iter().find(|input| input.name == output.name);
+        let is_float = matches!(output.element, Some(ElementType::F32 | ElementType::F16));
+        if !is_float || wanted.is_none_or(|wanted| wanted.element != output.element) {
+            let reason = "expected an input of the decoder of the same name and floats";
+            return Err(not_understood(output, reason));
+        }
+    }
+    Ok(outputs.into_iter().map(|output| output.name).collect())
+}
 
 fn check_integers(input: &Value) -> Result<(), ContractError> {
     if !matches!(input.element, Some(ElementType::I64 | ElementType::I32)) {
@@ -165,10 +238,19 @@ fn check_integers(input: &Value) -> Result<(), ContractError> {
     }
     // Refused at open, what the library would refuse in the first step.
     let is_of_tokens = OF_TOKENS.contains(&input.name.as_str());
+    let is_one = |batch: &Dim| matches!(batch, Dim::Fixed(1) | Dim::Symbolic(_) | Dim::Unknown);
     match input.dims.as_deref() {
         Some([batch, n_tokens]) if is_of_tokens => {
-            let is_one = matches!(batch, Dim::Fixed(1) | Dim::Symbolic(_) | Dim::Unknown);
-            match is_one && !matches!(n_tokens, Dim::Fixed(_)) {
+            match is_one(batch) && !matches!(n_tokens, Dim::Fixed(_)) {
+                true => Ok(()),
+                false => Err(not_understood(input, "expected one sequence of any length")),
+            }
+        }
+        // Text is at the same place in all of a picture's directions.
+        Some([Dim::Fixed(1..=N_POSITION_ROWS_MAX), batch, n_tokens])
+            if input.name == POSITION_IDS =>
+        {
+            match is_one(batch) && !matches!(n_tokens, Dim::Fixed(_)) {
                 true => Ok(()),
                 false => Err(not_understood(input, "expected one sequence of any length")),
             }
@@ -201,7 +283,11 @@ fn integers(inputs: &[Value], name: &str) -> Option<Integers> {
         _ => return None,
     };
     let rank = input.dims.as_ref().map_or(2, Vec::len);
-    Some(Integers { name: name.to_owned(), is_i32, rank })
+    let n_rows = match input.dims.as_deref() {
+        Some([Dim::Fixed(n_rows), _, _]) => *n_rows,
+        _ => 1,
+    };
+    Some(Integers { name: name.to_owned(), is_i32, rank, n_rows })
 }
 
 /// Refuse at open what the library would refuse in the first step.

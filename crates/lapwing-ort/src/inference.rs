@@ -9,9 +9,9 @@ use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_formats::onnx::{HIDDEN_STATES, LOGITS_START};
 use ort::memory::Allocator;
 use ort::session::{IoBinding, RunOptions, Session};
-use ort::value::{DynTensor, TensorElementType};
+use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
-use crate::contract::Integers;
+use crate::contract::{Integers, Tokens};
 use crate::fixed_states::FixedStates;
 use crate::input::Input;
 use crate::kv_cache::KvCache;
@@ -26,7 +26,10 @@ pub(crate) struct OrtInference {
     binding: IoBinding,
     kv_cache: KvCache,
     fixed_states: FixedStates,
-    input_ids: Input,
+    /// Where token ids go in as they are.
+    input_ids: Option<Input>,
+    /// What the tokens of the last run went in as, where they do not.
+    embedded: Vec<DynValue>,
     attention_mask: Option<Input>,
     position_ids: Option<Input>,
     /// Which rows of logits to compute, where the graph is told.
@@ -46,11 +49,15 @@ impl OrtInference {
         drop(session);
         let contract = &shared.contract;
         let input = |spec: &Integers| Input::new(spec.clone());
-        let start = Integers { name: LOGITS_START.to_owned(), is_i32: false, rank: 1 };
+        let start = Integers { name: LOGITS_START.to_owned(), is_i32: false, rank: 1, n_rows: 1 };
         Ok(OrtInference {
             kv_cache: KvCache::new(contract, shared.n_positions_max)?,
             fixed_states: FixedStates::new(&contract.states.fixed)?,
-            input_ids: input(&contract.input_ids),
+            input_ids: match &contract.tokens {
+                Tokens::Ids(ids) => Some(input(ids)),
+                Tokens::Embedded { .. } => None,
+            },
+            embedded: Vec::new(),
             attention_mask: contract.attention_mask.as_ref().map(input),
             position_ids: contract.position_ids.as_ref().map(input),
             rows: match shared.rows {
@@ -71,12 +78,21 @@ impl OrtInference {
         let Chunk { tokens, n_past, n_rows, .. } = *chunk;
         let (n_new, n_seen) = (tokens.len(), n_past + tokens.len());
         let binding = &mut self.binding;
-        self.input_ids.bind(binding, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
+        if let Some(input_ids) = &mut self.input_ids {
+            input_ids.bind(binding, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
+        }
+        if let Some(embedder) = &self.shared.embedder {
+            self.embedded = embedder.bind(tokens, binding)?;
+        }
+        if let Some(use_cache) = &self.shared.contract.use_cache {
+            binding.bind_input(use_cache, &Tensor::from_array(([1], vec![0 < n_past]))?)?;
+        }
         if let Some(mask) = &mut self.attention_mask {
             mask.bind(binding, &[1, n_seen], std::iter::repeat_n(1, n_seen))?;
         }
         if let Some(positions) = &mut self.position_ids {
-            positions.bind(binding, &[1, n_new], (n_past..n_seen).map(|p| p as i64))?;
+            let rows = (0..positions.n_rows()).flat_map(|_| n_past..n_seen);
+            positions.bind(binding, &positions.shape_of(n_new), rows.map(|p| p as i64))?;
         }
         if let Some(rows) = &mut self.rows {
             let shape = rows.shape_of_one();

@@ -27,6 +27,19 @@ impl Input {
         if self.spec.rank == 0 { &[] } else { &[1] }
     }
 
+    /// Rows of one number for each token.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.spec.n_rows
+    }
+
+    /// The shape of these rows for `n_tokens`.
+    pub(crate) fn shape_of(&self, n_tokens: usize) -> Vec<usize> {
+        match self.spec.rank {
+            3 => vec![self.spec.n_rows, 1, n_tokens],
+            _ => vec![1, n_tokens],
+        }
+    }
+
     /// The tensor with the values that were written last.
     pub(crate) fn tensor(&self) -> Option<&DynTensor> {
         self.tensor.as_ref()

@@ -7,6 +7,7 @@
 //! is refused, never guessed.
 
 mod contract;
+mod embedder;
 mod fixed_states;
 mod inference;
 mod input;

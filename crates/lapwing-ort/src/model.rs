@@ -17,7 +17,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use tracing::{debug, warn};
 
 use crate::NAME;
-use crate::contract::{Contract, ContractError};
+use crate::contract::{Contract, ContractError, Tokens};
+use crate::embedder::Embedder;
 use crate::inference::OrtInference;
 use crate::shared::{LogitsRows, Shared};
 
@@ -57,32 +58,55 @@ impl OrtModel {
         let graph = &folder.graph;
         let unreadable = |source: Source| OpenError::Read { path: graph.clone(), source };
         let mut model = OnnxModel::open(graph).map_err(|error| unreadable(error.into()))?;
-        let contract = Contract::read(&model, &folder.architecture).map_err(|error| {
-            let reason = error.to_string();
-            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
-        })?;
+        let unsupported = |reason: String| OpenError::Unsupported {
+            backend: NAME,
+            folder: folder.root.clone(),
+            reason,
+        };
+        let mut embedding =
+            match folder.embeddings.as_slice() {
+                [] => None,
+                [path] => Some(OnnxModel::open(path).map_err(|error| OpenError::Read {
+                    path: path.clone(),
+                    source: error.into(),
+                })?),
+                several => {
+                    let n_graphs = several.len();
+                    let reason = format!("expected one graph before the decoder, found {n_graphs}");
+                    return Err(unsupported(reason));
+                }
+            };
+        let contract = Contract::read(&model, embedding.as_ref(), &folder.architecture)
+            .map_err(|error| unsupported(error.to_string()))?;
         let edit = slice_before_head(&mut model, &contract.logits)
             .map_err(|error| unreadable(error.into()))?;
         let rows = rows(&edit, &contract);
         if options.hidden_states {
             show_hidden(&mut model, &contract.logits, folder)?;
         }
-        model.externalize(EXTERNALIZED_BYTES_MIN);
-        let weights = model.follow_links().map_err(|error| unreadable(error.into()))?;
-        let weights_mapped_bytes = model.initializers().filter_map(|weight| weight.n_bytes).sum();
-        let session = session(environment, &model, &weights, options).map_err(|source| {
-            OpenError::Refused {
-                backend: NAME,
-                version: version.to_owned(),
-                model: graph.clone(),
-                device: device.id.clone(),
-                source,
+        let refused = |path: &Path, source| OpenError::Refused {
+            backend: NAME,
+            version: version.to_owned(),
+            model: path.to_owned(),
+            device: device.id.clone(),
+            source,
+        };
+        let graphs = [Some(&model), embedding.as_ref()].into_iter().flatten();
+        let weights_mapped_bytes =
+            graphs.flat_map(OnnxModel::initializers).filter_map(|weight| weight.n_bytes).sum();
+        let session = session(environment, &mut model, options.n_threads)
+            .map_err(|source| refused(graph, source))?;
+        contract.require_logits(&session).map_err(|error| unsupported(error.to_string()))?;
+        let embedder = match (&mut embedding, &contract.tokens) {
+            (Some(embedding), Tokens::Embedded { ids, values }) => {
+                let path = &folder.embeddings[0];
+                // It takes rows out of a matrix: more threads would only wait for it.
+                let session = self::session(environment, embedding, Some(1))
+                    .map_err(|source| refused(path, source))?;
+                Some(Embedder::new(session, ids, values))
             }
-        })?;
-        contract.require_logits(&session).map_err(|error| {
-            let reason = error.to_string();
-            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
-        })?;
+            _ => None,
+        };
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
         let limits = limits(&contract, &rows, n_positions_max, options);
@@ -90,15 +114,14 @@ impl OrtModel {
         let n_hidden = match options.hidden_states {
             true => {
                 Some(n_hidden(&session, folder.architecture.hidden_size).map_err(|reason| {
-                    let folder = folder.root.clone();
-                    let reason = format!("its hidden states make no rows: {reason}");
-                    OpenError::Unsupported { backend: NAME, folder, reason }
+                    unsupported(format!("its hidden states make no rows: {reason}"))
                 })?)
             }
             false => None,
         };
         let session = Mutex::new(session);
-        let shared = Arc::new(Shared { session, contract, rows, n_positions_max, n_hidden });
+        let shared = Shared { session, embedder, contract, rows, n_positions_max, n_hidden };
+        let shared = Arc::new(shared);
         let folder = folder.root.clone();
         Ok(OrtModel { folder, shared, limits, device, weights_mapped_bytes })
     }
@@ -228,13 +251,14 @@ impl Contract {
     }
 }
 
-/// `weights` is the folder that the graph's external weights are below.
+/// A session of `model`, whose weights stay in their files.
 fn session(
     environment: &Environment,
-    model: &OnnxModel,
-    weights: &Path,
-    options: &OpenOptions,
+    model: &mut OnnxModel,
+    n_threads: Option<usize>,
 ) -> Result<Session, Source> {
+    model.externalize(EXTERNALIZED_BYTES_MIN);
+    let weights = model.follow_links()?;
     let folder = weights.to_str().ok_or("the folder's name is not UTF-8")?;
     let built = || -> ort::Result<Session> {
         let own_cpu = environment.devices().filter(|device| device.ep().is_ok_and(|ep| ep == CPU));
@@ -245,7 +269,7 @@ fn session(
             .with_inter_threads(1)?
             // External weights are named relative to the graph, which comes as bytes.
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
-        if let Some(n_threads) = options.n_threads {
+        if let Some(n_threads) = n_threads {
             builder = builder.with_intra_threads(n_threads)?;
         }
         builder.commit_from_memory(&model.encode())

@@ -5,11 +5,14 @@ use std::sync::Mutex;
 use ort::session::Session;
 
 use crate::contract::Contract;
+use crate::embedder::Embedder;
 
 /// What decoders share.
 pub(crate) struct Shared {
     /// The crate's `Session` runs through `&mut`, so decoders take turns.
     pub(crate) session: Mutex<Session>,
+    /// What is asked before it, where tokens do not go in as their ids.
+    pub(crate) embedder: Option<Embedder>,
     pub(crate) contract: Contract,
     pub(crate) rows: LogitsRows,
     pub(crate) n_positions_max: usize,

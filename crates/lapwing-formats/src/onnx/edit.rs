@@ -40,7 +40,7 @@ const HEADS: [&str; 7] = [
 ];
 
 /// Field numbers of an encoded [`GraphProto`].
-const GRAPH_NODE: u64 = 1;
+pub(super) const GRAPH_NODE: u64 = 1;
 const GRAPH_OUTPUT: u64 = 12;
 
 /// Nodes between the head and the logits, and weights' ancestors, are few; a longer walk is a

@@ -18,8 +18,9 @@ use bytes::Bytes;
 use prost::{DecodeError, Message};
 
 use super::OnnxModel;
-use super::external::{GRAPH_NODE, N_LEVELS_MAX};
+use super::edit::GRAPH_NODE;
 use super::proto::{NodeProto, TensorProto};
+use super::tensors::N_LEVELS_MAX;
 use super::wire;
 
 /// Inputs that tell the length of the whole sequence: one entry a position that was ever seen, and
@@ -266,11 +267,7 @@ mod tests {
             output: vec![Value::to_proto("is_long", ElementType::I64, &[])],
             ..GraphProto::default()
         };
-        let body = AttributeProto {
-            name: Some("then_branch".to_owned()),
-            g: Some(inner.encode_to_vec().into()),
-            ..AttributeProto::int("then_branch", 0)
-        };
+        let body = AttributeProto::graph("then_branch", &inner);
         let length = node("ReduceSum", &[MASK, "one"], "length");
         check(&[length, node("If", &["use_cache_branch"], "out").with(body)], &[256]);
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::{DecodeError, Message};
 
-use super::proto::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use super::wire;
 
 /// `AttributeProto.type` of a float.
@@ -12,6 +12,8 @@ const ATTRIBUTE_FLOAT: i32 = 1;
 const ATTRIBUTE_INT: i32 = 2;
 /// `AttributeProto.type` of a string.
 const ATTRIBUTE_STRING: i32 = 3;
+/// `AttributeProto.type` of a graph.
+const ATTRIBUTE_GRAPH: i32 = 5;
 /// `AttributeProto.type` of a list of integers.
 const ATTRIBUTE_INTS: i32 = 7;
 
@@ -45,6 +47,12 @@ impl AttributeProto {
     pub fn string(name: &str, value: &str) -> AttributeProto {
         let s = Some(Bytes::copy_from_slice(value.as_bytes()));
         AttributeProto { s, ..Self::typed(name, ATTRIBUTE_STRING) }
+    }
+
+    /// A body that a node runs.
+    pub fn graph(name: &str, body: &GraphProto) -> AttributeProto {
+        let g = Some(body.encode_to_vec().into());
+        AttributeProto { g, ..Self::typed(name, ATTRIBUTE_GRAPH) }
     }
 
     fn typed(name: &str, number: i32) -> AttributeProto {

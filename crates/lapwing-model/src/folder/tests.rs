@@ -50,6 +50,47 @@ fn openvino_folders_take_eos_from_the_generation_config_first() {
 }
 
 #[test]
+fn models_that_also_see_are_known_by_their_language_part() {
+    let config = format!(r#"{{"model_type":"gemma4","text_config":{CONFIG}}}"#);
+    let language = [
+        ("config.json", &*config),
+        ("openvino_language_model.xml", ""),
+        ("openvino_language_model.bin", ""),
+    ];
+    let text = "openvino_text_embeddings_model";
+    let missing = refusal(&language, None);
+    let expected = format!("ROOT/{text}.xml is missing: ROOT/openvino_language_model.xml names it");
+    assert_eq!(missing, expected);
+    let (xml, bin) = (format!("{text}.xml"), format!("{text}.bin"));
+    let mut files = [&language[..], &[(&*xml, "")]].concat();
+    let missing = refusal(&files, None);
+    assert!(missing.contains(&format!("ROOT/{bin} is missing")), "{missing}");
+    files.extend([(&*bin, ""), ("openvino_vision_embeddings_model.xml", "")]);
+    let root = folder(&files);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert_eq!(model.kind, FolderKind::OpenVinoIr);
+    assert_eq!(model.graph, root.path().join("openvino_language_model.xml"));
+    assert_eq!(model.embeddings, [root.path().join(&xml)]);
+    assert_eq!(model.unused_parts, ["vision"]);
+    assert_eq!((&*model.architecture.model_type, model.architecture.n_vocab), ("gemma4", 512));
+    let per_layer = "openvino_text_embeddings_per_layer_model";
+    let (xml, bin) = (format!("{per_layer}.xml"), format!("{per_layer}.bin"));
+    files.push((&xml, ""));
+    let missing = refusal(&files, None);
+    assert!(missing.contains(&format!("ROOT/{bin} is missing")), "{missing}");
+    files.push((&bin, ""));
+    let root = folder(&files);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert_eq!(model.embeddings.len(), 2);
+    assert_eq!(model.embeddings[1], root.path().join(&xml));
+    // Whoever has one graph for all needs no others.
+    files.extend([("openvino_model.xml", ""), ("openvino_model.bin", "")]);
+    let root = folder(&files);
+    let model = ModelFolder::open(root.path(), None).unwrap();
+    assert_eq!((model.embeddings.len(), model.unused_parts.len()), (0, 0));
+}
+
+#[test]
 fn an_end_that_only_the_tokenizer_names_is_one() {
     let config = CONFIG.replace(",\"eos_token_id\":7", "");
     let tokenizer = r#"{"added_tokens":[{"id":2,"content":"</s>"}]}"#;
@@ -184,8 +225,39 @@ fn graphs_beside_the_configuration_are_found_where_onnx_holds_none() {
     assert_eq!(model.graph, one.path().join("model.onnx"));
     let both = folder(&[files[0], files[1], ("onnx/model_q4.onnx", "")]);
     assert!(ModelFolder::open(both.path(), None).unwrap().graph.ends_with("onnx/model_q4.onnx"));
-    let merged = [files[0], ("onnx/decoder_model_merged.onnx", "")];
-    assert!(refusal(&merged, None).contains("or model*.onnx with config.json, found config.json"));
+    let none = [files[0], ("onnx/decoder_model.onnx", "")];
+    assert!(refusal(&none, None).contains("or model*.onnx with config.json, found config.json"));
+}
+
+#[test]
+fn onnx_models_that_also_see_have_their_embedding_before_the_decoder() {
+    let files = [
+        ("config.json", CONFIG),
+        ("onnx/decoder_model_merged.onnx", ""),
+        ("onnx/decoder_model_merged_q4.onnx", ""),
+        ("onnx/decoder_model_merged_q4f16.onnx", ""),
+        ("onnx/embed_tokens.onnx", ""),
+        ("onnx/embed_tokens_q4.onnx", ""),
+        ("onnx/vision_encoder_q4.onnx", ""),
+    ];
+    let root = folder(&files);
+    let check = |variant: Option<&str>, expected: [&str; 2]| {
+        let model = ModelFolder::open(root.path(), variant).unwrap();
+        assert_eq!(model.variants, ["fp32", "q4", "q4f16"]);
+        assert_eq!(model.unused_parts, ["vision"]);
+        let graphs = [&[model.graph], &model.embeddings[..]].concat();
+        assert_eq!(graphs, expected.map(|name| root.path().join("onnx").join(name)));
+    };
+    check(None, ["decoder_model_merged_q4.onnx", "embed_tokens_q4.onnx"]);
+    check(Some("fp32"), ["decoder_model_merged.onnx", "embed_tokens.onnx"]);
+    check(Some("q4f16"), ["decoder_model_merged_q4f16.onnx", "embed_tokens_q4.onnx"]);
+    // Older decoders take ids, and what takes them in one graph goes first.
+    let old = folder(&files[..3]);
+    let model = ModelFolder::open(old.path(), None).unwrap();
+    assert_eq!((model.embeddings.len(), model.unused_parts.len()), (0, 0));
+    let whole = folder(&[files[0], files[1], files[4], ("model.onnx", "")]);
+    let model = ModelFolder::open(whole.path(), None).unwrap();
+    assert_eq!((model.graph, model.embeddings), (whole.path().join("model.onnx"), vec![]));
 }
 
 #[test]

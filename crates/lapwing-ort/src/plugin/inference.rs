@@ -42,7 +42,7 @@ impl PluginInference {
         let logits = OutputSelector::no_default().with(&contract.logits);
         Ok(PluginInference {
             run_options: RunOptions::new()?.with_outputs(logits),
-            input_ids: input(&contract.input_ids),
+            input_ids: input(contract.tokens.ids()),
             attention_mask: contract.attention_mask.as_ref().map(input),
             position_ids: contract.position_ids.as_ref().map(input),
             n_logits: contract.n_logits.as_ref().map(input),
@@ -60,7 +60,10 @@ impl PluginInference {
             mask.write(&[1, n_seen], std::iter::repeat_n(1, n_seen))?;
         }
         if let Some(positions) = &mut self.position_ids {
-            positions.write(&[1, n_new], (n_past..n_seen).map(|position| position as i64))?;
+            positions.write(
+                &positions.shape_of(n_new),
+                (n_past..n_seen).map(|position| position as i64),
+            )?;
         }
         if let Some(n_logits) = &mut self.n_logits {
             n_logits.write(n_logits.shape_of_one(), std::iter::once(1))?;

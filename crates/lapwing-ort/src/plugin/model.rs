@@ -16,7 +16,7 @@ use super::inference::PluginInference;
 use super::options::provider_options;
 use super::shared::Shared;
 use crate::NAME;
-use crate::contract::Contract;
+use crate::contract::{Contract, Tokens};
 use crate::state::KvState;
 
 /// A model that the plugin accepted.
@@ -43,20 +43,13 @@ impl PluginModel {
             path: folder.graph.clone(),
             source: error.into(),
         })?;
-        let contract = Contract::read(&model, &folder.architecture)
+        let contract = Contract::read(&model, None, &folder.architecture)
             .map_err(|error| unsupported(error.to_string()))?;
         require_fit(&contract, options).map_err(|reason| unsupported(reason.to_owned()))?;
         let named_sizes =
             named_sizes(&model.inputs(), &contract.states.kv).map_err(&unsupported)?;
         let limit = folder.architecture.n_positions_max;
         let n_positions_max = options.n_positions_max.map_or(limit, |asked| asked.min(limit));
-        if let Some(n_switch) = contract.n_positions_switch.filter(|&n| n < n_positions_max) {
-            return Err(unsupported(format!(
-                "its graph computes otherwise behind {n_switch} positions, and the OpenVINO plugin \
-                 does not read a sequence anew: expected a context of at most as many, found \
-                 {n_positions_max}"
-            )));
-        }
         let shared = Shared {
             environment: environment.clone(),
             graph: folder.graph.clone(),
@@ -99,7 +92,7 @@ impl Model for PluginModel {
             n_prompt_tokens_max: None,
             n_follow_tokens_max: 1,
             n_scored_tokens_max: 1,
-            n_positions_switch: None,
+            n_positions_switch: self.shared.contract.n_positions_switch,
             can_rewind: false,
             can_score: true,
         }
@@ -133,7 +126,13 @@ fn require_fit(contract: &Contract, options: &OpenOptions) -> Result<(), &'stati
     if contract.states.kv.is_empty() || !contract.states.fixed.is_empty() {
         return Err("the OpenVINO plugin runs models whose only state are keys and values");
     }
-    let integers = [Some(&contract.input_ids), contract.position_ids.as_ref()];
+    if matches!(contract.tokens, Tokens::Embedded { .. }) || contract.use_cache.is_some() {
+        return Err("the OpenVINO plugin runs models of one graph from token ids to logits");
+    }
+    if contract.position_ids.as_ref().is_some_and(|positions| positions.n_rows != 1) {
+        return Err("the OpenVINO plugin runs models of one position a token");
+    }
+    let integers = [Some(contract.tokens.ids()), contract.position_ids.as_ref()];
     if integers.into_iter().flatten().any(|input| input.is_i32) {
         return Err("the OpenVINO plugin needs token ids and positions of 64-bit integers");
     }

@@ -1,5 +1,6 @@
 //! ONNX Runtime against the conformance suite and the reference outputs of real exports.
 
+mod apart;
 mod hybrid;
 
 use std::path::{Path, PathBuf};

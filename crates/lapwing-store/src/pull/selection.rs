@@ -7,7 +7,7 @@ mod gguf;
 
 use std::collections::HashSet;
 
-use lapwing_model::VARIANT_PREFERENCE;
+use lapwing_model::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
 
 use crate::model_kind::ModelKind;
 use crate::options::Variant;
@@ -16,10 +16,11 @@ use crate::options::Variant;
 const FULL_PRECISION: &str = "fp32";
 /// Endings of the small files that belong to every model.
 const SIDE_FILES: [&str; 4] = [".json", ".jinja", ".txt", ".model"];
-/// The stem of a graph that takes token ids and gives logits.
-const ONNX_STEM: &str = "model";
 /// Beginnings of graphs that a text model may consist of instead, which nothing here runs.
 const OTHER_STEMS: [&str; 2] = ["decoder_", "embed_tokens"];
+/// The beginning of the graph of an encoder whose text a decoder is to go on from: another kind of
+/// model than this program runs.
+const ENCODER_STEM: &str = "encoder_model";
 
 /// A file of the repository and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,25 +235,48 @@ fn onnx<'a>(
     paths: &[&'a str],
     variant: Option<&Variant>,
 ) -> Result<Chosen<'a>, SelectError> {
-    let graphs = ["onnx/", ""].iter().find_map(|folder| {
-        let found = variants_of(paths, folder, ONNX_STEM);
-        (!found.is_empty()).then_some((*folder, found))
+    let places = ONNX_STEMS.into_iter().flat_map(|stem| ["onnx/", ""].map(|folder| (folder, stem)));
+    let graphs = places.into_iter().find_map(|(folder, stem)| {
+        let found = variants_of(paths, folder, stem);
+        let is_of_decoder = stem != ONNX_STEMS[0];
+        let has_encoder = !variants_of(paths, folder, ENCODER_STEM).is_empty();
+        let is_whole = !found.is_empty() && !(is_of_decoder && has_encoder);
+        is_whole.then_some((folder, stem, found))
     });
-    let Some((folder, found)) = graphs else { return Err(no_graph(repo, paths)) };
+    let Some((folder, stem, found)) = graphs else { return Err(no_graph(repo, paths)) };
     let chosen = pick(repo, &found, unless_alone(variant, found.len()), &VARIANT_PREFERENCE)?;
-    let graph = match chosen {
-        "" => format!("{folder}{ONNX_STEM}.onnx"),
-        suffix => format!("{folder}{ONNX_STEM}_{suffix}.onnx"),
-    };
+    let mut graphs = vec![graph_path(folder, stem, chosen)];
+    if stem != ONNX_STEMS[0] {
+        let before = variants_of(paths, folder, ONNX_EMBEDDING);
+        let before = before.into_iter().map(|suffix| named(suffix)).collect::<Vec<_>>();
+        let embedding = onnx_embedding(&before, named(chosen));
+        graphs.extend(embedding.map(|variant| {
+            let suffix = if variant == FULL_PRECISION { "" } else { variant };
+            graph_path(folder, ONNX_EMBEDDING, suffix)
+        }));
+    }
     let mut selected = at_root(paths, &[]);
     // Data files are NAME.onnx_data, NAME.onnx_data_1 or NAME.onnx.data.
     let belongs = |path: &&&str| {
-        path.strip_prefix(&graph).is_some_and(|rest| {
+        let rest = graphs.iter().find_map(|graph| path.strip_prefix(graph.as_str()));
+        rest.is_some_and(|rest| {
             rest.is_empty() || rest.starts_with("_data") || rest.starts_with(".data")
         })
     };
     selected.extend(paths.iter().filter(belongs).map(|path| whole(path)));
-    Ok((selected, Some(if chosen.is_empty() { FULL_PRECISION } else { chosen })))
+    Ok((selected, Some(named(chosen))))
+}
+
+fn graph_path(folder: &str, stem: &str, suffix: &str) -> String {
+    match suffix {
+        "" => format!("{folder}{stem}.onnx"),
+        suffix => format!("{folder}{stem}_{suffix}.onnx"),
+    }
+}
+
+/// What the variant of a suffix is called.
+fn named(suffix: &str) -> &str {
+    if suffix.is_empty() { FULL_PRECISION } else { suffix }
 }
 
 /// What is there instead of a graph from token ids to logits.
@@ -266,7 +290,8 @@ fn no_graph(repo: &str, paths: &[&str]) -> SelectError {
             repo: repo.to_owned(),
             problem: format!(
                 "it is in several graphs, such as {path}: expected one from token ids to logits, \
-                 {ONNX_STEM}*.onnx"
+                 {}*.onnx, or {}*.onnx without an encoder of text",
+                ONNX_STEMS[0], ONNX_STEMS[1]
             ),
         },
         None => SelectError::NoModel { repo: repo.to_owned() },

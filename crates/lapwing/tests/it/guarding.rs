@@ -124,8 +124,9 @@ fn a_library_that_crashes_is_an_error_with_its_stage() {
     check("compile CPU segfault", &compiling);
     check("compile CPU segfault", &["segmentation fault (signal 11)", "lapwing inspect "]);
     check("read * abort", &["SIGABRT", "while compiling"]);
-    check("request CPU abort", &["SIGABRT", "while running the model: aborted (signal 6)"]);
-    check("infer CPU segfault", &["SIGSEGV", "while running the model"]);
+    let first = "while inferring for the first time";
+    check("request CPU abort", &["SIGABRT", first, ": aborted (signal 6)"]);
+    check("infer CPU segfault", &["SIGSEGV", first]);
     check("compile CPU exit 3", &["exit code 3", "while compiling"]);
     check("compile CPU exit 0", &["exit code 0", "while compiling"]);
 }

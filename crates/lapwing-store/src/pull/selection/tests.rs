@@ -69,16 +69,38 @@ fn one_precision_of_transformers_js() {
 }
 
 #[test]
-fn models_in_several_graphs_are_refused_before_the_download() {
+fn the_text_part_of_a_model_that_also_sees() {
     let paths = [
         "config.json",
+        "onnx/decoder_model_merged.onnx",
         "onnx/decoder_model_merged_q4.onnx",
+        "onnx/decoder_model_merged_q4.onnx_data",
+        "onnx/decoder_model_merged_q4f16.onnx",
+        "onnx/embed_tokens.onnx",
         "onnx/embed_tokens_q4.onnx",
+        "onnx/embed_tokens_q4.onnx_data",
         "onnx/vision_encoder_q4.onnx",
     ];
-    check(&paths, None, Err("in several graphs, such as onnx/decoder_model_merged_q4.onnx"));
+    let q4 = ["onnx/decoder_model_merged_q4.onnx", "onnx/decoder_model_merged_q4.onnx_data"];
+    let embedding = ["onnx/embed_tokens_q4.onnx", "onnx/embed_tokens_q4.onnx_data"];
+    let with = |files: &[&'static str]| [&["config.json"], files].concat();
+    check(&paths, None, Ok(&with(&[q4, embedding].concat())));
+    // An embedding of the same kind, or the one that is wanted most.
+    let full = ["onnx/decoder_model_merged.onnx", "onnx/embed_tokens.onnx"];
+    check(&paths, Some("fp32"), Ok(&with(&full)));
+    let q4f16 = [&["onnx/decoder_model_merged_q4f16.onnx"], &embedding[..]].concat();
+    check(&paths, Some("q4f16"), Ok(&with(&q4f16)));
+    let merged = ["config.json", "onnx/decoder_model_merged.onnx"];
+    check(&merged, None, Ok(&merged));
+}
+
+#[test]
+fn models_in_several_graphs_are_refused_before_the_download() {
     let old = ["config.json", "decoder_model.onnx", "decoder_with_past_model.onnx"];
     check(&old, None, Err("in several graphs, such as decoder_model.onnx"));
+    let translates =
+        ["config.json", "onnx/decoder_model_merged_q4.onnx", "onnx/encoder_model_q4.onnx"];
+    check(&translates, None, Err("in several graphs, such as onnx/decoder_model_merged_q4.onnx"));
     check(&["config.json", "onnx/encoder.onnx"], None, Err("no model in org/repo"));
     // One that is also there as a whole is taken.
     let both = ["config.json", "onnx/decoder_model_merged.onnx", "onnx/model.onnx"];
