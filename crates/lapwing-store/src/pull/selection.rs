@@ -240,15 +240,15 @@ fn onnx<'a>(
         let found = variants_of(paths, folder, stem);
         let is_of_decoder = stem != ONNX_STEMS[0];
         let has_encoder = !variants_of(paths, folder, ENCODER_STEM).is_empty();
-        let is_whole = !found.is_empty() && !(is_of_decoder && has_encoder);
-        is_whole.then_some((folder, stem, found))
+        let is_half = found.is_empty() || is_of_decoder && has_encoder;
+        (!is_half).then_some((folder, stem, found))
     });
     let Some((folder, stem, found)) = graphs else { return Err(no_graph(repo, paths)) };
     let chosen = pick(repo, &found, unless_alone(variant, found.len()), &VARIANT_PREFERENCE)?;
     let mut graphs = vec![graph_path(folder, stem, chosen)];
     if stem != ONNX_STEMS[0] {
         let before = variants_of(paths, folder, ONNX_EMBEDDING);
-        let before = before.into_iter().map(|suffix| named(suffix)).collect::<Vec<_>>();
+        let before = before.into_iter().map(named).collect::<Vec<_>>();
         let embedding = onnx_embedding(&before, named(chosen));
         graphs.extend(embedding.map(|variant| {
             let suffix = if variant == FULL_PRECISION { "" } else { variant };
