@@ -83,13 +83,33 @@ pub struct ToolCall {
 }
 
 impl ToolCall {
-    /// `{"name": …, "arguments": …}`, with the arguments as a string where they are no JSON.
+    /// `{"name": …, "arguments": …}`, with the arguments as the string that the model wrote where
+    /// they are no JSON, or hold integers that would lose digits.
     #[must_use]
     pub fn as_json(&self) -> serde_json::Value {
-        let arguments: serde_json::Value = serde_json::from_str(&self.arguments)
-            .unwrap_or_else(|_| self.arguments.as_str().into());
+        let arguments: Option<serde_json::Value> = serde_json::from_str(&self.arguments).ok();
+        let arguments = arguments.filter(|_| keeps_integers(&self.arguments));
+        let arguments = arguments.unwrap_or_else(|| self.arguments.as_str().into());
         serde_json::json!({"name": self.name, "arguments": arguments})
     }
+}
+
+/// Whether a JSON text holds only integers of 64 bits: others would be read as floats.
+fn keeps_integers(json: &str) -> bool {
+    let mut is_in_string = false;
+    let mut is_escaped = false;
+    let is_outside = |symbol: &char| {
+        let is_quote = *symbol == '"' && !is_escaped;
+        is_escaped = *symbol == '\\' && !is_escaped;
+        is_in_string ^= is_quote;
+        !is_in_string
+    };
+    let outside: String = json.chars().filter(is_outside).collect();
+    let is_of_number = |symbol: char| symbol.is_ascii_alphanumeric() || "+-.".contains(symbol);
+    outside.split(|symbol| !is_of_number(symbol)).all(|word| {
+        let is_integer = word.strip_prefix('-').unwrap_or(word).bytes().all(|b| b.is_ascii_digit());
+        word.is_empty() || !is_integer || word.parse::<i64>().is_ok() || word.parse::<u64>().is_ok()
+    })
 }
 
 /// An answer, taken apart: all [`ReplyEvent`]s joined.

@@ -109,3 +109,14 @@ pub(super) fn open(syntax: Syntax, beginning: &str, tools: &Arc<Tools>) -> Opene
 fn json_calls() -> Box<dyn Calls> {
     Box::new(json::JsonCalls::default())
 }
+
+/// Whether a character stands between calls, or around them where they are a list.
+fn is_between(symbol: char, in_list: &mut bool) -> bool {
+    match symbol {
+        '[' if !*in_list => *in_list = true,
+        ']' if *in_list => *in_list = false,
+        ',' | ';' => {}
+        _ => return symbol.is_whitespace(),
+    }
+    true
+}

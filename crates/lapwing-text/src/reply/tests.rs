@@ -706,3 +706,23 @@ fn hostile_answers_take_linear_time_and_bounded_memory() {
     }
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
+
+#[test]
+fn integers_of_calls_keep_their_digits() {
+    let check = |arguments: &str, expected: Value| {
+        let call = ToolCall { name: "f".to_owned(), arguments: arguments.to_owned() };
+        assert_eq!(call.as_json(), json!({"name": "f", "arguments": expected}), "{arguments}");
+    };
+    check(r#"{"n": 18446744073709551615}"#, json!({"n": u64::MAX}));
+    check(r#"{"n": [-9223372036854775808, 1.5e300]}"#, json!({"n": [i64::MIN, 1.5e300]}));
+    let in_text = r#"{"n\"": "\\", "m": "123456789012345678901234567890"}"#;
+    check(in_text, serde_json::from_str(in_text).unwrap());
+    for text in [
+        r#"{"n": 18446744073709551616}"#,
+        r#"{"n":-9223372036854775809}"#,
+        r#"{"a":"\"","n":[1,{"m":123456789012345678901234567890}]}"#,
+        "123456789012345678901234567890",
+    ] {
+        check(text, text.into());
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::sink::Sink;
 use super::super::tools::Tools;
 use super::value::{Reach, ValueScan};
-use super::{Calls, Flow};
+use super::{Calls, Flow, is_between};
 
 /// Reads objects; what else they hold is passed over. A call ends with its arguments, since only they
 /// and its name count.
@@ -68,16 +68,7 @@ impl JsonCalls {
 
     fn between(&mut self, symbol: char) -> Flow {
         match symbol {
-            ',' | ';' => Flow::On,
-            _ if symbol.is_whitespace() => Flow::On,
-            '[' if !self.in_list => {
-                self.in_list = true;
-                Flow::On
-            }
-            ']' if self.in_list => {
-                self.in_list = false;
-                Flow::On
-            }
+            _ if is_between(symbol, &mut self.in_list) => Flow::On,
             '{' => {
                 self.place = Place::Object;
                 self.name = None;

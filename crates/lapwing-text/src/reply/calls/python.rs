@@ -2,7 +2,7 @@
 
 use super::super::sink::Sink;
 use super::literal::Literal;
-use super::{Calls, Flow};
+use super::{Calls, Flow, is_between};
 
 /// Makes JSON of keyword arguments. Others are passed on as they are written.
 #[derive(Debug)]
@@ -47,16 +47,7 @@ impl PythonCalls {
 
     fn between(&mut self, symbol: char) -> Flow {
         match symbol {
-            ',' | ';' => Flow::On,
-            _ if symbol.is_whitespace() => Flow::On,
-            '[' if !self.in_list => {
-                self.in_list = true;
-                Flow::On
-            }
-            ']' if self.in_list => {
-                self.in_list = false;
-                Flow::On
-            }
+            _ if is_between(symbol, &mut self.in_list) => Flow::On,
             _ if begins_name(symbol) => {
                 self.place = Place::Name;
                 self.name.clear();
