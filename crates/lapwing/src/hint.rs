@@ -19,6 +19,7 @@ mod profiles;
 mod pulling;
 
 use std::io;
+use std::path::Path;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
@@ -40,6 +41,7 @@ use crate::guard::Lost;
 use crate::interrupt;
 use crate::printer::PrintError;
 use crate::settings::{ReadSettingsError, ResolveSettingsError, Settings};
+use crate::shell::quoted;
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -114,6 +116,9 @@ fn harmful_device(error: &HarmfulDevice) -> Option<String> {
 const IN_USE: &str = "a file that is in use must not be written to or cut off: put a new one in its \
     place under the same name, or wait until nobody reads it; then try again";
 
+const TOO_LITTLE_MEMORY: &str = "where nobody ended it by hand, the memory was not enough: choose a \
+    smaller model or precision, or less with --context, or end other programs";
+
 /// What to do about a process that came to harm.
 fn lost(error: &Lost) -> Option<String> {
     let is_cut_off = error.harm == "SIGBUS" || !error.changed.is_empty();
@@ -121,19 +126,30 @@ fn lost(error: &Lost) -> Option<String> {
         return Some(IN_USE.into());
     }
     if error.harm == "SIGKILL" {
-        return Some(
-            "where nobody ended it by hand, the memory was not enough: choose a smaller model or \
-             precision, or less with --context, or end other programs"
-                .into(),
-        );
+        return Some(TOO_LITTLE_MEMORY.into());
     }
     let model = error.doing.iter().flat_map(|doing| &doing.models).next_back();
-    let model = model.map_or("MODEL".to_owned(), |opened| opened.path.display().to_string());
-    Some(format!(
+    Some(crashed(model.map(|opened| &*opened.path)))
+}
+
+/// What to do about a library that ended its process.
+fn crashed(model: Option<&Path>) -> String {
+    let model = model.map_or("MODEL".to_owned(), |path| quoted(path.display()));
+    format!(
         "a library came to harm, most often by a file that is damaged: `lapwing inspect {model}` \
          reads it without one, `lapwing doctor` looks at the installation, --backend takes another \
          library where there is one; -v tells what happened before"
-    ))
+    )
+}
+
+/// What to do about a process that ended, or had to be ended, while it worked for this one.
+fn loss(loss: &Loss) -> Option<String> {
+    match loss {
+        Loss::Ended { signal: Some(7), .. } => Some(IN_USE.into()),
+        Loss::Ended { signal: Some(9), .. } => Some(TOO_LITTLE_MEMORY.into()),
+        Loss::Ended { .. } => Some(crashed(None)),
+        Loss::TimedOut { .. } | Loss::TooMuchMemory { .. } => None,
+    }
 }
 
 fn file_changed(_: &FileChanged) -> Option<String> {
@@ -142,7 +158,7 @@ fn file_changed(_: &FileChanged) -> Option<String> {
 
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     first_of!(cause =>
-        usage, resolve_settings, harmful_device, lost, file_changed, io, locate, removal, not_cleared,
+        usage, resolve_settings, harmful_device, lost, loss, file_changed, io, locate, removal, not_cleared,
         store, lock, resolve_model
     )
     .or_else(|| bench::for_cause(cause))
@@ -228,15 +244,6 @@ fn variable_of(runtime: Runtime) -> &'static str {
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./@:+,=%".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 fn store(error: &StoreError) -> Option<String> {
     match error {
         StoreError::NotFound { .. } => Some("`lapwing list` shows what is there".into()),
@@ -268,7 +275,9 @@ fn lock(error: &LockError) -> Option<String> {
 
 fn resolve_model(error: &ResolveModelError) -> Option<String> {
     match error {
-        ResolveModelError::NotPulled { name } => Some(format!("`lapwing pull {name}` gets it")),
+        ResolveModelError::NotPulled { name } => {
+            Some(format!("`lapwing pull {}` gets it", quoted(name)))
+        }
         ResolveModelError::Unknown { nearest: Some(nearest), .. } => {
             Some(format!("did you mean {nearest}?"))
         }
@@ -285,8 +294,6 @@ fn resolve_model(error: &ResolveModelError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use anyhow::Context;
     use lapwing_files::FileError;
     use lapwing_store::natives::PullRuntimeError;
@@ -296,18 +303,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_take_them_apart() {
-        let check = |word: &str, expected: &str| assert_eq!(quoted(word), expected);
-        check("org/repo-1.5_b@v1", "org/repo-1.5_b@v1");
-        check("/models/Übung.gguf", "/models/Übung.gguf");
-        check("/models/My Model.gguf", "'/models/My Model.gguf'");
-        check("it's", r"'it'\''s'");
-        check("$(rm)", "'$(rm)'");
-        check("a*", "'a*'");
-        check("", "''");
+    fn paths_in_commands_are_quoted() {
         let error = OpenCheckpointError::AlreadyExported { path: "a b".into(), kind: "onnx-genai" };
         let hint = for_cause(&error).unwrap();
         assert!(hint.starts_with("`lapwing run --model 'a b'`"), "{hint}");
+        let lost = crashed(Some("My Model".as_ref()));
+        assert!(lost.contains("`lapwing inspect 'My Model'`"), "{lost}");
+        let unknown = ResolveModelError::NotPulled { name: "a b".into() };
+        assert_eq!(for_cause(&unknown).unwrap(), "`lapwing pull 'a b'` gets it");
     }
 
     #[test]

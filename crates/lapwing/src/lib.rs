@@ -22,6 +22,7 @@ mod prompt;
 mod prompting;
 mod reference;
 mod settings;
+mod shell;
 mod shown_answer;
 mod this_program;
 

@@ -27,7 +27,9 @@ fn bench(error: &BenchError) -> Option<String> {
 fn runner(error: &RunnerError) -> Option<String> {
     match error {
         RunnerError::Failed { hint, .. } => hint.clone(),
-        RunnerError::Lost { .. } => Some("-v shows what it did".into()),
+        RunnerError::Lost { loss, .. } => {
+            super::loss(loss).or_else(|| Some("-v shows what it did".into()))
+        }
         _ => None,
     }
 }

@@ -133,7 +133,7 @@ fn pypi(error: &PyPiError) -> Option<String> {
 fn pull(error: &PullError) -> Option<String> {
     match error {
         PullError::Unknown { nearest: Some(nearest), .. } => {
-            Some(format!("did you mean `lapwing pull {nearest}`?"))
+            Some(format!("did you mean `lapwing pull {}`?", quoted(nearest)))
         }
         PullError::Unknown { .. } => {
             Some("`lapwing list --all` shows the catalogue; repositories are org/repo".into())

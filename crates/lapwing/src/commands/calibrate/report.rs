@@ -16,6 +16,7 @@ use super::Done;
 use crate::cli::DEVICE;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::shell::quoted;
 
 /// Tell what was found, where it is, and what to do with it.
 pub(super) fn tell(
@@ -36,7 +37,7 @@ pub(super) fn tell(
         if done.calibration.run_time.is_some() {
             let profile = match is_default {
                 true => "auto".to_owned(),
-                false => done.out.display().to_string(),
+                false => quoted(done.out.display()),
             };
             let model = &done.args.model;
             printer.note(format!("use it: `lapwing run --model {model} --correction {profile}`"));
@@ -46,7 +47,7 @@ pub(super) fn tell(
         if profile.head_map.as_ref().is_some_and(has_recipe) {
             printer.note(format!(
                 "fold its head map into a new export: `lapwing export … --correct-head {}`",
-                done.out.display()
+                quoted(done.out.display())
             ));
         }
     }
@@ -55,7 +56,7 @@ pub(super) fn tell(
 
 /// A model with the options that a profile made under these settings is used with.
 pub(super) fn with_options(model: &str, settings: &Settings) -> String {
-    let mut line = model.to_owned();
+    let mut line = quoted(model);
     let mut add = |option: &str, value: &str| line.push_str(&format!(" {option} {value}"));
     if settings.backend != BackendChoice::Auto {
         add("--backend", &settings.backend.to_string());
@@ -67,7 +68,7 @@ pub(super) fn with_options(model: &str, settings: &Settings) -> String {
         add("--precision", "exact");
     }
     if let Some(variant) = settings.variant.as_ref().filter(|variant| !variant.is_default) {
-        add("--variant", &variant.name);
+        add("--variant", &quoted(&variant.name));
     }
     line
 }
@@ -245,6 +246,8 @@ mod tests {
             let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
             let settings = Settings::resolve(&cli).unwrap();
             assert_eq!(with_options("m", &settings), expected);
+            let quoted = with_options("my model's", &settings);
+            assert_eq!(quoted, expected.replacen('m', r"'my model'\''s'", 1));
         };
         check("--backend auto --device auto --precision fast", "m");
         check(
