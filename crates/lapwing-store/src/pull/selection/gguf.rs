@@ -9,7 +9,9 @@ use lapwing_formats::gguf::SplitName;
 use super::{Chosen, SelectError, Selected, at_root, told, unless_alone};
 use crate::options::Variant;
 
-/// Precisions from the most to the least wanted on a laptop, of those that an export reads.
+/// Precisions from the most to the least wanted on a laptop, of those that an export reads: the fewest
+/// bits first, of four those whose grid an export keeps or that lose least. With fewer bits answers
+/// are too bad to be a default.
 const PREFERENCE: [&str; 14] = [
     "q4_0", "q4_k_m", "q4_1", "q4_k_s", "q5_k_m", "q5_k_s", "q5_0", "q5_1", "q6_k", "q8_0", "f16",
     "fp16", "bf16", "f32",
@@ -154,5 +156,30 @@ fn require_all_parts(repo: &str, candidate: &Candidate<'_>) -> Result<(), Select
             problem: format!("{path} is missing, one of {} parts", parts.n_parts),
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_bits_are_preferred_from_four_on() {
+        let n_bits = |name: &&str| -> u32 {
+            let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+            // `q4_0` begins with its bits, and a float has two digits of them.
+            digits[..if name.starts_with('q') { 1 } else { 2 }].parse().unwrap()
+        };
+        let bits: Vec<u32> = PREFERENCE.iter().map(n_bits).collect();
+        assert!(bits.is_sorted() && bits[0] == 4, "{bits:?}");
+        assert_eq!(PREFERENCE[0], "q4_0");
+        let paths = ["m-Q2_K.gguf", "m-Q8_0.gguf", "m-Q5_K_M.gguf", "m-F16.gguf", "m-Q4_K_M.gguf"];
+        let mut left = paths.to_vec();
+        for expected in ["m-Q4_K_M", "m-Q5_K_M", "m-Q8_0", "m-F16", "m-Q2_K"] {
+            let candidates = candidates(&left);
+            let chosen = preferred(&candidates);
+            assert_eq!(chosen.iter().map(|it| it.stem).collect::<Vec<_>>(), [expected]);
+            left.retain(|path| !path.starts_with(expected));
+        }
     }
 }
