@@ -213,6 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn graphs_that_feed_another_belong_to_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let graphs = ["language", "text_embeddings", "text_embeddings_per_layer"];
+        for name in graphs.map(|name| format!("openvino_{name}_model")) {
+            for ending in ["xml", "bin"] {
+                std::fs::write(folder.path().join(format!("{name}.{ending}")), &name).unwrap();
+            }
+        }
+        let config = r#"{"vocab_size": 9, "num_hidden_layers": 1, "hidden_size": 4}"#;
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let hash = || {
+            let model = ModelFolder::open(folder.path(), None).unwrap();
+            ModelFiles::of(&model).unwrap().sha256(&|| false).unwrap()
+        };
+        let before = hash();
+        for name in ["text_embeddings_model.bin", "text_embeddings_per_layer_model.xml"] {
+            let file = folder.path().join(format!("openvino_{name}"));
+            let text = std::fs::read(&file).unwrap();
+            std::fs::write(&file, "other").unwrap();
+            assert_ne!(hash(), before, "{name}");
+            std::fs::write(&file, text).unwrap();
+        }
+        assert_eq!(hash(), before);
+    }
+
+    #[test]
     fn the_stamp_changes_with_the_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut found = files(&[("a.xml", "graph")], folder.path());

@@ -12,11 +12,13 @@ use crate::states::States;
 #[derive(Clone, Debug)]
 pub(crate) struct Graph {
     pub(crate) attention_mask: Option<Integers>,
-    pub(crate) position_ids: Option<Integers>,
+    pub(crate) position_ids: Option<Positions>,
     pub(crate) beam_idx: Option<Integers>,
     /// Tells a state space what it is given.
     pub(crate) cache_position: Option<Integers>,
-    pub(crate) input_ids: Integers,
+    /// Tells text, by zeros, from what was seen.
+    pub(crate) token_type_ids: Option<Integers>,
+    pub(crate) tokens: TokenInput,
     /// The name of the logits.
     pub(crate) logits: CString,
     pub(crate) n_vocab: usize,
@@ -32,25 +34,49 @@ pub(crate) struct Integers {
     pub(crate) is_i32: bool,
 }
 
+/// The input of positions.
+#[derive(Clone, Debug)]
+pub(crate) struct Positions {
+    pub(crate) input: Integers,
+    /// Time, height and width of what was seen have a row each where there is an axis for them; of
+    /// text all rows are alike.
+    pub(crate) n_rows: Option<usize>,
+}
+
+/// How tokens go in.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenInput {
+    Ids(Integers),
+    /// By what other graphs make of their ids, in f32: the names of the inputs that take it.
+    Embedded(Vec<String>),
+}
+
 impl Graph {
     /// Read what `ir` takes and gives. The reason of a refusal says what was expected and found.
     pub(crate) fn read(ir: &IrModel, architecture: &Architecture) -> Result<Graph, String> {
         let mut inputs = Inputs::default();
-        for parameter in ir.parameters() {
-            let is_i32 = match parameter.element_type {
-                ElementType::I64 => false,
-                ElementType::I32 => true,
-                other => {
-                    let name = parameter.names.join("/");
-                    return Err(format!("its input `{name}` has elements of {}", other.name()));
-                }
-            };
-            inputs.take(&parameter.names, is_i32)?;
-            check_shape(&parameter)?;
+        let parameters = ir.parameters();
+        for parameter in &parameters {
+            inputs.take(parameter)?;
         }
-        let Some(input_ids) = inputs.input_ids else {
-            return Err("it has no input `input_ids`".to_owned());
+        for parameter in &parameters {
+            check_shape(parameter, &inputs)?;
+        }
+        let tokens = match (inputs.input_ids, inputs.embedded) {
+            (Some(ids), embedded) if embedded.is_empty() => TokenInput::Ids(ids),
+            (None, embedded) if !embedded.is_empty() => TokenInput::Embedded(embedded),
+            (None, _) => return Err("it has no input `input_ids`".to_owned()),
+            (Some(_), embedded) => {
+                return Err(format!(
+                    "its input `{}` beside `input_ids` is not understood",
+                    embedded[0]
+                ));
+            }
         };
+        let position_ids = inputs.position_ids.map(|input| {
+            let n_rows = parameters.iter().find_map(position_rows);
+            Positions { input, n_rows }
+        });
         let states = States::read(ir, inputs.cache_position.is_some())?;
         let results = ir.results();
         let named = |name: &str| results.iter().find(|r| r.names.iter().any(|n| n == name));
@@ -68,10 +94,11 @@ impl Graph {
         let name = logits.names.first().map_or("logits", String::as_str);
         Ok(Graph {
             attention_mask: inputs.attention_mask,
-            position_ids: inputs.position_ids,
+            position_ids,
             beam_idx: inputs.beam_idx,
             cache_position: inputs.cache_position,
-            input_ids,
+            token_type_ids: inputs.token_type_ids,
+            tokens,
             logits: CString::new(name).map_err(|_| "an output's name holds a NUL".to_owned())?,
             n_vocab,
             states,
@@ -82,16 +109,42 @@ impl Graph {
     }
 }
 
+/// Inputs of floats that take what other graphs make of token ids.
+const EMBEDDED: [&str; 2] = ["inputs_embeds", "per_layer_inputs"];
+
+fn is_called(parameter: &Parameter, known: &str) -> bool {
+    parameter.names.iter().any(|name| name == known)
+}
+
+/// The first axis of positions of what was seen and of text.
+fn position_rows(parameter: &Parameter) -> Option<usize> {
+    match parameter.dims.as_deref() {
+        Some([rows, _, _]) if is_called(parameter, "position_ids") => {
+            rows.fixed().and_then(|rows| usize::try_from(rows).ok())
+        }
+        _ => None,
+    }
+}
+
 /// Refuse at open what the library would refuse in the first step: one sequence of any number of
 /// tokens goes in.
-fn check_shape(parameter: &Parameter) -> Result<(), String> {
+fn check_shape(parameter: &Parameter, inputs: &Inputs) -> Result<(), String> {
     let Some(dims) = &parameter.dims else { return Ok(()) };
-    let name = |known: &str| parameter.names.iter().any(|name| name == known);
-    let is_of_tokens = ["input_ids", "attention_mask", "position_ids"].into_iter().any(name);
+    let of_tokens = ["input_ids", "attention_mask", "position_ids", "token_type_ids"];
+    let is_of_tokens = of_tokens.into_iter().any(|known| is_called(parameter, known));
     let is_one = |dim: &Dim| dim.fixed().is_none_or(|size| size == 1);
     match dims.as_slice() {
         _ if !is_of_tokens => Ok(()),
         [n_sequences, n_tokens] if is_one(n_sequences) && n_tokens.fixed().is_none() => Ok(()),
+        [_, n_sequences, n_tokens]
+            if !inputs.embedded.is_empty()
+                && is_one(n_sequences)
+                && n_tokens.fixed().is_none()
+                && position_rows(parameter)
+                    .is_some_and(|rows| (1..=N_POSITION_ROWS_MAX).contains(&rows)) =>
+        {
+            Ok(())
+        }
         _ => {
             let size = |dim: &Dim| dim.fixed().map_or("?".to_owned(), |size| size.to_string());
             let found: Vec<String> = dims.iter().map(size).collect();
@@ -105,6 +158,9 @@ fn check_shape(parameter: &Parameter) -> Result<(), String> {
     }
 }
 
+/// Time, height and width, and the place in the text.
+const N_POSITION_ROWS_MAX: usize = 4;
+
 #[derive(Default)]
 struct Inputs {
     input_ids: Option<Integers>,
@@ -112,10 +168,32 @@ struct Inputs {
     position_ids: Option<Integers>,
     beam_idx: Option<Integers>,
     cache_position: Option<Integers>,
+    token_type_ids: Option<Integers>,
+    /// By their names.
+    embedded: Vec<String>,
 }
 
 impl Inputs {
-    fn take(&mut self, names: &[String], is_i32: bool) -> Result<(), String> {
+    fn take(&mut self, parameter: &Parameter) -> Result<(), String> {
+        let names = &parameter.names;
+        if let Some(name) = EMBEDDED.into_iter().find(|name| is_called(parameter, name)) {
+            self.embedded.push(name.to_owned());
+            return match parameter.element_type {
+                ElementType::F32 => Ok(()),
+                other => Err(format!("its input `{name}` has elements of {}", other.name())),
+            };
+        }
+        let is_i32 = match parameter.element_type {
+            ElementType::I64 => false,
+            ElementType::I32 => true,
+            other => {
+                return Err(format!(
+                    "its input `{}` has elements of {}",
+                    names.join("/"),
+                    other.name()
+                ));
+            }
+        };
         for name in names {
             let slot = match name.as_str() {
                 "input_ids" => &mut self.input_ids,
@@ -123,6 +201,7 @@ impl Inputs {
                 "position_ids" => &mut self.position_ids,
                 "beam_idx" => &mut self.beam_idx,
                 "cache_position" => &mut self.cache_position,
+                "token_type_ids" => &mut self.token_type_ids,
                 LOGITS_POSITIONS => return Ok(()),
                 _ => continue,
             };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_formats::ir::{HIDDEN_STATES, LOGITS_POSITIONS};
 
-use crate::graph::{Graph, Integers};
+use crate::embedder::TokenFeed;
+use crate::graph::{Graph, Integers, Positions};
 use crate::input::{Input, last_rows};
 use crate::native::{InferRequest, NativeError, Tensor};
 use crate::shared::{Hidden, Shared};
@@ -19,9 +20,11 @@ const N_FORGOTTEN_MAX: usize = 256;
 pub(crate) struct OpenVinoInference {
     shared: Arc<Shared>,
     request: InferRequest,
-    input_ids: Input,
+    tokens: TokenFeed,
     attention_mask: Option<Input>,
-    position_ids: Option<Input>,
+    /// With the number of rows that it takes, where there is an axis for them.
+    position_ids: Option<(Input, Option<usize>)>,
+    token_type_ids: Option<Input>,
     cache_position: Option<Input>,
     logits_positions: Option<Input>,
     hidden: Option<HiddenOutput>,
@@ -55,9 +58,13 @@ impl OpenVinoInference {
             is_i32: false,
         });
         Ok(OpenVinoInference {
-            input_ids: Input::new(&graph.input_ids)?,
+            tokens: TokenFeed::new(&graph.tokens, &shared.embedder)?,
             attention_mask: optional(&graph.attention_mask)?,
-            position_ids: optional(&graph.position_ids)?,
+            position_ids: match &graph.position_ids {
+                Some(Positions { input, n_rows }) => Some((Input::new(input)?, *n_rows)),
+                None => None,
+            },
+            token_type_ids: optional(&graph.token_type_ids)?,
             cache_position: optional(&graph.cache_position)?,
             logits_positions: optional(&positions)?,
             hidden: shared.hidden.map(HiddenOutput::new),
@@ -70,7 +77,7 @@ impl OpenVinoInference {
     fn set_inputs(&mut self, chunk: &Chunk<'_>) -> Result<(), NativeError> {
         let Chunk { tokens, n_past, n_rows, .. } = *chunk;
         let (request, n_new) = (&mut self.request, tokens.len());
-        self.input_ids.set(request, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
+        self.tokens.set(request, tokens)?;
         self.mask.extend(std::iter::repeat_n(1, n_new));
         let kind = self.shared.graph.states.kind;
         if let Some(mask) = &mut self.attention_mask {
@@ -83,9 +90,18 @@ impl OpenVinoInference {
         if let (Some(input), StateKind::StateSpace { window }) = (&mut self.cache_position, kind) {
             input.set(request, &[1], std::iter::once(n_past.max(window) as i64))?;
         }
-        if let Some(positions) = &mut self.position_ids {
+        if let Some((positions, n_rows)) = &mut self.position_ids {
             let new = (n_past..n_past + n_new).map(|position| position as i64);
-            positions.set(request, &[1, n_new], new)?;
+            match *n_rows {
+                None => positions.set(request, &[1, n_new], new)?,
+                Some(n_rows) => {
+                    let rows = std::iter::repeat_n(new, n_rows).flatten();
+                    positions.set(request, &[n_rows, 1, n_new], rows)?;
+                }
+            }
+        }
+        if let Some(types) = &mut self.token_type_ids {
+            types.set(request, &[1, n_new], std::iter::repeat_n(0, n_new))?;
         }
         if let Some(wanted) = &mut self.logits_positions {
             let rows = n_new - n_rows..n_new;

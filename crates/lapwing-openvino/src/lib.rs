@@ -9,6 +9,7 @@
 pub mod cache;
 mod compilation;
 mod device;
+mod embedder;
 mod graph;
 mod inference;
 mod input;

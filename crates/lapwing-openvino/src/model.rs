@@ -1,5 +1,6 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use tracing::{debug, warn};
 use crate::NAME;
 use crate::compilation::{Compilation, compile};
 use crate::device::{self, arithmetic, executing};
+use crate::embedder::{self, Embedder, EmbeddingGraph};
 use crate::graph::Graph;
 use crate::inference::OpenVinoInference;
 use crate::native::{CompiledModel, Core, InferRequest, NativeError};
@@ -70,6 +72,7 @@ impl OpenVinoModel {
             reason,
         };
         let graph = Graph::read(&ir, &folder.architecture).map_err(unsupported)?;
+        let embeddings = embedder::read(folder, &graph.tokens)?;
         let weights = ir.weight_compression();
         let prepared = match is_npu(&device) {
             true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, &device)?,
@@ -82,13 +85,16 @@ impl OpenVinoModel {
         let properties = options.with_properties(&prepared.properties, &["CACHE_DIR"]);
         let properties = properties.map_err(unsupported)?;
         let edited = started.elapsed();
-        let refused = |error: NativeError| OpenError::Refused {
+        let refuses = |model: &Path, error: NativeError| OpenError::Refused {
             backend: NAME,
             version: version.to_owned(),
-            model: folder.graph.clone(),
+            model: model.to_owned(),
             device: device.id.clone(),
             source: error.into(),
         };
+        let refused = |error| refuses(&folder.graph, error);
+        let embedder = Embedder::compile(core, &embeddings, options.n_threads)
+            .map_err(|(idx, error)| refuses(embeddings[idx].path(), error))?;
         let cache = options.cache_folder.as_deref();
         let Compilation { compiled, read, cache_use, lease } =
             compile(core, version, &ir, &device, &properties, cache).map_err(refused)?;
@@ -100,14 +106,14 @@ impl OpenVinoModel {
             Some(_) => Some(compiled.request().map_err(refused)?),
             None => None,
         };
-        let shared = prepared.share(graph, folder, options, compiled, first_request);
+        let shared = prepared.share(graph, embedder, folder, options, compiled, first_request);
         Ok(OpenVinoModel {
             shared: Arc::new(shared),
             turns: Arc::default(),
             folder: folder.clone(),
             device,
             core: Arc::clone(core),
-            weights_mapped_bytes: ir.bin().len() as u64,
+            weights_mapped_bytes: weights_mapped_bytes(&ir, &embeddings),
             read: edited + read,
             cache_use,
             _lease: lease,
@@ -128,6 +134,7 @@ impl Prepared {
     fn share(
         self,
         graph: Graph,
+        embedder: Embedder,
         folder: &ModelFolder,
         options: &OpenOptions,
         compiled: CompiledModel,
@@ -139,6 +146,7 @@ impl Prepared {
             first_request: Mutex::new(first_request),
             hidden: self.hidden,
             compiled,
+            embedder: Arc::new(embedder),
             graph,
         }
     }
@@ -235,6 +243,11 @@ impl Model for OpenVinoModel {
         let inference = OpenVinoInference::new(shared).map_err(no_room)?;
         Ok(Box::new(Sequence::new(NAME, self, inference)))
     }
+}
+
+fn weights_mapped_bytes(ir: &IrModel, embeddings: &[EmbeddingGraph]) -> u64 {
+    let feeding = embeddings.iter().map(|graph| graph.contents().1);
+    std::iter::once(ir.bin()).chain(feeding).map(|weights| weights.len() as u64).sum()
 }
 
 fn limits(graph: &Graph, folder: &ModelFolder, options: &OpenOptions) -> Limits {

@@ -9,7 +9,7 @@ use lapwing_formats::ir::WeightCompression;
 use lapwing_model::ModelFolder;
 
 use crate::NAME;
-use crate::graph::Graph;
+use crate::graph::{Graph, TokenInput};
 use crate::states::StateKind;
 
 /// Positions when nobody says: every one of them takes memory from the start.
@@ -123,6 +123,13 @@ pub(crate) fn require_fit(
     if graph.states.kind != StateKind::Kv {
         return Err(unsupported("an NPU runs models whose only state are keys and values"));
     }
+    // NPUW takes such graphs, and gives wrong logits for Gemma 4's: up to a third of the largest.
+    let TokenInput::Ids(input_ids) = &graph.tokens else {
+        return Err(unsupported(
+            "an NPU runs models that take token ids, and this one takes what another graph makes of \
+             them (`inputs_embeds`)",
+        ));
+    };
     if let (Some(context), Some(prompt)) = (options.n_positions_max, options.n_prompt_tokens_max)
         && context < prompt
     {
@@ -135,10 +142,11 @@ pub(crate) fn require_fit(
     if let Some(reason) = wrong_window(folder, graph, options) {
         return Err(unsupported(&reason));
     }
+    let position_ids = graph.position_ids.as_ref().map(|positions| &positions.input);
     for (name, input) in [
-        ("input_ids", Some(&graph.input_ids)),
+        ("input_ids", Some(input_ids)),
         ("attention_mask", graph.attention_mask.as_ref()),
-        ("position_ids", graph.position_ids.as_ref()),
+        ("position_ids", position_ids),
     ] {
         if input.is_none_or(|input| input.is_i32) {
             let reason = format!("an NPU needs an input `{name}` of 64-bit integers");

@@ -1,9 +1,10 @@
 //! What all decoders of a model share.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lapwing_backend::Limits;
 
+use crate::embedder::Embedder;
 use crate::graph::Graph;
 use crate::native::{CompiledModel, InferRequest, NativeError};
 
@@ -11,6 +12,8 @@ use crate::native::{CompiledModel, InferRequest, NativeError};
 pub(crate) struct Shared {
     pub(crate) compiled: CompiledModel,
     pub(crate) graph: Graph,
+    /// What feeds the graph where it takes no token ids.
+    pub(crate) embedder: Arc<Embedder>,
     /// Whether the graph computes the logits of chosen positions only.
     pub(crate) chooses_positions: bool,
     pub(crate) limits: Limits,

@@ -16,6 +16,13 @@ use crate::options::Variant;
 const FULL_PRECISION: &str = "fp32";
 /// Endings of the small files that belong to every model.
 const SIDE_FILES: [&str; 4] = [".json", ".jinja", ".txt", ".model"];
+/// What the text of a model that also sees or hears needs.
+const OPENVINO_WITH_EMBEDDINGS: [&str; 4] = [
+    "openvino_language_model.bin",
+    "openvino_text_embeddings_model.xml",
+    "openvino_text_embeddings_model.bin",
+    "config.json",
+];
 /// Beginnings of graphs that a text model may consist of instead, which nothing here runs.
 const OTHER_STEMS: [&str; 2] = ["decoder_", "embed_tokens"];
 /// The beginning of the graph of an encoder whose text a decoder is to go on from: another kind of
@@ -111,6 +118,7 @@ fn require_companions(
 ) -> Result<(), SelectError> {
     let is_there = |name: &str| files.iter().any(|file| file.local == name);
     let needed: &[&str] = match kind {
+        ModelKind::OpenVino if is_there("openvino_language_model.xml") => &OPENVINO_WITH_EMBEDDINGS,
         ModelKind::OpenVino => &["openvino_model.xml", "openvino_model.bin", "config.json"],
         ModelKind::Onnx if is_there("genai_config.json") => &[],
         ModelKind::Onnx | ModelKind::Safetensors => &["config.json"],

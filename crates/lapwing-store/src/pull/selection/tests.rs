@@ -120,7 +120,21 @@ fn what_no_command_could_open_is_refused_before_the_download() {
     let without_weights = ["config.json", "openvino_model.xml"];
     check(&without_weights, None, Err("openvino_model.bin is missing"));
     let sees = ["config.json", "openvino_language_model.xml", "openvino_language_model.bin"];
-    check(&sees, None, Err("openvino_model.xml is missing"));
+    check(&sees, None, Err("openvino_text_embeddings_model.xml is missing"));
+}
+
+#[test]
+fn a_model_that_also_sees_is_taken_with_what_feeds_it() {
+    let paths = [
+        "config.json",
+        "openvino_language_model.bin",
+        "openvino_language_model.xml",
+        "openvino_text_embeddings_model.bin",
+        "openvino_text_embeddings_model.xml",
+        "openvino_text_embeddings_per_layer_model.bin",
+        "openvino_text_embeddings_per_layer_model.xml",
+    ];
+    check(&paths, None, Ok(&paths));
 }
 
 #[test]
