@@ -28,6 +28,7 @@ mod record;
 
 mod edit;
 mod hidden;
+mod length_switch;
 mod rt_info;
 mod write;
 
@@ -38,6 +39,7 @@ pub use element_type::ElementType;
 pub use hidden::{HIDDEN_STATES, HiddenEdit, expose_hidden};
 pub use index::Edge;
 pub use layer::{Constant, Layer, Port};
+pub use length_switch::length_switches;
 pub use rt_info::WeightCompression;
 pub use shape::Dim;
 pub use write::{IrWriter, NewPort, Node, Operation, WriteIrError};

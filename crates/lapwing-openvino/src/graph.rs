@@ -3,7 +3,9 @@
 use std::ffi::CString;
 
 use lapwing_backend::row_length;
-use lapwing_formats::ir::{Dim, ElementType, IrModel, LOGITS_POSITIONS, Parameter};
+use lapwing_formats::ir::{
+    Dim, ElementType, IrModel, LOGITS_POSITIONS, Parameter, length_switches,
+};
 use lapwing_model::Architecture;
 
 use crate::states::States;
@@ -23,6 +25,8 @@ pub(crate) struct Graph {
     pub(crate) logits: CString,
     pub(crate) n_vocab: usize,
     pub(crate) states: States,
+    /// The positions behind which the graph computes all of a sequence otherwise.
+    pub(crate) n_positions_switch: Option<usize>,
     /// Whether a sliding window counts positions, and not slots of the cache.
     pub(crate) window_counts_positions: bool,
 }
@@ -102,10 +106,21 @@ impl Graph {
             logits: CString::new(name).map_err(|_| "an output's name holds a NUL".to_owned())?,
             n_vocab,
             states,
+            n_positions_switch: switch(ir)?,
             // As lapwing-export notes it.
             window_counts_positions: ir.rt_info(&["lapwing", "window_counts"]).as_deref()
                 == Some("positions"),
         })
+    }
+}
+
+fn switch(ir: &IrModel) -> Result<Option<usize>, String> {
+    match length_switches(ir)[..] {
+        [] => Ok(None),
+        [n_positions] => Ok(usize::try_from(n_positions).ok()),
+        ref found => Err(format!(
+            "it computes otherwise behind {found:?} positions: expected one such border at most"
+        )),
     }
 }
 

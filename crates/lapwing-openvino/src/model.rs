@@ -264,7 +264,7 @@ fn limits(graph: &Graph, folder: &ModelFolder, options: &OpenOptions) -> Limits 
         n_prompt_tokens_max: None,
         n_follow_tokens_max: if options.whole_prompts { 1 } else { n_chunk_tokens },
         n_scored_tokens_max: (SCORED_ROWS_BYTES_MAX / (4 * graph.n_vocab)).clamp(1, n_chunk_tokens),
-        n_positions_switch: None,
+        n_positions_switch: graph.n_positions_switch,
         // Forgotten positions stay in the cache behind the mask. That is only right where
         // positions are given and nothing counts back a number of cache entries.
         can_rewind: graph.states.kind == StateKind::Kv

@@ -142,6 +142,14 @@ pub(crate) fn require_fit(
     if let Some(reason) = wrong_window(folder, graph, options) {
         return Err(unsupported(&reason));
     }
+    let n_positions_max = Sizes::of(options, folder.architecture.n_positions_max).n_positions_max;
+    if let Some(n_switch) = graph.n_positions_switch.filter(|&n| n < n_positions_max) {
+        let reason = format!(
+            "it computes otherwise behind {n_switch} positions, and an NPU does not read a sequence \
+             anew: expected a context of at most as many, found {n_positions_max}"
+        );
+        return Err(unsupported(&reason));
+    }
     let position_ids = graph.position_ids.as_ref().map(|positions| &positions.input);
     for (name, input) in [
         ("input_ids", Some(input_ids)),

@@ -100,6 +100,40 @@ fn the_conformance_suite_holds() {
     }
 }
 
+/// The ids are those of a plain loop in Python, which puts the whole sequence in for every token.
+#[test]
+fn a_sequence_may_become_longer_than_the_graphs_first_rotary_factors_are_for() {
+    let Some((exports, backend)) = setup() else { return };
+    let folder = open(&exports.join("tiny/tiny-phi4long-ov_int4"));
+    let greedy = |model: &dyn Model, n_prompt: u32| {
+        let prompt: Vec<u32> = (0..n_prompt).map(|n| 3 + n * 37 % 1000).collect();
+        let mut logits = vec![0.0; model.n_vocab()];
+        let mut decoder = model.decoder().expect("a decoder");
+        decoder.step(&prompt, &mut logits).expect("a step");
+        let ids = (0..16).map(|_| {
+            let best = logits.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1));
+            let id = best.expect("a row").0 as u32;
+            decoder.step(&[id], &mut logits).expect("a step");
+            id
+        });
+        ids.collect::<Vec<_>>()
+    };
+    for n_chunk_tokens in [None, Some(64)] {
+        let options = OpenOptions { n_chunk_tokens, ..exact_options() };
+        let model = backend.open(&folder, &options).expect("it opens");
+        assert_eq!(model.limits().n_positions_switch, Some(256));
+        for (n_prompt, expected) in [
+            (400, [294, 293, 653, 314, 213, 818, 821, 445, 617, 911, 450, 666, 97, 612, 163, 780]),
+            (250, [646, 362, 664, 111, 868, 62, 947, 234, 27, 128, 412, 438, 1019, 320, 208, 321]),
+            (255, [50, 948, 845, 293, 474, 783, 678, 931, 669, 93, 64, 768, 778, 148, 437, 523]),
+            (256, [401, 206, 67, 951, 807, 78, 904, 279, 124, 1000, 323, 310, 437, 523, 164, 37]),
+            (257, [768, 530, 475, 768, 530, 1006, 101, 531, 333, 279, 437, 523, 476, 281, 989, 40]),
+        ] {
+            assert_eq!(greedy(&*model, n_prompt), expected, "{n_prompt}, {n_chunk_tokens:?}");
+        }
+    }
+}
+
 #[test]
 fn a_long_prompt_can_be_stopped_within_it() {
     let Some((exports, backend)) = setup() else { return };

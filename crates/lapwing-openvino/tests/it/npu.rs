@@ -202,6 +202,8 @@ fn what_the_path_cannot_do_is_refused_before_the_compilation() {
         let hybrid = refused(name, &plain);
         assert!(hybrid.contains("whose only state are keys and values"), "{hybrid}");
     }
+    let longer = refused("tiny/tiny-phi4long-ov_int4", &npu_options(257, 64));
+    assert!(longer.contains("expected a context of at most as many, found 257"), "{longer}");
     let sizes = refused("stories260k-ov-int8", &npu_options(64, 65));
     assert!(sizes.contains("prompts of 65 tokens do not fit a context of 64"), "{sizes}");
     let asked = OpenOptions { hidden_states: true, ..plain };
