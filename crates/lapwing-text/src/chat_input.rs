@@ -151,7 +151,15 @@ fn text_of(parts: &[Value]) -> Result<String, String> {
             ("text" | "input_text" | "output_text", None) => {
                 Err(format!("a part `{name}` of its `content` has no text"))
             }
-            _ => Err(format!("its `content` holds `{name}`: only text can be read")),
+            _ => {
+                let sees = ["image", "video"].into_iter().find(|part| name.contains(part));
+                let unused = match (sees, name.contains("audio")) {
+                    (Some(_), _) => "; the vision part of a model that has one is not used",
+                    (None, true) => "; the audio part of a model that has one is not used",
+                    (None, false) => "",
+                };
+                Err(format!("its `content` holds `{name}`: only text can be read{unused}"))
+            }
         }
     });
     Ok(texts.collect::<Result<Vec<_>, String>>()?.join("\n"))
@@ -265,7 +273,10 @@ mod tests {
         check(json!([{"role": "user", "content": null}]), "it has no `content`");
         check(json!([{"role": "user", "content": 5}]), "its `content` is a number");
         let image = json!([{"type": "image_url", "image_url": {"url": "data:"}}]);
-        check(json!([{"role": "user", "content": image}]), "holds `image_url`: only text");
+        let expected = "holds `image_url`: only text can be read; the vision part of a model";
+        check(json!([{"role": "user", "content": image}]), expected);
+        let audio = json!([{"type": "input_audio", "input_audio": {"data": ""}}]);
+        check(json!([{"role": "user", "content": audio}]), "read; the audio part of a model");
         check(json!([{"role": "user", "content": [{"type": "text"}]}]), "`text` of its `content`");
         check(json!([{"role": "user", "content": ["hi"]}]), "has no `type`");
         check(json!([{"role": "assistant", "tool_calls": {}}]), "`tool_calls` are an object");
