@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use lapwing_model::{Architecture, RopeScaling, SpecialTokens, Transformer};
+use lapwing_model::{
+    Activation, Architecture, Family, Layers, Rope, RopeScaling, SpecialTokens, Transformer,
+};
 use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
 
@@ -15,8 +17,13 @@ pub(crate) fn config_json(
     checkpoint: &Checkpoint,
     architecture: &Architecture<Transformer>,
 ) -> Value {
+    let family = &architecture.family;
+    let activation = match family.activation {
+        Activation::Silu => "silu",
+        Activation::GeluTanh => "gelu_pytorch_tanh",
+    };
     let mut json = json!({
-        "architectures": [class_name(&architecture.model_type)],
+        "architectures": [class_name(architecture)],
         "model_type": architecture.model_type,
         "vocab_size": architecture.n_vocab,
         "hidden_size": architecture.hidden_size,
@@ -25,12 +32,12 @@ pub(crate) fn config_json(
         "num_attention_heads": architecture.n_heads,
         "num_key_value_heads": architecture.n_kv_heads,
         "head_dim": architecture.head_size,
-        "hidden_act": "silu",
+        "hidden_act": activation,
         "max_position_embeddings": architecture.n_positions_max,
         "rms_norm_eps": shortest(architecture.family.rms_epsilon),
-        "rope_theta": shortest(architecture.family.rope_theta),
-        "rope_parameters": rope_json(architecture),
-        "attention_bias": architecture.family.attention_bias,
+        "rope_theta": shortest(architecture.family.rope.theta),
+        "rope_parameters": ropes_json(architecture),
+        "attention_bias": architecture.family.biases.qkv,
         "tie_word_embeddings": architecture.family.tied_head,
     });
     if let Some(window) = architecture.sliding_window {
@@ -38,7 +45,7 @@ pub(crate) fn config_json(
         // The window is on in Qwen models only with the other two keys.
         json["use_sliding_window"] = true.into();
         json["max_window_layers"] = 0.into();
-        if !architecture.family.full_layers.is_empty() {
+        if architecture.family.full_layers != Layers::NONE {
             let layers = 0..architecture.n_layers;
             let layers = layers.map(|layer_idx| match architecture.window(layer_idx) {
                 None => "full_attention",
@@ -47,6 +54,7 @@ pub(crate) fn config_json(
             json["layer_types"] = layers.collect();
         }
     }
+    add_differences(&mut json, architecture);
     add_ids(&mut json, &checkpoint.tokens);
     json["unk_token_id"] = checkpoint.unk.into();
     json
@@ -102,18 +110,67 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
         .map_err(|source| ExportError::Write { path: path.to_owned(), source })
 }
 
-fn class_name(model_type: &str) -> &'static str {
-    match model_type {
-        "mistral" => "MistralForCausalLM",
-        "qwen2" => "Qwen2ForCausalLM",
-        "qwen3" => "Qwen3ForCausalLM",
-        _ => "LlamaForCausalLM",
+/// What a plain llama has not, by the keys of the families that have it.
+fn add_differences(json: &mut Value, architecture: &Architecture<Transformer>) {
+    let family = &architecture.family;
+    let plain = Transformer::plain(architecture.head_size);
+    let mut add = |key: &str, value: Value| json[key] = value;
+    if family.activation != plain.activation {
+        add("hidden_activation", "gelu_pytorch_tanh".into());
+    }
+    if family.biases.feed_forward {
+        add("mlp_bias", true.into());
+    }
+    let factors =
+        [("residual_multiplier", family.residual_factor), ("logits_scaling", family.logit_divisor)];
+    for (key, factor) in factors.into_iter().filter(|(_, factor)| *factor != 1.0) {
+        add(key, shortest(factor));
+    }
+    if family.norms_behind {
+        // Embeddings are scaled by the family's name there.
+        add("query_pre_attn_scalar", shortest(family.attention_scale.powi(-2)));
+        add("attn_logit_softcapping", family.attention_cap.map(shortest).into());
+        add("final_logit_softcapping", family.logit_cap.map(shortest).into());
+    } else if family.embedding_factor != 1.0 || family.attention_scale != plain.attention_scale {
+        add("embedding_multiplier", shortest(family.embedding_factor));
+        add("attention_multiplier", shortest(family.attention_scale));
+    }
+    if family.rope.n_rotated != architecture.head_size {
+        let share = family.rope.n_rotated as f64 / architecture.head_size as f64;
+        add("partial_rotary_factor", share.into());
+    }
+    if let Some(rope) = &family.window_rope {
+        add("rope_local_base_freq", shortest(rope.theta));
+    }
+    if let Some(RopeScaling::LongRope { n_positions_original, .. }) = &family.rope.scaling {
+        add("original_max_position_embeddings", (*n_positions_original).into());
+    }
+    if family.unrotated_layers != Layers::NONE {
+        let layers = 0..architecture.n_layers;
+        let flags = layers.map(|idx| i32::from(!family.unrotated_layers.contains(idx)));
+        add("no_rope_layers", flags.collect());
     }
 }
 
-fn rope_json(architecture: &Architecture<Transformer>) -> Value {
-    let theta = shortest(architecture.family.rope_theta);
-    match &architecture.family.rope_scaling {
+fn class_name(architecture: &Architecture<Transformer>) -> &'static str {
+    let family = Family::of_model_type(&architecture.model_type);
+    family.map_or("LlamaForCausalLM", |family| family.class_name)
+}
+
+/// The parameters, by kind of layer where the kinds differ.
+fn ropes_json(architecture: &Architecture<Transformer>) -> Value {
+    let general = rope_json(&architecture.family.rope);
+    match &architecture.family.window_rope {
+        None => general,
+        Some(window) => {
+            json!({ "full_attention": general, "sliding_attention": rope_json(window) })
+        }
+    }
+}
+
+fn rope_json(rope: &Rope) -> Value {
+    let theta = shortest(rope.theta);
+    match &rope.scaling {
         None => json!({ "rope_type": "default", "rope_theta": theta }),
         Some(RopeScaling::Linear { factor }) => {
             json!({ "rope_type": "linear", "rope_theta": theta, "factor": shortest(*factor) })
@@ -130,6 +187,31 @@ fn rope_json(architecture: &Architecture<Transformer>) -> Value {
             "low_freq_factor": shortest(*low_frequency_factor),
             "high_freq_factor": shortest(*high_frequency_factor),
             "original_max_position_embeddings": n_positions_original,
+        }),
+        Some(RopeScaling::Yarn {
+            factor,
+            beta_fast,
+            beta_slow,
+            truncate,
+            n_positions_original,
+            magnitude,
+        }) => json!({
+            "rope_type": "yarn",
+            "rope_theta": theta,
+            "factor": shortest(*factor),
+            "beta_fast": shortest(*beta_fast),
+            "beta_slow": shortest(*beta_slow),
+            "truncate": truncate,
+            "original_max_position_embeddings": n_positions_original,
+            "attention_factor": shortest(*magnitude),
+        }),
+        Some(RopeScaling::LongRope { short, long, n_positions_original, magnitude }) => json!({
+            "rope_type": "longrope",
+            "rope_theta": theta,
+            "short_factor": short.iter().copied().map(shortest).collect::<Value>(),
+            "long_factor": long.iter().copied().map(shortest).collect::<Value>(),
+            "original_max_position_embeddings": n_positions_original,
+            "attention_factor": shortest(*magnitude),
         }),
         // No name of transformers' own: nobody shall take these for plain frequencies.
         Some(RopeScaling::Divisors(divisors)) => {

@@ -25,7 +25,10 @@ pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
 pub use json::parse_json;
 pub use named_token::named_token;
-pub use transformer::{RopeScaling, Transformer};
+pub use transformer::{
+    Activation, AttentionScale, Biased, Biases, FAMILIES, Family, Layers, Rope, RopeKind,
+    RopeScaling, Transformer, Windows,
+};
 
 /// The number of a token in a model's vocabulary.
 pub type TokenId = u32;

@@ -4,6 +4,7 @@
 mod config;
 mod error;
 mod keys;
+mod layout;
 mod small_file;
 
 mod gguf;
@@ -27,8 +28,9 @@ use crate::tensor::Tensor;
 use config::Config;
 pub use error::OpenCheckpointError;
 use error::unsupported;
+use layout::Stored;
 
-/// A llama-family checkpoint whose every tensor has been checked against its configuration.
+/// A checkpoint of a dense decoder whose every tensor has been checked against its configuration.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the model is made of.
@@ -44,7 +46,7 @@ pub struct Checkpoint {
     path: PathBuf,
     source: Source,
     /// Where each expected tensor is, by its Hugging Face name.
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, Stored>,
 }
 
 /// What a model folder needs beside its graph to turn text into ids and back.
@@ -58,19 +60,12 @@ pub struct TextAssets {
     pub chat_template: Option<String>,
 }
 
-/// One expected tensor: its name in the file and what to know beside it.
-#[derive(Debug)]
-struct Place {
-    name_in_file: String,
-    interleaved_head_size: Option<usize>,
-}
-
 impl Checkpoint {
     /// Open the GGUF file or Hugging Face folder at `path`.
     ///
     /// # Errors
     ///
-    /// When it is neither, is an export already, its architecture is not of the llama family, a tensor is missing, has a
+    /// When it is neither, is an export already, its family is not known, a tensor is missing, has a
     /// shape other than the configuration says or is none the graph would use, or its tokenizer
     /// cannot be expressed.
     pub fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
@@ -103,7 +98,7 @@ impl Checkpoint {
         text: TextAssets,
         generation_config: Option<serde_json::Value>,
         source: Source,
-        places: BTreeMap<String, Place>,
+        places: BTreeMap<String, Stored>,
     ) -> Checkpoint {
         let Config { architecture, tokens, unk } = config;
         let path = path.to_owned();
@@ -125,8 +120,12 @@ impl Checkpoint {
             path: self.path.clone(),
             name: name.to_owned(),
         })?;
-        let mut tensor = self.source.tensor(&place.name_in_file)?;
+        let mut tensor = self.source.tensor(&place.name)?;
+        if let Some(part) = &place.part {
+            tensor = tensor.of_rows(part.rows.clone());
+        }
         tensor.interleaved_head_size = place.interleaved_head_size;
+        tensor.added = place.added;
         Ok(tensor)
     }
 
@@ -223,37 +222,39 @@ fn place_tensors(
     path: &Path,
     architecture: &Architecture<Transformer>,
     source: &Source,
-    name_in_file: impl Fn(&str) -> String,
-    interleaved_head_size: impl Fn(&str) -> Option<usize>,
+    stored_as: impl Fn(&str) -> Stored,
     is_needless: impl Fn(&str) -> bool,
-) -> Result<BTreeMap<String, Place>, OpenCheckpointError> {
+) -> Result<BTreeMap<String, Stored>, OpenCheckpointError> {
     let mut places = BTreeMap::new();
     let mut used = std::collections::BTreeSet::new();
-    for (name, shape) in architecture.expected_tensors() {
-        let name_in_file = name_in_file(&name);
-        let tensor = match source.tensor(&name_in_file) {
+    for (name, mut shape) in architecture.expected_tensors() {
+        let stored = stored_as(&name);
+        let tensor = match source.tensor(&stored.name) {
             Ok(tensor) => tensor,
             Err(ReadTensorError::Missing { .. }) => {
-                let problem = format!(" has no tensor {name_in_file}");
+                let problem = format!(" has no tensor {}", stored.name);
                 return Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem });
             }
             Err(ReadTensorError::Encoding { found, .. }) => {
-                let what = format!("type of {name_in_file}");
+                let what = format!("type of {}", stored.name);
                 return Err(unsupported(path, what, READ_TYPES, found));
             }
         };
-        if tensor.shape != shape {
-            return Err(OpenCheckpointError::shape(path, &name_in_file, &shape, &tensor.shape));
+        if let (Some(part), Some(n_rows)) = (&stored.part, shape.first_mut()) {
+            *n_rows = part.n_rows;
         }
-        used.insert(name_in_file.clone());
-        let interleaved_head_size = interleaved_head_size(&name);
-        places.insert(name, Place { name_in_file, interleaved_head_size });
+        if tensor.shape != shape {
+            return Err(OpenCheckpointError::shape(path, &stored.name, &shape, &tensor.shape));
+        }
+        used.insert(stored.name.clone());
+        places.insert(name, stored);
     }
     let names = source.names();
     let unexpected = names.into_iter().find(|name| !used.contains(&**name) && !is_needless(name));
     match unexpected {
         Some(name) => {
-            let problem = format!(" has a tensor that no llama-family graph uses: {name}");
+            let family = &architecture.model_type;
+            let problem = format!(" has a tensor that no graph of a {family} uses: {name}");
             Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem })
         }
         None => Ok(places),

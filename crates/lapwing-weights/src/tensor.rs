@@ -21,6 +21,8 @@ pub struct Tensor<'a> {
     pub encoding: Encoding<'a>,
     /// Elements of one head, where the rows of each are stored for interleaved rope.
     pub(crate) interleaved_head_size: Option<usize>,
+    /// What is added to every element as it is stored.
+    pub(crate) added: f32,
 }
 
 /// How the elements of a tensor are stored.
@@ -41,7 +43,23 @@ impl<'a> Tensor<'a> {
     /// A tensor of whole blocks.
     pub(crate) fn of_blocks(shape: Vec<usize>, dtype: DType, bytes: &'a [u8]) -> Tensor<'a> {
         let encoding = Encoding::Blocks { dtype, bytes };
-        Tensor { shape, encoding, interleaved_head_size: None }
+        Tensor { shape, encoding, interleaved_head_size: None, added: 0.0 }
+    }
+
+    /// Some rows of a matrix of blocks.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer rows, or the elements are codes with scales beside them.
+    pub(crate) fn of_rows(&self, rows: Range<usize>) -> Tensor<'a> {
+        let Encoding::Blocks { dtype, bytes } = self.encoding else {
+            panic!("rows of {} are asked for, blocks expected", self.dtype_name());
+        };
+        let n_row_bytes = bytes.len() / self.n_rows().max(1);
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        let bytes = &bytes[rows.start * n_row_bytes..rows.end * n_row_bytes];
+        Tensor::of_blocks(shape, dtype, bytes)
     }
 
     /// How the file stores the elements, e.g. `BF16`, `Q4_K` or `int4 group 64`.
@@ -94,6 +112,9 @@ impl<'a> Tensor<'a> {
                 }
             }
         }
+        if self.added != 0.0 {
+            elements.iter_mut().for_each(|element| *element += self.added);
+        }
         elements
     }
 
@@ -124,6 +145,15 @@ mod tests {
             tensor.interleaved_head_size = Some(4);
             assert_eq!(tensor.to_f32(), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
         }
+    }
+
+    #[test]
+    fn some_rows_of_a_matrix_are_a_matrix() {
+        let bytes: Vec<u8> = (0..8).flat_map(|element| (element as f32).to_le_bytes()).collect();
+        let mut part = Tensor::of_blocks(vec![4, 2], DType::F32, &bytes).of_rows(1..3);
+        assert_eq!((part.shape.clone(), part.to_f32()), (vec![2, 2], vec![2.0, 3.0, 4.0, 5.0]));
+        part.added = 1.0;
+        assert_eq!(part.rows_to_f32(1..2), [5.0, 6.0]);
     }
 
     #[test]

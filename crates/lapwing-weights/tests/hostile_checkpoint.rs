@@ -29,7 +29,9 @@ fn read(path: &Path) {
     }
     black_box(checkpoint.head_rows(0..1).expect("there is a head"));
     // Its length is that of a head, which a stored matrix bounds.
-    black_box(checkpoint.architecture.inverse_frequencies());
+    let family = &checkpoint.architecture.family;
+    let ropes = std::iter::once(&family.rope).chain(&family.window_rope);
+    ropes.for_each(|rope| drop(black_box((rope.inverse_frequencies(), rope.long_frequencies()))));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 mod plain;
 
+use std::collections::BTreeSet;
+
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
-use lapwing_model::{Architecture, Transformer};
+use lapwing_model::{Architecture, Rope, RopeKind, Transformer};
 
 use super::graph::Graph;
 use crate::error::ExportError;
@@ -50,12 +52,18 @@ pub(super) struct Attention<'a> {
 }
 
 enum Shared {
-    /// Last index of each sequence `i32 [batch]`; length with the past `i32`.
-    Fused {
-        last_idx: String,
-        n_total: String,
-    },
+    Fused(Fused),
     Plain(plain::Shared),
+}
+
+/// What the fused operator wants to know.
+struct Fused {
+    /// Last index of each sequence, `i32 [batch]`.
+    last_idx: String,
+    /// Length with the past, `i32`.
+    n_total: String,
+    /// Rows of the table of angles, `i64 [batch, positions]`, where these are not the positions.
+    rows: Option<String>,
 }
 
 impl<'a> Attention<'a> {
@@ -69,10 +77,13 @@ impl<'a> Attention<'a> {
         architecture: &'a Architecture<Transformer>,
         kind: AttentionKind,
     ) -> Result<Attention<'a>, ExportError> {
-        store_angles(graph, architecture)?;
+        for kind in rope_kinds(architecture) {
+            store_angles(graph, architecture, kind)?;
+        }
+        let long = long_start(architecture);
         let shared = match kind {
-            AttentionKind::Fused => fused_lengths(graph),
-            AttentionKind::Plain => Shared::Plain(plain::Shared::new(graph, architecture)),
+            AttentionKind::Fused => Shared::Fused(Fused::new(graph, long)),
+            AttentionKind::Plain => Shared::Plain(plain::Shared::new(graph, architecture, long)),
         };
         Ok(Attention { architecture, shared })
     }
@@ -84,8 +95,8 @@ impl<'a> Attention<'a> {
         layer_idx: usize,
         projections: &Projections,
     ) -> String {
-        let (last_idx, n_total) = match &self.shared {
-            Shared::Fused { last_idx, n_total } => (last_idx, n_total),
+        let fused = match &self.shared {
+            Shared::Fused(fused) => fused,
             Shared::Plain(shared) => {
                 return shared.layer(graph, self.architecture, layer_idx, projections);
             }
@@ -99,17 +110,14 @@ impl<'a> Attention<'a> {
         };
         let past_key = format!("past_key_values.{layer_idx}.key");
         let past_value = format!("past_key_values.{layer_idx}.value");
-        let inputs = [
-            query,
-            key,
-            value,
-            &past_key,
-            &past_value,
-            last_idx,
-            n_total,
-            "cos_cache",
-            "sin_cache",
-        ];
+        let kind = architecture.rope_kind(layer_idx);
+        let mut inputs =
+            vec![query, key, value, &past_key, &past_value, &fused.last_idx, &fused.n_total];
+        let tables = kind.map(table_names);
+        inputs.extend(tables.into_iter().flatten());
+        if let Some(rows) = fused.rows.as_deref().filter(|_| kind.is_some()) {
+            inputs.push(rows);
+        }
         let name = format!("/model/layers.{layer_idx}/attn/GroupQueryAttention");
         let output = format!("{name}/output_0");
         let present_key = format!("present.{layer_idx}.key");
@@ -118,38 +126,114 @@ impl<'a> Attention<'a> {
         let attributes = [
             AttributeProto::int("num_heads", architecture.n_heads as i64),
             AttributeProto::int("kv_num_heads", architecture.n_kv_heads as i64),
-            AttributeProto::float("scale", 1.0 / (architecture.head_size as f32).sqrt()),
+            AttributeProto::float("scale", architecture.family.attention_scale),
             AttributeProto::int("local_window_size", window.unwrap_or(-1)),
-            AttributeProto::int("do_rotary", 1),
+            AttributeProto::int("do_rotary", i64::from(kind.is_some())),
             AttributeProto::int("rotary_interleaved", 0),
         ];
         let outputs = [output.as_str(), &present_key, &present_value];
-        graph.node_to(&name, "GroupQueryAttention", &inputs, &outputs, attributes);
+        let operator = "GroupQueryAttention";
+        match architecture.family.attention_cap {
+            None => graph.node_to(&name, operator, &inputs, &outputs, attributes),
+            Some(cap) => {
+                let [a, b, c, d, e, f] = attributes;
+                let cap = AttributeProto::float("softcap", cap);
+                graph.node_to(&name, operator, &inputs, &outputs, [a, b, c, d, e, f, cap]);
+            }
+        }
         output
     }
 }
 
-/// What the operator wants to know of the mask.
-fn fused_lengths(graph: &mut Graph) -> Shared {
-    let to_i32 = || AttributeProto::int("to", i64::from(ElementType::I32.number()));
-    let node = |name: &str| format!("/model/attention_mask/{name}");
-    let axis = graph.i64_list("/model/constants/1d/1", &[1]);
-    let one = graph.i64_scalar("/model/constants/1", 1);
-    let keep = AttributeProto::int("keepdims", 0);
-    let sum = graph.node(&node("ReduceSum"), "ReduceSum", &["attention_mask", &axis], [keep]);
-    let last_idx = graph.node(&node("Sub"), "Sub", &[&sum, &one], []);
-    let last_idx = graph.node(&node("Sub/Cast"), "Cast", &[&last_idx], [to_i32()]);
-    let shape = graph.node(&node("Shape"), "Shape", &["attention_mask"], []);
-    let axis = AttributeProto::int("axis", 0);
-    let n_total = graph.node(&node("Gather"), "Gather", &[&shape, &one], [axis]);
-    let n_total = graph.node(&node("Gather/Cast"), "Cast", &[&n_total], [to_i32()]);
-    Shared::Fused { last_idx, n_total }
+impl Fused {
+    /// `long`: from which length on, and from which row, the table of angles has others.
+    fn new(graph: &mut Graph, long: Option<LongStart>) -> Fused {
+        let to_i32 = || AttributeProto::int("to", i64::from(ElementType::I32.number()));
+        let node = |name: &str| format!("/model/attention_mask/{name}");
+        let axis = graph.i64_list("/model/constants/1d/1", &[1]);
+        let one = graph.i64_scalar("/model/constants/1", 1);
+        let keep = AttributeProto::int("keepdims", 0);
+        let sum = graph.node(&node("ReduceSum"), "ReduceSum", &["attention_mask", &axis], [keep]);
+        let last_idx = graph.node(&node("Sub"), "Sub", &[&sum, &one], []);
+        let last_idx = graph.node(&node("Sub/Cast"), "Cast", &[&last_idx], [to_i32()]);
+        let shape = graph.node(&node("Shape"), "Shape", &["attention_mask"], []);
+        let axis = AttributeProto::int("axis", 0);
+        let n_total = graph.node(&node("Gather"), "Gather", &[&shape, &one], [axis]);
+        let rows = long.map(|long| {
+            let first = long.first_row(graph, &n_total);
+            let positions = positions(graph, &n_total);
+            graph.node("/model/rotary/rows", "Add", &[&positions, &first], [])
+        });
+        let n_total = graph.node(&node("Gather/Cast"), "Cast", &[&n_total], [to_i32()]);
+        Fused { last_idx, n_total, rows }
+    }
 }
 
-/// Store `cos_cache` and `sin_cache`, `[n_positions_max, head_size / 2]`.
+/// The positions of what is new, `i64 [batch, positions]`, by the mask.
+fn positions(graph: &mut Graph, n_total: &str) -> String {
+    let node = |name: &str| format!("/model/rotary/{name}");
+    let one = graph.i64_scalar("/model/constants/1", 1);
+    let zero = graph.i64_scalar("/model/constants/0", 0);
+    let first_axis = graph.i64_list("/model/constants/1d/0", &[0]);
+    let second_axis = graph.i64_list("/model/constants/1d/1", &[1]);
+    let n_given = graph.node(&node("CumSum"), "CumSum", &["attention_mask", &one], []);
+    let position = graph.node(&node("Sub"), "Sub", &[&n_given, &one], []);
+    let position = graph.node(&node("Max"), "Max", &[&position, &zero], []);
+    let shape = graph.node(&node("new/Shape"), "Shape", &["input_ids"], []);
+    let axis = AttributeProto::int("axis", 0);
+    let n_new = graph.node(&node("new"), "Gather", &[&shape, &one], [axis]);
+    let n_past = graph.node(&node("past"), "Sub", &[n_total, &n_new], []);
+    let start = graph.node(&node("start"), "Unsqueeze", &[&n_past, &first_axis], []);
+    let end = graph.node(&node("end"), "Unsqueeze", &[n_total, &first_axis], []);
+    graph.node(&node("Slice"), "Slice", &[&position, &start, &end, &second_axis], [])
+}
+
+/// Where the angles of long sequences begin.
+#[derive(Clone, Copy, Debug)]
+struct LongStart {
+    /// Sequences of more positions are long.
+    n_positions: usize,
+    /// In the tables.
+    row: usize,
+}
+
+impl LongStart {
+    /// The first row of this sequence's angles, `i64` without axes; `n_total` is its length.
+    fn first_row(self, graph: &mut Graph, n_total: &str) -> String {
+        let node = |name: &str| format!("/model/rotary/{name}");
+        let zero = graph.i64_scalar("/model/constants/0", 0);
+        let limit = graph.i64_scalar("/model/rotary/n_original", self.n_positions as i64);
+        let row = graph.i64_scalar("/model/rotary/long_row", self.row as i64);
+        let is_long = graph.node(&node("Greater"), "Greater", &[n_total, &limit], []);
+        graph.node(&node("Where"), "Where", &[&is_long, &row, &zero], [])
+    }
+}
+
+/// Where the angles of long sequences begin, in a model that has such.
+fn long_start(architecture: &Architecture<Transformer>) -> Option<LongStart> {
+    let (n_positions, _) = architecture.family.rope.long_frequencies()?;
+    Some(LongStart { n_positions, row: n_positions.min(architecture.n_positions_max) })
+}
+
+/// The kinds of rotary embedding that layers have.
+fn rope_kinds(architecture: &Architecture<Transformer>) -> BTreeSet<RopeKind> {
+    (0..architecture.n_layers).filter_map(|idx| architecture.rope_kind(idx)).collect()
+}
+
+/// The tables of cosines and sines of a kind.
+fn table_names(kind: RopeKind) -> [&'static str; 2] {
+    match kind {
+        RopeKind::General => ["cos_cache", "sin_cache"],
+        RopeKind::Window => ["window_cos_cache", "window_sin_cache"],
+    }
+}
+
+/// Store cosines and sines, `[n_positions_max, n_rotated / 2]`; behind those of short sequences
+/// those of long ones.
 fn store_angles(
     graph: &mut Graph,
     architecture: &Architecture<Transformer>,
+    kind: RopeKind,
 ) -> Result<(), ExportError> {
     let n_positions = architecture.n_positions_max;
     if n_positions > N_POSITIONS_MAX {
@@ -159,14 +243,24 @@ fn store_angles(
             found: n_positions.to_string(),
         });
     }
-    let frequencies = architecture.inverse_frequencies();
-    let dims = [n_positions, frequencies.len()];
-    for (name, function) in [("cos_cache", f64::cos as fn(f64) -> f64), ("sin_cache", f64::sin)] {
-        let mut values = Vec::with_capacity(n_positions * frequencies.len());
-        for position in 0..n_positions {
-            // The angle is rounded to f32 as in the models' own code; what follows is exact.
-            let angles = frequencies.iter().map(|frequency| position as f32 * frequency);
-            values.extend(angles.map(|angle| function(f64::from(angle)) as f32));
+    let rope: &Rope = architecture.rope(kind);
+    let mut parts = vec![(n_positions, rope.inverse_frequencies())];
+    if let Some((n_original, long)) = rope.long_frequencies() {
+        parts[0].0 = n_original.min(n_positions);
+        parts.push((n_positions, long));
+    }
+    let n_rows = parts.iter().map(|(n_rows, _)| n_rows).sum();
+    let dims = [n_rows, rope.n_rotated / 2];
+    let magnitude = f64::from(rope.magnitude());
+    let [cos, sin] = table_names(kind);
+    for (name, function) in [(cos, f64::cos as fn(f64) -> f64), (sin, f64::sin)] {
+        let mut values = Vec::with_capacity(n_rows * dims[1]);
+        for (n_rows, frequencies) in &parts {
+            for position in 0..*n_rows {
+                // The angle is rounded to f32 as in the models' own code; what follows is exact.
+                let angles = frequencies.iter().map(|frequency| position as f32 * frequency);
+                values.extend(angles.map(|angle| (function(f64::from(angle)) * magnitude) as f32));
+            }
         }
         graph.f32_weight(name, &dims, &values)?;
     }

@@ -2,7 +2,7 @@
 
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_formats::onnx::{Dim, ElementType};
-use lapwing_model::{Architecture, Transformer};
+use lapwing_model::{Activation, Architecture, Transformer};
 
 use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
@@ -25,15 +25,21 @@ pub(super) fn write(
     let attention = Attention::new(graph, architecture, kind)?;
     let weight = source.matrix("model.embed_tokens.weight")?;
     let (embedded, tied_head) = embedding::write(graph, architecture, weight)?;
-    let mut decoder = Decoder { graph, architecture, source, attention, residual: embedded };
+    let residual =
+        scaled(graph, "/model/embed_tokens", embedded, architecture.family.embedding_factor);
+    let mut decoder = Decoder { graph, architecture, source, attention, residual };
     let mut branch = None;
     for layer_idx in 0..architecture.n_layers {
         let prefix = format!("model.layers.{layer_idx}");
         let normed = decoder.norm(&format!("{prefix}.input_layernorm"), branch.as_deref())?;
         let attended = decoder.self_attention(layer_idx, &normed)?;
-        let name = format!("{prefix}.post_attention_layernorm");
+        let behind = format!("{prefix}.post_attention_layernorm");
+        let attended = decoder.branch(&format!("{prefix}.self_attn"), &behind, attended)?;
+        let name = format!("{prefix}.{}", architecture.feed_forward_norm());
         let normed = decoder.norm(&name, Some(&attended))?;
-        branch = Some(decoder.feed_forward(&prefix, &normed)?);
+        let fed = decoder.feed_forward(&prefix, &normed)?;
+        let behind = format!("{prefix}.post_feedforward_layernorm");
+        branch = Some(decoder.branch(&format!("{prefix}.mlp"), &behind, fed)?);
     }
     let normed = decoder.norm("model.norm", branch.as_deref())?;
     let head = match tied_head {
@@ -48,15 +54,60 @@ pub(super) fn write(
             )?
         }
     };
-    let Some(constant) = source.logits_constant()? else {
-        matrix::product(graph, "/lm_head/MatMul", &normed, &head, "logits");
-        return Ok(());
-    };
-    let product = "/lm_head/MatMul/output_0";
-    matrix::product(graph, "/lm_head/MatMul", &normed, &head, product);
-    graph.f32_weight("lm_head.bias", &[constant.len()], &constant)?;
-    graph.node_to("/lm_head/Add", "Add", &[product, "lm_head.bias"], &["logits"], []);
+    let constant = source.logits_constant()?;
+    write_logits(graph, architecture, &normed, &head, constant.as_deref())
+}
+
+/// The head's product, and what comes behind it.
+fn write_logits(
+    graph: &mut Graph,
+    architecture: &Architecture<Transformer>,
+    normed: &str,
+    head: &matrix::Matrix,
+    constant: Option<&[f32]>,
+) -> Result<(), ExportError> {
+    let Transformer { logit_divisor, logit_cap, .. } = architecture.family;
+    let mut steps = vec![("MatMul", None)];
+    if let Some(constant) = constant {
+        graph.f32_weight("lm_head.bias", &[constant.len()], constant)?;
+        steps.push(("Add", Some("lm_head.bias".to_owned())));
+    }
+    if logit_divisor != 1.0 {
+        let divisor = graph.f32_scalar("/lm_head/constants/divisor", logit_divisor);
+        steps.push(("Div", Some(divisor)));
+    }
+    if let Some(cap) = logit_cap {
+        let limit = graph.f32_scalar("/lm_head/constants/cap", cap);
+        let share = ("Cap/Div", Some(limit.clone()));
+        steps.extend([share, ("Cap/Tanh", None), ("Cap/Mul", Some(limit))]);
+    }
+    let mut value = normed.to_owned();
+    let n_steps = steps.len();
+    for (step_idx, (step, operand)) in steps.into_iter().enumerate() {
+        let node = format!("/lm_head/{step}");
+        let output = match step_idx + 1 == n_steps {
+            true => "logits".to_owned(),
+            false => format!("{node}/output_0"),
+        };
+        if step_idx == 0 {
+            matrix::product(graph, &node, &value, head, &output);
+        } else {
+            let operator = step.rsplit('/').next().unwrap_or(step);
+            let inputs = std::iter::once(value.as_str()).chain(operand.as_deref());
+            graph.node_to(&node, operator, &inputs.collect::<Vec<_>>(), &[&output], []);
+        }
+        value = output;
+    }
     Ok(())
+}
+
+/// A value times a number; itself where that is 1.
+fn scaled(graph: &mut Graph, node: &str, value: String, factor: f32) -> String {
+    if factor == 1.0 {
+        return value;
+    }
+    let factor = graph.f32_scalar(&format!("{node}/factor"), factor);
+    graph.node(&format!("{node}/Scale"), "Mul", &[&value, &factor], [])
 }
 
 /// Inputs and outputs in the order of ONNX Runtime GenAI's own exports.
@@ -119,6 +170,22 @@ impl Decoder<'_, '_> {
         Ok(normed)
     }
 
+    /// What a branch gives, as it is added: normalised where the family has a norm behind it, and
+    /// scaled.
+    fn branch(&mut self, module: &str, norm: &str, value: String) -> Result<String, ExportError> {
+        let mut value = value;
+        if self.architecture.family.norms_behind {
+            let weight = format!("{norm}.weight");
+            let values = self.source.vector(&weight)?;
+            self.graph.f32_weight(&weight, &[values.len()], &values)?;
+            let node = format!("/{}/Norm", norm.replace('.', "/"));
+            let epsilon = AttributeProto::float("epsilon", self.architecture.family.rms_epsilon);
+            value = simplified_norm(self.graph, &node, &value, &weight, epsilon);
+        }
+        let node = format!("/{}", module.replace('.', "/"));
+        Ok(scaled(self.graph, &node, value, self.architecture.family.residual_factor))
+    }
+
     fn self_attention(&mut self, layer_idx: usize, normed: &str) -> Result<String, ExportError> {
         let prefix = format!("model.layers.{layer_idx}.self_attn");
         let projections = self.projections(&prefix, normed)?;
@@ -128,6 +195,7 @@ impl Decoder<'_, '_> {
             &format!("{prefix}.o_proj"),
             &attended,
             [self.architecture.hidden_size, width],
+            self.architecture.family.biases.output,
         )
     }
 
@@ -142,7 +210,7 @@ impl Decoder<'_, '_> {
         let mut biases = Vec::new();
         for name in &names {
             weights.push(self.source.matrix(&format!("{name}.weight"))?);
-            if architecture.family.attention_bias {
+            if architecture.family.biases.qkv {
                 biases.push(self.source.vector(&format!("{name}.bias"))?);
             }
         }
@@ -152,7 +220,7 @@ impl Decoder<'_, '_> {
             Ok(weight) => {
                 let dims = [sizes.iter().sum(), architecture.hidden_size];
                 let name = format!("{prefix}.qkv_proj");
-                let bias = architecture.family.attention_bias.then(|| biases.concat());
+                let bias = architecture.family.biases.qkv.then(|| biases.concat());
                 return self.biased(&name, weight, bias, normed, dims).map(Projections::Packed);
             }
             Err(weights) => weights,
@@ -190,15 +258,17 @@ impl Decoder<'_, '_> {
         Ok(self.graph.node(&format!("{node}/Add"), "Add", &[&product, &bias_name], []))
     }
 
-    /// A projection without a bias.
+    /// A projection by itself.
     fn projection(
         &mut self,
         name: &str,
         input: &str,
         dims: [usize; 2],
+        has_bias: bool,
     ) -> Result<String, ExportError> {
         let weight = self.source.matrix(&format!("{name}.weight"))?;
-        self.biased(name, weight, None, input, dims)
+        let bias = has_bias.then(|| self.source.vector(&format!("{name}.bias"))).transpose()?;
+        self.biased(name, weight, bias, input, dims)
     }
 
     /// Normalise each head of `[batch, positions, width]` by itself.
@@ -218,17 +288,27 @@ impl Decoder<'_, '_> {
         Ok(self.graph.node(&format!("{node}/Join"), "Reshape", &[&normed, &wide], []))
     }
 
-    /// `down(silu(gate(x)) * up(x))`.
+    /// `down(activation(gate(x)) * up(x))`.
     fn feed_forward(&mut self, prefix: &str, normed: &str) -> Result<String, ExportError> {
-        let (hidden, inner) =
-            (self.architecture.hidden_size, self.architecture.family.intermediate_size);
-        let gate = self.projection(&format!("{prefix}.mlp.gate_proj"), normed, [inner, hidden])?;
-        let up = self.projection(&format!("{prefix}.mlp.up_proj"), normed, [inner, hidden])?;
+        let family = &self.architecture.family;
+        let (hidden, inner) = (self.architecture.hidden_size, family.intermediate_size);
+        let (has_bias, activation) = (family.biases.feed_forward, family.activation);
+        let name = |projection: &str| format!("{prefix}.mlp.{projection}_proj");
+        let gate = self.projection(&name("gate"), normed, [inner, hidden], has_bias)?;
+        let up = self.projection(&name("up"), normed, [inner, hidden], has_bias)?;
         let node = |part: &str| format!("/{}/mlp/{part}", prefix.replace('.', "/"));
-        let sigmoid = self.graph.node(&node("Sigmoid"), "Sigmoid", &[&gate], []);
-        let activated = self.graph.node(&node("act/Mul"), "Mul", &[&gate, &sigmoid], []);
+        let activated = match activation {
+            Activation::Silu => {
+                let sigmoid = self.graph.node(&node("Sigmoid"), "Sigmoid", &[&gate], []);
+                self.graph.node(&node("act/Mul"), "Mul", &[&gate, &sigmoid], [])
+            }
+            Activation::GeluTanh => {
+                let tanh = AttributeProto::string("approximate", "tanh");
+                self.graph.node(&node("Gelu"), "Gelu", &[&gate], [tanh])
+            }
+        };
         let gated = self.graph.node(&node("Mul"), "Mul", &[&activated, &up], []);
-        self.projection(&format!("{prefix}.mlp.down_proj"), &gated, [hidden, inner])
+        self.projection(&name("down"), &gated, [hidden, inner], has_bias)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use half::f16;
 use lapwing_formats::onnx::proto::NodeProto;
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, SliceEdit, slice_before_head};
-use lapwing_model::{Architecture, SpecialTokens, Transformer};
+use lapwing_model::{Architecture, Biases, SpecialTokens, Transformer};
 use lapwing_quant::{Bits, Grid};
 
 use super::*;
@@ -12,16 +12,7 @@ use crate::plan::{PlannedWeight, Precision, TakeWeight};
 
 /// A model of two layers.
 fn architecture(head_size: usize) -> Architecture<Transformer> {
-    let family = Transformer {
-        intermediate_size: 80,
-        rms_epsilon: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: None,
-        attention_bias: false,
-        qk_norm: false,
-        tied_head: true,
-        full_layers: Default::default(),
-    };
+    let family = Transformer { intermediate_size: 80, ..Transformer::plain(head_size) };
     Architecture {
         model_type: "llama".to_owned(),
         n_vocab: 96,
@@ -146,13 +137,13 @@ fn check_wiring(model: &OnnxModel) {
 #[test]
 fn every_variant_is_wired() {
     for head_size in [16, 8] {
-        for (attention_bias, qk_norm, tied_head) in
+        for (qkv, qk_norm, tied_head) in
             [(false, false, true), (true, false, false), (false, true, true)]
         {
             for stored in [Stored::F32, Stored::F16, int4(true), int4(false)] {
                 let plain = architecture(head_size);
-                let family =
-                    Transformer { attention_bias, qk_norm, tied_head, ..plain.family.clone() };
+                let biases = Biases { qkv, ..Biases::default() };
+                let family = Transformer { biases, qk_norm, tied_head, ..plain.family.clone() };
                 let architecture = Architecture { family, ..plain };
                 check_wiring(&written(&architecture, stored).unwrap());
             }

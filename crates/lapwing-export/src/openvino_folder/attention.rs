@@ -5,9 +5,9 @@ use lapwing_model::{Architecture, Transformer};
 
 use super::graph::Graph;
 use super::norm::rms_norm;
-use super::rope::Rope;
+use super::rope::RotaryAngles;
 use super::source::Matrices;
-use super::weight::project;
+use super::weight::biased;
 use crate::error::ExportError;
 
 /// The keys or the values of one layer, from one call to the next.
@@ -89,7 +89,8 @@ impl State {
 /// What layers share.
 pub(super) struct Shared<'a> {
     pub(super) architecture: &'a Architecture<Transformer>,
-    pub(super) rope: &'a Rope,
+    /// None where the layer has no rotary embedding.
+    pub(super) rope: Option<&'a RotaryAngles>,
     pub(super) mask: &'a Node,
 }
 
@@ -110,28 +111,63 @@ pub(super) fn attention(
 ) -> Result<Node, ExportError> {
     let Shared { architecture, rope, mask } = shared;
     let query = heads(graph, source, architecture, x, layer, ("q", architecture.n_heads))?;
-    let query = rope.rotate(graph, &query)?;
+    let query = rotated(graph, *rope, query)?;
     let key = heads(graph, source, architecture, x, layer, ("k", architecture.n_kv_heads))?;
-    let key = rope.rotate(graph, &key)?;
+    let key = rotated(graph, *rope, key)?;
     let value = heads(graph, source, architecture, x, layer, ("v", architecture.n_kv_heads))?;
     let key = key_state.append(graph, &key);
     let value = value_state.append(graph, &value);
     let key = repeat_heads(graph, architecture, &key)?;
     let value = repeat_heads(graph, architecture, &value)?;
-    let scale = graph.float((architecture.head_size as f32).sqrt().recip(), 0)?;
-    let output = (ElementType::F32, query.dims.clone());
-    let attended = graph.operator(
-        ("ScaledDotProductAttention", "opset13"),
-        &[("causal", "false")],
-        &[&query, &key, &value, mask, &scale],
-        output,
-    );
+    let scale = graph.float(architecture.family.attention_scale, 0)?;
+    let attended = match architecture.family.attention_cap {
+        None => {
+            let output = (ElementType::F32, query.dims.clone());
+            graph.operator(
+                ("ScaledDotProductAttention", "opset13"),
+                &[("causal", "false")],
+                &[&query, &key, &value, mask, &scale],
+                output,
+            )
+        }
+        Some(cap) => capped_attention(graph, [&query, &key, &value], mask, &scale, cap)?,
+    };
     let attended = graph.transpose(&attended, &[0, 2, 1, 3])?;
     let n_columns = architecture.n_heads * architecture.head_size;
     let dims = vec![Dim::ANY, Dim::ANY, Dim::Fixed(n_columns as u64)];
     let attended = graph.reshape(&attended, &[0, 0, n_columns as i64], dims)?;
-    let name = format!("{layer}.self_attn.o_proj.weight");
-    project(graph, source, &attended, &name, [architecture.hidden_size, n_columns])
+    let name = format!("{layer}.self_attn.o_proj");
+    let shape = [architecture.hidden_size, n_columns];
+    biased(graph, source, &attended, &name, shape, architecture.family.biases.output)
+}
+
+fn rotated(graph: &mut Graph, rope: Option<&RotaryAngles>, x: Node) -> Result<Node, ExportError> {
+    match rope {
+        Some(rope) => rope.rotate(graph, &x),
+        None => Ok(x),
+    }
+}
+
+/// Attention whose scores have a limit, which the fused operator knows nothing of.
+///
+/// Shapes: `[batch, n_heads, n_tokens or n_past + n_tokens, head_size]`.
+fn capped_attention(
+    graph: &mut Graph,
+    [query, key, value]: [&Node; 3],
+    mask: &Node,
+    scale: &Node,
+    cap: f32,
+) -> Result<Node, ExportError> {
+    let scores = graph.matmul(query, key, true, None);
+    let scores = graph.binary("Multiply", &scores, scale);
+    let limit = graph.float(cap, 0)?;
+    let scores = graph.binary("Divide", &scores, &limit);
+    let scores = graph.unary("Tanh", "opset1", &scores);
+    let scores = graph.binary("Multiply", &scores, &limit);
+    let scores = graph.binary("Add", &scores, mask);
+    let output = (scores.element_type, scores.dims.clone());
+    let shares = graph.operator(("Softmax", "opset8"), &[("axis", "-1")], &[&scores], output);
+    Ok(graph.matmul(&shares, value, false, None))
 }
 
 /// Queries, keys or values by head: `[batch, n_heads, n_tokens, head_size]`.
@@ -145,15 +181,8 @@ fn heads(
 ) -> Result<Node, ExportError> {
     let n_rows = n_heads * architecture.head_size;
     let name = format!("{layer}.self_attn.{which}_proj");
-    let weight_name = format!("{name}.weight");
-    let mut projected =
-        project(graph, source, x, &weight_name, [n_rows, architecture.hidden_size])?;
-    if architecture.family.attention_bias {
-        let bias_name = format!("{name}.bias");
-        let bias = source.vector(&bias_name)?;
-        let bias = graph.floats(&format!("self.{bias_name}"), &[1, 1, n_rows], &bias)?;
-        projected = graph.binary("Add", &projected, &bias);
-    }
+    let shape = [n_rows, architecture.hidden_size];
+    let projected = biased(graph, source, x, &name, shape, architecture.family.biases.qkv)?;
     let sizes = [n_heads, architecture.head_size];
     let dims = [Dim::ANY, Dim::ANY].into_iter().chain(sizes.map(|size| Dim::Fixed(size as u64)));
     let pattern = [0, 0, n_heads as i64, architecture.head_size as i64];

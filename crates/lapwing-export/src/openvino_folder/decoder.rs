@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lapwing_formats::ir::{ElementType, Node};
-use lapwing_model::{Architecture, Transformer};
+use lapwing_model::{Activation, Architecture, RopeKind, Transformer};
 
 use super::attention::{Shared, State, attention};
 use super::graph::Graph;
 use super::mask::{MaskInputs, causal_mask};
 use super::norm::rms_norm;
-use super::rope::Rope;
+use super::rope::RotaryAngles;
 use super::source::Matrices;
-use super::weight::{project, weight};
+use super::weight::{biased, weight};
 use crate::error::ExportError;
 
-/// Write the decoder of a llama-family model.
+/// Write the decoder.
 ///
 /// # Errors
 ///
@@ -34,10 +34,17 @@ pub(super) fn write(
         weight(graph, source, embedding_name, [architecture.n_vocab, architecture.hidden_size])?;
     graph.set_scope("embedding/");
     let ids = graph.convert(&input_ids, ElementType::I32);
-    let mut hidden = graph.gather(&embedding, &ids, 0)?;
+    let hidden = graph.gather(&embedding, &ids, 0)?;
+    let mut hidden = scaled(graph, hidden, architecture.family.embedding_factor)?;
 
     let n_batch = batch_size(graph, &input_ids)?;
-    let rope = Rope::write(graph, &position_ids, &architecture.inverse_frequencies())?;
+    let kinds: BTreeSet<RopeKind> =
+        (0..architecture.n_layers).filter_map(|idx| architecture.rope_kind(idx)).collect();
+    let angles = kinds.into_iter().map(|kind| {
+        let rope = architecture.rope(kind);
+        Ok((kind, RotaryAngles::write(graph, &position_ids, kind, rope)?))
+    });
+    let angles: BTreeMap<RopeKind, RotaryAngles> = angles.collect::<Result<_, ExportError>>()?;
     let mut states = Vec::with_capacity(architecture.n_layers);
     for layer_idx in 0..architecture.n_layers {
         let mut state =
@@ -57,7 +64,8 @@ pub(super) fn write(
     let masks: BTreeMap<Option<usize>, Node> = masks.collect::<Result<_, ExportError>>()?;
     for (layer_idx, states) in states.iter().enumerate() {
         let mask = &masks[&architecture.window(layer_idx)];
-        let shared = Shared { architecture, rope: &rope, mask };
+        let rope = architecture.rope_kind(layer_idx).map(|kind| &angles[&kind]);
+        let shared = Shared { architecture, rope, mask };
         hidden = layer(graph, source, &shared, hidden, layer_idx, states)?;
     }
 
@@ -72,19 +80,47 @@ pub(super) fn write(
             [architecture.n_vocab, architecture.hidden_size],
         )?,
     };
-    let logits = match source.logits_constant()? {
-        None => graph.matmul(&hidden, &head, true, Some("logits")),
-        Some(constant) => {
-            let product = graph.matmul(&hidden, &head, true, None);
-            let constant = graph.floats("self.lm_head.bias", &[1, 1, constant.len()], &constant)?;
-            let attributes = [("auto_broadcast", "numpy")];
-            let output = (product.element_type, product.dims.clone());
-            let inputs = [&product, &constant];
-            graph.named_operator(("Add", "opset1"), &attributes, &inputs, output, Some("logits"))
-        }
-    };
+    let constant = source.logits_constant()?;
+    let family = &architecture.family;
+    let is_last = constant.is_none() && family.logit_divisor == 1.0 && family.logit_cap.is_none();
+    let mut logits = graph.matmul(&hidden, &head, true, is_last.then_some(LOGITS));
+    if let Some(constant) = constant {
+        let constant = graph.floats("self.lm_head.bias", &[1, 1, constant.len()], &constant)?;
+        let is_last = family.logit_divisor == 1.0 && family.logit_cap.is_none();
+        logits = named_binary(graph, "Add", [&logits, &constant], is_last);
+    }
+    if family.logit_divisor != 1.0 {
+        let divisor = graph.float(family.logit_divisor, 0)?;
+        logits = named_binary(graph, "Divide", [&logits, &divisor], family.logit_cap.is_none());
+    }
+    if let Some(cap) = family.logit_cap {
+        let limit = graph.float(cap, 0)?;
+        let share = graph.binary("Divide", &logits, &limit);
+        let share = graph.unary("Tanh", "opset1", &share);
+        logits = named_binary(graph, "Multiply", [&share, &limit], true);
+    }
     graph.result(&logits);
     Ok(())
+}
+
+/// The name of the output.
+const LOGITS: &str = "logits";
+
+/// An element-wise function, whose tensor is the output where it is the last.
+fn named_binary(graph: &mut Graph, kind: &str, inputs: [&Node; 2], is_last: bool) -> Node {
+    let attributes = [("auto_broadcast", "numpy")];
+    let output = (inputs[0].element_type, inputs[0].dims.clone());
+    let name = is_last.then_some(LOGITS);
+    graph.named_operator((kind, "opset1"), &attributes, &inputs, output, name)
+}
+
+/// `x` times a number; itself where that is 1.
+fn scaled(graph: &mut Graph, x: Node, factor: f32) -> Result<Node, ExportError> {
+    if factor == 1.0 {
+        return Ok(x);
+    }
+    let factor = graph.float(factor, 0)?;
+    Ok(graph.binary("Multiply", &x, &factor))
 }
 
 fn layer(
@@ -100,19 +136,46 @@ fn layer(
     graph.set_scope(&format!("layers.{layer_idx}.attention/"));
     let x = norm(graph, source, architecture, &hidden, &format!("{name}.input_layernorm.weight"))?;
     let attended = attention(graph, source, shared, &x, &name, [key_state, value_state])?;
+    let behind = format!("{name}.post_attention_layernorm.weight");
+    let attended = branch(graph, source, architecture, attended, &behind)?;
     let hidden = graph.binary("Add", &hidden, &attended);
 
     graph.set_scope(&format!("layers.{layer_idx}.mlp/"));
-    let norm_name = format!("{name}.post_attention_layernorm.weight");
+    let norm_name = format!("{name}.{}.weight", architecture.feed_forward_norm());
     let x = norm(graph, source, architecture, &hidden, &norm_name)?;
     let (outer, inner) = (architecture.hidden_size, architecture.family.intermediate_size);
-    let gate = project(graph, source, &x, &format!("{name}.mlp.gate_proj.weight"), [inner, outer])?;
-    let gate = graph.unary("Swish", "opset4", &gate);
-    let up = project(graph, source, &x, &format!("{name}.mlp.up_proj.weight"), [inner, outer])?;
+    let has_bias = architecture.family.biases.feed_forward;
+    let gate =
+        biased(graph, source, &x, &format!("{name}.mlp.gate_proj"), [inner, outer], has_bias)?;
+    let gate = match architecture.family.activation {
+        Activation::Silu => graph.unary("Swish", "opset4", &gate),
+        Activation::GeluTanh => {
+            let attributes = [("approximation_mode", "TANH")];
+            let output = (gate.element_type, gate.dims.clone());
+            graph.operator(("Gelu", "opset7"), &attributes, &[&gate], output)
+        }
+    };
+    let up = biased(graph, source, &x, &format!("{name}.mlp.up_proj"), [inner, outer], has_bias)?;
     let gated = graph.binary("Multiply", &gate, &up);
-    let down_name = format!("{name}.mlp.down_proj.weight");
-    let down = project(graph, source, &gated, &down_name, [outer, inner])?;
+    let down_name = format!("{name}.mlp.down_proj");
+    let down = biased(graph, source, &gated, &down_name, [outer, inner], has_bias)?;
+    let behind = format!("{name}.post_feedforward_layernorm.weight");
+    let down = branch(graph, source, architecture, down, &behind)?;
     Ok(graph.binary("Add", &hidden, &down))
+}
+
+/// What a branch gives, as it is added: normalised where the family has a norm behind it, and scaled.
+fn branch(
+    graph: &mut Graph,
+    source: &mut Matrices<'_>,
+    architecture: &Architecture<Transformer>,
+    mut x: Node,
+    norm_name: &str,
+) -> Result<Node, ExportError> {
+    if architecture.family.norms_behind {
+        x = norm(graph, source, architecture, &x, norm_name)?;
+    }
+    scaled(graph, x, architecture.family.residual_factor)
 }
 
 fn norm(

@@ -1,22 +1,24 @@
 //! Rotary position embedding, as the plugins recognise it.
 
 use lapwing_formats::ir::{Dim, ElementType, Node};
+use lapwing_model::{Rope, RopeKind};
 
 use super::graph::Graph;
 use crate::error::ExportError;
 
-/// Cosines and sines of every position of a step, for all layers.
+/// Cosines and sines of every position of a step, for all layers of a kind.
 ///
-/// Shapes: `[batch, 1, n_tokens, head_size]` both.
-pub(super) struct Rope {
+/// Shapes: `[batch, 1, n_tokens, n_rotated]` both.
+pub(super) struct RotaryAngles {
+    n_rotated: usize,
     cos: Node,
     sin: Node,
 }
 
-impl Rope {
+impl RotaryAngles {
     /// Turn positions into angles.
     ///
-    /// Shapes: `position_ids [batch, n_tokens]`, `inverse_frequencies [head_size / 2]`.
+    /// Shapes: `position_ids [batch, n_tokens]`.
     ///
     /// # Errors
     ///
@@ -24,15 +26,27 @@ impl Rope {
     pub(super) fn write(
         graph: &mut Graph,
         position_ids: &Node,
-        inverse_frequencies: &[f32],
-    ) -> Result<Rope, ExportError> {
-        graph.set_scope("rotary/");
-        let n_frequencies = inverse_frequencies.len();
-        let frequencies = graph.floats(
-            "rotary/inverse_frequencies",
-            &[1, n_frequencies, 1],
-            inverse_frequencies,
-        )?;
+        kind: RopeKind,
+        rope: &Rope,
+    ) -> Result<RotaryAngles, ExportError> {
+        let scope = match kind {
+            RopeKind::General => "rotary/",
+            RopeKind::Window => "window_rotary/",
+        };
+        graph.set_scope(scope);
+        let n_frequencies = rope.n_rotated / 2;
+        let stored = |graph: &mut Graph, name: &str, frequencies: &[f32]| {
+            graph.floats(&format!("{scope}{name}"), &[1, n_frequencies, 1], frequencies)
+        };
+        let mut frequencies = stored(graph, "inverse_frequencies", &rope.inverse_frequencies())?;
+        if let Some((n_original, long)) = rope.long_frequencies() {
+            let long = stored(graph, "long_inverse_frequencies", &long)?;
+            let is_long = is_longer(graph, position_ids, n_original)?;
+            let output = (ElementType::F32, frequencies.dims.clone());
+            let attributes = [("auto_broadcast", "numpy")];
+            let inputs = [&is_long, &long, &frequencies];
+            frequencies = graph.operator(("Select", "opset1"), &attributes, &inputs, output);
+        }
         let positions = graph.unsqueeze(position_ids, &[1])?;
         let positions = graph.convert(&positions, ElementType::F32);
         let angles = graph.operator(
@@ -43,19 +57,39 @@ impl Rope {
         );
         let angles = graph.transpose(&angles, &[0, 2, 1])?;
         let both = graph.concat(&[&angles, &angles], 2, Dim::Fixed(2 * n_frequencies as u64));
-        let cos = graph.unary("Cos", "opset1", &both);
-        let sin = graph.unary("Sin", "opset1", &both);
-        Ok(Rope { cos: graph.unsqueeze(&cos, &[1])?, sin: graph.unsqueeze(&sin, &[1])? })
+        let mut of = |function: &str| {
+            let values = graph.unary(function, "opset1", &both);
+            if rope.magnitude() == 1.0 {
+                return Ok(values);
+            }
+            let magnitude = graph.float(rope.magnitude(), 0)?;
+            Ok::<Node, ExportError>(graph.binary("Multiply", &values, &magnitude))
+        };
+        let (cos, sin) = (of("Cos")?, of("Sin")?);
+        let (cos, sin) = (graph.unsqueeze(&cos, &[1])?, graph.unsqueeze(&sin, &[1])?);
+        Ok(RotaryAngles { n_rotated: rope.n_rotated, cos, sin })
     }
 
     /// Rotate the heads of queries or keys: `x * cos + (-second half, first half) * sin`.
     ///
-    /// Shapes: `x [batch, n_heads, n_tokens, head_size]`.
+    /// Shapes: `x [batch, n_heads, n_tokens, head_size]`; what is beyond `n_rotated` stays.
     ///
     /// # Errors
     ///
     /// When a constant cannot be written.
     pub(super) fn rotate(&self, graph: &mut Graph, x: &Node) -> Result<Node, ExportError> {
+        let n_elements = x.dims[3].fixed().unwrap_or_default() as usize;
+        if self.n_rotated == n_elements {
+            return self.turn(graph, x);
+        }
+        let n_rotated = self.n_rotated as u64;
+        let turning = slice(graph, x, 0, n_rotated as i64, n_rotated)?;
+        let resting = slice(graph, x, n_rotated as i64, i64::MAX, n_elements as u64 - n_rotated)?;
+        let turned = self.turn(graph, &turning)?;
+        Ok(graph.concat(&[&turned, &resting], 3, x.dims[3]))
+    }
+
+    fn turn(&self, graph: &mut Graph, x: &Node) -> Result<Node, ExportError> {
         let head_dim = x.dims[3];
         let half = head_dim.fixed().unwrap_or_default() / 2;
         let second = slice(graph, x, half as i64, i64::MAX, half)?;
@@ -67,6 +101,24 @@ impl Rope {
         let across = graph.binary("Multiply", &turned, &self.sin);
         Ok(graph.binary("Add", &straight, &across))
     }
+}
+
+/// Whether the sequence so far has more positions than this, by the last of them.
+fn is_longer(
+    graph: &mut Graph,
+    position_ids: &Node,
+    n_positions: usize,
+) -> Result<Node, ExportError> {
+    let axes = graph.integers(&[0, 1])?;
+    let last = graph.operator(
+        ("ReduceMax", "opset1"),
+        &[("keep_dims", "false")],
+        &[position_ids, &axes],
+        (ElementType::I64, Vec::new()),
+    );
+    // The first position is 0.
+    let n_positions = graph.integer(n_positions as i64 - 1)?;
+    Ok(graph.condition("Greater", &last, &n_positions))
 }
 
 fn slice(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, IrModel, SliceEdit, slice_before_head};
-use lapwing_model::{Architecture, Transformer};
+use lapwing_model::{Architecture, Layers, Transformer};
 use lapwing_quant::{Bits, Grid, quantize};
 use lapwing_weights::Codes;
 
@@ -17,16 +17,7 @@ const INT4_SYMMETRIC: Precision = Precision::Int4 { group_size: 8, symmetric: tr
 const INT8: Precision = Precision::Int8 { group_size: None, symmetric: false };
 
 fn architecture() -> Architecture<Transformer> {
-    let family = Transformer {
-        intermediate_size: 20,
-        rms_epsilon: 1e-5,
-        rope_theta: 1e4,
-        rope_scaling: None,
-        attention_bias: false,
-        qk_norm: false,
-        tied_head: true,
-        full_layers: Default::default(),
-    };
+    let family = Transformer { intermediate_size: 20, ..Transformer::plain(4) };
     Architecture {
         model_type: "llama".to_owned(),
         n_vocab: 24,
@@ -188,12 +179,12 @@ fn families_differ_in_biases_norms_windows_and_heads() {
         n_layers_of(&exported(&architecture, Precision::F32, false).0, kind)
             - n_layers_of(&plain, kind)
     };
-    assert_eq!(count(&|a| a.family.attention_bias = true, "Add"), 2 * 3);
+    assert_eq!(count(&|a| a.family.biases.qkv = true, "Add"), 2 * 3);
     assert_eq!(count(&|a| a.family.qk_norm = true, "ReduceMean"), 2 * 2);
     assert_eq!(count(&|a| a.sliding_window = Some(8), "Greater"), 1);
     let mixed = |a: &mut Architecture<Transformer>| {
         a.sliding_window = Some(8);
-        a.family.full_layers.push(1..2);
+        a.family.full_layers = Layers::Listed(std::iter::once(1..2).collect());
     };
     assert_eq!((count(&mixed, "Greater"), count(&mixed, "Select")), (1, 1));
     // The embedding, when it is also the head, is stored once.

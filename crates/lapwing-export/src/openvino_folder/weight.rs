@@ -32,7 +32,7 @@ use crate::plan::PlannedWeight;
 /// # Errors
 ///
 /// When the matrix cannot be read or written.
-pub(super) fn project(
+fn project(
     graph: &mut Graph,
     source: &mut Matrices<'_>,
     x: &Node,
@@ -41,6 +41,29 @@ pub(super) fn project(
 ) -> Result<Node, ExportError> {
     let weight = weight(graph, source, name, shape)?;
     Ok(graph.matmul(x, &weight, true, None))
+}
+
+/// [`project`] by the module's name, and its bias where it has one.
+///
+/// # Errors
+///
+/// When a weight cannot be read or written.
+pub(super) fn biased(
+    graph: &mut Graph,
+    source: &mut Matrices<'_>,
+    x: &Node,
+    module: &str,
+    shape: [usize; 2],
+    has_bias: bool,
+) -> Result<Node, ExportError> {
+    let projected = project(graph, source, x, &format!("{module}.weight"), shape)?;
+    if !has_bias {
+        return Ok(projected);
+    }
+    let bias_name = format!("{module}.bias");
+    let bias = source.vector(&bias_name)?;
+    let bias = graph.floats(&format!("self.{bias_name}"), &[1, 1, shape[0]], &bias)?;
+    Ok(graph.binary("Add", &projected, &bias))
 }
 
 /// A matrix as floats, however it is stored.

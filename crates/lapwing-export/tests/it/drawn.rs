@@ -6,13 +6,46 @@ use std::collections::BTreeMap;
 use crate::checkpoint::Kind;
 use crate::random::Random;
 
+/// The families that are drawn.
+pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
+
 /// How rotary frequencies are stretched.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scaling {
     None,
     Linear(f64),
     /// Factor, low, high, positions of the first training.
     Llama3(f64, f64, f64, f64),
+    Yarn(Yarn),
+    LongRope(LongRope),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Yarn {
+    pub(crate) factor: f64,
+    pub(crate) fast: f64,
+    pub(crate) slow: f64,
+    pub(crate) truncate: bool,
+    pub(crate) n_original: f64,
+    /// None where it follows from the factor.
+    pub(crate) magnitude: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LongRope {
+    pub(crate) short: Vec<f64>,
+    pub(crate) long: Vec<f64>,
+    pub(crate) n_original: usize,
+    /// None where it follows from the lengths.
+    pub(crate) magnitude: Option<f64>,
+}
+
+/// Rotary embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rope {
+    pub(crate) theta: f64,
+    pub(crate) n_rotated: usize,
+    pub(crate) scaling: Scaling,
 }
 
 /// A model: its sizes, its arithmetic and its weights.
@@ -27,16 +60,29 @@ pub(crate) struct Drawn {
     pub(crate) intermediate_size: usize,
     pub(crate) n_positions_max: usize,
     pub(crate) epsilon: f64,
-    pub(crate) theta: f64,
-    pub(crate) scaling: Scaling,
+    pub(crate) rope: Rope,
+    /// Of layers with a window, where it is another.
+    pub(crate) window_rope: Option<Rope>,
     pub(crate) has_bias: bool,
+    pub(crate) has_output_bias: bool,
+    pub(crate) has_feed_forward_bias: bool,
     pub(crate) has_qk_norm: bool,
+    pub(crate) has_norms_behind: bool,
+    pub(crate) is_gelu: bool,
+    pub(crate) embedding_factor: f64,
+    pub(crate) residual_factor: f64,
+    pub(crate) attention_scale: f64,
+    pub(crate) attention_cap: Option<f64>,
+    pub(crate) logit_divisor: f64,
+    pub(crate) logit_cap: Option<f64>,
     pub(crate) window: Option<usize>,
     /// Whether each layer has the window.
     pub(crate) windowed: Vec<bool>,
+    /// Whether each layer has rotary embedding.
+    pub(crate) rotated: Vec<bool>,
     /// None where the head is the embedding.
     pub(crate) has_own_head: bool,
-    /// By their Hugging Face names, with shapes.
+    /// By their Hugging Face names, with shapes; norms as they multiply.
     pub(crate) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
@@ -44,18 +90,27 @@ impl std::fmt::Debug for Drawn {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "{} of {} layers, {} and {} heads of {}, theta {}, {:?}, bias {}, window {:?} {:?}, own \
-             head {}",
+            "{} of {} layers, {} and {} heads of {}, {:?} {:?}, bias {} {} {}, window {:?} {:?}, \
+             rotated {:?}, factors {} {} {} {}, caps {:?} {:?}, own head {}",
             self.model_type,
             self.n_layers,
             self.n_heads,
             self.n_kv_heads,
             self.head_size,
-            self.theta,
-            self.scaling,
+            self.rope,
+            self.window_rope,
             self.has_bias,
+            self.has_output_bias,
+            self.has_feed_forward_bias,
             self.window,
             self.windowed,
+            self.rotated,
+            self.embedding_factor,
+            self.residual_factor,
+            self.attention_scale,
+            self.logit_divisor,
+            self.attention_cap,
+            self.logit_cap,
             self.has_own_head,
         )
     }
@@ -63,9 +118,18 @@ impl std::fmt::Debug for Drawn {
 
 impl Drawn {
     pub(crate) fn new(random: &mut Random) -> Drawn {
-        let model_type = random.choose(&["llama", "mistral", "qwen2", "qwen3"]);
-        let is_qwen = model_type.starts_with("qwen");
-        let n_layers = 1 + random.below(4) as usize;
+        let model_type = random.choose(MODEL_TYPES);
+        Drawn::of(model_type, random)
+    }
+
+    /// A model of one family.
+    pub(crate) fn of(model_type: &'static str, random: &mut Random) -> Drawn {
+        let is = |names: &[&str]| names.contains(&model_type);
+        let is_gemma = model_type.starts_with("gemma");
+        let n_layers = match is_gemma || is(&["smollm3"]) {
+            true => random.choose(&[2, 4, 7]),
+            false => 1 + random.below(4) as usize,
+        };
         let n_kv_heads = 1 + random.below(2) as usize;
         let (head_size, n_heads) =
             (random.choose(&[6, 8, 16, 32]), n_kv_heads * (1 + random.below(3) as usize));
@@ -73,14 +137,26 @@ impl Drawn {
             true => n_heads * head_size,
             false => random.choose(&[24, 32, 48]),
         };
-        let has_window = model_type != "llama" && random.one_in(2);
-        let window = has_window.then(|| 1 + random.below(12) as usize);
-        let is_mixed = is_qwen && random.one_in(2);
-        let mut windowed: Vec<bool> =
-            (0..n_layers).map(|_| has_window && !(is_mixed && random.one_in(2))).collect();
-        if has_window && !windowed.contains(&true) {
-            windowed[n_layers - 1] = true;
-        }
+        let n_positions_max = random.choose(&[64, 128]);
+        let rotated: Vec<bool> = match (model_type, random.one_in(2)) {
+            ("smollm3", true) => (0..n_layers).map(|_| random.one_in(2)).collect(),
+            ("smollm3", false) => (0..n_layers).map(|layer_idx| layer_idx % 4 != 3).collect(),
+            _ => vec![true; n_layers],
+        };
+        let (window, windowed) = windows(model_type, n_layers, n_positions_max, random);
+        let n_rotated = match (model_type, head_size) {
+            ("phi3", 8..) => head_size * random.choose(&[2, 3, 4]) / 4,
+            _ => head_size,
+        };
+        let theta = random.choose(&[10_000.0, 500_000.0, 100.0]);
+        let scaling = scaling(model_type, n_rotated, n_positions_max, random);
+        let rope = Rope { theta, n_rotated, scaling };
+        let window_rope = (model_type == "gemma3_text").then(|| {
+            let theta = random.choose(&[10_000.0, 50.0]);
+            Rope { theta, n_rotated, scaling: Scaling::None }
+        });
+        let is_scaled = model_type == "granite" && !random.one_in(4);
+        let may_be_biased = is(&["llama", "granite", "smollm3"]) || is_gemma;
         let mut drawn = Drawn {
             model_type,
             n_vocab: 40,
@@ -90,36 +166,66 @@ impl Drawn {
             head_size,
             hidden_size,
             intermediate_size: random.choose(&[20, 32]),
-            n_positions_max: random.choose(&[64, 128]),
+            n_positions_max,
             epsilon: random.choose(&[1e-5, 1e-6]),
-            theta: random.choose(&[10_000.0, 500_000.0, 100.0]),
-            scaling: match random.below(3) {
-                0 => Scaling::None,
-                1 => Scaling::Linear(random.choose(&[2.0, 4.0, 1.5])),
-                _ => Scaling::Llama3(random.choose(&[8.0, 4.0]), 1.0, 4.0, 16.0),
+            rope,
+            window_rope,
+            has_bias: model_type == "qwen2" || may_be_biased && random.one_in(3),
+            has_output_bias: false,
+            has_feed_forward_bias: is(&["llama", "granite", "smollm3"]) && random.one_in(3),
+            has_qk_norm: is(&["qwen3", "gemma3_text"]),
+            has_norms_behind: is_gemma,
+            is_gelu: is_gemma,
+            embedding_factor: match is_gemma {
+                true => (hidden_size as f64).sqrt(),
+                false if is_scaled => 3.0,
+                false => 1.0,
             },
-            has_bias: model_type == "qwen2" || model_type == "llama" && random.one_in(3),
-            has_qk_norm: model_type == "qwen3",
+            residual_factor: if is_scaled { 0.25 } else { 1.0 },
+            attention_scale: match (is_gemma, is_scaled) {
+                (true, _) if random.one_in(2) => (2.0 * head_size as f64).powf(-0.5),
+                (_, true) => 0.125,
+                _ => (head_size as f64).powf(-0.5),
+            },
+            attention_cap: (model_type == "gemma2" && !random.one_in(4)).then_some(3.0),
+            logit_divisor: if is_scaled { 5.0 } else { 1.0 },
+            logit_cap: (model_type == "gemma2" && !random.one_in(4)).then_some(2.0),
             window,
             windowed,
+            rotated,
             has_own_head: random.one_in(2),
             tensors: BTreeMap::new(),
         };
+        drawn.has_output_bias = drawn.has_bias && may_be_biased && random.one_in(2);
         drawn.fill(random);
         drawn
     }
 
     /// Whether this kind of file can tell of such a model.
     pub(crate) fn fits(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::HuggingFace => true,
-            // The architecture is not known there, the divisors stand in a tensor of their own, and
-            // these architectures have no windows.
-            Kind::Gguf => {
-                self.model_type != "mistral"
-                    && !matches!(self.scaling, Scaling::Llama3(..))
-                    && self.window.is_none()
+        let is_plain_scale =
+            (self.attention_scale - (self.head_size as f64).powf(-0.5)).abs() < 1e-9;
+        let is_told_elsewhere = match &self.rope.scaling {
+            // The divisors stand in a tensor of their own.
+            Scaling::Llama3(..) => true,
+            // What llama.cpp computes from the factor.
+            Scaling::Yarn(yarn) => yarn.magnitude.is_some() || !yarn.truncate,
+            _ => false,
+        };
+        match (kind, self.model_type) {
+            (Kind::HuggingFace, _) => true,
+            (Kind::Gguf, _) if is_told_elsewhere => false,
+            // Not an architecture of its own there.
+            (Kind::Gguf, "mistral") => false,
+            (Kind::Gguf, "gemma2" | "gemma3_text") => is_plain_scale,
+            (Kind::Gguf, "phi3") => true,
+            (Kind::Gguf, "smollm3") => {
+                let is_by_interval =
+                    |(layer_idx, rotated): (usize, &bool)| *rotated == (layer_idx % 4 != 3);
+                self.window.is_none() && self.rotated.iter().enumerate().all(is_by_interval)
             }
+            // These architectures have no windows there.
+            (Kind::Gguf, _) => self.window.is_none(),
         }
     }
 
@@ -135,6 +241,10 @@ impl Drawn {
             let name = |rest: &str| format!("model.layers.{layer_idx}.{rest}");
             self.vector(random, &name("input_layernorm.weight"), hidden, 1.0);
             self.vector(random, &name("post_attention_layernorm.weight"), hidden, 1.0);
+            if self.has_norms_behind {
+                self.vector(random, &name("pre_feedforward_layernorm.weight"), hidden, 1.0);
+                self.vector(random, &name("post_feedforward_layernorm.weight"), hidden, 1.0);
+            }
             for (letter, n_rows) in [("q", q), ("k", kv), ("v", kv)] {
                 let projection = name(&format!("self_attn.{letter}_proj"));
                 self.matrix(random, &format!("{projection}.weight"), n_rows, hidden, 3.0);
@@ -147,9 +257,17 @@ impl Drawn {
                 self.vector(random, &name("self_attn.k_norm.weight"), self.head_size, 1.0);
             }
             self.matrix(random, &name("self_attn.o_proj.weight"), hidden, q, 2.0);
-            self.matrix(random, &name("mlp.gate_proj.weight"), inner, hidden, 1.0);
-            self.matrix(random, &name("mlp.up_proj.weight"), inner, hidden, 1.0);
-            self.matrix(random, &name("mlp.down_proj.weight"), hidden, inner, 1.0);
+            if self.has_output_bias {
+                self.vector(random, &name("self_attn.o_proj.bias"), hidden, 0.0);
+            }
+            let shapes = [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)];
+            for (part, n_rows, n_columns) in shapes {
+                let projection = name(&format!("mlp.{part}_proj"));
+                self.matrix(random, &format!("{projection}.weight"), n_rows, n_columns, 1.0);
+                if self.has_feed_forward_bias {
+                    self.vector(random, &format!("{projection}.bias"), n_rows, 0.0);
+                }
+            }
         }
     }
 
@@ -163,4 +281,76 @@ impl Drawn {
         let values = (0..n).map(|_| middle + 0.3 * random.weight()).collect();
         self.tensors.insert(name.to_owned(), (vec![n], values));
     }
+}
+
+/// The window, and which layers have it.
+fn windows(
+    model_type: &str,
+    n_layers: usize,
+    n_positions_max: usize,
+    random: &mut Random,
+) -> (Option<usize>, Vec<bool>) {
+    let is_gemma = model_type.starts_with("gemma");
+    let has_window = is_gemma || !["llama", "granite"].contains(&model_type) && random.one_in(2);
+    // As long as the context, it still tells layers by their rotary embedding.
+    let is_idle = model_type == "gemma3_text" && random.one_in(6);
+    let length = if is_idle { n_positions_max } else { 1 + random.below(12) as usize };
+    let is_mixed = match model_type {
+        "gemma2" | "gemma3_text" | "smollm3" => true,
+        _ => model_type.starts_with("qwen") && random.one_in(2),
+    };
+    let pattern = if is_gemma { random.choose(&[0, 2, 3, 6]) } else { 0 };
+    let mut windowed: Vec<bool> = (0..n_layers)
+        .map(|layer_idx| match pattern {
+            0 => has_window && !(is_mixed && random.one_in(2)),
+            n => layer_idx % n != n - 1,
+        })
+        .collect();
+    if has_window && !windowed.contains(&true) {
+        windowed[n_layers - 1] = true;
+    }
+    (has_window.then_some(length), windowed)
+}
+
+fn scaling(
+    model_type: &str,
+    n_rotated: usize,
+    n_positions_max: usize,
+    random: &mut Random,
+) -> Scaling {
+    let n_kinds = match model_type {
+        "phi3" => return long_rope(n_rotated, random),
+        _ => 5,
+    };
+    match random.below(n_kinds) {
+        0 => Scaling::None,
+        1 => Scaling::Linear(random.choose(&[2.0, 4.0, 1.5])),
+        2 => Scaling::Llama3(random.choose(&[8.0, 4.0]), 1.0, 4.0, 16.0),
+        3 => Scaling::Yarn(Yarn {
+            factor: random.choose(&[4.0, 2.0]),
+            fast: random.choose(&[32.0, 2.0]),
+            slow: random.choose(&[1.0, 0.25]),
+            truncate: !random.one_in(4),
+            n_original: n_positions_max as f64 / 2.0,
+            magnitude: random.one_in(3).then_some(1.25),
+        }),
+        // Any family may have it.
+        _ => long_rope(n_rotated, random),
+    }
+}
+
+fn long_rope(n_rotated: usize, random: &mut Random) -> Scaling {
+    if random.one_in(4) {
+        return Scaling::None;
+    }
+    let mut divisors = |most: u64| -> Vec<f64> {
+        (0..n_rotated / 2).map(|_| 1.0 + random.below(most * 16) as f64 / 16.0).collect()
+    };
+    Scaling::LongRope(LongRope {
+        short: divisors(2),
+        long: divisors(8),
+        // Behind, before and amid what the tests ask for.
+        n_original: random.choose(&[16, 22, 48]),
+        magnitude: random.one_in(3).then_some(1.25),
+    })
 }

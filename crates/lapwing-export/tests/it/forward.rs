@@ -1,35 +1,77 @@
-//! The arithmetic of the llama family, written once more and in double precision.
+//! The arithmetic of the families, written once more and in double precision.
 
 use std::f64::consts::PI;
 
-use crate::drawn::{Drawn, Scaling};
+use crate::N_PROMPT;
+use crate::drawn::{Drawn, Rope, Scaling};
 
-/// The logits behind every token: `[ids.len()][n_vocab]`.
+/// The logits behind every token, where the first [`N_PROMPT`] come at once and the others one by
+/// one: `[ids.len()][n_vocab]`.
 pub(crate) fn logits(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
     let embedding = "model.embed_tokens.weight";
     let mut hidden: Vec<Vec<f64>> =
         ids.iter().map(|&id| row(drawn, embedding, id as usize)).collect();
+    hidden.iter_mut().flatten().for_each(|x| *x *= drawn.embedding_factor);
     for layer_idx in 0..drawn.n_layers {
         let name = |rest: &str| format!("model.layers.{layer_idx}.{rest}");
         let normed: Vec<Vec<f64>> =
             hidden.iter().map(|x| norm(drawn, x, &name("input_layernorm.weight"))).collect();
-        let window = drawn.window.filter(|_| drawn.windowed[layer_idx]);
-        let attended = attention(drawn, &normed, &name("self_attn."), window);
+        let attended = attention(drawn, &normed, layer_idx);
+        // With norms behind the branches, the one before the feed-forward layer has another name.
+        let (behind_attention, before_mlp) = match drawn.has_norms_behind {
+            true => (Some("post_attention_layernorm"), "pre_feedforward_layernorm"),
+            false => (None, "post_attention_layernorm"),
+        };
+        let behind_mlp = drawn.has_norms_behind.then_some("post_feedforward_layernorm");
+        let branch = |x: &mut Vec<f64>, mut more: Vec<f64>, behind: Option<&str>| {
+            if let Some(norm_name) = behind {
+                more = norm(drawn, &more, &name(&format!("{norm_name}.weight")));
+            }
+            x.iter_mut().zip(more).for_each(|(x, more)| *x += drawn.residual_factor * more);
+        };
         for (x, attended) in hidden.iter_mut().zip(&attended) {
-            add(x, &project(drawn, attended, &name("self_attn.o_proj")));
-            let y = norm(drawn, x, &name("post_attention_layernorm.weight"));
+            branch(x, project(drawn, attended, &name("self_attn.o_proj")), behind_attention);
+            let y = norm(drawn, x, &name(&format!("{before_mlp}.weight")));
             let gate = project(drawn, &y, &name("mlp.gate_proj"));
             let up = project(drawn, &y, &name("mlp.up_proj"));
             let gated: Vec<f64> =
-                gate.iter().zip(&up).map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up).collect();
-            add(x, &project(drawn, &gated, &name("mlp.down_proj")));
+                gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
+            branch(x, project(drawn, &gated, &name("mlp.down_proj")), behind_mlp);
         }
     }
     let head = if drawn.has_own_head { "lm_head" } else { "model.embed_tokens" };
-    hidden.iter().map(|x| project(drawn, &norm(drawn, x, "model.norm.weight"), head)).collect()
+    let of_hidden = |x: &Vec<f64>| {
+        let logits = project(drawn, &norm(drawn, x, "model.norm.weight"), head);
+        logits
+            .into_iter()
+            .map(|logit| capped(logit / drawn.logit_divisor, drawn.logit_cap))
+            .collect()
+    };
+    hidden.iter().map(of_hidden).collect()
 }
 
-fn attention(drawn: &Drawn, x: &[Vec<f64>], prefix: &str, window: Option<usize>) -> Vec<Vec<f64>> {
+fn activated(drawn: &Drawn, x: f64) -> f64 {
+    match drawn.is_gelu {
+        false => x / (1.0 + (-x).exp()),
+        true => {
+            let inner = (2.0 / PI).sqrt() * (x + 0.044715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+    }
+}
+
+fn capped(x: f64, cap: Option<f64>) -> f64 {
+    cap.map_or(x, |cap| cap * (x / cap).tanh())
+}
+
+fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
+    let prefix = format!("model.layers.{layer_idx}.self_attn.");
+    let is_windowed = drawn.windowed[layer_idx];
+    let window = drawn.window.filter(|_| is_windowed);
+    let rope = match (&drawn.window_rope, is_windowed) {
+        (Some(rope), true) => rope,
+        _ => &drawn.rope,
+    };
     let heads = |letter: &str| -> Vec<Vec<Vec<f64>>> {
         let of_position = |(position, x): (usize, &Vec<f64>)| {
             let projected = project(drawn, x, &format!("{prefix}{letter}_proj"));
@@ -41,7 +83,10 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], prefix: &str, window: Option<usize>)
                 if drawn.has_qk_norm {
                     head = norm(drawn, &head, &format!("{prefix}{letter}_norm.weight"));
                 }
-                rotated(drawn, &head, position)
+                match drawn.rotated[layer_idx] {
+                    true => rotated(drawn, rope, &head, position),
+                    false => head,
+                }
             });
             heads.collect()
         };
@@ -56,7 +101,8 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], prefix: &str, window: Option<usize>)
             let kv_idx = head_idx / n_shared;
             let score = |other: usize| {
                 let pairs = queries[position][head_idx].iter().zip(&keys[other][kv_idx]);
-                pairs.map(|(q, k)| q * k).sum::<f64>() / (drawn.head_size as f64).sqrt()
+                let product = pairs.map(|(q, k)| q * k).sum::<f64>();
+                capped(product * drawn.attention_scale, drawn.attention_cap)
             };
             let scores: Vec<f64> = seen.clone().map(score).collect();
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -75,33 +121,67 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], prefix: &str, window: Option<usize>)
     (0..x.len()).map(of_position).collect()
 }
 
-fn rotated(drawn: &Drawn, head: &[f64], position: usize) -> Vec<f64> {
-    let half = head.len() / 2;
-    let mut turned = vec![0.0; head.len()];
+fn rotated(drawn: &Drawn, rope: &Rope, head: &[f64], position: usize) -> Vec<f64> {
+    // What a step rotates by depends on how long the sequence is then.
+    let n_sequence = (position + 1).max(N_PROMPT);
+    let half = rope.n_rotated / 2;
+    let mut turned = head.to_vec();
     for pair in 0..half {
-        let plain = drawn.theta.powf(-2.0 * pair as f64 / head.len() as f64);
-        let angle = position as f64 * stretched(drawn.scaling, plain);
+        let plain = rope.theta.powf(-2.0 * pair as f64 / rope.n_rotated as f64);
+        let (frequency, magnitude) = stretched(drawn, rope, plain, pair, n_sequence);
+        let angle = position as f64 * frequency;
         let (left, right) = (head[pair], head[pair + half]);
-        turned[pair] = left * angle.cos() - right * angle.sin();
-        turned[pair + half] = right * angle.cos() + left * angle.sin();
+        turned[pair] = magnitude * (left * angle.cos() - right * angle.sin());
+        turned[pair + half] = magnitude * (right * angle.cos() + left * angle.sin());
     }
     turned
 }
 
-fn stretched(scaling: Scaling, frequency: f64) -> f64 {
-    match scaling {
-        Scaling::None => frequency,
-        Scaling::Linear(factor) => frequency / factor,
+/// A frequency, and what its cosine and sine are multiplied by.
+fn stretched(
+    drawn: &Drawn,
+    rope: &Rope,
+    frequency: f64,
+    pair: usize,
+    n_sequence: usize,
+) -> (f64, f64) {
+    match &rope.scaling {
+        Scaling::None => (frequency, 1.0),
+        Scaling::Linear(factor) => (frequency / factor, 1.0),
         Scaling::Llama3(factor, low, high, n_original) => {
             let wavelength = 2.0 * PI / frequency;
             if wavelength < n_original / high {
-                return frequency;
+                return (frequency, 1.0);
             }
             if wavelength > n_original / low {
-                return frequency / factor;
+                return (frequency / factor, 1.0);
             }
             let smooth = (n_original / wavelength - low) / (high - low);
-            (1.0 - smooth) * frequency / factor + smooth * frequency
+            ((1.0 - smooth) * frequency / factor + smooth * frequency, 1.0)
+        }
+        Scaling::Yarn(yarn) => {
+            // The pair that turns so many times within the original context.
+            let n = rope.n_rotated as f64;
+            let pair_of = |n_turns: f64| {
+                n / 2.0 * (yarn.n_original / (2.0 * PI * n_turns)).ln() / rope.theta.ln()
+            };
+            let (mut first, mut last) = (pair_of(yarn.fast), pair_of(yarn.slow));
+            if yarn.truncate {
+                (first, last) = (first.floor(), last.ceil());
+            }
+            let (first, last) = (first.max(0.0), last.min(n - 1.0));
+            let width = if first == last { 0.001 } else { last - first };
+            let divided = ((pair as f64 - first) / width).clamp(0.0, 1.0);
+            let magnitude = yarn.magnitude.unwrap_or(1.0 + yarn.factor.ln() / 10.0);
+            (frequency * (divided / yarn.factor + (1.0 - divided)), magnitude)
+        }
+        Scaling::LongRope(long) => {
+            let is_long = long.n_original < n_sequence;
+            let divisors = if is_long { &long.long } else { &long.short };
+            let n_original = long.n_original as f64;
+            let growth = drawn.n_positions_max as f64 / n_original;
+            let magnitude = (1.0 + growth.ln().max(0.0) / n_original.ln()).sqrt();
+            (frequency / divisors[pair], long.magnitude.unwrap_or(magnitude))
         }
     }
 }
@@ -127,8 +207,4 @@ fn project(drawn: &Drawn, x: &[f64], name: &str) -> Vec<f64> {
 fn row(drawn: &Drawn, name: &str, row_idx: usize) -> Vec<f64> {
     let (shape, values) = &drawn.tensors[name];
     values[row_idx * shape[1]..][..shape[1]].iter().copied().map(f64::from).collect()
-}
-
-fn add(x: &mut [f64], more: &[f64]) {
-    x.iter_mut().zip(more).for_each(|(x, more)| *x += more);
 }

@@ -124,12 +124,11 @@ fn a_configuration_that_says_more_is_refused_by_name() {
         let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let (key, value) = random.choose(&[
             ("logit_scale", "0.5"),
-            ("attention_multiplier", "0.5"),
-            ("final_logit_softcapping", "30.0"),
-            ("no_rope_layers", "[0]"),
-            ("mlp_bias", "true"),
-            ("partial_rotary_factor", "0.5"),
-            ("hidden_act", "\"gelu\""),
+            ("scale_emb", "30.0"),
+            ("no_rope_layer_list", "[0]"),
+            ("bias", "true"),
+            ("rotary_pct", "0.5"),
+            ("hidden_act", "\"relu\""),
             ("rope_interleaved", "true"),
             ("quantization_config", "{}"),
             ("num_local_experts", "4"),
@@ -170,7 +169,7 @@ fn windows_hold_under_a_cache_of_fixed_slots() {
         for (row_idx, row) in rows(&*backend, &out, &npu, &ids).iter().enumerate() {
             let error = difference(row, &expected[N_PROMPT - 1 + row_idx]);
             // The path computes in f16; a wrong mask is off by half of the largest logit.
-            assert!(error < 0.03, "seed {seed}, row {row_idx} is {error:e} off: {drawn:?}");
+            assert!(error < 0.06, "seed {seed}, row {row_idx} is {error:e} off: {drawn:?}");
         }
         n_windows += 1;
         if n_windows == 6 {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lapwing_model::{Architecture, RopeScaling, SpecialTokens, TokenId, Transformer};
+use lapwing_model::{Architecture, Rope, RopeScaling, SpecialTokens, TokenId, Transformer};
 
 use super::{OpenCheckpointError, unsupported};
 
@@ -19,16 +19,11 @@ impl Config {
     pub(super) fn check(&self, path: &Path) -> Result<(), OpenCheckpointError> {
         let Architecture { n_vocab, n_layers, n_heads, n_kv_heads, .. } = self.architecture;
         let Architecture { hidden_size, head_size, n_positions_max, .. } = self.architecture;
-        let Transformer { intermediate_size, rms_epsilon, rope_theta, ref rope_scaling, .. } =
-            self.architecture.family;
+        let Transformer { intermediate_size, rms_epsilon, .. } = self.architecture.family;
         let sizes = [n_vocab, n_layers, n_heads, n_kv_heads, hidden_size];
         let other_sizes = [head_size, intermediate_size, n_positions_max];
         let n_largest = sizes.iter().chain(&other_sizes).max().copied().unwrap_or(0);
-        let stretch = match rope_scaling {
-            Some(RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. }) => *factor,
-            _ => 1.0,
-        };
-        let rules: [(bool, &str, &str, String); 7] = [
+        let rules: [(bool, &str, &str, String); 5] = [
             (
                 !sizes.contains(&0) && !other_sizes.contains(&0) && n_largest <= i32::MAX as usize,
                 "sizes",
@@ -43,18 +38,6 @@ impl Config {
             ),
             (head_size.is_multiple_of(2), "head size", "an even number", head_size.to_string()),
             (
-                rope_theta.is_finite() && rope_theta > 0.0,
-                "rope theta",
-                "a positive number",
-                rope_theta.to_string(),
-            ),
-            (
-                stretch.is_finite() && stretch > 0.0,
-                "rope factor",
-                "a positive number",
-                stretch.to_string(),
-            ),
-            (
                 rms_epsilon.is_finite() && rms_epsilon >= 0.0,
                 "rms epsilon",
                 "a number from 0 on",
@@ -68,9 +51,84 @@ impl Config {
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
-            None => Ok(()),
+            None => self.check_family(path),
             Some((_, what, expected, found)) => Err(unsupported(path, what, expected, found)),
         }
+    }
+
+    /// Refuse factors and frequencies that give no numbers.
+    fn check_family(&self, path: &Path) -> Result<(), OpenCheckpointError> {
+        let family = &self.architecture.family;
+        let numbers = [
+            ("embedding multiplier", Some(family.embedding_factor)),
+            ("residual multiplier", Some(family.residual_factor)),
+            ("attention scale", Some(family.attention_scale)),
+            ("logit divisor", Some(family.logit_divisor)),
+            ("soft cap of scores", family.attention_cap),
+            ("soft cap of logits", family.logit_cap),
+        ];
+        let is_wrong = |number: f32| !(number.is_finite() && number > 0.0);
+        let ropes = std::iter::once(&family.rope).chain(&family.window_rope);
+        let of_ropes = ropes.clone().flat_map(|rope| {
+            let factor = match rope.scaling {
+                Some(
+                    RopeScaling::Linear { factor }
+                    | RopeScaling::Llama3 { factor, .. }
+                    | RopeScaling::Yarn { factor, .. },
+                ) => factor,
+                _ => 1.0,
+            };
+            let betas = match rope.scaling {
+                Some(RopeScaling::Yarn { beta_fast, beta_slow, .. }) => [beta_fast, beta_slow],
+                _ => [1.0; 2],
+            };
+            [
+                ("beta_fast of rope", Some(betas[0])),
+                ("beta_slow of rope", Some(betas[1])),
+                ("rope theta", Some(rope.theta)),
+                ("rope factor", Some(factor)),
+                ("rope's attention factor", Some(rope.magnitude())),
+            ]
+        });
+        for (what, number) in numbers.into_iter().chain(of_ropes) {
+            if let Some(found) = number.filter(|&number| is_wrong(number)) {
+                return Err(unsupported(path, what, "a positive number", found.to_string()));
+            }
+        }
+        ropes.into_iter().try_for_each(|rope| self.check_rope(path, rope))
+    }
+
+    fn check_rope(&self, path: &Path, rope: &Rope) -> Result<(), OpenCheckpointError> {
+        let n_rotated = rope.n_rotated;
+        if n_rotated == 0 || !n_rotated.is_multiple_of(2) || self.architecture.head_size < n_rotated
+        {
+            let expected = format!("an even number up to {}", self.architecture.head_size);
+            return Err(unsupported(
+                path,
+                "rotated part of a head",
+                expected,
+                n_rotated.to_string(),
+            ));
+        }
+        let is_yarn = matches!(rope.scaling, Some(RopeScaling::Yarn { .. }));
+        if is_yarn && rope.theta <= 1.0 {
+            let expected = "more than 1, with yarn";
+            return Err(unsupported(path, "rope theta", expected, rope.theta.to_string()));
+        }
+        let lists: [&[f32]; 2] = match &rope.scaling {
+            Some(RopeScaling::LongRope { short, long, .. }) => [short, long],
+            Some(RopeScaling::Divisors(divisors)) => [divisors, divisors],
+            _ => return Ok(()),
+        };
+        for divisors in lists {
+            let is_divisor = |divisor: &f32| divisor.is_finite() && *divisor != 0.0;
+            if divisors.len() != n_rotated / 2 || !divisors.iter().all(is_divisor) {
+                let expected = format!("{} numbers other than 0", n_rotated / 2);
+                let found = format!("{} numbers", divisors.len());
+                return Err(unsupported(path, "factors of rope", expected, found));
+            }
+        }
+        Ok(())
     }
 
     /// Give up a padding or unknown id that the vocabulary does not have, as in some published files:
@@ -98,16 +156,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::checkpoint) fn small() -> Config {
-        let family = Transformer {
-            intermediate_size: 64,
-            rms_epsilon: 1e-5,
-            rope_theta: 10_000.0,
-            rope_scaling: None,
-            attention_bias: false,
-            qk_norm: false,
-            tied_head: true,
-            full_layers: Default::default(),
-        };
+        let family = Transformer { intermediate_size: 64, ..Transformer::plain(8) };
         let architecture = Architecture {
             model_type: "llama".to_owned(),
             n_vocab: 10,
@@ -140,9 +189,9 @@ pub(super) mod tests {
         check(|c, _| c.architecture.n_vocab = usize::MAX, "all between 1 and 2^31");
         check(|c, _| c.architecture.n_kv_heads = 3, "found 4 and 3");
         check(|c, _| c.architecture.head_size = 7, "an even number, found 7");
-        check(|_, f| f.rope_theta = 0.0, "rope theta");
+        check(|_, f| f.rope.theta = 0.0, "rope theta");
         let zero = |_: &mut Config, f: &mut Transformer| {
-            f.rope_scaling = Some(RopeScaling::Linear { factor: 0.0 });
+            f.rope.scaling = Some(RopeScaling::Linear { factor: 0.0 });
         };
         check(zero, "rope factor");
         check(|_, f| f.rms_epsilon = f32::NAN, "rms epsilon");

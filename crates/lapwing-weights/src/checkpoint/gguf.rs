@@ -2,45 +2,63 @@
 //!
 //! Source: the GGUF specification and the converter's tensor naming (gguf-py/gguf/constants.py).
 
+mod metadata;
+mod rope;
+
 use std::path::Path;
 
-use lapwing_formats::gguf::{DType, Gguf, Value, dequantize};
-use lapwing_model::{Architecture, RopeScaling, SpecialTokens, Transformer};
+use lapwing_formats::gguf::Gguf;
+use lapwing_model::{Architecture, FAMILIES, Family, Layers, Rope, Transformer, Windows};
 
 use super::config::Config;
-use super::keys::{require_known_metadata, shown};
+use super::keys::require_known_metadata;
+use super::layout::{Stored, fused};
 use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
+use metadata::Metadata;
+use rope::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT, ROPE_THETA_DEFAULT};
 
-const ARCHITECTURES: &[&str] = &["llama", "qwen2", "qwen3"];
-const ROPE_THETA_DEFAULT: f32 = 10_000.0;
-/// Divisors of the rotary frequencies, one a frequency.
-const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Of layers without rotary embedding, one in so many.
+const UNROTATED_INTERVAL: usize = 4;
 
 /// Open the GGUF file at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let gguf = Gguf::open(path)?;
-    let config = read_config(&gguf)?;
+    let family = family(&gguf)?;
+    let config = read_config(&gguf, family)?;
     let text = gguf_text::read(&gguf, &config)?;
-    let interleaved = {
-        let Architecture { model_type, head_size, .. } = &config.architecture;
-        (model_type == "llama").then_some(*head_size)
-    };
-    let is_needless = |name: &str| name == ROPE_FACTORS;
+    let is_needless =
+        |name: &str| [ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG].contains(&name);
     let source = Source(Files::Gguf(gguf));
-    let places = place_tensors(
-        path,
-        &config.architecture,
-        &source,
-        name_in_file,
-        |name| interleaved.filter(|_| name.contains(".q_proj.") || name.contains(".k_proj.")),
-        is_needless,
-    )?;
+    let stored_as = |name: &str| stored_as(family, &config.architecture, name);
+    let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, None, source, places))
 }
 
+fn family(gguf: &Gguf) -> Result<&'static Family, OpenCheckpointError> {
+    let name = gguf.get("general.architecture").and_then(|value| value.as_str());
+    name.and_then(Family::of_gguf).ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES.iter().filter_map(|family| family.gguf).collect();
+        let found = gguf_text::excerpt(name.unwrap_or("none"));
+        unsupported(gguf.path(), "general.architecture", known.join(", "), found)
+    })
+}
+
+/// Where a tensor of the family is.
+fn stored_as(family: &Family, architecture: &Architecture<Transformer>, name: &str) -> Stored {
+    let (whole, part) = match fused(family, architecture, name) {
+        Some((whole, part)) => (whole, Some(part)),
+        None => (name.to_owned(), None),
+    };
+    let turns = name.contains(".q_proj.") || name.contains(".k_proj.");
+    let is_interleaved = family.is_interleaved_in_gguf && turns;
+    let interleaved_head_size = is_interleaved.then_some(architecture.head_size);
+    // Weights of norms have their 1 already.
+    Stored { name: name_in_file(family, &whole), part, interleaved_head_size, added: 0.0 }
+}
+
 /// The GGUF name of a Hugging Face tensor.
-pub(super) fn name_in_file(name: &str) -> String {
+pub(super) fn name_in_file(family: &Family, name: &str) -> String {
     let Some((layer_idx, rest)) =
         name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'))
     else {
@@ -55,7 +73,10 @@ pub(super) fn name_in_file(name: &str) -> String {
     let (module, parameter) = rest.rsplit_once('.').unwrap_or((rest, ""));
     let module = match module {
         "input_layernorm" => "attn_norm",
-        "post_attention_layernorm" => "ffn_norm",
+        "post_attention_layernorm" if family.norms_behind => "post_attention_norm",
+        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
+        "post_feedforward_layernorm" => "post_ffw_norm",
+        "self_attn.qkv_proj" => "attn_qkv",
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
@@ -63,16 +84,16 @@ pub(super) fn name_in_file(name: &str) -> String {
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
         "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
+        "mlp.up_proj" | "mlp.gate_up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
         other => other,
     };
     format!("blk.{layer_idx}.{module}.{parameter}")
 }
 
-fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
-    let keys = Keys::new(gguf)?;
-    require_known_metadata(gguf, keys.architecture)?;
+fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheckpointError> {
+    let keys = Metadata { gguf, family, architecture: family.gguf.unwrap_or(family.model_type) };
+    require_known_metadata(gguf, family, keys.architecture)?;
     let n_heads = keys.size("attention.head_count")?;
     let hidden_size = keys.size("embedding_length")?;
     let head_size = match keys.optional_size("attention.key_length")? {
@@ -81,179 +102,62 @@ fn read_config(gguf: &Gguf) -> Result<Config, OpenCheckpointError> {
         None => 0,
     };
     keys.expect_absent_or("attention.value_length", head_size)?;
-    keys.expect_absent_or("rope.dimension_count", head_size)?;
     keys.expect_absent_or("expert_count", 0)?;
+    let n_rotated = match family.is_partly_rotated {
+        true => keys.optional_size("rope.dimension_count")?.unwrap_or(head_size),
+        false => {
+            keys.expect_absent_or("rope.dimension_count", head_size)?;
+            head_size
+        }
+    };
     let n_vocab = gguf.tensor("token_embd.weight").and_then(|t| t.shape.first().copied());
     let n_positions_max = keys.size("context_length")?;
-    let rope_theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
-    let family = Transformer {
+    let n_layers = keys.size("block_count")?;
+    let theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
+    let (sliding_window, full_layers) = keys.windows(n_layers, n_positions_max)?;
+    let scaling = keys.rope_scaling(theta, n_rotated, n_positions_max)?;
+    let transformer = Transformer {
         intermediate_size: keys.size("feed_forward_length")?,
         rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
-        rope_theta,
-        rope_scaling: keys.rope_scaling(rope_theta, head_size)?,
-        attention_bias: keys.architecture == "qwen2" || gguf.tensor("blk.0.attn_q.bias").is_some(),
-        qk_norm: keys.architecture == "qwen3",
+        norms_behind: family.norms_behind,
+        qk_norm: family.qk_norm,
+        activation: family.activation,
+        biases: keys.biases(),
+        embedding_factor: match family.scales_embedding {
+            true => (hidden_size as f32).sqrt(),
+            false => keys.factor("embedding_scale")?,
+        },
+        residual_factor: keys.factor("residual_scale")?,
+        attention_scale: keys.attention_scale([hidden_size, n_heads, head_size], n_layers)?,
+        attention_cap: keys.cap("attn_logit_softcapping")?,
+        logit_divisor: keys.factor("logit_scale")?,
+        logit_cap: keys.cap("final_logit_softcapping")?,
         tied_head: gguf.tensor("output.weight").is_none(),
-        full_layers: Vec::new(),
+        rope: Rope { theta, n_rotated, scaling },
+        window_rope: keys.window_rope(n_rotated)?.filter(|_| sliding_window.is_some()),
+        full_layers,
+        unrotated_layers: match family.windows {
+            // Not told in the file: src/models/smollm3.cpp.
+            Windows::Unrotated => Layers::LastOfEvery(UNROTATED_INTERVAL),
+            _ => Layers::NONE,
+        },
     };
     let architecture = Architecture {
-        model_type: keys.architecture.to_owned(),
+        model_type: family.model_type.to_owned(),
         n_vocab: n_vocab.unwrap_or(0),
-        n_layers: keys.size("block_count")?,
+        n_layers,
         n_heads,
         n_kv_heads: keys.optional_size("attention.head_count_kv")?.unwrap_or(n_heads),
         head_size,
         hidden_size,
         n_positions_max,
-        // llama.cpp reads the window of architectures that have one, and these have none: a key that
-        // some converters leave in changes nothing there.
-        sliding_window: None,
+        sliding_window,
         conv_cache_size: None,
-        family,
+        family: transformer,
     };
     let mut config =
         Config { architecture, tokens: keys.tokens()?, unk: keys.token_id("unknown_token_id")? };
     config.drop_needless_ids(gguf.path());
     config.check(gguf.path())?;
     Ok(config)
-}
-
-/// Metadata below the architecture's prefix.
-struct Keys<'a> {
-    gguf: &'a Gguf,
-    architecture: &'a str,
-}
-
-impl<'a> Keys<'a> {
-    fn new(gguf: &'a Gguf) -> Result<Keys<'a>, OpenCheckpointError> {
-        let architecture = gguf.get("general.architecture");
-        match architecture.and_then(|value| value.as_str()) {
-            Some(architecture) if ARCHITECTURES.contains(&architecture) => {
-                Ok(Keys { gguf, architecture })
-            }
-            found => {
-                let found = gguf_text::excerpt(found.unwrap_or("none"));
-                let expected = ARCHITECTURES.join(", ");
-                Err(unsupported(gguf.path(), "general.architecture", expected, found))
-            }
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.gguf.get(&format!("{}.{key}", self.architecture))
-    }
-
-    fn wrong(&self, key: &str, expected: &str, found: Option<Value<'_>>) -> OpenCheckpointError {
-        let found = found.map_or("none".to_owned(), |value| shown(&value));
-        unsupported(self.gguf.path(), format!("{}.{key}", self.architecture), expected, found)
-    }
-
-    fn size(&self, key: &str) -> Result<usize, OpenCheckpointError> {
-        self.optional_size(key)?.ok_or_else(|| self.wrong(key, "a number", None))
-    }
-
-    fn optional_size(&self, key: &str) -> Result<Option<usize>, OpenCheckpointError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        // A value that differs from layer to layer is a list.
-        let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
-        match size.filter(|&size| size <= u32::MAX as usize) {
-            Some(size) => Ok(Some(size)),
-            None => Err(self.wrong(key, "one number", Some(value))),
-        }
-    }
-
-    fn expect_absent_or(&self, key: &str, expected: usize) -> Result<(), OpenCheckpointError> {
-        match self.optional_size(key)? {
-            Some(found) if found != expected => {
-                Err(self.wrong(key, &expected.to_string(), self.get(key)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f32>, OpenCheckpointError> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_f64() {
-            Some(number) => Ok(Some(number as f32)),
-            None => Err(self.wrong(key, "a number", Some(value))),
-        }
-    }
-
-    fn required_number(&self, key: &str) -> Result<f32, OpenCheckpointError> {
-        self.number(key)?.ok_or_else(|| self.wrong(key, "a number", None))
-    }
-
-    fn token_id(&self, key: &str) -> Result<Option<u32>, OpenCheckpointError> {
-        let key = format!("tokenizer.ggml.{key}");
-        let Some(value) = self.gguf.get(&key) else { return Ok(None) };
-        match value.as_u64().map(u32::try_from) {
-            // The converter's way to say that there is none.
-            Some(Ok(u32::MAX)) => Ok(None),
-            Some(Ok(id)) => Ok(Some(id)),
-            _ => Err(unsupported(self.gguf.path(), key, "a token id", shown(&value))),
-        }
-    }
-
-    /// The special ids, with what they are where the file lacks a key.
-    fn tokens(&self) -> Result<SpecialTokens, OpenCheckpointError> {
-        let or_default = |key: &str| {
-            let is_told = self.gguf.get(&format!("tokenizer.ggml.{key}")).is_some();
-            let stated = self.token_id(key);
-            if is_told { stated } else { Ok(gguf_text::default_id(self.gguf, key)) }
-        };
-        let eos = or_default("eos_token_id")?;
-        let ends = [eos, self.token_id("eot_token_id")?, self.token_id("eom_token_id")?];
-        Ok(SpecialTokens {
-            bos: or_default("bos_token_id")?,
-            eos: gguf_text::end_ids(self.gguf, ends),
-            pad: self.token_id("padding_token_id")?,
-        })
-    }
-
-    fn rope_scaling(
-        &self,
-        rope_theta: f32,
-        head_size: usize,
-    ) -> Result<Option<RopeScaling>, OpenCheckpointError> {
-        if let Some(tensor) = self.gguf.tensor(ROPE_FACTORS) {
-            let n_divisors: usize = tensor.shape.iter().product();
-            if tensor.dtype != DType::F32 || n_divisors != head_size / 2 {
-                let (path, expected) = (self.gguf.path(), [head_size / 2]);
-                return Err(OpenCheckpointError::shape(
-                    path,
-                    ROPE_FACTORS,
-                    &expected,
-                    tensor.shape,
-                ));
-            }
-            let mut divisors = vec![0.0; n_divisors];
-            dequantize(tensor.dtype, tensor.bytes, &mut divisors).expect("type and length fit");
-            let Some(factor) = self.linear_factor()? else {
-                return Ok(Some(RopeScaling::from_divisors(divisors, rope_theta, head_size)));
-            };
-            divisors.iter_mut().for_each(|divisor| *divisor *= factor);
-            return Ok(Some(RopeScaling::Divisors(divisors)));
-        }
-        Ok(self.linear_factor()?.map(|factor| RopeScaling::Linear { factor }))
-    }
-
-    /// The factor that divides every frequency; none where it is 1.
-    ///
-    /// As in llama.cpp: without a type the scaling is linear, the factor may stand under the key
-    /// of early files, and a factor that is absent or 0 means none.
-    fn linear_factor(&self) -> Result<Option<f32>, OpenCheckpointError> {
-        let scaling_type = self.get("rope.scaling.type");
-        match scaling_type.map(|value| value.as_str()) {
-            Some(Some("none")) => return Ok(None),
-            None | Some(Some("linear")) => {}
-            Some(_) => {
-                return Err(self.wrong("rope.scaling.type", "none or linear", scaling_type));
-            }
-        }
-        let factor = match self.number("rope.scaling.factor")? {
-            None => self.number("rope.scale_linear")?,
-            factor => factor,
-        };
-        Ok(factor.filter(|&factor| factor != 0.0 && factor != 1.0))
-    }
 }

@@ -9,9 +9,10 @@ mod config_json;
 use std::path::Path;
 
 use lapwing_formats::safetensors::SafeTensors;
-use lapwing_model::{Transformer, named_token};
+use lapwing_model::{Architecture, Family, Transformer, named_token};
 use serde_json::Value;
 
+use super::layout::{Stored, fused};
 use super::small_file::read_json;
 use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors, unsupported};
 use crate::source::{Files, ReadTensorError, Source};
@@ -21,7 +22,6 @@ pub(super) const CONFIG_FILE: &str = "config.json";
 const GENERATION_FILE: &str = "generation_config.json";
 /// Names the weights of an adapter and the model that they change.
 const ADAPTER_FILE: &str = "adapter_config.json";
-const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
 /// Open the folder at `path`.
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
@@ -59,9 +59,21 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     // Old checkpoints store the frequencies; a tied head may be stored twice.
     let is_needless =
         |name: &str| name.ends_with(".rotary_emb.inv_freq") || is_tied && name == Transformer::HEAD;
-    let places =
-        place_tensors(path, &config.architecture, &source, str::to_owned, |_| None, is_needless)?;
+    let family = config_json.family;
+    let stored_as = |name: &str| stored_as(family, &config.architecture, name);
+    let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))
+}
+
+/// Where a tensor of the family is.
+fn stored_as(family: &Family, architecture: &Architecture<Transformer>, name: &str) -> Stored {
+    let (whole, part) = match fused(family, architecture, name) {
+        Some((whole, part)) => (whole, Some(part)),
+        None => (name.to_owned(), None),
+    };
+    let is_less_one = family.stores_norms_less_one && name.ends_with("norm.weight");
+    let added = if is_less_one { 1.0 } else { 0.0 };
+    Stored { name: whole, part, interleaved_head_size: None, added }
 }
 
 /// Whether a head is stored that is not the embedding, as far as both are matrices of this shape;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use lapwing_formats::gguf::{Gguf, Value as GgufValue};
+use lapwing_model::Family;
 
 use super::{OpenCheckpointError, unsupported};
 
@@ -27,7 +28,7 @@ use Known::{Harmless, Neutral, Used};
 
 /// Keys of `config.json`; those that begin with `_` are transformers' own notes and harmless.
 ///
-/// Source: `configuration_{llama,mistral,qwen2,qwen3}.py` and `configuration_utils.py` of
+/// Source: `configuration_utils.py` and the families' `configuration_*.py` of
 /// transformers 4 and 5, and what published checkpoints of these families have.
 pub(super) const CONFIG: &Keys = &[
     (Used, &["model_type", "vocab_size", "hidden_size", "intermediate_size", "rms_norm_eps"]),
@@ -71,21 +72,56 @@ pub(super) const CONFIG: &Keys = &[
     (Harmless, &["time_step_limit"]),
 ];
 
+/// Keys of `config.json` that mean something in one family; what is here goes before [`CONFIG`].
+///
+/// Source: `configuration_*.py` of transformers 4 and 5.
+pub(super) fn of_family(model_type: &str) -> &'static Keys {
+    match model_type {
+        "llama" => &[(Used, &["mlp_bias"])],
+        _ => &[],
+    }
+}
+
 /// Keys inside of `rope_scaling` and `rope_parameters`, whatever their type.
 pub(super) const ROPE: &Keys = &[
     (Used, &["rope_type", "type", "rope_theta"]),
-    (Neutral(&["1"]), &["partial_rotary_factor", "attention_factor", "mscale"]),
     (Harmless, &["original_max_position_embeddings", "finetuned"]),
 ];
 
+/// Keys beside them of families that turn whole heads.
+pub(super) const ROPE_WHOLE: &Keys = &[(Neutral(&["1"]), &["partial_rotary_factor"])];
+
+/// Keys beside them of families that turn a part of each head.
+pub(super) const ROPE_PARTIAL: &Keys = &[(Used, &["partial_rotary_factor"])];
+
 /// Keys beside them of `"type": "default"`, and where there is no type.
-pub(super) const ROPE_DEFAULT: &Keys = &[(Neutral(&["1"]), &["factor"])];
+pub(super) const ROPE_DEFAULT: &Keys =
+    &[(Neutral(&["1"]), &["factor", "attention_factor", "mscale"])];
 
 /// Keys beside them of `"type": "linear"`.
-pub(super) const ROPE_LINEAR: &Keys = &[(Used, &["factor"])];
+pub(super) const ROPE_LINEAR: &Keys =
+    &[(Used, &["factor"]), (Neutral(&["1"]), &["attention_factor", "mscale"])];
 
 /// Keys beside them of `"type": "llama3"`.
-pub(super) const ROPE_LLAMA3: &Keys = &[(Used, &["factor", "low_freq_factor", "high_freq_factor"])];
+pub(super) const ROPE_LLAMA3: &Keys = &[
+    (Used, &["factor", "low_freq_factor", "high_freq_factor"]),
+    (Neutral(&["1"]), &["attention_factor", "mscale"]),
+];
+
+/// Keys beside them of `"type": "yarn"`.
+pub(super) const ROPE_YARN: &Keys = &[
+    (Used, &["factor", "attention_factor", "beta_fast", "beta_slow"]),
+    (Used, &["mscale", "mscale_all_dim", "truncate"]),
+];
+
+/// Keys beside them of `"type": "longrope"`.
+pub(super) const ROPE_LONG: &Keys =
+    &[(Used, &["short_factor", "long_factor", "factor", "attention_factor"])];
+
+/// Keys beside them of `"type": "dynamic"`: they matter beyond the context that the configuration
+/// names.
+pub(super) const ROPE_DYNAMIC: &Keys =
+    &[(Harmless, &["factor"]), (Neutral(&["1"]), &["attention_factor", "mscale"])];
 
 /// Metadata of a GGUF file below the name of its architecture.
 ///
@@ -93,8 +129,8 @@ pub(super) const ROPE_LLAMA3: &Keys = &[(Used, &["factor", "low_freq_factor", "h
 pub(super) const GGUF_ARCHITECTURE: &Keys = &[
     (Used, &["context_length", "embedding_length", "block_count", "feed_forward_length"]),
     (Used, &["attention.head_count", "attention.head_count_kv"]),
-    // Not read for these architectures: src/models/{llama,qwen2,qwen3}.cpp.
-    (Harmless, &["attention.sliding_window"]),
+    // Read for the architectures that have windows: src/models/*.cpp.
+    (Used, &["attention.sliding_window"]),
     (Used, &["attention.key_length", "attention.value_length", "rope.dimension_count"]),
     (Used, &["attention.layer_norm_rms_epsilon", "expert_count", "rope.freq_base"]),
     (Used, &["rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"]),
@@ -105,13 +141,21 @@ pub(super) const GGUF_ARCHITECTURE: &Keys = &[
     // llama.cpp takes 0 of these for an absent key.
     (Neutral(&["0", "1"]), &["logit_scale", "residual_scale", "embedding_scale"]),
     (Neutral(&["0"]), &["attention.scale"]),
-    (Neutral(&["1"]), &["rope.scaling.attn_factor"]),
+    (Used, &["rope.scaling.attn_factor", "rope.scaling.original_context_length"]),
+    (Used, &["rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast"]),
+    (Used, &["rope.scaling.yarn_beta_slow"]),
+    (Neutral(&["1"]), &["rope.scaling.yarn_ext_factor"]),
+    (Neutral(&["0"]), &["rope.scaling.yarn_log_multiplier"]),
     (Neutral(&["true"]), &["attention.causal"]),
     (Neutral(&["false"]), &["use_parallel_residual"]),
-    // Only YaRN asks for these, which the type of the scaling refuses.
-    (Harmless, &["rope.scaling.original_context_length", "rope.scaling.finetuned"]),
+    (Harmless, &["rope.scaling.finetuned"]),
     (Harmless, &["vocab_size", "tensor_data_layout"]),
 ];
+
+/// Metadata below the name of one architecture; what is here goes before [`GGUF_ARCHITECTURE`].
+pub(super) fn of_gguf(_model_type: &str) -> &'static Keys {
+    &[]
+}
 
 /// Metadata of a GGUF file with whole names; what begins with one of [`GGUF_HARMLESS`] is harmless.
 pub(super) const GGUF: &Keys = &[
@@ -140,17 +184,20 @@ pub(super) const GGUF_HARMLESS: &[&str] =
 /// Refuse metadata of a GGUF file that is not known.
 pub(super) fn require_known_metadata(
     gguf: &Gguf,
+    family: &Family,
     architecture: &str,
 ) -> Result<(), OpenCheckpointError> {
+    let below_architecture = [of_gguf(family.model_type), GGUF_ARCHITECTURE];
     for (key, value) in gguf.metadata() {
         let below = key.strip_prefix(architecture).and_then(|key| key.strip_prefix('.'));
-        let (name, table) = match below {
-            Some(rest) => ((&key[..key.len() - rest.len()], rest), GGUF_ARCHITECTURE),
-            None => (("", key), GGUF),
+        let (name, tables) = match below {
+            Some(rest) => ((&key[..key.len() - rest.len()], rest), &below_architecture[..]),
+            None => (("", key), &[GGUF][..]),
         };
-        let is_listed = table.iter().any(|(_, keys)| keys.contains(&name.1));
+        let mut rows = tables.iter().copied().flatten();
+        let is_listed = rows.any(|(_, keys)| keys.contains(&name.1));
         if is_listed || !GGUF_HARMLESS.iter().any(|beginning| key.starts_with(beginning)) {
-            require_known(gguf.path(), &[table], name, &shown(&value))?;
+            require_known(gguf.path(), tables, name, &shown(&value))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-use lapwing_model::RopeScaling;
+use lapwing_model::{Biases, Family, RopeScaling};
 
 use super::*;
 use crate::gguf_file::{GgufFile, small};
@@ -38,12 +38,8 @@ fn a_gguf_says_what_its_model_is() {
     let family = Transformer {
         intermediate_size: 24,
         rms_epsilon: 1e-6,
-        rope_theta: 10_000.0,
-        rope_scaling: None,
-        attention_bias: true,
-        qk_norm: false,
-        tied_head: true,
-        full_layers: Default::default(),
+        biases: Biases { qkv: true, ..Biases::default() },
+        ..Transformer::plain(4)
     };
     let expected = Architecture {
         model_type: "qwen2".to_owned(),
@@ -74,11 +70,11 @@ fn a_gguf_says_what_its_model_is() {
     }
     let checkpoint = open(&file).unwrap();
     let family = &checkpoint.architecture.family;
-    assert_eq!((family.rope_theta, checkpoint.tokens.bos), (5e5, Some(3)));
+    assert_eq!((family.rope.theta, checkpoint.tokens.bos), (5e5, Some(3)));
     // As in llama.cpp, where no layer of these architectures has a window.
     assert_eq!(checkpoint.architecture.sliding_window, None);
-    assert_eq!(family.rope_scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
-    assert!(family.attention_bias && !family.tied_head);
+    assert_eq!(family.rope.scaling, Some(RopeScaling::Divisors(vec![1.0, 7.0])));
+    assert!(family.biases.qkv && !family.tied_head);
     assert!(checkpoint.has("lm_head.weight") && !checkpoint.has("output.weight"));
     assert_eq!(checkpoint.tensor("lm_head.weight").unwrap().to_f32(), [0.5; 96]);
     for name in checkpoint.tensor_names() {
@@ -106,12 +102,30 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     );
     check(&|f| f.u32("llama.block_count", 2), "has no tensor blk.1.");
     check(
-        &|f| f.tensor("blk.0.attn_output.bias", &[16], &[0.0; 16]),
-        "no llama-family graph uses: blk.0.attn_output.bias",
+        &|f| f.tensor("blk.0.attn_gate.bias", &[16], &[0.0; 16]),
+        "no graph of a llama uses: blk.0.attn_gate.bias",
     );
     check(&|f| f.u32("llama.expert_count", 8), "llama.expert_count: expected 0, found 8");
     check(&|f| f.u32("llama.rope.dimension_count", 2), "expected 4, found 2");
-    check(&|f| f.string("llama.rope.scaling.type", "yarn"), "found \"yarn\"");
+    check(&|f| f.string("llama.rope.scaling.type", "dynamic"), "found \"dynamic\"");
+    let yarn = |f: &mut GgufFile| {
+        f.string("llama.rope.scaling.type", "yarn")
+            .f32("llama.rope.scaling.factor", 4.0)
+            .f32("llama.rope.scaling.yarn_attn_factor", 1.5)
+            .clone()
+    };
+    let message = open(&yarn(&mut small("llama"))).unwrap_err().to_string();
+    assert!(message.contains("yarn_attn_factor: expected 1.138629"), "{message}");
+    check(
+        &|f| {
+            f.tensor("rope_factors_short.weight", &[2], &[1.0; 2]).tensor(
+                "rope_factors_long.weight",
+                &[2],
+                &[0.0; 2],
+            )
+        },
+        "factors of rope: expected 2 numbers other than 0",
+    );
     check(&|f| f.f32("llama.rope.scaling.factor", -2.0), "rope factor: expected a positive");
     check(
         &|f| f.i32s("tokenizer.ggml.tokens", &[1; 100]),
@@ -234,7 +248,7 @@ fn a_claim_of_two_billion_layers_is_refused_at_the_first_that_is_missing() {
 fn linear_rope_needs_no_type_and_may_stand_under_its_old_key() {
     let check = |change: &dyn Fn(&mut GgufFile) -> &mut GgufFile, expected: Option<f32>| {
         let mut file = small("llama");
-        let found = open(change(&mut file)).unwrap().architecture.family.rope_scaling;
+        let found = open(change(&mut file)).unwrap().architecture.family.rope.scaling;
         assert_eq!(found, expected.map(|factor| RopeScaling::Linear { factor }));
     };
     let (factor, old_factor) = ("llama.rope.scaling.factor", "llama.rope.scale_linear");
@@ -248,7 +262,7 @@ fn linear_rope_needs_no_type_and_may_stand_under_its_old_key() {
     // The tensor of divisors does not hide the factor.
     let mut file = small("llama");
     file.f32(factor, 2.0).tensor("rope_freqs.weight", &[2], &[1.0, 7.0]);
-    let found = open(&file).unwrap().architecture.family.rope_scaling;
+    let found = open(&file).unwrap().architecture.family.rope.scaling;
     assert_eq!(found, Some(RopeScaling::Divisors(vec![2.0, 14.0])));
 }
 
@@ -315,8 +329,8 @@ fn a_hugging_face_folder_is_read() {
     assert_eq!((found.n_heads, found.n_kv_heads, found.hidden_size), (8, 4, 64));
     let tokens = SpecialTokens { bos: Some(1), eos: vec![2], pad: Some(0) };
     assert_eq!(checkpoint.tokens, tokens);
-    assert_eq!((family.rope_theta, family.rms_epsilon), (10_000.0, 1e-5));
-    assert!(family.tied_head && !family.attention_bias && !family.qk_norm);
+    assert_eq!((family.rope.theta, family.rms_epsilon), (10_000.0, 1e-5));
+    assert!(family.tied_head && !family.biases.qkv && !family.qk_norm);
     assert_eq!(checkpoint.tensor_names().len(), 2 + 5 * 9);
     for name in checkpoint.tensor_names() {
         let tensor = checkpoint.tensor(&name).unwrap();
@@ -346,12 +360,13 @@ fn a_real_model_is_the_same_from_gguf_and_from_safetensors() {
         .u32("tokenizer.ggml.eos_token_id", 2)
         .u32("tokenizer.ggml.padding_token_id", 0);
     gguf_text::tests::add_stories_tokenizer(&mut file, &expected.text.tokenizer_json);
+    let family = Family::of_gguf("llama").unwrap();
     for (name, shape) in architecture.expected_tensors() {
         let mut values = expected.tensor(&name).unwrap().to_f32();
         if name.contains(".q_proj.") || name.contains(".k_proj.") {
             values = interleaved(&values, architecture.head_size, architecture.hidden_size);
         }
-        file.tensor(&gguf::name_in_file(&name), &shape, &values);
+        file.tensor(&gguf::name_in_file(family, &name), &shape, &values);
     }
     let found = open(&file).unwrap();
     assert_eq!(found.architecture, *architecture);

@@ -44,6 +44,10 @@ impl GgufFile {
         self.list(key, 5, values.len(), bytes)
     }
 
+    pub(crate) fn bools(&mut self, key: &str, values: &[bool]) -> &mut GgufFile {
+        self.list(key, 7, values.len(), values.iter().map(|&value| value.into()).collect())
+    }
+
     pub(crate) fn f32s(&mut self, key: &str, values: &[f32]) -> &mut GgufFile {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.list(key, 6, values.len(), bytes)

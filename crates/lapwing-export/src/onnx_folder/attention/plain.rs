@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
-use lapwing_model::{Architecture, Transformer};
+use lapwing_model::{Architecture, RopeKind, Transformer};
 
-use super::Projections;
+use super::{LongStart, Projections, rope_kinds, table_names};
 use crate::onnx_folder::graph::Graph;
 
 /// Values that every layer uses.
@@ -17,10 +17,8 @@ pub(super) struct Shared {
     /// Added to the scores of layers with this window: 0 where a query may look, the lowest number
     /// elsewhere; `[batch, 1, positions, total]`.
     masks: BTreeMap<Option<usize>, String>,
-    /// Cosines of the new positions `[batch, 1, positions, head_size / 2]`.
-    cos: String,
-    /// Sines of the new positions.
-    sin: String,
+    /// Cosines and sines of the new positions `[batch, 1, positions, n_rotated / 2]`.
+    angles: BTreeMap<RopeKind, [String; 2]>,
     /// The shape `[batch, n_heads, positions, total]` for a reshape.
     by_head: String,
     /// The shape `[batch, n_kv_heads, heads a group * positions, total]` for a reshape.
@@ -29,15 +27,28 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Add mask, angles and shapes to the graph.
-    pub(super) fn new(graph: &mut Graph, architecture: &Architecture<Transformer>) -> Shared {
+    pub(super) fn new(
+        graph: &mut Graph,
+        architecture: &Architecture<Transformer>,
+        long: Option<LongStart>,
+    ) -> Shared {
         let first = graph.i64_list("/model/constants/1d/1", &[1]);
         let last = graph.i64_list("/model/constants/1d/-1", &[-1]);
         let shape = graph.node("/model/total/Shape", "Shape", &["attention_mask"], []);
         let axis = || AttributeProto::int("axis", 0);
         let total = graph.node("/model/total/Gather", "Gather", &[&shape, &first], [axis()]);
+        let rows_of_table = match long {
+            None => "position_ids".to_owned(),
+            Some(long) => {
+                let axis = graph.i64_list("/model/constants/1d/0", &[0]);
+                let n_total = graph.node("/model/total/Squeeze", "Squeeze", &[&total, &axis], []);
+                let first_row = long.first_row(graph, &n_total);
+                graph.node("/model/rotary/rows", "Add", &["position_ids", &first_row], [])
+            }
+        };
         let angle = |graph: &mut Graph, table: &str| {
             let name = format!("/model/{table}");
-            let rows = &[table, "position_ids"];
+            let rows = &[table, rows_of_table.as_str()];
             let rows = graph.node(&format!("{name}/Gather"), "Gather", rows, [axis()]);
             graph.node(&format!("{name}/Unsqueeze"), "Unsqueeze", &[&rows, &first], [])
         };
@@ -57,13 +68,11 @@ impl Shared {
             let name = if is_mixed && window.is_some() { "window_mask" } else { "mask" };
             (window, mask(graph, name, &total, window))
         });
-        Shared {
-            masks: masks.collect(),
-            cos: angle(graph, "cos_cache"),
-            sin: angle(graph, "sin_cache"),
-            by_head,
-            by_group,
-        }
+        let masks = masks.collect();
+        let kinds = rope_kinds(architecture).into_iter();
+        let angles = kinds.map(|kind| (kind, table_names(kind).map(|table| angle(graph, table))));
+        let angles = angles.collect();
+        Shared { masks, angles, by_head, by_group }
     }
 
     /// Attend over past and new positions; gives `[batch, positions, n_heads * head_size]`.
@@ -78,14 +87,15 @@ impl Shared {
         let (n_heads, n_kv_heads) = (architecture.n_heads, architecture.n_kv_heads);
         let [query, key, value] = separate(graph, architecture, &name("Split"), projections);
         let query = self.heads(graph, architecture, &name("q"), &query, n_heads);
-        let query = self.rotated(graph, &name("q"), &query);
+        let kind = architecture.rope_kind(layer_idx);
+        let query = self.rotated(graph, architecture, kind, &name("q"), query);
         let key = self.heads(graph, architecture, &name("k"), &key, n_kv_heads);
-        let key = self.rotated(graph, &name("k"), &key);
+        let key = self.rotated(graph, architecture, kind, &name("k"), key);
         let value = self.heads(graph, architecture, &name("v"), &value, n_kv_heads);
         let key = appended(graph, layer_idx, "key", &key);
         let value = appended(graph, layer_idx, "value", &value);
 
-        let scale = 1.0 / (architecture.head_size as f32).sqrt();
+        let scale = architecture.family.attention_scale;
         let scale = graph.f32_scalar("/model/constants/scale", scale);
         let query = graph.node(&name("q/Mul"), "Mul", &[&query, &scale], []);
         let size = architecture.head_size as i64;
@@ -95,6 +105,15 @@ impl Shared {
         let key = graph.node(&name("k/Swap"), "Transpose", &[&key], [swap]);
         let scores = graph.node(&name("Scores"), "MatMul", &[&query, &key], []);
         let scores = graph.node(&name("Scores/Heads"), "Reshape", &[&scores, &self.by_head], []);
+        let scores = match architecture.family.attention_cap {
+            None => scores,
+            Some(cap) => {
+                let limit = graph.f32_scalar("/model/constants/attention_cap", cap);
+                let share = graph.node(&name("Cap/Div"), "Div", &[&scores, &limit], []);
+                let share = graph.node(&name("Cap/Tanh"), "Tanh", &[&share], []);
+                graph.node(&name("Cap/Mul"), "Mul", &[&share, &limit], [])
+            }
+        };
         let mask = &self.masks[&architecture.window(layer_idx)];
         let scores = graph.node(&name("Mask"), "Add", &[&scores, mask], []);
         let last_axis = AttributeProto::int("axis", -1);
@@ -125,22 +144,42 @@ impl Shared {
         graph.node(&format!("{name}/Transpose"), "Transpose", &[&split], [positions_first()])
     }
 
-    /// Rotate by the positions' angles; the first half of a head pairs with the second.
+    /// Rotate by the positions' angles; the first half of what turns pairs with the second.
     ///
     /// Source: RoFormer, eq. 34, in the pairing of the models' checkpoints.
-    fn rotated(&self, graph: &mut Graph, name: &str, value: &str) -> String {
+    fn rotated(
+        &self,
+        graph: &mut Graph,
+        architecture: &Architecture<Transformer>,
+        kind: Option<RopeKind>,
+        name: &str,
+        value: String,
+    ) -> String {
+        let Some(kind) = kind else { return value };
+        let [cos, sin] = &self.angles[&kind];
+        let n_rotated = architecture.rope(kind).n_rotated;
+        let n_resting = architecture.head_size - n_rotated;
         let node = |part: &str| format!("{name}/rotary/{part}");
-        let (left, right) = (node("left"), node("right"));
-        let attributes = [AttributeProto::int("axis", -1), AttributeProto::int("num_outputs", 2)];
-        graph.node_to(&node("Split"), "Split", &[value], &[&left, &right], attributes);
-        let left_cos = graph.node(&node("left_cos"), "Mul", &[&left, &self.cos], []);
-        let left_sin = graph.node(&node("left_sin"), "Mul", &[&left, &self.sin], []);
-        let right_cos = graph.node(&node("right_cos"), "Mul", &[&right, &self.cos], []);
-        let right_sin = graph.node(&node("right_sin"), "Mul", &[&right, &self.sin], []);
+        let (left, right, resting) = (node("left"), node("right"), node("resting"));
+        let axis = || AttributeProto::int("axis", -1);
+        if n_resting == 0 {
+            let attributes = [axis(), AttributeProto::int("num_outputs", 2)];
+            graph.node_to(&node("Split"), "Split", &[&value], &[&left, &right], attributes);
+        } else {
+            let sizes = [n_rotated / 2, n_rotated / 2, n_resting].map(|size| size as i64);
+            let sizes = graph.i64_list("/model/constants/rotary_sizes", &sizes);
+            let parts = [left.as_str(), &right, &resting];
+            graph.node_to(&node("Split"), "Split", &[&value, &sizes], &parts, [axis()]);
+        }
+        let left_cos = graph.node(&node("left_cos"), "Mul", &[&left, cos], []);
+        let left_sin = graph.node(&node("left_sin"), "Mul", &[&left, sin], []);
+        let right_cos = graph.node(&node("right_cos"), "Mul", &[&right, cos], []);
+        let right_sin = graph.node(&node("right_sin"), "Mul", &[&right, sin], []);
         let left = graph.node(&node("Sub"), "Sub", &[&left_cos, &right_sin], []);
         let right = graph.node(&node("Add"), "Add", &[&right_cos, &left_sin], []);
-        let axis = AttributeProto::int("axis", -1);
-        graph.node(&node("Concat"), "Concat", &[&left, &right], [axis])
+        let mut parts = vec![left.as_str(), &right];
+        parts.extend((n_resting > 0).then_some(resting.as_str()));
+        graph.node(&node("Concat"), "Concat", &parts, [axis()])
     }
 }
 

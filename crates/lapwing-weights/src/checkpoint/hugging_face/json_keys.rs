@@ -72,6 +72,12 @@ impl<'a> JsonKeys<'a> {
         self.needed(key, float, "a number")
     }
 
+    pub(super) fn needed_numbers(&self, key: &str) -> Result<Vec<f32>, OpenCheckpointError> {
+        let floats =
+            |value: &Value| value.as_array()?.iter().map(float).collect::<Option<Vec<f32>>>();
+        self.needed(key, floats, "a list of numbers")
+    }
+
     pub(super) fn truth(&self, key: &str) -> Result<Option<bool>, OpenCheckpointError> {
         self.optional(key, Value::as_bool, "true or false")
     }

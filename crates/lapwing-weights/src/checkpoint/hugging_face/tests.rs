@@ -30,8 +30,8 @@ fn old_and_new_forms_of_rope_mean_the_same() {
     let config = resolve(&old(), None).unwrap();
     let architecture = &config.architecture;
     let family = &architecture.family;
-    assert_eq!((architecture.head_size, family.rope_theta), (64, 500_000.0));
-    assert!(matches!(family.rope_scaling, Some(RopeScaling::Llama3 { factor: 32.0, .. })));
+    assert_eq!((architecture.head_size, family.rope.theta), (64, 500_000.0));
+    assert!(matches!(family.rope.scaling, Some(RopeScaling::Llama3 { factor: 32.0, .. })));
     assert_eq!((config.tokens.bos, config.tokens.pad), (Some(128_000), None));
     assert_eq!(config.tokens.eos, [128_001, 128_008]);
 
@@ -43,7 +43,7 @@ fn old_and_new_forms_of_rope_mean_the_same() {
 
     let mut linear = old();
     linear["rope_scaling"] = serde_json::json!({ "type": "linear", "factor": 2.0 });
-    let scaling = resolve(&linear, None).unwrap().architecture.family.rope_scaling;
+    let scaling = resolve(&linear, None).unwrap().architecture.family.rope.scaling;
     assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
 }
 
@@ -52,7 +52,7 @@ fn both_names_of_the_rope_type_may_stand_side_by_side() {
     let mut both = old();
     let rope = r#"{"type":"default","rope_type":"linear","factor":2.0}"#;
     both["rope_scaling"] = serde_json::from_str(rope).unwrap();
-    let scaling = resolve(&both, None).unwrap().architecture.family.rope_scaling;
+    let scaling = resolve(&both, None).unwrap().architecture.family.rope.scaling;
     assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
 }
 
@@ -107,7 +107,8 @@ fn layers_have_the_windows_that_their_types_tell() {
     let check = |changes: &str, expected: Option<usize>, full: &[usize]| {
         let found = changed(changes).unwrap().architecture;
         assert_eq!(found.sliding_window, expected, "{changes}");
-        let found: Vec<usize> = found.family.full_layers.into_iter().flatten().collect();
+        let is_full = |layer_idx: &usize| found.family.full_layers.contains(*layer_idx);
+        let found: Vec<usize> = (0..found.n_layers).filter(is_full).collect();
         assert_eq!(found, full, "{changes}");
     };
     let four = |types: &str, more: &str| {
@@ -145,7 +146,8 @@ fn windows_without_their_keys_are_those_of_transformers() {
     let check = |changes: &str, expected: Option<usize>, n_full: usize| {
         let found = changed(changes).unwrap().architecture;
         assert_eq!(found.sliding_window, expected, "{changes}");
-        let full: Vec<usize> = found.family.full_layers.into_iter().flatten().collect();
+        let is_full = |layer_idx: &usize| found.family.full_layers.contains(*layer_idx);
+        let full: Vec<usize> = (0..found.n_layers).filter(is_full).collect();
         assert_eq!(full, (0..n_full).collect::<Vec<usize>>(), "{changes}");
     };
     let qwen = r#"{"model_type":"qwen2","use_sliding_window":true"#;
@@ -175,7 +177,7 @@ fn what_rope_parameters_say_is_used_or_refused() {
     let check = |changes: &str, theta: f32, factor: Option<f32>| {
         let found = changed(changes).unwrap().architecture.family;
         let expected = factor.map(|factor| RopeScaling::Linear { factor });
-        assert_eq!((found.rope_theta, found.rope_scaling), (theta, expected), "{changes}");
+        assert_eq!((found.rope.theta, found.rope.scaling), (theta, expected), "{changes}");
     };
     let new = |rope: &str| format!(r#"{{"rope_scaling":null,"rope_theta":null,{rope}}}"#);
     check(&new(r#""rope_parameters":{"rope_theta":7.0}"#), 7.0, None);
@@ -200,10 +202,22 @@ fn what_rope_parameters_say_is_used_or_refused() {
     };
     refused(
         r#"{"rope_scaling":{"factor":4.0}}"#,
-        "rope_scaling.rope_type: expected default, linear or llama3, found none, and a factor of",
+        "longrope or dynamic, found none, and a factor of",
     );
     let inside = |keys: &str| format!(r#"{{"rope_scaling":{{{keys}}}}}"#);
-    refused(&inside(r#""type":"dynamic","factor":2.0"#), "llama3, found dynamic");
+    refused(&inside(r#""type":"axial","factor":2.0"#), "or dynamic, found axial");
+    // Beyond the context that the configuration names it stretches, and only there.
+    check(&format!("{{{}}}", r#""rope_scaling":{"type":"dynamic","factor":2.0}"#), 5e5, None);
+    refused(
+        &inside(r#""type":"dynamic","factor":2.0,"original_max_position_embeddings":64"#),
+        "original_max_position_embeddings: expected 131072, as max_position_embeddings, found 64",
+    );
+    refused(&inside(r#""type":"yarn","beta_fast":32"#), "rope_scaling.factor: expected a number");
+    refused(&inside(r#""type":"yarn","factor":2.0,"extrapolation_factor":1"#), "unknown key rope");
+    refused(
+        &inside(r#""type":"longrope","short_factor":[1.0],"long_factor":"x""#),
+        "rope_scaling.long_factor: expected a list of numbers, found x",
+    );
     refused(&inside(r#""type":"default","factor":2.0"#), "rope_scaling.factor: expected 1");
     refused(
         &inside(r#""type":"default","attention_factor":1.3"#),
@@ -356,7 +370,7 @@ fn biases_are_where_configuration_and_tensors_agree() {
         json["attention_bias"] = serde_json::from_str(changes).unwrap();
         let config = ConfigJson::new(Path::new("config.json"), &json).unwrap();
         let config = config.resolve(None, &|name| is_stored && name.ends_with(".bias"));
-        config.map(|config| config.architecture.family.attention_bias)
+        config.map(|config| config.architecture.family.biases.qkv)
     };
     assert!(check("null", true).unwrap() && !check("null", false).unwrap());
     assert!(check("true", true).unwrap() && check("true", false).unwrap());
@@ -378,6 +392,8 @@ fn configs_that_cannot_be_exported_are_refused_with_the_cause() {
     check("partial_rotary_factor", 0.5.into(), "expected 1, found 0.5");
     check("quantization_config", serde_json::json!({}), "found quantised weights");
     check("eos_token_id", "</s>".into(), "eos_token_id: expected a token id");
-    let yarn = serde_json::json!({ "rope_type": "yarn", "factor": 4.0 });
-    check("rope_scaling", yarn, "rope_type: expected default, linear or llama3, found yarn");
+    let other = serde_json::json!({ "rope_type": "axial", "factor": 4.0 });
+    let types =
+        "rope_type: expected default, linear, llama3, yarn, longrope or dynamic, found axial";
+    check("rope_scaling", other, types);
 }

@@ -1,4 +1,4 @@
-use lapwing_model::{Architecture, RopeScaling, Transformer};
+use lapwing_model::{Architecture, FAMILIES, Layers, RopeScaling, Transformer};
 use serde_json::{Value, json};
 
 use super::super::hugging_face::tests::resolve;
@@ -21,10 +21,10 @@ fn published_configurations_are_read_as_they_are_meant() {
     let check =
         |name: &str, theta: f32, window: Option<usize>, factor: Option<f32>, n_kv: usize| {
             let found = architecture(&published(name));
-            assert_eq!(found.family.rope_theta, theta, "{name}");
+            assert_eq!(found.family.rope.theta, theta, "{name}");
             assert_eq!((found.sliding_window, found.n_kv_heads), (window, n_kv), "{name}");
-            assert!(found.family.full_layers.is_empty(), "{name}");
-            let found = match found.family.rope_scaling {
+            assert_eq!(found.family.full_layers, Layers::NONE, "{name}");
+            let found = match found.family.rope.scaling {
                 Some(RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. }) => {
                     Some(factor)
                 }
@@ -76,7 +76,7 @@ fn a_key_that_may_change_the_numbers_is_an_error_that_names_it() {
         check(key, json!(0.5), &format!("config.json: unknown key {key}: expected {expected}"));
     }
     check("logit_scale", json!(0.0625), "logit_scale: expected 1, found 0.0625");
-    check("mlp_bias", json!(true), "mlp_bias: expected false, found true");
+    check("bias", json!(true), "bias: expected false, found true");
     check("rope_interleaved", json!(true), "rope_interleaved: expected false, found true");
     check("num_local_experts", json!(8), "num_local_experts: expected 0, found 8");
     check("pruned_heads", json!({"1": [0]}), "pruned_heads: expected {}, found {\"1\":[0]}");
@@ -107,10 +107,13 @@ fn keys_that_change_no_number_are_no_error() {
 
 #[test]
 fn no_key_has_two_rules() {
-    for tables in [&[CONFIG][..], &[ROPE, ROPE_DEFAULT], &[ROPE, ROPE_LINEAR], &[ROPE, ROPE_LLAMA3]]
-        .into_iter()
-        .chain([&[GGUF][..], &[GGUF_ARCHITECTURE]])
-    {
+    let types = [ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONG, ROPE_DYNAMIC];
+    let of_types = types.map(|of_type| vec![ROPE, of_type, ROPE_WHOLE]);
+    let of_families = FAMILIES
+        .iter()
+        .flat_map(|family| [vec![of_family(family.model_type)], vec![of_gguf(family.model_type)]]);
+    let others = [vec![CONFIG], vec![GGUF], vec![GGUF_ARCHITECTURE]];
+    for tables in of_types.into_iter().chain(of_families).chain(others) {
         let rows = tables.iter().copied().flatten();
         let mut keys: Vec<&str> = rows.flat_map(|(_, keys)| *keys).copied().collect();
         keys.sort_unstable();

@@ -1,0 +1,156 @@
+//! The one table of families: how each differs from the others before any file is read.
+
+use super::Activation;
+
+/// What a family's name says; sizes and numbers are in the files of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// `model_type` in a `config.json`.
+    pub model_type: &'static str,
+    /// The class of transformers that computes it.
+    pub class_name: &'static str,
+    /// `general.architecture` in a GGUF; none where it has another family's name there.
+    pub gguf: Option<&'static str>,
+    /// See [`Transformer::norms_behind`](super::Transformer::norms_behind).
+    pub norms_behind: bool,
+    /// See [`Transformer::qk_norm`](super::Transformer::qk_norm).
+    pub qk_norm: bool,
+    /// See [`Transformer::activation`](super::Transformer::activation).
+    pub activation: Activation,
+    /// Whether embeddings are multiplied by the root of their length.
+    pub scales_embedding: bool,
+    /// Whether layers with a window turn by another base.
+    pub has_window_rope: bool,
+    /// What the products of queries and keys are multiplied by.
+    pub attention_scale: AttentionScale,
+    /// Which layers may have a window.
+    pub windows: Windows,
+    /// Which projections have a bias whatever the configuration says.
+    pub biased: Biased,
+    /// Whether a head is the embedding where the configuration does not say.
+    pub is_tied: bool,
+    /// The length of context where the configuration does not say.
+    pub n_positions_default: usize,
+    /// The base of the frequencies where the configuration does not say.
+    pub theta_default: f32,
+    /// What other keys of a `config.json` mean where they are absent.
+    pub defaults: &'static [(&'static str, f64)],
+    /// Whether weights of norms are stored less 1 in safetensors.
+    pub stores_norms_less_one: bool,
+    /// Whether q, k and v are one matrix, and gate and up another.
+    pub is_fused: bool,
+    /// Whether the first elements of a head may turn and the others not.
+    pub is_partly_rotated: bool,
+    /// The number of layers of the member whose scores are scaled by the width of the model, which
+    /// no key of a GGUF says.
+    pub n_layers_scaled_by_width: Option<usize>,
+    /// Whether the rows of q and k lie in pairs in a GGUF.
+    pub is_interleaved_in_gguf: bool,
+}
+
+/// What the products of queries and keys are multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AttentionScale {
+    /// The inverse root of the length of a head.
+    HeadSize,
+    /// The inverse root of `query_pre_attn_scalar`; this is its default.
+    Scalar(f32),
+    /// `attention_multiplier`.
+    Multiplier,
+}
+
+/// Which layers may have a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// None.
+    Never,
+    /// All, where there is a window at all; with its length where the configuration lacks the key.
+    All(Option<usize>),
+    /// By `use_sliding_window`, all but the first `max_window_layers`, or by `layer_types`.
+    Switched,
+    /// By `use_sliding_window`, the layers without rotary embedding, or by `layer_types`.
+    Unrotated,
+    /// All but the last of every so many, or by `layer_types`.
+    Pattern(usize),
+}
+
+/// Which projections have a bias whatever the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Biased {
+    /// None: by the configuration and by what is stored.
+    AsStored,
+    /// q, k and v.
+    Qkv,
+}
+
+/// Llama, and what the others differ from.
+const LLAMA: Family = Family {
+    model_type: "llama",
+    class_name: "LlamaForCausalLM",
+    gguf: Some("llama"),
+    norms_behind: false,
+    qk_norm: false,
+    activation: Activation::Silu,
+    scales_embedding: false,
+    has_window_rope: false,
+    attention_scale: AttentionScale::HeadSize,
+    windows: Windows::Never,
+    biased: Biased::AsStored,
+    is_tied: false,
+    n_positions_default: 2048,
+    theta_default: 10_000.0,
+    defaults: &[],
+    stores_norms_less_one: false,
+    is_fused: false,
+    is_partly_rotated: false,
+    n_layers_scaled_by_width: None,
+    is_interleaved_in_gguf: true,
+};
+
+/// Every family that can be exported.
+///
+/// Source: `configuration_*.py` and `modeling_*.py` of transformers 5, `src/models/*.cpp` and
+/// `conversion/*.py` of llama.cpp.
+pub const FAMILIES: &[Family] = &[
+    LLAMA,
+    Family {
+        model_type: "mistral",
+        class_name: "MistralForCausalLM",
+        gguf: None,
+        windows: Windows::All(Some(4096)),
+        n_positions_default: 131_072,
+        ..LLAMA
+    },
+    QWEN2,
+    Family {
+        model_type: "qwen3",
+        class_name: "Qwen3ForCausalLM",
+        gguf: Some("qwen3"),
+        qk_norm: true,
+        biased: Biased::AsStored,
+        ..QWEN2
+    },
+];
+
+const QWEN2: Family = Family {
+    model_type: "qwen2",
+    class_name: "Qwen2ForCausalLM",
+    gguf: Some("qwen2"),
+    windows: Windows::Switched,
+    biased: Biased::Qkv,
+    n_positions_default: 32_768,
+    is_interleaved_in_gguf: false,
+    ..LLAMA
+};
+
+impl Family {
+    /// The family of this `model_type`.
+    pub fn of_model_type(model_type: &str) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| family.model_type == model_type)
+    }
+
+    /// The family of this `general.architecture`.
+    pub fn of_gguf(architecture: &str) -> Option<&'static Family> {
+        FAMILIES.iter().find(|family| family.gguf == Some(architecture))
+    }
+}

@@ -1,0 +1,59 @@
+//! Under which name, and in which form, a file has a tensor.
+
+use std::ops::Range;
+
+use lapwing_model::{Architecture, Family, Transformer};
+
+/// A tensor of a file, or a part of one.
+#[derive(Debug)]
+pub(super) struct Stored {
+    /// Its name in the file.
+    pub(super) name: String,
+    /// Which rows of it, where projections lie one below the other in it.
+    pub(super) part: Option<Part>,
+    /// Elements of one head, where the rows of each are stored for interleaved rope.
+    pub(super) interleaved_head_size: Option<usize>,
+    /// What is added to every element.
+    pub(super) added: f32,
+}
+
+/// Some rows of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Part {
+    pub(super) rows: Range<usize>,
+    /// Of the whole.
+    pub(super) n_rows: usize,
+}
+
+/// The name, as Hugging Face has it, that a projection is fused under, and which rows it is there;
+/// none where it stands alone.
+pub(super) fn fused(
+    family: &Family,
+    architecture: &Architecture<Transformer>,
+    name: &str,
+) -> Option<(String, Part)> {
+    const FUSED: [(&str, &[&str]); 2] = [
+        ("self_attn.qkv_proj", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+        ("mlp.gate_up_proj", &["mlp.gate_proj", "mlp.up_proj"]),
+    ];
+    if !family.is_fused {
+        return None;
+    }
+    let n_rows_of = |module: &str| {
+        let n_heads = match module {
+            "self_attn.q_proj" => architecture.n_heads,
+            "self_attn.k_proj" | "self_attn.v_proj" => architecture.n_kv_heads,
+            _ => return architecture.family.intermediate_size,
+        };
+        n_heads.saturating_mul(architecture.head_size)
+    };
+    FUSED.iter().find_map(|(whole, modules)| {
+        let in_name = |module: &&&str| name.contains(&format!(".{module}."));
+        let module = modules.iter().find(in_name)?;
+        let before = modules.iter().take_while(|other| other != &module);
+        let start = before.map(|module| n_rows_of(module)).fold(0, usize::saturating_add);
+        let n_rows = modules.iter().map(|module| n_rows_of(module)).fold(0, usize::saturating_add);
+        let rows = start..start.saturating_add(n_rows_of(module));
+        Some((name.replace(module, whole), Part { rows, n_rows }))
+    })
+}
