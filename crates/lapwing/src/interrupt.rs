@@ -21,7 +21,7 @@ use crate::exit;
 #[cfg(unix)]
 pub(crate) use signals::passed_on_by;
 
-static ASKED: Asked = Asked::NOTHING;
+static ASKED: Asked = Asked::nothing();
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 /// Take over SIGINT, SIGTERM and SIGHUP from now on. Further calls do nothing.
@@ -73,12 +73,14 @@ struct Asked {
 }
 
 impl Asked {
-    const NOTHING: Asked = Asked {
-        stop: AtomicBool::new(false),
-        end: AtomicBool::new(false),
-        is_counted: AtomicBool::new(false),
-        only_stops: AtomicBool::new(false),
-    };
+    const fn nothing() -> Asked {
+        Asked {
+            stop: AtomicBool::new(false),
+            end: AtomicBool::new(false),
+            is_counted: AtomicBool::new(false),
+            only_stops: AtomicBool::new(false),
+        }
+    }
 
     /// Take note; whether the program is to end at once.
     fn hear(&self, Heard { ends, counts }: Heard) -> bool {
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn a_second_signal_ends_the_program_however_soon_it_comes_and_a_copy_does_not() {
         let check = |only_stops: bool, heard: &[Heard], ends_at: Option<usize>| {
-            let asked = Asked { only_stops: AtomicBool::new(only_stops), ..Asked::NOTHING };
+            let asked = Asked { only_stops: AtomicBool::new(only_stops), ..Asked::nothing() };
             assert!(!asked.anything());
             let found = heard.iter().position(|&heard| asked.hear(heard));
             assert_eq!(found, ends_at);

@@ -79,7 +79,7 @@ fn file(path: &Path) -> String {
 }
 
 fn export_first(checkpoint: &Path) -> String {
-    let checkpoint = quoted(&checkpoint.display().to_string());
+    let checkpoint = quoted(checkpoint.display().to_string());
     format!("a checkpoint is exported first: `lapwing export {checkpoint} --to openvino --out DIR`")
 }
 
@@ -228,7 +228,7 @@ const CALIBRATE: &str = "a head map holds for the weights that it was calibrated
 fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
     Some(match error {
         OpenCheckpointError::AlreadyExported { path, .. } => {
-            let path = quoted(&path.display().to_string());
+            let path = quoted(path.display().to_string());
             format!("`lapwing run --model {path}` takes it as it is; export its checkpoint instead")
         }
         OpenCheckpointError::Unrecognised { .. } => {
