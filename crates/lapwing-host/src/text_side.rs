@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use lapwing_model::OpenFolderError;
-use lapwing_text::{ChatTemplate, OpenTemplateError, OpenTokenizerError, Tokenizer};
+use lapwing_text::{ChatTemplate, OpenTemplateError, OpenTokenizerError, SpecialTokens, Tokenizer};
+use serde_json::Value;
 
 use crate::engine::NoTokenizer;
 
@@ -49,5 +50,22 @@ impl TextSide {
         }
         let tokenizer = Tokenizer::open(&file)?;
         Ok(TextSide { tokenizer, template: ChatTemplate::open(folder)? })
+    }
+
+    /// The same from what would be the files of a folder: `tokenizer.json`, `tokenizer_config.json`
+    /// and `chat_template.jinja`. `path` names where they come from in errors.
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer cannot be read.
+    pub fn from_parts(
+        tokenizer: &[u8],
+        config: &Value,
+        template: Option<&str>,
+        path: &Path,
+    ) -> Result<TextSide, OpenTextError> {
+        let special = SpecialTokens::from_config(config);
+        let template = template.map(|source| ChatTemplate::from_source(source, special, path));
+        Ok(TextSide { tokenizer: Tokenizer::from_bytes(tokenizer, path)?, template })
     }
 }

@@ -172,7 +172,8 @@ impl Command {
             // What it brings is checked.
             Self::Pull(_) => true,
             Self::Cache(args) => args.command.runtime().is_some(),
-            Self::Tokenize(_) => false,
+            // A GGUF is mapped.
+            Self::Tokenize(_) => true,
             Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
             // Whoever asks a worker looks after it.
             Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,

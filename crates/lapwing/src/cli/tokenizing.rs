@@ -1,6 +1,6 @@
 //! Arguments of `lapwing tokenize`.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::generation::PromptIds;
 use super::prompting::PromptArgs;
@@ -9,14 +9,14 @@ use crate::exit::UsageError;
 /// Arguments of `lapwing tokenize`.
 #[derive(Debug, Clone, Args)]
 pub struct TokenizeArgs {
-    /// A folder with a tokenizer, such as a model folder, or a name from `lapwing list`
-    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    /// A folder with a tokenizer, such as a model folder, a GGUF file, or a name from `lapwing list`
+    #[arg(value_name = "MODEL", required_unless_present = "model", value_hint = ValueHint::AnyPath)]
     pub first: Option<String>,
     /// The prompt; without one it is read from stdin
     #[arg(value_name = "TEXT", group = "prompt_source")]
     pub second: Option<String>,
     /// The model, as an option
-    #[arg(short, long)]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub model: Option<String>,
     /// Token ids such as 1,2,3: print their text
     #[arg(long, value_name = "IDS", group = "prompt_source")]

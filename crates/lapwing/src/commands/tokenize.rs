@@ -1,15 +1,22 @@
 //! `lapwing tokenize`: a prompt as the model would get it, or token ids as text. No runtime runs.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use lapwing_host::{OpenTextError, TextSide, conversation};
-use lapwing_store::resolve_model;
+use lapwing_store::{checkpoint_at, resolve_model};
 use lapwing_text::{SpecialPieces, TokenId, Tokenizer};
+use lapwing_weights::{Checkpoint, TextAssets};
 use serde_json::json;
 
 use crate::cli::TokenizeArgs;
+use crate::guard::doing;
 use crate::printer::Printer;
 use crate::prompting::Asked;
 use crate::settings::Settings;
+
+/// A folder with it needs no checkpoint to be read.
+const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Show the tokens of a prompt, or the text of tokens.
 ///
@@ -18,8 +25,8 @@ use crate::settings::Settings;
 /// When the model or the prompt cannot be used, or an id is not of the vocabulary.
 pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyhow::Result<()> {
     let (model, text) = args.model_and_text()?;
-    let folder = resolve_model(model, &settings.host.store).context("cannot tokenize")?;
-    let side = TextSide::open(&folder).map_err(open_failed).context("cannot tokenize")?;
+    let path = resolve_model(model, &settings.host.store).context("cannot tokenize")?;
+    let side = text_side(&path).context("cannot tokenize")?;
     if let Some(ids) = &args.ids {
         return decode(model, &side.tokenizer, &ids.0, args.json, printer);
     }
@@ -48,6 +55,21 @@ pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyho
     printer.table(&["ID", "PIECE"], &rows)?;
     printer.note(format!("{} tokens, {} bytes", prompt.ids.len(), prompt.text.len()));
     Ok(())
+}
+
+/// What a folder, or a GGUF file, knows of text.
+fn text_side(path: &Path) -> anyhow::Result<TextSide> {
+    let checkpoint = checkpoint_at(path.to_owned());
+    let is_gguf = checkpoint.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("gguf"));
+    if !is_gguf || !checkpoint.is_file() || path.join(TOKENIZER_FILE).is_file() {
+        return TextSide::open(path).map_err(open_failed);
+    }
+    doing::reads(&checkpoint);
+    let TextAssets { tokenizer_json, tokenizer_config, chat_template } =
+        Checkpoint::open(&checkpoint)?.text;
+    let template = chat_template.as_deref();
+    TextSide::from_parts(&tokenizer_json, &tokenizer_config, template, &checkpoint)
+        .map_err(open_failed)
 }
 
 fn decode(

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::Lapwing;
+use crate::gguf_file::small;
 
 /// A folder that knows text and holds no model.
 struct Folder {
@@ -175,8 +176,43 @@ fn a_folder_without_a_tokenizer_says_so() {
     std::fs::create_dir(&empty).unwrap();
     let refused = lapwing.run(&["tokenize", empty.to_str().unwrap(), "hello"]).expect_code(1);
     refused.expect_says(&["cannot tokenize", "has no tokenizer.json", "hint:"]);
-    let file = empty.join("model.gguf");
-    std::fs::write(&file, "GGUF").unwrap();
+    let file = empty.join("model.safetensors");
+    std::fs::write(&file, "").unwrap();
     let refused = lapwing.run(&["tokenize", file.to_str().unwrap(), "hello"]).expect_code(1);
     refused.expect_says(&["cannot tokenize", "hint: a checkpoint is exported first"]);
+}
+
+#[test]
+fn a_gguf_is_tokenized_for_as_its_export_is() {
+    let lapwing = Lapwing::new();
+    let folder = lapwing.path("checkpoint");
+    std::fs::create_dir(&folder).unwrap();
+    let mut gguf = small("llama");
+    gguf.string(
+        "tokenizer.chat_template",
+        "{{ bos_token }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}",
+    );
+    gguf.u32("tokenizer.ggml.bos_token_id", 3);
+    let file = gguf.write(&folder);
+    let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    let export = lapwing.path("export").display().to_string();
+    let line = ["export", file, "--to", "onnx", "--weights", "f32", "--out", &export];
+    lapwing.run(&line).expect_code(0);
+    let tokenize = |model: &str, more: &[&str]| {
+        let outcome = lapwing.run(&[&["tokenize", model, "--json"], more].concat());
+        let mut report: Value = serde_json::from_str(&outcome.expect_code(0).stdout).unwrap();
+        report["model"] = Value::Null;
+        report
+    };
+    for more in [&["abba"][..], &["abba", "--raw"], &["--ids", "2,5"]] {
+        let expected = tokenize(&export, more);
+        assert_eq!(tokenize(file, more), expected, "{more:?}");
+        assert_eq!(tokenize(folder, more), expected, "{more:?}");
+    }
+    let report = tokenize(file, &["abba"]);
+    assert_eq!(report["prompt"], "<s>abba<|im_end|>");
+    assert_eq!(report["pieces"], json!(["<s>", "ab", "b", "a", "<|im_end|>"]));
+    std::fs::write(file, "GGUF").unwrap();
+    let outcome = lapwing.run(&["tokenize", file, "ab"]).expect_code(1);
+    outcome.expect_says(&["cannot tokenize", "model.gguf"]);
 }
