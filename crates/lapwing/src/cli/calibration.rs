@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use lapwing_host::CorrectionChoice;
 
 use super::choice::{count, seed, share};
@@ -30,7 +30,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "FILE", required = true)]
     pub text: Vec<PathBuf>,
     /// The checkpoint that the model was exported from: also fit a map of the output head
-    #[arg(long, value_name = "SRC", requires = "reference")]
+    #[arg(long, value_name = "SRC", requires = "reference", value_hint = ValueHint::AnyPath)]
     pub checkpoint: Option<String>,
     /// Windows of the texts to read at most, 160 without it; of the other text as many as are held
     /// out

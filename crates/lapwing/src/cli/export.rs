@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use lapwing_export::WHOLE_ROW;
 
 /// Arguments of `lapwing export`.
@@ -11,7 +11,7 @@ use lapwing_export::WHOLE_ROW;
 #[command(group(ArgGroup::new("destination").required(true)))]
 pub struct ExportArgs {
     /// A GGUF file, a Hugging Face safetensors folder, or a name from `lapwing list`
-    #[arg(value_name = "SRC")]
+    #[arg(value_name = "SRC", value_hint = ValueHint::AnyPath)]
     pub source: String,
     /// The kind of model folder to write
     #[arg(long, value_enum)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use clap_complete::Shell;
 
 /// Arguments of `lapwing devices`.
@@ -34,7 +34,7 @@ pub struct DoctorArgs {
 #[derive(Debug, Clone, Args)]
 pub struct InspectArgs {
     /// A model folder, a checkpoint, a file, or a name from `lapwing list`
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", value_hint = ValueHint::AnyPath)]
     pub model: String,
     /// List every tensor
     #[arg(long)]

@@ -6,25 +6,29 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueHint;
 use clap_complete::Shell;
 
 /// What a model is called in the help of an option.
-const VALUE_NAMES: [&str; 2] = ["MODEL", "MODELS"];
+const VALUE_NAMES: [&str; 3] = ["MODEL", "MODELS", "SRC"];
 
 /// Prints the names in the store, one a line; a table's first line is its header.
 const NAMES: &str = "lapwing --quiet list 2>/dev/null | awk 'NR > 1 { print $1 }'";
 
 /// The places where a model is expected.
+#[derive(Default)]
 struct Places {
     /// Options as they are typed: `--model`, `-m`.
     options: Vec<String>,
+    /// The ways to commands that take a model which is a file, too.
+    of_files: Vec<Vec<String>>,
     /// Commands with a model as a word: the way to one, and the word's name.
     words: Vec<(Vec<String>, String)>,
 }
 
 /// `script` of `shell` for `command`, which also completes the names of models.
 pub(super) fn completed(script: &str, shell: Shell, command: &clap::Command) -> String {
-    let mut places = Places { options: Vec::new(), words: Vec::new() };
+    let mut places = Places::default();
     places.find(command, &[]);
     match shell {
         Shell::Bash => places.in_bash(script),
@@ -44,6 +48,9 @@ impl Places {
             if argument.is_positional() {
                 self.words.push((way.to_vec(), argument.get_id().to_string()));
             }
+            if argument.get_value_hint() == ValueHint::AnyPath {
+                self.of_files.push(way.to_vec());
+            }
             let long = argument.get_long().map(|long| format!("--{long}"));
             let short = argument.get_short().map(|short| format!("-{short}"));
             self.options.extend(long.into_iter().chain(short));
@@ -55,20 +62,20 @@ impl Places {
 
     fn in_bash(&self, script: &str) -> String {
         let mut completed = format!("_lapwing_models() {{\n    {NAMES}\n}}\n\n");
-        let of_words: Vec<String> = self
-            .words
-            .iter()
-            .map(|(way, _)| {
-                let steps = way.iter().map(|step| format!("__subcmd__{step}"));
-                format!("lapwing{})", steps.collect::<String>())
-            })
-            .collect();
-        let mut label = "";
+        let label_of = |way: &Vec<String>| {
+            let steps = way.iter().map(|step| format!("__subcmd__{step}"));
+            format!("lapwing{})", steps.collect::<String>())
+        };
+        let of_words: Vec<String> = self.words.iter().map(|(way, _)| label_of(way)).collect();
+        let of_files: Vec<String> = self.of_files.iter().map(label_of).collect();
+        let (mut command, mut label) = ("", "");
         for line in script.lines() {
             let code = line.trim();
             if code.ends_with(')') && !code.contains('=') {
                 label = code;
+                command = if code.starts_with("lapwing") { code } else { command };
             }
+            let kind = if of_files.iter().any(|each| each == command) { "-f" } else { "-d" };
             let is_option = label
                 .strip_suffix(')')
                 .is_some_and(|label| self.options.iter().any(|option| option == label));
@@ -77,7 +84,7 @@ impl Places {
                 "COMPREPLY=($(compgen -f \"${cur}\"))" if is_option => writeln!(
                     completed,
                     "{indent}COMPREPLY=($(compgen -W \"$(_lapwing_models)\" -- \"${{cur}}\") \
-                     $(compgen -d -- \"${{cur}}\"))"
+                     $(compgen {kind} -- \"${{cur}}\"))"
                 ),
                 _ if code.starts_with("opts=\"") && of_words.iter().any(|word| word == label) => {
                     let opts = line.strip_suffix('"').unwrap_or(line);
@@ -92,7 +99,9 @@ impl Places {
     fn in_zsh(&self, script: &str) -> String {
         let function = format!(
             "_lapwing_models() {{\n    local -a names\n    names=(${{(f)\"$({NAMES})\"}})\n    \
-             compadd -a names\n    _files -/\n}}\n"
+             compadd -a names\n}}\n\
+             _lapwing_model_folders() {{\n    _lapwing_models\n    _files -/\n}}\n\
+             _lapwing_model_files() {{\n    _lapwing_models\n    _files\n}}\n"
         );
         let is_word = |line: &str| {
             let word = line.trim_start_matches(['\'', '*', ':']);
@@ -100,12 +109,16 @@ impl Places {
         };
         let mut completed = String::new();
         for (line_idx, line) in script.lines().enumerate() {
-            let is_model =
-                line.contains(":MODEL:_default'") || (line.contains(":_default'") && is_word(line));
-            let _ = match is_model {
-                true => writeln!(completed, "{}", line.replace(":_default'", ":_lapwing_models'")),
-                false => writeln!(completed, "{line}"),
-            };
+            let kinds =
+                [("_default", "_lapwing_model_folders"), ("_files", "_lapwing_model_files")];
+            let asked = kinds.into_iter().find_map(|(kind, asks)| {
+                let kind = format!(":{kind}'");
+                let is_option =
+                    VALUE_NAMES.iter().any(|name| line.contains(&format!(":{name}{kind}")));
+                let is_model = is_option || (line.contains(&kind) && is_word(line));
+                is_model.then(|| line.replace(&kind, &format!(":{asks}'")))
+            });
+            let _ = writeln!(completed, "{}", asked.as_deref().unwrap_or(line));
             // What `compdef` reads comes first.
             if line_idx == 0 {
                 completed.push_str(&function);
@@ -122,7 +135,8 @@ impl Places {
             .filter_map(|option| Some(format!(" -l {} ", option.strip_prefix("--")?)))
             .collect();
         for line in script.lines() {
-            let is_option = longs.iter().any(|long| line.contains(long)) && line.ends_with(" -r");
+            let is_option = longs.iter().any(|long| line.contains(long))
+                && (line.ends_with(" -r") || line.ends_with(" -r -F"));
             let names = if is_option { " -a \"(__lapwing_models)\"" } else { "" };
             let _ = writeln!(completed, "{line}{names}");
         }
@@ -162,12 +176,17 @@ mod tests {
     fn n_places(shell: Shell) -> usize {
         let (completed, script) = script(shell);
         assert!(script.lines().count() < completed.lines().count(), "{shell}");
-        completed.lines().filter(|line| line.contains("_lapwing_models")).count() - 1
+        let call = match shell {
+            Shell::Zsh => ":_lapwing_model_",
+            Shell::Bash => "$(_lapwing_models)",
+            _ => "(__lapwing_models)",
+        };
+        completed.lines().filter(|line| line.contains(call)).count()
     }
 
     #[test]
     fn every_option_and_word_for_a_model_asks_for_names() {
-        let mut places = Places { options: Vec::new(), words: Vec::new() };
+        let mut places = Places::default();
         places.find(&Cli::command(), &[]);
         assert!(places.options.iter().any(|option| option == "--model"));
         assert!(places.words.iter().any(|(way, _)| way == &["cache", "warm"]));
@@ -177,6 +196,36 @@ mod tests {
         assert_eq!(n_places(Shell::Bash), n_options + n_words);
         let n_longs = places.options.iter().filter(|option| option.starts_with("--")).count();
         assert_eq!(n_places(Shell::Fish), n_longs + n_words);
+    }
+
+    #[test]
+    fn commands_that_take_files_are_offered_files_and_others_folders() {
+        let part = |text: &str, from: &str, to: &str| {
+            let start = text.find(from).unwrap_or_else(|| panic!("no {from:?}"));
+            let end = text[start..].find(to).map_or(text.len(), |end| start + end);
+            text[start..end].to_owned()
+        };
+        let (zsh, _) = script(Shell::Zsh);
+        let (bash, _) = script(Shell::Bash);
+        let check = |command: &str, takes_files: bool| {
+            let of_command = part(&zsh, &format!("({command})\n"), "\n;;\n");
+            let found = ["_lapwing_model_files'", "_lapwing_model_folders'"]
+                .map(|asks| of_command.contains(asks));
+            assert_eq!(found, [takes_files, !takes_files], "zsh {command}");
+            let label = format!("        lapwing__subcmd__{command})\n");
+            let of_command = part(&bash, &label, "\n        lapwing__");
+            let found = of_command.contains("compgen -f -- \"${cur}\"");
+            let has_option = of_command.contains("--model)");
+            assert_eq!(found, takes_files && has_option, "bash {command}");
+        };
+        for command in ["inspect", "tokenize", "export"] {
+            check(command, true);
+        }
+        let calibrate = part(&zsh, "(calibrate)\n", "\n;;\n");
+        assert!(calibrate.contains("SRC:_lapwing_model_files'"), "{calibrate}");
+        for command in ["run", "chat", "bench"] {
+            check(command, false);
+        }
     }
 
     #[test]
