@@ -18,6 +18,12 @@ LASTING = (
 )
 
 
+# What a container allows.
+LIMITS = ("cpu_quota", "memory_limit_bytes")
+# A limit of version 1 that is none: the largest number of whole pages.
+MEMORY_UNLIMITED = 1 << 62
+
+
 def host():
     """The name of this machine, of letters that a folder's name may have."""
     name = "".join(c for c in platform.node() if c.isascii() and (c.isalnum() or c in "-_."))
@@ -58,6 +64,9 @@ def conditions(before, after, library_versions, lapwing, nulls):
     nulls["conditions.n_throttle_events"] = "only Lapwing reads the counter"
     if not library_versions:
         nulls["conditions.library_versions"] = "the program does not tell"
+    # As in records of Lapwing, absent where nothing limits it.
+    limits = lapwing["conditions"] if lapwing else allowance()
+    told |= {field: limits[field] for field in LIMITS if limits.get(field) is not None}
     if lapwing:
         for field in LASTING:
             told[field] = lapwing["conditions"][field]
@@ -113,3 +122,64 @@ def temperature_c():
     inputs = [text(file) for monitor in monitors for file in monitor.glob("temp*_input")]
     degrees = [int(value) / 1e3 for value in inputs if value.lstrip("-").isdigit()]
     return max(degrees) if degrees else None
+
+
+def allowance(root="/"):
+    """What the control groups of this process allow, as `lapwing_files::Allowance` reads it: the
+    tightest limit of all groups around it, of version 1 and 2."""
+    quotas, limits = [], []
+    root = Path(root)
+    for line in text(root / "proc/self/mountinfo").splitlines():
+        before, _, behind = line.partition(" - ")
+        shown, place = (before.split(" ") + [""] * 5)[3:5]
+        kind, _, options = (behind.split(" ") + [""] * 3)[:3]
+        controllers = {"cpu", "memory"} & set(options.split(","))
+        if not (kind == "cgroup2" or kind == "cgroup" and controllers):
+            continue
+        for group_line in text(root / "proc/self/cgroup").splitlines():
+            number, names, group = (group_line.split(":", 2) + [""] * 2)[:3]
+            is_two = number == "0" and not names
+            if is_two if kind == "cgroup2" else controllers & set(names.split(",")):
+                folder = root / place.lstrip("/")
+                for path in groups_around(folder, shown, group):
+                    take_limits(path, kind, controllers, quotas, limits)
+    quotas = [quota for quota in quotas if quota]
+    limits = [limit for limit in limits if limit is not None and limit < MEMORY_UNLIMITED]
+    return {
+        "cpu_quota": min(quotas, default=None), "memory_limit_bytes": min(limits, default=None),
+    }
+
+
+def groups_around(folder, shown, group):
+    """The folders of a group and of all that it is in, below what is shown."""
+    try:
+        inside = Path(group).relative_to(shown)
+    except ValueError:
+        # A namespace of groups shows those outside of it, or the container's own root.
+        inside = Path()
+    if ".." in inside.parts:
+        inside = Path()
+    return [folder / inside, *(folder / outer for outer in inside.parents)]
+
+
+def take_limits(path, kind, controllers, quotas, limits):
+    if kind == "cgroup2":
+        quota, _, period = text(path / "cpu.max").partition(" ")
+        quotas.append(ratio(quota, period))
+        limits.append(number(text(path / "memory.max")))
+        return
+    if "cpu" in controllers:
+        quota, period = text(path / "cpu.cfs_quota_us"), text(path / "cpu.cfs_period_us")
+        quotas.append(ratio(quota, period))
+    if "memory" in controllers:
+        limits.append(number(text(path / "memory.limit_in_bytes")))
+
+
+def ratio(quota, period):
+    quota, period = number(quota), number(period)
+    return quota / period if quota and period else None
+
+
+def number(digits):
+    """None for `max` and -1, which mean no limit."""
+    return int(digits) if digits.isascii() and digits.isdigit() else None

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lapwing_files::Allowance;
 use lapwing_measure::record::{Cache, Record, TestKind};
 use lapwing_measure::record_file;
+use serde_json::{Value, json};
 
 use crate::evaluating::Lab;
 use crate::files_below;
+use crate::real::or_skip;
 
 const SMALL: &str = "stories260k-ov-int4";
 /// Some tests of a model that is over in no time.
@@ -369,4 +372,65 @@ fn a_recommendation_is_what_auto_means() {
     if outcome.code != Some(0) {
         outcome.expect_code(1).expect_says(&["no device can be recommended", "hint: "]);
     }
+}
+
+/// Records of other programs are compared with ours.
+#[test]
+fn what_a_container_allows_is_read_of_peers_as_of_lapwing() {
+    const TWO: &str = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    const ONE: &str = "31 30 0:27 / /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu\n\
+        32 30 0:28 /docker/a /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    let python = |root: &Path| {
+        let code = "import json, sys; import peer_conditions as p; \
+                    print(json.dumps(p.allowance(sys.argv[1])))";
+        let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches");
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).arg(root).env("PYTHONPATH", benches);
+        command.env("PYTHONDONTWRITEBYTECODE", "1").output().ok()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut n_limited = 0;
+    let machines: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("proc/self/mountinfo", TWO), ("proc/self/cgroup", "0::/a/b\n")],
+        &[
+            ("proc/self/mountinfo", TWO),
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "8000000000\n"),
+            ("sys/fs/cgroup/a/memory.max", "4000000000\n"),
+        ],
+        &[
+            ("proc/self/mountinfo", TWO),
+            ("proc/self/cgroup", "0::/../outside\n"),
+            ("sys/fs/cgroup/cpu.max", "50000 100000\n"),
+            ("sys/fs/cgroup/memory.max", "max\n"),
+        ],
+        &[
+            ("proc/self/mountinfo", ONE),
+            ("proc/self/cgroup", "4:cpu,cpuacct:/docker/a\n3:memory:/docker/a\n0::/\n"),
+            ("sys/fs/cgroup/cpu/docker/a/cpu.cfs_quota_us", "-1\n"),
+            ("sys/fs/cgroup/cpu/docker/cpu.cfs_quota_us", "250000\n"),
+            ("sys/fs/cgroup/cpu/docker/cpu.cfs_period_us", "100000\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ],
+    ];
+    for (machine_idx, files) in machines.into_iter().enumerate() {
+        let root = folder.path().join(machine_idx.to_string());
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let Some(output) = or_skip(python(&root), "no python3") else { return };
+        let said = String::from_utf8_lossy(&output.stderr);
+        let found: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        let Allowance { n_cpus, memory_bytes } = Allowance::below(&root);
+        let expected = json!({"cpu_quota": n_cpus, "memory_limit_bytes": memory_bytes});
+        assert_eq!(found, expected, "{files:?}");
+        n_limited += usize::from(n_cpus.is_some()) + usize::from(memory_bytes.is_some());
+    }
+    assert_eq!(n_limited, 4, "that is tried at all");
 }
