@@ -9,6 +9,7 @@ use lapwing_formats::ir::IrModel;
 
 use crate::cache::{self, Cached, KeyFacts};
 use crate::device::{driver, processor};
+use crate::embedder::EmbeddingGraph;
 use crate::native::{CompiledModel, Core, NativeError};
 use crate::npu::is_npu;
 
@@ -23,13 +24,41 @@ pub(crate) struct Compilation {
     pub(crate) lease: Option<Lease>,
 }
 
-/// What the library gives: the model, and how long it read the graph.
-struct Given {
-    compiled: CompiledModel,
-    read: Duration,
+/// Gives the first row of a compiled model.
+pub(crate) type FirstRow<'a> = dyn Fn(&CompiledModel) -> Result<Vec<f32>, NativeError> + 'a;
+
+/// What is compiled, and for what.
+pub(crate) struct Task<'a> {
+    pub(crate) core: &'a Core,
+    /// The library's version.
+    pub(crate) version: &'a str,
+    pub(crate) ir: &'a IrModel,
+    /// The graphs that feed it.
+    pub(crate) embeddings: &'a [EmbeddingGraph],
+    pub(crate) device: &'a Device,
+    pub(crate) properties: &'a [(&'a str, String)],
+    pub(crate) first_row: &'a FirstRow<'a>,
 }
 
-impl cache::Compiled for Given {
+/// What the library gives: the model, and how long it read the graph.
+struct Given<'a> {
+    compiled: CompiledModel,
+    read: Duration,
+    first_row: &'a FirstRow<'a>,
+    /// It, where it was asked for already.
+    row: Option<Vec<f32>>,
+}
+
+impl cache::Compiled for Given<'_> {
+    type Error = NativeError;
+
+    fn first_row(&self) -> Result<Vec<f32>, NativeError> {
+        match &self.row {
+            Some(row) => Ok(row.clone()),
+            None => (self.first_row)(&self.compiled),
+        }
+    }
+
     fn is_from_cache(&self) -> Option<bool> {
         let told = self.compiled.property("LOADED_FROM_CACHE").ok()?;
         match told.trim() {
@@ -40,19 +69,13 @@ impl cache::Compiled for Given {
     }
 }
 
-/// Compile the graph of `ir` for `device`.
+/// Do what `task` says, through `cache` where there is one.
 ///
 /// # Errors
 ///
 /// When the library refuses it. Nothing that is wrong with `cache` is an error.
-pub(crate) fn compile(
-    core: &Core,
-    version: &str,
-    ir: &IrModel,
-    device: &Device,
-    properties: &[(&str, String)],
-    cache: Option<&Path>,
-) -> Result<Compilation, NativeError> {
+pub(crate) fn compile(task: &Task<'_>, cache: Option<&Path>) -> Result<Compilation, NativeError> {
+    let Task { core, version, ir, embeddings, device, properties, first_row } = *task;
     // OpenVINO knows the test device by its properties.
     let id = if is_npu(device) { "NPU" } else { &device.id };
     let compile = &mut |folder: Option<&Path>| {
@@ -61,13 +84,17 @@ pub(crate) fn compile(
             properties.push(("CACHE_DIR", utf8(folder)?));
         }
         let (compiled, read) = core.compile(ir.xml(), ir.bin(), id, &properties)?;
-        Ok(Given { compiled, read })
+        // NPUW unpacks weights with its first request or in its first run, and may find then that it
+        // cannot.
+        let row = if is_npu(device) { Some(first_row(&compiled)?) } else { None };
+        Ok(Given { compiled, read, first_row, row })
     };
     let Some(cache) = cache else {
-        let Given { compiled, read } = compile(None)?;
+        let Given { compiled, read, .. } = compile(None)?;
         return Ok(Compilation { compiled, read, cache_use: None, lease: None });
     };
     let driver_version = driver(core, device);
+    let feeding: Vec<_> = embeddings.iter().map(EmbeddingGraph::contents).collect();
     let facts = KeyFacts {
         library_version: version,
         device: &processor(core, device),
@@ -75,10 +102,11 @@ pub(crate) fn compile(
         graph_file: ir.xml_path(),
         graph_xml: ir.xml(),
         weights: ir.bin(),
+        feeding: &feeding,
         properties,
     };
     let Cached { compiled, cache_use, lease } = cache::compile_through(cache, &facts, compile)?;
-    let Given { compiled, read } = compiled;
+    let Given { compiled, read, .. } = compiled;
     Ok(Compilation { compiled, read, cache_use: Some(cache_use), lease })
 }
 

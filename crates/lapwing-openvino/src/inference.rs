@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lapwing_backend::{Chunk, Inference, Source};
 use lapwing_formats::ir::{HIDDEN_STATES, LOGITS_POSITIONS};
+use lapwing_model::TokenId;
 
 use crate::embedder::TokenFeed;
 use crate::graph::{Graph, Integers, Positions};
@@ -46,7 +47,7 @@ struct HiddenOutput {
 impl OpenVinoInference {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<OpenVinoInference, NativeError> {
         let graph = &shared.graph;
-        let mut request = shared.request()?;
+        let mut request = shared.compiled.request()?;
         if let Some(spec) = &graph.beam_idx {
             // One sequence, which continues itself.
             let mut beam_idx = Input::new(spec)?;
@@ -74,8 +75,24 @@ impl OpenVinoInference {
         })
     }
 
-    fn set_inputs(&mut self, chunk: &Chunk<'_>) -> Result<(), NativeError> {
-        let Chunk { tokens, n_past, n_rows, .. } = *chunk;
+    /// Append `tokens` and give the logits of the last one. Nothing was forgotten before.
+    ///
+    /// Shapes: `[n_vocab]`.
+    pub(crate) fn row(&mut self, tokens: &[TokenId]) -> Result<Vec<f32>, NativeError> {
+        self.set_inputs(tokens, self.mask.len(), 1)?;
+        self.request.infer()?;
+        let graph = &self.shared.graph;
+        let logits = self.request.output(&graph.logits)?;
+        Ok(last_rows(&logits, "logits", 1, graph.n_vocab)?.into_owned())
+    }
+
+    /// Put in `tokens` behind `n_past` positions, of which the last `n_rows` are wanted.
+    fn set_inputs(
+        &mut self,
+        tokens: &[TokenId],
+        n_past: usize,
+        n_rows: usize,
+    ) -> Result<(), NativeError> {
         let (request, n_new) = (&mut self.request, tokens.len());
         self.tokens.set(request, tokens)?;
         self.mask.extend(std::iter::repeat_n(1, n_new));
@@ -113,7 +130,7 @@ impl OpenVinoInference {
 
 impl Inference for OpenVinoInference {
     fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
-        self.set_inputs(chunk)?;
+        self.set_inputs(chunk.tokens, chunk.n_past, chunk.n_rows)?;
         chunk.time_while(|is_wanted| match is_wanted {
             Some(is_wanted) => self.request.infer_while(is_wanted),
             None => self.request.infer(),

@@ -10,6 +10,7 @@ pub mod cache;
 mod compilation;
 mod device;
 mod embedder;
+mod first_row;
 mod graph;
 mod inference;
 mod input;

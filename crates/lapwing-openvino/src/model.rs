@@ -1,7 +1,7 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapwing_backend::{
@@ -17,12 +17,13 @@ use lapwing_model::ModelFolder;
 use tracing::{debug, warn};
 
 use crate::NAME;
-use crate::compilation::{Compilation, compile};
+use crate::compilation::{Compilation, Task, compile};
 use crate::device::{self, arithmetic, executing};
 use crate::embedder::{self, Embedder, EmbeddingGraph};
+use crate::first_row;
 use crate::graph::Graph;
 use crate::inference::OpenVinoInference;
-use crate::native::{CompiledModel, Core, InferRequest, NativeError};
+use crate::native::{CompiledModel, Core, NativeError};
 use crate::npu::{self, Sizes, is_npu};
 use crate::npu_inference::{NpuInference, Turns};
 use crate::properties::properties;
@@ -62,24 +63,12 @@ impl OpenVinoModel {
         device: Device,
     ) -> Result<OpenVinoModel, OpenError> {
         let started = Instant::now();
-        let mut ir = IrModel::open(&folder.graph).map_err(|error| OpenError::Read {
-            path: folder.graph.clone(),
-            source: error.into(),
-        })?;
+        let Source { ir, graph, embeddings, prepared } =
+            Source::read(core, folder, options, &device)?;
         let unsupported = |reason: String| OpenError::Unsupported {
             backend: NAME,
             folder: folder.root.clone(),
             reason,
-        };
-        let graph = Graph::read(&ir, &folder.architecture).map_err(unsupported)?;
-        let embeddings = embedder::read(folder, &graph.tokens)?;
-        let weights = ir.weight_compression();
-        let prepared = match is_npu(&device) {
-            true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, &device)?,
-            false => {
-                let group_size = weights.and_then(|facts| facts.group_size);
-                Prepared::edit(core, &mut ir, folder, options, &device, group_size)?
-            }
         };
         // The compile cache checks what comes out of its folder.
         let properties = options.with_properties(&prepared.properties, &["CACHE_DIR"]);
@@ -95,29 +84,72 @@ impl OpenVinoModel {
         let refused = |error| refuses(&folder.graph, error);
         let embedder = Embedder::compile(core, &embeddings, options.n_threads)
             .map_err(|(idx, error)| refuses(embeddings[idx].path(), error))?;
-        let cache = options.cache_folder.as_deref();
+        let embedder = Arc::new(embedder);
+        let share = |compiled: &CompiledModel| {
+            Arc::new(prepared.share(&graph, &embedder, folder, options, compiled))
+        };
+        let task = Task {
+            core,
+            version,
+            ir: &ir,
+            embeddings: &embeddings,
+            device: &device,
+            properties: &properties,
+            first_row: &|compiled| first_row::row(&share(compiled), is_npu(&device)),
+        };
         let Compilation { compiled, read, cache_use, lease } =
-            compile(core, version, &ir, &device, &properties, cache).map_err(refused)?;
+            compile(&task, options.cache_folder.as_deref()).map_err(refused)?;
         // The plugin has its own, repacked weights now; what it still reads comes back by itself.
         ir.bin().release_pages();
-        let device = executing(&compiled, device.clone()).map_err(refused)?;
-        // NPUW unpacks weights with its first request, and may find then that it cannot.
-        let first_request = match prepared.npu {
-            Some(_) => Some(compiled.request().map_err(refused)?),
-            None => None,
-        };
-        let shared = prepared.share(graph, embedder, folder, options, compiled, first_request);
+        let found = executing(&compiled, device.clone()).map_err(refused)?;
+        let shared = share(&compiled);
+        drop(compiled);
         Ok(OpenVinoModel {
-            shared: Arc::new(shared),
+            shared,
             turns: Arc::default(),
             folder: folder.clone(),
-            device,
+            device: found,
             core: Arc::clone(core),
             weights_mapped_bytes: weights_mapped_bytes(&ir, &embeddings),
             read: edited + read,
             cache_use,
             _lease: lease,
         })
+    }
+}
+
+/// What there is to compile.
+struct Source {
+    ir: IrModel,
+    graph: Graph,
+    embeddings: Vec<EmbeddingGraph>,
+    prepared: Prepared,
+}
+
+impl Source {
+    fn read(
+        core: &Core,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        device: &Device,
+    ) -> Result<Source, OpenError> {
+        let mut ir = IrModel::open(&folder.graph).map_err(|error| OpenError::Read {
+            path: folder.graph.clone(),
+            source: error.into(),
+        })?;
+        let graph = Graph::read(&ir, &folder.architecture).map_err(|reason| {
+            OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
+        })?;
+        let embeddings = embedder::read(folder, &graph.tokens)?;
+        let weights = ir.weight_compression();
+        let prepared = match is_npu(device) {
+            true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, device)?,
+            false => {
+                let group_size = weights.and_then(|facts| facts.group_size);
+                Prepared::edit(core, &mut ir, folder, options, device, group_size)?
+            }
+        };
+        Ok(Source { ir, graph, embeddings, prepared })
     }
 }
 
@@ -132,22 +164,20 @@ struct Prepared {
 impl Prepared {
     /// What decoders need of a graph that was compiled.
     fn share(
-        self,
-        graph: Graph,
-        embedder: Embedder,
+        &self,
+        graph: &Graph,
+        embedder: &Arc<Embedder>,
         folder: &ModelFolder,
         options: &OpenOptions,
-        compiled: CompiledModel,
-        first_request: Option<InferRequest>,
+        compiled: &CompiledModel,
     ) -> Shared {
         Shared {
             chooses_positions: self.chooses_positions,
-            limits: self.npu.map_or_else(|| limits(&graph, folder, options), Sizes::limits),
-            first_request: Mutex::new(first_request),
+            limits: self.npu.map_or_else(|| limits(graph, folder, options), Sizes::limits),
             hidden: self.hidden,
-            compiled,
-            embedder: Arc::new(embedder),
-            graph,
+            compiled: compiled.clone(),
+            embedder: Arc::clone(embedder),
+            graph: graph.clone(),
         }
     }
 

@@ -10,6 +10,10 @@
 //! that number it takes over a prompt when the first token comes behind it, and keeps the token of
 //! every run: what goes on behind more positions than it says is wrong from the next run on,
 //! without an error. So a sequence for which the number is wrong reads again what it has seen.
+//!
+//! Where a graph takes no positions the number is also the position at which tokens go in, whichever
+//! request they are of, and only a new request makes it none. So such a sequence takes a new request
+//! after another one ran.
 
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +48,8 @@ pub(crate) struct NpuInference {
     request: InferRequest,
     input_ids: Input,
     attention_mask: Input,
-    position_ids: Input,
+    /// None where NPUW counts them itself.
+    position_ids: Option<Input>,
     seen: Vec<TokenId>,
     /// All that was seen went in at once.
     is_prompt: bool,
@@ -63,10 +68,13 @@ impl NpuInference {
             last_run.n_sequences
         };
         Ok(NpuInference {
-            request: shared.request()?,
+            request: shared.compiled.request()?,
             input_ids: input("input_ids")?,
             attention_mask: input("attention_mask")?,
-            position_ids: input("position_ids")?,
+            position_ids: match &shared.graph.position_ids {
+                Some(_) => Some(input("position_ids")?),
+                None => None,
+            },
             seen: Vec::new(),
             is_prompt: false,
             sequence_idx,
@@ -90,13 +98,25 @@ impl NpuInference {
         rest.chunks(1).try_for_each(|token| self.infer(token))
     }
 
+    /// Append `tokens` and give the logits of the last one.
+    ///
+    /// Shapes: `[n_vocab]`.
+    pub(crate) fn row(&mut self, tokens: &[TokenId]) -> Result<Vec<f32>, NativeError> {
+        self.infer(tokens)?;
+        let graph = &self.shared.graph;
+        let logits = self.request.output(&graph.logits)?;
+        Ok(last_rows(&logits, "logits", 1, graph.n_vocab)?.into_owned())
+    }
+
     fn infer(&mut self, tokens: &[TokenId]) -> Result<(), NativeError> {
         let (request, n_new, n_past) = (&mut self.request, tokens.len(), self.seen.len());
         let n_seen = n_past + n_new;
         self.input_ids.set(request, &[1, n_new], tokens.iter().map(|&id| i64::from(id)))?;
         self.attention_mask.set(request, &[1, n_seen], std::iter::repeat_n(1, n_seen))?;
-        let new = (n_past..n_seen).map(|position| position as i64);
-        self.position_ids.set(request, &[1, n_new], new)?;
+        if let Some(position_ids) = &mut self.position_ids {
+            let new = (n_past..n_seen).map(|position| position as i64);
+            position_ids.set(request, &[1, n_new], new)?;
+        }
         request.infer()?;
         self.is_prompt = n_past == 0 && 1 < n_new;
         self.seen.extend_from_slice(tokens);
@@ -109,7 +129,14 @@ impl Inference for NpuInference {
     fn run(&mut self, chunk: &mut Chunk<'_>) -> Result<(), Source> {
         let turns = Arc::clone(&self.turns);
         let mut last_run = turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_disturbed = self.is_disturbed(&last_run);
+        let is_disturbed = match self.position_ids {
+            Some(_) => self.is_disturbed(&last_run),
+            None if last_run.sequence_idx == self.sequence_idx => false,
+            None => {
+                self.request = self.shared.compiled.request()?;
+                !self.seen.is_empty()
+            }
+        };
         last_run.sequence_idx = self.sequence_idx;
         // What NPUW counts after a failure is not known.
         last_run.n_positions = 0;

@@ -1,12 +1,12 @@
 //! What all decoders of a model share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use lapwing_backend::Limits;
 
 use crate::embedder::Embedder;
 use crate::graph::Graph;
-use crate::native::{CompiledModel, InferRequest, NativeError};
+use crate::native::CompiledModel;
 
 /// What decoders share.
 pub(crate) struct Shared {
@@ -17,18 +17,8 @@ pub(crate) struct Shared {
     /// Whether the graph computes the logits of chosen positions only.
     pub(crate) chooses_positions: bool,
     pub(crate) limits: Limits,
-    /// A request that no decoder has taken yet.
-    pub(crate) first_request: Mutex<Option<InferRequest>>,
     /// The hidden states, when they were asked for.
     pub(crate) hidden: Option<Hidden>,
-}
-
-impl Shared {
-    /// A request with fresh variables.
-    pub(crate) fn request(&self) -> Result<InferRequest, NativeError> {
-        let first = self.first_request.lock().unwrap_or_else(PoisonError::into_inner).take();
-        first.map_or_else(|| self.compiled.request(), Ok)
-    }
 }
 
 /// Hidden states as the graph gives them.

@@ -410,9 +410,10 @@ fn an_npus_limits_are_errors_before_it_is_asked() {
         let model = backend.open(&folder, &options).expect("it opens");
         let mut logits = vec![0.0; N_VOCAB];
         let mut decoder = model.decoder().expect("a decoder");
+        let n_calls = calls(&stage.folder).len();
         let error = decoder.step(&[1; 71], &mut logits).expect_err("the prompt is too long");
         assert!(matches!(error, StepError::PromptTooLong { n_tokens: 71, .. }), "{error}");
-        assert!(calls(&stage.folder).iter().all(|call| call.what != "infer"), "nothing went in");
+        assert_eq!(calls(&stage.folder).len(), n_calls, "nothing went in");
         decoder.step(&[1; 70], &mut logits).expect("the longest prompt");
         decoder.step(&[2; 30], &mut logits).expect("the longest answer");
         let error = decoder.step(&[3], &mut logits).expect_err("there is no room");
@@ -470,6 +471,76 @@ fn a_compiled_model_is_kept_and_a_damaged_one_never_used() {
             assert!(matches!(outcome, CacheOutcome::Rebuilt { .. }), "{device}: {outcome:?}");
             assert_eq!(found, expected, "{device}: after the damage");
         }
+    });
+}
+
+#[test]
+fn what_comes_out_of_the_cache_must_compute_what_went_in() {
+    const NAME: &str = "what_comes_out_of_the_cache_must_compute_what_went_in";
+    play(NAME, Script::laptop, |stage| {
+        let (backend, folder) = (load(), stage.model());
+        for (device, logits) in
+            [("cpu", "nan"), ("gpu", "other"), ("gpu", "nan"), ("npu", "nan"), ("npu:cpu", "other")]
+        {
+            let cache = stage.folder.join(format!("{device} {logits}"));
+            let options = OpenOptions { cache_folder: Some(cache), ..on(device) };
+            let run = || {
+                let model = backend.open(&folder, &options).expect(device);
+                let outcome = model.cache_use().expect("there is a cache").outcome.clone();
+                let mut row = vec![0.0; N_VOCAB];
+                model.decoder().expect("a decoder").step(&PROMPT, &mut row).expect("a prompt");
+                (outcome, row)
+            };
+            Script::laptop(&stage.folder).write();
+            let plain = OpenOptions { cache_folder: None, ..options.clone() };
+            let model = backend.open(&folder, &plain).expect(device);
+            let mut expected = vec![0.0; N_VOCAB];
+            model.decoder().expect("a decoder").step(&PROMPT, &mut expected).expect("a prompt");
+            // A GPU's model comes out of the cache as soon as it is stored.
+            if device != "gpu" {
+                assert_eq!(run(), (CacheOutcome::Stored, expected.clone()), "{device}");
+            }
+            let id = device.split(':').next().expect("a name").to_uppercase();
+            let script = Script::laptop(&stage.folder);
+            script.line(&format!("cached {id} {logits}")).write();
+            let mut n_bytes = Vec::new();
+            for start in 0..3 {
+                let (outcome, found) = run();
+                let CacheOutcome::NotStored { why } = outcome else {
+                    panic!("{device}, {logits}, start {start}: {outcome:?}")
+                };
+                let expected_why = "gives back of its own cache computes something else: logit ";
+                assert!(why.contains(expected_why), "{device}, {logits}: {why}");
+                assert_eq!(found, expected, "{device}, {logits}, start {start}");
+                let entries = lapwing_openvino::cache::entries(
+                    options.cache_folder.as_ref().expect("it was given"),
+                );
+                n_bytes.extend(entries.iter().map(|entry| entry.n_bytes));
+            }
+            // Nothing is kept but that it is of no use.
+            assert!(n_bytes.len() == 3 && n_bytes.iter().all(|&n| n < 4096), "{n_bytes:?}");
+        }
+    });
+}
+
+#[test]
+fn an_npu_that_cannot_infer_is_refused_when_the_model_is_opened() {
+    let script = |folder: &Path| {
+        Script::laptop(folder).line("fault infer NPU error from_shape.size() == 2 failed")
+    };
+    play("an_npu_that_cannot_infer_is_refused_when_the_model_is_opened", script, |stage| {
+        let (backend, folder) = (load(), stage.model());
+        for device in ["npu", "npu:cpu"] {
+            let cache_folder = Some(stage.folder.join("cache"));
+            for options in [on(device), OpenOptions { cache_folder, ..on(device) }] {
+                let error = refusal(&backend, &folder, &options);
+                let words = error.source().expect("the library's words").to_string();
+                assert!(words.contains("from_shape.size() == 2"), "{words}");
+                assert!(matches!(error, OpenError::Refused { .. }), "{error}");
+            }
+        }
+        let left = lapwing_openvino::cache::entries(&stage.folder.join("cache"));
+        assert!(left.is_empty(), "{left:?}");
     });
 }
 

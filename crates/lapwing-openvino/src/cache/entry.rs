@@ -11,13 +11,14 @@ use lapwing_files::{new_file, regular};
 use serde::{Deserialize, Serialize};
 
 use super::FILE_BYTES_MAX;
+use super::first_logits::FirstLogits;
 use super::key::{CompiledBy, KeyFacts};
 
 /// The record's file in the folder of an entry. It is written last.
 pub(super) const RECORD_FILE: &str = "entry.json";
 
 /// Other records are of other versions of this program, and their entries are made anew.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// What the library calls its files. Others come later and are its own business: a GPU's kernels.
 const BLOB_EXTENSION: &str = "blob";
@@ -38,6 +39,11 @@ pub struct EntryRecord {
     pub compile_ms: f64,
     /// When, in seconds since 1970.
     pub created_unix_s: u64,
+    /// What it computed when it was compiled.
+    pub first_logits: FirstLogits,
+    /// Why it is compiled anew at every start, where it is: what came out of the cache computed
+    /// something else. Nothing else is kept then.
+    pub refused: Option<String>,
     /// The library's files by name.
     pub blobs: BTreeMap<String, Blob>,
 }
@@ -62,6 +68,7 @@ impl EntryRecord {
         key: &str,
         facts: &KeyFacts<'_>,
         compile: Duration,
+        first_row: &[f32],
     ) -> io::Result<Option<EntryRecord>> {
         let mut blobs = BTreeMap::new();
         for (name, _) in blob_files(folder)? {
@@ -77,6 +84,8 @@ impl EntryRecord {
             by: facts.compiled_by(),
             compile_ms: compile.as_secs_f64() * 1e3,
             created_unix_s: since.as_secs(),
+            first_logits: FirstLogits::of(first_row),
+            refused: None,
             blobs,
         }))
     }
@@ -95,6 +104,19 @@ impl EntryRecord {
             SCHEMA_VERSION => Ok(record),
             found => Err(format!("{RECORD_FILE} is of version {found}, not {SCHEMA_VERSION}")),
         }
+    }
+
+    /// Keep of the entry in `folder` only that it is not to be used, and why.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written.
+    pub(super) fn refuse(mut self, folder: &Path, why: &str) -> io::Result<()> {
+        for name in std::mem::take(&mut self.blobs).into_keys() {
+            std::fs::remove_file(folder.join(name))?;
+        }
+        self.refused = Some(why.to_owned());
+        self.write(folder)
     }
 
     /// Write the record into the entry's `folder`.

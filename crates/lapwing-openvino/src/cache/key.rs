@@ -28,6 +28,8 @@ pub(crate) struct KeyFacts<'a> {
     pub(crate) graph_xml: &'a str,
     /// The weights.
     pub(crate) weights: &'a Map,
+    /// The texts and weights of the graphs that feed it: what it computes depends on them.
+    pub(crate) feeding: &'a [(&'a str, &'a Map)],
     /// The properties of the compilation, without the folder of the cache.
     pub(crate) properties: &'a [(&'a str, String)],
 }
@@ -68,6 +70,10 @@ impl KeyFacts<'_> {
         }
         field("graph", self.graph_xml);
         field("weights", &sha256_of_weights(memos, self.weights));
+        for (graph, weights) in self.feeding {
+            field("feeding_graph", graph);
+            field("feeding_weights", &sha256_of_weights(memos, weights));
+        }
         digest.finish()[..N_KEY_DIGITS].to_owned()
     }
 
@@ -123,6 +129,7 @@ mod tests {
             graph_file: Path::new("/models/a.xml"),
             graph_xml: "<net/>",
             weights: &weights,
+            feeding: &[],
             properties: &one,
         };
         let memos = folder.path().join("memos");
@@ -139,6 +146,10 @@ mod tests {
         differs(KeyFacts { driver_version: Some("32.0"), ..facts });
         differs(KeyFacts { graph_xml: "<net />", ..facts });
         differs(KeyFacts { weights: &others, ..facts });
+        let feeding = [("<net/>", &weights), ("<net />", &weights), ("<net/>", &others)];
+        differs(KeyFacts { feeding: &feeding[..1], ..facts });
+        let keys = feeding.map(|one| KeyFacts { feeding: &[one], ..facts }.key(&memos));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2], "{keys:?}");
         differs(KeyFacts { properties: &other, ..facts });
         differs(KeyFacts { properties: &one[..1], ..facts });
         // The same characters with other borders.

@@ -1,9 +1,13 @@
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
-use lapwing_backend::Device;
+use lapwing_backend::{CacheOutcome, Device};
 use lapwing_formats::Map;
 
+use super::entry::RECORD_FILE;
+use super::place::files_of;
 use super::*;
 
 /// A model that the pretended library compiled.
@@ -13,9 +17,19 @@ struct Model {
     is_from_cache: bool,
     /// Whether the library says where it is from.
     tells: bool,
+    row: Vec<f32>,
 }
 
 impl Compiled for Model {
+    type Error = String;
+
+    fn first_row(&self) -> Result<Vec<f32>, String> {
+        match self.row.is_empty() {
+            true => Err("it does not infer".to_owned()),
+            false => Ok(self.row.clone()),
+        }
+    }
+
     fn is_from_cache(&self) -> Option<bool> {
         self.tells.then_some(self.is_from_cache)
     }
@@ -36,6 +50,12 @@ enum Fault {
     Refuses,
     /// It does not take what is there, and writes under another name.
     TakesNothing,
+    /// What it takes of what is there gives NaN.
+    GivesNan,
+    /// What it takes of what is there cannot infer, what it compiles can.
+    FailsToInferWhatIsThere,
+    /// Nothing can infer.
+    FailsToInfer,
 }
 
 /// A folder for a cache, and a library that compiles into it.
@@ -78,7 +98,15 @@ impl Case {
         });
         let fault = self.fault.get();
         let tells = self.tells;
-        let model = |is_from_cache| Model { text: "compiled".to_owned(), is_from_cache, tells };
+        let model = |is_from_cache| {
+            let row = match fault {
+                Fault::GivesNan if is_from_cache => vec![f32::NAN; 2],
+                Fault::FailsToInferWhatIsThere if is_from_cache => Vec::new(),
+                Fault::FailsToInfer => Vec::new(),
+                _ => vec![0.5, -0.5],
+            };
+            Model { text: "compiled".to_owned(), is_from_cache, tells, row }
+        };
         if fault == Fault::Refuses {
             return Err("no such operation".to_owned());
         }
@@ -106,6 +134,7 @@ impl Case {
             graph_file: Path::new("/models/a.xml"),
             graph_xml: "<net/>",
             weights: &self.weights,
+            feeding: &[],
             properties: &[],
         };
         self.calls.borrow_mut().clear();
@@ -193,6 +222,52 @@ fn what_the_library_cannot_use_is_compiled_anew() {
     case.check("rebuilt: OpenVINO cannot use it: bad blob", &["entry", "partial"]);
     case.fault.set(Fault::None);
     case.check("hit", &["entry"]);
+}
+
+#[test]
+fn what_computes_something_else_than_what_went_in_is_never_used_nor_stored_again() {
+    for (kind, fault, found) in [
+        (DeviceKind::Cpu, Fault::GivesNan, "logit 0 is NaN instead of 0.5"),
+        (DeviceKind::Cpu, Fault::FailsToInferWhatIsThere, "it does not infer"),
+        (DeviceKind::Gpu, Fault::GivesNan, "logit 0 is NaN instead of 0.5"),
+    ] {
+        let case = Case { kind, ..Case::new() };
+        if kind == DeviceKind::Cpu {
+            case.check("stored", &["partial"]);
+        }
+        case.fault.set(fault);
+        let why = format!(
+            "not stored: what OpenVINO gives back of its own cache computes \
+                           something else: {found}"
+        );
+        // A GPU's model is taken out of the cache at once.
+        let first: &[&str] = match kind {
+            DeviceKind::Cpu => &["entry", "-"],
+            _ => &["partial", "entry", "-"],
+        };
+        case.check(&why, first);
+        case.check(&why, &["-"]);
+        // Also when the library would be right by now: its version would be another.
+        case.fault.set(Fault::None);
+        case.check(&why, &["-"]);
+        assert!(files_of(&case.folder()).is_empty());
+        let entries = entries(&case.cache());
+        assert_eq!(entries[0].state, EntryState::Ready);
+        remove(&case.cache(), &entries[0]).unwrap();
+        let calls: &[&str] =
+            if kind == DeviceKind::Cpu { &["partial"] } else { &["partial", "entry"] };
+        case.check("stored", calls);
+    }
+}
+
+#[test]
+fn a_model_that_cannot_infer_leaves_nothing() {
+    let case = Case::new();
+    case.fault.set(Fault::FailsToInfer);
+    assert_eq!(case.open().unwrap_err(), "it does not infer");
+    assert!(entries(&case.cache()).is_empty());
+    case.fault.set(Fault::None);
+    case.check("stored", &["partial"]);
 }
 
 #[test]
@@ -332,6 +407,7 @@ fn of_two_at_once_one_compiles_and_the_other_waits() {
                 graph_file: Path::new("a.xml"),
                 graph_xml: "<net/>",
                 weights: &weights,
+                feeding: &[],
                 properties: &[],
             };
             begin.wait();
@@ -342,7 +418,8 @@ fn of_two_at_once_one_compiles_and_the_other_waits() {
                 std::fs::write(&blob, "comp").unwrap();
                 std::thread::sleep(Duration::from_millis(50));
                 std::fs::write(&blob, "compiled").unwrap();
-                Ok(Model { text: "compiled".to_owned(), is_from_cache, tells: true })
+                let (text, row) = ("compiled".to_owned(), vec![0.5]);
+                Ok(Model { text, is_from_cache, tells: true, row })
             };
             compile_through(&cache, &facts, compile).unwrap().cache_use.outcome
         })

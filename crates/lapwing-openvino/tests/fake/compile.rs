@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::sleep;
 
 use crate::graph::{Graph, hash, mix};
-use crate::script::Script;
+use crate::script::{Cached, Script};
 
 /// Properties that the core takes for every device.
 const CORE_KEYS: [&str; 2] = ["CACHE_DIR", "CACHE_MODE"];
@@ -85,6 +85,8 @@ pub(crate) struct Compiled {
     pub(crate) static_sizes: Option<StaticSizes>,
     /// What the logits are made of: that of a damaged blob is another.
     pub(crate) seed: u64,
+    /// Whether all logits are NaN.
+    pub(crate) is_nan: bool,
     /// Entries that the NPU path thinks are in the cache of every request.
     pub(crate) n_stored: AtomicUsize,
     answers: BTreeMap<String, String>,
@@ -126,10 +128,12 @@ impl Compiled {
         answers.insert("EXECUTION_DEVICES".to_owned(), executing.to_owned());
         let hit = if is_hit { "YES" } else { "NO" };
         answers.insert("LOADED_FROM_CACHE".to_owned(), hit.to_owned());
-        let device = device.to_owned();
-        let seed = hash(&body[..n_read]);
+        let cached = script.cached(device).filter(|_| is_hit);
+        let seed = hash(&body[..n_read]) ^ u64::from(cached == Some(Cached::Other));
+        let is_nan = cached == Some(Cached::Nan);
         let n_stored = AtomicUsize::new(0);
-        Ok(Compiled { device, graph, n_vocab, static_sizes, seed, n_stored, answers })
+        let device = device.to_owned();
+        Ok(Compiled { device, graph, n_vocab, static_sizes, seed, is_nan, n_stored, answers })
     }
 
     pub(crate) fn property(&self, script: &Script, key: &str) -> Result<String, String> {

@@ -203,6 +203,9 @@ impl Request {
             let logit = |id: usize| (mix(seed ^ id as u64) >> 40) as f32 / (1 << 20) as f32 - 8.0;
             values.extend((0..n_vocab).map(logit));
         }
+        if self.compiled.is_nan {
+            values.fill(f32::NAN);
+        }
         Logits { n_rows: wanted.len(), values }
     }
 }

@@ -9,6 +9,7 @@
 //! device NPU Intel(R) AI Boost         a device that is there: id, FULL_DEVICE_NAME
 //! property NPU NPU_DRIVER_VERSION 1688 an answer of a device
 //! compiled NPU EXECUTION_DEVICES CPU   an answer of what is compiled for a device
+//! cached NPU nan                       logits of what comes out of CACHE_DIR: nan, other
 //! fault STAGE DEVICE [times N] KIND [ARGUMENT]
 //! ```
 //!
@@ -45,7 +46,15 @@ pub(crate) struct Script {
     pub(crate) n_blob_bytes: usize,
     pub(crate) devices: Vec<Device>,
     compiled: Vec<Answer>,
+    cached: Vec<(String, Cached)>,
     faults: Vec<Fault>,
+}
+
+/// What becomes of the logits of a model that comes out of a cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Cached {
+    Nan,
+    Other,
 }
 
 #[derive(Debug)]
@@ -100,6 +109,7 @@ impl Script {
             n_blob_bytes: 4096,
             devices: Vec::new(),
             compiled: Vec::new(),
+            cached: Vec::new(),
             faults: Vec::new(),
         };
         for (line_idx, line) in text.lines().enumerate() {
@@ -130,6 +140,15 @@ impl Script {
                 device.properties.push((key, value));
             }
             "compiled" => self.compiled.push(answer(rest)?),
+            "cached" => {
+                let (device, logits) = split(rest);
+                let cached = match logits {
+                    "nan" => Cached::Nan,
+                    "other" => Cached::Other,
+                    _ => return None,
+                };
+                self.cached.push((device.to_owned(), cached));
+            }
             "fault" => self.faults.push(fault(line_idx, rest)?),
             _ => return None,
         }
@@ -150,6 +169,11 @@ impl Script {
         let mut answers = self.compiled.iter();
         let found = answers.find(|answer| answer.device == device && answer.key == key);
         found.map(|answer| answer.value.as_str())
+    }
+
+    /// What becomes of the logits of a model for `device` that comes out of a cache.
+    pub(crate) fn cached(&self, device: &str) -> Option<Cached> {
+        self.cached.iter().find(|(meant, _)| meant == device).map(|(_, cached)| *cached)
     }
 
     /// Append one line to the log: words between tabs.

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use super::super::entry::Blob;
+use super::super::first_logits::FirstLogits;
 use super::super::key::CompiledBy;
 use super::super::paths::partial_folder;
 use super::*;
@@ -17,7 +18,7 @@ fn put(cache: &Path, digit: char, age_s: u64) -> Entry {
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("1.blob"), [0; 1000]).unwrap();
     let record = EntryRecord {
-        schema_version: 1,
+        schema_version: 2,
         key: key.clone(),
         graph: PathBuf::from("/models/a/openvino_model.xml"),
         by: CompiledBy {
@@ -29,6 +30,8 @@ fn put(cache: &Path, digit: char, age_s: u64) -> Entry {
         },
         compile_ms: 1500.0,
         created_unix_s: 1_700_000_000,
+        first_logits: FirstLogits::of(&[0.5]),
+        refused: None,
         blobs: BTreeMap::from([("1.blob".to_owned(), Blob { n_bytes: 1000, crc32: 0 })]),
     };
     record.write(&folder).unwrap();

@@ -45,13 +45,15 @@ impl Case {
             graph_file: Path::new("/models/a.xml"),
             graph_xml: "<net/>",
             weights: &self.weights,
+            feeding: &[],
             properties: &self.properties,
         }
     }
 
     fn record(&self) -> EntryRecord {
         let compile = Duration::from_millis(1500);
-        EntryRecord::of_folder(&self.folder(), KEY, &self.facts(), compile).unwrap().unwrap()
+        let (folder, facts) = (self.folder(), self.facts());
+        EntryRecord::of_folder(&folder, KEY, &facts, compile, &[0.5]).unwrap().unwrap()
     }
 
     /// What is wrong with the entry.
@@ -88,7 +90,7 @@ fn a_folder_without_blobs_is_no_entry() {
     for name in ["1.blob", "2.blob"] {
         std::fs::remove_file(case.folder().join(name)).unwrap();
     }
-    let record = EntryRecord::of_folder(&case.folder(), KEY, &case.facts(), Duration::ZERO);
+    let record = EntryRecord::of_folder(&case.folder(), KEY, &case.facts(), Duration::ZERO, &[]);
     assert_eq!(record.unwrap(), None);
 }
 
@@ -112,10 +114,10 @@ fn damage_is_found_and_named() {
     check(&|case| remove(case, "2.blob"), "2.blob is missing");
     check(&|case| write(case, "9.blob", "foreign"), "9.blob is none of its files");
     check(&|case| remove(case, RECORD_FILE), RECORD_FILE);
-    for text in ["", "{", "null", "[]", "{\"schema_version\": 1}"] {
+    for text in ["", "{", "null", "[]", "{\"schema_version\": 2}"] {
         check(&|case| write(case, RECORD_FILE, text), "entry.json is damaged");
     }
-    check(&|case| case.edit_record("\"schema_version\": 1", "\"schema_version\": 2"), "version 2");
+    check(&|case| case.edit_record("\"schema_version\": 2", "\"schema_version\": 1"), "version 1");
     check(&|case| case.edit_record(KEY, "f"), "another model");
     check(&|case| case.edit_record("2026.4.1", "2026.4.0"), "OpenVINO 2026.4.0, not 2026.4.1");
     check(&|case| case.edit_record("\"CPU\"", "\"NPU\""), "device NPU, not CPU");
