@@ -17,7 +17,7 @@ const N_POSITIONS: usize = 2048;
 
 /// Families whose windows NPUW makes right itself, when optimum-intel exported them (OpenVINO
 /// 2026.4.1, found by comparing with the CPU; `tests/it/npu.rs`).
-const WINDOWS_MADE_RIGHT: [&str; 2] = ["gemma3", "gemma3_text"];
+const WINDOWS_MADE_RIGHT: [&str; 3] = ["gemma3", "gemma3_text", "gpt_oss"];
 
 /// What an NPU takes, as OpenVINO documents it for language models.
 const WEIGHTS: &str = "symmetric int4 in groups of 128 or per channel";
@@ -120,8 +120,11 @@ pub(crate) fn require_fit(
         folder: folder.root.clone(),
         reason: reason.to_owned(),
     };
-    if graph.states.kind != StateKind::Kv {
-        return Err(unsupported("an NPU runs models whose only state are keys and values"));
+    // LFM2's convolutions NPUW feeds and clears itself; Qwen3.5 it refuses, and Mamba, too.
+    if !matches!(graph.states.kind, StateKind::Kv | StateKind::KvAndConvolutions) {
+        return Err(unsupported(
+            "an NPU runs models whose only state are keys and values, or convolutions beside them",
+        ));
     }
     // NPUW takes such graphs, and gives wrong logits for Gemma 4's: up to a third of the largest.
     let TokenInput::Ids(input_ids) = &graph.tokens else {
@@ -151,11 +154,14 @@ pub(crate) fn require_fit(
         return Err(unsupported(&reason));
     }
     let position_ids = graph.position_ids.as_ref().map(|positions| &positions.input);
-    for (name, input) in [
+    // Where LFM2 counts positions itself, NPUW counts them for it.
+    let needs_positions = graph.states.kind == StateKind::Kv || position_ids.is_some();
+    let needed = [
         ("input_ids", Some(input_ids)),
         ("attention_mask", graph.attention_mask.as_ref()),
         ("position_ids", position_ids),
-    ] {
+    ];
+    for (name, input) in needed.into_iter().take(if needs_positions { 3 } else { 2 }) {
         if input.is_none_or(|input| input.is_i32) {
             let reason = format!("an NPU needs an input `{name}` of 64-bit integers");
             return Err(unsupported(&reason));

@@ -11,7 +11,7 @@ use lapwing_backend::{
 };
 use lapwing_openvino::OpenVinoBackend;
 
-use super::{OTHER, PROMPT, open, setup};
+use super::{OTHER, PROMPT, golden_exports, open, setup};
 
 /// The exports that the path takes, but SmolLM2.
 const EXPORTS: [&str; 5] = [
@@ -22,17 +22,15 @@ const EXPORTS: [&str; 5] = [
     "tiny/tiny-gemma3-ov_int8",
 ];
 
-/// NPUW unpacks int4 on a CPU only where rows have a multiple of 64 entries.
-const SMALL_INT4: [&str; 4] = [
-    "stories260k-ov-int4",
-    "tiny/tiny-llama-ov_int4",
-    "tiny/tiny-qwen2-ov_int4",
-    "tiny/tiny-gemma3-ov_int4",
-];
+/// One with convolutions, too.
+const HYBRID: &str = "tiny/tiny-lfm2-ov_int8";
 
 /// The path computes in f16: so far may logits be from those in f32, as a share of the largest.
 /// Of the exports here the worst row is off by 0.0354, of SmolLM2 by 0.0331.
 const SHARE_ALLOWED: f32 = 0.04;
+
+/// The same for [`HYBRID`], whose worst row is off by 0.051.
+const SHARE_ALLOWED_OF_HYBRID: f32 = 0.06;
 
 /// Two tokens whose logits differ by no more than this share of the largest are a tie. The worst
 /// that f16 decides otherwise here is 0.0089.
@@ -71,6 +69,12 @@ fn allowed(row: &[f32]) -> f32 {
     share(row, SHARE_ALLOWED)
 }
 
+/// The same of an export.
+fn allowed_of(name: &str, row: &[f32]) -> f32 {
+    let is_hybrid = name.starts_with(HYBRID);
+    share(row, if is_hybrid { SHARE_ALLOWED_OF_HYBRID } else { SHARE_ALLOWED })
+}
+
 /// A share of the largest logit's magnitude.
 fn share(row: &[f32], share: f32) -> f32 {
     share * row.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()))
@@ -90,7 +94,8 @@ fn answers_are_equal(npu: &mut dyn Decoder, cpu: &dyn Model, prompt: &[u32], wha
     truth.step(prompt, &mut expected).expect("a prompt");
     let mut n_ties = 0;
     for token_idx in 0..24 {
-        close(&found, &expected, allowed(&expected), &format!("{what}, token {token_idx}"));
+        let allowed = allowed_of(what, &expected);
+        close(&found, &expected, allowed, &format!("{what}, token {token_idx}"));
         let (ours, theirs) = (likeliest(&found), likeliest(&expected));
         if ours != theirs {
             let margin = expected[theirs as usize] - expected[ours as usize];
@@ -108,7 +113,7 @@ fn answers_are_equal(npu: &mut dyn Decoder, cpu: &dyn Model, prompt: &[u32], wha
 #[test]
 fn exports_answer_as_on_the_cpu_one_conversation_after_the_other() {
     let Some((exports, backend)) = setup() else { return };
-    for name in EXPORTS {
+    for name in EXPORTS.into_iter().chain([HYBRID]) {
         let path = exports.join(name);
         let (npu, cpu) = pair(&backend, &path);
         let cases = golden_cases(&path.join("golden.json"), None);
@@ -122,6 +127,75 @@ fn exports_answer_as_on_the_cpu_one_conversation_after_the_other() {
         decoder.rewind(0).expect("a new conversation");
         answers_are_equal(&mut *decoder, &*cpu, &PROMPT[..1], &format!("{name}, one token"));
     }
+}
+
+/// What OpenVINO 2026.4.1 does not take, or takes and gets wrong, by the start of the export's name,
+/// and what is said of it. Plain loops over the library in Python fail in the same way.
+const REFUSED: [(&str, &str); 13] = [
+    // Unpacking int4 on a CPU.
+    ("stories260k-ov-int4", "% 64 == 0"),
+    // A mask of which NPUW makes shapes.
+    ("storymoe-ov-", "is incompatible with input shape"),
+    ("tiny/tiny-llama-ov_int4", "% 64 == 0"),
+    ("tiny/tiny-qwen2-ov_int4", "% 64 == 0"),
+    ("tiny/tiny-gemma3-ov_int4", "% 64 == 0"),
+    ("tiny/tiny-lfm2-ov_int4", "% 64 == 0"),
+    ("tiny/tiny-qwen3_moe-ov_int4", "from_shape.size() == 2"),
+    ("tiny/tiny-gpt_oss-ov_int4", "from_shape.size() == 2"),
+    // Its head is the embedding, which NPUW cuts off with the head.
+    ("../exports-next/tiny-gpt2-ov_int4", "undeclared parameters"),
+    ("../exports-next/tiny-qwen3_5-ov_", "whose only state are keys and values"),
+    ("../exports-next/tiny-qwen3_5_vlm-ov_", "whose only state are keys and values"),
+    ("../exports-next/tiny-gemma4_vlm-ov_", "that take token ids"),
+    ("storymamba-ov-", "whose only state are keys and values"),
+];
+
+/// Golden values are of the CPU: as a share of the largest logit so far may the first step's be.
+const SHARE_OF_FIRST_STEPS: f32 = 0.05;
+
+#[test]
+fn every_export_begins_as_its_golden_file_says_or_is_refused_by_name() {
+    let Some((exports, backend)) = setup() else { return };
+    let (mut n_run, mut wrong) = (0, Vec::new());
+    for name in golden_exports(&exports) {
+        let path = exports.join(&name);
+        let refused = REFUSED.iter().find(|(refused, _)| name.starts_with(refused));
+        let found = match (backend.open(&open(&path), &npu_options(256, 128)), refused) {
+            (Ok(npu), None) => {
+                n_run += 1;
+                off_in_first_steps(&*npu, &path)
+            }
+            (Err(error), Some((_, expected))) => {
+                let said = format!("{error}: {}", source_of(&error).unwrap_or_default());
+                (!said.contains(expected)).then_some(said)
+            }
+            (Ok(_), Some((_, expected))) => Some(format!("not refused for {expected}")),
+            (Err(error), None) => Some(format!("{error}: {:?}", source_of(&error))),
+        };
+        wrong.extend(found.map(|found| format!("{name}: {found}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(12 <= n_run, "{n_run}");
+}
+
+/// The first logit of a golden file that a first step is too far from.
+fn off_in_first_steps(npu: &dyn Model, export: &Path) -> Option<String> {
+    let mut row = vec![0.0; npu.n_vocab()];
+    for case in golden_cases(&export.join("golden.json"), None) {
+        if npu.limits().n_prompt_tokens_max.is_some_and(|n_max| n_max < case.prompt_ids.len()) {
+            continue;
+        }
+        let mut decoder = npu.decoder().expect("a decoder");
+        decoder.step(&case.prompt_ids, &mut row).expect("a prompt");
+        let allowed = SHARE_OF_FIRST_STEPS * case.first_step_top[0].1.abs();
+        for &(id, expected) in &case.first_step_top {
+            let found = row[id as usize];
+            if found.is_nan() || allowed < (found - expected).abs() {
+                return Some(format!("logit {id} is {found}, not {expected}"));
+            }
+        }
+    }
+    None
 }
 
 #[test]
@@ -141,12 +215,12 @@ fn smollm2_answers_as_on_the_cpu() {
 #[test]
 fn the_conformance_suite_holds() {
     let Some((exports, backend)) = setup() else { return };
-    for name in ["stories260k-ov-int8", "tiny/tiny-qwen2-ov_int8"] {
+    for name in ["stories260k-ov-int8", "tiny/tiny-qwen2-ov_int8", HYBRID] {
         let (npu, cpu) = pair(&backend, &exports.join(name));
         let largest = {
             let mut row = vec![0.0; cpu.n_vocab()];
             cpu.decoder().expect("a decoder").step(&PROMPT, &mut row).expect("a step");
-            allowed(&row)
+            allowed_of(name, &row)
         };
         decoders_are_independent(&*npu, &PROMPT, &OTHER);
         steps_together_equal_steps_alone(&*npu, &PROMPT, &OTHER, largest);
@@ -198,9 +272,9 @@ fn what_the_path_cannot_do_is_refused_before_the_compilation() {
         error.expect_err("it is refused").to_string()
     };
     let plain = npu_options(128, 64);
-    for name in ["tiny/tiny-lfm2-ov_int4", "storymamba-ov-int8"] {
+    for name in ["../exports-next/tiny-qwen3_5-ov_int8", "storymamba-ov-int8"] {
         let hybrid = refused(name, &plain);
-        assert!(hybrid.contains("whose only state are keys and values"), "{hybrid}");
+        assert!(hybrid.contains("whose only state are keys and values, or conv"), "{hybrid}");
     }
     let longer = refused("tiny/tiny-phi4long-ov_int4", &npu_options(257, 64));
     assert!(longer.contains("expected a context of at most as many, found 257"), "{longer}");
@@ -244,23 +318,11 @@ fn gemma_3_answers_as_on_the_cpu_behind_its_window() {
     answers_are_equal(&mut *decoder, &*cpu, &prompt, "behind the window");
 }
 
-#[test]
-fn what_the_plugin_cannot_do_is_refused_when_the_model_is_opened() {
-    let Some((exports, backend)) = setup() else { return };
-    for name in SMALL_INT4 {
-        let error = backend.open(&open(&exports.join(name)), &npu_options(128, 64)).map(drop);
-        let error = error.expect_err("it is refused");
-        let words = source_of(&error).expect("the library's words");
-        assert!(words.contains("% 64 == 0"), "{name}: {words}");
-        assert!(matches!(error, OpenError::Refused { .. }), "{name}: {error}");
-    }
-}
-
 /// NPUW alone would give wrong logits here, without an error.
 #[test]
 fn sequences_of_all_lengths_take_turns() {
     let Some((exports, backend)) = setup() else { return };
-    for name in ["stories260k-ov-int8", "tiny/tiny-qwen2-ov_int8"] {
+    for name in ["stories260k-ov-int8", "tiny/tiny-qwen2-ov_int8", HYBRID] {
         let (npu, cpu) = pair(&backend, &exports.join(name));
         let row = |decoder: &mut dyn Decoder, tokens: &[u32]| {
             let mut row = vec![0.0; cpu.n_vocab()];
@@ -271,7 +333,7 @@ fn sequences_of_all_lengths_take_turns() {
             seen.extend_from_slice(tokens);
             let expected = row(&mut *cpu.decoder().expect("a decoder"), seen);
             let found = row(decoder, tokens);
-            close(&found, &expected, allowed(&expected), &format!("{name}, {what}"));
+            close(&found, &expected, allowed_of(name, &expected), &format!("{name}, {what}"));
         };
         let mut decoders = [0; 4].map(|_| npu.decoder().expect("a decoder"));
         let mut seen = [0; 4].map(|_| Vec::new());
