@@ -62,7 +62,8 @@ struct Fused {
     last_idx: String,
     /// Length with the past, `i32`.
     n_total: String,
-    /// Rows of the table of angles, `i64 [batch, positions]`, where these are not the positions.
+    /// Rows of the general table of angles, `i64 [batch, positions]`, where these are not the
+    /// positions.
     rows: Option<String>,
 }
 
@@ -115,7 +116,7 @@ impl<'a> Attention<'a> {
             vec![query, key, value, &past_key, &past_value, &fused.last_idx, &fused.n_total];
         let tables = kind.map(table_names);
         inputs.extend(tables.into_iter().flatten());
-        if let Some(rows) = fused.rows.as_deref().filter(|_| kind.is_some()) {
+        if let Some(rows) = fused.rows.as_deref().filter(|_| kind == Some(RopeKind::General)) {
             inputs.push(rows);
         }
         let name = format!("/model/layers.{layer_idx}/attn/GroupQueryAttention");

@@ -6,6 +6,8 @@ mod hugging_face;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value, json};
+
 use crate::drawn::Drawn;
 use crate::random::Random;
 
@@ -32,6 +34,25 @@ pub(crate) fn write(folder: &Path, drawn: &Drawn, kind: Kind, random: &mut Rando
         }
         Kind::Gguf => gguf::gguf(drawn, random).write(&path),
     }
+}
+
+/// Safetensors whose tensors have other beginnings of their names, and one more that sees images.
+pub(crate) fn renamed(stored: &[u8], names: &[(&str, &str)]) -> Vec<u8> {
+    let (length, rest) = stored.split_first_chunk::<8>().expect("a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: Map<String, Value> = serde_json::from_slice(header).expect("JSON");
+    let mut other = Map::new();
+    for (name, entry) in header {
+        let renamed = names.iter().find_map(|(ours, theirs)| {
+            name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}"))
+        });
+        other.insert(renamed.unwrap_or(name), entry);
+    }
+    let end = data.len();
+    let entry = json!({ "dtype": "F32", "shape": [1], "data_offsets": [end, end + 4] });
+    other.insert("vision_tower.vision_model.post_layernorm.weight".to_owned(), entry);
+    let header = Value::Object(other).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data, &[0; 4]].concat()
 }
 
 /// The tensors as the family's files have them: those of phi3 have some below others.

@@ -143,6 +143,35 @@ fn a_configuration_that_says_more_is_refused_by_name() {
 }
 
 #[test]
+fn the_text_part_of_a_model_with_vision_is_exported_as_that_model() {
+    let tensors: [&[(&str, &str)]; 2] = [
+        &[("model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
+        &[("model.", "model.language_model.")],
+    ];
+    let mut random = Random::new(7);
+    let drawn = Drawn::of("gemma3_text", &mut random);
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+    let graph = |name: &str| {
+        let out = folder.path().join(name);
+        exported(&source, Target::OpenVino, &out).unwrap_or_else(|error| panic!("{error:?}"));
+        std::fs::read(out.join("openvino_model.bin")).expect("the file")
+    };
+    let plain = graph("plain");
+    let (config, weights) = (source.join("config.json"), source.join("model.safetensors"));
+    let text = std::fs::read_to_string(&config).expect("the file");
+    let stored = std::fs::read(&weights).expect("the file");
+    let with_vision = format!(
+        r#"{{"model_type":"gemma3","vision_config":{{}},"text_config":{text},"eos_token_id":[1,2]}}"#
+    );
+    std::fs::write(&config, with_vision).expect("the file");
+    for (naming_idx, names) in tensors.into_iter().enumerate() {
+        std::fs::write(&weights, checkpoint::renamed(&stored, names)).expect("the file");
+        assert!(graph(&format!("text{naming_idx}")) == plain, "{names:?}");
+    }
+}
+
+#[test]
 fn windows_hold_under_a_cache_of_fixed_slots() {
     let Some([(target, backend), _]) = backends() else { return };
     let npu = OpenOptions {

@@ -130,7 +130,38 @@ pub const FAMILIES: &[Family] = &[
         biased: Biased::AsStored,
         ..QWEN2
     },
+    GEMMA3,
 ];
+
+const GEMMA3: Family = Family {
+    model_type: "gemma3_text",
+    class_name: "Gemma3ForCausalLM",
+    gguf: Some("gemma3"),
+    norms_behind: true,
+    qk_norm: true,
+    activation: Activation::GeluTanh,
+    scales_embedding: true,
+    has_window_rope: true,
+    attention_scale: AttentionScale::Scalar(256.0),
+    windows: Windows::Pattern(6),
+    is_tied: true,
+    n_positions_default: 131_072,
+    theta_default: 1_000_000.0,
+    // What published configurations leave out.
+    defaults: &[
+        ("vocab_size", 262_208.0),
+        ("num_attention_heads", 8.0),
+        ("num_key_value_heads", 4.0),
+        ("head_dim", 256.0),
+        ("rms_norm_eps", 1e-6),
+        ("sliding_window", 4096.0),
+    ],
+    stores_norms_less_one: true,
+    // The 27B.
+    n_layers_scaled_by_width: Some(62),
+    is_interleaved_in_gguf: false,
+    ..LLAMA
+};
 
 const QWEN2: Family = Family {
     model_type: "qwen2",

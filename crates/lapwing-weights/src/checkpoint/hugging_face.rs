@@ -36,7 +36,14 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let generation_config: Option<Value> =
         generation_path.is_file().then(|| read_json(&generation_path)).transpose()?;
     let weights = SafeTensors::open(path)?;
-    let has = |name: &str| weights.tensor(name).is_some();
+    let names = Names::of(&config_json, &weights);
+    if config_json.is_text_part() {
+        tracing::warn!(
+            "{}: the vision part is left out, the text part alone is read",
+            path.display()
+        );
+    }
+    let has = |name: &str| weights.tensor(&names.in_file(name)).is_some();
     let mut config = config_json.resolve(generation_config.as_ref(), &has)?;
     if config.tokens.eos.is_empty() {
         config.tokens.eos.extend(named_token(path, "eos_token"));
@@ -47,7 +54,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let source = Source(Files::SafeTensors(weights));
     let shape = [config.architecture.n_vocab, config.architecture.hidden_size];
     let family = &mut config.architecture.family;
-    if family.tied_head && has_own_head(&source, shape) {
+    if family.tied_head && has_own_head(&source, names, shape) {
         tracing::warn!(
             "{} differs from {}, which it shares by tie_word_embeddings: the stored one is used",
             Transformer::HEAD,
@@ -57,36 +64,83 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     }
     let is_tied = family.tied_head;
     // Old checkpoints store the frequencies; a tied head may be stored twice.
-    let is_needless =
-        |name: &str| name.ends_with(".rotary_emb.inv_freq") || is_tied && name == Transformer::HEAD;
+    let is_needless = |name: &str| {
+        name.ends_with(".rotary_emb.inv_freq")
+            || is_tied && name == names.in_file(Transformer::HEAD)
+            || names.is_of_vision(name)
+    };
     let family = config_json.family;
-    let stored_as = |name: &str| stored_as(family, &config.architecture, name);
+    let stored_as = |name: &str| stored_as(family, names, &config.architecture, name);
     let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))
 }
 
+/// How a folder names the tensors of a model, or of its text part.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    /// What names of the body begin with.
+    body: &'static str,
+    /// What the name of the head begins with.
+    head: &'static str,
+    has_vision: bool,
+}
+
+impl Names {
+    fn of(config: &ConfigJson<'_>, weights: &SafeTensors) -> Names {
+        const OLD: Names =
+            Names { body: "language_model.model.", head: "language_model.", has_vision: true };
+        if !config.is_text_part() {
+            return Names { body: "model.", head: "", has_vision: false };
+        }
+        match weights.tensor(&OLD.in_file(Transformer::EMBEDDING)) {
+            Some(_) => OLD,
+            None => Names { body: "model.language_model.", head: "", has_vision: true },
+        }
+    }
+
+    fn in_file(self, name: &str) -> String {
+        match name.strip_prefix("model.") {
+            Some(rest) => format!("{}{rest}", self.body),
+            None => format!("{}{name}", self.head),
+        }
+    }
+
+    /// Whether a tensor sees images.
+    fn is_of_vision(self, name: &str) -> bool {
+        let name = name.strip_prefix("model.").unwrap_or(name);
+        self.has_vision
+            && ["vision_tower.", "multi_modal_projector."].iter().any(|part| name.starts_with(part))
+    }
+}
+
 /// Where a tensor of the family is.
-fn stored_as(family: &Family, architecture: &Architecture<Transformer>, name: &str) -> Stored {
+fn stored_as(
+    family: &Family,
+    names: Names,
+    architecture: &Architecture<Transformer>,
+    name: &str,
+) -> Stored {
     let (whole, part) = match fused(family, architecture, name) {
         Some((whole, part)) => (whole, Some(part)),
         None => (name.to_owned(), None),
     };
     let is_less_one = family.stores_norms_less_one && name.ends_with("norm.weight");
     let added = if is_less_one { 1.0 } else { 0.0 };
-    Stored { name: whole, part, interleaved_head_size: None, added }
+    let name = names.in_file(&whole);
+    Stored { name, part, interleaved_head_size: None, added }
 }
 
 /// Whether a head is stored that is not the embedding, as far as both are matrices of this shape;
 /// what they are else is refused where tensors are placed.
-fn has_own_head(source: &Source, shape: [usize; 2]) -> bool {
-    let (head, embedding) =
-        match (source.tensor(Transformer::HEAD), source.tensor(Transformer::EMBEDDING)) {
-            (Err(ReadTensorError::Missing { .. }), _) => return false,
-            (Ok(head), Ok(embedding)) if head.shape == shape && embedding.shape == shape => {
-                (head, embedding)
-            }
-            _ => return true,
-        };
+fn has_own_head(source: &Source, names: Names, shape: [usize; 2]) -> bool {
+    let tensor = |name: &str| source.tensor(&names.in_file(name));
+    let (head, embedding) = match (tensor(Transformer::HEAD), tensor(Transformer::EMBEDDING)) {
+        (Err(ReadTensorError::Missing { .. }), _) => return false,
+        (Ok(head), Ok(embedding)) if head.shape == shape && embedding.shape == shape => {
+            (head, embedding)
+        }
+        _ => return true,
+    };
     // A row at a time: the whole of both may not fit into memory as floats.
     (0..shape[0]).any(|row| head.rows_to_f32(row..row + 1) != embedding.rows_to_f32(row..row + 1))
 }

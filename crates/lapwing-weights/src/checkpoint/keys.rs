@@ -78,9 +78,25 @@ pub(super) const CONFIG: &Keys = &[
 pub(super) fn of_family(model_type: &str) -> &'static Keys {
     match model_type {
         "llama" => &[(Used, &["mlp_bias"])],
+        "gemma3_text" => &[
+            (Neutral(&["gelu_pytorch_tanh"]), &["hidden_activation", "hidden_act"]),
+            (Used, &["query_pre_attn_scalar", "attn_logit_softcapping"]),
+            (Used, &["final_logit_softcapping", "rope_local_base_freq"]),
+            (Used, &["sliding_window_pattern"]),
+            (Harmless, &["cache_implementation"]),
+        ],
         _ => &[],
     }
 }
+
+/// Keys of a `gemma3` with vision, around its `text_config`.
+pub(super) const AROUND_TEXT: &Keys = &[
+    (Used, &["model_type", "text_config", "bos_token_id", "eos_token_id", "pad_token_id"]),
+    (Used, &["tie_word_embeddings", "quantization_config", "quantization"]),
+    // Of images, which an export leaves out.
+    (Harmless, &["vision_config", "mm_tokens_per_image", "image_token_index", "image_token_id"]),
+    (Harmless, &["boi_token_index", "eoi_token_index", "boi_token_id", "eoi_token_id"]),
+];
 
 /// Keys inside of `rope_scaling` and `rope_parameters`, whatever their type.
 pub(super) const ROPE: &Keys = &[
@@ -153,8 +169,14 @@ pub(super) const GGUF_ARCHITECTURE: &Keys = &[
 ];
 
 /// Metadata below the name of one architecture; what is here goes before [`GGUF_ARCHITECTURE`].
-pub(super) fn of_gguf(_model_type: &str) -> &'static Keys {
-    &[]
+pub(super) fn of_gguf(model_type: &str) -> &'static Keys {
+    match model_type {
+        "gemma3_text" => &[
+            (Used, &["attention.sliding_window_pattern", "rope.freq_base_swa"]),
+            (Used, &["final_logit_softcapping"]),
+        ],
+        _ => &[],
+    }
 }
 
 /// Metadata of a GGUF file with whole names; what begins with one of [`GGUF_HARMLESS`] is harmless.

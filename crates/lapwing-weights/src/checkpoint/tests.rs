@@ -91,7 +91,7 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     };
     check(
         &|f| f.string("general.architecture", "mamba"),
-        "general.architecture: expected llama, qwen2, qwen3, found mamba",
+        "general.architecture: expected llama, qwen2, qwen3, gemma3",
     );
     check(&|f| f.without_tensor("blk.0.ffn_up.weight"), "has no tensor blk.0.ffn_up.weight");
     let norm = ("blk.0.attn_q_norm.weight", [4], [1.0; 4]);

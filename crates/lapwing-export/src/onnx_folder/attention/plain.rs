@@ -46,9 +46,13 @@ impl Shared {
                 graph.node("/model/rotary/rows", "Add", &["position_ids", &first_row], [])
             }
         };
-        let angle = |graph: &mut Graph, table: &str| {
+        let angle = |graph: &mut Graph, kind: RopeKind, table: &str| {
             let name = format!("/model/{table}");
-            let rows = &[table, rows_of_table.as_str()];
+            let rows = match kind {
+                RopeKind::General => rows_of_table.as_str(),
+                RopeKind::Window => "position_ids",
+            };
+            let rows = &[table, rows];
             let rows = graph.node(&format!("{name}/Gather"), "Gather", rows, [axis()]);
             graph.node(&format!("{name}/Unsqueeze"), "Unsqueeze", &[&rows, &first], [])
         };
@@ -70,7 +74,8 @@ impl Shared {
         });
         let masks = masks.collect();
         let kinds = rope_kinds(architecture).into_iter();
-        let angles = kinds.map(|kind| (kind, table_names(kind).map(|table| angle(graph, table))));
+        let angles =
+            kinds.map(|kind| (kind, table_names(kind).map(|table| angle(graph, kind, table))));
         let angles = angles.collect();
         Shared { masks, angles, by_head, by_group }
     }

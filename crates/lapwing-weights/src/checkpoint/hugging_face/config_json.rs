@@ -30,8 +30,13 @@ const NO_ROPE_INTERVAL_DEFAULT: usize = 4;
 pub(super) struct ConfigJson<'a> {
     path: &'a Path,
     keys: JsonKeys<'a>,
+    /// What stands around `keys` where they are the text part of a model with vision.
+    around: Option<JsonKeys<'a>>,
     pub(super) family: &'static Family,
 }
+
+/// The one model with vision whose text part is exported.
+const WITH_VISION: &str = "gemma3";
 
 impl<'a> ConfigJson<'a> {
     /// Refuse other families first of all, since they lack keys that this one needs, and then every
@@ -40,12 +45,8 @@ impl<'a> ConfigJson<'a> {
         let Some(map) = json.as_object() else {
             return Err(unsupported(path, "contents", "an object", excerpt(json)));
         };
-        let keys = JsonKeys { path, prefix: String::new(), map };
-        let model_type = keys.needed("model_type", Value::as_str, "a text")?;
-        let Some(family) = Family::of_model_type(model_type) else {
-            let known: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
-            return Err(unsupported(path, "model_type", known.join(", "), model_type));
-        };
+        let mut keys = JsonKeys { path, prefix: String::new(), map };
+        let mut around = None;
         for key in ["quantization_config", "quantization"] {
             if keys.get(key).is_some() {
                 let expected = "f32, f16 or bf16 weights";
@@ -53,9 +54,26 @@ impl<'a> ConfigJson<'a> {
             }
         }
         // What begins so are transformers' own notes.
+        let is_note = |key: &str| key.starts_with('_');
+        if keys.needed("model_type", Value::as_str, "a text")? == WITH_VISION {
+            keys.require_known(&[keys::AROUND_TEXT, keys::CONFIG], is_note)?;
+            let map = keys.needed("text_config", Value::as_object, "an object")?;
+            let prefix = "text_config.".to_owned();
+            around = Some(std::mem::replace(&mut keys, JsonKeys { path, prefix, map }));
+        }
+        let model_type = keys.needed("model_type", Value::as_str, "a text")?;
+        let Some(family) = Family::of_model_type(model_type) else {
+            let known: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
+            return Err(keys.wrong("model_type", known.join(", "), model_type));
+        };
         let tables = [keys::of_family(model_type), keys::CONFIG];
-        keys.require_known(&tables, |key| key.starts_with('_'))?;
-        Ok(ConfigJson { path, keys, family })
+        keys.require_known(&tables, is_note)?;
+        Ok(ConfigJson { path, keys, around, family })
+    }
+
+    /// Whether it is the text part of a model with vision.
+    pub(super) fn is_text_part(&self) -> bool {
+        self.around.is_some()
     }
 
     /// What the model is made of; `has` tells whether there is a tensor of a name, and
@@ -102,7 +120,7 @@ impl<'a> ConfigJson<'a> {
             attention_cap: self.cap("attn_logit_softcapping")?,
             logit_divisor: self.factor("logits_scaling")?,
             logit_cap: self.cap("final_logit_softcapping")?,
-            tied_head: self.keys.truth("tie_word_embeddings")?.unwrap_or(self.family.is_tied),
+            tied_head: self.is_tied()?,
             rope: ropes.general,
             window_rope: ropes.window.filter(|_| sliding_window.is_some()),
             full_layers,
@@ -110,7 +128,8 @@ impl<'a> ConfigJson<'a> {
         };
         let ids = |key: &str| {
             let ids = generation.and_then(|json| json.get(key)).filter(|json| !json.is_null());
-            token_ids(self.path, key, ids.or(self.keys.get(key)))
+            let around = || self.around.as_ref().and_then(|around| around.get(key));
+            token_ids(self.path, key, ids.or(self.keys.get(key)).or_else(around))
         };
         let first = |key: &str| ids(key).map(|ids| ids.first().copied());
         let tokens = SpecialTokens {
@@ -132,6 +151,15 @@ impl<'a> ConfigJson<'a> {
             model_type: self.family.model_type.to_owned(),
         };
         Ok(Config { architecture, tokens, unk: first("unk_token_id")? })
+    }
+
+    fn is_tied(&self) -> Result<bool, OpenCheckpointError> {
+        const KEY: &str = "tie_word_embeddings";
+        let around = match &self.around {
+            Some(around) => around.truth(KEY)?,
+            None => None,
+        };
+        Ok(self.keys.truth(KEY)?.or(around).unwrap_or(self.family.is_tied))
     }
 
     /// What the family takes for a key that is absent.

@@ -69,7 +69,7 @@ fn another_family_is_named_before_the_fields_it_lacks() {
     let config = folder.path().join(CONFIG_FILE);
     std::fs::write(config, r#"{"model_type":"mamba","state_size":16}"#).unwrap();
     let message = open(folder.path()).map(drop).unwrap_err().to_string();
-    let expected = "model_type: expected llama, mistral, qwen2, qwen3, found mamba";
+    let expected = "model_type: expected llama, mistral, qwen2, qwen3, gemma3_text";
     assert!(message.contains(expected), "{message}");
 }
 
@@ -249,6 +249,44 @@ fn what_rope_parameters_say_is_used_or_refused() {
     );
 }
 
+/// `config.json` of gemma-3-4b-it as it was published: the text part says little.
+const WITH_VISION: &str = r#"{"architectures":["Gemma3ForConditionalGeneration"],
+    "boi_token_index":255999,"eoi_token_index":256000,"eos_token_id":[1,106],
+    "image_token_index":262144,"initializer_range":0.02,"mm_tokens_per_image":256,
+    "model_type":"gemma3","text_config":{"hidden_size":2560,"intermediate_size":10240,
+    "model_type":"gemma3_text","num_hidden_layers":34,"rope_scaling":{"factor":8.0,
+    "rope_type":"linear"},"sliding_window":1024},"torch_dtype":"bfloat16",
+    "transformers_version":"4.50.0.dev0","vision_config":{"hidden_size":1152,"image_size":896,
+    "intermediate_size":4304,"model_type":"siglip_vision_model"}}"#;
+
+#[test]
+fn the_text_part_of_a_model_with_vision_is_a_model() {
+    let json: Value = serde_json::from_str(WITH_VISION).unwrap();
+    let config = resolve(&json, None).unwrap();
+    let found = &config.architecture;
+    assert_eq!(
+        (found.n_vocab, found.n_heads, found.n_kv_heads, found.head_size),
+        (262_208, 8, 4, 256)
+    );
+    assert_eq!((found.n_positions_max, found.sliding_window), (131_072, Some(1024)));
+    let full: Vec<usize> = (0..34).filter(|&layer_idx| found.window(layer_idx).is_none()).collect();
+    assert_eq!(full, [5, 11, 17, 23, 29]);
+    let (rope, window_rope) = (&found.family.rope, found.family.window_rope.as_ref().unwrap());
+    assert_eq!((rope.theta, window_rope.theta), (1e6, 1e4));
+    assert_eq!(rope.scaling, Some(RopeScaling::Linear { factor: 8.0 }));
+    assert_eq!((&window_rope.scaling, found.family.attention_scale), (&None, 0.0625));
+    assert!(found.family.tied_head);
+    assert_eq!(config.tokens.eos, [1, 106]);
+    let mut unknown = json.clone();
+    unknown["audio_config"] = serde_json::json!({});
+    let message = resolve(&unknown, None).map(drop).unwrap_err().to_string();
+    assert!(message.contains("unknown key audio_config"), "{message}");
+    let mut unknown = json;
+    unknown["text_config"]["altup_num_inputs"] = 4.into();
+    let message = resolve(&unknown, None).map(drop).unwrap_err().to_string();
+    assert!(message.contains("unknown key text_config.altup_num_inputs"), "{message}");
+}
+
 /// A tiny qwen2 with these tensors beside those of its body, and more files.
 fn tiny_folder(config: &Value, more: &[(&str, &[f32])], files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -387,7 +425,8 @@ fn configs_that_cannot_be_exported_are_refused_with_the_cause() {
         let message = resolve(&json, None).expect_err(expected).to_string();
         assert!(message.contains(expected), "{message:?} does not say {expected:?}");
     };
-    check("model_type", "gemma3".into(), "expected llama, mistral, qwen2, qwen3");
+    check("model_type", "gemma3".into(), "text_config: expected an object, found none");
+    check("model_type", "falcon".into(), "expected llama, mistral, qwen2, qwen3, gemma3_text");
     check("hidden_act", "gelu".into(), "hidden_act: expected silu, found gelu");
     check("partial_rotary_factor", 0.5.into(), "expected 1, found 0.5");
     check("quantization_config", serde_json::json!({}), "found quantised weights");
