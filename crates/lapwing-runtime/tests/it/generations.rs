@@ -16,21 +16,21 @@ use crate::{FUSE, request, run, tokenizer};
 /// An event without what it cost.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
-    Reading,
     Prefill { n_tokens: usize, n_reused: usize },
     Token { token: u32, log_probability: Option<f64>, top: Vec<Alternative>, text: String },
 }
 
 impl Heard {
-    pub(crate) fn of(event: Event<'_>) -> Heard {
-        match event {
-            Event::Reading => Heard::Reading,
+    /// None of a prompt that is still read: the slower the machine, the more often that is told.
+    pub(crate) fn of(event: Event<'_>) -> Option<Heard> {
+        Some(match event {
+            Event::Reading => return None,
             Event::Prefill { n_tokens, n_reused, .. } => Heard::Prefill { n_tokens, n_reused },
             Event::Token { token, log_probability, top, text, .. } => {
                 let (top, text) = (top.to_vec(), text.to_owned());
                 Heard::Token { token, log_probability, top, text }
             }
-        }
+        })
     }
 }
 
@@ -38,7 +38,7 @@ impl Heard {
 pub(crate) fn alone(session: &mut Session, request: &Request<'_>) -> (Generated, Vec<Heard>) {
     let mut heard = Vec::new();
     let generated = generate(session, request, &mut |event| {
-        heard.push(Heard::of(event));
+        heard.extend(Heard::of(event));
         ControlFlow::Continue(())
     });
     (generated.expect("the request is fine"), heard)
@@ -62,7 +62,7 @@ pub(crate) fn in_turn(
         }
         let generation = &mut generations[idx];
         is_over[idx] = generation.advance().expect("the model works").is_some();
-        heard[idx].push(Heard::of(generation.event().expect("something was done")));
+        heard[idx].extend(Heard::of(generation.event().expect("something was done")));
     }
     let ended = generations.into_iter().map(Generation::end);
     ended.zip(heard).map(|((session, generated), heard)| (session, generated, heard)).collect()
