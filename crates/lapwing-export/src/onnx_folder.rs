@@ -44,7 +44,7 @@ pub(crate) fn write(
     on_progress: OnProgress<'_>,
 ) -> Result<(), ExportError> {
     let architecture = &weights.architecture();
-    let kind = AttentionKind::for_head_size(architecture.head_size);
+    let kind = AttentionKind::of(architecture);
     let mut graph = Graph::create(&out.join("model.onnx"))?;
     let mut source = Source::new(weights, on_progress, architecture.expected_tensors().count());
     decoder::write(&mut graph, architecture, kind, &mut source)?;

@@ -11,7 +11,8 @@ use lapwing_model::{Architecture, Rope, RopeKind, Transformer};
 use super::graph::Graph;
 use crate::error::ExportError;
 
-/// Head sizes that `GroupQueryAttention` takes with rotary inside are multiples of this.
+/// Head sizes, and parts of heads that turn, that `GroupQueryAttention` takes with rotary inside are
+/// multiples of this.
 const HEAD_SIZE_STEP: usize = 16;
 
 /// Longest table of rotary angles: half a gigabyte at a head size of 128.
@@ -27,12 +28,14 @@ pub(super) enum AttentionKind {
 }
 
 impl AttentionKind {
-    /// The fastest kind that takes this head size.
-    pub(super) fn for_head_size(head_size: usize) -> AttentionKind {
-        if head_size.is_multiple_of(HEAD_SIZE_STEP) {
-            AttentionKind::Fused
-        } else {
-            AttentionKind::Plain
+    /// The fastest kind that takes these heads, and the part of them that turns.
+    pub(super) fn of(architecture: &Architecture<Transformer>) -> AttentionKind {
+        let parts =
+            rope_kinds(architecture).into_iter().map(|kind| architecture.rope(kind).n_rotated);
+        let mut sizes = std::iter::once(architecture.head_size).chain(parts);
+        match sizes.all(|size| size.is_multiple_of(HEAD_SIZE_STEP)) {
+            true => AttentionKind::Fused,
+            false => AttentionKind::Plain,
         }
     }
 }

@@ -91,7 +91,7 @@ fn written(
     };
     let mut source = Source::new(&mut fake, &mut on_progress, n_tensors);
     let mut graph = Graph::create(&path)?;
-    let kind = AttentionKind::for_head_size(architecture.head_size);
+    let kind = AttentionKind::of(architecture);
     decoder::write(&mut graph, architecture, kind, &mut source)?;
     graph.finish()?;
     assert_eq!(n_calls, n_tensors);

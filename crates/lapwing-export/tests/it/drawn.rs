@@ -7,7 +7,8 @@ use crate::checkpoint::Kind;
 use crate::random::Random;
 
 /// The families that are drawn.
-pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "gemma3_text"];
+pub(crate) const MODEL_TYPES: &[&str] =
+    &["llama", "mistral", "qwen2", "qwen3", "gemma3_text", "phi3"];
 
 /// How rotary frequencies are stretched.
 #[derive(Clone, Debug, PartialEq)]

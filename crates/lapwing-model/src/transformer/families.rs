@@ -131,6 +131,17 @@ pub const FAMILIES: &[Family] = &[
         ..QWEN2
     },
     GEMMA3,
+    Family {
+        model_type: "phi3",
+        class_name: "Phi3ForCausalLM",
+        gguf: Some("phi3"),
+        windows: Windows::All(None),
+        n_positions_default: 4096,
+        is_fused: true,
+        is_partly_rotated: true,
+        is_interleaved_in_gguf: false,
+        ..LLAMA
+    },
 ];
 
 const GEMMA3: Family = Family {

@@ -78,6 +78,11 @@ pub(super) const CONFIG: &Keys = &[
 pub(super) fn of_family(model_type: &str) -> &'static Keys {
     match model_type {
         "llama" => &[(Used, &["mlp_bias"])],
+        "phi3" => &[
+            (Used, &["partial_rotary_factor", "original_max_position_embeddings"]),
+            (Neutral(&["1"]), &["full_attn_mod", "interpolate_factor"]),
+            (Neutral(&["false"]), &["lm_head_bias"]),
+        ],
         "gemma3_text" => &[
             (Neutral(&["gelu_pytorch_tanh"]), &["hidden_activation", "hidden_act"]),
             (Used, &["query_pre_attn_scalar", "attn_logit_softcapping"]),

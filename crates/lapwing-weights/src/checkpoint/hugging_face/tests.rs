@@ -287,6 +287,36 @@ fn the_text_part_of_a_model_with_vision_is_a_model() {
     assert!(message.contains("unknown key text_config.altup_num_inputs"), "{message}");
 }
 
+#[test]
+fn phi_rotates_a_part_by_what_stands_beside_its_rope() {
+    // As Phi-4-mini-instruct has it, but for the lists' lengths.
+    let json = serde_json::json!({"model_type": "phi3", "vocab_size": 200_064, "hidden_size": 96,
+        "intermediate_size": 8192, "num_hidden_layers": 2, "num_attention_heads": 6,
+        "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "max_position_embeddings": 131_072,
+        "original_max_position_embeddings": 4096, "partial_rotary_factor": 0.75, "rope_theta": 1e4,
+        "rope_scaling": {"type": "longrope", "long_factor": [1, 2.5, 3, 4, 5, 6],
+        "short_factor": [1, 1, 1, 1, 1, 1]}, "sliding_window": 262_144, "tie_word_embeddings": true,
+        "attention_bias": false, "mlp_bias": false, "lm_head_bias": false, "full_attn_mod": 1,
+        "interpolate_factor": 1, "embd_pdrop": 0.0, "resid_pdrop": 0.0, "hidden_act": "silu"});
+    let found = resolve(&json, None).unwrap().architecture;
+    let Some(RopeScaling::LongRope { long, n_positions_original, magnitude, .. }) =
+        &found.family.rope.scaling
+    else {
+        panic!("{:?}", found.family.rope);
+    };
+    assert_eq!((found.family.rope.n_rotated, long[1], *n_positions_original), (12, 2.5, 4096));
+    assert!((magnitude - 1.190_238).abs() < 1e-6 && found.sliding_window.is_none());
+    let refused = |key: &str, value: Value, expected: &str| {
+        let mut json = json.clone();
+        json[key] = value;
+        let config = resolve(&json, None).unwrap();
+        let message = config.check(Path::new("x")).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    refused("partial_rotary_factor", 0.5.into(), "factors of rope: expected 4 numbers");
+    refused("partial_rotary_factor", 0.2.into(), "rotated part of a head: expected an even number");
+}
+
 /// A tiny qwen2 with these tensors beside those of its body, and more files.
 fn tiny_folder(config: &Value, more: &[(&str, &[f32])], files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
