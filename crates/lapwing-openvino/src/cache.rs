@@ -9,8 +9,9 @@
 //!
 //! Nor does the library give back all that it kept: a graph of its own writing may read as another
 //! one (OpenVINO 2026.4.1 gives NaN for gpt-oss with int8 weights on the NPU path). So an entry
-//! holds the first logits of the model that was compiled, and what comes out is asked for its own.
-//! Where they differ the model is compiled at every start, until something changes the entry's name.
+//! holds the first logits of the model that was compiled, and what comes out the first time is asked
+//! for its own. Where they differ the model is compiled at every start, until something changes the
+//! entry's name.
 //!
 //! Must not know: models, graphs, the library's interface. A compilation is a closure.
 

@@ -7,7 +7,7 @@ use lapwing_backend::{CacheUse, Device};
 use lapwing_files::Lease;
 use lapwing_formats::ir::IrModel;
 
-use crate::cache::{self, Cached, KeyFacts};
+use crate::cache::{self, Cached, Compiled as _, KeyFacts};
 use crate::device::{driver, processor};
 use crate::embedder::EmbeddingGraph;
 use crate::native::{CompiledModel, Core, NativeError};
@@ -84,10 +84,13 @@ pub(crate) fn compile(task: &Task<'_>, cache: Option<&Path>) -> Result<Compilati
             properties.push(("CACHE_DIR", utf8(folder)?));
         }
         let (compiled, read) = core.compile(ir.xml(), ir.bin(), id, &properties)?;
+        let mut given = Given { compiled, read, first_row, row: None };
         // NPUW unpacks weights with its first request or in its first run, and may find then that it
-        // cannot.
-        let row = if is_npu(device) { Some(first_row(&compiled)?) } else { None };
-        Ok(Given { compiled, read, first_row, row })
+        // cannot. What is in the cache could.
+        if is_npu(device) && given.is_from_cache() != Some(true) {
+            given.row = Some(given.first_row()?);
+        }
+        Ok(given)
     };
     let Some(cache) = cache else {
         let Given { compiled, read, .. } = compile(None)?;

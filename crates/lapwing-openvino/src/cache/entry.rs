@@ -41,6 +41,8 @@ pub struct EntryRecord {
     pub created_unix_s: u64,
     /// What it computed when it was compiled.
     pub first_logits: FirstLogits,
+    /// Whether it computed that when it came out of the cache.
+    pub is_confirmed: bool,
     /// Why it is compiled anew at every start, where it is: what came out of the cache computed
     /// something else. Nothing else is kept then.
     pub refused: Option<String>,
@@ -85,6 +87,7 @@ impl EntryRecord {
             compile_ms: compile.as_secs_f64() * 1e3,
             created_unix_s: since.as_secs(),
             first_logits: FirstLogits::of(first_row),
+            is_confirmed: false,
             refused: None,
             blobs,
         }))

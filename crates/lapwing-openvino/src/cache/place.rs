@@ -109,7 +109,7 @@ impl Place<'_> {
             return Found::Refused(why);
         }
         let checked = started.elapsed();
-        let lease = Lease::take(&self.folder.join(RECORD_FILE));
+        let lease = Lease::take(&self.record_path());
         let files = files_of(&self.folder);
         let started = Instant::now();
         let compiled = compile(Some(&self.folder));
@@ -122,11 +122,12 @@ impl Place<'_> {
                 if !compiled.is_from_cache().unwrap_or_else(is_unchanged) {
                     return Found::Anew(compiled, Before { files, compile });
                 }
-                match require_same(&compiled, &record) {
-                    Ok(()) => Found::Hit(compiled, record.n_bytes(), lease),
+                let n_bytes = record.n_bytes();
+                match self.confirm(&compiled, record) {
+                    // The record may be another file now.
+                    Ok(()) => Found::Hit(compiled, n_bytes, Lease::take(&self.record_path())),
                     Err(why) => {
                         drop((compiled, lease));
-                        self.refuse(record, &why);
                         Found::Refused(why)
                     }
                 }
@@ -135,17 +136,28 @@ impl Place<'_> {
         }
     }
 
-    /// Demand that a model out of the entry computes what went in, and refuse the entry otherwise.
-    fn require_kept<T: Compiled>(&self, compiled: &T) -> Result<(), String> {
-        let record = EntryRecord::read(&self.folder)?;
-        require_same(compiled, &record).inspect_err(|why| self.refuse(record, why))
+    /// Demand that a model out of the entry computes what went in, unless one did before: the files
+    /// are those that were written, and another version of the library has another entry.
+    fn confirm<T: Compiled>(&self, compiled: &T, mut record: EntryRecord) -> Result<(), String> {
+        if record.is_confirmed {
+            return Ok(());
+        }
+        let confirmed = require_same(compiled, &record);
+        let noted = match &confirmed {
+            Ok(()) => {
+                record.is_confirmed = true;
+                record.write(&self.folder)
+            }
+            Err(why) => record.refuse(&self.folder, why),
+        };
+        if let Err(error) = noted {
+            debug!(key = self.key, %error, "the next start will find it out again");
+        }
+        confirmed
     }
 
-    /// Keep of the entry that it is of no use; whoever cannot write that finds it out again.
-    fn refuse(&self, record: EntryRecord, why: &str) {
-        if let Err(error) = record.refuse(&self.folder, why) {
-            debug!(key = self.key, %error, "the entry is not refused for the next time");
-        }
+    fn record_path(&self) -> PathBuf {
+        self.folder.join(RECORD_FILE)
     }
 
     fn hit<T>(&self, compiled: T, n_bytes: u64, lease: Option<Lease>) -> Cached<T> {
@@ -278,7 +290,9 @@ impl Place<'_> {
                         let why = "OpenVINO does not take what it wrote".to_owned();
                         return not_stored(compiled, &self.folder, why);
                     }
-                    Ok((Ok(compiled), n_bytes)) => match self.require_kept(&compiled) {
+                    Ok((Ok(compiled), n_bytes)) => match EntryRecord::read(&self.folder)
+                        .and_then(|record| self.confirm(&compiled, record))
+                    {
                         Ok(()) => (compiled, n_bytes),
                         Err(why) => {
                             drop(compiled);
@@ -299,7 +313,7 @@ impl Place<'_> {
         };
         debug!(key = self.key, ?outcome, n_bytes, "compiled a model for the cache");
         let cache_use = CacheUse { outcome, folder: self.folder.clone(), n_bytes };
-        let lease = Lease::take(&self.folder.join(RECORD_FILE));
+        let lease = Lease::take(&self.record_path());
         Ok(Cached { compiled, cache_use, lease })
     }
 

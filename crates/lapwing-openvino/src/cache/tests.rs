@@ -261,6 +261,20 @@ fn what_computes_something_else_than_what_went_in_is_never_used_nor_stored_again
 }
 
 #[test]
+fn what_came_out_right_once_is_not_asked_again() {
+    let case = Case::new();
+    case.check("stored", &["partial"]);
+    case.check("hit", &["entry"]);
+    // Whoever asked would find out.
+    case.fault.set(Fault::FailsToInferWhatIsThere);
+    case.check("hit", &["entry"]);
+    // What is compiled anew was never asked.
+    case.write("1.blob", "compilex");
+    case.check("rebuilt: 1.blob is damaged", &["partial"]);
+    case.check("not stored: what OpenVINO gives back", &["entry", "-"]);
+}
+
+#[test]
 fn a_model_that_cannot_infer_leaves_nothing() {
     let case = Case::new();
     case.fault.set(Fault::FailsToInfer);

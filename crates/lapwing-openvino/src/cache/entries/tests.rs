@@ -31,6 +31,7 @@ fn put(cache: &Path, digit: char, age_s: u64) -> Entry {
         compile_ms: 1500.0,
         created_unix_s: 1_700_000_000,
         first_logits: FirstLogits::of(&[0.5]),
+        is_confirmed: false,
         refused: None,
         blobs: BTreeMap::from([("1.blob".to_owned(), Blob { n_bytes: 1000, crc32: 0 })]),
     };
