@@ -8,7 +8,7 @@ use crate::random::Random;
 
 /// The families that are drawn.
 pub(crate) const MODEL_TYPES: &[&str] =
-    &["llama", "mistral", "qwen2", "qwen3", "gemma3_text", "phi3"];
+    &["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "granite", "smollm3"];
 
 /// How rotary frequencies are stretched.
 #[derive(Clone, Debug, PartialEq)]

@@ -142,6 +142,41 @@ pub const FAMILIES: &[Family] = &[
         is_interleaved_in_gguf: false,
         ..LLAMA
     },
+    Family {
+        model_type: "granite",
+        class_name: "GraniteForCausalLM",
+        gguf: Some("granite"),
+        attention_scale: AttentionScale::Multiplier,
+        ..LLAMA
+    },
+    Family {
+        model_type: "smollm3",
+        class_name: "SmolLM3ForCausalLM",
+        gguf: Some("smollm3"),
+        windows: Windows::Unrotated,
+        is_tied: true,
+        n_positions_default: 32_768,
+        theta_default: 2_000_000.0,
+        ..LLAMA
+    },
+    Family {
+        model_type: "gemma2",
+        class_name: "Gemma2ForCausalLM",
+        gguf: Some("gemma2"),
+        qk_norm: false,
+        has_window_rope: false,
+        windows: Windows::Pattern(2),
+        n_positions_default: 8192,
+        theta_default: 10_000.0,
+        defaults: &[
+            ("head_dim", 256.0),
+            ("sliding_window", 4096.0),
+            ("attn_logit_softcapping", 50.0),
+            ("final_logit_softcapping", 30.0),
+        ],
+        n_layers_scaled_by_width: Some(46),
+        ..GEMMA3
+    },
 ];
 
 const GEMMA3: Family = Family {

@@ -78,6 +78,17 @@ pub(super) const CONFIG: &Keys = &[
 pub(super) fn of_family(model_type: &str) -> &'static Keys {
     match model_type {
         "llama" => &[(Used, &["mlp_bias"])],
+        "granite" => &[
+            (Used, &["embedding_multiplier", "residual_multiplier", "attention_multiplier"]),
+            (Used, &["logits_scaling", "mlp_bias"]),
+        ],
+        "smollm3" => &[(Used, &["no_rope_layers", "no_rope_layer_interval", "mlp_bias"])],
+        "gemma2" => &[
+            (Neutral(&["gelu_pytorch_tanh"]), &["hidden_activation", "hidden_act"]),
+            (Used, &["query_pre_attn_scalar", "attn_logit_softcapping"]),
+            (Used, &["final_logit_softcapping"]),
+            (Harmless, &["cache_implementation"]),
+        ],
         "phi3" => &[
             (Used, &["partial_rotary_factor", "original_max_position_embeddings"]),
             (Neutral(&["1"]), &["full_attn_mod", "interpolate_factor"]),
@@ -176,6 +187,15 @@ pub(super) const GGUF_ARCHITECTURE: &Keys = &[
 /// Metadata below the name of one architecture; what is here goes before [`GGUF_ARCHITECTURE`].
 pub(super) fn of_gguf(model_type: &str) -> &'static Keys {
     match model_type {
+        "granite" => &[
+            (Used, &["attention.scale", "embedding_scale", "residual_scale", "logit_scale"]),
+            // In this architecture it says whether there is rotary embedding at all.
+            (Neutral(&["true"]), &["rope.scaling.finetuned"]),
+        ],
+        "gemma2" => &[
+            (Used, &["attention.sliding_window_pattern", "attn_logit_softcapping"]),
+            (Used, &["final_logit_softcapping"]),
+        ],
         "gemma3_text" => &[
             (Used, &["attention.sliding_window_pattern", "rope.freq_base_swa"]),
             (Used, &["final_logit_softcapping"]),
