@@ -23,6 +23,7 @@ use crate::Tokenizer;
 use crate::guard;
 use crate::jinja::value::Value;
 use crate::jinja::value::budget::Budget;
+use crate::jinja::value::marks::Marks;
 use crate::jinja::{Fail, Template};
 use local_time::LocalTime;
 use message::{Message, value_of};
@@ -189,12 +190,13 @@ impl ChatTemplate {
     /// When the template has a mistake, refuses the messages ([`RenderError::Raised`]), fails, or
     /// exceeds the bounds on memory, work and time.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<String, RenderError> {
-        self.text(input, &mut |value| value_of(value), &mut Message::to_value)
+        let marks = Marks::default();
+        self.text(input, marks, &mut |value| value_of(value), &mut Message::to_value)
     }
 
     /// The prompt for `input`, in which text of the messages stays text: what is spelled like a
-    /// special token of `tokenizer` in a message is not that token. What the template itself looks
-    /// for in the assistant's turns (`</think>`, …) is let through there.
+    /// special token of `tokenizer` is that token only if both its ends are the template's own. What
+    /// the template itself looks for in the assistant's turns (`</think>`, …) is let through there.
     ///
     /// # Errors
     ///
@@ -204,9 +206,12 @@ impl ChatTemplate {
         input: &RenderInput<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Rendered, RenderError> {
-        let typed = Typed::new(tokenizer.special_spellings(), input);
-        let parsed = self.source(input.tools.is_some()).parsed().map_err(RenderError::Unusable)?;
-        let text = self.text(input, &mut |value| typed.value_of(value), &mut |message| {
+        let source = self.source(input.tools.is_some());
+        let parsed = source.parsed().map_err(RenderError::Unusable)?;
+        let spellings = tokenizer.special_spellings().iter().map(String::as_str).collect();
+        let typed = Typed::new(spellings, input, &source.text);
+        let marks = typed.marks().clone();
+        let text = self.text(input, marks, &mut |value| typed.value_of(value), &mut |message| {
             let is_kept =
                 |spelling: &str| message.role == "assistant" && parsed.looks_for(spelling);
             typed.message(message, &is_kept)
@@ -224,6 +229,7 @@ impl ChatTemplate {
     fn text(
         &self,
         input: &RenderInput<'_>,
+        marks: Marks,
         value: &mut dyn FnMut(&serde_json::Value) -> Value,
         message: &mut dyn FnMut(&Message) -> Value,
     ) -> Result<String, RenderError> {
@@ -246,10 +252,10 @@ impl ChatTemplate {
         for (name, extra) in input.extra {
             define(name, value(extra));
         }
-        let budget = Budget::new();
+        let budget = Budget::new(marks.clone());
         let rendered = guard::caught(|| template.render(variables, input.now, &budget));
         let rendered = rendered.unwrap_or_else(|panic| Err((1, Fail::Other(panic))));
-        let text = rendered.map_err(|(line, fail)| RenderError::new(line, fail))?;
+        let text = rendered.map_err(|(line, fail)| RenderError::new(line, fail, &marks))?;
         tracing::debug!(n_messages = input.messages.len(), n_bytes = text.len());
         Ok(text)
     }
@@ -352,11 +358,11 @@ pub enum RenderError {
 }
 
 impl RenderError {
-    fn new(line: usize, fail: Fail) -> Self {
+    fn new(line: usize, fail: Fail, marks: &Marks) -> Self {
         match fail {
-            Fail::Raised(message) => Self::Raised { message },
+            Fail::Raised(message) => Self::Raised { message: marks.plain(&message).into_owned() },
             Fail::Bound(bound) => Self::Unbounded { bound },
-            Fail::Other(message) => Self::Failed { line, source: message.into() },
+            Fail::Other(message) => Self::Failed { line, source: marks.plain(&message).into() },
         }
     }
 }

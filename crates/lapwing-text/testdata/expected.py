@@ -93,5 +93,17 @@ def main():
     write("snippets", {s: result(s, variables(case, None)) for s in snippets})
 
 
+def typed():
+    """What templates make of texts that are spelled like control tokens."""
+    given = json.loads((HERE / "typed.json").read_text())
+
+    def results(source):
+        made = [result(source, {"t": t, "m": {"content": t, t: 1}}) for t in given["texts"]]
+        return [r.get("text", r.get("raised")) for r in made]
+
+    write("typed", {source: results(source) for source in given["templates"]})
+
+
 if __name__ == "__main__":
     main()
+    typed()

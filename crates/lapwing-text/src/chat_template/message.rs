@@ -50,8 +50,10 @@ impl Message {
     ) -> Value {
         let mut entries = vec![("role".into(), Value::from(&*self.role))];
         entries.extend(self.content.iter().map(|content| ("content".into(), value(content))));
-        let extra = self.extra.iter().map(|(name, extra)| (Value::from(&**name), value(extra)));
-        entries.extend(extra);
+        for (name, extra) in &self.extra {
+            let name = serde_json::Value::String(name.clone());
+            entries.push((value(&name), value(extra)));
+        }
         Dict::given(entries)
     }
 }
@@ -66,7 +68,7 @@ pub(crate) fn value_of(json: &serde_json::Value) -> Value {
     value_with(json, &|text| Value::from(text))
 }
 
-/// JSON as a value of the template engine, whose texts but names `text` makes.
+/// JSON as a value of the template engine, whose texts, names among them, `text` makes.
 pub(crate) fn value_with(json: &serde_json::Value, text: &dyn Fn(&str) -> Value) -> Value {
     match json {
         serde_json::Value::Null => Value::None,
@@ -75,9 +77,9 @@ pub(crate) fn value_with(json: &serde_json::Value, text: &dyn Fn(&str) -> Value)
         serde_json::Value::Array(items) => {
             Value::given_list(items.iter().map(|item| value_with(item, text)))
         }
-        serde_json::Value::Object(fields) => Dict::given(
-            fields.iter().map(|(name, value)| (Value::from(&**name), value_with(value, text))),
-        ),
+        serde_json::Value::Object(fields) => {
+            Dict::given(fields.iter().map(|(name, value)| (text(name), value_with(value, text))))
+        }
         serde_json::Value::Number(number) => {
             let integer = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
             let float = || Value::Float(number.as_f64().unwrap_or(f64::NAN));

@@ -453,8 +453,8 @@ fn text_of_a_user_stays_text() {
         check(&[user("hi")], "<|a|>user:hi<|b|>", &[256, 257]);
         check(&[user("x<|b|><|a|>y <|a|>")], "<|a|>user:x<|b|><|a|>y <|a|><|b|>", &[256, 257]);
         check(&[user("<|a<|a|>|>é<|b")], "<|a|>user:<|a<|a|>|>é<|b<|b|>", &[256, 257]);
-        check(&[user("1</think>2")], "<|a|>user:1</think>2<|b|>", &[256, 257]);
-        // What the template takes apart in an answer is still found there.
+        // What the template takes apart is found in every message; in an answer it stays what it is.
+        check(&[user("1</think>2")], "<|a|>user:\"2\"<|b|>", &[256, 257]);
         let answer = Message::new("assistant", "1</think>2<|b|>");
         check(&[answer], "<|a|>assistant:\"2<|b|>\"<|b|>", &[256, 257]);
         // Characters that could be marks are no marks when a message has them.
@@ -463,6 +463,44 @@ fn text_of_a_user_stays_text() {
             check(&[user(odd)], &format!("<|a|>user:{odd}<|b|>"), &[256, 257]);
         }
     }
+}
+
+/// What jinja2 makes of templates for texts that are spelled like special tokens. None of these
+/// templates has a special token of its own: all must be text.
+#[test]
+fn what_users_type_is_rendered_as_with_jinja2_and_stays_text() {
+    let given = json_of("typed.json");
+    let expected = json_of("expected/typed.json");
+    let tokenizer = special_tokenizer(Value::Null);
+    let (mut wrong, mut n_checked) = (Vec::new(), 0);
+    for (source, results) in expected.as_object().unwrap() {
+        let template = ChatTemplate::from_source(source, tokens(), Path::new("test.jinja"));
+        for (text, expected) in
+            given["texts"].as_array().unwrap().iter().zip(results.as_array().unwrap())
+        {
+            let text = text.as_str().unwrap();
+            let mut content = Map::new();
+            content.insert("content".to_owned(), json!(text));
+            content.insert(text.to_owned(), json!(1));
+            let extra = json!({"t": text, "m": content});
+            let input = input(&[], extra.as_object().unwrap());
+            let (rendered, special) = match template.render_for(&input, &tokenizer) {
+                Ok(prompt) => {
+                    let ids = tokenizer.encode_rendered(&prompt).unwrap();
+                    let special = ids.into_iter().any(|id| id > 255);
+                    (json!(prompt.text()), special)
+                }
+                Err(RenderError::Raised { message }) => (json!(message), false),
+                Err(_) => (Value::Null, false),
+            };
+            n_checked += 1;
+            if rendered != *expected || special {
+                wrong.push(format!("{source} {text:?}\n  {rendered}\n  {expected} {special}"));
+            }
+        }
+    }
+    assert!(n_checked > 700, "{n_checked}");
+    assert!(wrong.is_empty(), "{} of {n_checked}\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -120,8 +120,8 @@ pub(super) fn item(value: &Value, index: &Value, budget: &Budget) -> Result<Valu
         (Value::Undefined(_), _) => attribute(value, &Arc::from("[]"), budget),
         (Value::Dict(dict), _) => match (dict.get(index, budget)?, index.as_str()) {
             (Some(found), _) => Ok(found.clone()),
-            (None, Some(name)) if DICT_METHODS.contains(&name) => {
-                attribute(value, &name.into(), budget)
+            (None, Some(name)) if DICT_METHODS.contains(&&*budget.plain(name)?) => {
+                attribute(value, &Arc::from(&*budget.plain(name)?), budget)
             }
             (None, Some(name)) => Ok(Value::Undefined(Some(name.into()))),
             (None, None) => nothing(),
@@ -142,7 +142,7 @@ pub(super) fn item(value: &Value, index: &Value, budget: &Budget) -> Result<Valu
                 None => nothing(),
             }
         }
-        (_, Value::Str(name)) => attribute(value, &Arc::from(&**name), budget),
+        (_, Value::Str(name)) => attribute(value, &Arc::from(&*budget.plain(name)?), budget),
         _ => nothing(),
     }
 }

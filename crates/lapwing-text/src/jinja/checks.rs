@@ -81,7 +81,7 @@ pub(super) fn check(
             let text = super::python_text::text_of(value, budget)?;
             let text = text.as_str().unwrap_or_default();
             budget.read(text.len())?;
-            is_cased(text, name == "upper")
+            is_cased(&budget.plain(text)?, name == "upper")
         }
         "escaped" => false,
         _ => return Err(Fail::other(format!("no test named '{name}'"))),

@@ -5,6 +5,8 @@ mod keys;
 mod rows;
 mod texts;
 
+use std::sync::Arc;
+
 use super::arguments::CallArgs;
 use super::value::Value;
 use super::value::budget::Budget;
@@ -48,7 +50,7 @@ pub(super) fn apply(
             let attribute = attribute.ok_or_else(|| Fail::other("attr needs a name"))?;
             match value {
                 Value::Dict(_) => Ok(Value::Undefined(Some(attribute.into()))),
-                _ => access::attribute(value, &attribute.into(), budget),
+                _ => access::attribute(value, &Arc::from(&*budget.plain(attribute)?), budget),
             }
         }
         "abs" => {
@@ -62,7 +64,10 @@ pub(super) fn apply(
         "int" => int(budget, value, arguments),
         "float" => {
             let [default] = arguments.bind(name, ["default"])?;
-            let number = value.as_float().or_else(|| number_of(value.as_str()?));
+            let number = match value.as_str() {
+                Some(text) => number_of(&budget.plain(text)?),
+                None => value.as_float(),
+            };
             let default = || default.unwrap_or(Value::Float(0.0));
             Ok(number.map_or_else(default, Value::Float))
         }
@@ -86,6 +91,7 @@ fn int(budget: &Budget, value: &Value, arguments: CallArgs) -> Result<Value, Fai
     let number = match value {
         Value::Str(text) => {
             budget.read(text.len())?;
+            let text = budget.plain(text)?;
             let digits = text.trim().replace('_', "");
             let digits = match base {
                 16 => digits.trim_start_matches("0x").trim_start_matches("0X"),
@@ -95,7 +101,7 @@ fn int(budget: &Budget, value: &Value, arguments: CallArgs) -> Result<Value, Fai
             };
             let radix = u32::try_from(base).ok().filter(|radix| (2..=36).contains(radix));
             let number = radix.and_then(|radix| i128::from_str_radix(digits, radix).ok());
-            number.map(Value::Int).or_else(|| whole(number_of(text)?))
+            number.map(Value::Int).or_else(|| whole(number_of(&text)?))
         }
         Value::Float(number) => whole(*number),
         other => other.as_int().map(Value::Int),

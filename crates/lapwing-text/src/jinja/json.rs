@@ -73,7 +73,11 @@ impl Writer<'_> {
                     items.push((Some(self.key(key)?), item));
                 }
                 if self.style.sort_keys {
-                    items.sort_by(|(a, _), (b, _)| a.cmp(b));
+                    let marks = self.budget.marks();
+                    let plain = |key: &Option<String>| {
+                        key.as_deref().map(|key| marks.plain(key).into_owned())
+                    };
+                    items.sort_by_cached_key(|(key, _)| plain(key));
                 }
                 self.container("{", items, "}", depth)
             }
@@ -135,14 +139,15 @@ impl Writer<'_> {
     fn string(&mut self, text: &str) -> Result<(), Fail> {
         self.out.push("\"")?;
         let mut plain_from = 0;
-        for (at, symbol) in text.char_indices() {
+        for (at, given) in text.char_indices() {
+            let symbol = self.budget.marks().original(given);
             let is_escaped = matches!(symbol, '"' | '\\' | '\0'..='\x1f');
             let is_plain = !(is_escaped || self.style.ensure_ascii && symbol > '~');
             if is_plain {
                 continue;
             }
             self.out.push(&text[plain_from..at])?;
-            plain_from = at + symbol.len_utf8();
+            plain_from = at + given.len_utf8();
             match symbol {
                 '"' => self.out.push("\\\"")?,
                 '\\' => self.out.push("\\\\")?,

@@ -1,5 +1,7 @@
 //! Methods of Python's texts, lists and dictionaries.
 
+use std::sync::Arc;
+
 use super::arguments::CallArgs;
 use super::checks::is_cased;
 use super::value::budget::Budget;
@@ -16,7 +18,9 @@ pub(super) fn call(
     match value {
         Value::Str(text) => {
             budget.read(text.len())?;
-            text_method(budget, text, method, arguments)
+            budget.as_read(text, arguments, &|text, arguments| {
+                text_method(budget, text, method, arguments)
+            })
         }
         Value::Seq(seq) => list_method(budget, value, seq, method, arguments),
         Value::Dict(dict) => match method {
@@ -103,10 +107,10 @@ fn text_method(
             let Some(Value::Dict(mapping)) = mapping else {
                 return Err(Fail::other("format_map() needs a mapping"));
             };
-            let named = mapping
-                .entries
-                .iter()
-                .filter_map(|(name, value)| Some((name.as_str()?.into(), value.clone())));
+            let named = mapping.entries.iter().filter_map(|(name, value)| {
+                let name = budget.marks().plain(name.as_str()?);
+                Some((Arc::from(&*name), value.clone()))
+            });
             let arguments = CallArgs { positional: Vec::new(), named: named.collect() };
             return format::braces(budget, text, arguments);
         }

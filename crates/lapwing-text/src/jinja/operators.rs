@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::arguments::CallArgs;
 use super::tree::{Binary, Comparison};
 use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
@@ -15,7 +16,11 @@ pub(super) fn binary(
     right: &Value,
 ) -> Result<Value, Fail> {
     match (operator, left, right) {
-        (Binary::Remainder, Value::Str(text), _) => return format::percent(budget, text, right),
+        (Binary::Remainder, Value::Str(text), _) => {
+            return budget.as_read(text, CallArgs::default(), &|text, _| {
+                format::percent(budget, text, right)
+            });
+        }
         (Binary::Add, Value::Str(left), Value::Str(right)) => {
             let mut out = budget.out();
             out.push(left)?;
@@ -186,7 +191,7 @@ pub(super) fn order(
     match (left, right) {
         (Value::Str(a), Value::Str(b)) => {
             budget.read(a.len().min(b.len()))?;
-            Ok(Some((**a).cmp(&**b)))
+            Ok(Some(budget.plain(a)?.cmp(&budget.plain(b)?)))
         }
         (Value::Seq(a), Value::Seq(b))
             if matches!(
@@ -215,7 +220,7 @@ pub(super) fn contains(budget: &Budget, container: &Value, wanted: &Value) -> Re
         Value::Str(text) => match wanted {
             Value::Str(wanted) => {
                 budget.read(text.len())?;
-                Ok(text.contains(&**wanted))
+                Ok(budget.plain(text)?.contains(&*budget.plain(wanted)?))
             }
             other => {
                 let got = other.type_name();

@@ -80,9 +80,12 @@ fn entries(open: &str, entries: &[(Value, Value)], close: &str, out: &mut Out) -
 
 /// A text in quotes: single ones, unless it holds only those.
 fn quoted(text: &str, out: &mut Out) -> Result<(), Fail> {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let budget = out.budget().clone();
+    let has = |wanted| text.contains(|symbol| budget.marks().original(symbol) == wanted);
+    let quote = if has('\'') && !has('"') { '"' } else { '\'' };
     out.push_char(quote)?;
-    for symbol in text.chars() {
+    for given in text.chars() {
+        let symbol = budget.marks().original(given);
         let code = u32::from(symbol);
         match symbol {
             '\\' => out.push("\\\\")?,
@@ -91,10 +94,10 @@ fn quoted(text: &str, out: &mut Out) -> Result<(), Fail> {
             '\t' => out.push("\\t")?,
             _ if symbol == quote => {
                 out.push("\\")?;
-                out.push_char(symbol)?;
+                out.push_char(given)?;
             }
-            ' '..='~' => out.push_char(symbol)?,
-            _ if is_printable(symbol) => out.push_char(symbol)?,
+            ' '..='~' => out.push_char(given)?,
+            _ if is_printable(symbol) => out.push_char(given)?,
             _ if code <= 0xff => out.push(&format!("\\x{code:02x}"))?,
             _ if code <= 0xffff => out.push(&format!("\\u{code:04x}"))?,
             _ => out.push(&format!("\\U{code:08x}"))?,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::value::budget::Budget;
+use super::value::marks::Marks;
 use super::value::{Dict, Value};
 use super::{Fail, Template};
 use crate::LocalTime;
@@ -9,7 +10,7 @@ fn render(source: &str) -> Result<String, (usize, Fail)> {
     let message = Dict::given([("content".into(), "a<b>c".into())]);
     let variables = vec![(Arc::from("m"), message)];
     let template = Template::parse(source).unwrap();
-    template.render(variables, LocalTime::from_unix(0, 0), &Budget::new())
+    template.render(variables, LocalTime::from_unix(0, 0), &Budget::new(Marks::default()))
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn a_budget_is_of_what_lives() {
 
 #[test]
 fn nothing_of_a_rendering_is_left_behind() {
-    let budget = Budget::new();
+    let budget = Budget::new(Marks::default());
     let before = format!("{budget:?}");
     let source = "{% macro a(n) %}{% if n %}{{ a(n - 1) }}{% endif %}{% endmacro %}{{ a(9) }}\
                   {% set ns = namespace(m=a) %}{% set c = cycler(1, [2]) %}\
@@ -80,6 +81,7 @@ fn a_given_value_costs_nothing() {
     let long = Value::from(&*"x".repeat(100 << 20));
     let template = Template::parse("{{ long | length }}{{ long[:3] }}").unwrap();
     let variables = vec![(Arc::from("long"), long)];
-    let text = template.render(variables, LocalTime::from_unix(0, 0), &Budget::new());
+    let text =
+        template.render(variables, LocalTime::from_unix(0, 0), &Budget::new(Marks::default()));
     assert_eq!(text.unwrap(), "104857600xxx");
 }

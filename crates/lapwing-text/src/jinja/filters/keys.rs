@@ -47,7 +47,7 @@ impl Keys {
 
     fn folded(&self, key: Value, budget: &Budget) -> Result<Value, Fail> {
         match &key {
-            Value::Str(text) if self.ignores_case => recased(budget, text, "lower"),
+            Value::Str(text) if self.ignores_case => recased(budget, &budget.plain(text)?, "lower"),
             _ => Ok(key),
         }
     }

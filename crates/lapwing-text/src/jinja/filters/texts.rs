@@ -1,6 +1,7 @@
 //! Filters of texts.
 
 use std::ops::Range;
+use std::str::Chars;
 
 use super::super::arguments::CallArgs;
 use super::super::value::budget::{Budget, Out};
@@ -23,6 +24,10 @@ pub(super) fn apply(
     let soft = python_text::text_of(value, budget)?;
     let text = soft.as_str().unwrap_or_default();
     budget.read(text.len())?;
+    budget.as_read(text, arguments, &|text, arguments| of_text(budget, name, text, arguments))
+}
+
+fn of_text(budget: &Budget, name: &str, text: &str, arguments: CallArgs) -> Result<Value, Fail> {
     match name {
         "format" => {
             let CallArgs { positional, named } = arguments;
@@ -61,7 +66,7 @@ pub(super) fn apply(
         _ => {
             let [] = arguments.bind(name, [])?;
             match name {
-                "safe" => Ok(soft),
+                "safe" => budget.text(text),
                 "wordcount" => {
                     let is_word = |c: char| c.is_alphanumeric() || c == '_';
                     let words = text.split(|c| !is_word(c)).filter(|word| !word.is_empty());
@@ -117,14 +122,25 @@ pub(crate) fn replaced(
     n_max: Option<usize>,
 ) -> Result<Value, Fail> {
     let mut out = budget.out();
+    let (plain, old) = (budget.plain(text)?, budget.plain(old)?);
+    // A character of the plain text stands where the same one of the marked text does.
+    let mut given = text.chars();
     let mut n_copied = 0;
-    for (at, part) in text.match_indices(old).take(n_max.unwrap_or(usize::MAX)) {
-        out.push(&text[n_copied..at])?;
+    for (at, part) in plain.match_indices(&*old).take(n_max.unwrap_or(usize::MAX)) {
+        copy(&mut given, plain[n_copied..at].chars().count(), &mut out)?;
         out.push(new)?;
+        given.by_ref().take(part.chars().count()).for_each(drop);
         n_copied = at + part.len();
     }
-    out.push(&text[n_copied..])?;
+    out.push(given.as_str())?;
     out.into_value()
+}
+
+/// Write the next `n_chars` of `given`.
+fn copy(given: &mut Chars<'_>, n_chars: usize, out: &mut Out) -> Result<(), Fail> {
+    let rest = given.as_str();
+    given.by_ref().take(n_chars).for_each(drop);
+    out.push(&rest[..rest.len() - given.as_str().len()])
 }
 
 /// `text` without `symbols` at its ends; those of whitespace when `None`.
@@ -305,6 +321,7 @@ fn url_encode(budget: &Budget, value: &Value) -> Result<Value, Fail> {
 }
 
 fn quote(text: &str, is_query: bool, out: &mut Out) -> Result<(), Fail> {
+    let text = out.budget().plain(text)?.into_owned();
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::Fail;
+use super::marks::Marks;
 use super::{Depth, Seq, SeqKind, Str, Value};
 
 /// Bytes that all values of one rendering may hold at a time, the output included. What is charged
@@ -41,6 +42,7 @@ struct Left {
     work: Cell<u64>,
     looked_at: Cell<u64>,
     deadline: Instant,
+    marks: Marks,
 }
 
 /// Bytes that something holds; they are given back when it is dropped.
@@ -67,13 +69,19 @@ pub(crate) struct Items {
 }
 
 impl Budget {
-    pub(crate) fn new() -> Budget {
+    /// The budget of a rendering, and what stands for characters in what it is given.
+    pub(crate) fn new(marks: Marks) -> Budget {
         Budget(Rc::new(Left {
             n_bytes: Cell::new(BYTES_MAX),
             work: Cell::new(WORK_MAX),
             looked_at: Cell::new(WORK_MAX),
             deadline: Instant::now() + TIME_MAX,
+            marks,
         }))
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.0.marks
     }
 
     /// Do `n` steps.
@@ -188,6 +196,10 @@ impl Out {
 
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.charge.budget
     }
 
     pub(crate) fn into_text(self) -> String {

@@ -70,7 +70,9 @@ impl Dict {
     /// The value of a key that is a text.
     pub(crate) fn get_str(&self, key: &str, budget: &Budget) -> Result<Option<&Value>, Fail> {
         budget.work(1 + self.entries.len() / 4)?;
-        let is_key = |(name, _): &&(Value, Value)| name.as_str() == Some(key);
+        let is_key = |(name, _): &&(Value, Value)| {
+            name.as_str().is_some_and(|name| budget.reads_alike(name, key))
+        };
         Ok(self.entries.iter().find(is_key).map(|(_, value)| value))
     }
 }
