@@ -36,7 +36,7 @@ pub struct PromptArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Chat template")]
 pub struct TemplateArgs {
-    /// A variable of the template: VALUE is JSON, or else a text; repeatable
+    /// A variable of the template: VALUE is JSON, True, False or None, or else a text; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub template_var: Vec<TemplateVar>,
     /// Let the model think before it answers, or not, where its template has a say in that
@@ -82,8 +82,17 @@ impl FromStr for TemplateVar {
         if matches!(key, "messages" | "tools") {
             return Err(failed("another key: --messages and --tools give these"));
         }
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-        Ok(TemplateVar { key: key.to_owned(), value })
+        Ok(TemplateVar { key: key.to_owned(), value: value_of(value) })
+    }
+}
+
+/// JSON, a word as Python writes it (templates are read with it in mind), or else a text.
+fn value_of(text: &str) -> Value {
+    match text.trim() {
+        "True" => Value::Bool(true),
+        "False" => Value::Bool(false),
+        "None" => Value::Null,
+        _ => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
     }
 }
 
@@ -100,6 +109,11 @@ mod tests {
             assert_eq!(text.parse::<TemplateVar>().unwrap(), expected, "{text}");
         };
         check("enable_thinking=false", "enable_thinking", json!(false));
+        check("enable_thinking=False", "enable_thinking", json!(false));
+        check("enable_thinking= True ", "enable_thinking", json!(true));
+        check("date=None", "date", Value::Null);
+        check("text=\"False\"", "text", json!("False"));
+        check("text=Falsehood", "text", json!("Falsehood"));
         check("n=12", "n", json!(12));
         check("date=26 Jul 2024", "date", json!("26 Jul 2024"));
         check("quoted=\"12\"", "quoted", json!("12"));
