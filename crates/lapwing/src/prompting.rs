@@ -1,14 +1,14 @@
 //! What a prompt is made of: what the user asks, from where he says, and what the chat template is
 //! told beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use lapwing_host::conversation::Told;
-use lapwing_text::{ChatInput, ChatTemplate, Message, tools_from_json};
+use lapwing_text::{ChatInput, ChatTemplate, LocalTime, Message, RenderInput, tools_from_json};
 use serde_json::{Map, Value};
 
 use crate::cli::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
@@ -86,10 +86,12 @@ impl Asked {
         printer: &Printer,
     ) -> anyhow::Result<(Vec<Message>, Told)> {
         let (messages, tools) = match self {
-            Asked::Conversation(_) if template.is_none() => {
-                return Err(no_template("--messages").into());
+            Asked::Conversation(ChatInput { messages, tools }) => {
+                let template = template.ok_or_else(|| no_template("--messages"))?;
+                let told = told(tools, &args.template, Some(template), printer)?;
+                require_read(&messages, &told, template, printer)?;
+                return Ok((messages, told));
             }
-            Asked::Conversation(ChatInput { messages, tools }) => (messages, tools),
             Asked::Text(text) => {
                 if template.is_none() && args.system.is_some() {
                     printer.warning("--system has no effect: the model has no chat template");
@@ -102,6 +104,71 @@ impl Asked {
         };
         Ok((messages, told(tools, &args.template, template, printer)?))
     }
+}
+
+/// See to it that what messages hold beside role and content comes into the prompt.
+///
+/// # Errors
+///
+/// When that are tool calls, and the template renders the same without them: the assistant's turn
+/// would be an empty one. Of other fields the user is told.
+fn require_read(
+    messages: &[Message],
+    told: &Told,
+    template: &ChatTemplate,
+    printer: &Printer,
+) -> Result<(), UsageError> {
+    let rendered = |messages: &[Message]| {
+        let input = RenderInput {
+            messages,
+            tools: told.tools.as_deref(),
+            documents: None,
+            add_generation_prompt: true,
+            now: LocalTime::from_unix(0, 0),
+            extra: &told.variables,
+        };
+        template.render(&input).ok()
+    };
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    // What belongs to a call is told by the order of the messages too.
+    let is_label = |message: &Message, name: &str| {
+        name == "tool_call_id" || (name == "name" && message.role == "tool")
+    };
+    let mut fields: BTreeMap<&str, usize> = BTreeMap::new();
+    for (idx, message) in messages.iter().enumerate() {
+        let said = message.extra.iter().filter(|(_, value)| says(value));
+        for (name, _) in said.filter(|(name, _)| !is_label(message, name)) {
+            fields.entry(name).or_insert(idx + 1);
+        }
+    }
+    // A template that refuses the messages says so when the prompt is made.
+    let Some(prompt) = (!fields.is_empty()).then(|| rendered(messages)).flatten() else {
+        return Ok(());
+    };
+    for (name, number) in fields {
+        let mut without = messages.to_vec();
+        without.iter_mut().for_each(|message| drop(message.extra.shift_remove(name)));
+        if rendered(&without).as_ref() != Some(&prompt) {
+            continue;
+        }
+        if name == "tool_calls" {
+            let problem = format!(
+                "the chat template reads no tool calls: the model would not hear of those of \
+                 message {number}"
+            );
+            let advice = "write them into the `content` of the message, or leave them out";
+            return Err(UsageError { problem, advice: Some(advice.into()) });
+        }
+        printer.warning(format!(
+            "`{name}` of message {number} has no effect: the chat template does not read it"
+        ));
+    }
+    Ok(())
 }
 
 /// What `args` tell the template, and the `tools` of a conversation from a file.
@@ -297,6 +364,36 @@ mod tests {
         assert!(with_tools("{% if tools %}{{ tools | tojson }}{% endif %}").is_ok());
         let error = with_tools("{% for m in messages %}{{ m.content }}{% endfor %}").unwrap_err();
         assert!(error.to_string().contains("reads no tools"), "{error}");
+    }
+
+    #[test]
+    fn calls_that_a_template_does_not_render_are_refused() {
+        let calls = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
+        let with = |field: &str, value: &Value| {
+            let mut answer = Message::new("assistant", "");
+            answer.extra.insert(field.to_owned(), value.clone());
+            let mut result = Message::new("tool", "4");
+            result.extra.insert("tool_call_id".to_owned(), json!("1"));
+            result.extra.insert("name".to_owned(), json!("f"));
+            [Message::new("user", "hi"), answer, result]
+        };
+        let check = |source: &str, messages: &[Message]| {
+            require_read(messages, &Told::default(), &template(source), &Printer::new(true))
+                .map_err(|error| error.problem)
+        };
+        let plain = "{% for m in messages %}{{ m.content }}{% endfor %}";
+        let error = check(plain, &with("tool_calls", &calls)).unwrap_err();
+        assert!(error.contains("reads no tool calls") && error.contains("message 2"), "{error}");
+        // Those that are mentioned but not rendered either.
+        let counted = format!("{plain}{{% if messages[0].tool_calls %}}x{{% endif %}}");
+        assert!(check(&counted, &with("tool_calls", &calls)).is_err());
+        // Those that are read by any way, none at all, and other fields.
+        for source in ["{{ messages | tojson }}", "{{ messages[1].tool_calls[0].function.name }}"] {
+            assert_eq!(check(source, &with("tool_calls", &calls)), Ok(()), "{source}");
+        }
+        assert_eq!(check(plain, &with("tool_calls", &json!([]))), Ok(()));
+        assert_eq!(check(plain, &with("reasoning_content", &json!("hm"))), Ok(()));
+        assert_eq!(check("{{ raise_exception('no') }}", &with("tool_calls", &calls)), Ok(()));
     }
 
     #[test]

@@ -146,6 +146,21 @@ fn conversations_and_tools_come_from_files() {
     let plain = Folder::new(Some("{% for m in messages %}{{ m.content }}{% endfor %}"));
     let unheard = plain.tokenize(&["hello", "--tools", &tools]).expect_code(2);
     unheard.expect_says(&["the chat template reads no tools"]);
+    let call = json!({"type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let calls = json!([
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+    ]);
+    let calls = plain.file("calls.json", &calls);
+    let unheard = plain.tokenize(&["--messages", &calls]).expect_code(2);
+    unheard.expect_says(&["reads no tool calls", "message 2"]);
+    let thoughts = json!([
+        {"role": "user", "content": "hello", "name": "me"},
+        {"role": "assistant", "content": "world", "reasoning_content": "hm"},
+    ]);
+    let thoughts = plain.file("thoughts.json", &thoughts);
+    let told = plain.tokenize(&["--messages", &thoughts]).expect_code(0);
+    told.expect_says(&["`name` of message 1 has no effect", "`reasoning_content` of message 2"]);
 }
 
 #[test]
