@@ -142,6 +142,12 @@ impl Conversation {
         has_calls
     }
 
+    /// Forget the last message of the user, and what was answered to it. Whether there was one.
+    pub fn undo(&mut self) -> bool {
+        let last = self.messages.iter().rposition(|message| message.role == "user");
+        last.inspect(|&idx| self.messages.truncate(idx)).is_some()
+    }
+
     /// Forget the last message, whose answer failed.
     pub fn take_back(&mut self) {
         self.messages.pop();

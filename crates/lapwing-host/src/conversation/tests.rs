@@ -111,3 +111,21 @@ fn the_id_of_a_forgotten_call_is_not_given_again() {
     let ids: Vec<_> = ids.map(|calls| calls[0]["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["call00001", "call00002"]);
 }
+
+#[test]
+fn what_is_undone_is_the_last_question_with_its_answer() {
+    let mut conversation = Conversation::new(Told::default());
+    assert!(!conversation.undo());
+    conversation.add("system", "brief");
+    assert!(!conversation.undo());
+    conversation.add("user", "one");
+    conversation.add_answer(None, "1", "", &[]);
+    let before = conversation.messages.clone();
+    conversation.add("user", "two");
+    conversation.add_answer(None, "", "", &[]);
+    assert!(conversation.undo());
+    assert_eq!(conversation.messages, before);
+    assert!(conversation.undo());
+    assert_eq!(conversation.messages, [Message::new("system", "brief")]);
+    assert!(!conversation.undo());
+}

@@ -37,6 +37,7 @@ use crate::shown_answer::ShownAnswer;
 const HELP: &str = "\
 /help           this text
 /system TEXT    a new system message; the conversation starts anew
+/undo           take back the last message with its answer
 /reset          forget the conversation
 /exit           end (also Ctrl-D)
 A line that ends with \\ goes on; a message between two lines of \"\"\" may hold anything.
@@ -122,6 +123,10 @@ fn talk(
             Line::Empty => {}
             Line::Help => HELP.lines().for_each(|line| printer.note(line)),
             Line::Exit => return Ok(n_failed),
+            Line::Undo => printer.note(match chat.conversation.undo() {
+                true => "(the last message is taken back)",
+                false => "(there is no message to take back)",
+            }),
             Line::Reset => chat.conversation.reset(),
             Line::System(text) => chat.conversation.set_system(text),
             Line::Misspelled(word, command) => {
@@ -223,7 +228,13 @@ impl<'a> Chat<'a> {
         let generated = run::answer(self.engine, &mut self.session, &request, Some(&mut shown))?;
         shown.end_answer()?;
         match generated.finish {
-            Finish::Cancelled => printer.note("(stopped)"),
+            Finish::Cancelled => {
+                printer.note("(stopped)");
+                // Whoever stops so early may not have meant the message.
+                if generated.usage.n_completion_tokens == 0 && std::io::stdin().is_terminal() {
+                    printer.note("(no answer was begun; /undo takes the message back)");
+                }
+            }
             Finish::MaxTokens => {
                 printer.note(run::stopped_at_limit(generated.usage.n_completion_tokens));
             }

@@ -119,8 +119,13 @@ fn ctrl_c_pressed_twice_while_a_prompt_is_read_keeps_the_conversation() {
     typist.types(CTRL_C);
     typist.sees("(stopped)", 1);
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    typist.sees("/undo takes the message back", 1);
     // Where the first was enough, the second drops what is typed at the prompt.
     std::thread::sleep(Duration::from_secs(1));
+    typist.types("/undo\r");
+    typist.sees("(the last message is taken back)", 1);
+    typist.types("/undo\r");
+    typist.sees("(there is no message to take back)", 1);
     typist.types("/system be brief\rhello\r");
     typist.sees("stopped after 4 tokens", 1);
     let (code, shown) = typist.leaves(CTRL_D);

@@ -3,7 +3,7 @@
 use lapwing_store::nearest;
 
 /// The commands of a conversation, without those that are other words for one of these.
-const COMMANDS: [&str; 4] = ["help", "system", "reset", "exit"];
+const COMMANDS: [&str; 5] = ["help", "system", "undo", "reset", "exit"];
 
 /// One message, as it came.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) enum Line<'a> {
     Empty,
     Help,
     Exit,
+    Undo,
     Reset,
     /// A new system message.
     System(&'a str),
@@ -53,6 +54,7 @@ impl<'a> Line<'a> {
             "" => return Line::Empty,
             "/help" => return Line::Help,
             "/exit" | "/quit" | "/bye" => return Line::Exit,
+            "/undo" => return Line::Undo,
             "/reset" => return Line::Reset,
             "/system" => return Line::System(rest.trim()),
             _ => {}
@@ -87,6 +89,7 @@ mod tests {
         check("  /help \r", Line::Help);
         check("/bye", Line::Exit);
         check("/reset", Line::Reset);
+        check(" /undo ", Line::Undo);
         check("/system  be brief ", Line::System("be brief"));
         check("/system", Line::System(""));
         check("/system\tbe\nbrief", Line::System("be\nbrief"));
@@ -100,6 +103,7 @@ mod tests {
         check("/rest", Line::Misspelled("/rest", "reset"));
         check("/hlep me", Line::Misspelled("/hlep", "help"));
         check("/exti", Line::Misspelled("/exti", "exit"));
+        check("/udno", Line::Misspelled("/udno", "undo"));
         check("/sytem be brief", Line::Misspelled("/sytem", "system"));
         check("/Help", Line::Misspelled("/Help", "help"));
         for path in [
