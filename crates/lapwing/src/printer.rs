@@ -204,18 +204,29 @@ fn on_one_line(text: &str) -> String {
     harmless(text).replace('\n', "␊")
 }
 
+/// Characters that change the order in which a terminal shows others, and line ends beside `\n`.
+fn is_layout(symbol: char) -> bool {
+    matches!(symbol, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether a terminal obeys a character instead of showing it; tabs and line ends are meant so.
+pub(crate) fn is_obeyed(symbol: char) -> bool {
+    symbol.is_control() && !matches!(symbol, '\n' | '\t') || is_layout(symbol)
+}
+
 /// A text without characters that a terminal obeys, but for tabs and line ends: `␛` shows where an
 /// escape was.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |symbol: char| symbol.is_control() && !matches!(symbol, '\n' | '\t');
-    if !text.contains(is_harmful) {
+    if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
     let shown = text.chars().map(|symbol| match symbol {
         '\n' | '\t' => symbol,
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(symbol)).unwrap_or(' '),
         '\x7f' => '\u{2421}',
+        '\u{2028}' | '\u{2029}' => '\u{2424}',
         '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+        _ if is_layout(symbol) => char::REPLACEMENT_CHARACTER,
         _ => symbol,
     });
     Cow::Owned(shown.collect())
@@ -262,6 +273,13 @@ mod tests {
         check("\x1b]52;c;aGk=\x07 \x1b[31mred", "␛]52;c;aGk=␇ ␛[31mred");
         check("b\rc\x08d\0\x7f", "b␍c␈d␀␡");
         check("\u{9b}31m \u{90}", "\u{fffd}31m \u{fffd}");
+        // What shows `gpj.exe` as `exe.jpg`, and what breaks lines.
+        check("a\u{202e}gpj.exe\u{202c}", "a\u{fffd}gpj.exe\u{fffd}");
+        check("\u{202a}\u{202b}\u{202d}", "\u{fffd}\u{fffd}\u{fffd}");
+        check("\u{2066}\u{2067}\u{2068}\u{2069}", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
+        check("a\u{2028}error: a lie\u{2029}", "a␤error: a lie␤");
+        // Marks of direction and joiners are part of how Hebrew, Arabic and emoji are written.
+        check("\u{200f}שלום\u{200e} 👨\u{200d}👩", "\u{200f}שלום\u{200e} 👨\u{200d}👩");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::TokenizeArgs;
 use crate::guard::doing;
-use crate::printer::Printer;
+use crate::printer::{Printer, is_obeyed};
 use crate::prompting::Asked;
 use crate::settings::Settings;
 
@@ -113,7 +113,8 @@ struct NoSuchToken {
 
 /// A piece in one line of a table.
 fn visible(piece: &str) -> String {
-    let shown = piece.chars().map(|symbol| match symbol.is_control() {
+    let is_escaped = |symbol: char| symbol.is_control() || is_obeyed(symbol);
+    let shown = piece.chars().map(|symbol| match is_escaped(symbol) {
         true => symbol.escape_default().to_string(),
         false => symbol.to_string(),
     });
