@@ -1,4 +1,4 @@
-//! The text of a prompt, from where the user says.
+//! Texts that a prompt is made of, from where the user says.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,53 @@ pub enum PromptError {
     #[error("the prompt is empty: {origin}")]
     Empty { origin: String },
     /// It cannot be read.
-    #[error("cannot read the prompt from {}", path.display())]
+    #[error("cannot read the {what} from {}", path.display())]
     Read {
+        what: &'static str,
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
     /// Text in the other encoding that Windows writes.
-    #[error("the prompt in {} is UTF-16, not UTF-8", path.display())]
+    #[error("the {what} in {} is UTF-16, not UTF-8", path.display())]
     Utf16 {
+        what: &'static str,
         /// The file, or `stdin`.
         path: PathBuf,
     },
+    /// Bytes that no text has, among them the same encoding without its mark.
+    #[error(
+        "the {what} in {} is no text: byte {n_bytes_before} behind its start is zero",
+        path.display()
+    )]
+    Zero { what: &'static str, path: PathBuf, n_bytes_before: usize },
     /// A file that is no prompt.
-    #[error("the prompt in {} is longer than {PROMPT_BYTES_MAX} bytes", path.display())]
-    TooLarge { path: PathBuf },
+    #[error("the {what} in {} is longer than {PROMPT_BYTES_MAX} bytes", path.display())]
+    TooLarge { what: &'static str, path: PathBuf },
 }
 
-/// Read a prompt from a file.
-pub fn from_file(path: &Path) -> Result<String, PromptError> {
-    let failed = |source| PromptError::Read { path: path.to_owned(), source };
-    read(regular::open(path).map_err(failed)?, path)
+/// Read `what` from a file; `-` is stdin.
+pub fn from_file(path: &Path, what: &'static str) -> Result<String, PromptError> {
+    if is_stdin(path) {
+        return from_stdin(what);
+    }
+    let failed = |source| PromptError::Read { what, path: path.to_owned(), source };
+    read(regular::open(path).map_err(failed)?, path, what)
 }
 
-/// Read a prompt from stdin, to its end.
-pub fn from_stdin() -> Result<String, PromptError> {
-    read(std::io::stdin().lock(), Path::new("stdin"))
+/// Read `what` from stdin, to its end.
+pub fn from_stdin(what: &'static str) -> Result<String, PromptError> {
+    read(std::io::stdin().lock(), Path::new("stdin"), what)
+}
+
+/// Whether a path stands for stdin.
+pub fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// A path as it is told.
+pub fn named(path: &Path) -> &Path {
+    if is_stdin(path) { Path::new("stdin") } else { path }
 }
 
 /// Whether stdin is a pipe, or a file with something in it: somebody may expect that it is read.
@@ -55,15 +76,22 @@ pub fn is_stdin_waiting() -> bool {
     false
 }
 
-fn read(source: impl std::io::Read, path: &Path) -> Result<String, PromptError> {
-    let failed = |source| PromptError::Read { path: path.to_owned(), source };
+fn read(
+    source: impl std::io::Read,
+    path: &Path,
+    what: &'static str,
+) -> Result<String, PromptError> {
+    let failed = |source| PromptError::Read { what, path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let n_bytes = source.take(PROMPT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if PROMPT_BYTES_MAX < n_bytes as u64 {
-        return Err(PromptError::TooLarge { path: path.to_owned() });
+        return Err(PromptError::TooLarge { what, path: path.to_owned() });
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(PromptError::Utf16 { path: path.to_owned() });
+        return Err(PromptError::Utf16 { what, path: path.to_owned() });
+    }
+    if let Some(n_bytes_before) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(PromptError::Zero { what, path: path.to_owned(), n_bytes_before });
     }
     let text = String::from_utf8(bytes).map_err(|_| {
         failed(std::io::Error::new(
@@ -95,7 +123,7 @@ mod tests {
     #[test]
     fn one_final_newline_is_not_part_of_the_prompt() {
         let check = |bytes: &[u8], expected: &str| {
-            assert_eq!(read(bytes, Path::new("stdin")).unwrap(), expected);
+            assert_eq!(read(bytes, Path::new("stdin"), "prompt").unwrap(), expected);
         };
         check(b"hello\n", "hello");
         check(b"hello\r\n", "hello");
@@ -106,12 +134,15 @@ mod tests {
 
     #[test]
     fn files_from_windows() {
-        let read = |bytes: &[u8]| read(bytes, Path::new("stdin"));
+        let read = |bytes: &[u8]| read(bytes, Path::new("stdin"), "prompt");
         assert_eq!(read(b"\xef\xbb\xbfHello\r\n").unwrap(), "Hello");
         assert_eq!(read(b"\xef\xbb\xbf").unwrap(), "");
         assert_eq!(read(b"a\xef\xbb\xbfb").unwrap(), "a\u{feff}b");
         for utf16 in [&b"\xff\xfeH\0"[..], b"\xfe\xff\0H"] {
             assert!(matches!(read(utf16), Err(PromptError::Utf16 { .. })));
+        }
+        for no_text in [&b"H\0i\0"[..], b"\0H\0i", b"a\0"] {
+            assert!(matches!(read(no_text), Err(PromptError::Zero { .. })));
         }
         let says = read(b"\xff").unwrap_err();
         assert!(matches!(says, PromptError::Read { .. }), "{says}");

@@ -44,30 +44,34 @@ impl Asked {
     pub fn read(args: &PromptArgs, text: Option<&str>, printer: &Printer) -> anyhow::Result<Asked> {
         let given = text.or(args.prompt.as_deref());
         let (asked, origin) = match (given, &args.prompt_file, &args.messages) {
-            (Some(text), _, _) => (Asked::Text(text.to_owned()), "nothing in --prompt".to_owned()),
-            (None, Some(path), _) => {
-                let origin = format!("nothing in {}", path.display());
-                (Asked::Text(prompt::from_file(path)?), origin)
+            (Some(text), _, _) => (Asked::Text(text.to_owned()), "in --prompt".to_owned()),
+            (None, Some(path), _) if !prompt::is_stdin(path) => {
+                let origin = format!("in {}", path.display());
+                (Asked::Text(prompt::from_file(path, "prompt")?), origin)
             }
             (None, None, Some(path)) => (Asked::Conversation(conversation(path)?), String::new()),
-            (None, None, None) => {
+            (None, Some(_), _) | (None, None, None) => {
                 if std::io::stdin().is_terminal() {
                     printer.note("reading the prompt from the terminal; end it with Ctrl-D");
                 }
-                let text = prompt::from_stdin()?;
-                return Asked::Text(text).checked("nothing came on stdin".to_owned());
+                let text = prompt::from_stdin("prompt")?;
+                return Asked::Text(text).checked("came on stdin".to_owned());
             }
         };
-        if prompt::is_stdin_waiting() {
+        let files = [&args.messages, &args.template.tools];
+        let takes_stdin = files.into_iter().flatten().any(|path| prompt::is_stdin(path));
+        if !takes_stdin && prompt::is_stdin_waiting() {
             printer.note("stdin is not read: the prompt is what was given");
         }
         asked.checked(origin)
     }
 
-    /// Unless it is a text with nothing in it; `origin` says where that was looked for.
-    fn checked(self, origin: String) -> anyhow::Result<Asked> {
+    /// Unless it is a text with nothing in it; `place` says where that was looked for.
+    fn checked(self, place: String) -> anyhow::Result<Asked> {
         match &self {
             Asked::Text(text) if text.trim().is_empty() => {
+                let found = if text.is_empty() { "nothing" } else { "nothing but white space" };
+                let origin = format!("{found} {place}");
                 Err(PromptError::Empty { origin }).context("cannot answer")
             }
             _ => Ok(self),
@@ -188,8 +192,8 @@ pub fn told(
             return Err(UsageError { problem, advice: Some("leave out one of them".into()) }.into());
         }
         (Some(path), None) => {
-            let tools = tools_from_json(json(path)?);
-            Some(tools.with_context(|| format!("cannot use {}", path.display()))?)
+            let tools = tools_from_json(json(path, "tools")?);
+            Some(tools.with_context(|| format!("cannot use {}", prompt::named(path).display()))?)
         }
         (None, tools) => tools,
     };
@@ -290,13 +294,14 @@ fn no_template(option: &str) -> UsageError {
 }
 
 fn conversation(path: &Path) -> anyhow::Result<ChatInput> {
-    let input = ChatInput::from_json(json(path)?);
-    input.with_context(|| format!("cannot use {}", path.display()))
+    let input = ChatInput::from_json(json(path, "messages")?);
+    input.with_context(|| format!("cannot use {}", prompt::named(path).display()))
 }
 
-fn json(path: &Path) -> anyhow::Result<Value> {
-    let text = prompt::from_file(path)?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
+fn json(path: &Path, what: &'static str) -> anyhow::Result<Value> {
+    let text = prompt::from_file(path, what)?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is no JSON", prompt::named(path).display()))
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ pub struct PromptArgs {
     /// The prompt; without one it is read from stdin
     #[arg(short, long, value_name = "TEXT", group = "prompt_source")]
     pub prompt: Option<String>,
-    /// Read the prompt from a file
+    /// Read the prompt from a file; `-` is stdin
     #[arg(long, value_name = "FILE", group = "prompt_source")]
     pub prompt_file: Option<PathBuf>,
     /// Read a conversation from a file: a JSON list of messages, or an object with `messages` and
-    /// `tools`
+    /// `tools`; `-` is stdin
     #[arg(long, value_name = "FILE", group = "prompt_source")]
     #[arg(conflicts_with_all = ["raw", "system"])]
     pub messages: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct TemplateArgs {
     /// How much the model thinks, where its template has a say in that
     #[arg(long, value_name = "LEVEL", value_parser = ["low", "medium", "high"])]
     pub reasoning_effort: Option<String>,
-    /// Functions that the model may call: a JSON list as OpenAI's API takes it
+    /// Functions that the model may call: a JSON list as OpenAI's API takes it; `-` is stdin
     #[arg(long, value_name = "FILE")]
     pub tools: Option<PathBuf>,
 }

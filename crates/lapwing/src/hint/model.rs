@@ -139,6 +139,9 @@ fn prompt(error: &PromptError) -> Option<String> {
         PromptError::Utf16 { .. } => {
             Some("convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`".into())
         }
+        PromptError::Zero { .. } => {
+            Some("if it is UTF-16, convert it: `iconv -f UTF-16LE -t UTF-8 FILE > NEW`".into())
+        }
         PromptError::Read { .. } | PromptError::TooLarge { .. } => None,
     }
 }

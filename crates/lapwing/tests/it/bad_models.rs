@@ -124,7 +124,10 @@ fn prompts_that_cannot_be_answered() {
     for export in [IR, ONNX] {
         let Some(damaged) = Damaged::copy(export) else { return };
         damaged.refuses(&["--prompt", ""], &["the prompt is empty", "--prompt"]);
-        damaged.refuses(&["--prompt", " \n"], &["the prompt is empty"]);
+        damaged.refuses(
+            &["--prompt", " \n"],
+            &["the prompt is empty: nothing but white space in --prompt"],
+        );
         // The tests' stdin is at its end.
         damaged.refuses(&[], &["the prompt is empty", "stdin"]);
         let long = "Once upon a time ".repeat(60);

@@ -98,12 +98,42 @@ fn the_prompt_comes_from_where_run_takes_it() {
     assert_eq!(folder.prompt(&["hello world", "--raw"]), "hello world");
     let with_system = "<s>system hello user world assistant";
     assert_eq!(folder.prompt(&["world", "--system", "hello"]), with_system);
-    let model = folder.path.to_str().unwrap();
-    let mut command = folder.lapwing.command(&["tokenize", "-m", model, "--json"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"hello world").unwrap();
-    let report: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
-    assert_eq!(report["prompt"], rendered);
+    let from_stdin = |more: &[&str], bytes: &[u8]| {
+        let model = folder.path.to_str().unwrap();
+        let arguments = [&["tokenize", "-m", model, "--json"], more].concat();
+        let mut command = folder.lapwing.command(&arguments);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (report["prompt"].clone(), String::from_utf8(output.stderr).unwrap())
+    };
+    let messages = json!([{"role": "user", "content": "hello world"}]).to_string();
+    let prompt = |more: &[&str], bytes: &[u8]| {
+        let (prompt, says) = from_stdin(more, bytes);
+        assert!(!says.contains("stdin is not read"), "{says}");
+        prompt
+    };
+    assert_eq!(prompt(&[], b"hello world"), rendered);
+    assert_eq!(prompt(&["--prompt-file", "-"], b"hello world"), rendered);
+    assert_eq!(prompt(&["--messages", "-"], messages.as_bytes()), rendered);
+    let tools = "<s>user hello tools 0 assistant";
+    let reads = Folder::new(Some(&TEMPLATE.replace("if tools", "if tools is not none")));
+    std::fs::copy(reads.path.join("chat_template.jinja"), folder.path.join("chat_template.jinja"))
+        .unwrap();
+    assert_eq!(prompt(&["--prompt", "hello", "--tools", "-"], b"[]"), tools);
+    let refused = |more: &[&str], bytes: &[u8], expected: &str| {
+        let (prompt, says) = from_stdin(more, bytes);
+        assert!(prompt.is_null() && says.contains(expected), "{says}");
+    };
+    refused(&[], b" ", "the prompt is empty: nothing but white space came on stdin");
+    refused(&[], b"", "the prompt is empty: nothing came on stdin");
+    refused(&[], b"h\0i\0", "the prompt in stdin is no text: byte 1 behind its start is zero");
+    refused(&[], b"h\0i\0", "iconv -f UTF-16LE");
+    refused(&["--messages", "-"], b"{", "stdin is no JSON");
+    refused(&["--messages", "nothing"], b"", "cannot read the messages from nothing");
+    refused(&["-p", "x", "--tools", "nothing"], b"", "cannot read the tools from nothing");
 }
 
 #[test]
