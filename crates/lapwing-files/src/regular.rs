@@ -3,7 +3,7 @@
 //! A name may lead to a pipe that nobody writes to, to a device without an end, or to far more than
 //! anybody meant: who opens it by name alone waits or reads for ever.
 
-use std::fs::{File, FileType, Metadata};
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -98,14 +98,19 @@ fn require_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         return Ok(());
     }
-    let (kind, found) = match metadata.is_dir() {
-        true => (io::ErrorKind::IsADirectory, "a folder"),
-        false => (io::ErrorKind::InvalidInput, name_of(metadata.file_type())),
+    let error = match metadata.is_dir() {
+        true => io::ErrorKind::IsADirectory,
+        false => io::ErrorKind::InvalidInput,
     };
-    Err(io::Error::new(kind, format!("expected a regular file, found {found}")))
+    Err(io::Error::new(error, format!("expected a regular file, found {}", kind(metadata))))
 }
 
-fn name_of(file_type: FileType) -> &'static str {
+/// What is not a regular file, in words.
+pub fn kind(metadata: &Metadata) -> &'static str {
+    if metadata.is_dir() {
+        return "a folder";
+    }
+    let file_type = metadata.file_type();
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt as _;

@@ -31,8 +31,8 @@ pub enum ReadFileError {
     #[error("cannot read {}", path.display())]
     Io { path: PathBuf, source: io::Error },
     /// A folder, a pipe or a device.
-    #[error("{} is not a file", path.display())]
-    NotAFile { path: PathBuf },
+    #[error("cannot read records from {}: it is not a file, but {found}", path.display())]
+    NotAFile { path: PathBuf, found: &'static str },
     /// The file is too large to be one of records.
     #[error("expected at most {expected} bytes in {}, found {found}", path.display())]
     TooLarge {
@@ -62,7 +62,8 @@ pub fn read(path: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFil
     // Asked before opening: to open a pipe is to wait for its other end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(ReadFileError::NotAFile { path: path.to_owned() });
+        let found = regular::kind(&metadata);
+        return Err(ReadFileError::NotAFile { path: path.to_owned(), found });
     }
     let (expected, found) = (FILE_BYTES_MAX, metadata.len());
     if expected < found {

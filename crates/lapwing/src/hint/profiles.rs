@@ -45,7 +45,9 @@ fn read(error: &SelectRecordsError) -> Option<String> {
         ReadFolderError::Io { .. } | ReadFolderError::File(ReadFileError::Io { .. }) => {
             Some("check the permissions, or name another file or folder".into())
         }
-        ReadFolderError::File(ReadFileError::NotAFile { .. }) => Some("name a file".into()),
+        ReadFolderError::File(ReadFileError::NotAFile { .. }) => {
+            Some("write its lines into a file, and name that or its folder".into())
+        }
         ReadFolderError::File(ReadFileError::TooLarge { .. }) => {
             Some("divide the file: every line stands for itself".into())
         }

@@ -60,7 +60,13 @@ fn what_is_no_record_file_is_refused_as_a_whole() {
     };
     check("missing.jsonl", "cannot read");
     std::fs::create_dir(folder.path().join("folder.jsonl")).unwrap();
-    check("folder.jsonl", "is not a file");
+    check("folder.jsonl", "folder.jsonl: it is not a file, but a folder");
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check("pipe", "it is not a file, but a pipe");
+    }
     // A sparse file: it takes no room.
     let large = std::fs::File::create(folder.path().join("large.jsonl")).unwrap();
     large.set_len(FILE_BYTES_MAX + 1).unwrap();
