@@ -101,10 +101,15 @@ impl EntryRecord {
     pub(super) fn read(folder: &Path) -> Result<EntryRecord, String> {
         let bytes = regular::read(&folder.join(RECORD_FILE), FILE_BYTES_MAX)
             .map_err(|error| format!("{RECORD_FILE}: {error}"))?;
-        let record: EntryRecord = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("{RECORD_FILE} is damaged: {error}"))?;
-        match record.schema_version {
-            SCHEMA_VERSION => Ok(record),
+        /// What records of every version have.
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema_version: u32,
+        }
+        let damaged = |error| format!("{RECORD_FILE} is damaged: {error}");
+        let Versioned { schema_version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        match schema_version {
+            SCHEMA_VERSION => serde_json::from_slice(&bytes).map_err(damaged),
             found => Err(format!("{RECORD_FILE} is of version {found}, not {SCHEMA_VERSION}")),
         }
     }

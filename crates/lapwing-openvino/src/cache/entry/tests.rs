@@ -118,6 +118,7 @@ fn damage_is_found_and_named() {
         check(&|case| write(case, RECORD_FILE, text), "entry.json is damaged");
     }
     check(&|case| case.edit_record("\"schema_version\": 2", "\"schema_version\": 1"), "version 1");
+    check(&|case| write(case, RECORD_FILE, "{\"schema_version\": 1}"), "version 1, not 2");
     check(&|case| case.edit_record(KEY, "f"), "another model");
     check(&|case| case.edit_record("2026.4.1", "2026.4.0"), "OpenVINO 2026.4.0, not 2026.4.1");
     check(&|case| case.edit_record("\"CPU\"", "\"NPU\""), "device NPU, not CPU");
