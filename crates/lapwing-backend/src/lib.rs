@@ -58,6 +58,22 @@ pub trait Backend: Send + Sync {
         folder: &ModelFolder,
         options: &OpenOptions,
     ) -> Result<Box<dyn Model>, OpenError>;
+
+    /// As [`Backend::open`], and `on_inference` is called before an inference, where opening holds
+    /// one: whatever goes wrong from there on went wrong in it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Backend::open`].
+    fn open_telling(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        on_inference: &mut dyn FnMut(),
+    ) -> Result<Box<dyn Model>, OpenError> {
+        let _ = on_inference;
+        self.open(folder, options)
+    }
 }
 
 /// What one position gave while scoring.

@@ -56,7 +56,12 @@ fn attempt(
     let backend = backends::load(*runtime, host)?;
     asker.say(&Report::Stage(Stage::Compile))?;
     let started = Instant::now();
-    let model = backend.open(&folder, options)?;
+    let mut told = Ok(());
+    let model = backend.open_telling(&folder, options, &mut || {
+        told = asker.say(&Report::Stage(Stage::Inference));
+    });
+    told?;
+    let model = model?;
     let open_ms = started.elapsed().as_secs_f64() * 1e3;
     if let (Some(cache), Some(cache_use)) = (&options.cache_folder, model.cache_use()) {
         // Whoever asked finds it there, and does not know that it is new.

@@ -190,7 +190,9 @@ impl Climb<'_> {
         let open = |whole_prompts| {
             (self.caller.begins)(Stage::Compile, &with);
             let options = OpenOptions { whole_prompts, ..self.options_on(device) };
-            let model = backend.open(folder, &options).map_err(cannot_open);
+            let mut on_inference = || (self.caller.begins)(Stage::Inference, &with);
+            let model = backend.open_telling(folder, &options, &mut on_inference);
+            let model = model.map_err(cannot_open);
             // The library cannot be stopped; what it made or refused meanwhile is not wanted any more.
             self.check_stop()?;
             model

@@ -108,6 +108,15 @@ impl Backend for OpenVinoBackend {
         folder: &ModelFolder,
         options: &OpenOptions,
     ) -> Result<Box<dyn Model>, OpenError> {
+        self.open_telling(folder, options, &mut || {})
+    }
+
+    fn open_telling(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+        on_inference: &mut dyn FnMut(),
+    ) -> Result<Box<dyn Model>, OpenError> {
         if folder.kind != FolderKind::OpenVinoIr {
             return Err(OpenError::WrongKind {
                 backend: NAME,
@@ -116,7 +125,8 @@ impl Backend for OpenVinoBackend {
             });
         }
         let device = self.choose(options.device)?;
-        let model = OpenVinoModel::open(&self.core, &self.version, folder, options, device)?;
+        let library = (&self.core, self.version.as_str());
+        let model = OpenVinoModel::open(library, folder, options, device, on_inference)?;
         Ok(Box::new(model))
     }
 }

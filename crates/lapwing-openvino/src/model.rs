@@ -1,5 +1,6 @@
 //! A loaded IR: the graph edited, compiled for a device, the weights mapped.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,12 +56,13 @@ pub(crate) struct OpenVinoModel {
 }
 
 impl OpenVinoModel {
+    /// Open a model with the library's core, which is of this version.
     pub(crate) fn open(
-        core: &Arc<Core>,
-        version: &str,
+        (core, version): (&Arc<Core>, &str),
         folder: &ModelFolder,
         options: &OpenOptions,
         device: Device,
+        on_inference: &mut dyn FnMut(),
     ) -> Result<OpenVinoModel, OpenError> {
         let started = Instant::now();
         let Source { ir, graph, embeddings, prepared } =
@@ -88,6 +90,11 @@ impl OpenVinoModel {
         let share = |compiled: &CompiledModel| {
             Arc::new(prepared.share(&graph, &embedder, folder, options, compiled))
         };
+        let on_inference = RefCell::new(on_inference);
+        let first_row = |compiled: &CompiledModel| {
+            (on_inference.borrow_mut())();
+            first_row::row(&share(compiled), is_npu(&device))
+        };
         let task = Task {
             core,
             version,
@@ -95,7 +102,7 @@ impl OpenVinoModel {
             embeddings: &embeddings,
             device: &device,
             properties: &properties,
-            first_row: &|compiled| first_row::row(&share(compiled), is_npu(&device)),
+            first_row: &first_row,
         };
         let Compilation { compiled, read, cache_use, lease } =
             compile(&task, options.cache_folder.as_deref()).map_err(refused)?;
