@@ -14,13 +14,16 @@ use std::path::Path;
 
 use lapwing_backend::conformance::{exact_options, library_file};
 use lapwing_backend::{Backend, DeviceKind, DeviceRequest, OpenOptions};
-use lapwing_export::{ExportError, ExportOptions, Precision, Target, export};
+use lapwing_export::{ExportError, ExportOptions, Precision, Target, WHOLE_ROW, export};
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
 use lapwing_ort::OrtBackend;
+use lapwing_quant::{Bits, Grid, quantize};
+use lapwing_weights::Checkpoint;
+use ndarray::ArrayView2;
 
 use checkpoint::Kind;
-use drawn::Drawn;
+use drawn::{Drawn, MODEL_TYPES, Scaling};
 use random::Random;
 
 /// Configurations of a run; `LAPWING_TEST_CONFIGURATIONS` asks for more.
@@ -69,6 +72,112 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
         / largest
 }
 
+/// The model with the weights that an export at these precisions has.
+fn quantised(mut drawn: Drawn, options: &ExportOptions) -> Drawn {
+    for (name, (shape, values)) in &mut drawn.tensors {
+        let grid = match options.precision(name, shape.len()) {
+            Precision::F32 | Precision::F16 => continue,
+            Precision::Int8 { group_size, symmetric } => {
+                (Bits::Eight, group_size.unwrap_or(WHOLE_ROW), symmetric)
+            }
+            Precision::Int4 { group_size, symmetric } => (Bits::Four, group_size, symmetric),
+        };
+        let (bits, group_size, symmetric) = grid;
+        let grid = Grid { bits, group_size: group_size.min(shape[1]), symmetric };
+        let matrix = ArrayView2::from_shape((shape[0], shape[1]), values).expect("a matrix");
+        let codes = quantize(matrix, grid).expect("it can be quantised");
+        *values = codes.dequantize().into_iter().collect();
+    }
+    drawn
+}
+
+/// A model of the family whose every matrix has groups of 16 columns.
+fn with_groups(model_type: &'static str) -> (Drawn, Random, u64) {
+    let fits = |drawn: &Drawn| {
+        // An NPU, which reads nothing anew, has one side of the border only.
+        if matches!(drawn.rope.scaling, Scaling::LongRope(_)) {
+            return false;
+        }
+        let sizes = [drawn.head_size, drawn.hidden_size, drawn.intermediate_size];
+        sizes.iter().all(|size| size.is_multiple_of(16)) && drawn.rope.n_rotated % 16 == 0
+    };
+    let drawn = (0..).map(|seed| {
+        let mut random = Random::new(seed);
+        (Drawn::of(model_type, &mut random), random, seed)
+    });
+    let mut drawn = drawn.filter(|(drawn, ..)| fits(drawn));
+    drawn.next().expect("there is a seed")
+}
+
+#[test]
+fn a_quantised_export_computes_with_the_weights_that_its_codes_stand_for() {
+    let Some(backends) = backends() else { return };
+    let int4 = |symmetric| Precision::Int4 { group_size: 16, symmetric };
+    let plans = [int4(false), int4(true), Precision::Int8 { group_size: None, symmetric: false }];
+    for model_type in MODEL_TYPES {
+        for plan in plans {
+            let (drawn, mut random, seed) = with_groups(model_type);
+            let options = ExportOptions::new(plan);
+            let folder = tempfile::tempdir().expect("a folder");
+            let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+            let ids = ids(&drawn, &mut random);
+            let drawn = quantised(drawn, &options);
+            let expected = forward::logits(&drawn, &ids);
+            for (target, backend) in &backends {
+                let out = folder.path().join(target.name());
+                export(&source, *target, &options, &out, &mut |_| ControlFlow::Continue(()))
+                    .unwrap_or_else(|error| panic!("{error:?}: {drawn:?}"));
+                // ONNX Runtime rounds activations to 8 bits before products with codes.
+                let allowed = if *target == Target::Onnx { 0.1 } else { ALLOWED };
+                let found = rows(&**backend, &out, &exact_options(), &ids);
+                for (row_idx, row) in found.iter().enumerate() {
+                    let error = difference(row, &expected[N_PROMPT - 1 + row_idx]);
+                    let what = format!("seed {seed}, {target:?}, {plan}, {drawn:?}");
+                    assert!(error <= allowed, "row {row_idx} is {error:e} off: {what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_exported_for_an_npu_runs_there() {
+    let Some([(target, backend), _]) = backends() else { return };
+    for model_type in MODEL_TYPES {
+        let (drawn, mut random, seed) = with_groups(model_type);
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+        let ids = ids(&drawn, &mut random);
+        let checkpoint = Checkpoint::open(&source).expect("it opens");
+        let options = ExportOptions::for_npu(&checkpoint.architecture);
+        let drawn = quantised(drawn, &options);
+        let expected = forward::logits(&drawn, &ids);
+        let out = folder.path().join("out");
+        export(&source, target, &options, &out, &mut |_| ControlFlow::Continue(()))
+            .unwrap_or_else(|error| panic!("{error:?}: {drawn:?}"));
+        for (row_idx, row) in rows(&*backend, &out, &npu_options(), &ids).iter().enumerate() {
+            let error = difference(row, &expected[N_PROMPT - 1 + row_idx]);
+            // The path computes in f16.
+            assert!(error < 0.06, "seed {seed}, row {row_idx} is {error:e} off: {drawn:?}");
+        }
+    }
+}
+
+fn npu_options() -> OpenOptions {
+    OpenOptions {
+        device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
+        n_positions_max: Some(64),
+        n_prompt_tokens_max: Some(32),
+        ..exact_options()
+    }
+}
+
+/// A prompt and what follows it.
+fn ids(drawn: &Drawn, random: &mut Random) -> Vec<u32> {
+    let n_ids = N_PROMPT + N_FOLLOWING;
+    (0..n_ids).map(|_| random.below(drawn.n_vocab as u64) as u32).collect()
+}
+
 fn n_configurations() -> u64 {
     let asked = std::env::var("LAPWING_TEST_CONFIGURATIONS").ok();
     asked.map_or(N_CONFIGURATIONS, |n| n.parse().expect("a number of configurations"))
@@ -87,9 +196,7 @@ fn an_export_computes_what_its_configuration_says() {
         };
         let folder = tempfile::tempdir().expect("a folder");
         let source = checkpoint::write(folder.path(), &drawn, kind, &mut random);
-        let ids: Vec<u32> = (0..N_PROMPT + N_FOLLOWING)
-            .map(|_| random.below(drawn.n_vocab as u64) as u32)
-            .collect();
+        let ids = ids(&drawn, &mut random);
         let expected = forward::logits(&drawn, &ids);
         for (target, backend) in &backends {
             let what = || {
@@ -174,24 +281,18 @@ fn the_text_part_of_a_model_with_vision_is_exported_as_that_model() {
 #[test]
 fn windows_hold_under_a_cache_of_fixed_slots() {
     let Some([(target, backend), _]) = backends() else { return };
-    let npu = OpenOptions {
-        device: DeviceRequest::One(DeviceKind::NpuOnCpu, None),
-        n_positions_max: Some(64),
-        n_prompt_tokens_max: Some(32),
-        ..exact_options()
-    };
+    let npu = npu_options();
     let mut n_windows = 0;
     for seed in 0.. {
         let mut random = Random::new(seed);
         let drawn = Drawn::new(&mut random);
-        if drawn.window.is_none() {
+        // An NPU reads nothing anew, as LongRoPE asks for.
+        if drawn.window.is_none() || matches!(drawn.rope.scaling, Scaling::LongRope(_)) {
             continue;
         }
         let folder = tempfile::tempdir().expect("a folder");
         let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
-        let ids: Vec<u32> = (0..N_PROMPT + N_FOLLOWING)
-            .map(|_| random.below(drawn.n_vocab as u64) as u32)
-            .collect();
+        let ids = ids(&drawn, &mut random);
         let expected = forward::logits(&drawn, &ids);
         let out = folder.path().join("out");
         exported(&source, target, &out).expect("it can be exported");
