@@ -207,14 +207,22 @@ impl Out {
     }
 
     pub(crate) fn into_value(self) -> Result<Value, Fail> {
-        let Out { text, charge } = self;
+        let Out { text, mut charge } = self;
+        charge.grow(size_of::<Value>())?;
         Ok(Value::Str(Str::new(Arc::from(text), Some(Rc::new(charge)))))
     }
 }
 
 impl Items {
     pub(crate) fn push(&mut self, item: Value) -> Result<(), Fail> {
-        self.charge.grow(BYTES_PER_ITEM)?;
+        let n_own_bytes = match item {
+            // Made with every look at one, and charged nowhere else.
+            Value::Method(_) | Value::Native(_) | Value::Loop(_) | Value::Macro(_) => {
+                4 * size_of::<Value>()
+            }
+            _ => 0,
+        };
+        self.charge.grow(BYTES_PER_ITEM + n_own_bytes)?;
         self.charge.budget.work(1)?;
         self.note(&item)?;
         self.items.push(item);
@@ -236,7 +244,9 @@ impl Items {
     }
 
     pub(crate) fn into_value(self, kind: SeqKind) -> Result<Value, Fail> {
-        let Items { items, charge, depth, holds_namespace } = self;
+        let Items { items, mut charge, depth, holds_namespace } = self;
+        // Also an empty one takes its place.
+        charge.grow(size_of::<Seq>())?;
         let charge = Some(charge);
         Ok(Value::Seq(Rc::new(Seq { kind, items, depth, holds_namespace, _charge: charge })))
     }

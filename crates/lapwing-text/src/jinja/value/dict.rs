@@ -36,7 +36,7 @@ impl Dict {
 
     /// A dictionary of the template's making; later values of a key win.
     pub(crate) fn made(budget: &Budget, pairs: Vec<(Value, Value)>) -> Result<Value, Fail> {
-        let mut charge = budget.charge(0)?;
+        let mut charge = budget.charge(size_of::<Dict>())?;
         let mut nesting = budget.items();
         let mut entries: Vec<(Value, Value)> = Vec::new();
         for (key, value) in pairs {
