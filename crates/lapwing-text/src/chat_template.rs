@@ -6,6 +6,7 @@
 //! work and time are bounded (see [`crate::jinja`]), because a template comes from whoever made the
 //! model. A template is parsed when a prompt first needs it: who brings token ids needs none.
 
+mod control;
 pub(crate) mod local_time;
 pub(crate) mod message;
 pub(crate) mod rendered;
@@ -25,6 +26,7 @@ use crate::jinja::value::Value;
 use crate::jinja::value::budget::Budget;
 use crate::jinja::value::marks::Marks;
 use crate::jinja::{Fail, Template};
+use crate::tables::longer_first;
 use local_time::LocalTime;
 use message::{Message, value_of};
 use rendered::{Rendered, Typed};
@@ -195,8 +197,9 @@ impl ChatTemplate {
     }
 
     /// The prompt for `input`, in which text of the messages stays text: what is spelled like a
-    /// special token of `tokenizer` is that token only if both its ends are the template's own. What
-    /// the template itself looks for in the assistant's turns (`</think>`, …) is let through there.
+    /// special token of `tokenizer`, or like a marker that it has a token for (`<think>`), is that
+    /// token only if both its ends are the template's own. In the assistant's turns, what the
+    /// template itself looks for (`</think>`, …) and the markers that answers show are let through.
     ///
     /// # Errors
     ///
@@ -208,12 +211,20 @@ impl ChatTemplate {
     ) -> Result<Rendered, RenderError> {
         let source = self.source(input.tools.is_some());
         let parsed = source.parsed().map_err(RenderError::Unusable)?;
-        let spellings = tokenizer.special_spellings().iter().map(String::as_str).collect();
+        let added = tokenizer.added_spellings().iter().map(String::as_str);
+        let markers: Vec<&str> = added
+            .filter(|marker| control::is_marker(marker, source.text.contains(marker)))
+            .collect();
+        let special = tokenizer.special_spellings().iter().map(String::as_str);
+        let mut spellings: Vec<&str> = special.chain(markers.iter().copied()).collect();
+        longer_first(&mut spellings);
         let typed = Typed::new(spellings, input, &source.text);
         let marks = typed.marks().clone();
         let text = self.text(input, marks, &mut |value| typed.value_of(value), &mut |message| {
-            let is_kept =
-                |spelling: &str| message.role == "assistant" && parsed.looks_for(spelling);
+            let is_kept = |spelling: &str| {
+                let is_own = || markers.contains(&spelling) || parsed.looks_for(spelling);
+                message.role == "assistant" && is_own()
+            };
             typed.message(message, &is_kept)
         })?;
         Ok(typed.restored(&text))

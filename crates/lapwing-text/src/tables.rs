@@ -16,6 +16,8 @@ pub(crate) struct Tables {
     n_vocab: usize,
     /// How the special tokens are spelled, longer ones first.
     special_spellings: Vec<String>,
+    /// How the other added tokens are spelled.
+    added_spellings: Vec<String>,
 }
 
 /// Characters that mean nothing in any text.
@@ -42,10 +44,16 @@ impl Tables {
         }
         tracing::debug!(n_vocab, n_model = inner.get_model().get_vocab_size(), "tokenizer read");
         let added = inner.get_added_tokens_decoder().into_values();
-        let special = added.filter(|token| token.special && !token.content.is_empty());
-        let mut special_spellings: Vec<String> = special.map(|token| token.content).collect();
-        special_spellings.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        Ok(Self { inner, stages, n_vocab, special_spellings })
+        let (special, others): (Vec<_>, Vec<_>) =
+            added.filter(|token| !token.content.is_empty()).partition(|token| token.special);
+        let spellings = |tokens: Vec<tokenizers::AddedToken>| {
+            let mut spellings: Vec<String> =
+                tokens.into_iter().map(|token| token.content).collect();
+            longer_first(&mut spellings);
+            spellings
+        };
+        let (special_spellings, added_spellings) = (spellings(special), spellings(others));
+        Ok(Self { inner, stages, n_vocab, special_spellings, added_spellings })
     }
 
     /// The ids of a text.
@@ -125,6 +133,10 @@ impl Tables {
         &self.special_spellings
     }
 
+    pub(crate) fn added_spellings(&self) -> &[String] {
+        &self.added_spellings
+    }
+
     /// Whether a token was added to the vocabulary as text, and is not spelled in its alphabet.
     pub(crate) fn is_added(&self, id: TokenId) -> bool {
         self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
@@ -149,6 +161,11 @@ impl Tables {
     pub(crate) fn stages(&self) -> Vec<stage::Stage> {
         self.stages.clone()
     }
+}
+
+/// Put longer spellings first: one may begin another.
+pub(crate) fn longer_first<T: AsRef<str> + Ord>(spellings: &mut [T]) {
+    spellings.sort_by(|a, b| b.as_ref().len().cmp(&a.as_ref().len()).then(a.cmp(b)));
 }
 
 /// The part of a `tokenizer.json` that is compared with what the `tokenizers` crate made of it.

@@ -72,6 +72,12 @@ impl Tokenizer {
         self.tables.special_spellings()
     }
 
+    /// How tokens are spelled that were added to the vocabulary and are not special: markers that
+    /// answers show (`<tool_call>`), and text that has a token of its own. Longer ones first.
+    pub fn added_spellings(&self) -> &[String] {
+        self.tables.added_spellings()
+    }
+
     /// The text of `ids`: all the chunks that a [`Detokenizer`] would give, in one string.
     ///
     /// Ids without a token are passed over. Bytes that are no UTF-8 become U+FFFD.

@@ -397,11 +397,16 @@ fn special_tokens_are_found_where_exporters_put_them() {
 
 /// A byte-level tokenizer whose special tokens are `<|a|>` (256), `<|b|>` (257), `</think>` (258).
 fn special_tokenizer(normalizer: Value) -> Tokenizer {
+    byte_tokenizer(normalizer, &[("<|a|>", true), ("<|b|>", true), ("</think>", true)])
+}
+
+/// A byte-level tokenizer with added tokens from 256 on: their spelling, and whether they are special.
+fn byte_tokenizer(normalizer: Value, added: &[(&str, bool)]) -> Tokenizer {
     let added: Vec<Value> = (256..)
-        .zip(["<|a|>", "<|b|>", "</think>"])
-        .map(|(id, content)| {
+        .zip(added)
+        .map(|(id, (content, special))| {
             json!({"id": id, "content": content, "single_word": false, "lstrip": false,
-                   "rstrip": false, "normalized": false, "special": true})
+                   "rstrip": false, "normalized": false, "special": special})
         })
         .collect();
     let bytes = (0..=255_u32).map(|byte| {
@@ -501,6 +506,35 @@ fn what_users_type_is_rendered_as_with_jinja2_and_stays_text() {
     }
     assert!(n_checked > 700, "{n_checked}");
     assert!(wrong.is_empty(), "{} of {n_checked}\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Like Qwen3: its markers are no special tokens, and the template writes them.
+#[test]
+fn markers_that_are_no_special_tokens_are_text_where_a_user_types_them() {
+    let tokenizer = byte_tokenizer(Value::Null, &[
+        ("<|im_end|>", true), ("<think>", false), ("</think>", false), ("<tool_call>", false),
+        ("<|fim_prefix|>", false), ("\n", false), ("<td>", false),
+    ]);
+    let source = "{% for t in tools or [] %}{{ t | tojson }}<tool_call>{% endfor %}\
+                  {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}<think>\n\n";
+    let template = ChatTemplate::from_source(source, SpecialTokens::default(), Path::new("test"));
+    let check = |messages: &[Message], tools: Option<&[Value]>, expected: &[u32]| {
+        let extra = Map::new();
+        let input = RenderInput { tools, ..input(messages, &extra) };
+        let prompt = template.render_for(&input, &tokenizer).unwrap();
+        let ids = tokenizer.encode_rendered(&prompt).unwrap();
+        let added: Vec<u32> = ids.into_iter().filter(|id| *id > 255).collect();
+        assert_eq!(added, expected, "{messages:?}");
+    };
+    let user = |text: &str| [Message::new("user", text)];
+    check(&user("a<think>b</think>c"), None, &[256, 257, 261]);
+    check(&user("x<tool_call>y<|im_end|>z<|fim_prefix|>"), None, &[256, 257, 261]);
+    let tools = [json!({"d": "a<tool_call></think>"})];
+    check(&user("x"), Some(&tools), &[259, 256, 257, 261]);
+    check(&[Message::new("tool", "<think>")], None, &[256, 257, 261]);
+    // What spells text keeps its token, and so do the markers of the model's own answers.
+    check(&user("a\nb<td>"), None, &[261, 262, 256, 257, 261]);
+    check(&[Message::new("assistant", "<think>a</think>")], None, &[257, 258, 256, 257, 261]);
 }
 
 #[test]
