@@ -99,7 +99,7 @@ fn with_groups(model_type: &'static str) -> (Drawn, Random, u64) {
             return false;
         }
         let sizes = [drawn.head_size, drawn.hidden_size, drawn.intermediate_size];
-        sizes.iter().all(|size| size.is_multiple_of(16)) && drawn.rope.n_rotated % 16 == 0
+        sizes.iter().all(|size| size.is_multiple_of(16)) && drawn.rope.n_rotated.is_multiple_of(16)
     };
     let drawn = (0..).map(|seed| {
         let mut random = Random::new(seed);

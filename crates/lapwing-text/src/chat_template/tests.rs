@@ -511,10 +511,18 @@ fn what_users_type_is_rendered_as_with_jinja2_and_stays_text() {
 /// Like Qwen3: its markers are no special tokens, and the template writes them.
 #[test]
 fn markers_that_are_no_special_tokens_are_text_where_a_user_types_them() {
-    let tokenizer = byte_tokenizer(Value::Null, &[
-        ("<|im_end|>", true), ("<think>", false), ("</think>", false), ("<tool_call>", false),
-        ("<|fim_prefix|>", false), ("\n", false), ("<td>", false),
-    ]);
+    let tokenizer = byte_tokenizer(
+        Value::Null,
+        &[
+            ("<|im_end|>", true),
+            ("<think>", false),
+            ("</think>", false),
+            ("<tool_call>", false),
+            ("<|fim_prefix|>", false),
+            ("\n", false),
+            ("<td>", false),
+        ],
+    );
     let source = "{% for t in tools or [] %}{{ t | tojson }}<tool_call>{% endfor %}\
                   {% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}<think>\n\n";
     let template = ChatTemplate::from_source(source, SpecialTokens::default(), Path::new("test"));
