@@ -7,11 +7,12 @@ use super::Fail;
 use super::value::budget::Budget;
 use super::value::{Native, SeqKind, Value};
 
-const TEXT_METHODS: [&str; 42] = [
+const TEXT_METHODS: [&str; 47] = [
     "capitalize",
     "casefold",
     "center",
     "count",
+    "encode",
     "endswith",
     "expandtabs",
     "find",
@@ -23,8 +24,10 @@ const TEXT_METHODS: [&str; 42] = [
     "isascii",
     "isdecimal",
     "isdigit",
+    "isidentifier",
     "islower",
     "isnumeric",
+    "isprintable",
     "isspace",
     "istitle",
     "isupper",
@@ -32,6 +35,7 @@ const TEXT_METHODS: [&str; 42] = [
     "ljust",
     "lower",
     "lstrip",
+    "maketrans",
     "partition",
     "removeprefix",
     "removesuffix",
@@ -48,6 +52,7 @@ const TEXT_METHODS: [&str; 42] = [
     "strip",
     "swapcase",
     "title",
+    "translate",
     "upper",
     "zfill",
 ];

@@ -2,11 +2,54 @@
 
 use std::cmp::Ordering;
 
-use super::Fail;
 use super::arguments::CallArgs;
 use super::operators::{contains, order};
 use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
+use super::{Fail, filters};
+
+/// The tests that there are.
+const KNOWN: [&str; 39] = [
+    "!=",
+    "<",
+    "<=",
+    "==",
+    ">",
+    ">=",
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+];
 
 /// `value is name(…)`.
 pub(super) fn check(
@@ -16,7 +59,7 @@ pub(super) fn check(
     arguments: CallArgs,
 ) -> Result<bool, Fail> {
     let [other] = match name {
-        "defined" | "undefined" | "none" => {
+        "defined" | "undefined" | "none" | "filter" | "test" => {
             let [] = arguments.bind(name, [])?;
             [None]
         }
@@ -84,6 +127,8 @@ pub(super) fn check(
             is_cased(&budget.plain(text)?, name == "upper")
         }
         "escaped" => false,
+        "filter" => value.as_str().is_some_and(filters::is_known),
+        "test" => value.as_str().is_some_and(|name| KNOWN.contains(&name)),
         _ => return Err(Fail::other(format!("no test named '{name}'"))),
     })
 }

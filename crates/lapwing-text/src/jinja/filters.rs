@@ -3,6 +3,7 @@
 mod groups;
 mod keys;
 mod rows;
+mod tags;
 mod texts;
 
 use std::sync::Arc;
@@ -14,6 +15,66 @@ use super::{Fail, access, json, python_text};
 
 pub(super) use rows::entries;
 pub(super) use texts::{justified, lines, recased, replaced, stripped};
+
+/// The filters that there are.
+const KNOWN: [&str; 48] = [
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "string",
+    "striptags",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
+    "urlencode",
+    "wordcount",
+];
+
+/// Those of jinja2 that are not there.
+const MISSING: [&str; 6] = ["filesizeformat", "pprint", "random", "urlize", "wordwrap", "xmlattr"];
+
+/// Whether there is a filter of that name.
+pub(super) fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
 
 /// `value | name(…)`.
 pub(super) fn apply(
@@ -74,7 +135,10 @@ pub(super) fn apply(
         "round" => round(value, arguments),
         "safe" | "forceescape" | "escape" | "e" | "trim" | "upper" | "lower" | "capitalize"
         | "title" | "replace" | "indent" | "center" | "truncate" | "wordcount" | "format"
-        | "urlencode" => texts::apply(budget, name, value, arguments),
+        | "urlencode" | "striptags" => texts::apply(budget, name, value, arguments),
+        _ if MISSING.contains(&name) => {
+            Err(Fail::other(format!("the filter '{name}' of jinja2 is not supported")))
+        }
         _ => rows::apply(budget, name, value, arguments),
     }
 }
@@ -134,5 +198,27 @@ fn round(value: &Value, arguments: CallArgs) -> Result<Value, Fail> {
             }
         },
         _ => Err(Fail::other("method must be common, ceil or floor")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::marks::Marks;
+    use super::*;
+
+    #[test]
+    fn known_filters_are_there_and_missing_ones_are_named() {
+        let said = |name: &str| {
+            let budget = Budget::new(Marks::default());
+            let result = apply(&budget, name, &Value::from("a"), CallArgs::default());
+            result.err().map(|fail| format!("{fail:?}")).unwrap_or_default()
+        };
+        for name in KNOWN {
+            assert!(!said(name).contains("no filter named"), "{name}: {}", said(name));
+        }
+        for name in MISSING {
+            assert!(said(name).contains(&format!("'{name}' of jinja2 is not supported")), "{name}");
+        }
+        assert!(said("nonsense").contains("no filter named 'nonsense'"));
     }
 }

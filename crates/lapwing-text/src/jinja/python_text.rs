@@ -107,7 +107,7 @@ fn quoted(text: &str, out: &mut Out) -> Result<(), Fail> {
 }
 
 /// Whether Python prints a character as it is.
-fn is_printable(symbol: char) -> bool {
+pub(super) fn is_printable(symbol: char) -> bool {
     // Combining marks are escaped by Rust only at the start of a text.
     let mut text = String::from("a");
     text.push(symbol);

@@ -7,6 +7,7 @@ use super::super::arguments::CallArgs;
 use super::super::value::budget::{Budget, Out};
 use super::super::value::{SeqKind, Value};
 use super::super::{Fail, format, python_text};
+use super::tags;
 
 /// By how much a text may be longer than `truncate` wants it.
 const LEEWAY: usize = 5;
@@ -67,6 +68,7 @@ fn of_text(budget: &Budget, name: &str, text: &str, arguments: CallArgs) -> Resu
             let [] = arguments.bind(name, [])?;
             match name {
                 "safe" => budget.text(text),
+                "striptags" => tags::stripped(budget, text),
                 "wordcount" => {
                     let is_word = |c: char| c.is_alphanumeric() || c == '_';
                     let words = text.split(|c| !is_word(c)).filter(|word| !word.is_empty());
