@@ -48,6 +48,10 @@ pub fn is_guarded() -> bool {
         _ => return false,
     }
     doing::write_to(page.as_ref());
+    #[cfg(unix)]
+    if let Ok(guard) = guard.parse() {
+        crate::interrupt::passed_on_by(guard, doing::n_passed_on);
+    }
     true
 }
 
@@ -61,7 +65,7 @@ pub fn run(printer: &Printer) -> anyhow::Result<Option<u8>> {
     let page = Page::new();
     let Some(child) = start(page.as_ref()) else { return Ok(None) };
     #[cfg(unix)]
-    let status = signals::wait_for(child);
+    let status = signals::wait_for(child, page.as_ref());
     #[cfg(not(unix))]
     let status = wait_for(child);
     let status = status.context("cannot wait for the process that does the work")?;

@@ -9,7 +9,7 @@ mod signals;
 
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lapwing_export::ExportError;
 use lapwing_host::worker::WorkerError;
@@ -32,7 +32,7 @@ pub fn install() {
         #[cfg(unix)]
         let listens = signals::listen().is_ok();
         #[cfg(not(unix))]
-        let listens = ctrlc::set_handler(|| hear(Heard { ends: false, counts: true })).is_ok();
+        let listens = ctrlc::set_handler(|| hear(Heard { ends: false, n_signals: 1 })).is_ok();
         listens
     });
 }
@@ -49,8 +49,8 @@ pub fn ignore() {
 struct Heard {
     /// It asks for the program's end, and not only for that of the work in hand.
     ends: bool,
-    /// It is one of its own, and no second copy of one.
-    counts: bool,
+    /// How many signals it stands for: none where it is a second copy of one.
+    n_signals: u64,
 }
 
 fn hear(heard: Heard) {
@@ -66,8 +66,8 @@ struct Asked {
     stop: AtomicBool,
     /// That the program ends.
     end: AtomicBool,
-    /// One that counts was heard: the next one ends the program at once.
-    is_counted: AtomicBool,
+    /// Signals that count, of which the second ends the program at once.
+    n_signals: AtomicU64,
     /// What asks for a stop does not count.
     only_stops: AtomicBool,
 }
@@ -77,17 +77,20 @@ impl Asked {
         Asked {
             stop: AtomicBool::new(false),
             end: AtomicBool::new(false),
-            is_counted: AtomicBool::new(false),
+            n_signals: AtomicU64::new(0),
             only_stops: AtomicBool::new(false),
         }
     }
 
     /// Take note; whether the program is to end at once.
-    fn hear(&self, Heard { ends, counts }: Heard) -> bool {
+    fn hear(&self, Heard { ends, n_signals }: Heard) -> bool {
         let asked = if ends { &self.end } else { &self.stop };
         asked.store(true, Ordering::SeqCst);
-        let only_stops = !ends && self.only_stops.load(Ordering::SeqCst);
-        counts && !only_stops && self.is_counted.swap(true, Ordering::SeqCst)
+        if !ends && self.only_stops.load(Ordering::SeqCst) {
+            return false;
+        }
+        let n_before = self.n_signals.fetch_add(n_signals, Ordering::SeqCst);
+        2 <= n_before + n_signals && n_signals != 0
     }
 
     fn anything(&self) -> bool {
@@ -159,9 +162,9 @@ pub fn while_typing<T>(typing: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
 
-    const CTRL_C: Heard = Heard { ends: false, counts: true };
-    const COPY: Heard = Heard { counts: false, ..CTRL_C };
-    const END: Heard = Heard { ends: true, counts: true };
+    const CTRL_C: Heard = Heard { ends: false, n_signals: 1 };
+    const COPY: Heard = Heard { n_signals: 0, ..CTRL_C };
+    const END: Heard = Heard { ends: true, n_signals: 1 };
 
     #[test]
     fn a_second_signal_ends_the_program_however_soon_it_comes_and_a_copy_does_not() {
@@ -181,5 +184,8 @@ mod tests {
         check(true, &[CTRL_C, CTRL_C, END], None);
         check(true, &[CTRL_C, END, CTRL_C], None);
         check(true, &[END, END], Some(1));
+        // Copies that came together.
+        check(false, &[Heard { n_signals: 2, ..CTRL_C }], Some(0));
+        check(false, &[CTRL_C, COPY, COPY], None);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A page of memory that guard and guarded share as a file: the number of the last token of an
 //! answer, and one line of JSON about the stage, each written by one call that costs about a
-//! microsecond. Without a guard nothing is written.
+//! microsecond. Without a guard nothing is written. Before both the guard writes how many signals it
+//! has passed on.
 
 use std::fs::File;
 use std::io;
@@ -17,8 +18,10 @@ use serde::{Deserialize, Serialize};
 const N_FILES_MAX: usize = 100;
 /// Folders below a model's own that are looked into: `onnx`.
 const DEPTH_MAX: usize = 1;
-/// The number of the token comes first.
-const LINE_AT: u64 = 8;
+/// The number of the token, behind the one of signals.
+const TOKEN_AT: u64 = 8;
+/// Bytes of each number.
+const N_NUMBER_BYTES: usize = 8;
 /// A longer page is not ours.
 const PAGE_BYTES_MAX: u64 = 1 << 20;
 
@@ -89,6 +92,15 @@ pub fn ends(exit_code: u8) {
     WRITTEN.get().into_iter().for_each(|written| written.ends(exit_code));
 }
 
+/// How many signals the guard has passed on; nothing without a guard, or where that cannot be read.
+#[cfg(unix)]
+pub(super) fn n_passed_on() -> Option<u64> {
+    let mut number = [0; N_NUMBER_BYTES];
+    let page = &WRITTEN.get()?.page;
+    std::os::unix::fs::FileExt::read_exact_at(page, &mut number, 0).ok()?;
+    Some(u64::from_le_bytes(number))
+}
+
 /// The page as the guarded process has it.
 struct Written {
     page: File,
@@ -97,7 +109,7 @@ struct Written {
 
 impl Written {
     fn to(path: &Path) -> io::Result<Written> {
-        let page = File::options().write(true).open(path)?;
+        let page = File::options().read(true).write(true).open(path)?;
         let written = Written { page, doing: Mutex::new(Doing::NOTHING) };
         written.change(|_| {});
         Ok(written)
@@ -132,7 +144,7 @@ impl Written {
     fn answers(&self, n_tokens: usize) {
         let n_tokens = u64::try_from(n_tokens).unwrap_or(u64::MAX);
         // Whoever guards knows less then.
-        let _ = write_at(&self.page, &n_tokens.to_le_bytes(), 0);
+        let _ = write_at(&self.page, &n_tokens.to_le_bytes(), TOKEN_AT);
     }
 
     fn ends(&self, exit_code: u8) {
@@ -146,12 +158,12 @@ impl Written {
         let mut doing = self.doing.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut doing);
         let written = serde_json::to_vec(&*doing).map_err(io::Error::from).and_then(|json| {
-            let bytes = [&[0; LINE_AT as usize], &json[..], b"\n"].concat();
-            write_at(&self.page, &bytes, 0)
+            let bytes = [&[0; N_NUMBER_BYTES], &json[..], b"\n"].concat();
+            write_at(&self.page, &bytes, TOKEN_AT)
         });
         if written.is_err() {
             // What was written before is no longer so: better that nothing is known.
-            let _ = self.page.set_len(0);
+            let _ = self.page.set_len(TOKEN_AT);
         }
     }
 }
@@ -207,7 +219,11 @@ type Kept = tempfile::NamedTempFile;
 impl Page {
     /// An empty page; `None` when the system has none.
     pub(super) fn new() -> Option<Page> {
-        kept().inspect_err(|error| tracing::debug!(%error, "no page to share")).ok()
+        let page = kept().and_then(|page| {
+            write_at(page.file(), &[0; N_NUMBER_BYTES], 0)?;
+            Ok(page)
+        });
+        page.inspect_err(|error| tracing::debug!(%error, "no page to share")).ok()
     }
 
     /// Where the guarded process finds it.
@@ -215,9 +231,26 @@ impl Page {
         &self.path
     }
 
+    /// So many signals are passed on, with the one that comes now.
+    #[cfg(unix)]
+    pub(super) fn passes_on(&self, n_signals: u64) {
+        // Whoever is guarded counts by himself then.
+        let _ = write_at(self.file(), &n_signals.to_le_bytes(), 0);
+    }
+
     /// What was written last.
     pub(super) fn read(&self) -> Option<Doing> {
-        parse(&contents(&self.kept).ok()?)
+        parse(&contents(self.file()).ok()?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn file(&self) -> &File {
+        &self.kept
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn file(&self) -> &File {
+        self.kept.as_file()
     }
 }
 
@@ -240,12 +273,8 @@ fn kept() -> io::Result<Page> {
     Ok(Page { path: file.path().to_owned(), kept: file })
 }
 
-fn contents(kept: &Kept) -> io::Result<Vec<u8>> {
+fn contents(mut file: &File) -> io::Result<Vec<u8>> {
     use std::io::{Read as _, Seek as _};
-    #[cfg(target_os = "linux")]
-    let mut file = kept;
-    #[cfg(not(target_os = "linux"))]
-    let mut file = kept.as_file();
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(PAGE_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -253,7 +282,7 @@ fn contents(kept: &Kept) -> io::Result<Vec<u8>> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Doing> {
-    let (number, line) = bytes.split_first_chunk()?;
+    let (number, line) = bytes.get(N_NUMBER_BYTES..)?.split_first_chunk()?;
     // What is behind the end of the line is of an earlier, longer one.
     let line = line.split(|&byte| byte == b'\n').next()?;
     let doing: Doing = serde_json::from_slice(line).ok()?;
@@ -279,6 +308,8 @@ mod tests {
         written.begins(Stage::Files, folder.path().to_str().unwrap());
         written.begins(Stage::Compile, "openvino 2026.4.1 on cpu");
         written.answers(7);
+        #[cfg(unix)]
+        page.passes_on(3);
         let doing = page.read().unwrap();
         assert_eq!((doing.stage, doing.n_tokens), (Stage::Compile, 7));
         let [opened] = &doing.models[..] else { panic!("{doing:?}") };
@@ -317,8 +348,13 @@ mod tests {
 
     #[test]
     fn a_page_that_makes_no_sense_says_nothing() {
-        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678{\n", &[0xff; 40]] {
-            assert_eq!(parse(bytes), None, "{bytes:?}");
+        let numbers = [7; 2 * N_NUMBER_BYTES];
+        for line in [&b""[..], b"{\n", &[0xff; 40]] {
+            let bytes = [&numbers, line].concat();
+            assert_eq!(parse(&bytes), None, "{bytes:?}");
+        }
+        for n_bytes in 0..numbers.len() {
+            assert_eq!(parse(&numbers[..n_bytes]), None, "{n_bytes}");
         }
     }
 }

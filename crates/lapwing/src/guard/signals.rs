@@ -7,12 +7,16 @@ use std::process::{Child, ExitStatus};
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
+use super::doing::Page;
+
 /// What is passed on when it was sent to the guard alone.
 const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// What of it the other process takes for a wish, and counts.
+const ASKING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// Let this process end when its guard does, however that ends.
 pub(super) fn end_with_guard(guard: u32) {
-    crate::interrupt::passed_on_by(guard);
     let end_if_gone = move || {
         if parent_id() != guard {
             let _ = raise(Signal::SIGKILL);
@@ -33,7 +37,7 @@ pub(super) fn end_with_guard(guard: u32) {
 }
 
 /// Wait for the end of the process that does the work.
-pub(super) fn wait_for(mut child: Child) -> io::Result<ExitStatus> {
+pub(super) fn wait_for(mut child: Child, page: Option<&Page>) -> io::Result<ExitStatus> {
     let mut heard = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| heard.add(signal));
     heard.add(Signal::SIGCHLD);
@@ -43,7 +47,10 @@ pub(super) fn wait_for(mut child: Child) -> io::Result<ExitStatus> {
     heard.thread_block()?;
     let signals = Signals::new(&heard)?;
     let worker = Pid::from_raw(child.id().cast_signed());
-    let pass_on = |signal| {
+    let mut n_passed_on = 0;
+    let mut pass_on = |signal| {
+        n_passed_on += u64::from(ASKING.contains(&signal));
+        page.into_iter().for_each(|page| page.passes_on(n_passed_on));
         // It may have ended just now.
         let _ = kill(worker, signal);
     };
@@ -57,7 +64,7 @@ pub(super) fn wait_for(mut child: Child) -> io::Result<ExitStatus> {
         }
         if signal == Signal::SIGTSTP {
             stop(signal)?;
-            pass_on(Signal::SIGCONT);
+            let _ = kill(worker, Signal::SIGCONT);
         }
     };
     heard.thread_unblock()?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,20 +10,28 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::iterator::exfiltrator::origin::Origin;
 
 use super::{ASKED, Heard, hear};
 
-/// The process that passes signals on to this one.
-static GUARD: OnceLock<u32> = OnceLock::new();
+/// What passes signals on to this process.
+static GUARD: OnceLock<Guard> = OnceLock::new();
 /// Whether somebody may be typing.
 static TYPES: AtomicBool = AtomicBool::new(false);
 /// How often who waits for keys is disturbed: a signal that comes right before he waits is lost.
 const DISTURB_EVERY: Duration = Duration::from_millis(20);
 
-/// What `guard` hears it passes on to this process.
-pub(crate) fn passed_on_by(guard: u32) {
-    let _ = GUARD.set(guard);
+/// Who signals a group of processes sends to this one and to its guard, which passes its copy on.
+struct Guard {
+    pid: u32,
+    /// How many it has passed on, told before each one; nothing where it cannot tell.
+    n_passed_on: fn() -> Option<u64>,
+    /// Those of them that were counted.
+    n_counted: AtomicU64,
+}
+
+/// What the process `guard` hears it passes on to this one.
+pub(crate) fn passed_on_by(guard: u32, n_passed_on: fn() -> Option<u64>) {
+    let _ = GUARD.set(Guard { pid: guard, n_passed_on, n_counted: AtomicU64::new(0) });
 }
 
 /// Hear signals from now on.
@@ -32,8 +40,10 @@ pub(super) fn listen() -> io::Result<()> {
     let listen = move || {
         for origin in &mut signals {
             let sender = origin.process.as_ref().map(|process| process.pid.cast_unsigned());
-            if let Some(heard) = meant(&origin, sender, GUARD.get().copied()) {
-                hear(heard);
+            // The others are this process's own, to disturb itself.
+            if sender != Some(std::process::id()) {
+                let n_signals = n_signals(origin.signal, sender, GUARD.get());
+                hear(Heard { ends: origin.signal != SIGINT, n_signals });
             }
             disturb_typing();
         }
@@ -41,24 +51,18 @@ pub(super) fn listen() -> io::Result<()> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop)
 }
 
-/// What a signal asks for; nothing where this process only disturbs itself.
-fn meant(origin: &Origin, sender: Option<u32>, guard: Option<u32>) -> Option<Heard> {
-    if sender == Some(std::process::id()) {
-        return None;
-    }
-    Some(Heard { ends: origin.signal != SIGINT, counts: counts(origin.signal, sender, guard) })
-}
-
-/// Whether no other copy of a signal comes that counts. Who signals a group of processes sends to
-/// this one and to its guard, which passes its copy on; it does so with all that the system itself
-/// did not send to both, as a terminal does that sends Ctrl-C.
-fn counts(signal: i32, sender: Option<u32>, guard: Option<u32>) -> bool {
-    let of_terminal = cfg!(target_os = "linux") && signal != SIGHUP;
-    match (guard, sender) {
-        (None, _) => true,
-        (Some(_), None) => of_terminal,
-        (guard, sender) => guard == sender,
-    }
+/// How many signals this one stands for. What a guard passes on counts, and what it does not pass on
+/// since the system has sent it to both, as a terminal does with Ctrl-C; all else comes in two
+/// copies. Two of one kind that wait are one to the system, and nobody knows then who sent the
+/// second: so it is the guard's number that counts, and not its copy.
+fn n_signals(signal: i32, sender: Option<u32>, guard: Option<&Guard>) -> u64 {
+    let Some(Guard { pid, n_passed_on, n_counted }) = guard else { return 1 };
+    let is_of_terminal = cfg!(target_os = "linux") && sender.is_none() && signal != SIGHUP;
+    let n_passed_on = match n_passed_on() {
+        Some(n_all) => n_all.saturating_sub(n_counted.swap(n_all, Ordering::SeqCst)),
+        None => u64::from(sender == Some(*pid)),
+    };
+    u64::from(is_of_terminal) + n_passed_on
 }
 
 /// Somebody may be typing from now on.
@@ -95,13 +99,21 @@ mod tests {
     #[test]
     fn of_a_signal_to_a_group_one_copy_counts() {
         let (guard, shell) = (Some(7), Some(5));
+        let guarded = |n_passed_on| Guard { pid: 7, n_passed_on, n_counted: AtomicU64::new(0) };
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            assert!(counts(signal, shell, None), "nobody passes anything on");
-            assert!(counts(signal, None, None));
-            assert!(counts(signal, guard, guard));
-            assert!(!counts(signal, shell, guard), "the guard has it too, and passes it on");
+            assert_eq!(n_signals(signal, shell, None), 1, "nobody passes anything on");
+            assert_eq!(n_signals(signal, None, None), 1);
+            // The guard passes two on, and the copy of the first is the second's too.
+            let tells = guarded(|| Some(2));
+            assert_eq!(n_signals(signal, shell, Some(&tells)), 2);
+            assert_eq!(n_signals(signal, guard, Some(&tells)), 0);
+            let is_silent = guarded(|| None);
+            assert_eq!(n_signals(signal, guard, Some(&is_silent)), 1);
+            assert_eq!(n_signals(signal, shell, Some(&is_silent)), 0);
         }
-        assert_eq!(counts(SIGINT, None, guard), cfg!(target_os = "linux"));
-        assert!(!counts(SIGHUP, None, guard), "the guard passes it on");
+        let tells = guarded(|| Some(0));
+        let of_terminal = u64::from(cfg!(target_os = "linux"));
+        assert_eq!(n_signals(SIGINT, None, Some(&tells)), of_terminal);
+        assert_eq!(n_signals(SIGHUP, None, Some(&tells)), 0, "the guard passes it on");
     }
 }

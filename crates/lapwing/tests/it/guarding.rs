@@ -176,6 +176,11 @@ fn a_signal_to_the_guard_alone_reaches_the_work() {
     for name in ["-INT", "-TERM", "-HUP"] {
         let _ = std::fs::remove_file(faulty.played.path().join("calls.log"));
         let (mut child, worker) = faulty.start("compile");
+        // Other signals do not count.
+        signal("-TSTP", child.id());
+        until("it is stopped", &|| state(worker) == Some('T') && state(child.id()) == Some('T'));
+        signal("-CONT", child.id());
+        until("it goes on", &|| state(worker) != Some('T'));
         signal(name, child.id());
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(child.try_wait().unwrap(), None, "one only asks, {name}");
