@@ -16,6 +16,7 @@
 
 mod access;
 mod arguments;
+mod as_read;
 mod checks;
 mod filters;
 mod format;

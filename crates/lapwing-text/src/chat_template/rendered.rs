@@ -64,7 +64,7 @@ impl<'a> Typed<'a> {
         let mut marks: Vec<(char, char)> = Vec::new();
         let ends = spellings
             .iter()
-            .flat_map(|spelling| [spelling.chars().next(), spelling.chars().last()]);
+            .flat_map(|spelling| [spelling.chars().next(), spelling.chars().next_back()]);
         for end in ends.flatten() {
             if !marks.iter().any(|(known, _)| *known == end) {
                 marks.extend(free.next().map(|mark| (end, mark)));
@@ -135,7 +135,7 @@ impl<'a> Typed<'a> {
         }
         let is_end = |at: usize| ends.binary_search(&at).is_ok();
         let is_typed = |at: usize, spelling: &str| {
-            let n_last = spelling.chars().last().map_or(0, char::len_utf8);
+            let n_last = spelling.chars().next_back().map_or(0, char::len_utf8);
             is_end(at) || is_end(at + spelling.len() - n_last)
         };
         let starts =

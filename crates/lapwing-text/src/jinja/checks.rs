@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
+use super::Fail;
 use super::arguments::CallArgs;
+use super::filters::known;
 use super::operators::{contains, order};
 use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
-use super::{Fail, filters};
 
 /// The tests that there are.
 const KNOWN: [&str; 39] = [
@@ -127,7 +128,7 @@ pub(super) fn check(
             is_cased(&budget.plain(text)?, name == "upper")
         }
         "escaped" => false,
-        "filter" => value.as_str().is_some_and(filters::is_known),
+        "filter" => value.as_str().is_some_and(known::is_known),
         "test" => value.as_str().is_some_and(|name| KNOWN.contains(&name)),
         _ => return Err(Fail::other(format!("no test named '{name}'"))),
     })

@@ -2,6 +2,7 @@
 
 mod groups;
 mod keys;
+pub(super) mod known;
 mod rows;
 mod tags;
 mod texts;
@@ -15,66 +16,6 @@ use super::{Fail, access, json, python_text};
 
 pub(super) use rows::entries;
 pub(super) use texts::{justified, lines, recased, replaced, stripped};
-
-/// The filters that there are.
-const KNOWN: [&str; 48] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "string",
-    "striptags",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "truncate",
-    "unique",
-    "upper",
-    "urlencode",
-    "wordcount",
-];
-
-/// Those of jinja2 that are not there.
-const MISSING: [&str; 6] = ["filesizeformat", "pprint", "random", "urlize", "wordwrap", "xmlattr"];
-
-/// Whether there is a filter of that name.
-pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
-}
 
 /// `value | name(…)`.
 pub(super) fn apply(
@@ -136,7 +77,7 @@ pub(super) fn apply(
         "safe" | "forceescape" | "escape" | "e" | "trim" | "upper" | "lower" | "capitalize"
         | "title" | "replace" | "indent" | "center" | "truncate" | "wordcount" | "format"
         | "urlencode" | "striptags" => texts::apply(budget, name, value, arguments),
-        _ if MISSING.contains(&name) => {
+        _ if known::MISSING.contains(&name) => {
             Err(Fail::other(format!("the filter '{name}' of jinja2 is not supported")))
         }
         _ => rows::apply(budget, name, value, arguments),
@@ -213,10 +154,10 @@ mod tests {
             let result = apply(&budget, name, &Value::from("a"), CallArgs::default());
             result.err().map(|fail| format!("{fail:?}")).unwrap_or_default()
         };
-        for name in KNOWN {
+        for name in known::KNOWN {
             assert!(!said(name).contains("no filter named"), "{name}: {}", said(name));
         }
-        for name in MISSING {
+        for name in known::MISSING {
             assert!(said(name).contains(&format!("'{name}' of jinja2 is not supported")), "{name}");
         }
         assert!(said("nonsense").contains("no filter named 'nonsense'"));

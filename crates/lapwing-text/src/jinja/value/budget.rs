@@ -1,5 +1,6 @@
 //! How much one rendering may take: live bytes, work, time.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,6 +83,20 @@ impl Budget {
 
     pub(crate) fn marks(&self) -> &Marks {
         &self.0.marks
+    }
+
+    /// A text as it reads, where it has to be looked at as a whole.
+    pub(crate) fn plain<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Fail> {
+        if !self.marks().is_empty() {
+            self.room(2, text.len())?;
+        }
+        Ok(self.marks().plain(text))
+    }
+
+    /// Whether two texts read alike.
+    pub(crate) fn reads_alike(&self, a: &str, b: &str) -> bool {
+        let original = |symbol| self.marks().original(symbol);
+        a == b || !self.marks().is_empty() && a.chars().map(original).eq(b.chars().map(original))
     }
 
     /// Do `n` steps.
