@@ -3,6 +3,7 @@
 //! Source: the GGUF specification and the converter's tensor naming (gguf-py/gguf/constants.py).
 
 mod metadata;
+mod one_matrix;
 mod rope;
 
 use std::path::Path;
@@ -18,6 +19,9 @@ use crate::source::{Files, Source};
 use metadata::Metadata;
 use rope::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT, ROPE_THETA_DEFAULT};
 
+/// The embedding, and the output head where there is one.
+const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
 /// Of layers without rotary embedding, one in so many.
 const UNROTATED_INTERVAL: usize = 4;
 
@@ -25,12 +29,30 @@ const UNROTATED_INTERVAL: usize = 4;
 pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let gguf = Gguf::open(path)?;
     let family = family(&gguf)?;
-    let config = read_config(&gguf, family)?;
+    let mut config = read_config(&gguf, family)?;
     let text = gguf_text::read(&gguf, &config)?;
-    let is_needless =
-        |name: &str| [ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG].contains(&name);
     let source = Source(Files::Gguf(gguf));
-    let stored_as = |name: &str| stored_as(family, &config.architecture, name);
+    let both = [EMBEDDING, HEAD];
+    let shared = one_matrix::finer_of_both(&config.architecture, &source, both);
+    if let Some(finer) = shared {
+        tracing::warn!(
+            "{}: {EMBEDDING} and {HEAD} are one matrix in two precisions: {finer}, the finer one, is \
+             used for both",
+            path.display()
+        );
+        config.architecture.family.tied_head = true;
+    }
+    let is_needless = |name: &str| {
+        [ROPE_FACTORS, ROPE_FACTORS_SHORT, ROPE_FACTORS_LONG].contains(&name)
+            || shared.is_some() && both.contains(&name)
+    };
+    let stored_as = |name: &str| {
+        let mut stored = stored_as(family, &config.architecture, name);
+        if let Some(finer) = shared.filter(|_| name == Transformer::EMBEDDING) {
+            finer.clone_into(&mut stored.name);
+        }
+        stored
+    };
     let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, None, source, places))
 }
@@ -63,9 +85,9 @@ pub(super) fn name_in_file(family: &Family, name: &str) -> String {
         name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'))
     else {
         let renamed = match name {
-            "model.embed_tokens.weight" => "token_embd.weight",
+            Transformer::EMBEDDING => EMBEDDING,
             "model.norm.weight" => "output_norm.weight",
-            "lm_head.weight" => "output.weight",
+            Transformer::HEAD => HEAD,
             other => other,
         };
         return renamed.to_owned();
@@ -110,7 +132,7 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
             head_size
         }
     };
-    let n_vocab = gguf.tensor("token_embd.weight").and_then(|t| t.shape.first().copied());
+    let n_vocab = gguf.tensor(EMBEDDING).and_then(|t| t.shape.first().copied());
     let n_positions_max = keys.size("context_length")?;
     let n_layers = keys.size("block_count")?;
     let theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
@@ -132,7 +154,7 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
         attention_cap: keys.cap("attn_logit_softcapping")?,
         logit_divisor: keys.factor("logit_scale")?,
         logit_cap: keys.cap("final_logit_softcapping")?,
-        tied_head: gguf.tensor("output.weight").is_none(),
+        tied_head: gguf.tensor(HEAD).is_none(),
         rope: Rope { theta, n_rotated, scaling },
         window_rope: keys.window_rope(n_rotated)?.filter(|_| sliding_window.is_some()),
         full_layers,

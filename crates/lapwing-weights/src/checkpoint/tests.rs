@@ -198,6 +198,51 @@ fn special_ids_that_no_key_names_are_those_that_llama_cpp_takes() {
 }
 
 #[test]
+fn an_embedding_and_a_head_that_differ_by_rounding_alone_are_one_matrix() {
+    // Scale 1, minimum -8: the codes 0 to 15.
+    let halves = [0x00, 0x3c, 0x00, 0xc8];
+    let codes: Vec<u8> = (0..16).map(|code| code | code << 4).collect();
+    let block: [u8; 20] = [&halves[..], &codes].concat().try_into().unwrap();
+    let row: Vec<f32> = (0..32).map(|column| (column % 16) as f32 - 8.0).collect();
+    let open_with = |noise: f32, of_row: usize| {
+        let mut file = small("llama");
+        file.u32("llama.embedding_length", 32).q4_1("token_embd.weight", &[6, 32], block);
+        let head = (0..6).flat_map(|row_idx| {
+            let noise = if row_idx == of_row { noise } else { 0.4 };
+            row.iter()
+                .enumerate()
+                .map(move |(idx, w)| w + if idx % 2 == 0 { noise } else { -noise })
+        });
+        file.tensor("output.weight", &[6, 32], &head.collect::<Vec<f32>>());
+        file.tensor("output_norm.weight", &[32], &[1.0; 32]);
+        for (name, shape) in [("attn_norm", vec![32]), ("ffn_norm", vec![32])]
+            .into_iter()
+            .chain(
+                [("attn_q", 32), ("attn_k", 16), ("attn_v", 16), ("attn_output", 32)]
+                    .map(|(name, n_rows)| (name, vec![n_rows, 32])),
+            )
+            .chain([
+                ("ffn_gate", vec![24, 32]),
+                ("ffn_up", vec![24, 32]),
+                ("ffn_down", vec![32, 24]),
+            ])
+        {
+            let n = shape.iter().product();
+            file.tensor(&format!("blk.0.{name}.weight"), &shape, &vec![0.5; n]);
+        }
+        open(&file).unwrap()
+    };
+    let tied = open_with(0.4, 0);
+    assert!(tied.architecture.family.tied_head && !tied.has("lm_head.weight"));
+    // The finer one is the head's.
+    let embedding = tied.tensor("model.embed_tokens.weight").unwrap();
+    assert_eq!((embedding.dtype_name(), embedding.to_f32()[0]), ("F32".to_owned(), -7.6));
+    let own = open_with(2.0, 5);
+    assert!(!own.architecture.family.tied_head && own.has("lm_head.weight"));
+    assert_eq!(own.tensor("model.embed_tokens.weight").unwrap().dtype_name(), "Q4_1");
+}
+
+#[test]
 fn a_padding_id_outside_of_the_vocabulary_is_left_out() {
     let mut file = small("llama");
     file.u32("tokenizer.ggml.padding_token_id", 6).u32("tokenizer.ggml.unknown_token_id", 9);
