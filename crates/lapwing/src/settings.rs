@@ -17,6 +17,7 @@ use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
 use lapwing_store::Variant;
 
+use crate::allowance::n_threads;
 use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, TrustArgs, WorkerKind};
 use crate::env;
 use crate::home::{FindHomeError, Home};
@@ -131,7 +132,7 @@ impl Settings {
         let runtime = flags.or(layers.group()?);
         let cache_folder = Some(host.compiled_models());
         let mut options = OpenOptions { cache_folder, ..runtime.open_options() };
-        options.n_threads = options.n_threads.or_else(|| n_threads(&allowance, n_cores()));
+        options.n_threads = options.n_threads.or_else(|| n_threads(&allowance));
         Ok(Self {
             backend: runtime.backend.unwrap_or(BACKEND),
             options,
@@ -155,25 +156,6 @@ pub fn option_keys() -> Vec<String> {
 }
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// The threads when nobody says: as many as get time, where a container may take less than the
-/// processors have. More of them would all be stopped together. Otherwise the library knows best.
-fn n_threads(allowance: &Allowance, n_cores: usize) -> Option<usize> {
-    let n_cpus = allowance.n_cpus.filter(|&n_cpus| n_cpus < n_cores as f64)?;
-    Some((n_cpus.ceil() as usize).max(1))
-}
-
-/// Logical cores that this process may run on.
-fn n_cores() -> usize {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sched::{CpuSet, sched_getaffinity};
-        if let Ok(set) = sched_getaffinity(nix::unistd::Pid::from_raw(0)) {
-            return (0..CpuSet::count()).filter(|&core| set.is_set(core) == Ok(true)).count();
-        }
-    }
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
 
 fn trial_limits(args: &TrialLimitArgs, allowance: &Allowance) -> TrialLimits {
     let usual = TrialLimits::usual(allowance);

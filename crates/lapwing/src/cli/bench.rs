@@ -8,7 +8,7 @@ use clap::Args;
 use lapwing_backend::{DeviceRequest, Precision};
 use lapwing_measure::bench::Merit;
 
-use super::choice::{backend, count, count_or_zero, merit, precision, seed};
+use super::choice::{backend, count, count_or_zero, merit, precision, seed, threads};
 use lapwing_host::{BackendChoice, CorrectionChoice};
 
 /// Arguments of `lapwing bench`.
@@ -88,7 +88,7 @@ pub struct ConfigurationArgs {
     #[arg(value_parser = precision(), ignore_case = true)]
     pub precision: Vec<Precision>,
     /// Numbers of CPU threads; the library's own choice without it
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = threads)]
     #[arg(allow_negative_numbers = true)]
     pub threads: Vec<NonZeroUsize>,
     /// Logit corrections: off, auto or a profile

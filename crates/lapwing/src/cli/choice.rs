@@ -1,12 +1,14 @@
 //! How options read their values.
 
-use std::num::NonZeroUsize;
+use std::num::{IntErrorKind, NonZeroUsize};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lapwing_backend::Precision;
 use lapwing_measure::bench::Merit;
 
 use lapwing_host::BackendChoice;
+
+use crate::allowance::{check_threads, too_many_for_here};
 
 /// One of `values` by its name, in any case where the option says so, with a word for `--help`.
 fn one_of<T, const N: usize>(
@@ -57,6 +59,18 @@ pub fn merit() -> impl TypedValueParser<Value = Merit> {
 /// What was expected, as the command line says it.
 pub fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a whole number of at least 1".to_owned())
+}
+
+/// A number of threads that this machine can run.
+///
+/// # Errors
+///
+/// What was expected, as the command line says it.
+pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.trim().parse::<NonZeroUsize>() {
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(too_many_for_here()),
+        _ => check_threads(count(text)?),
+    }
 }
 
 /// A whole number of at least 0.

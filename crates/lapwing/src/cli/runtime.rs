@@ -14,7 +14,7 @@ use clap::Args;
 use lapwing_backend::{DeviceRequest, OpenOptions, Precision};
 use lapwing_host::{BackendChoice, CorrectionChoice, ParseChoiceError};
 
-use super::choice::{backend, count, precision};
+use super::choice::{backend, count, precision, threads};
 
 /// The device when nobody says.
 pub const DEVICE: DeviceRequest = DeviceRequest::Auto;
@@ -34,7 +34,7 @@ pub struct RuntimeArgs {
     pub device: Option<DeviceRequest>,
     /// CPU threads; without it the library's own choice, or a container's share of the processors
     /// [env: LAPWING_THREADS]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
     pub threads: Option<NonZeroUsize>,
     /// fast, or exact: f32 arithmetic and f32 KV cache [env: LAPWING_PRECISION]
     #[arg(long, value_parser = precision(), ignore_case = true)]
@@ -107,6 +107,10 @@ pub struct TrialLimitArgs {
     pub trial_mb: Option<NonZeroUsize>,
 }
 
+/// How properties end that make threads: `INFERENCE_NUM_THREADS`, `COMPILATION_NUM_THREADS`,
+/// `NUM_STREAMS`, whatever device they are written for.
+const OF_THREADS: [&str; 2] = ["NUM_THREADS", "NUM_STREAMS"];
+
 /// `--property KEY=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Property {
@@ -117,15 +121,19 @@ pub struct Property {
 }
 
 impl FromStr for Property {
-    type Err = ParseChoiceError;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('=').filter(|(key, _)| !key.trim().is_empty()) {
-            Some((key, value)) => Ok(Self { key: key.trim().into(), value: value.trim().into() }),
-            None => Err(ParseChoiceError {
-                expected: "KEY=VALUE such as NPU_TURBO=YES",
-                found: text.to_owned(),
-            }),
+        let pair = text.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        let Some((key, value)) = pair.filter(|(key, _)| !key.is_empty()) else {
+            let expected = "KEY=VALUE such as NPU_TURBO=YES";
+            return Err(ParseChoiceError { expected, found: text.to_owned() }.to_string());
+        };
+        // Words, and -1 for the library's own choice, are the library's to read.
+        let is_number = value.bytes().all(|byte| byte.is_ascii_digit()) && value != "0";
+        if is_number && !value.is_empty() && OF_THREADS.iter().any(|part| key.ends_with(part)) {
+            threads(value)?;
         }
+        Ok(Self { key: key.into(), value: value.into() })
     }
 }

@@ -52,6 +52,11 @@ fn wrong_values_say_where_they_are() {
     check("", &[("LAPWING_THREADS", "0")], "environment variable LAPWING_THREADS");
     check("", &[("LAPWING_BACKEND", "tpu")], "found \"tpu\"");
     check("threads = -3", &[], "key `threads` of ");
+    check("threads = 99999", &[], "expected at most ");
+    check("threads = 99999", &[], "processor");
+    check("", &[("LAPWING_THREADS", "5000000000")], "environment variable LAPWING_THREADS");
+    check("", &[("LAPWING_THREADS", "5000000000")], "processor");
+    check("[property]\nINFERENCE_NUM_THREADS = 99999", &[], "expected at most ");
     check("threads = [1, 2]", &[], "expected one value, found \"1, 2\"");
     check("trial_mb = 0", &[], "key `trial_mb` of ");
     check("", &[("LAPWING_DEVICE", "tpu")], "LAPWING_DEVICE: unknown device `tpu`: expected auto");
@@ -126,19 +131,4 @@ fn the_file_in_the_home_folder_is_reported() {
     let world = world("", &[]);
     let expected = world.folder.path().join("lapwing.toml");
     assert_eq!(resolve(&world, RUN).unwrap().file, Some(expected));
-}
-
-#[test]
-fn a_container_gets_as_many_threads_as_it_may_run() {
-    let check = |n_cpus: Option<f64>, n_cores: usize, expected: Option<usize>| {
-        let allowance = Allowance { n_cpus, memory_bytes: None };
-        assert_eq!(n_threads(&allowance, n_cores), expected, "{n_cpus:?} of {n_cores}");
-    };
-    check(None, 8, None);
-    check(Some(8.0), 8, None);
-    check(Some(12.0), 8, None);
-    check(Some(0.25), 8, Some(1));
-    check(Some(1.0), 8, Some(1));
-    check(Some(2.5), 8, Some(3));
-    check(Some(7.5), 8, Some(8));
 }

@@ -63,6 +63,15 @@ fn numbers_out_of_range_are_told_with_the_range() {
     check(&["--max-tokens", "0"], "expected a whole number of at least 1");
     check(&["--max-tokens", "-5"], "expected a whole number of at least 1");
     check(&["--threads", "0"], "expected a whole number of at least 1");
+    // Never run: so many threads stop a machine.
+    for many in ["99999", "5000000000", "99999999999999999999999"] {
+        check(&["--threads", many], "expected at most ");
+        check(&["--threads", many], "processor");
+        let list = format!("1,{many}");
+        let bench = Lapwing::new().run(&["bench", "--model", "m", "--threads", &list]);
+        bench.expect_code(2).expect_says(&["--threads", many, "expected at most "]);
+    }
+    check(&["--property", "INFERENCE_NUM_THREADS=99999"], "expected at most ");
     check(&["--context", "many"], "expected a whole number of at least 1");
     check(&["--top-k", "-1"], "expected a whole number of at least 0");
     check(&["--top-p", "-1"], "expected a number from 0 to 1");
