@@ -47,7 +47,7 @@ pub use tokenizing::TokenizeArgs;
 /// What the program ends with, for the help and the manual page.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or ended by a crash, 2 wrong usage, 130 \
     when Ctrl-C ended an answer of `run`, a `chat` on a pipe, `pull`, `export`, `eval`, `calibrate` \
-    or `bench`.";
+    or `bench`, 143 and 129 when SIGTERM or SIGHUP did.";
 
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]

@@ -7,6 +7,9 @@
 //! standard streams, and passes its exit code on. If that one comes to harm, the guard says what it
 //! was doing ([`doing`]) and ends with 1.
 //!
+//! A library cannot be stopped while it opens a model. Who asks for an end meanwhile gets it from the
+//! guard, which ends the process when that has not done so itself within half a second.
+//!
 //! To the user the two are one program: they are in one process group, so that Ctrl-C and Ctrl-Z
 //! reach both; what is sent to the guard alone it passes on ([`signals`]); and none outlives the
 //! other.
@@ -23,7 +26,8 @@ use lapwing_host::trial::Stage;
 use lapwing_host::worker::Loss;
 
 use crate::env::LAPWING_GUARD;
-use crate::exit::{EXIT_FAILED, EXIT_INTERRUPTED};
+use crate::exit::{self, EXIT_FAILED};
+use crate::interrupt::Interrupted;
 use crate::printer::Printer;
 
 use doing::{Doing, Page};
@@ -64,13 +68,56 @@ pub fn is_guarded() -> bool {
 pub fn run(printer: &Printer) -> anyhow::Result<Option<u8>> {
     let page = Page::new();
     let Some(child) = start(page.as_ref()) else { return Ok(None) };
+    let worker = Worker { child, page };
     #[cfg(unix)]
-    let status = signals::wait_for(child, page.as_ref());
+    let ended = signals::wait_for(worker);
     #[cfg(not(unix))]
-    let status = wait_for(child);
-    let status = status.context("cannot wait for the process that does the work")?;
-    let doing = page.as_ref().and_then(Page::read);
-    outcome(status, doing, printer).map(Some)
+    let ended = wait_for(worker);
+    let Ended { status, doing, by } = ended.context(CANNOT_WAIT)?;
+    match by {
+        Some(signal) if Loss::harm_of(status).is_some() => {
+            printer.note(Interrupted);
+            Ok(Some(exit::of_signal(signal)))
+        }
+        _ => outcome(status, doing, printer).map(Some),
+    }
+}
+
+const CANNOT_WAIT: &str = "cannot wait for the process that does the work";
+
+/// The process that does the work.
+struct Worker {
+    child: Child,
+    page: Option<Page>,
+}
+
+/// How it ended.
+struct Ended {
+    status: ExitStatus,
+    /// What it did.
+    doing: Option<Doing>,
+    /// The signal for which the guard ended it.
+    by: Option<i32>,
+}
+
+impl Worker {
+    fn doing(&self) -> Option<Doing> {
+        self.page.as_ref().and_then(Page::read)
+    }
+
+    /// Whether a library loads, compiles or first runs a model, which nobody can stop. To end the
+    /// process then leaves nothing half done: what it writes meanwhile is the compile cache and the
+    /// ledger, whose files are there whole or not at all, and no answer has begun.
+    #[cfg(unix)]
+    fn is_opening(&self) -> bool {
+        let stages = [Stage::Library, Stage::Compile, Stage::Inference];
+        self.doing().is_some_and(|doing| stages.contains(&doing.stage))
+    }
+
+    fn ended(&mut self, by: Option<i32>) -> std::io::Result<Option<Ended>> {
+        let status = self.child.try_wait()?;
+        Ok(status.map(|status| Ended { status, doing: self.doing(), by }))
+    }
 }
 
 fn start(page: Option<&Page>) -> Option<Child> {
@@ -88,9 +135,10 @@ fn cannot_guard(error: &std::io::Error) {
 
 /// Consoles send Ctrl-C to both processes; the other one decides.
 #[cfg(not(unix))]
-fn wait_for(mut child: Child) -> std::io::Result<ExitStatus> {
+fn wait_for(mut worker: Worker) -> std::io::Result<Ended> {
     crate::interrupt::ignore();
-    child.wait()
+    let status = worker.child.wait()?;
+    Ok(Ended { status, doing: worker.doing(), by: None })
 }
 
 /// What the end of the process that did the work means.
@@ -126,5 +174,5 @@ fn outcome(status: ExitStatus, doing: Option<Doing>, printer: &Printer) -> anyho
 
 /// Whether the program ends with this code in the middle of things.
 fn says_itself(code: i32) -> bool {
-    [EXIT_PANICKED, EXIT_INTERRUPTED.into()].contains(&code)
+    code == EXIT_PANICKED || u8::try_from(code).is_ok_and(exit::was_wanted)
 }

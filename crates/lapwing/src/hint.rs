@@ -36,7 +36,7 @@ use lapwing_store::{
 
 use crate::commands::rm::NotAModelName;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
-use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError};
+use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, UsageError};
 use crate::guard::Lost;
 use crate::interrupt;
 use crate::printer::PrintError;
@@ -50,7 +50,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             return EXIT_DONE;
         }
         if interrupt::is_stop(cause) {
-            return EXIT_INTERRUPTED;
+            return interrupt::exit_code();
         }
         if cause.is::<UsageError>() || cause.is::<ResolveSettingsError>() {
             return EXIT_USAGE;
@@ -301,6 +301,7 @@ mod tests {
     use lapwing_weights::OpenCheckpointError;
 
     use super::*;
+    use crate::exit::EXIT_INTERRUPTED;
 
     #[test]
     fn paths_in_commands_are_quoted() {

@@ -9,7 +9,7 @@ mod signals;
 
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use lapwing_export::ExportError;
 use lapwing_host::worker::WorkerError;
@@ -32,7 +32,7 @@ pub fn install() {
         #[cfg(unix)]
         let listens = signals::listen().is_ok();
         #[cfg(not(unix))]
-        let listens = ctrlc::set_handler(|| hear(Heard { ends: false, n_signals: 1 })).is_ok();
+        let listens = ctrlc::set_handler(|| hear(Heard { signal: SIGINT, n_signals: 1 })).is_ok();
         listens
     });
 }
@@ -44,11 +44,14 @@ pub fn ignore() {
     let _ = ctrlc::set_handler(|| {});
 }
 
+/// What asks for the end of the work in hand; all else asks for that of the program.
+const SIGINT: i32 = 2;
+
 /// A signal that asks for something.
 #[derive(Clone, Copy)]
 struct Heard {
-    /// It asks for the program's end, and not only for that of the work in hand.
-    ends: bool,
+    /// Its number.
+    signal: i32,
     /// How many signals it stands for: none where it is a second copy of one.
     n_signals: u64,
 }
@@ -56,7 +59,7 @@ struct Heard {
 fn hear(heard: Heard) {
     if ASKED.hear(heard) {
         #[allow(clippy::exit, reason = "the user asked twice; nobody is left to return to")]
-        std::process::exit(exit::EXIT_INTERRUPTED.into());
+        std::process::exit(exit_code().into());
     }
 }
 
@@ -64,8 +67,8 @@ fn hear(heard: Heard) {
 struct Asked {
     /// That the work in hand stops.
     stop: AtomicBool,
-    /// That the program ends.
-    end: AtomicBool,
+    /// That the program ends: the number of the first signal that asked for it, or 0.
+    end: AtomicI32,
     /// Signals that count, of which the second ends the program at once.
     n_signals: AtomicU64,
     /// What asks for a stop does not count.
@@ -76,16 +79,20 @@ impl Asked {
     const fn nothing() -> Asked {
         Asked {
             stop: AtomicBool::new(false),
-            end: AtomicBool::new(false),
+            end: AtomicI32::new(0),
             n_signals: AtomicU64::new(0),
             only_stops: AtomicBool::new(false),
         }
     }
 
     /// Take note; whether the program is to end at once.
-    fn hear(&self, Heard { ends, n_signals }: Heard) -> bool {
-        let asked = if ends { &self.end } else { &self.stop };
-        asked.store(true, Ordering::SeqCst);
+    fn hear(&self, Heard { signal, n_signals }: Heard) -> bool {
+        let ends = signal != SIGINT;
+        match ends {
+            // Of several the first counts.
+            true => drop(self.end.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst)),
+            false => self.stop.store(true, Ordering::SeqCst),
+        }
         if !ends && self.only_stops.load(Ordering::SeqCst) {
             return false;
         }
@@ -94,13 +101,29 @@ impl Asked {
     }
 
     fn anything(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) || self.end.load(Ordering::SeqCst)
+        self.stop.load(Ordering::SeqCst) || self.ends()
+    }
+
+    fn ends(&self) -> bool {
+        self.end.load(Ordering::SeqCst) != 0
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self.end.load(Ordering::SeqCst) {
+            0 => exit::EXIT_INTERRUPTED,
+            signal => exit::of_signal(signal),
+        }
     }
 }
 
 /// Whether the user wants the current work to stop.
 pub fn requested() -> bool {
     ASKED.anything()
+}
+
+/// What the program ends with when it was stopped.
+pub fn exit_code() -> u8 {
+    ASKED.exit_code()
 }
 
 /// The user ended the program with Ctrl-C.
@@ -162,9 +185,9 @@ pub fn while_typing<T>(typing: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
 
-    const CTRL_C: Heard = Heard { ends: false, n_signals: 1 };
+    const CTRL_C: Heard = Heard { signal: SIGINT, n_signals: 1 };
     const COPY: Heard = Heard { n_signals: 0, ..CTRL_C };
-    const END: Heard = Heard { ends: true, n_signals: 1 };
+    const END: Heard = Heard { signal: 15, n_signals: 1 };
 
     #[test]
     fn a_second_signal_ends_the_program_however_soon_it_comes_and_a_copy_does_not() {
@@ -187,5 +210,21 @@ mod tests {
         // Copies that came together.
         check(false, &[Heard { n_signals: 2, ..CTRL_C }], Some(0));
         check(false, &[CTRL_C, COPY, COPY], None);
+    }
+
+    #[test]
+    fn the_first_signal_that_asks_for_an_end_is_told_to_the_shell() {
+        let check = |heard: &[i32], expected: u8| {
+            let asked = Asked::nothing();
+            for &signal in heard {
+                asked.hear(Heard { signal, n_signals: 1 });
+            }
+            assert_eq!(asked.exit_code(), expected, "{heard:?}");
+        };
+        check(&[2], exit::EXIT_INTERRUPTED);
+        check(&[15], exit::EXIT_TERMINATED);
+        check(&[1], exit::EXIT_HUNG_UP);
+        check(&[2, 15], exit::EXIT_TERMINATED);
+        check(&[1, 15, 2], exit::EXIT_HUNG_UP);
     }
 }

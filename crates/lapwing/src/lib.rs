@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
             match exit_code {
                 exit::EXIT_DONE => {}
                 // The user knows why.
-                exit::EXIT_INTERRUPTED => {
+                code if exit::was_wanted(code) => {
                     printer.note(format!("{error:#}"));
                     printer.advice(hint.as_deref());
                 }

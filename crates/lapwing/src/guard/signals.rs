@@ -2,18 +2,23 @@
 
 use std::io;
 use std::os::unix::process::{ExitStatusExt as _, parent_id};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
-use super::doing::Page;
+use super::{Ended, Worker};
 
+/// What asks for an end of the work or of the program, which the other process counts.
+const ENDS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 /// What is passed on when it was sent to the guard alone.
 const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// What of it the other process takes for a wish, and counts.
-const ASKING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+/// What a process that opens a model gets to end by itself when it is asked to: it ends a trial in
+/// another process, or has been opened just now.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Let this process end when its guard does, however that ends.
 pub(super) fn end_with_guard(guard: u32) {
@@ -37,7 +42,7 @@ pub(super) fn end_with_guard(guard: u32) {
 }
 
 /// Wait for the end of the process that does the work.
-pub(super) fn wait_for(mut child: Child, page: Option<&Page>) -> io::Result<ExitStatus> {
+pub(super) fn wait_for(worker: Worker) -> io::Result<Ended> {
     let mut heard = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| heard.add(signal));
     heard.add(Signal::SIGCHLD);
@@ -46,29 +51,68 @@ pub(super) fn wait_for(mut child: Child, page: Option<&Page>) -> io::Result<Exit
     // ends both.
     heard.thread_block()?;
     let signals = Signals::new(&heard)?;
-    let worker = Pid::from_raw(child.id().cast_signed());
+    let pid = Pid::from_raw(worker.child.id().cast_signed());
+    let guarded = Guarded(Arc::new(Mutex::new((worker, None))));
     let mut n_passed_on = 0;
     let mut pass_on = |signal| {
-        n_passed_on += u64::from(ASKING.contains(&signal));
-        page.into_iter().for_each(|page| page.passes_on(n_passed_on));
+        n_passed_on += u64::from(ENDS.contains(&signal));
+        guarded.passes_on(n_passed_on);
         // It may have ended just now.
-        let _ = kill(worker, signal);
+        let _ = kill(pid, signal);
     };
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let ended = loop {
+        if let Some(ended) = guarded.ended()? {
+            break ended;
         }
-        let Some(Heard { signal, is_for_both }) = signals.next(worker)? else { continue };
+        let Some(Heard { signal, is_for_both }) = signals.next(pid)? else { continue };
         if !is_for_both && signal != Signal::SIGCHLD {
             pass_on(signal);
         }
+        if ENDS.contains(&signal) {
+            guarded.end_opening(signal);
+        }
         if signal == Signal::SIGTSTP {
             stop(signal)?;
-            let _ = kill(worker, Signal::SIGCONT);
+            let _ = kill(pid, Signal::SIGCONT);
         }
     };
     heard.thread_unblock()?;
-    Ok(status)
+    Ok(ended)
+}
+
+/// The process that does the work, to wait for and to end.
+struct Guarded(Arc<Mutex<(Worker, Option<i32>)>>);
+
+impl Guarded {
+    fn locked(of: &Mutex<(Worker, Option<i32>)>) -> MutexGuard<'_, (Worker, Option<i32>)> {
+        of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> io::Result<Option<Ended>> {
+        let (worker, by) = &mut *Self::locked(&self.0);
+        worker.ended(*by)
+    }
+
+    /// Tell it that so many signals are passed on, with the one that comes now.
+    fn passes_on(&self, n_signals: u64) {
+        let (worker, _) = &*Self::locked(&self.0);
+        worker.page.iter().for_each(|page| page.passes_on(n_signals));
+    }
+
+    /// End it after [`GRACE`] if it opens a model then.
+    fn end_opening(&self, signal: Signal) {
+        let of = Arc::clone(&self.0);
+        let end = move || {
+            std::thread::sleep(GRACE);
+            let (worker, by) = &mut *Self::locked(&of);
+            // Of one that has ended already nobody else gets the signal.
+            if by.is_none() && worker.is_opening() && worker.child.kill().is_ok() {
+                *by = Some(signal as i32);
+            }
+        };
+        // Without a thread it is waited for.
+        let _ = std::thread::Builder::new().name("end".to_owned()).spawn(end);
+    }
 }
 
 /// Stop as the shell expects it, until somebody lets this process go on.

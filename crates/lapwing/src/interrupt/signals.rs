@@ -43,7 +43,7 @@ pub(super) fn listen() -> io::Result<()> {
             // The others are this process's own, to disturb itself.
             if sender != Some(std::process::id()) {
                 let n_signals = n_signals(origin.signal, sender, GUARD.get());
-                hear(Heard { ends: origin.signal != SIGINT, n_signals });
+                hear(Heard { signal: origin.signal, n_signals });
             }
             disturb_typing();
         }
@@ -78,7 +78,7 @@ pub(super) fn end_typing() {
 
 /// Where an end was asked for, send SIGINT to this process until nobody types.
 fn disturb_typing() {
-    if !ASKED.end.load(Ordering::SeqCst) || !TYPES.load(Ordering::SeqCst) {
+    if !ASKED.ends() || !TYPES.load(Ordering::SeqCst) {
         return;
     }
     let disturb = || {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::fake_openvino::{Script, VARIABLE, calls, folder, write_model};
 use crate::real::{shared_folder, with_runtimes};
-use crate::{Lapwing, Outcome};
+use crate::{Lapwing, Outcome, files_below};
 
 /// The program with a pretended OpenVINO in which something goes wrong.
 struct Faulty {
@@ -81,18 +81,6 @@ pub(crate) fn ends(child: &mut Child) -> Option<i32> {
     let child = std::cell::RefCell::new(child);
     until("it ends", &|| child.borrow_mut().try_wait().unwrap().is_some());
     child.into_inner().wait().unwrap().code()
-}
-
-/// Send what asks for an end until that comes: of two signals the first may not have been heard.
-#[track_caller]
-fn ask_until_it_ends(child: &mut Child, ask: &dyn Fn()) -> Option<i32> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "it never ends");
-        ask();
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    child.wait().unwrap().code()
 }
 
 /// The state of a process as the kernel tells it; `None` when it is gone.
@@ -173,7 +161,7 @@ fn every_command_that_opens_a_model_is_guarded() {
 fn a_signal_to_the_guard_alone_reaches_the_work() {
     // What compiles cannot be stopped: the second signal ends the program at once.
     let faulty = Faulty::new(&["compile CPU hang"]);
-    for name in ["-INT", "-TERM", "-HUP"] {
+    for (name, expected) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let _ = std::fs::remove_file(faulty.played.path().join("calls.log"));
         let (mut child, worker) = faulty.start("compile");
         // Other signals do not count.
@@ -182,11 +170,12 @@ fn a_signal_to_the_guard_alone_reaches_the_work() {
         signal("-CONT", child.id());
         until("it goes on", &|| state(worker) != Some('T'));
         signal(name, child.id());
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(100));
         assert_eq!(child.try_wait().unwrap(), None, "one only asks, {name}");
-        let pid = child.id();
-        let code = ask_until_it_ends(&mut child, &|| signal(name, pid));
-        assert_eq!(code, Some(130), "{name}");
+        signal(name, child.id());
+        let asked = Instant::now();
+        assert_eq!(ends(&mut child), Some(expected), "{name}");
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         until("it is gone", &|| state(worker).is_none());
     }
 }
@@ -198,10 +187,35 @@ fn a_signal_to_both_counts_once() {
     let pid = child.id();
     let ask = || signal("-INT", format!("-{pid}"));
     ask();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
     assert_eq!(child.try_wait().unwrap(), None, "one only asks");
-    assert_eq!(ask_until_it_ends(&mut child, &ask), Some(130));
+    assert_eq!(ends(&mut child), Some(130));
     until("it is gone", &|| state(worker).is_none());
+}
+
+#[test]
+fn one_signal_ends_an_opening_soon_and_leaves_nothing_half_done() {
+    let faulty = Faulty::new(&["compile CPU hang"]);
+    for (name, to_all, expected) in
+        [("-INT", false, 130), ("-INT", true, 130), ("-TERM", false, 143), ("-HUP", false, 129)]
+    {
+        let _ = std::fs::remove_file(faulty.played.path().join("calls.log"));
+        let (mut child, worker) = faulty.start("compile");
+        let to = if to_all { format!("-{}", child.id()) } else { child.id().to_string() };
+        let asked = Instant::now();
+        signal(name, to);
+        assert_eq!(ends(&mut child), Some(expected), "{name}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        until("it is gone", &|| state(worker).is_none());
+        let outcome = outcome(child.wait_with_output().unwrap());
+        assert!(outcome.stderr.ends_with("interrupted\n"), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("error"), "{}", outcome.stderr);
+    }
+    // Nothing of it is in the way of the next one.
+    Script::new(faulty.played.path()).write();
+    faulty.run(&[]).expect_code(0);
+    let kept = files_below(&faulty.lapwing.path("cache"));
+    assert!(!kept.iter().any(|file| file.contains("partial")), "{kept:?}");
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn a_sigterm_ends_a_chat_behind_the_answer_that_it_stops_and_at_an_idle_prompt()
         signal("-TERM", guard);
         let code = ends(&mut typist.child);
         let shown = typist.shown();
-        assert_eq!(code, Some(130), "{shown}");
+        assert_eq!(code, Some(143), "{shown}");
         assert_eq!(shown.matches("(stopped)").count(), usize::from(!is_idle), "{shown}");
         assert_eq!((state(guard), state(worker)), (None, None));
     }
@@ -207,7 +207,7 @@ fn a_terminal_that_is_closed_during_an_answer_ends_both_processes_in_order() {
     until("the answer has begun", &|| says().contains("prompt rendered"));
     let worker = child_of(child.id()).expect("the process that does the work");
     drop(terminal);
-    assert_eq!(ends(&mut child), Some(130), "{}", says());
+    assert_eq!(ends(&mut child), Some(129), "{}", says());
     let says = says();
     assert!(says.contains("reason=\"cancelled\"") && says.ends_with("interrupted\n"), "{says}");
     assert_eq!(state(worker), None);
