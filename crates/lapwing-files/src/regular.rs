@@ -2,13 +2,87 @@
 //!
 //! A name may lead to a pipe that nobody writes to, to a device without an end, or to far more than
 //! anybody meant: who opens it by name alone waits or reads for ever.
+//!
+//! A name that is there is never taken for one that is not: [`is_there`] asks for the name alone, and
+//! what it leads to is read or is an error.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a text that people write may have: settings, a catalogue, a plan, a list.
 pub const N_TEXT_BYTES_MAX: u64 = 16 << 20;
+
+/// A link that leads nowhere: what it led to was removed, as from a cache that is pruned.
+#[derive(Debug, thiserror::Error)]
+#[error("a link to {}, where nothing is", .0.display())]
+pub struct DanglingLink(PathBuf);
+
+/// A pointer of git lfs, which a clone without git-lfs leaves in a file's place.
+#[derive(Debug, thiserror::Error)]
+#[error("a pointer of git lfs in its place: `git lfs pull` fetches the file")]
+pub struct LfsPointer;
+
+impl LfsPointer {
+    /// How one begins.
+    const BEGINNING: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+    /// Whether these bytes are one, and not the file that somebody wanted.
+    pub fn is(bytes: &[u8]) -> bool {
+        bytes.starts_with(Self::BEGINNING)
+    }
+
+    /// Demand that these bytes of a file are none.
+    ///
+    /// # Errors
+    ///
+    /// When they are: an error of the system's type that holds this one.
+    pub fn refuse(bytes: &[u8]) -> io::Result<()> {
+        match Self::is(bytes) {
+            true => Err(io::Error::new(io::ErrorKind::InvalidData, LfsPointer)),
+            false => Ok(()),
+        }
+    }
+
+    /// Demand that the regular file at `path` is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`], and when it is.
+    pub fn refuse_at(path: &Path) -> io::Result<()> {
+        let mut start = Vec::new();
+        open(path)?.take(Self::BEGINNING.len() as u64).read_to_end(&mut start)?;
+        Self::refuse(&start)
+    }
+}
+
+/// Whether there is something of this name, though it be a link that leads nowhere.
+pub fn is_there(path: &Path) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    std::fs::symlink_metadata(path).map_or_else(|error| !absent.contains(&error.kind()), |_| true)
+}
+
+/// What the system says of the file at `path`, behind links.
+///
+/// # Errors
+///
+/// What the system says, and for a link that leads nowhere a [`DanglingLink`], which is not
+/// [`io::ErrorKind::NotFound`].
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    std::fs::metadata(path).map_err(|error| match (error.kind(), std::fs::read_link(path)) {
+        (io::ErrorKind::NotFound, Ok(target)) => io::Error::other(DanglingLink(target)),
+        _ => error,
+    })
+}
+
+/// Demand that there is a regular file at `path`.
+///
+/// # Errors
+///
+/// As [`open_mappable`].
+pub fn require(path: &Path) -> io::Result<()> {
+    require_regular(&metadata(path)?)
+}
 
 /// Open the regular file at `path` for reading.
 ///
@@ -37,7 +111,7 @@ pub fn open_mappable(path: &Path) -> io::Result<File> {
 }
 
 fn open_if(path: &Path, require: fn(&Metadata) -> io::Result<()>) -> io::Result<File> {
-    require(&std::fs::metadata(path)?)?;
+    require(&metadata(path)?)?;
     let file = File::open(path)?;
     // Something else may be there by now.
     require(&file.metadata()?)?;
@@ -54,7 +128,7 @@ fn is_handed_over(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// As [`open`], and when there are more than `n_bytes_max`.
+/// As [`open`], when there are more than `n_bytes_max`, and for an [`LfsPointer`].
 pub fn read(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let n_bytes = file.metadata()?.len();
@@ -68,10 +142,11 @@ pub fn read(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     // It may grow meanwhile, and files of the kernel say that they are empty.
     let mut bytes = Vec::new();
     file.take(n_bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 <= n_bytes_max {
-        true => Ok(bytes),
-        false => Err(too_large("more".to_owned())),
+    if n_bytes_max < bytes.len() as u64 {
+        return Err(too_large("more".to_owned()));
     }
+    LfsPointer::refuse(&bytes)?;
+    Ok(bytes)
 }
 
 /// The text of the regular file at `path`.
@@ -171,6 +246,40 @@ mod tests {
         refused(&path, "valid UTF-8");
         let absent = read(&folder.path().join("absent"), 1).unwrap_err();
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_pointer_of_git_lfs_is_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid x\n").unwrap();
+        let error = read(&path, 100).unwrap_err();
+        assert!(error.get_ref().unwrap().is::<LfsPointer>(), "{error}");
+        assert!(read_text(&path, 100).is_err() && LfsPointer::refuse_at(&path).is_err());
+        std::fs::write(&path, "version 2").unwrap();
+        assert!(read_text(&path, 100).is_ok() && LfsPointer::refuse_at(&path).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_not_taken_for_a_name_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        assert!(!is_there(&link) && !is_there(&folder.path().join("absent/absent")));
+        std::os::unix::fs::symlink("blobs/gone", &link).unwrap();
+        assert!(is_there(&link));
+        for error in [read(&link, 1).unwrap_err(), require(&link).unwrap_err()] {
+            assert_ne!(error.kind(), io::ErrorKind::NotFound);
+            assert!(
+                error.to_string().contains("a link to blobs/gone, where nothing is"),
+                "{error}"
+            );
+            assert!(error.get_ref().unwrap().is::<DanglingLink>());
+        }
+        std::fs::create_dir(folder.path().join("blobs")).unwrap();
+        std::fs::write(folder.path().join("blobs/gone"), "x").unwrap();
+        assert_eq!(read(&link, 1).unwrap(), b"x");
+        require(&link).unwrap();
     }
 
     #[test]

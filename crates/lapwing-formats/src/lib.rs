@@ -14,4 +14,4 @@ pub mod ir;
 pub mod onnx;
 pub mod safetensors;
 
-pub use map::{FileChanged, LFS_POINTER, Map, MapError, Watch, is_lfs_pointer, require_unchanged};
+pub use map::{FileChanged, Map, MapError, Watch, require_unchanged};

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use lapwing_files::{Identity, regular};
+use lapwing_files::Identity;
+use lapwing_files::regular::{self, LfsPointer};
 
 /// A whole file, mapped read-only. Cloning shares the map.
 ///
@@ -129,17 +130,6 @@ pub struct MapError {
     pub source: std::io::Error,
 }
 
-/// How a pointer of git lfs begins, which a clone without git-lfs leaves in a file's place.
-const LFS_BEGINNING: &[u8] = b"version https://git-lfs.github.com/spec/";
-
-/// What is said of one.
-pub const LFS_POINTER: &str = "a pointer of git lfs in its place: `git lfs pull` fetches the file";
-
-/// Whether these bytes are a pointer of git lfs and not the file that somebody wanted.
-pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
-    bytes.starts_with(LFS_BEGINNING)
-}
-
 impl Map {
     /// Map the file at `path`. An empty file gives an empty map.
     ///
@@ -163,9 +153,7 @@ impl Map {
             }
             Err(_) => (read(file, n_bytes).map_err(failed)?, None),
         };
-        if is_lfs_pointer(&bytes) {
-            return Err(failed(std::io::Error::other(LFS_POINTER)));
-        }
+        LfsPointer::refuse(&bytes).map_err(failed)?;
         Ok(Map { path, bytes, mapping })
     }
 

@@ -8,6 +8,7 @@ mod index;
 
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular;
 pub use safetensors::Dtype;
 
 use crate::{Map, MapError};
@@ -82,8 +83,8 @@ impl SafeTensors {
     /// disagree, or a file is damaged; see [`SafeTensorsFile::open`].
     pub fn open(folder: &Path) -> Result<SafeTensors, OpenSafeTensorsError> {
         let index_path = folder.join(INDEX_FILE);
-        if index_path.exists() {
-            let has_single = folder.join(SINGLE_FILE).exists();
+        if regular::is_there(&index_path) {
+            let has_single = regular::is_there(&folder.join(SINGLE_FILE));
             if has_single && !index::shard_names(&Map::open(&index_path)?)?.contains(SINGLE_FILE) {
                 return Err(OpenSafeTensorsError::Two { folder: folder.to_owned() });
             }

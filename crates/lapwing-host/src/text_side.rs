@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lapwing_files::regular::is_there;
 use lapwing_model::OpenFolderError;
 use lapwing_text::{ChatTemplate, OpenTemplateError, OpenTokenizerError, SpecialTokens, Tokenizer};
 use serde_json::Value;
@@ -45,7 +46,7 @@ impl TextSide {
             return Err(OpenFolderError::NotAFolder { path: folder.to_owned() }.into());
         }
         let file = folder.join("tokenizer.json");
-        if !file.is_file() {
+        if !is_there(&file) {
             return Err(NoTokenizer { folder: folder.to_owned() }.into());
         }
         let tokenizer = Tokenizer::open(&file)?;

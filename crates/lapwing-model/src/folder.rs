@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::is_there;
+
 use crate::hugging_face::OnnxGraphs;
 use crate::{
     Architecture, GenerationDefaults, SpecialTokens, TextFiles, genai, hugging_face, openvino,
@@ -109,7 +111,7 @@ impl ModelFolder {
             return Err(OpenFolderError::NotAFolder { path: root.to_owned() });
         }
         let genai_config = root.join("genai_config.json");
-        if genai_config.is_file() {
+        if is_there(&genai_config) {
             refuse_variant(root, variant)?;
             return genai::read(root, &genai_config);
         }
@@ -118,7 +120,7 @@ impl ModelFolder {
             return openvino::read(root, ir);
         }
         if let Some(graphs) = OnnxGraphs::find(root)
-            && root.join("config.json").is_file()
+            && is_there(&root.join("config.json"))
         {
             return hugging_face::read_transformers_js(root, graphs, variant);
         }
@@ -128,7 +130,7 @@ impl ModelFolder {
 
 impl TextFiles {
     pub(crate) fn find(root: &Path) -> TextFiles {
-        let existing = |name: &str| Some(root.join(name)).filter(|path| path.is_file());
+        let existing = |name: &str| Some(root.join(name)).filter(|path| is_there(path));
         TextFiles {
             tokenizer: existing("tokenizer.json"),
             tokenizer_config: existing("tokenizer_config.json"),

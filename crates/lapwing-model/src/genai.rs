@@ -4,7 +4,7 @@
 
 use std::path::{Component, Path};
 
-use crate::json::Manifest;
+use crate::json::{Manifest, require_file};
 use crate::{
     Architecture, FolderKind, GenerationDefaults, ModelFolder, OpenFolderError, SpecialTokens,
     TextFiles,
@@ -23,9 +23,7 @@ pub(crate) fn read(root: &Path, genai_config: &Path) -> Result<ModelFolder, Open
         return Err(OpenFolderError::Manifest { file: genai_config.to_owned(), what });
     }
     let graph = root.join(filename);
-    if !graph.is_file() {
-        return Err(OpenFolderError::Missing { file: graph, named_by: genai_config.to_owned() });
-    }
+    require_file(&graph, genai_config)?;
     Ok(ModelFolder {
         root: root.to_owned(),
         kind: FolderKind::OnnxGenai,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::is_there;
 use serde_json::Value;
 
 use crate::json::Manifest;
@@ -54,7 +55,7 @@ impl OnnxGraphs {
     fn file(&self, stem: &str, variant: &str) -> PathBuf {
         let plain = self.folder.join(format!("{stem}.onnx"));
         match variant {
-            FULL_PRECISION if plain.is_file() => plain,
+            FULL_PRECISION if is_there(&plain) => plain,
             suffix => self.folder.join(format!("{stem}_{suffix}.onnx")),
         }
     }
@@ -118,7 +119,7 @@ fn variants_in(folder: &Path, stem: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut variants: Vec<String> = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.path().is_file())
+        .filter(|entry| !entry.path().is_dir())
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             match name.strip_prefix(stem)?.strip_suffix(".onnx")? {
@@ -141,10 +142,7 @@ pub(crate) fn read(
     let config_file = root.join("config.json");
     let config = Manifest::read(&config_file)?;
     let generation_file = root.join("generation_config.json");
-    let generation = match generation_file.is_file() {
-        true => Some(Manifest::read(&generation_file)?),
-        false => None,
-    };
+    let generation = Manifest::read_if_there(&generation_file)?;
     Ok(ModelFolder {
         root: root.to_owned(),
         kind,
@@ -294,7 +292,7 @@ fn special_tokens(
     };
     let mut eos = ids("eos_token_id")?;
     if eos.is_empty() {
-        eos.extend(named_token(root, "eos_token"));
+        eos.extend(named_token(root, "eos_token")?);
     }
     Ok(SpecialTokens {
         bos: ids("bos_token_id")?.first().copied(),

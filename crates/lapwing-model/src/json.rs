@@ -67,6 +67,16 @@ fn quote_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(quoted)
 }
 
+/// Demand that there is a file, which `named_by` names.
+pub(crate) fn require_file(file: &Path, named_by: &Path) -> Result<(), OpenFolderError> {
+    if !regular::is_there(file) {
+        let (file, named_by) = (file.to_owned(), named_by.to_owned());
+        return Err(OpenFolderError::Missing { file, named_by });
+    }
+    regular::require(file)
+        .map_err(|error| OpenFolderError::Read { file: file.to_owned(), source: error.into() })
+}
+
 impl<'a> Manifest<'a> {
     pub(crate) fn read(file: &'a Path) -> Result<Manifest<'a>, OpenFolderError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenFolderError::Read {
@@ -76,6 +86,11 @@ impl<'a> Manifest<'a> {
         let bytes = regular::read(file, N_TEXT_BYTES_MAX).map_err(|error| failed(error.into()))?;
         let value = parse_json(&bytes).map_err(|error| failed(error.into()))?;
         Ok(Manifest { file, value })
+    }
+
+    /// The same, or none where there is nothing of this name.
+    pub(crate) fn read_if_there(file: &'a Path) -> Result<Option<Manifest<'a>>, OpenFolderError> {
+        regular::is_there(file).then(|| Manifest::read(file)).transpose()
     }
 
     /// All of it.

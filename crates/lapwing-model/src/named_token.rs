@@ -7,31 +7,46 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json::Manifest;
-use crate::{TOKENIZER_BYTES_MAX, TokenId, parse_json};
+use crate::{OpenFolderError, TOKENIZER_BYTES_MAX, TokenId, parse_json};
 
 /// The id of the token that has a role (`eos_token`, …) in the tokenizer's files of `folder`:
 /// `tokenizer_config.json`, else `special_tokens_map.json`. None where they name none.
 ///
 /// What a model's own configuration says of ids goes first; this is for one that says nothing.
-pub fn named_token(folder: &Path, role: &str) -> Option<TokenId> {
-    let read = |name: &str| {
-        let file = folder.join(name);
-        Some(Manifest::read(&file).ok()?.into_value())
-    };
-    let config = read("tokenizer_config.json").unwrap_or_default();
-    let text = match token_text(&config[role]) {
-        Some(text) => text.to_owned(),
-        None => token_text(&read("special_tokens_map.json")?[role])?.to_owned(),
+///
+/// # Errors
+///
+/// When one of the files is there and cannot be read. One that is read and no JSON names nothing:
+/// whoever needs it says so.
+pub fn named_token(folder: &Path, role: &str) -> Result<Option<TokenId>, OpenFolderError> {
+    let config = value_of(&folder.join("tokenizer_config.json"))?;
+    let map = value_of(&folder.join("special_tokens_map.json"))?;
+    let Some(text) = token_text(&config[role]).or_else(|| token_text(&map[role])) else {
+        return Ok(None);
     };
     let listed = config["added_tokens_decoder"].as_object().into_iter().flatten();
-    let mut listed = listed.filter(|(_, token)| token["content"] == text.as_str());
+    let mut listed = listed.filter(|(_, token)| token["content"] == text);
     if let Some(id) = listed.find_map(|(id, _)| id.parse().ok()) {
-        return Some(id);
+        return Ok(Some(id));
     }
-    let tokenizer = regular::read(&folder.join("tokenizer.json"), TOKENIZER_BYTES_MAX).ok()?;
-    let tokenizer: Tokenizer = parse_json(&tokenizer).ok()?;
+    let file = folder.join("tokenizer.json");
+    if !regular::is_there(&file) {
+        return Ok(None);
+    }
+    let tokenizer = regular::read(&file, TOKENIZER_BYTES_MAX)
+        .map_err(|error| OpenFolderError::Read { file, source: error.into() })?;
+    let Ok(tokenizer) = parse_json::<Tokenizer>(&tokenizer) else { return Ok(None) };
     let added = tokenizer.added_tokens.iter().find(|token| token.content == text);
-    added.map(|token| token.id).or_else(|| tokenizer.model.id(&text))
+    Ok(added.map(|token| token.id).or_else(|| tokenizer.model.id(text)))
+}
+
+fn value_of(file: &Path) -> Result<Value, OpenFolderError> {
+    match Manifest::read_if_there(file) {
+        Err(OpenFolderError::Read { source, .. }) if source.is::<serde_json::Error>() => {
+            Ok(Value::Null)
+        }
+        read => Ok(read?.map(Manifest::into_value).unwrap_or_default()),
+    }
 }
 
 /// A token as the files write it: its text, or an object with it.
@@ -82,7 +97,7 @@ mod tests {
             for (name, text) in files {
                 std::fs::write(folder.path().join(name), text).unwrap();
             }
-            assert_eq!(named_token(folder.path(), "eos_token"), expected, "{files:?}");
+            assert_eq!(named_token(folder.path(), "eos_token").unwrap(), expected, "{files:?}");
         };
         let tokenizer = r#"{"added_tokens":[{"id":2,"content":"</s>"}],
             "model":{"vocab":{"<e>":7,"</s>":9}}}"#;

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::regular::is_there;
+
+use crate::json::require_file;
 use crate::{FolderKind, ModelFolder, OpenFolderError, hugging_face};
 
 /// Token ids to what the language model takes in their place.
@@ -17,21 +20,18 @@ const OTHER_PARTS: [&str; 2] = ["vision", "audio"];
 /// The graph that gives logits; none where there is no such file.
 pub(crate) fn graph(root: &Path) -> Option<PathBuf> {
     let graphs = ["openvino_model.xml", "openvino_language_model.xml"].map(|name| root.join(name));
-    graphs.into_iter().find(|graph| graph.is_file())
+    graphs.into_iter().find(|graph| is_there(graph))
 }
 
 /// `ir` is what [`graph`] found.
 pub(crate) fn read(root: &Path, ir: PathBuf) -> Result<ModelFolder, OpenFolderError> {
-    let require = |file: &Path| match file.is_file() {
-        true => Ok(()),
-        false => Err(OpenFolderError::Missing { file: file.to_owned(), named_by: ir.clone() }),
-    };
+    let require = |file: &Path| require_file(file, &ir);
     require(&ir.with_extension("bin"))?;
     require(&root.join("config.json"))?;
     let mut embeddings = Vec::new();
     if ir.ends_with("openvino_language_model.xml") {
         embeddings.push(root.join(EMBEDDINGS));
-        embeddings.extend(Some(root.join(EMBEDDINGS_PER_LAYER)).filter(|graph| graph.is_file()));
+        embeddings.extend(Some(root.join(EMBEDDINGS_PER_LAYER)).filter(|graph| is_there(graph)));
     }
     for graph in &embeddings {
         require(graph)?;

@@ -19,8 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::{HashError, Sha256};
-use lapwing_files::regular;
-use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
+use lapwing_files::regular::{self, LfsPointer, is_there};
 use lapwing_model::{Architecture, ModelFolder, SpecialTokens, TokenId, Transformer};
 
 use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
@@ -70,7 +69,7 @@ impl Checkpoint {
     /// cannot be expressed.
     pub fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
         let is_folder = path.is_dir();
-        if !is_folder && path.is_file() {
+        if !is_folder && is_there(path) {
             let start = first_bytes(path)?;
             return match start.starts_with(b"GGUF") {
                 true => gguf::open(path),
@@ -85,7 +84,7 @@ impl Checkpoint {
             let (path, kind) = (path.to_owned(), export.kind.name());
             return Err(OpenCheckpointError::AlreadyExported { path, kind });
         }
-        match (is_folder, path.join(hugging_face::CONFIG_FILE).is_file()) {
+        match (is_folder, is_there(&path.join(hugging_face::CONFIG_FILE))) {
             (true, true) => hugging_face::open(path),
             (true, false) => Err(unrecognised(path, "a folder without config.json".to_owned())),
             (false, _) => Err(unrecognised(path, "nothing".to_owned())),
@@ -208,7 +207,7 @@ fn beginning(start: &[u8]) -> String {
     const N_SHOWN_BYTES: usize = 16;
     match start {
         [] => "an empty file".to_owned(),
-        _ if is_lfs_pointer(start) => LFS_POINTER.to_owned(),
+        _ if LfsPointer::is(start) => LfsPointer.to_string(),
         _ => {
             let start = &start[..start.len().min(N_SHOWN_BYTES)];
             format!("a file that begins with \"{}\"", start.escape_ascii())

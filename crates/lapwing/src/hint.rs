@@ -23,6 +23,7 @@ use std::path::Path;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
+use lapwing_files::regular::{DanglingLink, LfsPointer};
 use lapwing_host::FileChanged;
 use lapwing_host::compile_cache::NotCleared;
 use lapwing_host::hardware::Machine;
@@ -190,7 +191,17 @@ fn resolve_settings(error: &ResolveSettingsError) -> Option<String> {
     }
 }
 
+const FETCH: &str =
+    "fetch it where the model was cloned, or get the model anew with `lapwing pull`";
+
 fn io(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref();
+    if inner.is_some_and(|inner| inner.is::<LfsPointer>()) {
+        return Some(FETCH.into());
+    }
+    if inner.is_some_and(|inner| inner.is::<DanglingLink>()) {
+        return Some("remove the link, or get what it led to again".into());
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(NO_ROOM.into()),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

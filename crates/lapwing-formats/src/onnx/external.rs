@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
+use lapwing_files::regular::{self, LfsPointer};
+
 use super::proto::TensorProto;
 use super::tensors::Stop;
 use super::{ElementType, OnnxModel, OpenOnnxError, Place};
@@ -126,6 +128,9 @@ fn is_inside(location: &str) -> bool {
         && components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
 }
 
+/// A pointer of git lfs is shorter, as its specification says.
+const LFS_POINTER_BYTES_MAX: u64 = 1024;
+
 struct Checker<'a> {
     model: &'a OnnxModel,
     /// Length of each file that was looked at; most models have one for all weights.
@@ -186,12 +191,18 @@ impl Checker<'_> {
         if let Some(&length) = self.lengths.get(path) {
             return Ok(length);
         }
-        let metadata = std::fs::metadata(path).map_err(|source| ExternalError {
-            problem: format!("cannot find {}", path.display()),
-            source: Some(source),
-        })?;
+        let failed = |what: &'static str| {
+            move |source| ExternalError {
+                problem: format!("cannot {what} {}", path.display()),
+                source: Some(source),
+            }
+        };
+        let metadata = regular::metadata(path).map_err(failed("find"))?;
         if !metadata.is_file() {
             return Err(unusable(format!("{} is not a regular file", path.display())));
+        }
+        if metadata.len() < LFS_POINTER_BYTES_MAX {
+            LfsPointer::refuse_at(path).map_err(failed("read"))?;
         }
         self.lengths.insert(path.to_owned(), metadata.len());
         Ok(metadata.len())

@@ -113,7 +113,7 @@ fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
     let mut files = Vec::new();
     let mut pending = vec![path.to_path_buf()];
     while let Some(next) = pending.pop() {
-        let metadata = std::fs::metadata(&next).map_err(FileError::cannot("read", &next))?;
+        let metadata = regular::metadata(&next).map_err(FileError::cannot("read", &next))?;
         if metadata.is_dir() {
             let cannot_read = FileError::cannot("read", &next);
             for entry in std::fs::read_dir(&next).map_err(&cannot_read)? {
@@ -128,6 +128,9 @@ fn files_of(path: &Path) -> Result<Vec<LocalFile>, LocalError> {
         } else if metadata.is_file() {
             let name = next.strip_prefix(base).unwrap_or(&next).to_string_lossy().into_owned();
             files.push(LocalFile { path: next, name, size_bytes: metadata.len() });
+        } else if next != path {
+            // Left out it would be missed when somebody runs the model.
+            regular::require(&next).map_err(FileError::cannot("read", &next))?;
         }
         if files.len() + pending.len() > N_FILES_MAX {
             return Err(LocalError::TooManyFiles { path: path.to_path_buf() });

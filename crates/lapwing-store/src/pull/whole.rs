@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use lapwing_files::FileError;
+use lapwing_files::regular::LfsPointer;
 use lapwing_formats::gguf::Gguf;
 use lapwing_formats::ir::IrModel;
 use lapwing_formats::onnx::OnnxModel;
@@ -85,6 +87,8 @@ fn check_file(path: &Path, checked: &mut HashSet<PathBuf>) -> Result<(), NotWhol
         Some((stem, "json")) if stem.ends_with(".safetensors.index") => {
             SafeTensors::open_index(path).map(drop).map_err(Into::into)
         }
+        Some((_, "json" | "jinja")) => LfsPointer::refuse_at(path)
+            .map_err(|error| FileError::cannot("read", path)(error).into()),
         _ => Ok(()),
     };
     outcome.map_err(|source| NotWholeError::File { path: path.to_owned(), source })

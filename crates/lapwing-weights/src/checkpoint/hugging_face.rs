@@ -8,6 +8,7 @@ mod config_json;
 
 use std::path::Path;
 
+use lapwing_files::regular::is_there;
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::{Architecture, Family, Transformer, named_token};
 use serde_json::Value;
@@ -28,13 +29,13 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let config_path = path.join(CONFIG_FILE);
     let json: Value = read_json(&config_path)?;
     let config_json = ConfigJson::new(&config_path, &json)?;
-    if path.join(ADAPTER_FILE).exists() {
+    if is_there(&path.join(ADAPTER_FILE)) {
         let expected = format!("no {ADAPTER_FILE}: merge the adapter into the weights first");
         return Err(unsupported(path, "weights", expected, "an adapter beside them"));
     }
     let generation_path = path.join(GENERATION_FILE);
     let generation_config: Option<Value> =
-        generation_path.is_file().then(|| read_json(&generation_path)).transpose()?;
+        is_there(&generation_path).then(|| read_json(&generation_path)).transpose()?;
     let weights = SafeTensors::open(path)?;
     let names = Names::of(&config_json, &weights);
     if config_json.is_text_part() {
@@ -46,7 +47,8 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let has = |name: &str| weights.tensor(&names.in_file(name)).is_some();
     let mut config = config_json.resolve(generation_config.as_ref(), &has)?;
     if config.tokens.eos.is_empty() {
-        config.tokens.eos.extend(named_token(path, "eos_token"));
+        let named = named_token(path, "eos_token").map_err(OpenCheckpointError::read(path))?;
+        config.tokens.eos.extend(named);
     }
     config.drop_needless_ids(&config_path);
     config.check(&config_path)?;

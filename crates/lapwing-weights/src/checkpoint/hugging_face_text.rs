@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lapwing_files::regular::is_there;
 use serde_json::Value;
 
 use super::small_file::{read_file, read_json};
@@ -19,14 +20,14 @@ pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenChec
         return Err(unsupported(path, "largest token id", expected, found));
     }
     let config_path = folder.join("tokenizer_config.json");
-    let mut tokenizer_config = match config_path.is_file() {
+    let mut tokenizer_config = match is_there(&config_path) {
         true => read_json(&config_path)?,
         false => Value::Object(serde_json::Map::new()),
     };
     let inside =
         tokenizer_config.as_object_mut().and_then(|json| json.shift_remove("chat_template"));
     let template_path = folder.join("chat_template.jinja");
-    let chat_template = if template_path.is_file() {
+    let chat_template = if is_there(&template_path) {
         let bytes = read_file(&template_path)?;
         let text = String::from_utf8(bytes);
         Some(text.map_err(OpenCheckpointError::read(&template_path))?)

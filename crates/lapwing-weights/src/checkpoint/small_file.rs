@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use lapwing_files::regular;
-use lapwing_formats::{LFS_POINTER, is_lfs_pointer};
 use lapwing_model::TOKENIZER_BYTES_MAX;
 
 use super::OpenCheckpointError;
@@ -18,10 +17,5 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(
 
 /// Read a small file.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, OpenCheckpointError> {
-    let bytes = regular::read(path, TOKENIZER_BYTES_MAX);
-    let bytes = bytes.map_err(OpenCheckpointError::read(path))?;
-    match is_lfs_pointer(&bytes) {
-        true => Err(OpenCheckpointError::read(path)(LFS_POINTER)),
-        false => Ok(bytes),
-    }
+    regular::read(path, TOKENIZER_BYTES_MAX).map_err(OpenCheckpointError::read(path))
 }

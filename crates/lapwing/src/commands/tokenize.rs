@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use lapwing_files::regular::is_there;
 use lapwing_host::{OpenTextError, TextSide, conversation};
 use lapwing_store::{checkpoint_at, resolve_model};
 use lapwing_text::{SpecialPieces, TokenId, Tokenizer};
@@ -61,7 +62,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyho
 fn text_side(path: &Path) -> anyhow::Result<TextSide> {
     let checkpoint = checkpoint_at(path.to_owned());
     let is_gguf = checkpoint.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("gguf"));
-    if !is_gguf || !checkpoint.is_file() || path.join(TOKENIZER_FILE).is_file() {
+    if !is_gguf || !checkpoint.is_file() || is_there(&path.join(TOKENIZER_FILE)) {
         return TextSide::open(path).map_err(open_failed);
     }
     doing::reads(&checkpoint);

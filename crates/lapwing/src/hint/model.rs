@@ -234,6 +234,9 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
             let path = quoted(path.display().to_string());
             format!("`lapwing run --model {path}` takes it as it is; export its checkpoint instead")
         }
+        OpenCheckpointError::Unrecognised { found, .. } if found.contains("git lfs") => {
+            super::FETCH.to_owned()
+        }
         OpenCheckpointError::Unrecognised { .. } => {
             "`lapwing list --all` shows checkpoints that can be pulled".to_owned()
         }

@@ -92,6 +92,8 @@ fn files_of_a_model() {
             let (code, said) = ends(&lapwing, &inspect);
             let is_said = code == Some(1) && said.contains(name);
             assert!(code == Some(0) || is_said, "{odd} {name}: {said}");
+            put("a folder", &folder.join(name));
+            std::fs::remove_dir(folder.join(name)).unwrap();
         }
     }
     for odd in ["a pipe", "a device"] {
@@ -100,6 +102,59 @@ fn files_of_a_model() {
         assert_eq!(code, Some(1), "{odd}: {said}");
         put(odd, &folder.join("openvino_model.xml"));
         assert_eq!(ends(&lapwing, &inspect).0, Some(1), "{odd}");
+    }
+}
+
+/// What is there and is not the file that somebody wanted: how it is made, and what is said of it.
+const IN_ITS_PLACE: [(&str, &str); 5] = [
+    ("a pointer", "a pointer of git lfs in its place"),
+    ("a link", "a link to ../../blobs/gone, where nothing is"),
+    ("a pipe", "expected a regular file, found a pipe"),
+    ("a device", "expected a regular file, found a device"),
+    ("a folder", "expected a regular file, found a folder"),
+];
+
+fn put_in_place(what: &str, path: &Path) {
+    const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+    let _ = std::fs::remove_file(path);
+    match what {
+        "a pointer" => std::fs::write(path, POINTER).unwrap(),
+        "a link" => symlink("../../blobs/gone", path).unwrap(),
+        odd => put(odd, path),
+    }
+}
+
+#[test]
+fn a_name_that_is_there_is_never_taken_for_an_absent_file() {
+    for name in [
+        "config.json",
+        "openvino_model.bin",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+        "genai_config.json",
+    ] {
+        for (what, says) in IN_ITS_PLACE {
+            let lapwing = Lapwing::new();
+            let folder = model(&lapwing);
+            put_in_place(what, &folder.join(name));
+            let folder = folder.to_str().unwrap();
+            let is_of_weights = name.ends_with(".bin") && what == "a pointer";
+            let commands = [&["run", "--model", folder, "--prompt", "x"][..], &["pull", folder]];
+            for command in commands.into_iter().filter(|_| !is_of_weights) {
+                // To pull a folder takes what is in a folder of it.
+                if what == "a folder" && command[0] == "pull" {
+                    continue;
+                }
+                let (code, said) = ends(&lapwing, command);
+                assert_eq!(code, Some(1), "{what} {name} {command:?}: {said}");
+                assert!(said.contains(says) && said.contains(name), "{what} {name}: {said}");
+                let is_pointer = what == "a pointer";
+                assert_eq!(said.contains("hint: fetch it where"), is_pointer, "{name}: {said}");
+            }
+        }
     }
 }
 
