@@ -48,7 +48,7 @@ impl Identity {
         }
         Some(match (self.inode == now.inode, self.n_bytes == now.n_bytes) {
             (false, _) => "another file is in its place".to_owned(),
-            (true, true) => "it was written to".to_owned(),
+            (true, true) => "it was written to, or its time was set".to_owned(),
             (true, false) => format!("it had {} bytes and has {}", self.n_bytes, now.n_bytes),
         })
     }
@@ -85,7 +85,7 @@ mod tests {
         std::fs::read(&path).unwrap();
         assert_eq!(change(), None, "who reads changes nothing");
         std::fs::write(&path, [8; 100]).unwrap();
-        assert_eq!(change().as_deref(), Some("it was written to"));
+        assert_eq!(change().as_deref(), Some("it was written to, or its time was set"));
         file.set_len(10).unwrap();
         assert_eq!(change().as_deref(), Some("it had 100 bytes and has 10"));
         if cfg!(unix) {

@@ -180,7 +180,11 @@ impl Engine {
             Attempt { runtime, backend: backend.as_ref(), path: &path, folder: &folder, options };
         // What is wrong with files a library says more clearly; where it takes them all the same, it
         // is told that nobody watches them.
-        let Opened { model, refused, open } = ladder::open(host, &attempt, caller)?;
+        let opened = ladder::open(host, &attempt, caller);
+        if opened.as_ref().is_err_and(|error| !error.is_stop()) {
+            lapwing_formats::require_unchanged(&folder.graph)?;
+        }
+        let Opened { model, refused, open } = opened?;
         unwatched.into_iter().for_each(|notice| caller.tell(notice));
         let kind = model.device_used().kind;
         if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {

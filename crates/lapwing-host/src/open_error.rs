@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use lapwing_formats::FileChanged;
 use lapwing_store::ResolveModelError;
 
 use crate::backends::LoadBackendError;
@@ -42,6 +43,9 @@ pub enum OpenModelError {
         /// When that was, if not now.
         at: Option<String>,
     },
+    /// Somebody wrote to its files meanwhile: whatever else went wrong comes of that.
+    #[error(transparent)]
+    Changed(#[from] FileChanged),
     /// The device could not be tried, or whoever asked wants no more.
     #[error(transparent)]
     Worker(#[from] WorkerError),

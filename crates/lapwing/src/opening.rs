@@ -68,6 +68,9 @@ pub fn failed(error: OpenModelError) -> anyhow::Error {
         OpenModelError::NoBackend(error) => error.into(),
         OpenModelError::Load(error) => error.into(),
         OpenModelError::Worker(error) => error.into(),
+        OpenModelError::Changed(error) => {
+            anyhow::Error::new(error).context("cannot open the model")
+        }
         error => error.into(),
     }
 }

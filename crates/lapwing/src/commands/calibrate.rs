@@ -110,8 +110,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         printer.note("nothing was written");
         return Err(Interrupted.into());
     }
-    let calibration = outcome.with_context(|| format!("{FAILED} {}", args.model))?;
     models.require_unchanged().context(FAILED)?;
+    let calibration = outcome.with_context(|| format!("{FAILED} {}", args.model))?;
     let (mut profile, arrays) = calibration.profile(labels);
     correction::write_profile(&out, &mut profile, &arrays).context(FAILED)?;
     let model = report::with_options(&args.model, settings);

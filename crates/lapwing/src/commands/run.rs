@@ -100,9 +100,11 @@ pub(super) fn answer(
         }
         interrupt::flow(written.is_err())
     })
-    .with_context(|| cannot_answer(engine))?;
-    written?;
+    .with_context(|| cannot_answer(engine));
+    // A file that changed is why a model fails, and no advice about the model helps.
     engine.require_unchanged().context("the answer is not to be trusted")?;
+    let generated = generated?;
+    written?;
     Ok(generated)
 }
 
@@ -180,7 +182,9 @@ fn warm(engine: &Engine, correction: &Resolved, request: &Request<'_>) -> anyhow
         stop_texts: &[],
         ..*request
     };
-    generate(&mut session, &request, &mut |_| interrupt::flow(false)).context("cannot warm up")?;
+    let warmed = generate(&mut session, &request, &mut |_| interrupt::flow(false));
+    engine.require_unchanged().context("cannot warm up")?;
+    warmed.context("cannot warm up")?;
     Ok(())
 }
 

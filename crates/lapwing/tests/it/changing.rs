@@ -81,6 +81,24 @@ fn a_file_that_is_written_to_during_an_answer_spoils_it() {
 }
 
 #[test]
+fn a_file_that_changed_is_named_before_what_comes_of_it() {
+    let slow = Slow::new();
+    Script::new(slow.played.path())
+        .line("fault infer CPU slow 700")
+        .line("fault infer CPU error logits of another world")
+        .write();
+    let model = slow.lapwing.path("model").display().to_string();
+    let run = ["run", "--model", &model, "--prompt-ids", "1,2,3", "-n", "2", "--trust"];
+    for more in [&[][..], &["--warmup"]] {
+        let run = [&run[..], more].concat();
+        let outcome = slow.during(&run, write_in_place).expect_code(1);
+        outcome.expect_says(&["openvino_model.bin changed", "or its time was set", "hint: "]);
+        let outcome = slow.during(&run, |_| {}).expect_code(1);
+        outcome.expect_says(&["logits of another world"]);
+    }
+}
+
+#[test]
 fn a_file_that_is_replaced_during_an_answer_does_not() {
     let slow = Slow::new();
     let model = slow.lapwing.path("model").display().to_string();

@@ -121,12 +121,11 @@ impl Worker<'_> {
             n_tokens: engine.n_tokens(),
         };
         let outcome = self.instruments.run(&subject, work, looks_at, is_cancelled);
-        let ran = outcome.map_err(|error| match error {
+        engine.require_unchanged().context("what was measured is not to be trusted")?;
+        outcome.map_err(|error| match error {
             MeasureError::Cancelled => anyhow::Error::from(Interrupted),
             error => error.into(),
-        })?;
-        engine.require_unchanged().context("what was measured is not to be trusted")?;
-        Ok(ran)
+        })
     }
 }
 

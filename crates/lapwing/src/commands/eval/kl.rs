@@ -61,10 +61,11 @@ pub(super) fn run(settings: &Settings, printer: &Printer, args: &KlArgs) -> anyh
     let cut = Text { tokens: &tokens, begin, n_bytes: text.n_bytes() };
     let models = [&reference, engine].map(|engine| engine.model.as_ref());
     let naming = Naming { failed: FAILED, steps: "windows", value: "KL" };
-    let (found, kept) = measured.measure("kl", key, &naming, printer, |journal, on_progress| {
+    let outcome = measured.measure("kl", key, &naming, printer, |journal, on_progress| {
         divergence(models[0], models[1], &cut, &options, Some(journal), on_progress)
-    })?;
+    });
     reference.require_unchanged().context(FAILED)?;
+    let (found, kept) = outcome?;
     if args.measure.json {
         let found = json!({
             "reference": engine_report(&reference, &of_reference)?,
