@@ -19,7 +19,7 @@ use crate::cli::{RunArgs, SamplingArgs};
 use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
-use crate::printer::Printer;
+use crate::printer::{PrintError, Printer};
 use crate::prompting::Asked;
 use crate::settings::Settings;
 use crate::shown_answer::ShownAnswer;
@@ -67,7 +67,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
         report["memory"] = json!({"rss_bytes": rss_bytes});
         printer.json(&report)?;
     } else {
-        shown.end_line()?;
+        match engine.tokenizer() {
+            Ok(_) => shown.end_line()?,
+            Err(_) => show_ids(&generated, printer)?,
+        }
         say_how_it_ended(&generated, printer);
     }
     match generated.finish {
@@ -167,6 +170,16 @@ fn prompt_ids(
     }
     conversation::check_length(engine, prompt.ids.len()).with_context(|| cannot_answer(engine))?;
     Ok((prompt.ids, reply))
+}
+
+/// Without a tokenizer there is no text to show.
+fn show_ids(generated: &Generated, printer: &Printer) -> Result<(), PrintError> {
+    printer.warning(
+        "the model has no tokenizer.json, so that its answer cannot be shown as text: these are \
+         the ids of its tokens",
+    );
+    let ids: Vec<String> = generated.token_ids.iter().map(ToString::to_string).collect();
+    printer.line(ids.join(","))
 }
 
 fn session(engine: &Engine, correction: &Resolved) -> anyhow::Result<Session> {

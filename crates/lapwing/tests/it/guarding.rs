@@ -269,6 +269,16 @@ fn who_stops_and_goes_on_does_so_with_both_processes() {
 }
 
 #[test]
+fn an_answer_without_a_tokenizer_is_shown_as_ids() {
+    let faulty = Faulty::new(&[]);
+    let outcome = faulty.run(&[]).expect_code(0).expect_says(&["warning: ", "no tokenizer.json"]);
+    let ids: Vec<_> = outcome.stdout.trim_end().split(',').map(str::parse::<u32>).collect();
+    assert!(ids.len() == 4 && ids.iter().all(Result::is_ok), "{}", outcome.stdout);
+    let outcome = faulty.run(&["--json"]).expect_code(0);
+    assert!(!outcome.stderr.contains("tokenizer"), "{}", outcome.stderr);
+}
+
+#[test]
 fn names_that_are_no_text_do_no_harm() {
     use std::os::unix::ffi::OsStrExt as _;
     let faulty = Faulty::new(&[]);
