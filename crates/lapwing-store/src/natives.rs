@@ -172,8 +172,8 @@ fn download(
     options: &StoreOptions,
     caller: Caller<'_>,
 ) -> Result<PathBuf, PullRuntimeError> {
-    let pip = Pip::find(options.pip.as_ref())?;
     let requirement = format!("{}=={}", runtime.name(), runtime.version());
+    let pip = Pip::to_download(&requirement, options)?;
     let request = WheelRequest { requirement: &requirement, platform: Some(wheel.platform) };
     let work = Work::new(Activity::Getting, runtime);
     let mut progress = Progress::begin(caller, work, Some(wheel.size_bytes));

@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::notice::{Caller, Progress};
-use crate::options::PipChoice;
+use crate::options::{PipChoice, StoreOptions};
 
 const POLL: Duration = Duration::from_millis(200);
 /// How Python words a full disk, whatever it was doing.
@@ -60,6 +60,9 @@ pub enum PipError {
     /// pip said yes and left no wheel.
     #[error("{command} left no wheel of {requirement} in {}", folder.display())]
     NoWheel { command: String, requirement: String, folder: PathBuf },
+    /// Nothing may be downloaded.
+    #[error("nothing is downloaded now, and {requirement} comes from an index of packages")]
+    Offline { requirement: String },
     /// The caller stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -98,6 +101,18 @@ impl Pip {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
         Ok(command)
+    }
+
+    /// The pip that `options` mean, to download `requirement`.
+    ///
+    /// # Errors
+    ///
+    /// When none answers, or nothing may be downloaded: who says so of the hub means the network.
+    pub(crate) fn to_download(requirement: &str, options: &StoreOptions) -> Result<Self, PipError> {
+        if options.hub.is_offline {
+            return Err(PipError::Offline { requirement: requirement.to_owned() });
+        }
+        Self::find(options.pip.as_ref())
     }
 
     /// Download one wheel into `folder`, an empty folder for this use only, and return its path.

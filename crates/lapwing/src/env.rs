@@ -67,7 +67,10 @@ pub const ALL: &[(&str, &str)] = &[
     (HF_TOKEN_PATH, "file with that token"),
     (HF_HOME, "folder with the token that `hf auth login` saved, and with `hub`"),
     (HF_HUB_CACHE, "that cache itself, where models are found that the store lacks"),
-    (HF_HUB_OFFLINE, "1: the hub is not asked; `pull` takes what the cache has"),
+    (
+        HF_HUB_OFFLINE,
+        "1: nothing is downloaded, from the hub or by pip; `pull` takes what the cache has",
+    ),
     ("HTTPS_PROXY", "proxy on the way to the hub"),
     ("NO_PROXY", "hosts that are asked without it"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),

@@ -62,9 +62,9 @@ pub(super) fn fetch(
 ) -> Result<Delivery, PyPiError> {
     let not_pinned = || PyPiError::NotPinned { requirement: requirement.to_owned() };
     let sha256 = wanted.sha256.as_deref().ok_or_else(not_pinned)?;
+    let pip = Pip::to_download(requirement, options)?;
     let n_bytes = [wanted.archive_bytes, wanted.size_bytes].into_iter().flatten().sum();
     disk::require(staging, n_bytes)?;
-    let pip = Pip::find(options.pip.as_ref())?;
     let wheel_folder = staging.join("wheel");
     let cannot_write = FileError::cannot("write", &wheel_folder);
     std::fs::create_dir_all(&wheel_folder).map_err(&cannot_write)?;

