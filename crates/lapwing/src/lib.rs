@@ -32,7 +32,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, EvalCommand};
-use printer::Printer;
+use printer::{AsWarnings, Printer};
 use settings::Settings;
 
 pub use env::ORT_DISABLE_TELEMETRY;
@@ -52,6 +52,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(error.exit_code().try_into().unwrap_or(exit::EXIT_USAGE));
         }
     };
+    if 0 < cli.global.verbose {
+        printer::be_verbose();
+    }
     let printer = Printer::new(cli.global.quiet);
     let mut settings = None;
     let exit_code = match resolve_and_dispatch(&cli, &printer, &mut settings) {
@@ -142,12 +145,17 @@ fn start_log(settings: &Settings) {
     };
     let use_colors =
         anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let subscriber = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(use_colors)
-        .with_target(settings.verbosity > 1)
-        .finish();
+        .with_target(settings.verbosity > 1);
     // Fails only if there is a subscriber already, which then does the job.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = match (&settings.log_filter, settings.verbosity) {
+        // What comes then is for everybody, as all other warnings are.
+        (None, 0) => tracing::subscriber::set_global_default(
+            log.with_ansi(false).event_format(AsWarnings).finish(),
+        ),
+        _ => tracing::subscriber::set_global_default(log.finish()),
+    };
 }

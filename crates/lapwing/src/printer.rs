@@ -8,17 +8,29 @@
 //! that closes the pipe is no error: [`PrintError::Closed`] travels up and the program ends with 0.
 
 mod layout;
+mod locations;
+mod log;
 mod progress;
 
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::MultiProgress;
 use serde::Serialize;
 
 pub use lapwing_files::disk::human_bytes;
+pub use log::AsWarnings;
 pub use progress::{Progress, Steps};
+
+/// Whether messages keep the places in a library's source that it names.
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Keep in messages what only somebody who knows a library's source can read.
+pub fn be_verbose() {
+    VERBOSE.store(true, Ordering::Relaxed);
+}
 
 /// Prints data, messages and progress. Cheap to share by reference. What writes data fails when
 /// stdout is closed or full.
@@ -183,7 +195,12 @@ impl Printer {
 
     /// `text` quotes files that anybody may have written; `label` is ours.
     fn message(&self, label: &str, text: impl Display) {
-        self.to_stderr(&format!("{label}{}", set_in(&text.to_string())));
+        let text = text.to_string();
+        let text = match VERBOSE.load(Ordering::Relaxed) {
+            true => text,
+            false => locations::left_out(&text),
+        };
+        self.to_stderr(&format!("{label}{}", set_in(&text)));
     }
 
     fn to_stderr(&self, text: &str) {

@@ -143,6 +143,8 @@ fn a_model_that_only_the_cache_has_is_found_by_its_name() {
     let repository = cache(&lapwing.path("hf-home/hub"), &files());
     let outcome = lapwing.run(&["inspect", "org/repo", "--json"]).expect_code(0);
     assert!(outcome.stdout.contains("\"kind\": \"openvino-ir\""), "{}", outcome.stdout);
+    let outcome = outcome.expect_says(&["warning: org/repo is not in the store", "taken from"]);
+    assert!(!outcome.stderr.contains("WARN"), "{}", outcome.stderr);
     outcome.expect_says(&["taken from the Hugging Face cache", &repository.display().to_string()]);
     lapwing.run(&["inspect", &format!("org/repo@{COMMIT}")]).expect_code(0);
     lapwing.run(&["inspect", "org/repo@v1"]).expect_code(1);
