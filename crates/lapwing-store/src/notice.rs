@@ -13,6 +13,11 @@ pub enum Notice {
         /// What both want to do.
         work: Work,
     },
+    /// Nothing has come from a server for some seconds.
+    Silent {
+        /// Its name.
+        host: String,
+    },
     /// What a repository is going to send.
     Repository {
         /// The repository.

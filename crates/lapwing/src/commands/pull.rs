@@ -1,6 +1,7 @@
 //! `lapwing pull`.
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
 
 use anyhow::Context;
 use lapwing_files::disk;
@@ -57,6 +58,11 @@ fn tell<'a>(notice: Notice, printer: &'a Printer, bars: &RefCell<Vec<Progress<'a
         Notice::Waiting { holder, work } => {
             printer.note(format!("waiting for {holder}, which is {work}"));
         }
+        // Into a file it would say nothing that the outcome does not.
+        Notice::Silent { host } if std::io::stderr().is_terminal() => {
+            printer.note(format!("waiting for {host}"));
+        }
+        Notice::Silent { .. } => {}
         Notice::Repository { repo, commit, n_files, n_bytes } => printer.note(format!(
             "{repo} at {}: {n_files} files, {}",
             commit.get(..N_COMMIT_DIGITS).unwrap_or(&commit),

@@ -78,6 +78,15 @@ fn origin(url: &str) -> Option<(Scheme, String, u16)> {
     Some((scheme, uri.host()?.to_ascii_lowercase(), port))
 }
 
+/// The scheme of an address that is none of the web: `file`, of `file:///etc/passwd`.
+pub(super) fn other_scheme(location: &str) -> Option<&str> {
+    let (scheme, _) = location.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_of_web = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    (is_scheme && !is_of_web).then_some(scheme)
+}
+
 /// Where `location`, in an answer from `url`, leads; none when it is no address.
 pub(super) fn join(url: &str, location: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
@@ -151,6 +160,21 @@ mod tests {
         check("https://hub.example.evil/y", false);
         check("https://hub.example@evil/y", false);
         check("nonsense", false);
+    }
+
+    #[test]
+    fn schemes_other_than_those_of_the_web_are_told() {
+        for (location, expected) in [
+            ("file:///etc/passwd", Some("file")),
+            ("ftp://h/x", Some("ftp")),
+            ("data:,x", Some("data")),
+            ("HTTPS://h/x", None),
+            ("/a:b", None),
+            ("x/y:z", None),
+            ("1:2", None),
+        ] {
+            assert_eq!(other_scheme(location), expected, "{location}");
+        }
     }
 
     #[test]

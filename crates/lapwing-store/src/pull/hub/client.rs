@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-use crate::notice::Caller;
+use crate::notice::{Caller, Notice};
 
-use super::address::{Endpoint, join};
+use super::address::{Endpoint, join, other_scheme};
 use super::proxy::Routes;
 
 /// What a connection has to bring within the patience of the options.
@@ -27,6 +27,8 @@ const N_ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Steps from the hub to where a file really is.
 const N_REDIRECTS_MAX: usize = 5;
+/// Silence that is told.
+const SILENCE: Duration = Duration::from_secs(4);
 const POLL: Duration = Duration::from_millis(50);
 const BUFFER_BYTES: usize = 256 << 10;
 const NO_ADDRESS: &str = "it sends on to no address";
@@ -84,6 +86,8 @@ enum Arrival {
 struct Arrivals<'a> {
     receiver: Receiver<Arrival>,
     caller: Caller<'a>,
+    /// Whom it waits for, as long as that was not told.
+    host: Option<String>,
     patience: Duration,
     since: Instant,
     n_bytes: u64,
@@ -153,7 +157,13 @@ impl<'a> Client<'a> {
                 answer.first_headers = first_headers;
                 return Ok(answer);
             };
-            let next = location.to_str().ok().and_then(|location| join(&url, location));
+            let location = location.to_str().ok();
+            if let Some(scheme) = location.and_then(other_scheme) {
+                let scheme = printable(scheme);
+                let reason = format!("it sends on to an address of {scheme}:, which is refused");
+                return Err(Failure::Nonsense(reason));
+            }
+            let next = location.and_then(|location| join(&url, location));
             let next = next.ok_or_else(|| Failure::Nonsense(NO_ADDRESS.into()))?;
             if url.starts_with("https:") && !next.starts_with("https:") {
                 return Err(Failure::Nonsense("it sends on to an address without TLS".into()));
@@ -176,6 +186,7 @@ impl<'a> Client<'a> {
         let asked = if is_by_name { self.endpoint.with_user(url) } else { url.to_owned() };
         let uri: Uri = asked.parse().map_err(|_| nonsense())?;
         let agent = self.routes.to(&uri).clone();
+        let host = uri.host().unwrap_or_default().to_owned();
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(authorization) = self.authorization.as_ref().filter(|_| is_own) {
             request = request.header(header::AUTHORIZATION, authorization);
@@ -190,6 +201,7 @@ impl<'a> Client<'a> {
         let mut arrivals = Arrivals {
             receiver,
             caller: self.caller,
+            host: Some(host),
             patience: self.patience,
             since: Instant::now(),
             n_bytes: 0,
@@ -279,6 +291,10 @@ impl Arrivals<'_> {
                     return Err(Failure::Broken(reason));
                 }
                 (self.since, self.n_bytes) = (Instant::now(), 0);
+            }
+            if SILENCE <= self.since.elapsed() && self.n_bytes == 0 {
+                let silent = |host| self.caller.tell(Notice::Silent { host });
+                self.host.take().into_iter().for_each(silent);
             }
             match self.receiver.recv_timeout(POLL) {
                 Ok(arrival) => {

@@ -310,6 +310,9 @@ fn redirects_without_an_end_are_given_up() {
     let redirect_to = Some(there.hub.endpoint.clone());
     there.hub.behave(Manners { redirect_to, ..Manners::default() });
     there.fails_with("it sends on more than 5 times");
+    let redirect_to = Some("file:///etc".to_owned());
+    there.hub.behave(Manners { redirect_to, ..Manners::default() });
+    there.fails_with("it sends on to an address of file:, which is refused");
 }
 
 #[test]
