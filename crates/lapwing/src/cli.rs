@@ -52,6 +52,8 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or ended by a crash, 
 /// Run language models on this laptop's CPU, GPU and NPU.
 #[derive(Debug, Parser)]
 #[command(name = "lapwing", version, propagate_version = true, max_term_width = 100)]
+// So that an alias with options can be overridden: the last one counts.
+#[command(args_override_self = true)]
 #[command(after_help = format!("Models come from `lapwing pull`; start with `lapwing pull \
     smollm2-135m-instruct`. `lapwing man` lists the environment variables. {EXIT_CODES}"))]
 pub struct Cli {
@@ -205,11 +207,19 @@ pub fn suggest_only_what_is_shown(error: &mut clap::Error) {
     let kind = ContextKind::SuggestedSubcommand;
     let Some(ContextValue::Strings(mut names)) = error.remove(kind) else { return };
     let command = Cli::command();
-    names.retain(|name| is_shown(&command, name));
+    // clap adds `help` itself, and only when it parses.
+    names.retain(|name| name == HELP || is_shown(&command, name));
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand)
+        && names.iter().any(|name| name.starts_with(typed))
+    {
+        names.retain(|name| name.starts_with(typed));
+    }
     if !names.is_empty() {
         error.insert(kind, ContextValue::Strings(names));
     }
 }
+
+const HELP: &str = "help";
 
 fn is_shown(command: &clap::Command, name: &str) -> bool {
     let mut shown = command.get_subcommands().filter(|each| !each.is_hide_set());
@@ -235,6 +245,10 @@ mod tests {
         };
         check("lapwing run --model m --prompt hi", true);
         check("lapwing run --model m", true);
+        check(
+            "lapwing run --model m -n 5 --model n --max-tokens 7 --device cpu --device npu",
+            true,
+        );
         check("lapwing run --prompt hi", false);
         check("lapwing run --model m --prompt-ids 1,2,3 --json --top-logits 5 --warmup", true);
         check("lapwing run --model m --prompt hi --prompt-ids 1", false);

@@ -22,9 +22,9 @@ pub fn run(printer: &Printer, args: &CompletionsArgs) -> anyhow::Result<()> {
 }
 
 /// A command without what `--help` does not show: completions offer hidden commands otherwise.
-fn shown(command: &clap::Command) -> clap::Command {
+pub(super) fn shown(command: &clap::Command) -> clap::Command {
     let subcommands = command.get_subcommands().filter(|each| !each.is_hide_set()).map(shown);
-    let arguments = command.get_arguments().filter(|each| !each.is_hide_set()).cloned();
+    let arguments = command.get_arguments().filter(|each| !each.is_hide_set()).map(with_devices);
     let mut found =
         clap::Command::new(command.get_name().to_owned()).args(arguments).subcommands(subcommands);
     if let Some(about) = command.get_about() {
@@ -34,6 +34,16 @@ fn shown(command: &clap::Command) -> clap::Command {
         found = found.version(version.to_owned());
     }
     found
+}
+
+/// An option for devices with the names of those that all machines may have: what it reads is no
+/// list of names, since devices may be numbered.
+fn with_devices(argument: &clap::Arg) -> clap::Arg {
+    let argument = argument.clone();
+    match argument.get_id() == "device" {
+        true => argument.value_parser(["auto", "cpu", "gpu", "npu"]),
+        false => argument,
+    }
 }
 
 /// Print the manual page, or write one page per command into a folder.

@@ -41,6 +41,7 @@ fn exit_codes() {
     };
     check(&[], 2, &["Usage: lapwing"]);
     check(&["fly"], 2, &["unrecognized subcommand 'fly'"]);
+    check(&["hel"], 2, &["a similar subcommand exists: 'help'"]);
     check(&["list", "--nonsense"], 2, &["--nonsense"]);
     check(&["list"], 0, &["the store is empty", "lapwing list --all"]);
     check(&["pull", "qwen3-8b-int4-o"], 1, &["unknown model", "hint: did you mean"]);

@@ -11,9 +11,16 @@ use clap_complete::Shell;
 
 /// What a model is called in the help of an option.
 const VALUE_NAMES: [&str; 3] = ["MODEL", "MODELS", "SRC"];
+/// The commands whose words are names of models, and of what else they know.
+const OF_NAMES: [&str; 2] = ["rm", PULL];
 
-/// Prints the names in the store, one a line; a table's first line is its header.
-const NAMES: &str = "lapwing --quiet list 2>/dev/null | awk 'NR > 1 { print $1 }'";
+/// Prints the names in the store, one a line; a table's first line is its header. Of what shells hand
+/// on, `--all` asks for what can be pulled as well.
+const NAMES: &str = "lapwing --quiet list $* 2>/dev/null | awk 'NR > 1 { print $1 }'";
+/// The same for fish.
+const NAMES_OF_FISH: &str = "lapwing --quiet list $argv 2>/dev/null | awk 'NR > 1 { print $1 }'";
+/// The command for what is not there yet.
+const PULL: &str = "pull";
 
 /// The places where a model is expected.
 #[derive(Default)]
@@ -42,7 +49,9 @@ impl Places {
     fn find(&mut self, command: &clap::Command, way: &[String]) {
         let is_model = |argument: &&clap::Arg| {
             let names = argument.get_value_names().unwrap_or_default();
+            let is_word_of = |command: &&str| way.last().is_some_and(|last| last == command);
             names.iter().any(|name| VALUE_NAMES.contains(&name.as_str()))
+                || argument.is_positional() && OF_NAMES.iter().any(|command| is_word_of(&command))
         };
         for argument in command.get_arguments().filter(is_model) {
             if argument.is_positional() {
@@ -88,7 +97,8 @@ impl Places {
                 ),
                 _ if code.starts_with("opts=\"") && of_words.iter().any(|word| word == label) => {
                     let opts = line.strip_suffix('"').unwrap_or(line);
-                    writeln!(completed, "{opts} $(_lapwing_models)\"")
+                    let all = if label.ends_with("__pull)") { " --all" } else { "" };
+                    writeln!(completed, "{opts} $(_lapwing_models{all})\"")
                 }
                 _ => writeln!(completed, "{line}"),
             };
@@ -101,6 +111,7 @@ impl Places {
             "_lapwing_models() {{\n    local -a names\n    names=(${{(f)\"$({NAMES})\"}})\n    \
              compadd -a names\n}}\n\
              _lapwing_model_folders() {{\n    _lapwing_models\n    _files -/\n}}\n\
+             _lapwing_models_to_pull() {{\n    _lapwing_models --all\n    _files\n}}\n\
              _lapwing_model_files() {{\n    _lapwing_models\n    _files\n}}\n"
         );
         let is_word = |line: &str| {
@@ -108,9 +119,14 @@ impl Places {
             self.words.iter().any(|(_, name)| word.starts_with(&format!("{name} -- ")))
         };
         let mut completed = String::new();
+        let mut label = "";
         for (line_idx, line) in script.lines().enumerate() {
-            let kinds =
-                [("_default", "_lapwing_model_folders"), ("_files", "_lapwing_model_files")];
+            label = if line.starts_with('(') { line } else { label };
+            let of_folders = match label == format!("({PULL})") {
+                true => "_lapwing_models_to_pull",
+                false => "_lapwing_model_folders",
+            };
+            let kinds = [("_default", of_folders), ("_files", "_lapwing_model_files")];
             let asked = kinds.into_iter().find_map(|(kind, asks)| {
                 let kind = format!(":{kind}'");
                 let is_option =
@@ -128,7 +144,7 @@ impl Places {
     }
 
     fn in_fish(&self, script: &str) -> String {
-        let mut completed = format!("function __lapwing_models\n    {NAMES}\nend\n\n");
+        let mut completed = format!("function __lapwing_models\n    {NAMES_OF_FISH}\nend\n\n");
         let longs: Vec<String> = self
             .options
             .iter()
@@ -150,8 +166,11 @@ impl Places {
                 })
                 .collect();
             let seen = seen.join("; and ");
-            let _ =
-                writeln!(completed, "complete -c lapwing -n \"{seen}\" -a \"(__lapwing_models)\"");
+            let all = if way.last().is_some_and(|last| last == PULL) { " --all" } else { "" };
+            let _ = writeln!(
+                completed,
+                "complete -c lapwing -n \"{seen}\" -a \"(__lapwing_models{all})\""
+            );
         }
         completed
     }
@@ -177,9 +196,9 @@ mod tests {
         let (completed, script) = script(shell);
         assert!(script.lines().count() < completed.lines().count(), "{shell}");
         let call = match shell {
-            Shell::Zsh => ":_lapwing_model_",
-            Shell::Bash => "$(_lapwing_models)",
-            _ => "(__lapwing_models)",
+            Shell::Zsh => ":_lapwing_model",
+            Shell::Bash => "$(_lapwing_models",
+            _ => "(__lapwing_models",
         };
         completed.lines().filter(|line| line.contains(call)).count()
     }
@@ -226,6 +245,27 @@ mod tests {
         for command in ["run", "chat", "bench"] {
             check(command, false);
         }
+    }
+
+    #[test]
+    fn commands_that_take_names_are_offered_names_and_devices_are_words() {
+        let mut places = Places::default();
+        places.find(&Cli::command(), &[]);
+        for command in ["rm", "pull", "export", "inspect"] {
+            let is_way = |(way, _): &(Vec<String>, String)| way == &[command];
+            assert!(places.words.iter().any(is_way), "{command}");
+        }
+        let asks =
+            ["$(_lapwing_models --all)", "_lapwing_models_to_pull'", "(__lapwing_models --all)"];
+        for (shell, asks) in [Shell::Bash, Shell::Zsh, Shell::Fish].into_iter().zip(asks) {
+            let (completed, _) = script(shell);
+            assert_eq!(completed.matches(asks).count(), 1, "{shell}: what can be pulled");
+        }
+        let command = crate::commands::completions::shown(&Cli::command());
+        let mut bash = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut command.clone(), "lapwing", &mut bash);
+        let bash = String::from_utf8(bash).unwrap();
+        assert!(bash.contains("compgen -W \"auto cpu gpu npu\""), "devices are offered");
     }
 
     #[test]
