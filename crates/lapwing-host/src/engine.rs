@@ -176,6 +176,11 @@ impl Engine {
             compile_cache::sweep(cache);
         }
         let library = started.elapsed() - text;
+        // What is known before a trial, which may take minutes, is told before it.
+        let limit = folder.architecture.n_positions_max;
+        if let Some(n_asked) = options.n_positions_max.filter(|&asked| limit < asked) {
+            caller.tell(Notice::ShorterContext { n_asked, n_positions_max: limit });
+        }
         let attempt =
             Attempt { runtime, backend: backend.as_ref(), path: &path, folder: &folder, options };
         // What is wrong with files a library says more clearly; where it takes them all the same, it
@@ -189,10 +194,6 @@ impl Engine {
         let kind = model.device_used().kind;
         if attempt.options.precision == Precision::Exact && kind != DeviceKind::Cpu {
             caller.tell(Notice::NotExact { kind });
-        }
-        let limit = folder.architecture.n_positions_max;
-        if let Some(n_asked) = attempt.options.n_positions_max.filter(|&asked| limit < asked) {
-            caller.tell(Notice::ShorterContext { n_asked, n_positions_max: limit });
         }
         if let (Some(cache), Some(cache_use)) = (&attempt.options.cache_folder, model.cache_use()) {
             compile_cache::settle(cache, cache_use);

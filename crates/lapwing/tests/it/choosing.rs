@@ -176,6 +176,17 @@ fn a_default_variant_and_raised_limits_change_nothing_for_the_worse() {
 }
 
 #[test]
+fn what_is_known_before_a_trial_is_told_before_it() {
+    let laptop = Laptop::with_faults(&["compile NPU error no compiler"]);
+    let model = laptop.lapwing.path("model").display().to_string();
+    let line = ["run", "--model", &model, "--prompt-ids", "1", "--device", "npu"];
+    let outcome = laptop.lapwing.run(&[&line[..], &["--context", "99999999"]].concat());
+    let outcome = outcome.expect_code(1).expect_says(&["99999999", "is tried in a process"]);
+    let place = |words: &str| outcome.stderr.find(words).unwrap();
+    assert!(place("99999999") < place("is tried in a process"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_interrupted_trial_is_not_held_against_the_device() {
     let laptop = Laptop::with_faults(&["compile NPU hang"]);
     let model = laptop.lapwing.path("model").display().to_string();
