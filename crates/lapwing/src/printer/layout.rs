@@ -1,7 +1,7 @@
 //! Tables and facts in as many columns as a terminal has.
 //!
-//! Words are never cut: a path that is longer than the terminal is wrapped by the terminal, and can
-//! be copied whole.
+//! Words are never cut, but for paths that are longer than there is room for: on a terminal that is
+//! too narrow these are shown with `…` in the middle. A pipe, and `--json`, have them whole.
 
 use std::io::{self, IsTerminal as _};
 
@@ -9,6 +9,8 @@ use comfy_table::{Table, presets};
 
 /// Narrower text is harder to read than a line more.
 const N_COLUMNS_MIN: usize = 20;
+/// A shortened path says enough in less.
+const N_PATH_COLUMNS_MIN: usize = 12;
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -41,7 +43,10 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>)
     let widths: Vec<usize> = (0..header.len()).map(of_column).collect();
     let widest = (0..widths.len()).max_by_key(|idx| widths[*idx]).unwrap_or(0);
     let others: usize = widths.iter().sum::<usize>() - widths[widest] + GAP * (widths.len() - 1);
-    match width.checked_sub(others).filter(|room| N_COLUMNS_MIN <= *room) {
+    let cells = || rows.iter().filter_map(|row| row.get(widest));
+    let is_of_paths = cells().all(|cell| cell.is_empty() || is_path(cell));
+    let n_min = if is_of_paths { N_PATH_COLUMNS_MIN } else { N_COLUMNS_MIN };
+    match width.checked_sub(others).filter(|room| n_min <= *room) {
         Some(room) => {
             let mut rows = rows.to_vec();
             for cell in rows.iter_mut().filter_map(|row| row.get_mut(widest)) {
@@ -102,7 +107,11 @@ pub(super) fn hanging(prefix: &str, text: &str, width: Option<usize>) -> Vec<Str
 /// A text in lines of at most `width` columns, but for longer words.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
+    if is_path(text) {
+        return vec![shortened(text, width)];
+    }
     for word in text.split_whitespace() {
+        let word = if is_path(word) { &shortened(word, width) } else { word };
         let line = lines.last_mut().expect("there is one from the start");
         match line.is_empty() {
             true => line.push_str(word),
@@ -114,6 +123,25 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Whether a text is a path from the root and nothing else: several words may be.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(": ") && !text.contains(", ")
+}
+
+/// A path in at most `width` columns: its beginning and, since that tells more, twice as much of its
+/// end.
+fn shortened(path: &str, width: usize) -> String {
+    let n_chars = n_columns(path);
+    if n_chars <= width || width < N_PATH_COLUMNS_MIN {
+        return path.to_owned();
+    }
+    let n_start = (width - 1) / 3;
+    let n_end = width - 1 - n_start;
+    let start: String = path.chars().take(n_start).collect();
+    let end: String = path.chars().skip(n_chars - n_end).collect();
+    format!("{start}…{end}")
 }
 
 fn n_columns(text: &str) -> usize {
@@ -164,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn a_model_with_a_long_path_takes_one_line_where_there_is_room_for_some_of_it() {
+        let path = "/home/somebody/.local/share/lapwing/models/a-model/with a name.gguf";
+        let rows = [["a-model", "gguf checkpoint", "98.4 MB", path].map(str::to_owned).to_vec()];
+        let header = ["NAME", "KIND", "SIZE", "PATH"];
+        let lines = table(&header, &rows, Some(60));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[1].ends_with("  /home/s…th a name.gguf"), "{lines:?}");
+        assert!(lines.iter().all(|line| n_columns(line) <= 60), "{lines:?}");
+        let lines = table(&header, &rows, Some(40));
+        assert!(lines.iter().all(|line| n_columns(line) <= 40), "{lines:?}");
+        assert!(table(&header, &rows, None)[1].ends_with(path), "a pipe has it whole");
+    }
+
+    #[test]
     fn rows_become_blocks_where_there_is_none() {
         check(
             Some(30),
@@ -181,9 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_word_stays_whole() {
+    fn a_long_word_stays_whole_but_for_a_path_on_a_narrow_terminal() {
         let path = "/a/path/that/is/longer/than/the/terminal";
-        assert_eq!(hanging("path  ", path, Some(20)), ["path", &format!("    {path}")]);
+        assert_eq!(hanging("path  ", path, Some(20)), ["path", "    /a/pa…e/terminal"]);
+        let url = "https://a.very.long/address/of/something";
+        assert_eq!(hanging("url  ", url, Some(20)), ["url", &format!("    {url}")]);
         assert_eq!(hanging("path  ", path, None), [format!("path  {path}")]);
         assert_eq!(
             hanging("p ", "one two three four five", Some(22)),
