@@ -198,7 +198,7 @@ mod tests {
         let header = ["NAME", "KIND", "SIZE", "PATH"];
         let lines = table(&header, &rows, Some(60));
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[1].ends_with("  /home/s…th a name.gguf"), "{lines:?}");
+        assert!(lines[1].ends_with("  /home/so…with a name.gguf"), "{lines:?}");
         assert!(lines.iter().all(|line| n_columns(line) <= 60), "{lines:?}");
         let lines = table(&header, &rows, Some(40));
         assert!(lines.iter().all(|line| n_columns(line) <= 40), "{lines:?}");
