@@ -63,6 +63,14 @@ pub enum ExportError {
     Stopped,
 }
 
+impl ExportError {
+    /// The refusal of experts that one constant cannot hold.
+    pub(crate) fn unlike_experts(target: &'static str, module: &str) -> ExportError {
+        let expected = "experts of a layer with one precision".to_owned();
+        ExportError::Unsupported { target, expected, found: format!("several, in {module}") }
+    }
+}
+
 impl From<FileError> for ExportError {
     fn from(error: FileError) -> Self {
         Self::Write { path: error.path, source: error.source }

@@ -16,6 +16,7 @@ mod decoder;
 mod attention;
 
 mod embedding;
+mod experts;
 mod matrix;
 
 mod blocks;

@@ -25,7 +25,9 @@ mod source;
 
 mod decoder;
 
+mod activation;
 mod attention;
+mod experts;
 mod mask;
 mod norm;
 mod rope;

@@ -2,6 +2,7 @@
 
 mod npu;
 mod plan_file;
+mod stacked;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,10 @@ use std::fmt;
 
 pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
+pub(crate) use stacked::{alternating, stacked};
 pub(crate) use weights::{PlannedWeight, TakeWeight, Weights};
 
-use lapwing_model::Transformer;
+use lapwing_model::{Experts, Transformer};
 
 use crate::head_map::HeadMap;
 
@@ -70,9 +72,10 @@ impl ExportOptions {
     }
 
     /// The precision of a tensor: the longest pattern that fits its name, else that of the head or
-    /// of the projections. Vectors (norms, biases) are always [`Precision::F32`].
+    /// of the projections. Vectors (norms, biases) and what chooses experts are always
+    /// [`Precision::F32`].
     pub fn precision(&self, name: &str, n_dimensions: usize) -> Precision {
-        if n_dimensions < 2 {
+        if n_dimensions < 2 || Experts::is_router(name) {
             return Precision::F32;
         }
         let fitting = self.per_tensor.iter().filter(|(pattern, _)| fits(pattern, name));
@@ -192,6 +195,9 @@ mod tests {
         };
         check(&options, "model.layers.0.mlp.up_proj.weight", Precision::F32);
         check(&options, "lm_head.weight", Precision::F16);
+        options.per_tensor.insert("*.mlp.*".to_owned(), Precision::F16);
+        check(&options, "model.layers.0.mlp.experts.3.up_proj.weight", Precision::F16);
+        check(&options, "model.layers.0.mlp.gate.weight", Precision::F32);
         options.per_tensor.clear();
         let int8 = Precision::Int8 { group_size: None, symmetric: true };
         check(&options, "lm_head.weight", int8);

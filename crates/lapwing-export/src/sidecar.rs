@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use lapwing_model::{
-    Activation, Architecture, Family, Layers, Rope, RopeScaling, SpecialTokens, Transformer,
+    Activation, Architecture, Family, FamilyExperts, Layers, Rope, RopeScaling, SpecialTokens,
+    Transformer,
 };
 use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
@@ -121,6 +122,14 @@ fn add_differences(json: &mut Value, architecture: &Architecture<Transformer>) {
     if family.biases.feed_forward {
         add("mlp_bias", true.into());
     }
+    if let (Some(experts), Some(of_family)) = (family.experts, of_family(architecture)) {
+        add(of_family.n_experts_keys[0], experts.n_experts.into());
+        add(of_family.width_key, family.intermediate_size.into());
+        add("num_experts_per_tok", experts.n_used.into());
+        if of_family.normalises_shares.is_none() {
+            add("norm_topk_prob", experts.normalises_shares.into());
+        }
+    }
     let factors =
         [("residual_multiplier", family.residual_factor), ("logits_scaling", family.logit_divisor)];
     for (key, factor) in factors.into_iter().filter(|(_, factor)| *factor != 1.0) {
@@ -150,6 +159,10 @@ fn add_differences(json: &mut Value, architecture: &Architecture<Transformer>) {
         let flags = layers.map(|idx| i32::from(!family.unrotated_layers.contains(idx)));
         add("no_rope_layers", flags.collect());
     }
+}
+
+fn of_family(architecture: &Architecture<Transformer>) -> Option<FamilyExperts> {
+    Family::of_model_type(&architecture.model_type)?.experts
 }
 
 fn class_name(architecture: &Architecture<Transformer>) -> &'static str {

@@ -26,8 +26,8 @@ pub use hugging_face::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embe
 pub use json::parse_json;
 pub use named_token::named_token;
 pub use transformer::{
-    Activation, AttentionScale, Biased, Biases, FAMILIES, Family, Layers, Rope, RopeKind,
-    RopeScaling, Transformer, Windows,
+    Activation, AttentionScale, Biased, Biases, Experts, FAMILIES, Family, FamilyExperts, Layers,
+    Rope, RopeKind, RopeScaling, Transformer, Windows,
 };
 
 /// The number of a token in a model's vocabulary.

@@ -1,17 +1,19 @@
-//! What dense decoder-only models compute, and what their weights are called.
+//! What decoder-only models compute, and what their weights are called.
 //!
 //! One decoder: families differ from each other by what [`Transformer`] says, never by code.
 
+mod experts;
 mod families;
 mod rope;
 
 use std::ops::Range;
 
 use crate::Architecture;
+pub use experts::{Experts, FamilyExperts};
 pub use families::{AttentionScale, Biased, FAMILIES, Family, Windows};
 pub use rope::{Rope, RopeScaling};
 
-/// The arithmetic of a dense decoder, such as Llama's, Qwen's, Gemma's, Phi's and Granite's.
+/// The arithmetic of a decoder, such as Llama's, Mixtral's, Qwen's, Gemma's, Phi's and Granite's.
 ///
 /// ```text
 /// x = embedding[token] * embedding_factor
@@ -22,11 +24,14 @@ pub use rope::{Rope, RopeScaling};
 /// ```
 ///
 /// `behind` is another normalisation where [`Transformer::norms_behind`] says so; `cap` is
-/// `limit * tanh(x / limit)`.
+/// `limit * tanh(x / limit)`. Where there are [`Experts`], the feed-forward layer is a sum over some
+/// of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transformer {
-    /// Width of the feed-forward layer.
+    /// Width of the feed-forward layer, or of one expert.
     pub intermediate_size: usize,
+    /// The experts of each layer; none in a dense model.
+    pub experts: Option<Experts>,
     /// Epsilon of every RMS normalisation.
     pub rms_epsilon: f32,
     /// Whether what attention and the feed-forward layer give is normalised before it is added.
@@ -123,6 +128,7 @@ impl Transformer {
     pub fn plain(head_size: usize) -> Transformer {
         Transformer {
             intermediate_size: 0,
+            experts: None,
             rms_epsilon: 1e-5,
             norms_behind: false,
             qk_norm: false,
@@ -196,7 +202,7 @@ impl Architecture<Transformer> {
     fn expected_layer_tensors(&self) -> Vec<(String, Vec<usize>)> {
         let q_size = self.n_heads.saturating_mul(self.head_size);
         let kv_size = self.n_kv_heads.saturating_mul(self.head_size);
-        let (hidden, inner) = (self.hidden_size, self.family.intermediate_size);
+        let hidden = self.hidden_size;
         let mut tensors = Vec::new();
         let mut add = |name: &str, shape: &[usize]| tensors.push((name.to_owned(), shape.to_vec()));
         add("input_layernorm.weight", &[hidden]);
@@ -218,16 +224,35 @@ impl Architecture<Transformer> {
         if self.family.norms_behind {
             add("pre_feedforward_layernorm.weight", &[hidden]);
         }
-        for (projection, n_rows, n_columns) in
-            [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)]
-        {
-            add(&format!("mlp.{projection}_proj.weight"), &[n_rows, n_columns]);
-            if self.family.biases.feed_forward {
-                add(&format!("mlp.{projection}_proj.bias"), &[n_rows]);
-            }
-        }
+        let mut feed_forward = self.expected_feed_forward_tensors();
+        tensors.append(&mut feed_forward);
+        let mut add = |name: &str, shape: &[usize]| tensors.push((name.to_owned(), shape.to_vec()));
         if self.family.norms_behind {
             add("post_feedforward_layernorm.weight", &[hidden]);
+        }
+        tensors
+    }
+
+    /// The tensors of one layer behind its attention, but for norms.
+    fn expected_feed_forward_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (hidden, inner) = (self.hidden_size, self.family.intermediate_size);
+        let projections = [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)];
+        let mut tensors = Vec::new();
+        let mut add = |name: String, shape: Vec<usize>| tensors.push((name, shape));
+        let Some(experts) = self.family.experts else {
+            for (part, n_rows, n_columns) in projections {
+                add(format!("mlp.{part}_proj.weight"), vec![n_rows, n_columns]);
+                if self.family.biases.feed_forward {
+                    add(format!("mlp.{part}_proj.bias"), vec![n_rows]);
+                }
+            }
+            return tensors;
+        };
+        add(Experts::ROUTER.to_owned(), vec![experts.n_experts, hidden]);
+        for expert_idx in 0..experts.n_experts {
+            for (part, n_rows, n_columns) in projections {
+                add(Experts::projection(expert_idx, part), vec![n_rows, n_columns]);
+            }
         }
         tensors
     }

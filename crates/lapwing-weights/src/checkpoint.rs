@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod experts;
 mod keys;
 mod layout;
 mod small_file;
@@ -29,7 +30,7 @@ pub use error::OpenCheckpointError;
 use error::unsupported;
 use layout::Stored;
 
-/// A checkpoint of a dense decoder whose every tensor has been checked against its configuration.
+/// A checkpoint of a decoder whose every tensor has been checked against its configuration.
 #[derive(Debug)]
 pub struct Checkpoint {
     /// What the model is made of.
@@ -241,6 +242,7 @@ fn place_tensors(
         };
         if let (Some(part), Some(n_rows)) = (&stored.part, shape.first_mut()) {
             *n_rows = part.n_rows;
+            shape.splice(0..0, part.n_matrices);
         }
         if tensor.shape != shape {
             return Err(OpenCheckpointError::shape(path, &stored.name, &shape, &tensor.shape));

@@ -46,7 +46,7 @@ impl<'a> Tensor<'a> {
         Tensor { shape, encoding, interleaved_head_size: None, added: 0.0 }
     }
 
-    /// Some rows of a matrix of blocks.
+    /// Some rows of a matrix of blocks, or of matrices, counted through all of them.
     ///
     /// # Panics
     ///
@@ -55,9 +55,11 @@ impl<'a> Tensor<'a> {
         let Encoding::Blocks { dtype, bytes } = self.encoding else {
             panic!("rows of {} are asked for, blocks expected", self.dtype_name());
         };
-        let n_row_bytes = bytes.len() / self.n_rows().max(1);
-        let mut shape = self.shape.clone();
-        shape[0] = rows.len();
+        // A vector is rows of one element.
+        let n_outer = self.shape.len().saturating_sub(1).max(1);
+        let n_rows: usize = self.shape[..n_outer].iter().product();
+        let n_row_bytes = bytes.len() / n_rows.max(1);
+        let shape = [&[rows.len()], &self.shape[n_outer..]].concat();
         let bytes = &bytes[rows.start * n_row_bytes..rows.end * n_row_bytes];
         Tensor::of_blocks(shape, dtype, bytes)
     }
@@ -154,6 +156,8 @@ mod tests {
         assert_eq!((part.shape.clone(), part.to_f32()), (vec![2, 2], vec![2.0, 3.0, 4.0, 5.0]));
         part.added = 1.0;
         assert_eq!(part.rows_to_f32(1..2), [5.0, 6.0]);
+        let part = Tensor::of_blocks(vec![2, 2, 2], DType::F32, &bytes).of_rows(1..3);
+        assert_eq!((part.shape.clone(), part.to_f32()), (vec![2, 2], vec![2.0, 3.0, 4.0, 5.0]));
     }
 
     #[test]

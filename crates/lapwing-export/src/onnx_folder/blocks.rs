@@ -41,17 +41,34 @@ impl Blocks {
     /// Cut a matrix; none when no block size fits its groups.
     pub(super) fn new(quantized: &GroupQuantized) -> Option<Blocks> {
         let group_size = quantized.grid.group_size;
-        // A group that is a whole row never ends inside a block.
-        let is_whole_row = group_size >= quantized.n_columns;
         let block_size = if BLOCK_SIZES.contains(&group_size) {
             group_size
         } else {
-            let fits = |size: &&usize| is_whole_row || group_size.is_multiple_of(**size);
+            let fits = |size: &&usize| is_whole_row(quantized) || group_size.is_multiple_of(**size);
             *SPLIT_BLOCK_SIZES.iter().find(fits)?
         };
+        Some(Blocks::of_size(quantized, block_size))
+    }
+
+    /// The size of blocks that all these matrices can be cut into without padding; none where there
+    /// is no such.
+    pub(super) fn common_size(matrices: &[&GroupQuantized]) -> Option<usize> {
+        let fits = |size: &usize, matrix: &GroupQuantized| {
+            let is_whole = is_whole_row(matrix);
+            matrix.n_columns.is_multiple_of(*size)
+                && (!is_whole || SPLIT_BLOCK_SIZES.contains(size))
+                && (is_whole || matrix.grid.group_size.is_multiple_of(*size))
+        };
+        let mut sizes = BLOCK_SIZES.into_iter().rev();
+        sizes.find(|size| matrices.iter().all(|matrix| fits(size, matrix)))
+    }
+
+    /// Cut a matrix into blocks of which a group is a whole number.
+    pub(super) fn of_size(quantized: &GroupQuantized, block_size: usize) -> Blocks {
+        let group_size = quantized.grid.group_size;
         let n_blocks = quantized.n_columns.div_ceil(block_size);
         let n_bits = 8 / quantized.grid.bits.n_per_byte();
-        let n_per_group = if is_whole_row { n_blocks } else { group_size / block_size };
+        let n_per_group = if is_whole_row(quantized) { n_blocks } else { group_size / block_size };
         let n_groups = quantized.n_groups();
         let groups =
             (0..n_blocks).map(|block_idx| (block_idx / n_per_group.max(1)).min(n_groups - 1));
@@ -65,14 +82,14 @@ impl Blocks {
                 pack_row(row, n_bits, &mut zero_points);
             }
         }
-        Some(Blocks {
+        Blocks {
             n_bits,
             block_size,
             n_blocks,
             codes: pad_rows(quantized, n_blocks * block_size),
             scales,
             zero_points: (!quantized.grid.symmetric).then_some(zero_points),
-        })
+        }
     }
 
     /// Bytes of the codes of one block.
@@ -84,6 +101,11 @@ impl Blocks {
     pub(super) fn n_zero_point_bytes(&self) -> usize {
         (self.n_blocks * self.n_bits).div_ceil(8)
     }
+}
+
+/// Whether a row is one group, which never ends inside a block.
+fn is_whole_row(quantized: &GroupQuantized) -> bool {
+    quantized.grid.group_size >= quantized.n_columns
 }
 
 fn pack_row(values: impl Iterator<Item = u8>, n_bits: usize, packed: &mut Vec<u8>) {
@@ -176,6 +198,23 @@ mod tests {
         check(512, 256, 256);
         check(128, 128, 128);
         check(40, 512, 32);
+    }
+
+    #[test]
+    fn several_matrices_have_blocks_of_one_size() {
+        let check = |sizes: [[usize; 2]; 2], expected: Option<usize>| {
+            let matrices = sizes
+                .map(|[n_columns, group_size]| matrix(n_columns, Bits::Eight, group_size, true));
+            let found = Blocks::common_size(&[&matrices[0], &matrices[1]]);
+            assert_eq!(found, expected, "{sizes:?}");
+        };
+        check([[128, 64], [256, 64]], Some(64));
+        check([[64, 64], [96, 96]], Some(32));
+        check([[48, 48], [96, 96]], Some(16));
+        check([[128, 128], [256, 128]], Some(32));
+        check([[40, 40], [96, 96]], None);
+        check([[96, 48], [96, 96]], Some(16));
+        check([[96, 24], [96, 96]], None);
     }
 
     #[test]

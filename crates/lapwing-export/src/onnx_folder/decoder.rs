@@ -6,8 +6,9 @@ use lapwing_model::{Activation, Architecture, Transformer};
 
 use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
-use super::{embedding, matrix};
+use super::{embedding, experts, matrix};
 use crate::error::ExportError;
+use crate::plan::stacked;
 use crate::source::Source;
 
 /// Write every node and weight.
@@ -214,8 +215,7 @@ impl Decoder<'_, '_> {
                 biases.push(self.source.vector(&format!("{name}.bias"))?);
             }
         }
-        let stacked =
-            if architecture.family.qk_norm { Err(weights) } else { matrix::stacked(weights) };
+        let stacked = if architecture.family.qk_norm { Err(weights) } else { stacked(weights) };
         let weights = match stacked {
             Ok(weight) => {
                 let dims = [sizes.iter().sum(), architecture.hidden_size];
@@ -288,9 +288,19 @@ impl Decoder<'_, '_> {
         Ok(self.graph.node(&format!("{node}/Join"), "Reshape", &[&normed, &wide], []))
     }
 
-    /// `down(activation(gate(x)) * up(x))`.
+    /// `down(activation(gate(x)) * up(x))`, or a sum over some experts that compute it.
     fn feed_forward(&mut self, prefix: &str, normed: &str) -> Result<String, ExportError> {
         let family = &self.architecture.family;
+        if let Some(of) = family.experts {
+            return experts::mixture(
+                self.graph,
+                self.source,
+                self.architecture,
+                of,
+                prefix,
+                normed,
+            );
+        }
         let (hidden, inner) = (self.architecture.hidden_size, family.intermediate_size);
         let (has_bias, activation) = (family.biases.feed_forward, family.activation);
         let name = |projection: &str| format!("{prefix}.mlp.{projection}_proj");

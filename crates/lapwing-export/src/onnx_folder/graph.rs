@@ -17,11 +17,13 @@ const OPSET: i64 = 21;
 /// Namespace of ONNX Runtime's own operators.
 const MICROSOFT: &str = "com.microsoft";
 /// Those of them that are used here.
-const MICROSOFT_OPERATORS: [&str; 5] = [
+const MICROSOFT_OPERATORS: [&str; 7] = [
     "FusedMatMul",
     "GatherBlockQuantized",
     "GroupQueryAttention",
     "MatMulNBits",
+    "MoE",
+    "QMoE",
     "SkipSimplifiedLayerNormalization",
 ];
 

@@ -4,7 +4,7 @@ use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_quant::GroupQuantized;
 use lapwing_weights::Codes;
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 
 use super::blocks::Blocks;
 use super::graph::Graph;
@@ -175,36 +175,4 @@ pub(super) fn product(graph: &mut Graph, name: &str, input: &str, matrix: &Matri
 fn transposed<T: Copy>(values: &[T], n_columns: usize) -> Vec<T> {
     let rows = ArrayView2::from_shape((values.len() / n_columns.max(1), n_columns), values);
     rows.expect("whole rows").t().iter().copied().collect()
-}
-
-/// One matrix below the other; none unless all are stored alike.
-pub(super) fn stacked(weights: Vec<PlannedWeight>) -> Result<PlannedWeight, Vec<PlannedWeight>> {
-    let grid_of = |weight: &PlannedWeight| match weight {
-        PlannedWeight::Quantized(quantized) => Some((quantized.grid, quantized.n_columns)),
-        _ => None,
-    };
-    let alike = |pair: &[PlannedWeight]| {
-        !matches!(pair[0], PlannedWeight::Affine(_))
-            && std::mem::discriminant(&pair[0]) == std::mem::discriminant(&pair[1])
-            && grid_of(&pair[0]) == grid_of(&pair[1])
-    };
-    if weights.is_empty() || !weights.windows(2).all(alike) {
-        return Err(weights);
-    }
-    let mut rest = weights.into_iter();
-    let Some(mut whole) = rest.next() else { return Err(Vec::new()) };
-    for part in rest {
-        match (&mut whole, part) {
-            (PlannedWeight::F32(whole), PlannedWeight::F32(part)) => whole.extend(part),
-            (PlannedWeight::F16(whole), PlannedWeight::F16(part)) => whole.extend(part),
-            (PlannedWeight::Quantized(whole), PlannedWeight::Quantized(part)) => {
-                const ALIKE: &str = "checked above: as many columns, cut alike";
-                whole.codes.append(Axis(0), part.codes.view()).expect(ALIKE);
-                whole.scales.append(Axis(0), part.scales.view()).expect(ALIKE);
-                whole.zero_points.append(Axis(0), part.zero_points.view()).expect(ALIKE);
-            }
-            (whole, part) => unreachable!("checked above: {whole:?} above {part:?}"),
-        }
-    }
-    Ok(whole)
 }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lapwing_formats::ir::{ElementType, Node};
-use lapwing_model::{Activation, Architecture, RopeKind, Transformer};
+use lapwing_model::{Architecture, RopeKind, Transformer};
 
+use super::activation::activated;
 use super::attention::{Shared, State, attention};
+use super::experts::mixture;
 use super::graph::Graph;
 use super::mask::{MaskInputs, causal_mask};
 use super::norm::rms_norm;
@@ -143,25 +145,32 @@ fn layer(
     graph.set_scope(&format!("layers.{layer_idx}.mlp/"));
     let norm_name = format!("{name}.{}.weight", architecture.feed_forward_norm());
     let x = norm(graph, source, architecture, &hidden, &norm_name)?;
-    let (outer, inner) = (architecture.hidden_size, architecture.family.intermediate_size);
-    let has_bias = architecture.family.biases.feed_forward;
-    let gate =
-        biased(graph, source, &x, &format!("{name}.mlp.gate_proj"), [inner, outer], has_bias)?;
-    let gate = match architecture.family.activation {
-        Activation::Silu => graph.unary("Swish", "opset4", &gate),
-        Activation::GeluTanh => {
-            let attributes = [("approximation_mode", "TANH")];
-            let output = (gate.element_type, gate.dims.clone());
-            graph.operator(("Gelu", "opset7"), &attributes, &[&gate], output)
-        }
+    let down = match architecture.family.experts {
+        Some(experts) => mixture(graph, source, architecture, experts, &x, &name)?,
+        None => feed_forward(graph, source, architecture, &x, &name)?,
     };
-    let up = biased(graph, source, &x, &format!("{name}.mlp.up_proj"), [inner, outer], has_bias)?;
-    let gated = graph.binary("Multiply", &gate, &up);
-    let down_name = format!("{name}.mlp.down_proj");
-    let down = biased(graph, source, &gated, &down_name, [outer, inner], has_bias)?;
     let behind = format!("{name}.post_feedforward_layernorm.weight");
     let down = branch(graph, source, architecture, down, &behind)?;
     Ok(graph.binary("Add", &hidden, &down))
+}
+
+/// `down(activation(gate(x)) * up(x))`.
+fn feed_forward(
+    graph: &mut Graph,
+    source: &mut Matrices<'_>,
+    architecture: &Architecture<Transformer>,
+    x: &Node,
+    name: &str,
+) -> Result<Node, ExportError> {
+    let (outer, inner) = (architecture.hidden_size, architecture.family.intermediate_size);
+    let has_bias = architecture.family.biases.feed_forward;
+    let gate =
+        biased(graph, source, x, &format!("{name}.mlp.gate_proj"), [inner, outer], has_bias)?;
+    let gate = activated(graph, architecture.family.activation, &gate);
+    let up = biased(graph, source, x, &format!("{name}.mlp.up_proj"), [inner, outer], has_bias)?;
+    let gated = graph.binary("Multiply", &gate, &up);
+    let down_name = format!("{name}.mlp.down_proj");
+    biased(graph, source, &gated, &down_name, [outer, inner], has_bias)
 }
 
 /// What a branch gives, as it is added: normalised where the family has a norm behind it, and scaled.

@@ -290,6 +290,37 @@ impl Graph {
         Ok(self.operator(("Gather", "opset8"), &attributes, &[data, rows, &axis], output))
     }
 
+    /// The `k` largest elements of each row and where they are in it, the largest first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Graph::constant`].
+    pub(super) fn top_k(&mut self, node: &Node, k: usize) -> Result<[Node; 2], ExportError> {
+        let n_wanted = self.integer(k as i64)?;
+        let mut dims = node.dims.clone();
+        dims.pop();
+        dims.push(Dim::Fixed(k as u64));
+        let name = self.name("TopK");
+        let attributes = [
+            ("axis", "-1"),
+            ("mode", "max"),
+            ("sort", "value"),
+            ("index_element_type", "i64"),
+            ("stable", "false"),
+        ];
+        let operation = Operation {
+            name: &name,
+            kind: "TopK",
+            opset: "opset11",
+            attributes: &attributes,
+            marks: &[],
+        };
+        let port = |element_type| NewPort { element_type, dims: dims.clone(), name: None };
+        let outputs = vec![port(node.element_type), port(ElementType::I64)];
+        let nodes = self.writer.layer_with(operation, &[node, &n_wanted], outputs);
+        Ok(nodes.try_into().expect("two outputs were given"))
+    }
+
     /// The sizes of a node, as integers.
     pub(super) fn shape_of(&mut self, node: &Node) -> Node {
         let output = (ElementType::I64, vec![Dim::Fixed(node.dims.len() as u64)]);

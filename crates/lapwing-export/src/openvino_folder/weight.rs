@@ -77,23 +77,42 @@ pub(super) fn weight(
     name: &str,
     shape: [usize; 2],
 ) -> Result<Node, ExportError> {
-    let const_name = format!("self.{name}");
-    match source.matrix(name, shape)? {
-        PlannedWeight::F32(values) => graph.floats(&const_name, &shape, &values),
+    let planned = source.matrix(name, shape)?;
+    stored(graph, &format!("self.{name}"), &planned, &shape)
+}
+
+/// One or several matrices as floats, however they are stored.
+///
+/// Shapes: `dims [… , n_rows, n_columns]`; `planned` has the rows of all, one below the other.
+///
+/// # Errors
+///
+/// When they cannot be written.
+pub(super) fn stored(
+    graph: &mut Graph,
+    name: &str,
+    planned: &PlannedWeight,
+    dims: &[usize],
+) -> Result<Node, ExportError> {
+    match planned {
+        PlannedWeight::F32(values) => graph.floats(name, dims, values),
         PlannedWeight::F16(values) => {
-            let stored = halves(graph, &const_name, &shape, &values)?;
+            let stored = halves(graph, name, dims, values)?;
             Ok(graph.decompress(&stored, ElementType::F32))
         }
-        PlannedWeight::Quantized(quantized) => dequantized(graph, &const_name, &quantized),
-        PlannedWeight::Affine(codes) => affine_dequantized(graph, &const_name, &codes),
+        PlannedWeight::Quantized(quantized) => dequantized(graph, name, quantized, dims),
+        PlannedWeight::Affine(codes) => affine_dequantized(graph, name, codes, dims),
     }
 }
 
-fn affine_dequantized(graph: &mut Graph, name: &str, affine: &Codes) -> Result<Node, ExportError> {
-    let Codes { n_rows, n_columns, group_size, .. } = *affine;
-    let n_groups = n_columns / group_size;
-    let scale_dims = [n_rows, n_groups, 1];
-    let code_dims = [n_rows, n_groups, group_size];
+fn affine_dequantized(
+    graph: &mut Graph,
+    name: &str,
+    affine: &Codes,
+    dims: &[usize],
+) -> Result<Node, ExportError> {
+    let n_groups = affine.n_columns / affine.group_size;
+    let (code_dims, scale_dims) = grouped(dims, n_groups);
     let codes = graph.constant(name, ElementType::U4, &code_dims, &affine.codes)?;
     let codes = graph.convert(&codes, ElementType::F32);
     let zero_name = format!("{name}/zero_point");
@@ -104,20 +123,20 @@ fn affine_dequantized(graph: &mut Graph, name: &str, affine: &Codes) -> Result<N
         halves(graph, &format!("{name}/scale"), &scale_dims, &to_f16(affine.scales.iter()))?;
     let scales = graph.convert(&scales, ElementType::F32);
     let weights = graph.binary("Multiply", &weights, &scales);
-    ungrouped(graph, &weights, [n_rows, n_columns])
+    ungrouped(graph, &weights, dims)
 }
 
 fn dequantized(
     graph: &mut Graph,
     name: &str,
     quantized: &GroupQuantized,
+    dims: &[usize],
 ) -> Result<Node, ExportError> {
-    let GroupQuantized { n_columns, grid, .. } = *quantized;
-    let (n_rows, n_groups) = quantized.scales.dim();
-    // One scale a row needs no third dimension.
+    let (grid, n_groups) = (quantized.grid, quantized.n_groups());
+    // One scale a row needs no further dimension.
     let (code_dims, scale_dims) = match n_groups {
-        1 => (vec![n_rows, n_columns], vec![n_rows, 1]),
-        _ => (vec![n_rows, n_groups, grid.group_size], vec![n_rows, n_groups, 1]),
+        1 => (dims.to_vec(), [&dims[..dims.len() - 1], &[1]].concat()),
+        _ => grouped(dims, n_groups),
     };
     let (code_type, codes) = codes(quantized);
     let codes = graph.constant(name, code_type, &code_dims, &codes)?;
@@ -137,20 +156,23 @@ fn dequantized(
     let scales = halves(graph, &format!("{name}/scale"), &scale_dims, &scales)?;
     weights = graph.binary("Multiply", &weights, &scales);
     if n_groups > 1 {
-        weights = ungrouped(graph, &weights, [n_rows, n_columns])?;
+        weights = ungrouped(graph, &weights, dims)?;
     }
     Ok(graph.convert(&weights, ElementType::F32))
 }
 
+/// The sizes of codes and scales, where rows are cut into groups.
+fn grouped(dims: &[usize], n_groups: usize) -> (Vec<usize>, Vec<usize>) {
+    let (rows, n_columns) = (&dims[..dims.len() - 1], dims[dims.len() - 1]);
+    ([rows, &[n_groups, n_columns / n_groups]].concat(), [rows, &[n_groups, 1]].concat())
+}
+
 /// Groups of a row side by side.
-fn ungrouped(
-    graph: &mut Graph,
-    x: &Node,
-    [n_rows, n_columns]: [usize; 2],
-) -> Result<Node, ExportError> {
-    let dims = vec![Dim::Fixed(n_rows as u64), Dim::Fixed(n_columns as u64)];
-    let pattern = graph.integers(&[n_rows as i64, n_columns as i64])?;
+fn ungrouped(graph: &mut Graph, x: &Node, dims: &[usize]) -> Result<Node, ExportError> {
+    let pattern: Vec<i64> = dims.iter().map(|&size| size as i64).collect();
+    let pattern = graph.integers(&pattern)?;
     let attributes = [("special_zero", "false")];
+    let dims = dims.iter().map(|&size| Dim::Fixed(size as u64)).collect();
     let output = (x.element_type, dims);
     Ok(graph.operator(("Reshape", "opset1"), &attributes, &[x, &pattern], output))
 }

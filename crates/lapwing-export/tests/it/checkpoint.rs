@@ -1,14 +1,15 @@
 //! A drawn model as files, told in one of the ways in which files of the wild tell it.
 
+mod experts;
 mod gguf;
 mod hugging_face;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::drawn::Drawn;
+use crate::experts::Tensors;
 use crate::random::Random;
 
 /// Which files.
@@ -56,7 +57,7 @@ pub(crate) fn renamed(stored: &[u8], names: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// The tensors as the family's files have them: those of phi3 have some below others.
-fn fused(drawn: &Drawn) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+fn fused(drawn: &Drawn) -> Tensors {
     const PARTS: [(&str, &[&str]); 2] = [
         ("self_attn.qkv_proj", &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
         ("mlp.gate_up_proj", &["mlp.gate_proj", "mlp.up_proj"]),

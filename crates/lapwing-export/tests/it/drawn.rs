@@ -1,14 +1,24 @@
 //! What a model computes, drawn at random: the truth that a checkpoint then tells in one of many
 //! ways.
 
-use std::collections::BTreeMap;
-
 use crate::checkpoint::Kind;
+use crate::experts::{Experts, Tensors};
 use crate::random::Random;
 
 /// The families that are drawn.
-pub(crate) const MODEL_TYPES: &[&str] =
-    &["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "granite", "smollm3"];
+pub(crate) const MODEL_TYPES: &[&str] = &[
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "granite",
+    "smollm3",
+];
 
 /// How rotary frequencies are stretched.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +60,7 @@ pub(crate) struct Rope {
 }
 
 /// A model: its sizes, its arithmetic and its weights.
+#[derive(Clone)]
 pub(crate) struct Drawn {
     pub(crate) model_type: &'static str,
     pub(crate) n_vocab: usize,
@@ -58,7 +69,9 @@ pub(crate) struct Drawn {
     pub(crate) n_kv_heads: usize,
     pub(crate) head_size: usize,
     pub(crate) hidden_size: usize,
+    /// Of each expert, where there are any.
     pub(crate) intermediate_size: usize,
+    pub(crate) experts: Option<Experts>,
     pub(crate) n_positions_max: usize,
     pub(crate) epsilon: f64,
     pub(crate) rope: Rope,
@@ -84,17 +97,18 @@ pub(crate) struct Drawn {
     /// None where the head is the embedding.
     pub(crate) has_own_head: bool,
     /// By their Hugging Face names, with shapes; norms as they multiply.
-    pub(crate) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub(crate) tensors: Tensors,
 }
 
 impl std::fmt::Debug for Drawn {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "{} of {} layers, {} and {} heads of {}, {:?} {:?}, bias {} {} {}, window {:?} {:?}, \
+            "{} of {} layers, {:?}, {} and {} heads of {}, {:?} {:?}, bias {} {} {}, window {:?} {:?}, \
              rotated {:?}, factors {} {} {} {}, caps {:?} {:?}, own head {}",
             self.model_type,
             self.n_layers,
+            self.experts,
             self.n_heads,
             self.n_kv_heads,
             self.head_size,
@@ -167,6 +181,7 @@ impl Drawn {
             head_size,
             hidden_size,
             intermediate_size: random.choose(&[20, 32]),
+            experts: Experts::draw(model_type, random),
             n_positions_max,
             epsilon: random.choose(&[1e-5, 1e-6]),
             rope,
@@ -174,7 +189,7 @@ impl Drawn {
             has_bias: model_type == "qwen2" || may_be_biased && random.one_in(3),
             has_output_bias: false,
             has_feed_forward_bias: is(&["llama", "granite", "smollm3"]) && random.one_in(3),
-            has_qk_norm: is(&["qwen3", "gemma3_text"]),
+            has_qk_norm: is(&["qwen3", "qwen3_moe", "gemma3_text"]),
             has_norms_behind: is_gemma,
             is_gelu: is_gemma,
             embedding_factor: match is_gemma {
@@ -195,7 +210,7 @@ impl Drawn {
             windowed,
             rotated,
             has_own_head: random.one_in(2),
-            tensors: BTreeMap::new(),
+            tensors: Tensors::new(),
         };
         drawn.has_output_bias = drawn.has_bias && may_be_biased && random.one_in(2);
         drawn.fill(random);
@@ -225,12 +240,15 @@ impl Drawn {
                     |(layer_idx, rotated): (usize, &bool)| *rotated == (layer_idx % 4 != 3);
                 self.window.is_none() && self.rotated.iter().enumerate().all(is_by_interval)
             }
+            // There it has no word for what it does not do.
+            (Kind::Gguf, "qwen3_moe") => self.experts.is_some_and(|experts| experts.normalises),
             // These architectures have no windows there.
             (Kind::Gguf, _) => self.window.is_none(),
         }
     }
 
-    fn fill(&mut self, random: &mut Random) {
+    /// Draw every weight.
+    pub(crate) fn fill(&mut self, random: &mut Random) {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let (q, kv) = (self.n_heads * self.head_size, self.n_kv_heads * self.head_size);
         self.matrix(random, "model.embed_tokens.weight", self.n_vocab, hidden, 1.0);
@@ -262,6 +280,16 @@ impl Drawn {
                 self.vector(random, &name("self_attn.o_proj.bias"), hidden, 0.0);
             }
             let shapes = [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)];
+            if let Some(experts) = self.experts {
+                self.matrix(random, &name("mlp.gate.weight"), experts.n_experts, hidden, 2.0);
+                for expert_idx in 0..experts.n_experts {
+                    for (part, n_rows, n_columns) in shapes {
+                        let weight = name(&format!("mlp.experts.{expert_idx}.{part}_proj.weight"));
+                        self.matrix(random, &weight, n_rows, n_columns, 2.0);
+                    }
+                }
+                continue;
+            }
             for (part, n_rows, n_columns) in shapes {
                 let projection = name(&format!("mlp.{part}_proj"));
                 self.matrix(random, &format!("{projection}.weight"), n_rows, n_columns, 1.0);
@@ -292,7 +320,8 @@ fn windows(
     random: &mut Random,
 ) -> (Option<usize>, Vec<bool>) {
     let is_gemma = model_type.starts_with("gemma");
-    let has_window = is_gemma || !["llama", "granite"].contains(&model_type) && random.one_in(2);
+    let has_window =
+        is_gemma || !["llama", "granite", "qwen3_moe"].contains(&model_type) && random.one_in(2);
     // As long as the context, it still tells layers by their rotary embedding.
     let is_idle = model_type == "gemma3_text" && random.one_in(6);
     let length = if is_idle { n_positions_max } else { 1 + random.below(12) as usize };

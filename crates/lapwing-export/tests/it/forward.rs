@@ -4,10 +4,22 @@ use std::f64::consts::PI;
 
 use crate::N_PROMPT;
 use crate::drawn::{Drawn, Rope, Scaling};
+use crate::experts::Experts;
 
 /// The logits behind every token, where the first [`N_PROMPT`] come at once and the others one by
 /// one: `[ids.len()][n_vocab]`.
+///
+/// What a sequence rotates by may depend on how long it is, and all of it does then.
 pub(crate) fn logits(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
+    let (prompt, following) = ids.split_at(N_PROMPT);
+    let mut rows = logits_at_once(drawn, prompt);
+    for n_following in 1..=following.len() {
+        rows.extend(logits_at_once(drawn, &ids[..N_PROMPT + n_following]).pop());
+    }
+    rows
+}
+
+fn logits_at_once(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
     let embedding = "model.embed_tokens.weight";
     let mut hidden: Vec<Vec<f64>> =
         ids.iter().map(|&id| row(drawn, embedding, id as usize)).collect();
@@ -32,11 +44,11 @@ pub(crate) fn logits(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
         for (x, attended) in hidden.iter_mut().zip(&attended) {
             branch(x, project(drawn, attended, &name("self_attn.o_proj")), behind_attention);
             let y = norm(drawn, x, &name(&format!("{before_mlp}.weight")));
-            let gate = project(drawn, &y, &name("mlp.gate_proj"));
-            let up = project(drawn, &y, &name("mlp.up_proj"));
-            let gated: Vec<f64> =
-                gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
-            branch(x, project(drawn, &gated, &name("mlp.down_proj")), behind_mlp);
+            let fed = match drawn.experts {
+                Some(experts) => mixture(drawn, experts, &y, &name),
+                None => feed_forward(drawn, &y, &name),
+            };
+            branch(x, fed, behind_mlp);
         }
     }
     let head = if drawn.has_own_head { "lm_head" } else { "model.embed_tokens" };
@@ -50,6 +62,41 @@ pub(crate) fn logits(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
     hidden.iter().map(of_hidden).collect()
 }
 
+fn feed_forward(drawn: &Drawn, x: &[f64], name: &dyn Fn(&str) -> String) -> Vec<f64> {
+    let gate = project(drawn, x, &name("mlp.gate_proj"));
+    let up = project(drawn, x, &name("mlp.up_proj"));
+    let gated: Vec<f64> =
+        gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
+    project(drawn, &gated, &name("mlp.down_proj"))
+}
+
+/// What the experts of a layer give together; `name` makes names inside of it.
+fn mixture(drawn: &Drawn, experts: Experts, x: &[f64], name: &dyn Fn(&str) -> String) -> Vec<f64> {
+    let scores = project(drawn, x, &name("mlp.gate"));
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+    let total: f64 = shares.iter().sum();
+    let mut order: Vec<usize> = (0..experts.n_experts).collect();
+    order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]));
+    let used = &order[..experts.n_used];
+    let total = match experts.normalises {
+        true => used.iter().map(|&idx| shares[idx]).sum(),
+        false => total,
+    };
+    let mut mixed = vec![0.0; x.len()];
+    for &idx in used {
+        let part = |part: &str| name(&format!("mlp.experts.{idx}.{part}_proj"));
+        let gate = project(drawn, x, &part("gate"));
+        let up = project(drawn, x, &part("up"));
+        let gated: Vec<f64> =
+            gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
+        let down = project(drawn, &gated, &part("down"));
+        mixed.iter_mut().zip(down).for_each(|(mixed, down)| *mixed += shares[idx] / total * down);
+    }
+    mixed
+}
+
+/// The function of the gate.
 fn activated(drawn: &Drawn, x: f64) -> f64 {
     match drawn.is_gelu {
         false => x / (1.0 + (-x).exp()),
@@ -84,7 +131,7 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
                     head = norm(drawn, &head, &format!("{prefix}{letter}_norm.weight"));
                 }
                 match drawn.rotated[layer_idx] {
-                    true => rotated(drawn, rope, &head, position),
+                    true => rotated(drawn, rope, &head, [position, x.len()]),
                     false => head,
                 }
             });
@@ -121,9 +168,12 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
     (0..x.len()).map(of_position).collect()
 }
 
-fn rotated(drawn: &Drawn, rope: &Rope, head: &[f64], position: usize) -> Vec<f64> {
-    // What a step rotates by depends on how long the sequence is then.
-    let n_sequence = (position + 1).max(N_PROMPT);
+fn rotated(
+    drawn: &Drawn,
+    rope: &Rope,
+    head: &[f64],
+    [position, n_sequence]: [usize; 2],
+) -> Vec<f64> {
     let half = rope.n_rotated / 2;
     let mut turned = head.to_vec();
     for pair in 0..half {

@@ -2,9 +2,12 @@
 //! random from every key that the readers claim to know.
 
 mod checkpoint;
+mod choices;
 mod drawn;
+mod experts;
 mod forward;
 mod random;
+mod stories;
 
 #[path = "../../../lapwing-weights/tests/support/gguf_file.rs"]
 mod gguf_file;
@@ -42,8 +45,16 @@ fn backends() -> Option<[(Target, Box<dyn Backend>); 2]> {
 }
 
 fn exported(source: &Path, target: Target, out: &Path) -> Result<(), ExportError> {
-    let mut options = ExportOptions::new(Precision::F32);
-    options.overwrite = true;
+    exported_as(source, target, &ExportOptions::new(Precision::F32), out)
+}
+
+fn exported_as(
+    source: &Path,
+    target: Target,
+    options: &ExportOptions,
+    out: &Path,
+) -> Result<(), ExportError> {
+    let options = ExportOptions { overwrite: true, ..options.clone() };
     export(source, target, &options, out, &mut |_| ControlFlow::Continue(())).map(drop)
 }
 
@@ -145,6 +156,10 @@ fn what_is_exported_for_an_npu_runs_there() {
     let Some([(target, backend), _]) = backends() else { return };
     for model_type in MODEL_TYPES {
         let (drawn, mut random, seed) = with_groups(model_type);
+        if drawn.experts.is_some() {
+            // Refused: NPUW of OpenVINO 2026.4.1 takes experts only of some widths.
+            continue;
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
         let ids = ids(&drawn, &mut random);
@@ -238,7 +253,7 @@ fn a_configuration_that_says_more_is_refused_by_name() {
             ("hidden_act", "\"relu\""),
             ("rope_interleaved", "true"),
             ("quantization_config", "{}"),
-            ("num_local_experts", "4"),
+            ("num_nextn_predict_layers", "1"),
             ("a_key_of_tomorrow", "1"),
         ]);
         json[key] = serde_json::from_str(value).expect("JSON");

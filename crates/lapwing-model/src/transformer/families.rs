@@ -1,6 +1,6 @@
 //! The one table of families: how each differs from the others before any file is read.
 
-use super::Activation;
+use super::{Activation, FamilyExperts};
 
 /// What a family's name says; sizes and numbers are in the files of a model.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub struct Family {
     pub class_name: &'static str,
     /// `general.architecture` in a GGUF; none where it has another family's name there.
     pub gguf: Option<&'static str>,
+    /// How files tell of its experts; none in a dense family.
+    pub experts: Option<FamilyExperts>,
     /// See [`Transformer::norms_behind`](super::Transformer::norms_behind).
     pub norms_behind: bool,
     /// See [`Transformer::qk_norm`](super::Transformer::qk_norm).
@@ -88,6 +90,7 @@ const LLAMA: Family = Family {
     model_type: "llama",
     class_name: "LlamaForCausalLM",
     gguf: Some("llama"),
+    experts: None,
     norms_behind: false,
     qk_norm: false,
     activation: Activation::Silu,
@@ -121,6 +124,7 @@ pub const FAMILIES: &[Family] = &[
         n_positions_default: 131_072,
         ..LLAMA
     },
+    MIXTRAL,
     QWEN2,
     Family {
         model_type: "qwen3",
@@ -130,6 +134,7 @@ pub const FAMILIES: &[Family] = &[
         biased: Biased::AsStored,
         ..QWEN2
     },
+    QWEN3_MOE,
     GEMMA3,
     Family {
         model_type: "phi3",
@@ -220,14 +225,66 @@ const QWEN2: Family = Family {
     ..LLAMA
 };
 
+const MIXTRAL: Family = Family {
+    model_type: "mixtral",
+    class_name: "MixtralForCausalLM",
+    experts: Some(FamilyExperts {
+        n_experts_keys: &["num_local_experts"],
+        width_key: "intermediate_size",
+        width_key_in_gguf: "feed_forward_length",
+        normalises_shares: Some(true),
+        module: "block_sparse_moe",
+        projections: ["w1", "w3", "w2"],
+    }),
+    windows: Windows::All(None),
+    n_positions_default: 131_072,
+    theta_default: 1e6,
+    defaults: &[
+        ("num_local_experts", 8.0),
+        ("num_experts_per_tok", 2.0),
+        ("num_key_value_heads", 8.0),
+        ("intermediate_size", 14_336.0),
+        ("rms_norm_eps", 1e-5),
+    ],
+    ..LLAMA
+};
+
+const QWEN3_MOE: Family = Family {
+    model_type: "qwen3_moe",
+    class_name: "Qwen3MoeForCausalLM",
+    gguf: Some("qwen3moe"),
+    experts: Some(FamilyExperts {
+        n_experts_keys: &["num_experts", "num_local_experts"],
+        width_key: "moe_intermediate_size",
+        width_key_in_gguf: "expert_feed_forward_length",
+        normalises_shares: None,
+        module: "mlp",
+        projections: ["gate_proj", "up_proj", "down_proj"],
+    }),
+    qk_norm: true,
+    windows: Windows::Never,
+    biased: Biased::AsStored,
+    defaults: &[
+        ("num_experts", 128.0),
+        ("num_experts_per_tok", 8.0),
+        ("num_key_value_heads", 4.0),
+        ("moe_intermediate_size", 768.0),
+        ("rms_norm_eps", 1e-6),
+    ],
+    ..QWEN2
+};
+
 impl Family {
     /// The family of this `model_type`.
     pub fn of_model_type(model_type: &str) -> Option<&'static Family> {
         FAMILIES.iter().find(|family| family.model_type == model_type)
     }
 
-    /// The family of this `general.architecture`.
-    pub fn of_gguf(architecture: &str) -> Option<&'static Family> {
-        FAMILIES.iter().find(|family| family.gguf == Some(architecture))
+    /// The family of this `general.architecture`; some have one name for a dense family and for
+    /// one with experts.
+    pub fn of_gguf(architecture: &str, has_experts: bool) -> Option<&'static Family> {
+        let mut named = FAMILIES.iter().filter(|family| family.gguf == Some(architecture));
+        let first = named.clone().next();
+        named.find(|family| family.experts.is_some() == has_experts).or(first)
     }
 }

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
-use lapwing_model::{Architecture, Rope, RopeScaling, SpecialTokens, TokenId, Transformer};
+use lapwing_model::{
+    Architecture, Experts, Rope, RopeScaling, SpecialTokens, TokenId, Transformer,
+};
 
 use super::{OpenCheckpointError, unsupported};
+
+/// No model has more experts in a layer: a made-up number shall not fill the memory with names.
+const N_EXPERTS_MAX: usize = 1 << 16;
 
 /// Shapes and token ids of one checkpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +64,13 @@ impl Config {
     /// Refuse factors and frequencies that give no numbers.
     fn check_family(&self, path: &Path) -> Result<(), OpenCheckpointError> {
         let family = &self.architecture.family;
+        if let Some(Experts { n_experts, n_used, .. }) = family.experts
+            && !((1..=n_experts).contains(&n_used) && n_experts <= N_EXPERTS_MAX)
+        {
+            let expected = format!("up to {N_EXPERTS_MAX}, of which a token uses at least one");
+            let found = format!("{n_experts}, of which it uses {n_used}");
+            return Err(unsupported(path, "experts", expected, found));
+        }
         let numbers = [
             ("embedding multiplier", Some(family.embedding_factor)),
             ("residual multiplier", Some(family.residual_factor)),
@@ -195,6 +207,12 @@ pub(super) mod tests {
         };
         check(zero, "rope factor");
         check(|_, f| f.rms_epsilon = f32::NAN, "rms epsilon");
+        fn experts(n_experts: usize, n_used: usize) -> Option<Experts> {
+            Some(Experts { n_experts, n_used, normalises_shares: true })
+        }
+        check(|_, f| f.experts = experts(4, 5), "found 4, of which it uses 5");
+        check(|_, f| f.experts = experts(4, 0), "of which a token uses at least one");
+        check(|_, f| f.experts = experts(1 << 30, 2), "experts: expected up to 65536");
         let ids = "below the vocabulary of 10, found [1, 2, 10]";
         check(|c, _| c.tokens.eos = vec![2, 10], ids);
     }

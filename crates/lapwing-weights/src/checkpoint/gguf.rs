@@ -14,7 +14,7 @@ use lapwing_model::{Architecture, FAMILIES, Family, Layers, Rope, Transformer, W
 use super::config::Config;
 use super::keys::require_known_metadata;
 use super::layout::{Stored, fused};
-use super::{Checkpoint, OpenCheckpointError, gguf_text, place_tensors, unsupported};
+use super::{Checkpoint, OpenCheckpointError, experts, gguf_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
 use metadata::Metadata;
 use rope::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT, ROPE_THETA_DEFAULT};
@@ -59,8 +59,15 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
 
 fn family(gguf: &Gguf) -> Result<&'static Family, OpenCheckpointError> {
     let name = gguf.get("general.architecture").and_then(|value| value.as_str());
-    name.and_then(Family::of_gguf).ok_or_else(|| {
-        let known: Vec<&str> = FAMILIES.iter().filter_map(|family| family.gguf).collect();
+    let n_experts = name.and_then(|name| gguf.get(&format!("{name}.expert_count")));
+    let has_experts = n_experts.is_some_and(|n| n.as_u64() != Some(0));
+    name.and_then(|name| Family::of_gguf(name, has_experts)).ok_or_else(|| {
+        let mut known: Vec<&str> = Vec::new();
+        for name in FAMILIES.iter().filter_map(|family| family.gguf) {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
         let found = gguf_text::excerpt(name.unwrap_or("none"));
         unsupported(gguf.path(), "general.architecture", known.join(", "), found)
     })
@@ -68,7 +75,8 @@ fn family(gguf: &Gguf) -> Result<&'static Family, OpenCheckpointError> {
 
 /// Where a tensor of the family is.
 fn stored_as(family: &Family, architecture: &Architecture<Transformer>, name: &str) -> Stored {
-    let (whole, part) = match fused(family, architecture, name) {
+    let place = experts::in_gguf(architecture, name).or(fused(family, architecture, name));
+    let (whole, part) = match place {
         Some((whole, part)) => (whole, Some(part)),
         None => (name.to_owned(), None),
     };
@@ -105,6 +113,10 @@ pub(super) fn name_in_file(family: &Family, name: &str) -> String {
         "self_attn.o_proj" => "attn_output",
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
+        "mlp.gate" => "ffn_gate_inp",
+        "mlp.experts.gate_proj" => "ffn_gate_exps",
+        "mlp.experts.up_proj" => "ffn_up_exps",
+        "mlp.experts.down_proj" => "ffn_down_exps",
         "mlp.gate_proj" => "ffn_gate",
         "mlp.up_proj" | "mlp.gate_up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
@@ -124,7 +136,6 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
         None => 0,
     };
     keys.expect_absent_or("attention.value_length", head_size)?;
-    keys.expect_absent_or("expert_count", 0)?;
     let n_rotated = match family.is_partly_rotated {
         true => keys.optional_size("rope.dimension_count")?.unwrap_or(head_size),
         false => {
@@ -139,7 +150,11 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
     let (sliding_window, full_layers) = keys.windows(n_layers, n_positions_max)?;
     let scaling = keys.rope_scaling(theta, n_rotated, n_positions_max)?;
     let transformer = Transformer {
-        intermediate_size: keys.size("feed_forward_length")?,
+        intermediate_size: match family.experts {
+            Some(experts) => keys.size(experts.width_key_in_gguf)?,
+            None => keys.size("feed_forward_length")?,
+        },
+        experts: keys.experts()?,
         rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
         norms_behind: family.norms_behind,
         qk_norm: family.qk_norm,

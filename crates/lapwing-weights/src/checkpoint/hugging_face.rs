@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::layout::{Stored, fused};
 use super::small_file::read_json;
-use super::{Checkpoint, OpenCheckpointError, hugging_face_text, place_tensors, unsupported};
+use super::{
+    Checkpoint, OpenCheckpointError, experts, hugging_face_text, place_tensors, unsupported,
+};
 use crate::source::{Files, ReadTensorError, Source};
 use config_json::ConfigJson;
 
@@ -72,7 +74,8 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
             || names.is_of_vision(name)
     };
     let family = config_json.family;
-    let stored_as = |name: &str| stored_as(family, names, &config.architecture, name);
+    let has = |name: &str| source.tensor(name).is_ok();
+    let stored_as = |name: &str| stored_as(family, names, &config.architecture, name, &has);
     let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))
 }
@@ -121,11 +124,14 @@ fn stored_as(
     names: Names,
     architecture: &Architecture<Transformer>,
     name: &str,
+    has: &dyn Fn(&str) -> bool,
 ) -> Stored {
-    let (whole, part) = match fused(family, architecture, name) {
+    let of_experts = family.experts.as_ref();
+    let place = of_experts.and_then(|of| experts::in_safetensors(of, architecture, name, has));
+    let (whole, part) = place.unwrap_or_else(|| match fused(family, architecture, name) {
         Some((whole, part)) => (whole, Some(part)),
         None => (name.to_owned(), None),
-    };
+    });
     let is_less_one = family.stores_norms_less_one && name.ends_with("norm.weight");
     let added = if is_less_one { 1.0 } else { 0.0 };
     let name = names.in_file(&whole);

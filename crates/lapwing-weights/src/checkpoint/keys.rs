@@ -101,6 +101,21 @@ pub(super) fn of_family(model_type: &str) -> &'static Keys {
             (Used, &["sliding_window_pattern"]),
             (Harmless, &["cache_implementation"]),
         ],
+        "mixtral" => &[
+            (Used, &["num_local_experts", "num_experts_per_tok"]),
+            // Of the training.
+            (Harmless, &["output_router_logits", "router_aux_loss_coef", "router_jitter_noise"]),
+        ],
+        "qwen3_moe" => &[
+            (Used, &["num_experts", "num_local_experts", "num_experts_per_tok", "norm_topk_prob"]),
+            (Used, &["moe_intermediate_size"]),
+            // Layers without experts.
+            (Neutral(&["1"]), &["decoder_sparse_step"]),
+            (Neutral(&["[]"]), &["mlp_only_layers"]),
+            // Versions of transformers differ in which layers it is of.
+            (Neutral(&["false"]), &["use_sliding_window"]),
+            (Harmless, &["output_router_logits", "router_aux_loss_coef"]),
+        ],
         _ => &[],
     }
 }
@@ -199,6 +214,17 @@ pub(super) fn of_gguf(model_type: &str) -> &'static Keys {
         "gemma3_text" => &[
             (Used, &["attention.sliding_window_pattern", "rope.freq_base_swa"]),
             (Used, &["final_logit_softcapping"]),
+        ],
+        "mixtral" => &[
+            (Used, &["expert_used_count"]),
+            (Neutral(&["0", "1"]), &["expert_weights_scale", "expert_gating_func"]),
+            (Neutral(&["true"]), &["expert_weights_norm"]),
+        ],
+        "qwen3_moe" => &[
+            (Used, &["expert_used_count", "expert_feed_forward_length"]),
+            // A factor of 1, and softmax.
+            (Neutral(&["0", "1"]), &["expert_weights_scale", "expert_gating_func"]),
+            (Neutral(&["true"]), &["expert_weights_norm"]),
         ],
         _ => &[],
     }

@@ -20,9 +20,12 @@ pub(super) struct Stored {
 /// Some rows of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Part {
+    /// Counted through all matrices.
     pub(super) rows: Range<usize>,
-    /// Of the whole.
+    /// Of the whole, or of each of its matrices.
     pub(super) n_rows: usize,
+    /// Where the whole is several matrices, how many.
+    pub(super) n_matrices: Option<usize>,
 }
 
 /// The name, as Hugging Face has it, that a projection is fused under, and which rows it is there;
@@ -54,6 +57,6 @@ pub(super) fn fused(
         let start = before.map(|module| n_rows_of(module)).fold(0, usize::saturating_add);
         let n_rows = modules.iter().map(|module| n_rows_of(module)).fold(0, usize::saturating_add);
         let rows = start..start.saturating_add(n_rows_of(module));
-        Some((name.replace(module, whole), Part { rows, n_rows }))
+        Some((name.replace(module, whole), Part { rows, n_rows, n_matrices: None }))
     })
 }

@@ -91,7 +91,7 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     };
     check(
         &|f| f.string("general.architecture", "mamba"),
-        "general.architecture: expected llama, qwen2, qwen3, gemma3",
+        "general.architecture: expected llama, qwen2, qwen3, qwen3moe, gemma3",
     );
     check(&|f| f.without_tensor("blk.0.ffn_up.weight"), "has no tensor blk.0.ffn_up.weight");
     let norm = ("blk.0.attn_q_norm.weight", [4], [1.0; 4]);
@@ -105,7 +105,15 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
         &|f| f.tensor("blk.0.attn_gate.bias", &[16], &[0.0; 16]),
         "no graph of a llama uses: blk.0.attn_gate.bias",
     );
-    check(&|f| f.u32("llama.expert_count", 8), "llama.expert_count: expected 0, found 8");
+    check(&|f| f.u32("llama.expert_count", 8), "llama.expert_used_count: expected a number");
+    check(
+        &|f| f.u32("llama.expert_count", 2).u32("llama.expert_used_count", 3),
+        "experts: expected up to 65536, of which a token uses at least one, found 2, of which it uses 3",
+    );
+    check(
+        &|f| f.u32("llama.expert_count", 2).u32("llama.expert_used_count", 1),
+        "has no tensor blk.0.ffn_gate_inp.weight",
+    );
     check(&|f| f.u32("llama.rope.dimension_count", 2), "expected 4, found 2");
     check(&|f| f.string("llama.rope.scaling.type", "dynamic"), "found \"dynamic\"");
     let yarn = |f: &mut GgufFile| {
@@ -405,7 +413,7 @@ fn a_real_model_is_the_same_from_gguf_and_from_safetensors() {
         .u32("tokenizer.ggml.eos_token_id", 2)
         .u32("tokenizer.ggml.padding_token_id", 0);
     gguf_text::tests::add_stories_tokenizer(&mut file, &expected.text.tokenizer_json);
-    let family = Family::of_gguf("llama").unwrap();
+    let family = Family::of_gguf("llama", false).unwrap();
     for (name, shape) in architecture.expected_tensors() {
         let mut values = expected.tensor(&name).unwrap().to_f32();
         if name.contains(".q_proj.") || name.contains(".k_proj.") {

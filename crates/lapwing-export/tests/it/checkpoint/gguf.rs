@@ -1,13 +1,17 @@
 //! A GGUF.
 
-use super::fused;
+use super::{experts, fused};
 use crate::drawn::{Drawn, Scaling};
 use crate::gguf_file::GgufFile;
 use crate::random::Random;
 
 pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
     let mut file = GgufFile::default();
-    let architecture = drawn.model_type.trim_end_matches("_text");
+    let architecture = match drawn.model_type {
+        "mixtral" => "llama",
+        "qwen3_moe" => "qwen3moe",
+        other => other.trim_end_matches("_text"),
+    };
     let key = |name: &str| format!("{architecture}.{name}");
     file.string("general.architecture", architecture)
         .string("general.name", "drawn")
@@ -18,6 +22,15 @@ pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
         .u32(&key("attention.head_count"), drawn.n_heads as u32)
         .u32(&key("attention.head_count_kv"), drawn.n_kv_heads as u32)
         .f32(&key("attention.layer_norm_rms_epsilon"), drawn.epsilon as f32);
+    if let Some(experts) = drawn.experts {
+        file.u32(&key("expert_count"), experts.n_experts as u32)
+            .u32(&key("expert_used_count"), experts.n_used as u32);
+    }
+    if drawn.model_type == "qwen3_moe" {
+        // The other is of layers without experts.
+        file.u32(&key("expert_feed_forward_length"), drawn.intermediate_size as u32)
+            .u32(&key("feed_forward_length"), 77);
+    }
     let is_partial = drawn.rope.n_rotated != drawn.head_size;
     if drawn.head_size * drawn.n_heads != drawn.hidden_size || is_partial || random.one_in(2) {
         file.u32(&key("attention.key_length"), drawn.head_size as u32)
@@ -35,8 +48,8 @@ pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
         .u32("tokenizer.ggml.eos_token_id", 2)
         .strings("tokenizer.ggml.tokens", &tokens)
         .strings("tokenizer.ggml.merges", &[]);
-    for (name, (shape, values)) in &fused(drawn) {
-        let is_turned = ["llama", "granite", "smollm3"].contains(&drawn.model_type)
+    for (name, (shape, values)) in &experts::in_gguf(drawn, fused(drawn)) {
+        let is_turned = ["llama", "mixtral", "granite", "smollm3"].contains(&drawn.model_type)
             && ["q_proj", "k_proj"].iter().any(|projection| name.contains(projection));
         let values = match is_turned {
             true => interleaved(values, drawn.head_size, shape.get(1).copied().unwrap_or(1)),
@@ -142,7 +155,7 @@ fn interleaved(values: &[f32], head_size: usize, n_columns: usize) -> Vec<f32> {
 }
 
 fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
-    const NAMES: [(&str, &str); 19] = [
+    const NAMES: [(&str, &str); 23] = [
         ("model.embed_tokens", "token_embd"),
         ("model.norm", "output_norm"),
         ("lm_head", "output"),
@@ -153,6 +166,9 @@ fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
         ("post_attention_layernorm", "ffn_norm"),
         ("self_attn.qkv_proj", "attn_qkv"),
         ("mlp.gate_up_proj", "ffn_up"),
+        ("mlp.experts.gate_proj", "ffn_gate_exps"),
+        ("mlp.experts.up_proj", "ffn_up_exps"),
+        ("mlp.experts.down_proj", "ffn_down_exps"),
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),
@@ -162,6 +178,7 @@ fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
         ("mlp.gate_proj", "ffn_gate"),
         ("mlp.up_proj", "ffn_up"),
         ("mlp.down_proj", "ffn_down"),
+        ("mlp.gate", "ffn_gate_inp"),
     ];
     let name = match drawn.has_norms_behind {
         true => name.replace("post_attention_layernorm", "post_attention_norm"),

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fused;
+use super::{experts, fused};
 use crate::drawn::{Drawn, Rope, Scaling};
 use crate::random::Random;
 
 pub(super) fn config(drawn: &Drawn, random: &mut Random) -> Value {
     let is_gemma = drawn.model_type.starts_with("gemma");
+    let is_mixture = drawn.experts.is_some();
     let activation = if drawn.is_gelu { "gelu_pytorch_tanh" } else { "silu" };
     let mut json = json!({
         "model_type": drawn.model_type,
@@ -21,8 +22,8 @@ pub(super) fn config(drawn: &Drawn, random: &mut Random) -> Value {
         "eos_token_id": 2,
     });
     json[if is_gemma { "hidden_activation" } else { "hidden_act" }] = activation.into();
-    // What Gemma 3 takes for an absent key is not the number of heads.
-    if is_gemma || drawn.n_kv_heads != drawn.n_heads || random.one_in(2) {
+    // What Gemma 3 and mixtures take for an absent key is not the number of heads.
+    if is_gemma || is_mixture || drawn.n_kv_heads != drawn.n_heads || random.one_in(2) {
         json["num_key_value_heads"] = drawn.n_kv_heads.into();
     }
     if is_gemma || drawn.head_size * drawn.n_heads != drawn.hidden_size || random.one_in(2) {
@@ -39,6 +40,7 @@ pub(super) fn config(drawn: &Drawn, random: &mut Random) -> Value {
     if ["llama", "granite", "smollm3"].contains(&drawn.model_type) && random.one_in(2) {
         json["mlp_bias"] = drawn.has_feed_forward_bias.into();
     }
+    tell_experts(&mut json, drawn, random);
     tell_factors(&mut json, drawn, random);
     tell_windows(&mut json, drawn, random);
     tell_rope(&mut json, drawn, random);
@@ -58,6 +60,29 @@ pub(super) fn config(drawn: &Drawn, random: &mut Random) -> Value {
         }
     }
     json
+}
+
+fn tell_experts(json: &mut Value, drawn: &Drawn, random: &mut Random) {
+    let Some(experts) = drawn.experts else { return };
+    json["num_experts_per_tok"] = experts.n_used.into();
+    json["output_router_logits"] = false.into();
+    let is_mixtral = drawn.model_type == "mixtral";
+    let keys: &[&str] =
+        if is_mixtral { &["num_local_experts"] } else { &["num_experts", "num_local_experts"] };
+    json[random.choose(keys)] = experts.n_experts.into();
+    if is_mixtral {
+        return;
+    }
+    json["moe_intermediate_size"] = drawn.intermediate_size.into();
+    // Of layers without experts, which there are none of.
+    json["intermediate_size"] = 77.into();
+    if experts.normalises || random.one_in(2) {
+        json["norm_topk_prob"] = experts.normalises.into();
+    }
+    if random.one_in(2) {
+        json["decoder_sparse_step"] = 1.into();
+        json["mlp_only_layers"] = json!([]);
+    }
 }
 
 /// Multipliers and caps, by the keys of the family.
@@ -147,7 +172,13 @@ fn tell_windows(json: &mut Value, drawn: &Drawn, random: &mut Random) {
             }
             return;
         }
-        ("mistral" | "phi3", None) => {
+        ("qwen3_moe", None) => {
+            if random.one_in(2) {
+                json["use_sliding_window"] = false.into();
+                json["sliding_window"] = random.choose(&[Value::Null, json!(4)]);
+            }
+        }
+        ("mistral" | "phi3" | "mixtral", None) => {
             json["sliding_window"] = random.choose(&[Value::Null, json!(drawn.n_positions_max)]);
         }
         // Three ways to say that there is none.
@@ -164,7 +195,9 @@ fn tell_windows(json: &mut Value, drawn: &Drawn, random: &mut Random) {
         },
     }
     let has_window = json["sliding_window"].as_u64().is_some();
-    if random.one_in(3) && !(["mistral", "phi3"].contains(&drawn.model_type) && has_window) {
+    if random.one_in(3)
+        && !(["mistral", "phi3", "mixtral"].contains(&drawn.model_type) && has_window)
+    {
         json["layer_types"] = types.into();
     }
 }
@@ -175,7 +208,11 @@ fn tell_rope(json: &mut Value, drawn: &Drawn, random: &mut Random) {
     if let Some(window_rope) = &drawn.window_rope {
         return tell_ropes(json, drawn, window_rope, rope, random);
     }
-    let default = if drawn.model_type == "smollm3" { 2e6 } else { 1e4 };
+    let default = match drawn.model_type {
+        "smollm3" => 2e6,
+        "mixtral" => 1e6,
+        _ => 1e4,
+    };
     let is_default = drawn.rope.theta == default && random.one_in(2);
     let is_new = random.one_in(2);
     if !is_default && is_new && random.one_in(2) {
@@ -299,7 +336,7 @@ fn tell_ropes(
 pub(super) fn safetensors(drawn: &Drawn, random: &mut Random) -> Vec<u8> {
     // A tied head may be stored twice.
     let is_twice = !drawn.has_own_head && random.one_in(2);
-    let mut tensors = fused(drawn);
+    let mut tensors = experts::in_safetensors(drawn, fused(drawn), random);
     if is_twice {
         let embedding = tensors["model.embed_tokens.weight"].clone();
         tensors.insert("lm_head.weight".to_owned(), embedding);

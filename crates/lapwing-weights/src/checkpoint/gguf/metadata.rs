@@ -1,7 +1,7 @@
 //! Metadata of a GGUF below the name of its architecture.
 
 use lapwing_formats::gguf::{Gguf, Value};
-use lapwing_model::{Biased, Biases, Family, Layers, SpecialTokens, Windows};
+use lapwing_model::{Biased, Biases, Experts, Family, Layers, SpecialTokens, Windows};
 
 use super::super::keys::shown;
 use super::super::{OpenCheckpointError, gguf_text, unsupported};
@@ -29,10 +29,10 @@ impl<'a> Metadata<'a> {
                 }
                 _ => Layers::LastOfEvery(self.optional_size(PATTERN_KEY)?.unwrap_or(n)),
             },
-            Windows::All(_) => Layers::NONE,
+            Windows::All(_) if self.architecture != "llama" => Layers::NONE,
             // llama.cpp reads the window of architectures that have one, and these have none: a key
             // that some converters leave in changes nothing there.
-            Windows::Never | Windows::Switched | Windows::Unrotated => {
+            _ => {
                 return Ok((None, Layers::NONE));
             }
         };
@@ -65,6 +65,20 @@ impl<'a> Metadata<'a> {
         };
         let full = truths.iter().enumerate().filter(|(_, is_windowed)| !**is_windowed);
         Ok(Layers::Listed(full.map(|(layer_idx, _)| layer_idx..layer_idx + 1).collect()))
+    }
+
+    /// The experts of a family that has any.
+    pub(super) fn experts(&self) -> Result<Option<Experts>, OpenCheckpointError> {
+        let Some(of_family) = self.family.experts else {
+            self.expect_absent_or("expert_count", 0)?;
+            return Ok(None);
+        };
+        Ok(Some(Experts {
+            n_experts: self.size("expert_count")?,
+            n_used: self.size("expert_used_count")?,
+            // What llama.cpp does for the architectures whose files do not say.
+            normalises_shares: of_family.normalises_shares.unwrap_or(true),
+        }))
     }
 
     /// What is stored decides.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use lapwing_model::{
-    Architecture, AttentionScale, Biased, Biases, FAMILIES, Family, Layers, SpecialTokens,
+    Architecture, AttentionScale, Biased, Biases, Experts, FAMILIES, Family, Layers, SpecialTokens,
     Transformer, Windows,
 };
 use serde_json::Value;
@@ -102,7 +102,11 @@ impl<'a> ConfigJson<'a> {
         };
         let ropes = Ropes::read(&self.keys, facts)?;
         let family = Transformer {
-            intermediate_size: self.size("intermediate_size")?,
+            intermediate_size: match self.family.experts {
+                Some(experts) => self.size(experts.width_key)?,
+                None => self.size("intermediate_size")?,
+            },
+            experts: self.experts()?,
             rms_epsilon: match (self.keys.number("rms_norm_eps")?, self.default("rms_norm_eps")) {
                 (None, Some(epsilon)) => epsilon as f32,
                 _ => self.keys.needed_number("rms_norm_eps")?,
@@ -160,6 +164,32 @@ impl<'a> ConfigJson<'a> {
             None => None,
         };
         Ok(self.keys.truth(KEY)?.or(around).unwrap_or(self.family.is_tied))
+    }
+
+    /// The experts of a family that has any.
+    fn experts(&self) -> Result<Option<Experts>, OpenCheckpointError> {
+        let Some(of_family) = self.family.experts else { return Ok(None) };
+        let stated: Vec<&str> = of_family
+            .n_experts_keys
+            .iter()
+            .filter(|key| self.keys.get(key).is_some())
+            .copied()
+            .collect();
+        let n_experts = self.size(stated.first().unwrap_or(&of_family.n_experts_keys[0]))?;
+        if let Some(other) = stated.get(1)
+            && self.size(other)? != n_experts
+        {
+            let found = self.size(other)?.to_string();
+            return Err(self.keys.wrong(other, format!("{n_experts}, as {}", stated[0]), found));
+        }
+        Ok(Some(Experts {
+            n_experts,
+            n_used: self.size("num_experts_per_tok")?,
+            normalises_shares: match of_family.normalises_shares {
+                Some(normalises) => normalises,
+                None => self.keys.truth("norm_topk_prob")?.unwrap_or(false),
+            },
+        }))
     }
 
     /// What the family takes for a key that is absent.

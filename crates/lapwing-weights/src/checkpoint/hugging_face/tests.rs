@@ -69,7 +69,8 @@ fn another_family_is_named_before_the_fields_it_lacks() {
     let config = folder.path().join(CONFIG_FILE);
     std::fs::write(config, r#"{"model_type":"mamba","state_size":16}"#).unwrap();
     let message = open(folder.path()).map(drop).unwrap_err().to_string();
-    let expected = "model_type: expected llama, mistral, qwen2, qwen3, gemma3_text";
+    let expected =
+        "model_type: expected llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma3_text";
     assert!(message.contains(expected), "{message}");
 }
 
@@ -456,7 +457,11 @@ fn configs_that_cannot_be_exported_are_refused_with_the_cause() {
         assert!(message.contains(expected), "{message:?} does not say {expected:?}");
     };
     check("model_type", "gemma3".into(), "text_config: expected an object, found none");
-    check("model_type", "falcon".into(), "expected llama, mistral, qwen2, qwen3, gemma3_text");
+    check(
+        "model_type",
+        "falcon".into(),
+        "expected llama, mistral, mixtral, qwen2, qwen3, qwen3_moe",
+    );
     check("hidden_act", "gelu".into(), "hidden_act: expected silu, found gelu");
     check("partial_rotary_factor", 0.5.into(), "expected 1, found 0.5");
     check("quantization_config", serde_json::json!({}), "found quantised weights");
