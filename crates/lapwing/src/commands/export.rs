@@ -134,6 +134,13 @@ fn for_npu(args: &ExportArgs, source: &Path) -> anyhow::Result<ExportOptions> {
         return Err(against(&option).into());
     }
     let checkpoint = Checkpoint::open(source).context("cannot export")?;
+    if checkpoint.architecture.family.experts.is_some() {
+        return Err(UsageError {
+            problem: "--for npu writes dense models, and this is a mixture of experts".to_owned(),
+            advice: Some("leave --for npu out: the export runs on CPUs and GPUs".to_owned()),
+        }
+        .into());
+    }
     let mut options = ExportOptions::for_npu(&checkpoint.architecture);
     let Precision::Int4 { group_size: fitting, symmetric } = options.weights else {
         return Ok(options);
