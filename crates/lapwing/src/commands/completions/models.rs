@@ -51,7 +51,7 @@ impl Places {
             let names = argument.get_value_names().unwrap_or_default();
             let is_word_of = |command: &&str| way.last().is_some_and(|last| last == command);
             names.iter().any(|name| VALUE_NAMES.contains(&name.as_str()))
-                || argument.is_positional() && OF_NAMES.iter().any(|command| is_word_of(command))
+                || argument.is_positional() && OF_NAMES.iter().any(is_word_of)
         };
         for argument in command.get_arguments().filter(is_model) {
             if argument.is_positional() {
