@@ -328,7 +328,8 @@ fn a_model_that_no_command_could_open_is_not_said_to_be_there() {
         let files = paths.iter().copied().map(HubFile::of_model).collect();
         Hub::start(files, Manners::default())
     };
-    let merged = hub(&["config.json", "onnx/decoder_model_merged.onnx", "onnx/embed_tokens.onnx"]);
+    // A translator: its decoder goes on from what an encoder made of another text.
+    let merged = hub(&["config.json", "onnx/decoder_model_merged.onnx", "onnx/encoder_model.onnx"]);
     let lapwing = Lapwing::new().with("HF_ENDPOINT", &merged.endpoint);
     let outcome = lapwing.run(&["pull", "org/repo"]).expect_code(1);
     outcome.expect_says(&["the model in org/repo cannot be used", "decoder_model_merged.onnx"]);
