@@ -102,8 +102,8 @@ pub(super) fn mixture(
     })
 }
 
-/// A mixture whose shares were divided by their sum, times that sum: asked not to divide, the
-/// kernels of ONNX Runtime 1.31.1 weigh experts otherwise.
+/// A mixture whose shares were divided by their sum, times that sum. `normalize_routing_weights` of 0
+/// may do the same: a first try with ONNX Runtime 1.31.1 gave other numbers, and why was not found.
 ///
 /// Shapes: `scores [batch, positions, n_experts]`, `mixed [batch, positions, hidden_size]`.
 fn times_shares(graph: &mut Graph, node: &str, scores: &str, mixed: &str, n_used: usize) -> String {
