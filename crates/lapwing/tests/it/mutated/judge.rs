@@ -74,7 +74,8 @@ pub(super) fn wrong(
     if allowed < ended.peak_bytes {
         wrong.push(format!("MEMORY: {} allowed, {} found", allowed, ended.peak_bytes));
     }
-    if ended.stderr.contains(|symbol: char| symbol.is_control() && symbol != '\n') {
+    // Tabs and line ends of what a message quotes move nothing but the text behind them.
+    if ended.stderr.contains(|symbol: char| symbol.is_control() && !"\n\t".contains(symbol)) {
         wrong.push("CONTROL CHARACTERS in a message".to_owned());
     }
     wrong.extend(match ended.code {
