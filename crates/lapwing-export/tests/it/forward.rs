@@ -119,6 +119,7 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
         (Some(rope), true) => rope,
         _ => &drawn.rope,
     };
+    let n_sequence = x.len();
     let heads = |letter: &str| -> Vec<Vec<Vec<f64>>> {
         let of_position = |(position, x): (usize, &Vec<f64>)| {
             let projected = project(drawn, x, &format!("{prefix}{letter}_proj"));
@@ -131,7 +132,7 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
                     head = norm(drawn, &head, &format!("{prefix}{letter}_norm.weight"));
                 }
                 match drawn.rotated[layer_idx] {
-                    true => rotated(drawn, rope, &head, [position, x.len()]),
+                    true => rotated(drawn, rope, &head, [position, n_sequence]),
                     false => head,
                 }
             });
