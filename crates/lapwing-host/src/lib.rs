@@ -30,6 +30,7 @@
 //! [`lapwing_store::natives`] and an arm in `backends.rs`; one more kind of device: see
 //! [`hardware`]; one more use of workers: see [`worker`].
 
+pub mod allowance;
 pub mod attempt;
 pub mod compile_cache;
 pub mod conversation;

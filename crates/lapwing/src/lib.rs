@@ -7,7 +7,6 @@
 //! To add a command, see `cli.rs`.
 #![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
-mod allowance;
 mod cli;
 mod commands;
 mod env;

@@ -17,11 +17,11 @@ use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
 use lapwing_store::Variant;
 
-use crate::allowance::n_threads;
 use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, TrustArgs, WorkerKind};
 use crate::env;
 use crate::home::{FindHomeError, Home};
 use crate::this_program::worker;
+use lapwing_host::allowance::n_threads;
 
 use layers::{Layers, keys};
 use store::Sources;

@@ -8,7 +8,7 @@ use lapwing_measure::bench::Merit;
 
 use lapwing_host::BackendChoice;
 
-use crate::allowance::{check_threads, too_many_for_here};
+use lapwing_host::allowance::{check_threads, too_many_for_here};
 
 /// One of `values` by its name, in any case where the option says so, with a word for `--help`.
 fn one_of<T, const N: usize>(

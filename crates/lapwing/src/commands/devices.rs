@@ -8,11 +8,11 @@ use lapwing_host::trial::Failure;
 use lapwing_logits::Level;
 use serde_json::{Value, json};
 
-use crate::allowance;
 use crate::cli::DevicesArgs;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;
+use lapwing_host::allowance;
 
 /// List the devices of every backend.
 ///

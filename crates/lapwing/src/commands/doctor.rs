@@ -13,10 +13,10 @@ use lapwing_store::{
 };
 use serde_json::{Value, json};
 
-use crate::allowance;
 use crate::cli::DoctorArgs;
 use crate::printer::{PrintError, Printer, human_bytes};
 use crate::settings::Settings;
+use lapwing_host::allowance;
 
 /// Something is broken; the table says what.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lapwing_files::{Allowance, Identity};
+use lapwing_host::allowance;
 use lapwing_host::trial::{Failure, How, Stage};
 use lapwing_host::worker::Loss;
-
-use crate::allowance;
 
 use super::doing::{Doing, Opened};
 

@@ -3,8 +3,7 @@
 use std::num::NonZeroUsize;
 
 use lapwing_files::Allowance;
-
-use crate::printer::human_bytes;
+use lapwing_files::disk::human_bytes;
 
 /// Threads for each processor that this process may use, at most. To ask for more threads than
 /// processors is a thing that people measure; beyond that they only wait for one another, each
