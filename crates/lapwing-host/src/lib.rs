@@ -37,6 +37,7 @@ pub mod conversation;
 pub mod correction;
 pub mod describe;
 pub mod every_device;
+pub mod guard;
 pub mod hardware;
 pub mod ledger;
 pub mod model_files;

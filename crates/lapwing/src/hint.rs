@@ -38,11 +38,11 @@ use lapwing_store::{
 use crate::commands::rm::NotAModelName;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, UsageError};
-use crate::guard::Lost;
 use crate::interrupt;
 use crate::printer::PrintError;
 use crate::settings::{ReadSettingsError, ResolveSettingsError, Settings};
 use crate::shell::quoted;
+use lapwing_host::guard::Lost;
 
 /// The exit code for an error. A reader that closed our stdout is none.
 pub fn exit_code(error: &anyhow::Error) -> u8 {

@@ -28,6 +28,7 @@ mod this_program;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lapwing_host::guard::doing;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, EvalCommand};
@@ -73,7 +74,7 @@ pub fn main() -> ExitCode {
             exit_code
         }
     };
-    guard::doing::ends(exit_code);
+    doing::ends(exit_code);
     ExitCode::from(exit_code)
 }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use lapwing_host::correction::{self, Resolved};
 use lapwing_host::describe::{self, Description};
+use lapwing_host::guard::doing;
 use lapwing_host::{Caller, Engine, Notice, OpenModelError, OpenRequest};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_store::Variant;
 
-use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::printer::Printer;
 use crate::settings::Settings;

@@ -18,6 +18,7 @@ use lapwing_eval::{
 };
 use lapwing_export::{HeadRows, read_recipe};
 use lapwing_host::correction;
+use lapwing_host::guard::doing;
 use lapwing_host::{Engine, FileChanged};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_logits::{Gauge, Level};
@@ -28,7 +29,6 @@ use lapwing_weights::Checkpoint;
 
 use crate::cli::CalibrateArgs;
 use crate::exit::UsageError;
-use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{Printer, Steps, human_bytes};

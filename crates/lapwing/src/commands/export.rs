@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use lapwing_export::{
     ExportError, ExportOptions, ExportReport, NPU_GROUP_SIZE, Precision, Target, WHOLE_ROW, export,
 };
+use lapwing_host::guard::doing;
 use lapwing_store::{Store, checkpoint_at, resolve_model};
 use lapwing_weights::Checkpoint;
 
 use crate::cli::{ExportArgs, ExportDevice, ExportTarget};
 use crate::exit::UsageError;
-use crate::guard::doing;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use lapwing_host::compile_cache::CacheReport;
 use lapwing_host::conversation::{self, Prompt};
 use lapwing_host::correction::Resolved;
+use lapwing_host::guard::doing;
 use lapwing_host::{Engine, sampling, timings};
 use lapwing_logits::SamplerOptions;
 use lapwing_measure::memory::resident_bytes;
@@ -16,7 +17,6 @@ use lapwing_text::{ReplyFormat, SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
 use crate::cli::{RunArgs, SamplingArgs};
-use crate::guard::doing;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{PrintError, Printer};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use lapwing_files::regular::is_there;
+use lapwing_host::guard::doing;
 use lapwing_host::{OpenTextError, TextSide, conversation};
 use lapwing_store::{checkpoint_at, resolve_model};
 use lapwing_text::{SpecialPieces, TokenId, Tokenizer};
@@ -11,7 +12,6 @@ use lapwing_weights::{Checkpoint, TextAssets};
 use serde_json::json;
 
 use crate::cli::TokenizeArgs;
-use crate::guard::doing;
 use crate::printer::{Printer, is_obeyed};
 use crate::prompting::Asked;
 use crate::settings::Settings;

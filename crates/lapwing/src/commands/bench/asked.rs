@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use lapwing_backend::{Backend, Device, DeviceRequest, OpenError, OpenOptions};
+use lapwing_host::guard::doing;
 use lapwing_measure::bench::{Plan, Planned, tests};
 use lapwing_measure::record::Configuration;
 use lapwing_model::ModelFolder;
@@ -11,7 +12,6 @@ use lapwing_store::{Variant, natives::Runtime, resolve_model};
 use super::message::Opening;
 use crate::cli::BenchArgs;
 use crate::exit::UsageError;
-use crate::guard::doing;
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::settings::Settings;

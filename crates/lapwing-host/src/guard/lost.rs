@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lapwing_files::{Allowance, Identity};
-use lapwing_host::allowance;
-use lapwing_host::trial::{Failure, How, Stage};
-use lapwing_host::worker::Loss;
+
+use crate::allowance;
+use crate::trial::{Failure, How, Stage};
+use crate::worker::Loss;
 
 use super::doing::{Doing, Opened};
 
@@ -27,7 +28,7 @@ pub struct Lost {
 
 impl Lost {
     /// A process that ended so.
-    pub(super) fn new(harm: String, loss: Loss, doing: Option<Doing>) -> Lost {
+    pub fn new(harm: String, loss: Loss, doing: Option<Doing>) -> Lost {
         let models = doing.iter().flat_map(|doing| &doing.models);
         let changed = models.flat_map(|opened| &opened.files).filter_map(changed).collect();
         let stage = doing.as_ref().map_or(Stage::Start, |doing| doing.stage);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
-use super::{Ended, Worker};
+use super::{Ended, Guarded};
 
 /// What asks for an end of the work or of the program, which the other process counts.
 const ENDS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -42,7 +42,7 @@ pub(super) fn end_with_guard(guard: u32) {
 }
 
 /// Wait for the end of the process that does the work.
-pub(super) fn wait_for(worker: Worker) -> io::Result<Ended> {
+pub(super) fn wait_for(guarded: Guarded) -> io::Result<Ended> {
     let mut heard = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| heard.add(signal));
     heard.add(Signal::SIGCHLD);
@@ -51,17 +51,17 @@ pub(super) fn wait_for(worker: Worker) -> io::Result<Ended> {
     // ends both.
     heard.thread_block()?;
     let signals = Signals::new(&heard)?;
-    let pid = Pid::from_raw(worker.child.id().cast_signed());
-    let guarded = Guarded(Arc::new(Mutex::new((worker, None))));
+    let pid = Pid::from_raw(guarded.child.id().cast_signed());
+    let shared = Shared(Arc::new(Mutex::new((guarded, None))));
     let mut n_passed_on = 0;
     let mut pass_on = |signal| {
         n_passed_on += u64::from(ENDS.contains(&signal));
-        guarded.passes_on(n_passed_on);
+        shared.passes_on(n_passed_on);
         // It may have ended just now.
         let _ = kill(pid, signal);
     };
     let ended = loop {
-        if let Some(ended) = guarded.ended()? {
+        if let Some(ended) = shared.ended()? {
             break ended;
         }
         let Some(Heard { signal, is_for_both }) = signals.next(pid)? else { continue };
@@ -69,7 +69,7 @@ pub(super) fn wait_for(worker: Worker) -> io::Result<Ended> {
             pass_on(signal);
         }
         if ENDS.contains(&signal) {
-            guarded.end_opening(signal);
+            shared.end_opening(signal);
         }
         if signal == Signal::SIGTSTP {
             stop(signal)?;
@@ -81,22 +81,22 @@ pub(super) fn wait_for(worker: Worker) -> io::Result<Ended> {
 }
 
 /// The process that does the work, to wait for and to end.
-struct Guarded(Arc<Mutex<(Worker, Option<i32>)>>);
+struct Shared(Arc<Mutex<(Guarded, Option<i32>)>>);
 
-impl Guarded {
-    fn locked(of: &Mutex<(Worker, Option<i32>)>) -> MutexGuard<'_, (Worker, Option<i32>)> {
+impl Shared {
+    fn locked(of: &Mutex<(Guarded, Option<i32>)>) -> MutexGuard<'_, (Guarded, Option<i32>)> {
         of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> io::Result<Option<Ended>> {
-        let (worker, by) = &mut *Self::locked(&self.0);
-        worker.ended(*by)
+        let (guarded, by) = &mut *Self::locked(&self.0);
+        guarded.ended(*by)
     }
 
     /// Tell it that so many signals are passed on, with the one that comes now.
     fn passes_on(&self, n_signals: u64) {
-        let (worker, _) = &*Self::locked(&self.0);
-        worker.page.iter().for_each(|page| page.passes_on(n_signals));
+        let (guarded, _) = &*Self::locked(&self.0);
+        guarded.page.iter().for_each(|page| page.passes_on(n_signals));
     }
 
     /// End it after [`GRACE`] if it opens a model then.
@@ -104,9 +104,9 @@ impl Guarded {
         let of = Arc::clone(&self.0);
         let end = move || {
             std::thread::sleep(GRACE);
-            let (worker, by) = &mut *Self::locked(&of);
+            let (guarded, by) = &mut *Self::locked(&of);
             // Of one that has ended already nobody else gets the signal.
-            if by.is_none() && worker.is_opening() && worker.child.kill().is_ok() {
+            if by.is_none() && guarded.is_opening() && guarded.child.kill().is_ok() {
                 *by = Some(signal as i32);
             }
         };
@@ -125,7 +125,7 @@ fn stop(signal: Signal) -> io::Result<()> {
 }
 
 /// End as a process ended that a signal ended.
-pub(super) fn end_as(status: ExitStatus) {
+pub fn end_as(status: ExitStatus) {
     if let Some(signal) = status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
         // Where it is ignored, the exit code says that something failed.
         let _ = raise(signal);
@@ -151,7 +151,7 @@ impl Signals {
     }
 
     /// The next signal, or none when the wait was disturbed.
-    fn next(&self, worker: Pid) -> io::Result<Option<Heard>> {
+    fn next(&self, guarded: Pid) -> io::Result<Option<Heard>> {
         // As `sigaction(2)` says of what the kernel itself sends.
         const SI_KERNEL: i32 = 0x80;
         let info = match self.0.read_signal() {
@@ -160,9 +160,9 @@ impl Signals {
             Err(error) => return Err(error.into()),
         };
         let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { return Ok(None) };
-        let is_of_worker = info.ssi_pid == worker.as_raw().cast_unsigned();
+        let is_of_guarded = info.ssi_pid == guarded.as_raw().cast_unsigned();
         let is_of_terminal = info.ssi_code == SI_KERNEL && signal != Signal::SIGHUP;
-        Ok(Some(Heard { signal, is_for_both: is_of_terminal || is_of_worker }))
+        Ok(Some(Heard { signal, is_for_both: is_of_terminal || is_of_guarded }))
     }
 }
 

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lapwing_files::Identity;
-use lapwing_host::trial::Stage;
 use serde::{Deserialize, Serialize};
+
+use crate::trial::Stage;
 
 /// Files of a model whose identity is kept, at most: for a message only.
 const N_FILES_MAX: usize = 100;
@@ -94,7 +95,7 @@ pub fn ends(exit_code: u8) {
 
 /// How many signals the guard has passed on; nothing without a guard, or where that cannot be read.
 #[cfg(unix)]
-pub(super) fn n_passed_on() -> Option<u64> {
+pub fn n_passed_on() -> Option<u64> {
     let mut number = [0; N_NUMBER_BYTES];
     let page = &WRITTEN.get()?.page;
     std::os::unix::fs::FileExt::read_exact_at(page, &mut number, 0).ok()?;
