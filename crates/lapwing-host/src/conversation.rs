@@ -1,5 +1,7 @@
 //! Messages, and from them to a prompt: its text and its token ids.
 
+mod reads;
+
 use jiff::Zoned;
 use lapwing_model::TokenId;
 use lapwing_text::{
@@ -8,6 +10,8 @@ use lapwing_text::{
 use serde_json::{Map, Value, json};
 
 use crate::engine::{Engine, NoTokenizer};
+
+pub use reads::{NoVariable, Reads, unread_fields};
 
 /// Why messages are no prompt.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,12 @@
 //! What a prompt is made of: what the user asks, from where he says, and what the chat template is
 //! told beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use lapwing_host::conversation::Told;
-use lapwing_text::{ChatInput, ChatTemplate, LocalTime, Message, RenderInput, tools_from_json};
+use lapwing_host::conversation::{NoVariable, Reads, Told, unread_fields};
+use lapwing_text::{ChatInput, ChatTemplate, Message, tools_from_json};
 use serde_json::{Map, Value};
 
 use crate::cli::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
@@ -23,17 +21,6 @@ pub enum Asked {
     /// A whole conversation.
     Conversation(ChatInput),
 }
-
-/// What every template is given without being asked.
-const USUAL: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
-
-/// Variables by which templates let a model think or not.
-const THINKING: [&str; 4] = ["enable_thinking", "thinking", "enable_reasoning", "reasoning"];
-/// The same as a number of tokens: -1 is any number.
-const THINKING_BUDGET: &str = "thinking_budget";
-
-/// The variable by which templates tell a model how much to think.
-const EFFORT: &str = "reasoning_effort";
 
 impl Asked {
     /// Read what is asked from where `args` say, stdin if nowhere; `text` is given already.
@@ -122,44 +109,7 @@ fn require_read(
     template: &ChatTemplate,
     printer: &Printer,
 ) -> Result<(), UsageError> {
-    let rendered = |messages: &[Message]| {
-        let input = RenderInput {
-            messages,
-            tools: told.tools.as_deref(),
-            documents: None,
-            add_generation_prompt: true,
-            now: LocalTime::from_unix(0, 0),
-            extra: &told.variables,
-        };
-        template.render(&input).ok()
-    };
-    let says = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    };
-    // What belongs to a call is told by the order of the messages too.
-    let is_label = |message: &Message, name: &str| {
-        name == "tool_call_id" || (name == "name" && message.role == "tool")
-    };
-    let mut fields: BTreeMap<&str, usize> = BTreeMap::new();
-    for (idx, message) in messages.iter().enumerate() {
-        let said = message.extra.iter().filter(|(_, value)| says(value));
-        for (name, _) in said.filter(|(name, _)| !is_label(message, name)) {
-            fields.entry(name).or_insert(idx + 1);
-        }
-    }
-    // A template that refuses the messages says so when the prompt is made.
-    let Some(prompt) = (!fields.is_empty()).then(|| rendered(messages)).flatten() else {
-        return Ok(());
-    };
-    for (name, number) in fields {
-        let mut without = messages.to_vec();
-        without.iter_mut().for_each(|message| drop(message.extra.shift_remove(name)));
-        if rendered(&without).as_ref() != Some(&prompt) {
-            continue;
-        }
+    for (name, number) in unread_fields(messages, told, template) {
         if name == "tool_calls" {
             let problem = format!(
                 "the chat template reads no tool calls: the model would not hear of those of \
@@ -207,8 +157,7 @@ pub fn told(
         return Ok(Told::default());
     };
     let template = template.ok_or_else(|| no_template(first))?;
-    let reads = template.reads(tools.is_some()).context("cannot make the prompt")?;
-    let reads = Reads { names: reads, template };
+    let reads = Reads::of(template, tools.is_some()).context("cannot make the prompt")?;
     if tools.is_some() && !reads.has("tools") {
         let problem = "the chat template reads no tools: the model would not hear of them";
         let advice = "describe them in the system message, or leave them out";
@@ -223,24 +172,17 @@ fn variables(
     reads: &Reads<'_>,
     printer: &Printer,
 ) -> Result<Map<String, Value>, UsageError> {
-    let mut variables = Map::new();
-    if let Some(thinking) = args.thinking {
-        let thinks = thinking == Thinking::On;
-        let is_read = THINKING.into_iter().filter(|name| reads.has(name));
-        variables.extend(is_read.map(|name| (name.to_owned(), thinks.into())));
-        if reads.has(THINKING_BUDGET) {
-            variables.insert(THINKING_BUDGET.to_owned(), if thinks { -1 } else { 0 }.into());
-        }
-        if variables.is_empty() {
-            return Err(reads.nothing_for("--thinking"));
-        }
-    }
-    if let Some(effort) = &args.reasoning_effort {
-        if !reads.has(EFFORT) {
-            return Err(reads.nothing_for("--reasoning-effort"));
-        }
-        variables.insert(EFFORT.to_owned(), effort.as_str().into());
-    }
+    let thinks = args.thinking.map(|thinking| thinking == Thinking::On);
+    let mut variables =
+        reads.thinking(thinks, args.reasoning_effort.as_deref()).map_err(|error| {
+            let option = match error {
+                NoVariable::Thinking => "--thinking",
+                NoVariable::Effort => "--reasoning-effort",
+            };
+            let problem =
+                format!("{option} has no effect: the chat template has no variable for it");
+            UsageError { problem, advice: Some(format!("leave it out; {}", reads.told())) }
+        })?;
     let n_named = variables.len();
     for TemplateVar { key, value } in &args.template_var {
         if variables.keys().take(n_named).any(|named| named == key) {
@@ -257,35 +199,6 @@ fn variables(
         variables.insert(key.clone(), value.clone());
     }
     Ok(variables)
-}
-
-/// What a template reads.
-struct Reads<'a> {
-    names: BTreeSet<Arc<str>>,
-    template: &'a ChatTemplate,
-}
-
-impl Reads<'_> {
-    fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
-    }
-
-    /// What can be given to it, in words.
-    fn told(&self) -> String {
-        let is_special = |name: &str| self.template.special_tokens().get(name).is_some();
-        let names = self.names.iter().map(|name| &**name);
-        let names: Vec<&str> =
-            names.filter(|name| !USUAL.contains(name) && !is_special(name)).collect();
-        match names.is_empty() {
-            true => "it reads nothing but the messages".to_owned(),
-            false => format!("it reads `{}`", names.join("`, `")),
-        }
-    }
-
-    fn nothing_for(&self, option: &str) -> UsageError {
-        let problem = format!("{option} has no effect: the chat template has no variable for it");
-        UsageError { problem, advice: Some(format!("leave it out; {}", self.told())) }
-    }
 }
 
 fn no_template(option: &str) -> UsageError {
@@ -318,22 +231,6 @@ mod tests {
     fn told_to(source: &str, args: &TemplateArgs) -> Result<Map<String, Value>, String> {
         let told = told(None, args, Some(&template(source)), &Printer::new(true));
         told.map(|told| told.variables).map_err(|error| format!("{error:#}"))
-    }
-
-    #[test]
-    fn thinking_is_told_by_the_variables_that_the_template_reads() {
-        let check = |source: &str, thinking: Thinking, expected: Value| {
-            let args = TemplateArgs { thinking: Some(thinking), ..TemplateArgs::default() };
-            assert_eq!(Value::Object(told_to(source, &args).unwrap()), expected, "{source}");
-        };
-        let qwen = "{% if enable_thinking is defined and enable_thinking is false %}x{% endif %}";
-        check(qwen, Thinking::Off, json!({"enable_thinking": false}));
-        let deepseek = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}";
-        check(deepseek, Thinking::On, json!({"thinking": true}));
-        check("{{ thinking_budget }}", Thinking::On, json!({"thinking_budget": -1}));
-        check("{{ thinking_budget }}", Thinking::Off, json!({"thinking_budget": 0}));
-        let both = "{{ thinking }}{{ enable_thinking }}";
-        check(both, Thinking::On, json!({"enable_thinking": true, "thinking": true}));
     }
 
     #[test]
@@ -372,33 +269,18 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_a_template_does_not_render_are_refused() {
-        let calls = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
-        let with = |field: &str, value: &Value| {
+    fn calls_that_a_template_does_not_render_are_refused_and_other_fields_are_told() {
+        let check = |field: &str| {
             let mut answer = Message::new("assistant", "");
-            answer.extra.insert(field.to_owned(), value.clone());
-            let mut result = Message::new("tool", "4");
-            result.extra.insert("tool_call_id".to_owned(), json!("1"));
-            result.extra.insert("name".to_owned(), json!("f"));
-            [Message::new("user", "hi"), answer, result]
-        };
-        let check = |source: &str, messages: &[Message]| {
-            require_read(messages, &Told::default(), &template(source), &Printer::new(true))
+            answer.extra.insert(field.to_owned(), json!([{"function": {"name": "f"}}]));
+            let template = template("{% for m in messages %}{{ m.content }}{% endfor %}");
+            let messages = [Message::new("user", "hi"), answer];
+            require_read(&messages, &Told::default(), &template, &Printer::new(true))
                 .map_err(|error| error.problem)
         };
-        let plain = "{% for m in messages %}{{ m.content }}{% endfor %}";
-        let error = check(plain, &with("tool_calls", &calls)).unwrap_err();
+        let error = check("tool_calls").unwrap_err();
         assert!(error.contains("reads no tool calls") && error.contains("message 2"), "{error}");
-        // Those that are mentioned but not rendered either.
-        let counted = format!("{plain}{{% if messages[0].tool_calls %}}x{{% endif %}}");
-        assert!(check(&counted, &with("tool_calls", &calls)).is_err());
-        // Those that are read by any way, none at all, and other fields.
-        for source in ["{{ messages | tojson }}", "{{ messages[1].tool_calls[0].function.name }}"] {
-            assert_eq!(check(source, &with("tool_calls", &calls)), Ok(()), "{source}");
-        }
-        assert_eq!(check(plain, &with("tool_calls", &json!([]))), Ok(()));
-        assert_eq!(check(plain, &with("reasoning_content", &json!("hm"))), Ok(()));
-        assert_eq!(check("{{ raise_exception('no') }}", &with("tool_calls", &calls)), Ok(()));
+        assert_eq!(check("reasoning_content"), Ok(()));
     }
 
     #[test]
@@ -407,15 +289,5 @@ mod tests {
         let args = TemplateArgs { template_var: variables, ..TemplateArgs::default() };
         let told = told_to("{{ a }}", &args).unwrap();
         assert_eq!(Value::Object(told), json!({"a": 2, "b": "x"}));
-    }
-
-    #[test]
-    fn what_can_be_given_is_told_without_the_usual() {
-        let config = json!({"bos_token": "<s>"});
-        let tokens = SpecialTokens::from_config(&config);
-        let source = "{{ bos_token }}{{ messages }}{{ add_generation_prompt }}{{ date }}{{ a }}";
-        let template = ChatTemplate::from_source(source, tokens, Path::new("made.jinja"));
-        let reads = Reads { names: template.reads(false).unwrap(), template: &template };
-        assert_eq!(reads.told(), "it reads `a`, `date`");
     }
 }
