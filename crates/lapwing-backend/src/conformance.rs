@@ -3,6 +3,7 @@
 //! Each check panics with what differed, so a test calls it and nothing else. The reference
 //! outputs (`golden.json`) come from plain Python loops over the libraries, not from Lapwing.
 
+mod golden;
 mod hidden_states;
 mod stopping;
 
@@ -10,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lapwing_model::{ModelFolder, TokenId};
-use serde_json::Value;
 
+pub use golden::{GoldenCase, Tolerance, agrees_with_golden, golden_case, golden_cases};
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
 pub use stopping::a_prompt_can_be_stopped;
 
@@ -19,24 +20,28 @@ use crate::{
     Backend, Decoder, DeviceKind, DeviceRequest, Model, OpenOptions, Precision, Row, Step,
 };
 
-/// One prompt and what the reference loop made of it.
-#[derive(Clone, Debug)]
-pub struct GoldenCase {
-    /// The prompt.
-    pub prompt_ids: Vec<TokenId>,
-    /// The likeliest token, again and again.
-    pub greedy_ids: Vec<TokenId>,
-    /// The largest logits of the first generated position, largest first.
-    pub first_step_top: Vec<(TokenId, f32)>,
-}
+/// A prompt of ids that every vocabulary has, and another one.
+pub const PROMPT: [TokenId; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
+/// See [`PROMPT`].
+pub const OTHER: [TokenId; 5] = [1, 291, 370, 400, 428];
 
-/// How far logits may be from the reference.
-#[derive(Clone, Copy, Debug)]
-pub enum Tolerance {
-    /// In units of the largest logit's magnitude.
-    Relative(f32),
-    /// In logits.
-    Absolute(f32),
+/// How far logits may be that are computed in f32 in another order.
+const ALLOWED: f32 = 2e-3;
+
+/// All that holds of any model on the CPU. Chunks of one token may differ by `allowed_alone` where the
+/// library multiplies a single row by another kernel.
+///
+/// # Panics
+///
+/// When something does not hold.
+pub fn conforms(backend: &dyn Backend, folder: &ModelFolder, allowed_alone: f32) {
+    let model = backend.open(folder, &exact_options()).expect("the model opens");
+    chunks_do_not_matter(backend, folder, &*model, &PROMPT, ALLOWED, allowed_alone);
+    decoders_are_independent(&*model, &PROMPT, &OTHER);
+    steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
+    rewind_equals_fresh(&*model, &PROMPT, &OTHER, ALLOWED);
+    bad_input_is_refused(backend, folder);
+    hidden_states_come_with_rows(backend, folder, &PROMPT, ALLOWED);
 }
 
 /// Every logit is within `allowed` of the expected one.
@@ -109,78 +114,9 @@ fn note(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// The cases of a `golden.json`. `section` picks the part of one graph, where there are several.
-///
-/// # Panics
-///
-/// When the file is not such a file.
-pub fn golden_cases(file: &Path, section: Option<&str>) -> Vec<GoldenCase> {
-    let text = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let json: Value = serde_json::from_slice(&text).expect("golden files are JSON");
-    let part = section.map_or(&json, |name| &json[name]);
-    let cases = part["cases"].as_array().expect("golden files have cases");
-    assert!(!cases.is_empty(), "{} has no cases", file.display());
-    cases.iter().map(|case| golden_case(&case["prompt_ids"], case)).collect()
-}
-
-/// One case from its prompt and its outputs.
-///
-/// # Panics
-///
-/// When a field is missing.
-pub fn golden_case(prompt_ids: &Value, outputs: &Value) -> GoldenCase {
-    let ids = |value: &Value| -> Vec<TokenId> {
-        let ids = value.as_array().expect("ids are a list").iter();
-        ids.map(|id| id.as_u64().expect("ids are numbers") as TokenId).collect()
-    };
-    let top = outputs["first_step_top16"].as_array().expect("top logits are a list");
-    let pair = |pair: &Value| {
-        let id = pair[0].as_u64().expect("an id") as TokenId;
-        (id, pair[1].as_f64().expect("a logit") as f32)
-    };
-    GoldenCase {
-        prompt_ids: ids(prompt_ids),
-        greedy_ids: ids(&outputs["greedy_ids"]),
-        first_step_top: top.iter().map(pair).collect(),
-    }
-}
-
-/// First-step logits are within the tolerance, and greedy ids are equal for as long as the two
-/// largest logits differ by more than it.
-///
-/// # Panics
-///
-/// When they are not.
-pub fn agrees_with_golden(model: &dyn Model, case: &GoldenCase, tolerance: Tolerance) {
-    let mut logits = vec![0.0; model.n_vocab()];
-    let mut decoder = model.decoder().expect("a decoder");
-    decoder.step(&case.prompt_ids, &mut logits).expect("a step");
-    let largest = case.first_step_top[0].1.abs();
-    let allowed = match tolerance {
-        Tolerance::Relative(share) => share * largest,
-        Tolerance::Absolute(logits) => logits,
-    };
-    for &(id, expected) in &case.first_step_top {
-        let found = logits[id as usize];
-        assert!((found - expected).abs() <= allowed, "logit {id}: {found} is not {expected}");
-    }
-    for (token_idx, &expected) in case.greedy_ids.iter().enumerate() {
-        let found = argmax(&logits);
-        if found != expected {
-            // A fork is right only where the reference's choice is as good as ours.
-            let margin = logits[found as usize] - logits[expected as usize];
-            assert!(margin <= allowed, "token {token_idx}: {found} by {margin}, not {expected}");
-            return;
-        }
-        if token_idx + 1 < case.greedy_ids.len() {
-            decoder.step(&[found], &mut logits).expect("a step");
-        }
-    }
-}
-
 /// Prefill in one chunk, in several and token by token gives the same logits, and `score` gives
-/// the same rows. Chunks of one token may differ by `allowed_alone` where the library multiplies a
-/// single row by another kernel.
+/// the same rows as `model`, which is opened with [`exact_options`]. Chunks of one token may differ by
+/// `allowed_alone`.
 ///
 /// # Panics
 ///
@@ -188,12 +124,12 @@ pub fn agrees_with_golden(model: &dyn Model, case: &GoldenCase, tolerance: Toler
 pub fn chunks_do_not_matter(
     backend: &dyn Backend,
     folder: &ModelFolder,
+    model: &dyn Model,
     prompt: &[TokenId],
     allowed: f32,
     allowed_alone: f32,
 ) {
-    let model = backend.open(folder, &exact_options()).expect("the model opens");
-    let expected = rows_by_score(&*model, prompt);
+    let expected = rows_by_score(model, prompt);
     let last = expected.last().expect("a prompt");
     for n_chunk_tokens in [1, 3, prompt.len()] {
         let allowed = if n_chunk_tokens == 1 { allowed_alone } else { allowed };
@@ -209,7 +145,7 @@ pub fn chunks_do_not_matter(
     }
     let mut decoder = model.decoder().expect("a decoder");
     for (token_idx, token) in prompt.iter().enumerate() {
-        let found = logits_after(&mut *decoder, &*model, &[*token]);
+        let found = logits_after(&mut *decoder, model, &[*token]);
         close(&found, &expected[token_idx], allowed_alone, &format!("token {token_idx} alone"));
     }
 }
@@ -354,11 +290,6 @@ pub fn bad_input_is_refused(backend: &dyn Backend, folder: &ModelFolder) {
     }
     decoder.step(&[1; 8], &mut logits).expect("a full context is no error");
     decoder.step(&[1], &mut logits).expect_err("there is no room");
-}
-
-fn argmax(logits: &[f32]) -> TokenId {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.expect("a vocabulary has tokens").0 as TokenId
 }
 
 fn logits_after(decoder: &mut dyn Decoder, model: &dyn Model, tokens: &[TokenId]) -> Vec<f32> {

@@ -335,7 +335,7 @@ fn the_conformance_suite_holds_on_the_cpu() {
     play("the_conformance_suite_holds_on_the_cpu", Script::new, |stage| {
         let (backend, folder) = (load(), stage.model());
         let model = backend.open(&folder, &exact_options()).expect("it opens");
-        chunks_do_not_matter(&backend, &folder, &PROMPT, 0.0, 0.0);
+        chunks_do_not_matter(&backend, &folder, &*model, &PROMPT, 0.0, 0.0);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
         steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 0.0);

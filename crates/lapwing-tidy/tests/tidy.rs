@@ -124,7 +124,7 @@ const UNSEEN_READERS: &[(&str, &str)] = &[
     ("lapwing-files/src/regular.rs", "it looks"),
     ("lapwing-files/src/new_file.rs", "a folder, whose entries are to be on the disk"),
     ("lapwing-formats/src/map.rs", "a map is none of a pipe or a device"),
-    ("lapwing-backend/src/conformance.rs", "test code"),
+    ("lapwing-backend/src/conformance/golden.rs", "test code"),
     ("lapwing-host/src/hardware/fakes.rs", "test code"),
     ("lapwing-export/src/head_map.rs", "its tests"),
 ];

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use lapwing_backend::conformance::exact_options;
+use lapwing_backend::conformance::{PROMPT, exact_options};
 use lapwing_backend::{Backend as _, CacheOutcome, DeviceRequest, Model, OpenOptions};
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
 use lapwing_openvino::cache::{self, EntryState};
 
-use super::{PROMPT, open, setup};
+use super::{open, setup};
 
 /// One model with a cache of its own, and its logits without any cache.
 struct Case {

@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use lapwing_backend::conformance::{
-    chunks_do_not_matter, decoders_are_independent, exact_options, rewind_equals_fresh,
+    OTHER, PROMPT, chunks_do_not_matter, decoders_are_independent, exact_options,
+    rewind_equals_fresh,
 };
 use lapwing_backend::{Backend as _, OpenError, OpenOptions};
 
-use super::{OTHER, PROMPT, open, setup};
+use super::{open, setup};
 
 const GEMMA_4: &str = "../exports-next/tiny-gemma4_vlm-ov_int8";
 const QWEN_3_5: &str = "../exports-next/tiny-qwen3_5_vlm-ov_int8";
@@ -20,7 +21,7 @@ fn what_feeds_the_language_model_belongs_to_a_sequence() {
     let model = backend.open(&folder, &exact_options()).expect("it opens");
     decoders_are_independent(&*model, &PROMPT, &OTHER);
     rewind_equals_fresh(&*model, &PROMPT, &OTHER, 1e-4);
-    chunks_do_not_matter(&backend, &folder, &PROMPT, 1e-4, 1e-4);
+    chunks_do_not_matter(&backend, &folder, &*model, &PROMPT, 1e-4, 1e-4);
     let n_bytes = |name: &str| {
         let weights = folder.root.join(format!("openvino_{name}_model.bin"));
         weights.metadata().expect("weights").len()

@@ -8,18 +8,13 @@ mod recurrent;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
-    Tolerance, a_prompt_can_be_stopped, agrees_with_golden, bad_input_is_refused,
-    chunks_do_not_matter, close, decoders_are_independent, exact_options, golden_case,
-    golden_cases, hidden_states_come_with_rows, hidden_states_make_the_logits, library_file,
-    rewind_equals_fresh, shared_folder, steps_together_equal_steps_alone,
+    PROMPT, Tolerance, a_prompt_can_be_stopped, agrees_with_golden, close, conforms, exact_options,
+    golden_case, golden_cases, hidden_states_make_the_logits, library_file, shared_folder,
 };
 use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions, Precision};
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_openvino::OpenVinoBackend;
-
-const PROMPT: [u32; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
-const OTHER: [u32; 5] = [1, 291, 370, 400, 428];
 
 /// The folder of exports and the backend; `None` when either is absent on a user's machine.
 fn setup() -> Option<(PathBuf, OpenVinoBackend)> {
@@ -79,25 +74,35 @@ fn smollm2_agrees_with_its_golden_file() {
     }
 }
 
-#[test]
-fn the_conformance_suite_holds() {
+/// The conformance suite over the export `name`; a test for each, as they run beside each other.
+fn export_conforms(name: &str) {
     let Some((exports, backend)) = setup() else { return };
-    for name in [
-        "stories260k-ov-fp32",
-        "stories260k-ov-int4",
-        "tiny/tiny-qwen2-ov_int8",
-        "tiny/tiny-gemma3-ov_int4",
-        "smollm2-135m-instruct-ov-int4",
-    ] {
-        let folder = open(&exports.join(name));
-        let model = backend.open(&folder, &exact_options()).expect(name);
-        chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
-        decoders_are_independent(&*model, &PROMPT, &OTHER);
-        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
-        rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
-        bad_input_is_refused(&backend, &folder);
-        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
-    }
+    conforms(&backend, &open(&exports.join(name)), 2e-3);
+}
+
+#[test]
+fn stories_in_fp32_conform() {
+    export_conforms("stories260k-ov-fp32");
+}
+
+#[test]
+fn stories_in_int4_conform() {
+    export_conforms("stories260k-ov-int4");
+}
+
+#[test]
+fn qwen2_in_int8_conforms() {
+    export_conforms("tiny/tiny-qwen2-ov_int8");
+}
+
+#[test]
+fn gemma3_in_int4_conforms() {
+    export_conforms("tiny/tiny-gemma3-ov_int4");
+}
+
+#[test]
+fn smollm2_in_int4_conforms() {
+    export_conforms("smollm2-135m-instruct-ov-int4");
 }
 
 /// The ids are those of a plain loop in Python, which puts the whole sequence in for every token.

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use lapwing_backend::conformance::{
-    close, decoders_are_independent, exact_options, golden_cases, rewind_equals_fresh,
-    steps_equal_scores, steps_together_equal_steps_alone,
+    OTHER, PROMPT, close, decoders_are_independent, exact_options, golden_cases,
+    rewind_equals_fresh, steps_equal_scores, steps_together_equal_steps_alone,
 };
 use lapwing_backend::{
     Backend as _, Decoder, DeviceKind, DeviceRequest, Model, OpenError, OpenOptions, StepError,
 };
 use lapwing_openvino::OpenVinoBackend;
 
-use super::{OTHER, PROMPT, golden_exports, open, setup};
+use super::{golden_exports, open, setup};
 
 /// The exports that the path takes, but SmolLM2.
 const EXPORTS: [&str; 5] = [

@@ -4,14 +4,13 @@
 use std::path::Path;
 
 use lapwing_backend::conformance::{
-    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
-    decoders_are_independent, exact_options, golden_case, hidden_states_come_with_rows,
-    hidden_states_make_the_logits, rewind_equals_fresh, steps_together_equal_steps_alone,
+    PROMPT, Tolerance, agrees_with_golden, close, exact_options, golden_case,
+    hidden_states_make_the_logits,
 };
 use lapwing_backend::{Backend as _, OpenOptions, Precision, RewindError};
 use lapwing_formats::safetensors::SafeTensors;
 
-use crate::{OTHER, PROMPT, open, setup};
+use crate::{export_conforms, open, setup};
 
 const MAMBAS: [&str; 3] = ["storymamba-ov-fp32", "storymamba-ov-int8", "storymamba-ov-int4"];
 const HYBRIDS: [&str; 5] = [
@@ -23,18 +22,28 @@ const HYBRIDS: [&str; 5] = [
 ];
 
 #[test]
-fn the_conformance_suite_holds_for_recurrent_models() {
-    let Some((exports, backend)) = setup() else { return };
-    for name in ["storymamba-ov-fp32", "storymamba-ov-int4"].iter().chain(&HYBRIDS[..3]) {
-        let folder = open(&exports.join(name));
-        let model = backend.open(&folder, &exact_options()).expect(name);
-        chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
-        decoders_are_independent(&*model, &PROMPT, &OTHER);
-        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
-        rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
-        bad_input_is_refused(&backend, &folder);
-        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
-    }
+fn a_mamba_in_fp32_conforms() {
+    export_conforms(MAMBAS[0]);
+}
+
+#[test]
+fn a_mamba_in_int4_conforms() {
+    export_conforms(MAMBAS[2]);
+}
+
+#[test]
+fn lfm2_in_int4_conforms() {
+    export_conforms(HYBRIDS[0]);
+}
+
+#[test]
+fn lfm2_in_int8_conforms() {
+    export_conforms(HYBRIDS[1]);
+}
+
+#[test]
+fn qwen3_5_in_int4_conforms() {
+    export_conforms(HYBRIDS[2]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use lapwing_backend::conformance::{
-    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter,
+    OTHER, PROMPT, Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter,
     decoders_are_independent, exact_options, golden_cases, rewind_equals_fresh, shared_folder,
     steps_equal_scores, steps_together_equal_steps_alone,
 };
@@ -14,9 +14,6 @@ use lapwing_model::ModelFolder;
 
 use super::*;
 use crate::OrtBackend;
-
-const PROMPT: [u32; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
-const OTHER: [u32; 5] = [1, 291, 370, 400, 428];
 
 /// A backend that opens models on the plugin's CPU.
 struct OnPluginCpu {
@@ -105,7 +102,7 @@ fn the_conformance_suite_holds() {
     {
         let folder = open(&exports, name, variant);
         let model = plugin.open(&folder, &exact_options()).expect(name);
-        chunks_do_not_matter(&plugin, &folder, &PROMPT, 2e-3, 2e-3);
+        chunks_do_not_matter(&plugin, &folder, &*model, &PROMPT, 2e-3, 2e-3);
         decoders_are_independent(&*model, &PROMPT, &OTHER);
         steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
         rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);

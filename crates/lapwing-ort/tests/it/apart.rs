@@ -4,15 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
-    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter,
-    decoders_are_independent, exact_options, golden_cases, hidden_states_come_with_rows,
-    rewind_equals_fresh,
+    OTHER, PROMPT, Tolerance, agrees_with_golden, chunks_do_not_matter, conforms, exact_options,
+    golden_cases, rewind_equals_fresh,
 };
 use lapwing_backend::{Backend as _, OpenError};
 use lapwing_formats::onnx::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 use lapwing_formats::onnx::{Dim, ElementType, OnnxModel, Value};
 
-use crate::{OTHER, PROMPT, open, setup};
+use crate::{open, setup};
 
 const EXPORT: &str = "stories260k-transformersjs";
 const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -119,11 +118,7 @@ fn a_model_whose_embedding_is_a_graph_of_its_own_runs() {
     for case in golden_cases(&exports.join(EXPORT).join("golden.json"), Some("model")) {
         agrees_with_golden(&*model, &case, Tolerance::Relative(2e-3));
     }
-    chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
-    decoders_are_independent(&*model, &PROMPT, &OTHER);
-    rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
-    bad_input_is_refused(&backend, &folder);
-    hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
+    conforms(&backend, &folder, 2e-3);
 }
 
 #[test]
@@ -216,6 +211,6 @@ fn a_merged_decoder_is_told_whether_there_is_a_past() {
     }
     // Of the branch for a past nobody knows more than that one token may go in.
     assert_eq!(model.limits().n_follow_tokens_max, 1);
-    chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
+    chunks_do_not_matter(&backend, &folder, &*model, &PROMPT, 2e-3, 2e-3);
     rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
 }

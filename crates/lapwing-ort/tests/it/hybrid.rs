@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use lapwing_backend::conformance::{
-    Tolerance, agrees_with_golden, bad_input_is_refused, chunks_do_not_matter, close,
-    decoders_are_independent, exact_options, golden_cases, hidden_states_come_with_rows,
-    rewind_equals_fresh, steps_together_equal_steps_alone,
+    PROMPT, Tolerance, agrees_with_golden, close, exact_options, golden_cases,
 };
 use lapwing_backend::{Backend as _, OpenOptions, RewindError};
 use lapwing_formats::onnx::proto::{
@@ -13,7 +11,7 @@ use lapwing_formats::onnx::proto::{
 };
 use lapwing_formats::onnx::{Dim, ElementType, OnnxWriter, Value};
 
-use crate::{OTHER, PROMPT, open, setup};
+use crate::{export_conforms, open, setup};
 
 const EXPORTS: [&str; 2] = ["tiny/tiny-lfm2-ort_fp32", "tiny/tiny-lfm2-ort_int4"];
 
@@ -30,18 +28,13 @@ fn hybrid_exports_agree_with_their_golden_files() {
 }
 
 #[test]
-fn the_conformance_suite_holds_for_hybrids() {
-    let Some((exports, backend)) = setup() else { return };
-    for name in EXPORTS {
-        let folder = open(&exports.join(name), None);
-        let model = backend.open(&folder, &exact_options()).expect(name);
-        chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, 2e-3);
-        decoders_are_independent(&*model, &PROMPT, &OTHER);
-        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
-        rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
-        bad_input_is_refused(&backend, &folder);
-        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
-    }
+fn lfm2_in_fp32_conforms() {
+    export_conforms(EXPORTS[0], None, 2e-3);
+}
+
+#[test]
+fn lfm2_in_int4_conforms() {
+    export_conforms(EXPORTS[1], None, 2e-3);
 }
 
 #[test]

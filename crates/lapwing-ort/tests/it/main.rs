@@ -6,10 +6,8 @@ mod hybrid;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
-    Tolerance, a_prompt_can_be_stopped, agrees_with_golden, bad_input_is_refused,
-    chunks_do_not_matter, close, decoders_are_independent, exact_options, golden_case,
-    golden_cases, hidden_states_come_with_rows, hidden_states_make_the_logits, library_file,
-    rewind_equals_fresh, shared_folder, steps_together_equal_steps_alone,
+    PROMPT, Tolerance, a_prompt_can_be_stopped, agrees_with_golden, close, conforms, exact_options,
+    golden_case, golden_cases, hidden_states_make_the_logits, library_file, shared_folder,
 };
 use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions};
 use lapwing_formats::onnx::OnnxModel;
@@ -17,9 +15,6 @@ use lapwing_formats::onnx::proto::{GraphProto, ValueInfoProto};
 use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::ModelFolder;
 use lapwing_ort::OrtBackend;
-
-const PROMPT: [u32; 9] = [1, 403, 407, 261, 378, 432, 383, 286, 261];
-const OTHER: [u32; 5] = [1, 291, 370, 400, 428];
 
 /// Graphs that quantise activations over a whole chunk at once: their results depend on the
 /// chunks, in ONNX Runtime's own loop as well.
@@ -146,27 +141,45 @@ fn exports_behind_links_agree_with_their_golden_files() {
     }
 }
 
-#[test]
-fn the_conformance_suite_holds() {
+/// The conformance suite over the export `name`; a test for each, as they run beside each other.
+fn export_conforms(name: &str, variant: Option<&str>, allowed_alone: f32) {
     let Some((exports, backend)) = setup() else { return };
-    for (name, variant, allowed_alone) in [
-        ("stories260k-transformersjs", Some("fp32"), 2e-3),
-        ("stories260k-transformersjs", Some("q4"), 2e-3),
-        ("tiny/tiny-llama-ort_int4", None, 2e-3),
-        ("tiny/tiny-qwen2-ort_fp32", None, 2e-3),
-        ("tiny/tiny-gpt_oss-ort_int4", None, 2e-3),
-        ("tiny/tiny-phi4-ort_int4", None, 2e-3),
-        ("smollm2-135m-instruct-ort-int4", None, ONE_ROW_DIFFERS),
-    ] {
-        let folder = open(&exports.join(name), variant);
-        let model = backend.open(&folder, &exact_options()).expect(name);
-        chunks_do_not_matter(&backend, &folder, &PROMPT, 2e-3, allowed_alone);
-        decoders_are_independent(&*model, &PROMPT, &OTHER);
-        steps_together_equal_steps_alone(&*model, &PROMPT, &OTHER, 0.0);
-        rewind_equals_fresh(&*model, &PROMPT, &OTHER, 2e-3);
-        bad_input_is_refused(&backend, &folder);
-        hidden_states_come_with_rows(&backend, &folder, &PROMPT, 2e-3);
-    }
+    conforms(&backend, &open(&exports.join(name), variant), allowed_alone);
+}
+
+#[test]
+fn stories_in_fp32_conform() {
+    export_conforms("stories260k-transformersjs", Some("fp32"), 2e-3);
+}
+
+#[test]
+fn stories_in_q4_conform() {
+    export_conforms("stories260k-transformersjs", Some("q4"), 2e-3);
+}
+
+#[test]
+fn llama_in_int4_conforms() {
+    export_conforms("tiny/tiny-llama-ort_int4", None, 2e-3);
+}
+
+#[test]
+fn qwen2_in_fp32_conforms() {
+    export_conforms("tiny/tiny-qwen2-ort_fp32", None, 2e-3);
+}
+
+#[test]
+fn gpt_oss_in_int4_conforms() {
+    export_conforms("tiny/tiny-gpt_oss-ort_int4", None, 2e-3);
+}
+
+#[test]
+fn phi4_in_int4_conforms() {
+    export_conforms("tiny/tiny-phi4-ort_int4", None, 2e-3);
+}
+
+#[test]
+fn smollm2_in_int4_conforms() {
+    export_conforms("smollm2-135m-instruct-ort-int4", None, ONE_ROW_DIFFERS);
 }
 
 #[test]
