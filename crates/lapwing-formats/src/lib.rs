@@ -5,7 +5,7 @@
 //! than a few times the size of its file. This crate knows no runtime and no model folder.
 //!
 //! To add a format: one module with a reader whose `open` takes a path and whose tensors borrow
-//! from a [`Map`], an error type beside it, and a line in `tests/hostile_bytes.rs`.
+//! from a [`Map`], an error type beside it, and tests beside `tests/it/hostile_gguf.rs`.
 
 mod map;
 

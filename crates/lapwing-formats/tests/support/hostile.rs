@@ -1,6 +1,6 @@
 //! Hostile files: deterministic mutations of a valid one, each read under a counting allocator.
 //!
-//! A test binary includes this file with `#[path = "support/hostile.rs"] mod hostile;` and installs
+//! A test binary includes this file with `#[path = "../support/hostile.rs"] mod hostile;` and installs
 //! `#[global_allocator] static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;`.
 #![allow(unsafe_code, reason = "a global allocator is an unsafe trait")]
 

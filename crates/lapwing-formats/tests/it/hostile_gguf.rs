@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_formats::gguf::{Gguf, Value, dequantize};
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::hostile;
 
 /// Everything that an open file offers.
 fn read(path: &Path) {

@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_formats::ir::{ElementType, IrModel, expose_hidden, slice_before_head};
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::hostile;
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tiny-ir/openvino_model.xml")

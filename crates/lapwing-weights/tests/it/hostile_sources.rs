@@ -1,15 +1,6 @@
 //! Damaged graphs as sources of weights: each is opened or refused, and what is listed can be read,
 //! quickly and within its memory.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "the helpers beside the tests belong to the tests"
-)]
-
-#[path = "../../lapwing-formats/tests/support/hostile.rs"]
-mod hostile;
-#[path = "support/shared.rs"]
-mod shared;
+#![allow(clippy::unwrap_used, reason = "the helpers beside the tests belong to the tests")]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -17,8 +8,7 @@ use std::path::Path;
 use lapwing_formats::ir::{Dim, ElementType, IrWriter, NewPort, Node, Operation};
 use lapwing_weights::{OpenSourceError, Source};
 
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::{hostile, shared};
 
 const N_MUTATIONS: usize = 10_000;
 /// What reading may hold beside four times the graph: the floats of a row, whose bytes lie in

@@ -1,20 +1,14 @@
 //! Exports as named tensors, against the checkpoints they were made from and against arithmetic of
 //! the tests' own.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "the helpers beside the tests belong to the tests"
-)]
-
-#[path = "support/shared.rs"]
-mod shared;
+#![allow(clippy::unwrap_used, reason = "the helpers beside the tests belong to the tests")]
 
 use std::path::Path;
 
 use half::f16;
 use lapwing_formats::ir::{Constant, ElementType, IrModel};
 use lapwing_weights::{Checkpoint, Encoding, Source, Tensor};
-use shared::shared;
+
+use crate::shared::shared;
 
 fn stories() -> Option<Checkpoint> {
     Some(Checkpoint::open(&shared("exports/stories260k-hf")?).unwrap())

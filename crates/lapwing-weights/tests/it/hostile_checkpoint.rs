@@ -6,14 +6,7 @@ use std::path::Path;
 
 use lapwing_weights::Checkpoint;
 
-#[path = "../../lapwing-formats/tests/support/hostile.rs"]
-mod hostile;
-
-#[path = "support/gguf_file.rs"]
-mod gguf_file;
-
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::{gguf_file, hostile};
 
 const N_MUTATIONS: usize = 10_000;
 /// What opening a checkpoint may hold beside four times the mutated file: the fixed parts of a

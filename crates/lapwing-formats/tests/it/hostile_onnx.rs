@@ -2,15 +2,11 @@
 //! or more memory than the file warrants.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
 use std::path::{Path, PathBuf};
 
 use lapwing_formats::onnx::{OnnxModel, expose_hidden, slice_before_head};
 
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::hostile;
 
 const N_MUTATIONS: usize = 10_000;
 
@@ -39,7 +35,7 @@ fn read(path: &Path) {
 
 #[test]
 fn mutations_of_a_model_with_inline_weights() {
-    let seed = include_bytes!("data/inline.onnx");
+    let seed = include_bytes!("../data/inline.onnx");
     hostile::check_mutations(seed, N_MUTATIONS, read);
 }
 

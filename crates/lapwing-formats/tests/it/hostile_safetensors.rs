@@ -6,11 +6,7 @@ use std::path::Path;
 
 use lapwing_formats::safetensors::{Dtype, SafeTensors, SafeTensorsFile};
 
-#[path = "support/hostile.rs"]
-mod hostile;
-
-#[global_allocator]
-static ALLOCATOR: hostile::CountingAllocator = hostile::CountingAllocator;
+use crate::hostile;
 
 const N_MUTATIONS: usize = 10_000;
 
