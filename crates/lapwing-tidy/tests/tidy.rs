@@ -267,6 +267,26 @@ fn files_are_mapped_in_one_place() {
     }
 }
 
+/// To look for examples takes as long as to compile a crate, so that is done where there are some.
+#[test]
+fn examples_in_pages_are_compiled() {
+    for folder in crates() {
+        let is_looked_for = !read(&folder.join("Cargo.toml")).contains("doctest = false");
+        let files = rust_files().into_iter().filter(|file| file.starts_with(&folder));
+        let has_examples = files.into_iter().any(|file| has_example(&read(&file)));
+        let name = file_name(&folder);
+        assert_eq!(is_looked_for, has_examples, "{name}: `doctest` of its library");
+    }
+}
+
+/// Whether there is a block of code in the documentation that is not said to be text.
+fn has_example(text: &str) -> bool {
+    let lines = text.lines().map(str::trim_start);
+    let pages = lines.filter_map(|line| line.strip_prefix("///").or(line.strip_prefix("//!")));
+    let fences = pages.filter_map(|line| line.trim_start().strip_prefix("```"));
+    fences.step_by(2).any(|kind| kind != "text")
+}
+
 #[test]
 fn every_crate_says_what_it_is_for() {
     for folder in crates() {
