@@ -5,6 +5,7 @@
 
 mod golden;
 mod hidden_states;
+mod readme;
 mod stopping;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use lapwing_model::{ModelFolder, TokenId};
 
 pub use golden::{GoldenCase, Tolerance, agrees_with_golden, golden_case, golden_cases};
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
+pub use readme::ReadmeColumn;
 pub use stopping::a_prompt_can_be_stopped;
 
 use crate::{

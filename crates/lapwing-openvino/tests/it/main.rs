@@ -8,8 +8,9 @@ mod recurrent;
 use std::path::{Path, PathBuf};
 
 use lapwing_backend::conformance::{
-    PROMPT, Tolerance, a_prompt_can_be_stopped, agrees_with_golden, close, conforms, exact_options,
-    golden_case, golden_cases, hidden_states_make_the_logits, library_file, shared_folder,
+    PROMPT, ReadmeColumn, Tolerance, a_prompt_can_be_stopped, agrees_with_golden, close, conforms,
+    exact_options, golden_case, golden_cases, hidden_states_make_the_logits, library_file,
+    shared_folder,
 };
 use lapwing_backend::{Backend as _, Model, OpenError, OpenOptions, Precision};
 use lapwing_formats::safetensors::SafeTensors;
@@ -50,14 +51,18 @@ fn golden_exports(exports: &Path) -> Vec<String> {
 #[test]
 fn every_export_agrees_with_its_golden_file() {
     let Some((exports, backend)) = setup() else { return };
+    let mut column = ReadmeColumn::new("OpenVINO, CPU");
     for name in golden_exports(&exports) {
         let path = exports.join(&name);
-        let model = backend.open(&open(&path), &exact_options());
+        let folder = open(&path);
+        let model = backend.open(&folder, &exact_options());
         let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
         for case in golden_cases(&path.join("golden.json"), None) {
             agrees_with_golden(&*model, &case, Tolerance::Relative(2e-3));
         }
+        column.add(&folder, true);
     }
+    column.check();
 }
 
 #[test]
