@@ -1,13 +1,18 @@
 //! What a `tokenizer.json` says, as tables that tokenizers and detokenizers share.
 
+use std::borrow::Cow;
 use std::cell::Cell;
+use std::ops::Range;
 
 use lapwing_model::TokenId;
 use serde::Deserialize;
-use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
+use tokenizers::{Encoding, Model as _, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
 
 use crate::detokenizer::stage;
 use crate::guard::{Cause, guarded};
+use windows::{Placed, Seam, Windows};
+
+mod windows;
 
 /// What every clone and every `Detokenizer` of one tokenizer shares.
 pub(crate) struct Tables {
@@ -18,7 +23,12 @@ pub(crate) struct Tables {
     special_spellings: Vec<String>,
     /// How the other added tokens are spelled.
     added_spellings: Vec<String>,
+    windows: Windows,
 }
+
+/// Bytes of a text that become tokens at once, and those of them that two windows share.
+const WINDOW_BYTES: usize = 128 << 10;
+const SHARED_BYTES: usize = 8 << 10;
 
 /// Characters that mean nothing in any text.
 const MARKS: std::ops::RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
@@ -53,20 +63,39 @@ impl Tables {
             spellings
         };
         let (special_spellings, added_spellings) = (spellings(special), spellings(others));
-        Ok(Self { inner, stages, n_vocab, special_spellings, added_spellings })
+        // Windows see all of an added token that reaches into what must agree.
+        let longest = special_spellings.iter().chain(&added_spellings).map(String::len).max();
+        let n_shared = SHARED_BYTES.max(8 * longest.unwrap_or(0));
+        let n_bytes = WINDOW_BYTES.max(8 * n_shared);
+        let windows = Windows { n_bytes, n_shared, seam: Seam::of(&inner) };
+        Ok(Self { inner, stages, n_vocab, special_spellings, added_spellings, windows })
     }
 
     /// The ids of a text.
     pub(crate) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, Cause> {
-        let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
-        Ok(encoding.get_ids().to_vec())
+        if text.len() <= self.windows.n_bytes {
+            let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
+            return Ok(encoding.get_ids().to_vec());
+        }
+        let ids =
+            self.encode_marked(&Marked { text: text.into(), mark: '\0', firsts: Vec::new() })?;
+        let mut ids = ids.unwrap_or_default();
+        if add_special {
+            let body = Token::new(TokenId::MAX, String::new(), (0, 0));
+            let body = Encoding::from_tokens(vec![body], 0);
+            let around = guarded(|| self.inner.post_process(body, None, true))?;
+            let mut sides = around.get_ids().split(|&id| id == TokenId::MAX);
+            ids.splice(0..0, sides.next().into_iter().flatten().copied());
+            ids.extend(sides.flatten());
+        }
+        Ok(ids)
     }
 
     /// The ids of a text in which what stands at the offsets `typed` is no special token.
     pub(crate) fn encode_typed(&self, text: &str, typed: &[usize]) -> Result<Vec<TokenId>, Cause> {
         match MARKS.into_iter().find(|mark| !text.contains(*mark)) {
             _ if typed.is_empty() => self.encode(text, false),
-            Some(mark) => match guarded(|| self.encode_marked(text, typed, mark))? {
+            Some(mark) => match self.encode_marked(&Marked::new(text, typed, mark))? {
                 Some(ids) => Ok(ids),
                 None => self.encode_in_pieces(text, typed),
             },
@@ -74,46 +103,64 @@ impl Tables {
         }
     }
 
-    /// What [`tokenizers::Tokenizer::encode`] does, with other characters in place of those at
-    /// `typed` while it looks for added tokens. `None` when the normalizer drops them.
-    fn encode_marked(
+    /// The ids of a text; `None` when the normalizer drops the marks.
+    fn encode_marked(&self, marked: &Marked<'_>) -> Result<Option<Vec<TokenId>>, Cause> {
+        self.windows.ids(&marked.text, |range| self.placed(marked, range))
+    }
+
+    /// The tokens of a part of a text as if it were all.
+    fn placed(
         &self,
-        text: &str,
-        typed: &[usize],
-        mark: char,
-    ) -> tokenizers::Result<Option<Vec<TokenId>>> {
-        let mut marked = String::with_capacity(text.len() + 2 * typed.len());
-        let mut firsts = Vec::with_capacity(typed.len());
-        let mut n_copied = 0;
-        for &at in typed {
-            let Some(first) = text[at..].chars().next() else { continue };
-            marked.push_str(&text[n_copied..at]);
-            marked.push(mark);
-            firsts.push(first);
-            n_copied = at + first.len_utf8();
-        }
-        marked.push_str(&text[n_copied..]);
-        let added = self.inner.get_added_vocabulary();
-        let mut pieces = added.extract_and_normalize(self.inner.get_normalizer(), &marked);
-        let n_restored = Cell::new(0);
-        pieces.normalize(|piece| {
-            piece.map(|symbol| {
-                if symbol != mark {
-                    return symbol;
-                }
-                let idx = n_restored.replace(n_restored.get() + 1);
-                firsts.get(idx).copied().unwrap_or(symbol)
-            });
-            Ok(())
+        marked: &Marked<'_>,
+        range: Range<usize>,
+    ) -> Result<Option<Vec<Placed>>, Cause> {
+        let from = range.start;
+        let encoding = guarded(|| match self.tokenized(marked, range)? {
+            Some(pieces) => Ok(Some(pieces.into_encoding(None, 0, OffsetType::Byte)?)),
+            None => Ok(None),
         })?;
-        if n_restored.get() != firsts.len() {
-            return Ok(None);
+        let Some(encoding) = encoding else { return Ok(None) };
+        let places = encoding.get_offsets().iter().zip(encoding.get_word_ids());
+        let tokens = encoding.get_ids().iter().zip(places);
+        let placed = tokens.map(|(&id, (&(start, end), word))| {
+            let word = word.unwrap_or(0);
+            Placed { id, start: from + start, end: from + end, word }
+        });
+        Ok(Some(placed.collect()))
+    }
+
+    /// What [`tokenizers::Tokenizer::encode`] does with a part of a text, with other characters in
+    /// place of those that are typed while it looks for added tokens.
+    fn tokenized(
+        &self,
+        marked: &Marked<'_>,
+        range: Range<usize>,
+    ) -> tokenizers::Result<Option<PreTokenizedString>> {
+        let firsts = marked.firsts_in(&range);
+        let added = self.inner.get_added_vocabulary();
+        let text = &marked.text[range];
+        let mut pieces = added.extract_and_normalize(self.inner.get_normalizer(), text);
+        if !firsts.is_empty() {
+            let n_restored = Cell::new(0);
+            pieces.normalize(|piece| {
+                piece.map(|symbol| {
+                    if symbol != marked.mark {
+                        return symbol;
+                    }
+                    let idx = n_restored.replace(n_restored.get() + 1);
+                    firsts.get(idx).map_or(symbol, |(_, first)| *first)
+                });
+                Ok(())
+            })?;
+            if n_restored.get() != firsts.len() {
+                return Ok(None);
+            }
         }
         if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
             pre_tokenizer.pre_tokenize(&mut pieces)?;
         }
         pieces.tokenize(|piece| self.inner.get_model().tokenize(piece.get()))?;
-        Ok(Some(pieces.into_encoding(None, 0, OffsetType::None)?.get_ids().to_vec()))
+        Ok(Some(pieces))
     }
 
     /// The ids of pieces that each hold a part of what is no special token.
@@ -163,6 +210,37 @@ impl Tables {
     }
 }
 
+/// A text with a mark in place of each typed character where a special token could be.
+struct Marked<'a> {
+    text: Cow<'a, str>,
+    mark: char,
+    /// Where the marks are, and what they stand for.
+    firsts: Vec<(usize, char)>,
+}
+
+impl Marked<'_> {
+    fn new(text: &str, typed: &[usize], mark: char) -> Self {
+        let mut marked = String::with_capacity(text.len() + 2 * typed.len());
+        let mut firsts = Vec::with_capacity(typed.len());
+        let mut n_copied = 0;
+        for &at in typed {
+            let Some(first) = text[at..].chars().next() else { continue };
+            marked.push_str(&text[n_copied..at]);
+            firsts.push((marked.len(), first));
+            marked.push(mark);
+            n_copied = at + first.len_utf8();
+        }
+        marked.push_str(&text[n_copied..]);
+        Self { text: marked.into(), mark, firsts }
+    }
+
+    /// The marks in a part of the text.
+    fn firsts_in(&self, range: &Range<usize>) -> &[(usize, char)] {
+        let n_before = |end| self.firsts.partition_point(|(at, _)| *at < end);
+        &self.firsts[n_before(range.start)..n_before(range.end)]
+    }
+}
+
 /// Put longer spellings first: one may begin another.
 pub(crate) fn longer_first<T: AsRef<str> + Ord>(spellings: &mut [T]) {
     spellings.sort_by(|a, b| b.as_ref().len().cmp(&a.as_ref().len()).then(a.cmp(b)));
@@ -180,3 +258,6 @@ struct AddedToken {
     id: TokenId,
     content: String,
 }
+
+#[cfg(test)]
+mod tests;

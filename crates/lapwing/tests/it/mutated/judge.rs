@@ -14,9 +14,6 @@ use crate::files_below;
 const ALLOWANCE_BYTES: u64 = 64 << 20;
 /// Memory in multiples of the mutated file: what the others take the baseline has.
 const FILE_MULTIPLES_MAX: u64 = 4;
-/// The same of a text, more than is wanted: a line of 1 MB took 70 bytes a byte while it became tokens,
-/// and why was not looked into.
-const TEXT_MULTIPLES_MAX: u64 = 80;
 
 /// The limit of CPU time was reached.
 const SIGXCPU: i32 = 24;
@@ -68,9 +65,7 @@ pub(super) fn wrong(
     }
     let file = std::fs::metadata(case.home.path(case.file));
     let n_bytes = file.map_or(0, |metadata| metadata.len());
-    let is_text = case.file.ends_with(".txt");
-    let n_times = if is_text { TEXT_MULTIPLES_MAX } else { FILE_MULTIPLES_MAX };
-    let allowed = baseline.peak_bytes + n_times * n_bytes + ALLOWANCE_BYTES;
+    let allowed = baseline.peak_bytes + FILE_MULTIPLES_MAX * n_bytes + ALLOWANCE_BYTES;
     if allowed < ended.peak_bytes {
         wrong.push(format!("MEMORY: {} allowed, {} found", allowed, ended.peak_bytes));
     }
