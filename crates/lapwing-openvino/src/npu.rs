@@ -82,7 +82,13 @@ impl Sizes {
 
 /// The properties of a compilation for an NPU, or for the CPU in its place. They must go with the
 /// compilation: set on the library's core they are accepted and have no effect.
-pub(crate) fn properties(kind: DeviceKind, sizes: Sizes) -> Vec<(&'static str, String)> {
+///
+/// `is_kept` says that the compiled model goes into a cache.
+pub(crate) fn properties(
+    kind: DeviceKind,
+    sizes: Sizes,
+    is_kept: bool,
+) -> Vec<(&'static str, String)> {
     let mut properties = vec![
         ("NPU_USE_NPUW", "YES".to_owned()),
         ("NPUW_LLM", "YES".to_owned()),
@@ -98,6 +104,13 @@ pub(crate) fn properties(kind: DeviceKind, sizes: Sizes) -> Vec<(&'static str, S
         // NPUW's search for repeated blocks is made for an NPU; on the CPU it refuses models whose
         // blocks are small.
         properties.push(("NPUW_ONLINE_PIPELINE", "NONE".to_owned()));
+    }
+    if kind == DeviceKind::NpuOnCpu && !is_kept {
+        // What differs from f32 shall be NPUW's work. The CPU itself computes in bf16 where it can,
+        // with activations in 8 bits: a logit is then off by up to a tenth of the largest. What
+        // comes out of a cache forgets this, and must give what went in.
+        properties.push(("INFERENCE_PRECISION_HINT", "f32".to_owned()));
+        properties.push(("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned()));
     }
     properties
 }
@@ -277,7 +290,7 @@ mod tests {
     }
 
     fn properties_of(asked: &OpenOptions) -> Vec<(&'static str, String)> {
-        properties(DeviceKind::Npu, Sizes::of(asked, 4096))
+        properties(DeviceKind::Npu, Sizes::of(asked, 4096), false)
     }
 
     #[test]
