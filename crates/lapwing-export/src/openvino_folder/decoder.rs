@@ -40,13 +40,9 @@ pub(super) fn write(
     let mut hidden = scaled(graph, hidden, architecture.family.embedding_factor)?;
 
     let n_batch = batch_size(graph, &input_ids)?;
-    let kinds: BTreeSet<RopeKind> =
-        (0..architecture.n_layers).filter_map(|idx| architecture.rope_kind(idx)).collect();
-    let angles = kinds.into_iter().map(|kind| {
-        let rope = architecture.rope(kind);
-        Ok((kind, RotaryAngles::write(graph, &position_ids, kind, rope)?))
-    });
-    let angles: BTreeMap<RopeKind, RotaryAngles> = angles.collect::<Result<_, ExportError>>()?;
+    let kinds = (0..architecture.n_layers).filter_map(|idx| architecture.rope_kind(idx));
+    let ropes: BTreeMap<RopeKind, _> = kinds.map(|kind| (kind, architecture.rope(kind))).collect();
+    let angles = RotaryAngles::write(graph, (&n_batch, &position_ids), &ropes)?;
     let mut states = Vec::with_capacity(architecture.n_layers);
     for layer_idx in 0..architecture.n_layers {
         let mut state =

@@ -1,5 +1,7 @@
 //! Rotary position embedding, as the plugins recognise it.
 
+use std::collections::BTreeMap;
+
 use lapwing_formats::ir::{Dim, ElementType, Node};
 use lapwing_model::{Rope, RopeKind};
 
@@ -16,37 +18,39 @@ pub(super) struct RotaryAngles {
 }
 
 impl RotaryAngles {
-    /// Turn positions into angles.
+    /// Turn positions into angles, for each kind.
     ///
-    /// Shapes: `position_ids [batch, n_tokens]`.
+    /// Angles are positions times frequencies, of which f16 has no fraction left beyond 2048. An NPU
+    /// computes in f16; but NPUW puts a table, made in f32, in place of the one cosine and the one
+    /// sine that it finds, if their frequencies are broadcast over the batch. So all kinds share
+    /// these.
+    ///
+    /// Shapes: `n_batch [1]`, `position_ids [batch, n_tokens]`.
     ///
     /// # Errors
     ///
     /// When a constant cannot be written.
     pub(super) fn write(
         graph: &mut Graph,
-        position_ids: &Node,
-        kind: RopeKind,
-        rope: &Rope,
-    ) -> Result<RotaryAngles, ExportError> {
-        let scope = match kind {
-            RopeKind::General => "rotary/",
-            RopeKind::Window => "window_rotary/",
-        };
-        graph.set_scope(scope);
-        let n_frequencies = rope.n_rotated / 2;
-        let stored = |graph: &mut Graph, name: &str, frequencies: &[f32]| {
-            graph.floats(&format!("{scope}{name}"), &[1, n_frequencies, 1], frequencies)
-        };
-        let mut frequencies = stored(graph, "inverse_frequencies", &rope.inverse_frequencies())?;
-        if let Some((n_original, long)) = rope.long_frequencies() {
-            let long = stored(graph, "long_inverse_frequencies", &long)?;
-            let is_long = is_longer(graph, position_ids, n_original)?;
-            let output = (ElementType::F32, frequencies.dims.clone());
-            let attributes = [("auto_broadcast", "numpy")];
-            let inputs = [&is_long, &long, &frequencies];
-            frequencies = graph.operator(("Select", "opset1"), &attributes, &inputs, output);
+        (n_batch, position_ids): (&Node, &Node),
+        ropes: &BTreeMap<RopeKind, &Rope>,
+    ) -> Result<BTreeMap<RopeKind, RotaryAngles>, ExportError> {
+        graph.set_scope("rotary/");
+        let n_of = |rope: &Rope| rope.n_rotated / 2;
+        let n_frequencies: usize = ropes.values().map(|rope| n_of(rope)).sum();
+        if n_frequencies == 0 {
+            return Ok(BTreeMap::new());
         }
+        let frequencies = frequencies(graph, position_ids, ropes)?;
+        let sizes = [graph.integers(&[n_frequencies as i64])?, graph.integers(&[1])?];
+        let shape = graph.concat(&[n_batch, &sizes[0], &sizes[1]], 0, Dim::Fixed(3));
+        let output = vec![Dim::ANY, Dim::Fixed(n_frequencies as u64), Dim::Fixed(1)];
+        let frequencies = graph.operator(
+            ("Broadcast", "opset3"),
+            &[("mode", "numpy")],
+            &[&frequencies, &shape],
+            (ElementType::F32, output),
+        );
         let positions = graph.unsqueeze(position_ids, &[1])?;
         let positions = graph.convert(&positions, ElementType::F32);
         let angles = graph.operator(
@@ -57,17 +61,31 @@ impl RotaryAngles {
         );
         let angles = graph.transpose(&angles, &[0, 2, 1])?;
         let both = graph.concat(&[&angles, &angles], 2, Dim::Fixed(2 * n_frequencies as u64));
-        let mut of = |function: &str| {
-            let values = graph.unary(function, "opset1", &both);
-            if rope.magnitude() == 1.0 {
-                return Ok(values);
-            }
-            let magnitude = graph.float(rope.magnitude(), 0)?;
-            Ok::<Node, ExportError>(graph.binary("Multiply", &values, &magnitude))
-        };
-        let (cos, sin) = (of("Cos")?, of("Sin")?);
-        let (cos, sin) = (graph.unsqueeze(&cos, &[1])?, graph.unsqueeze(&sin, &[1])?);
-        Ok(RotaryAngles { n_rotated: rope.n_rotated, cos, sin })
+        let (cos, sin) = (graph.unary("Cos", "opset1", &both), graph.unary("Sin", "opset1", &both));
+        let (mut found, mut start) = (BTreeMap::new(), 0);
+        for (kind, rope) in ropes {
+            let n = n_of(rope);
+            let mut of = |all: &Node| {
+                let values = graph.unsqueeze(all, &[1])?;
+                let values = match n == n_frequencies {
+                    true => values,
+                    false => {
+                        let end = (start + n) as i64;
+                        let half = slice(graph, &values, start as i64, end, n as u64)?;
+                        graph.concat(&[&half, &half], 3, Dim::Fixed(2 * n as u64))
+                    }
+                };
+                if rope.magnitude() == 1.0 {
+                    return Ok(values);
+                }
+                let magnitude = graph.float(rope.magnitude(), 0)?;
+                Ok::<Node, ExportError>(graph.binary("Multiply", &values, &magnitude))
+            };
+            let (cos, sin) = (of(&cos)?, of(&sin)?);
+            found.insert(*kind, RotaryAngles { n_rotated: rope.n_rotated, cos, sin });
+            start += n;
+        }
+        Ok(found)
     }
 
     /// Rotate the heads of queries or keys: `x * cos + (-second half, first half) * sin`.
@@ -103,8 +121,36 @@ impl RotaryAngles {
     }
 }
 
-/// Whether the sequence so far has more positions than this, by the last of them.
-fn is_longer(
+/// The frequencies of all kinds, one behind the other.
+///
+/// Shapes: `[1, n_frequencies, 1]`.
+fn frequencies(
+    graph: &mut Graph,
+    position_ids: &Node,
+    ropes: &BTreeMap<RopeKind, &Rope>,
+) -> Result<Node, ExportError> {
+    let stored = |graph: &mut Graph, name: &str, frequencies: &[f32]| {
+        graph.floats(&format!("rotary/{name}"), &[1, frequencies.len(), 1], frequencies)
+    };
+    let short: Vec<f32> = ropes.values().flat_map(|rope| rope.inverse_frequencies()).collect();
+    let short = stored(graph, "inverse_frequencies", &short)?;
+    let Some((n_original, _)) = ropes.values().find_map(|rope| rope.long_frequencies()) else {
+        return Ok(short);
+    };
+    let long = ropes.values().flat_map(|rope| match rope.long_frequencies() {
+        Some((_, long)) => long,
+        None => rope.inverse_frequencies(),
+    });
+    let long = stored(graph, "long_inverse_frequencies", &long.collect::<Vec<f32>>())?;
+    let is_short = is_within(graph, position_ids, n_original)?;
+    let output = (ElementType::F32, short.dims.clone());
+    let attributes = [("auto_broadcast", "numpy")];
+    let inputs = [&is_short, &short, &long];
+    Ok(graph.operator(("Select", "opset1"), &attributes, &inputs, output))
+}
+
+/// Whether the sequence so far has at most this many positions, by the last of them.
+fn is_within(
     graph: &mut Graph,
     position_ids: &Node,
     n_positions: usize,
@@ -116,9 +162,11 @@ fn is_longer(
         &[position_ids, &axes],
         (ElementType::I64, Vec::new()),
     );
-    // The first position is 0.
-    let n_positions = graph.integer(n_positions as i64 - 1)?;
-    Ok(graph.condition("Greater", &last, &n_positions))
+    // The first position is 0. NPUW looks for a sum here, too.
+    let one = graph.integer(1)?;
+    let n_seen = graph.binary("Add", &last, &one);
+    let n_positions = graph.integer(n_positions as i64)?;
+    Ok(graph.condition("LessEqual", &n_seen, &n_positions))
 }
 
 fn slice(

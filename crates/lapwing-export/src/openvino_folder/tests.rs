@@ -156,8 +156,8 @@ fn inputs_outputs_and_states_are_those_of_optimum_intel() {
     assert!(variables.iter().all(|variable| variable.dims.as_ref() == Some(&state_dims)));
     assert_eq!(n_layers_of(&model, "Assign"), 4);
     assert_eq!(n_layers_of(&model, "ScaledDotProductAttention"), 2);
-    // Keys and values of two heads serve four.
-    assert_eq!(n_layers_of(&model, "Broadcast"), 4 + 4);
+    // Keys and values of two heads serve four; rotary frequencies serve the batch.
+    assert_eq!(n_layers_of(&model, "Broadcast"), 4 + 4 + 1);
     assert_eq!(model.weight_compression(), None);
 }
 
