@@ -125,7 +125,17 @@ impl Backend for OpenVinoBackend {
             });
         }
         let device = self.choose(options.device)?;
-        let library = (&self.core, self.version.as_str());
+        let core = match device.kind {
+            DeviceKind::NpuOnCpu => npu::core_on_cpu().map_err(|error| OpenError::Refused {
+                backend: NAME,
+                version: self.version.clone(),
+                model: folder.root.clone(),
+                device: device.id.clone(),
+                source: error.into(),
+            })?,
+            _ => Arc::clone(&self.core),
+        };
+        let library = (&core, self.version.as_str());
         let model = OpenVinoModel::open(library, folder, options, device, on_inference)?;
         Ok(Box::new(model))
     }

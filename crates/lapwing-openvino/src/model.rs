@@ -199,7 +199,7 @@ impl Prepared {
         npu::require_fit(folder, graph, weights, options, device)?;
         let sizes = Sizes::of(options, folder.architecture.n_positions_max);
         Ok(Prepared {
-            properties: npu::properties(device.kind, sizes, options.cache_folder.is_some()),
+            properties: npu::properties(device.kind, sizes),
             chooses_positions: false,
             hidden: None,
             npu: Some(sizes),

@@ -4,12 +4,15 @@
 //! shapes for prompts and one for single tokens, and keeps the state between them itself. The same
 //! layer runs with the CPU in the NPU's place: [`DeviceKind::NpuOnCpu`].
 
+use std::sync::Arc;
+
 use lapwing_backend::{Device, DeviceKind, Limits, OpenError, OpenOptions};
 use lapwing_formats::ir::WeightCompression;
 use lapwing_model::ModelFolder;
 
 use crate::NAME;
 use crate::graph::{Graph, TokenInput};
+use crate::native::{Core, NativeError};
 use crate::states::StateKind;
 
 /// Positions when nobody says: every one of them takes memory from the start.
@@ -82,13 +85,7 @@ impl Sizes {
 
 /// The properties of a compilation for an NPU, or for the CPU in its place. They must go with the
 /// compilation: set on the library's core they are accepted and have no effect.
-///
-/// `is_kept` says that the compiled model goes into a cache.
-pub(crate) fn properties(
-    kind: DeviceKind,
-    sizes: Sizes,
-    is_kept: bool,
-) -> Vec<(&'static str, String)> {
+pub(crate) fn properties(kind: DeviceKind, sizes: Sizes) -> Vec<(&'static str, String)> {
     let mut properties = vec![
         ("NPU_USE_NPUW", "YES".to_owned()),
         ("NPUW_LLM", "YES".to_owned()),
@@ -104,15 +101,27 @@ pub(crate) fn properties(
         // NPUW's search for repeated blocks is made for an NPU; on the CPU it refuses models whose
         // blocks are small.
         properties.push(("NPUW_ONLINE_PIPELINE", "NONE".to_owned()));
-    }
-    if kind == DeviceKind::NpuOnCpu && !is_kept {
-        // What differs from f32 shall be NPUW's work. The CPU itself computes in bf16 where it can,
-        // with activations in 8 bits: a logit is then off by up to a tenth of the largest. What
-        // comes out of a cache forgets this, and must give what went in.
-        properties.push(("INFERENCE_PRECISION_HINT", "f32".to_owned()));
-        properties.push(("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned()));
+        properties.extend(in_f32());
     }
     properties
+}
+
+/// What the CPU is told in an NPU's place: what differs from an NPU's f16 shall be NPUW's work. The CPU
+/// itself would compute in bf16, with activations in 8 bits: a logit is then off by up to a tenth of
+/// the largest.
+fn in_f32() -> [(&'static str, String); 2] {
+    [
+        ("INFERENCE_PRECISION_HINT", "f32".to_owned()),
+        ("DYNAMIC_QUANTIZATION_GROUP_SIZE", "0".to_owned()),
+    ]
+}
+
+/// An entry object for the CPU in an NPU's place. What comes out of a cache for it computes as the CPU of
+/// its entry object is told, whatever went with the compilation.
+pub(crate) fn core_on_cpu() -> Result<Arc<Core>, NativeError> {
+    let core = Core::new()?;
+    core.set("CPU", &in_f32())?;
+    Ok(Arc::new(core))
 }
 
 /// Refuse before the compilation, which may take minutes, what is known to fail after it.
@@ -290,7 +299,7 @@ mod tests {
     }
 
     fn properties_of(asked: &OpenOptions) -> Vec<(&'static str, String)> {
-        properties(DeviceKind::Npu, Sizes::of(asked, 4096), false)
+        properties(DeviceKind::Npu, Sizes::of(asked, 4096))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The entry object of the library: devices, reading and compiling.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -23,6 +23,25 @@ pub(crate) struct Core {
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
+
+type Texts = Vec<(CString, CString)>;
+
+fn properties_as_c(
+    call: &'static str,
+    properties: &[(&str, String)],
+) -> Result<Texts, NativeError> {
+    let text = |(key, value): &(&str, String)| Ok((c_string(call, key)?, c_string(call, value)?));
+    properties.iter().map(text).collect()
+}
+
+/// The same as the library takes them, as long as the texts live.
+fn as_pointers(texts: &Texts) -> Vec<ov_property_t> {
+    let pointers = |(key, value): &(CString, CString)| ov_property_t {
+        key: key.as_ptr(),
+        value: value.as_ptr().cast::<c_void>(),
+    };
+    texts.iter().map(pointers).collect()
+}
 
 impl Core {
     /// Load the library at `path` and read its build number, such as `2026.4.1-22982-…`.
@@ -88,6 +107,28 @@ impl Core {
         Ok(take_string(value))
     }
 
+    /// Set properties of a device, for all that is compiled for it or comes out of a cache.
+    pub(crate) fn set(
+        &self,
+        device: &str,
+        properties: &[(&str, String)],
+    ) -> Result<(), NativeError> {
+        const CALL: &str = "setting properties of a device";
+        let device = c_string(CALL, device)?;
+        let texts = properties_as_c(CALL, properties)?;
+        let properties = as_pointers(&texts);
+        // SAFETY: the core lives; the properties are C strings that outlive the call.
+        let status = unsafe {
+            openvino_sys::ov_core_set_properties(
+                self.pointer,
+                device.as_ptr(),
+                properties.len(),
+                properties.as_ptr(),
+            )
+        };
+        check(CALL, status)
+    }
+
     /// Read a graph given as XML text over mapped weights, and compile it for a device. The
     /// compiled model keeps the map alive.
     pub(crate) fn compile(
@@ -102,17 +143,8 @@ impl Core {
         let read = started.elapsed();
         const CALL: &str = "compiling";
         let device = c_string(CALL, device)?;
-        let mut texts = Vec::with_capacity(properties.len());
-        for (key, value) in properties {
-            texts.push((c_string(CALL, key)?, c_string(CALL, value)?));
-        }
-        let properties: Vec<ov_property_t> = texts
-            .iter()
-            .map(|(key, value)| ov_property_t {
-                key: key.as_ptr(),
-                value: value.as_ptr().cast::<c_void>(),
-            })
-            .collect();
+        let texts = properties_as_c(CALL, properties)?;
+        let properties = as_pointers(&texts);
         let mut compiled: *mut ov_compiled_model_t = ptr::null_mut();
         // SAFETY: core and model live; the properties are C strings that outlive the call.
         let status = unsafe {

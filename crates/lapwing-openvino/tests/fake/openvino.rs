@@ -227,6 +227,17 @@ extern "C" fn ov_model_free(model: *mut Model) {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn ov_core_set_properties(
+    _core: *const u8,
+    device: *const c_char,
+    _n_properties: usize,
+    _properties: *const Property,
+) -> Status {
+    Script::read().log(&["set", &text(device)]);
+    0
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn ov_core_compile_model_props(
     _core: *const u8,
     model: *const Model,
