@@ -64,17 +64,18 @@ const DEEPSEEK_LETTERS: &str = concat!(
 );
 
 /// Source: the `pre_tokenizer` in `tokenizer.json` of SmolLM2, Qwen2.5, Llama 3, Mistral Nemo, GPT-4o,
-/// DeepSeek and GPT-2; which names mean the same: llama.cpp, `src/llama-vocab.cpp`.
+/// DeepSeek and GPT-2; which names mean the same: llama.cpp, `src/llama-vocab.cpp`, of whose names
+/// these are those that files of the exported families have.
 const WORD_RULES: &[WordRule] = &[
     WordRule {
-        names: &["smollm", "starcoder", "refact", "command-r"],
+        names: &["smollm", "starcoder", "refact", "command-r", "minerva-7b"],
         words: Words::DigitsThenGpt2,
         composes: false,
         ignores_merges: false,
         adds_bos: false,
     },
     WordRule {
-        names: &["qwen2", "deepseek-r1-qwen"],
+        names: &["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"],
         words: Words::Pattern(concat!(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
             r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -84,14 +85,14 @@ const WORD_RULES: &[WordRule] = &[
         adds_bos: false,
     },
     WordRule {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3"],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "midm-2.0", "lfm2"],
         words: Words::Pattern(LLAMA3_WORDS),
         composes: false,
         ignores_merges: true,
         adds_bos: true,
     },
     WordRule {
-        names: &["smaug-bpe"],
+        names: &["smaug-bpe", "dbrx"],
         words: Words::Pattern(LLAMA3_WORDS),
         composes: false,
         ignores_merges: false,
@@ -116,6 +117,16 @@ const WORD_RULES: &[WordRule] = &[
             r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}|",
             r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        )),
+        composes: false,
+        ignores_merges: false,
+        adds_bos: false,
+    },
+    WordRule {
+        names: &["seed-coder"],
+        words: Words::Pattern(concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}|",
+            r" ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+",
         )),
         composes: false,
         ignores_merges: false,
@@ -149,7 +160,16 @@ const WORD_RULES: &[WordRule] = &[
         adds_bos: false,
     },
     WordRule {
-        names: &["gpt-2", "default", "mpt", "olmo"],
+        names: &[
+            "gpt-2",
+            "default",
+            "mpt",
+            "olmo",
+            "mellum",
+            "a.x-4.0",
+            "trillion",
+            "granite-docling",
+        ],
         words: Words::Gpt2,
         composes: false,
         ignores_merges: false,
