@@ -16,23 +16,30 @@ use super::{OpenCheckpointError, TextAssets, unsupported};
 pub(super) use vocabulary::excerpt;
 use vocabulary::{TokenType, Vocabulary};
 
-/// Texts that end a turn in chat formats; a control token of such a text ends answers even where
-/// the metadata names only the end of the document.
-const END_OF_TURN: &[&str] = &["<|im_end|>", "<|eot_id|>"];
-
-/// Texts of control tokens that end an answer where the metadata names no end at all.
-const END_WHERE_NONE_IS_NAMED: &[&str] = &[
+/// Texts that end a turn or a document; a control token of such a text ends answers even where the
+/// metadata names another one alone, as converters do of models that have several.
+const ENDS: &[&str] = &[
     "<|im_end|>",
     "<|eot_id|>",
     "<|eom_id|>",
-    "<|end|>",
+    END_OF_MESSAGE,
     "<|end_of_text|>",
     "<|endoftext|>",
     "<end_of_turn>",
     "<EOT>",
-    "<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>",
-    "</s>",
+    HARMONY[0],
+    HARMONY[1],
 ];
+
+/// Ends an answer, but for models of [`HARMONY`], whose answers have several messages.
+const END_OF_MESSAGE: &str = "<|end|>";
+
+/// The two ends of an answer in the format of gpt-oss.
+const HARMONY: [&str; 2] = ["<|return|>", "<|call|>"];
+
+/// Texts of control tokens that also end an answer where the metadata names no end at all.
+const ENDS_WHERE_NONE_IS_NAMED: &[&str] =
+    &["<\u{ff5c}end\u{2581}of\u{2581}sentence\u{ff5c}>", "</s>"];
 
 /// Read the tokenizer and the chat template.
 pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheckpointError> {
@@ -79,10 +86,15 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
 /// Every id that ends an answer: those the metadata names, then control tokens whose text says so.
 pub(super) fn end_ids(gguf: &Gguf, stated: [Option<u32>; 3]) -> Vec<u32> {
     let mut ids: Vec<u32> = stated.into_iter().flatten().collect();
-    let texts = if ids.is_empty() { END_WHERE_NONE_IS_NAMED } else { END_OF_TURN };
+    let none_is_named = ids.is_empty();
     if let Ok(vocabulary) = Vocabulary::read(gguf) {
-        let control = vocabulary.of_type(TokenType::Control);
-        ids.extend(control.filter(|(_, text)| texts.contains(text)).map(|(id, _)| id));
+        let control = || vocabulary.of_type(TokenType::Control);
+        let is_harmony = HARMONY.iter().all(|end| control().any(|(_, text)| text == *end));
+        let ends = control().filter(|(_, text)| {
+            let is_end = ENDS.contains(text) && !(is_harmony && *text == END_OF_MESSAGE);
+            is_end || none_is_named && ENDS_WHERE_NONE_IS_NAMED.contains(text)
+        });
+        ids.extend(ends.map(|(id, _)| id));
     }
     let mut seen = std::collections::BTreeSet::new();
     ids.retain(|id| seen.insert(*id));

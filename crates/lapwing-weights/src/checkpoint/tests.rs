@@ -189,7 +189,7 @@ fn special_ids_that_no_key_names_are_those_that_llama_cpp_takes() {
         let found = open(file).unwrap().tokens;
         assert_eq!((found.bos, found.eos.as_slice()), (bos, eos));
     };
-    check(&sentence_piece(), Some(1), &[2]);
+    check(&sentence_piece(), Some(1), &[2, 5]);
     let start = open(&sentence_piece()).unwrap().text.tokenizer_json;
     let start: serde_json::Value = serde_json::from_slice(&start).unwrap();
     assert_eq!(start["post_processor"]["single"][0]["SpecialToken"]["id"], "<s>");
@@ -197,12 +197,32 @@ fn special_ids_that_no_key_names_are_those_that_llama_cpp_takes() {
     assert!(spaced.to_string().contains("add_space_prefix: expected true or false"), "{spaced}");
     // What is named, and that there is none, is believed.
     check(sentence_piece().u32("tokenizer.ggml.eos_token_id", 5), Some(1), &[5]);
-    check(sentence_piece().u32("tokenizer.ggml.bos_token_id", u32::MAX), None, &[2]);
+    check(sentence_piece().u32("tokenizer.ggml.bos_token_id", u32::MAX), None, &[2, 5]);
     check(sentence_piece().u32("tokenizer.ggml.eom_token_id", 5), Some(1), &[2, 5]);
     // A token that is an ordinary one is no start and no end.
     check(sentence_piece().i32s("tokenizer.ggml.token_type", &[2, 1, 1, 1, 1, 3]), None, &[5]);
     // Byte-level files: by the texts that llama.cpp knows.
     check(small("llama").without("tokenizer.ggml.eos_token_id"), None, &[4, 5]);
+}
+
+#[test]
+fn an_answer_ends_where_its_turn_does_though_the_file_names_the_end_of_the_document_alone() {
+    let check = |tokens: [&str; 3], expected: &[u32]| {
+        let mut texts = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
+        texts.extend(tokens.map(str::to_owned));
+        let mut file = sentence_piece();
+        file.strings("tokenizer.ggml.tokens", &texts)
+            .i32s("tokenizer.ggml.token_type", &[2, 3, 3, 3, 3, 3])
+            .u32("tokenizer.ggml.eos_token_id", 3);
+        assert_eq!(open(&file).unwrap().tokens.eos, expected, "{tokens:?}");
+    };
+    // Phi-3 and Gemma 3 as they are converted; a chat model's end of a document ends answers, too.
+    check(["<|endoftext|>", "<|end|>", "<|user|>"], &[3, 4]);
+    check(["<eos>", "<start_of_turn>", "<end_of_turn>"], &[3, 5]);
+    check(["<|im_end|>", "<|im_start|>", "<|endoftext|>"], &[3, 5]);
+    // In an answer of gpt-oss a message ends, and another one follows.
+    check(["<|return|>", "<|call|>", "<|end|>"], &[3, 4]);
+    check(["<|return|>", "<|user|>", "<|end|>"], &[3, 5]);
 }
 
 #[test]
