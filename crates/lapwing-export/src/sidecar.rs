@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lapwing_model::{
     Activation, Architecture, Family, FamilyExperts, Layers, Rope, RopeScaling, SpecialTokens,
-    Transformer,
+    TOOL_TEMPLATE_FILE, Transformer,
 };
 use lapwing_weights::Checkpoint;
 use serde_json::{Value, json};
@@ -79,7 +79,8 @@ pub(crate) fn eos_json(eos: &[u32]) -> Value {
     }
 }
 
-/// Write `tokenizer.json`, `tokenizer_config.json` and, where there is one, `chat_template.jinja`.
+/// Write `tokenizer.json`, `tokenizer_config.json` and, where there are such, `chat_template.jinja`
+/// and the template of prompts with tools.
 ///
 /// # Errors
 ///
@@ -88,6 +89,14 @@ pub(crate) fn write_text_assets(checkpoint: &Checkpoint, out: &Path) -> Result<(
     write_json(&out.join("tokenizer_config.json"), &checkpoint.text.tokenizer_config)?;
     if let Some(template) = &checkpoint.text.chat_template {
         write_file(&out.join("chat_template.jinja"), template.as_bytes())?;
+    }
+    if let Some(template) = &checkpoint.text.tool_template {
+        let path = out.join(TOOL_TEMPLATE_FILE);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| ExportError::Write { path: folder.to_owned(), source })?;
+        }
+        write_file(&path, template.as_bytes())?;
     }
     write_file(&out.join("tokenizer.json"), &checkpoint.text.tokenizer_json)
 }

@@ -54,7 +54,8 @@ impl TextSide {
     }
 
     /// The same from what would be the files of a folder: `tokenizer.json`, `tokenizer_config.json`
-    /// and `chat_template.jinja`. `path` names where they come from in errors.
+    /// `chat_template.jinja` and the template of prompts with tools. `path` names where they come
+    /// from in errors.
     ///
     /// # Errors
     ///
@@ -63,10 +64,17 @@ impl TextSide {
         tokenizer: &[u8],
         config: &Value,
         template: Option<&str>,
+        tool_template: Option<&str>,
         path: &Path,
     ) -> Result<TextSide, OpenTextError> {
         let special = SpecialTokens::from_config(config);
-        let template = template.map(|source| ChatTemplate::from_source(source, special, path));
+        let template = template.map(|source| {
+            let template = ChatTemplate::from_source(source, special, path);
+            match tool_template {
+                Some(source) => template.with_tool_use(source, path),
+                None => template,
+            }
+        });
         Ok(TextSide { tokenizer: Tokenizer::from_bytes(tokenizer, path)?, template })
     }
 }

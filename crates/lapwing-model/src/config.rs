@@ -15,6 +15,10 @@ pub struct SpecialTokens {
     pub pad: Option<TokenId>,
 }
 
+/// Where a model folder has the chat template of prompts with tools, when these have one of their own;
+/// as transformers writes it beside `chat_template.jinja`.
+pub const TOOL_TEMPLATE_FILE: &str = "additional_chat_templates/tool_use.jinja";
+
 /// More than any `tokenizer.json` has: those of the largest vocabularies have tens of megabytes.
 pub const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
 

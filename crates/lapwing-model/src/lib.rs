@@ -20,7 +20,9 @@ mod named_token;
 mod openvino;
 
 pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
-pub use config::{GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TextFiles};
+pub use config::{
+    GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TOOL_TEMPLATE_FILE, TextFiles,
+};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
 pub use json::parse_json;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+use lapwing_model::TOOL_TEMPLATE_FILE;
 use serde_json::Map;
 
 use crate::Tokenizer;
@@ -77,8 +78,9 @@ pub struct RenderInput<'a> {
 impl ChatTemplate {
     /// The chat template of a model folder, `None` when it has none.
     ///
-    /// `chat_template.jinja` is taken before `chat_template` in `tokenizer_config.json`, which is
-    /// a string or a list of named templates: `default`, and `tool_use` for prompts with tools.
+    /// `chat_template.jinja`, with [`TOOL_TEMPLATE_FILE`] for prompts with tools, is taken before
+    /// `chat_template` in `tokenizer_config.json`, which is a string or a list of named templates:
+    /// `default`, and `tool_use` for prompts with tools.
     ///
     /// # Errors
     ///
@@ -90,7 +92,12 @@ impl ChatTemplate {
         let special_tokens = SpecialTokens::open(folder)?;
         let template_path = folder.join("chat_template.jinja");
         if let Some(source) = read_optional(&template_path)? {
-            return Ok(Some(Self::from_source(&source, special_tokens, &template_path)));
+            let mut template = Self::from_source(&source, special_tokens, &template_path);
+            let tool_path = folder.join(TOOL_TEMPLATE_FILE);
+            if let Some(source) = read_optional(&tool_path)? {
+                template = template.with_tool_use(&source, &tool_path);
+            }
+            return Ok(Some(template));
         }
         Ok(Self::from_config(&config, special_tokens, &config_path))
     }
@@ -133,6 +140,13 @@ impl ChatTemplate {
     pub fn from_source(source: &str, special_tokens: SpecialTokens, path: &Path) -> Self {
         let default = Arc::new(Source::new(source, path));
         Self { default, tool_use: None, special_tokens }
+    }
+
+    /// This template with another one for prompts with tools; `path` names that in errors.
+    #[must_use]
+    pub fn with_tool_use(mut self, source: &str, path: &Path) -> Self {
+        self.tool_use = Some(Arc::new(Source::new(source, path)));
+        self
     }
 
     /// The special tokens that the template may print.

@@ -58,6 +58,9 @@ pub struct TextAssets {
     pub tokenizer_config: serde_json::Value,
     /// The contents of `chat_template.jinja`; none for a base model.
     pub chat_template: Option<String>,
+    /// The contents of [`lapwing_model::TOOL_TEMPLATE_FILE`], where prompts with tools have a
+    /// template of their own.
+    pub tool_template: Option<String>,
 }
 
 impl Checkpoint {

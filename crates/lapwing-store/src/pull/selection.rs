@@ -7,7 +7,9 @@ mod gguf;
 
 use std::collections::HashSet;
 
-use lapwing_model::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
+use lapwing_model::{
+    ONNX_EMBEDDING, ONNX_STEMS, TOOL_TEMPLATE_FILE, VARIANT_PREFERENCE, onnx_embedding,
+};
 
 use crate::model_kind::ModelKind;
 use crate::options::Variant;
@@ -172,12 +174,13 @@ fn is_side_file(name: &str) -> bool {
     SIDE_FILES.iter().any(|ending| name.ends_with(ending)) || upper.starts_with("LICENSE")
 }
 
-/// Files in the root folder with one of these endings, and the side files.
+/// Files in the root folder with one of these endings, and the side files, of which one stands below.
 fn at_root<'a>(paths: &[&'a str], endings: &[&str]) -> Vec<Selected<'a>> {
     let wanted = |path: &&&str| {
-        !path.contains('/')
-            && !path.starts_with('.')
-            && (is_side_file(path) || endings.iter().any(|ending| path.ends_with(ending)))
+        let is_there = !path.contains('/') && !path.starts_with('.');
+        **path == TOOL_TEMPLATE_FILE
+            || is_there
+                && (is_side_file(path) || endings.iter().any(|ending| path.ends_with(ending)))
     };
     paths.iter().filter(wanted).map(|path| whole(path)).collect()
 }
@@ -226,7 +229,8 @@ fn genai_build<'a>(
     let inside = paths.iter().filter_map(|path| {
         let local = path.strip_prefix(&prefix)?;
         let is_code = local.ends_with(".py") || local.ends_with(".md");
-        let wanted = !local.contains('/') && !local.starts_with('.') && !is_code;
+        let is_inside = !local.contains('/') && !local.starts_with('.');
+        let wanted = local == TOOL_TEMPLATE_FILE || is_inside && !is_code;
         wanted.then_some(Selected { remote: path, local })
     });
     Ok((inside.collect(), Some(*folder).filter(|folder| !folder.is_empty())))

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use lapwing_model::TOOL_TEMPLATE_FILE;
 use serde_json::{Value, json};
 
 use super::*;
@@ -343,6 +344,14 @@ fn a_jinja_file_wins_over_the_config() {
     assert_eq!(rendered(open().unwrap().unwrap()), "config");
     write("chat_template.jinja", "file {{ eos_token }}");
     assert_eq!(rendered(open().unwrap().unwrap()), "file </s>");
+    // transformers writes that of prompts with tools beside it.
+    fs::create_dir(folder.path().join("additional_chat_templates")).unwrap();
+    write(TOOL_TEMPLATE_FILE, "tools {{ tools }}");
+    let template = open().unwrap().unwrap();
+    let extra = Map::new();
+    let with_tools = RenderInput { tools: Some(&[]), ..input(&[], &extra) };
+    assert_eq!(template.render(&with_tools).unwrap(), "tools []");
+    assert_eq!(rendered(template), "file </s>");
     write("tokenizer_config.json", "{");
     assert!(matches!(open(), Err(OpenTemplateError::Json { .. })));
 }

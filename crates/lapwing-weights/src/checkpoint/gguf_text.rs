@@ -75,11 +75,12 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
         "decoder": tokenizer.decoder,
         "model": tokenizer.model,
     });
-    let template = gguf.get("tokenizer.chat_template").and_then(|value| value.as_str());
+    let template = |key: &str| gguf.get(key).and_then(|value| value.as_str()).map(str::to_owned);
     Ok(TextAssets {
         tokenizer_json: tokenizer.to_string().into_bytes(),
         tokenizer_config: tokenizer_config(&vocabulary, config, adds_bos, adds_eos),
-        chat_template: template.map(str::to_owned),
+        chat_template: template("tokenizer.chat_template"),
+        tool_template: template("tokenizer.chat_template.tool_use"),
     })
 }
 

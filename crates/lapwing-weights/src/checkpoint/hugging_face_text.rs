@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lapwing_files::regular::is_there;
+use lapwing_model::TOOL_TEMPLATE_FILE;
 use serde_json::Value;
 
 use super::small_file::{read_file, read_json};
@@ -26,26 +27,33 @@ pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenChec
     };
     let inside =
         tokenizer_config.as_object_mut().and_then(|json| json.shift_remove("chat_template"));
-    let template_path = folder.join("chat_template.jinja");
-    let chat_template = if is_there(&template_path) {
-        let bytes = read_file(&template_path)?;
-        let text = String::from_utf8(bytes);
-        Some(text.map_err(OpenCheckpointError::read(&template_path))?)
-    } else {
-        inside.as_ref().and_then(default_template)
+    let (chat_template, tool_template) = match template_file(&folder.join("chat_template.jinja"))? {
+        Some(default) => (Some(default), template_file(&folder.join(TOOL_TEMPLATE_FILE))?),
+        None => inside.as_ref().map_or((None, None), templates),
     };
-    Ok(TextAssets { tokenizer_json, tokenizer_config, chat_template })
+    Ok(TextAssets { tokenizer_json, tokenizer_config, chat_template, tool_template })
 }
 
-/// The template inside of an older `tokenizer_config.json`: text, or a list of named ones.
-fn default_template(json: &Value) -> Option<String> {
+fn template_file(path: &Path) -> Result<Option<String>, OpenCheckpointError> {
+    if !is_there(path) {
+        return Ok(None);
+    }
+    let text = String::from_utf8(read_file(path)?);
+    Ok(Some(text.map_err(OpenCheckpointError::read(path))?))
+}
+
+/// The templates inside of an older `tokenizer_config.json`, text or a list of named ones: that for
+/// all prompts, and the one for prompts with tools.
+fn templates(json: &Value) -> (Option<String>, Option<String>) {
     let text = |json: &Value| json.as_str().map(str::to_owned);
     match json {
         Value::Array(named) => {
-            let default = named.iter().find(|entry| entry["name"] == "default");
-            default.or(named.first()).and_then(|entry| text(&entry["template"]))
+            let of_name = |name: &str| named.iter().find(|entry| entry["name"] == name);
+            let default = of_name("default").or(named.first());
+            let template = |entry: &Value| text(&entry["template"]);
+            (default.and_then(template), of_name("tool_use").and_then(template))
         }
-        single => text(single),
+        single => (text(single), None),
     }
 }
 

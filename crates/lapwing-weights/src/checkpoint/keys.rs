@@ -240,7 +240,7 @@ pub(super) const GGUF: &Keys = &[
     (Used, &["tokenizer.ggml.eom_token_id", "tokenizer.ggml.unknown_token_id"]),
     (Used, &["tokenizer.ggml.padding_token_id", "tokenizer.ggml.add_bos_token"]),
     (Used, &["tokenizer.ggml.add_eos_token", "tokenizer.ggml.add_space_prefix"]),
-    (Used, &["tokenizer.chat_template"]),
+    (Used, &["tokenizer.chat_template", "tokenizer.chat_template.tool_use"]),
     (Neutral(&["false"]), &["tokenizer.ggml.remove_extra_whitespaces"]),
     (Neutral(&["false"]), &["tokenizer.ggml.add_sep_token"]),
     (Harmless, &["tokenizer.ggml.seperator_token_id", "tokenizer.ggml.separator_token_id"]),

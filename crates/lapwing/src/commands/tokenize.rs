@@ -66,10 +66,10 @@ fn text_side(path: &Path) -> anyhow::Result<TextSide> {
         return TextSide::open(path).map_err(open_failed);
     }
     doing::reads(&checkpoint);
-    let TextAssets { tokenizer_json, tokenizer_config, chat_template } =
+    let TextAssets { tokenizer_json, tokenizer_config, chat_template, tool_template } =
         Checkpoint::open(&checkpoint)?.text;
-    let template = chat_template.as_deref();
-    TextSide::from_parts(&tokenizer_json, &tokenizer_config, template, &checkpoint)
+    let (template, tool_template) = (chat_template.as_deref(), tool_template.as_deref());
+    TextSide::from_parts(&tokenizer_json, &tokenizer_config, template, tool_template, &checkpoint)
         .map_err(open_failed)
 }
 

@@ -19,7 +19,7 @@ fn check(paths: &[&str], variant: Option<&str>, expected: Result<&[&str], &str>)
     }
 }
 
-const OPENVINO: [&str; 9] = [
+const OPENVINO: [&str; 11] = [
     ".gitattributes",
     "README.md",
     "config.json",
@@ -29,6 +29,8 @@ const OPENVINO: [&str; 9] = [
     "pytorch_model.bin",
     "tokenizer.json",
     "chat_template.jinja",
+    "additional_chat_templates/rag.jinja",
+    "additional_chat_templates/tool_use.jinja",
 ];
 
 #[test]
@@ -40,6 +42,7 @@ fn openvino_folder() {
             "openvino_model.xml",
             "tokenizer.json",
             "chat_template.jinja",
+            "additional_chat_templates/tool_use.jinja",
         ])
     });
 }

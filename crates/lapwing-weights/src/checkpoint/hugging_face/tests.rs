@@ -328,7 +328,9 @@ fn tiny_folder(config: &Value, more: &[(&str, &[f32])], files: &[(&str, &str)]) 
         json[key] = value.clone();
     }
     let write = |name: &str, bytes: &[u8]| {
-        std::fs::write(folder.path().join(name), bytes).unwrap();
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     };
     write(CONFIG_FILE, json.to_string().as_bytes());
     write("tokenizer.json", br#"{"model":{"vocab":{"a":0,"</s>":3}}}"#);
@@ -394,6 +396,23 @@ fn an_end_that_only_the_tokenizer_names_ends_answers() {
     check(r#"{"eos_token_id":1}"#, &[named], &[1]);
     check(NO_KEYS, &[named, (GENERATION_FILE, r#"{"eos_token_id":[2]}"#)], &[2]);
     check(NO_KEYS, &[], &[]);
+}
+
+#[test]
+fn prompts_with_tools_keep_a_template_of_their_own() {
+    let check = |files: &[(&str, &str)], default: Option<&str>, tools: Option<&str>| {
+        let folder = tiny_folder(&serde_json::json!({}), &[], files);
+        let text = open(folder.path()).unwrap().text;
+        assert_eq!(text.chat_template.as_deref(), default, "{files:?}");
+        assert_eq!(text.tool_template.as_deref(), tools, "{files:?}");
+    };
+    let named = r#"{"chat_template":[{"name":"tool_use","template":"b"},
+        {"name":"default","template":"a"}]}"#;
+    let file = ("chat_template.jinja", "c");
+    check(&[("tokenizer_config.json", named)], Some("a"), Some("b"));
+    check(&[("tokenizer_config.json", named), file], Some("c"), None);
+    check(&[file, ("additional_chat_templates/tool_use.jinja", "d")], Some("c"), Some("d"));
+    check(&[("tokenizer_config.json", r#"{"chat_template":"a"}"#)], Some("a"), None);
 }
 
 #[test]
