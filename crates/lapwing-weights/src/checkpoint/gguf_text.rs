@@ -6,6 +6,7 @@
 mod byte_level;
 mod sentence_piece;
 mod vocabulary;
+mod white_space;
 
 use lapwing_formats::gguf::Gguf;
 use serde_json::{Map, Value, json};
@@ -64,11 +65,13 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
     let adds_eos = flag(gguf, "tokenizer.ggml.add_eos_token")?.unwrap_or(false);
     let start = config.tokens.bos.filter(|_| adds_bos);
     let end = config.tokens.eos.first().copied().filter(|_| adds_eos);
+    let added_tokens =
+        vocabulary.added_tokens(white_space::taken(&config.architecture.model_type, &vocabulary));
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": vocabulary.added_tokens(),
+        "added_tokens": added_tokens,
         "normalizer": tokenizer.normalizer,
         "pre_tokenizer": tokenizer.pre_tokenizer,
         "post_processor": post_processor(&vocabulary, start, end),

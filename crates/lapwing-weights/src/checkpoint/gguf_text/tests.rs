@@ -62,9 +62,14 @@ fn text(json: &Value) -> &str {
 }
 
 fn read_text(file: &GgufFile, n_vocab: usize, bos: Option<u32>) -> TextAssets {
+    read_text_of("llama", file, n_vocab, bos)
+}
+
+fn read_text_of(model_type: &str, file: &GgufFile, n_vocab: usize, bos: Option<u32>) -> TextAssets {
     let folder = tempfile::tempdir().unwrap();
     let gguf = Gguf::open(&file.write(folder.path())).unwrap();
     let mut config = crate::checkpoint::config::tests::small();
+    config.architecture.model_type = model_type.to_owned();
     config.architecture.n_vocab = n_vocab;
     config.tokens.bos = bos;
     read(&gguf, &config).unwrap()
@@ -134,6 +139,79 @@ fn a_sentence_piece_tokenizer_gives_the_ids_of_its_makers() {
     let mut file = GgufFile::default();
     add_stories_tokenizer(&mut file, &expected);
     check_same(&read_text(&file, 512, Some(1)).tokenizer_json, &expected);
+}
+
+/// Phi's own tokens behind those of stories260k, as its makers' `tokenizer.json` has them: each
+/// with whether it takes the white space before it, and that behind it.
+fn check_phi(added: &[(&str, bool, bool)]) {
+    let Some(path) = shared("exports/stories260k-hf/tokenizer.json") else { return };
+    let mut json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for (id, (text, before, behind)) in (512..).zip(added) {
+        json["added_tokens"].as_array_mut().unwrap().push(json!({
+            "id": id, "content": text, "single_word": false, "lstrip": before, "rstrip": behind,
+            "normalized": false, "special": true,
+        }));
+    }
+    // A file has all tokens in one list.
+    let n_added = added.len();
+    let mut all = json.clone();
+    for (id, (text, ..)) in (512..).zip(added) {
+        all["model"]["vocab"][*text] = id.into();
+    }
+    let mut file = GgufFile::default();
+    add_stories_tokenizer(&mut file, all.to_string().as_bytes());
+    let types: Vec<i32> = (0..512 + n_added)
+        .map(|id| match id {
+            0 => 2,
+            1 | 2 => 3,
+            3..259 => 6,
+            512.. => 3,
+            _ => 1,
+        })
+        .collect();
+    file.i32s("tokenizer.ggml.token_type", &types);
+    let found = read_text_of("phi3", &file, 512 + n_added, Some(1)).tokenizer_json;
+    let found = Tokenizer::from_bytes(found).unwrap();
+    let expected = Tokenizer::from_bytes(json.to_string()).unwrap();
+    for text in [
+        "<|user|>\n Hi there <|end|>\n<|assistant|>\n",
+        "<|im_start|> user<|im_sep|>\n\nHi <|im_end|>  <|im_start|>",
+        "a <|endoftext|> b",
+    ] {
+        let ids = |tokenizer: &Tokenizer| tokenizer.encode(text, true).unwrap().get_ids().to_vec();
+        assert_eq!(ids(&found), ids(&expected), "{text:?}");
+    }
+}
+
+#[test]
+fn tokens_of_phi_take_the_white_space_that_their_makers_say() {
+    check_phi(&[
+        ("<|endoftext|>", false, false),
+        ("<|assistant|>", false, true),
+        ("<|placeholder1|>", false, true),
+        ("<|end|>", false, true),
+        ("<|user|>", false, true),
+        // Somebody's own.
+        ("<|im_start|>", false, false),
+    ]);
+    check_phi(&[
+        ("<|endoftext|>", true, true),
+        ("<|im_start|>", true, true),
+        ("<|im_end|>", true, true),
+        ("<|im_sep|>", true, true),
+    ]);
+    check_phi(&[("<|endoftext|>", false, false), ("<|user|>", false, false)]);
+}
+
+#[test]
+fn prompts_with_tools_keep_a_template_of_their_own() {
+    let Some(path) = shared("exports/stories260k-hf/tokenizer.json") else { return };
+    let mut file = GgufFile::default();
+    add_stories_tokenizer(&mut file, &std::fs::read(path).unwrap());
+    file.string("tokenizer.chat_template", "a").string("tokenizer.chat_template.tool_use", "b");
+    let text = read_text(&file, 512, None);
+    assert_eq!(text.chat_template.as_deref(), Some("a"));
+    assert_eq!(text.tool_template.as_deref(), Some("b"));
 }
 
 #[test]

@@ -22,6 +22,13 @@ pub(super) enum TokenType {
     Byte,
 }
 
+/// Whether an added token takes the white space before it, and that behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) before: bool,
+    pub(super) behind: bool,
+}
+
 /// Every token with its type; the index is the id. Borrows from the file.
 #[derive(Debug)]
 pub(super) struct Vocabulary<'a> {
@@ -93,20 +100,22 @@ impl<'a> Vocabulary<'a> {
         self.iter().zip(types).filter(move |(_, found)| **found == wanted).map(|(token, _)| token)
     }
 
-    /// `added_tokens` of `tokenizer.json`: what is cut out of a text before the model sees it.
-    pub(super) fn added_tokens(&self) -> serde_json::Value {
+    /// `added_tokens` of `tokenizer.json`: what is cut out of a text before the model sees it, with
+    /// the white space that `taken` says of each text.
+    pub(super) fn added_tokens(&self, taken: impl Fn(&str) -> Taken) -> serde_json::Value {
         let added = self.iter().zip(&self.types).filter_map(|((id, text), token_type)| {
             let special = match token_type {
                 TokenType::Control | TokenType::Unknown => true,
                 TokenType::UserDefined => false,
                 TokenType::Normal | TokenType::Unused | TokenType::Byte => return None,
             };
+            let Taken { before, behind } = taken(text);
             Some(json!({
                 "id": id,
                 "content": text,
                 "single_word": false,
-                "lstrip": false,
-                "rstrip": false,
+                "lstrip": before,
+                "rstrip": behind,
                 "normalized": false,
                 "special": special,
             }))
