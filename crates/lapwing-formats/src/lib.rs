@@ -7,6 +7,7 @@
 //! To add a format: one module with a reader whose `open` takes a path and whose tensors borrow
 //! from a [`Map`], an error type beside it, and tests beside `tests/it/hostile_gguf.rs`.
 
+mod length_switch;
 mod map;
 
 pub mod gguf;

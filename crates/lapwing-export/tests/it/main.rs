@@ -343,6 +343,49 @@ fn the_text_part_of_a_model_with_vision_is_exported_as_that_model() {
 }
 
 #[test]
+fn an_export_with_two_sets_of_rotary_factors_tells_where_it_changes_them() {
+    let Some(backends) = backends() else { return };
+    let (mut borders, mut n_plain) = (std::collections::BTreeSet::new(), 0);
+    for seed in 0.. {
+        let mut random = Random::new(seed);
+        let drawn = Drawn::of("phi3", &mut random);
+        let border = match &drawn.rope.scaling {
+            Scaling::LongRope(long) => Some(long.n_original),
+            _ => None,
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
+        for (target, backend) in &backends {
+            let out = folder.path().join(target.name());
+            exported(&source, *target, &out).expect("it can be exported");
+            let folder = ModelFolder::open(&out, None).expect("the folder opens");
+            let model = backend.open(&folder, &exact_options()).expect("the model opens");
+            assert_eq!(model.limits().n_positions_switch, border, "{target:?} {drawn:?}");
+            let Some(border) = border else { continue };
+            // One by one over the border, and all at once.
+            let ids: Vec<u32> = (0..border + 2).map(|_| random.below(40) as u32).collect();
+            let row = |chunks: &mut dyn Iterator<Item = &[u32]>| {
+                let mut decoder = model.decoder().expect("a decoder");
+                let mut row = vec![0.0; model.n_vocab()];
+                chunks.for_each(|chunk| decoder.step(chunk, &mut row).expect("a step"));
+                row
+            };
+            let (prompt, rest) = ids.split_at(border - 2);
+            let grown = row(&mut std::iter::once(prompt).chain(rest.chunks(1)));
+            let at_once: Vec<f64> =
+                row(&mut std::iter::once(&ids[..])).into_iter().map(f64::from).collect();
+            let error = difference(&grown, &at_once);
+            assert!(error <= ALLOWED, "{error:e} off at {border}: {target:?} {drawn:?}");
+        }
+        n_plain += usize::from(border.is_none());
+        borders.extend(border);
+        if borders.len() == 2 && n_plain > 0 {
+            break;
+        }
+    }
+}
+
+#[test]
 fn windows_hold_under_a_cache_of_fixed_slots() {
     let Some([(target, backend), _]) = backends() else { return };
     let npu = npu_options();

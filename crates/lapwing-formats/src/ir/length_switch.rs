@@ -1,118 +1,69 @@
-//! Where a graph computes otherwise once a sequence is longer than so many positions.
-//!
-//! LongRoPE has two sets of rotary factors, and the length of the *whole* sequence chooses between
-//! them. Its graphs compare that length with a constant:
-//!
-//! ```text
-//! attention_mask ── ShapeOf ── Gather(1) ─┐
-//! attention_mask ── ReduceSum ────────────┼─ Convert, Add 1, … ── Greater(4096) ── Select or If
-//! position_ids ──── ReduceMax ────────────┘
-//! ```
-//!
-//! Such graphs are found by this computation, whatever their values are called. Who runs one must
-//! know: keys that were computed on one side of the switch do not fit queries of the other.
+//! Where an IR graph computes otherwise once a sequence is longer than so many positions.
+
+use std::collections::HashMap;
 
 use half::f16;
 
 use super::{Constant, ElementType, IrModel, Layer};
-
-/// Inputs that tell the length of the whole sequence: one entry a position that was ever seen, and
-/// the positions of the new tokens.
-const MASK: &str = "attention_mask";
-const POSITIONS: &str = "position_ids";
+use crate::length_switch::{Comparison, Known, MASK, POSITIONS, Step, sorted};
 
 /// No length is further from its input. Every layer has one way back at most, but for a sum.
 const N_STEPS_BACK_MAX: usize = 16;
 
-/// A value, as far as it is about the length of the sequence.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Known {
-    /// The input [`MASK`], `[batch, length]`.
-    Mask,
-    /// The input [`POSITIONS`].
-    Positions,
-    /// The sizes of the mask: `[batch, length]`.
-    MaskSizes,
-    /// The length of the sequence and this much.
-    Length(f64),
-    /// One number.
-    Constant(f64),
-}
+/// What is known of inputs and constants, by the ids of their layers: their names and sizes may be
+/// as long as the file, and many layers may read one of them.
+type Leaves = HashMap<u32, Option<Known>>;
 
 /// The lengths at which `model` changes what it computes: a sequence of more positions than one of
 /// these is computed otherwise than one of as many. Sorted; usually none.
 pub fn length_switches(model: &IrModel) -> Vec<u64> {
-    let mut switches: Vec<u64> = model.layers().filter_map(|layer| switch(model, layer)).collect();
-    switches.sort_unstable();
-    switches.dedup();
-    switches
+    let leaves: Leaves = model
+        .layers()
+        .filter_map(|layer| match &*layer.kind() {
+            "Parameter" => Some((layer.id(), input(layer))),
+            "Const" => {
+                let number = layer.constant().and_then(|constant| only_number(model, &constant));
+                Some((layer.id(), number.map(Known::Constant)))
+            }
+            _ => None,
+        })
+        .collect();
+    sorted(model.layers().filter_map(|layer| switch(&leaves, layer)))
 }
 
 /// The length behind which a comparison turns over, when `layer` is one of the length with a number.
-fn switch(model: &IrModel, layer: Layer<'_>) -> Option<u64> {
-    use Known::{Constant, Length};
-    let kind = layer.kind();
-    if !matches!(&*kind, "Greater" | "GreaterEqual" | "Less" | "LessEqual") {
-        return None;
-    }
-    let mut sources = layer.sources().map(|source| known(model, source, 0));
-    let (kind, by, number) = match (sources.next()??, sources.next()??) {
-        (Length(by), Constant(number)) => (&*kind, by, number),
-        (Constant(number), Length(by)) => (mirrored(&kind), by, number),
+fn switch(leaves: &Leaves, layer: Layer<'_>) -> Option<u64> {
+    let comparison = match &*layer.kind() {
+        "Greater" => Comparison::Greater,
+        "GreaterEqual" => Comparison::GreaterEqual,
+        "Less" => Comparison::Less,
+        "LessEqual" => Comparison::LessEqual,
         _ => return None,
     };
-    let last = match kind {
-        "Greater" | "LessEqual" => (number - by).floor(),
-        _ => (number - by).ceil() - 1.0,
-    };
-    // Every sequence has a position, and no one has as many as these.
-    (1.0..f64::from(i32::MAX)).contains(&last).then_some(last as u64)
-}
-
-fn mirrored(kind: &str) -> &str {
-    match kind {
-        "Greater" => "Less",
-        "Less" => "Greater",
-        "GreaterEqual" => "LessEqual",
-        _ => "GreaterEqual",
-    }
+    let mut sources = layer.sources();
+    let (first, second) = (sources.next()?, sources.next()?);
+    comparison.switch(|| known(leaves, first, 0), || known(leaves, second, 0))
 }
 
 /// What a layer gives, followed back to the inputs.
-fn known(model: &IrModel, layer: Layer<'_>, n_steps: usize) -> Option<Known> {
-    use Known::{Constant, Length, Mask, MaskSizes, Positions};
+fn known(leaves: &Leaves, layer: Layer<'_>, n_steps: usize) -> Option<Known> {
     if n_steps == N_STEPS_BACK_MAX {
         return None;
     }
+    let step = match &*layer.kind() {
+        "Parameter" | "Const" => return *leaves.get(&layer.id())?,
+        "ShapeOf" => Step::Sizes,
+        "Gather" | "Slice" | "StridedSlice" => Step::Entry,
+        "ReduceSum" => Step::Sum,
+        "ReduceMax" => Step::Largest,
+        "Convert" | "Squeeze" | "Unsqueeze" | "Reshape" => Step::Same,
+        "Add" => Step::Add,
+        "Subtract" => Step::Subtract,
+        _ => return None,
+    };
     let mut sources = layer.sources();
     let (first, second) = (sources.next(), sources.next());
-    let back = |source: Option<Layer<'_>>| known(model, source?, n_steps + 1);
-    let is_largest = |number: Option<Known>| matches!(number, Some(Constant(1.0 | -1.0)));
-    match &*layer.kind() {
-        "Parameter" => input(layer),
-        "Const" => only_number(model, &layer.constant()?).map(Constant),
-        "ShapeOf" => (back(first)? == Mask).then_some(MaskSizes),
-        // The second of two sizes is also the last.
-        "Gather" | "Slice" | "StridedSlice" => {
-            (back(first)? == MaskSizes && is_largest(back(second))).then_some(Length(0.0))
-        }
-        "ReduceSum" => (back(first)? == Mask).then_some(Length(0.0)),
-        "ReduceMax" => match back(first)? {
-            Positions => Some(Length(-1.0)),
-            Length(by) => Some(Length(by)),
-            _ => None,
-        },
-        "Convert" | "Squeeze" | "Unsqueeze" | "Reshape" => back(first),
-        "Add" => match (back(first)?, back(second)?) {
-            (Length(by), Constant(more)) | (Constant(more), Length(by)) => Some(Length(by + more)),
-            _ => None,
-        },
-        "Subtract" => match (back(first)?, back(second)?) {
-            (Length(by), Constant(less)) => Some(Length(by - less)),
-            _ => None,
-        },
-        _ => None,
-    }
+    step.result(|| known(leaves, first?, n_steps + 1), || known(leaves, second?, n_steps + 1))
 }
 
 fn input(layer: Layer<'_>) -> Option<Known> {
@@ -256,6 +207,32 @@ mod tests {
         // No length is behind these.
         check("position_ids", "ReduceMax", -2);
         check("position_ids", "ReduceMax", i64::MAX);
+    }
+
+    #[test]
+    fn a_graph_of_many_comparisons_takes_no_longer_than_its_size() {
+        // Comparisons that each read an input of a long name, a constant of many sizes and a chain
+        // of sums, none of which is the length.
+        let n_comparisons = 5_000;
+        let mut graph = Graph::new();
+        let long_name = (0..20_000).map(|n| format!("name{n}")).collect::<Vec<_>>().join(",");
+        let input = graph.input(&long_name);
+        let sizes = vec![1; 20_000];
+        let mut one =
+            graph.0.constant("one", ElementType::I64, &sizes, &1_i64.to_le_bytes()).unwrap();
+        // Each layer that takes it would write them again.
+        one.dims.clear();
+        let mut length = graph.layer("ReduceMax", &[&input, &one]);
+        for n in 0..n_comparisons {
+            length = graph.add(&format!("sum {n}"), "Add", &[], &[&one, &length]);
+            graph.add(&format!("greater {n}"), "Greater", &[], &[&length, &one]);
+            graph.add(&format!("less {n}"), "Less", &[], &[&one, &input]);
+        }
+        let started = std::time::Instant::now();
+        assert_eq!(graph.switches(&length), [0; 0]);
+        // Far less; and more where each comparison reads names and sizes anew.
+        let elapsed = started.elapsed();
+        assert!(elapsed < std::time::Duration::from_secs(20), "{elapsed:?}");
     }
 
     #[test]

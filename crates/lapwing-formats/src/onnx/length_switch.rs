@@ -1,16 +1,4 @@
-//! Where a graph computes otherwise once a sequence is longer than so many positions.
-//!
-//! LongRoPE has two sets of rotary factors, and the length of the *whole* sequence chooses between
-//! them. Its graphs compare that length with a constant:
-//!
-//! ```text
-//! attention_mask ── Shape ── Gather(1) ─┐
-//! attention_mask ── ReduceSum ──────────┼─ Cast, Add 1, … ── Greater(4096) ── If or Where
-//! position_ids ─── ReduceMax ───────────┘
-//! ```
-//!
-//! Such graphs are found by this computation, whatever their values are called. Who runs one must
-//! know: keys that were computed on one side of the switch do not fit queries of the other.
+//! Where an ONNX graph computes otherwise once a sequence is longer than so many positions.
 
 use std::collections::HashMap;
 
@@ -22,31 +10,12 @@ use super::edit::GRAPH_NODE;
 use super::proto::{NodeProto, TensorProto};
 use super::tensors::N_LEVELS_MAX;
 use super::wire;
-
-/// Inputs that tell the length of the whole sequence: one entry a position that was ever seen, and
-/// the positions of the new tokens.
-const MASK: &str = "attention_mask";
-const POSITIONS: &str = "position_ids";
+use crate::length_switch::{Comparison, Known, MASK, POSITIONS, Step, sorted};
 
 /// `TensorProto.data_type` of the constants that lengths are compared with.
 const FLOAT: i32 = 1;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
-
-/// A value, as far as it is about the length of the sequence.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Known {
-    /// The input [`MASK`], `[batch, length]`.
-    Mask,
-    /// The input [`POSITIONS`].
-    Positions,
-    /// The sizes of the mask: `[batch, length]`.
-    MaskSizes,
-    /// The length of the sequence and this much.
-    Length(f64),
-    /// One number.
-    Constant(f64),
-}
 
 /// The lengths at which `model` changes what it computes: a sequence of more positions than one of
 /// these is computed otherwise than one of as many. Sorted; usually none.
@@ -70,9 +39,7 @@ pub fn length_switches(model: &OnnxModel) -> Result<Vec<u64>, DecodeError> {
     known.extend(constants);
     let mut switches = Vec::new();
     walk(&mut model.graph().node.iter().cloned(), &mut known, 0, &mut switches)?;
-    switches.sort_unstable();
-    switches.dedup();
-    Ok(switches)
+    Ok(sorted(switches))
 }
 
 /// Follow what is known through nodes, which are sorted, and through their bodies, which see all that
@@ -86,7 +53,8 @@ fn walk(
     for encoded in nodes {
         let node = NodeProto::decode(encoded)?;
         let input = |index: usize| node.input.get(index).and_then(|name| known.get(name)).copied();
-        switches.extend(switch(node.op_type(), input(0), input(1)));
+        let comparison = comparison(node.op_type());
+        switches.extend(comparison.and_then(|compare| compare.switch(|| input(0), || input(1))));
         let mut meaning = meaning(&node, &input)?;
         for output in &node.output {
             match meaning.take() {
@@ -111,52 +79,31 @@ fn meaning(
     node: &NodeProto,
     input: &dyn Fn(usize) -> Option<Known>,
 ) -> Result<Option<Known>, DecodeError> {
-    use Known::{Constant, Length, Mask, MaskSizes, Positions};
-    let is_largest = |number: Option<Known>| matches!(number, Some(Constant(1.0 | -1.0)));
-    Ok(match (node.op_type(), input(0), input(1)) {
-        ("Constant", ..) => constant(node)?.map(Constant),
-        ("Shape", Some(Mask), _) => match node.attribute("start")?.map(|start| start.i()) {
-            None | Some(0) => Some(MaskSizes),
-            Some(_) => Some(Length(0.0)),
+    let step = match node.op_type() {
+        "Constant" => return Ok(constant(node)?.map(Known::Constant)),
+        "Shape" => match node.attribute("start")?.map(|start| start.i()) {
+            None | Some(0) => Step::Sizes,
+            Some(_) => Step::LastSize,
         },
-        // The second of two sizes is also the last.
-        ("Gather" | "Slice", Some(MaskSizes), second) if is_largest(second) => Some(Length(0.0)),
-        ("ReduceSum", Some(Mask), _) => Some(Length(0.0)),
-        ("ReduceMax", Some(Positions), _) => Some(Length(-1.0)),
-        ("ReduceMax", length @ Some(Length(_)), _) => length,
-        ("Cast" | "Identity" | "Squeeze" | "Unsqueeze" | "Reshape", known, _) => known,
-        ("Add", Some(Length(by)), Some(Constant(more)))
-        | ("Add", Some(Constant(more)), Some(Length(by))) => Some(Length(by + more)),
-        ("Sub", Some(Length(by)), Some(Constant(less))) => Some(Length(by - less)),
-        _ => None,
+        "Gather" | "Slice" => Step::Entry,
+        "ReduceSum" => Step::Sum,
+        "ReduceMax" => Step::Largest,
+        "Cast" | "Identity" | "Squeeze" | "Unsqueeze" | "Reshape" => Step::Same,
+        "Add" => Step::Add,
+        "Sub" => Step::Subtract,
+        _ => return Ok(None),
+    };
+    Ok(step.result(|| input(0), || input(1)))
+}
+
+fn comparison(op_type: &str) -> Option<Comparison> {
+    Some(match op_type {
+        "Greater" => Comparison::Greater,
+        "GreaterOrEqual" => Comparison::GreaterEqual,
+        "Less" => Comparison::Less,
+        "LessOrEqual" => Comparison::LessEqual,
+        _ => return None,
     })
-}
-
-/// The length behind which a comparison turns over, when it is one of the length with a number.
-fn switch(op_type: &str, left: Option<Known>, right: Option<Known>) -> Option<u64> {
-    use Known::{Constant, Length};
-    let (op_type, by, number) = match (left, right) {
-        (Some(Length(by)), Some(Constant(number))) => (op_type, by, number),
-        (Some(Constant(number)), Some(Length(by))) => (mirrored(op_type), by, number),
-        _ => return None,
-    };
-    let last = match op_type {
-        "Greater" | "LessOrEqual" => (number - by).floor(),
-        "GreaterOrEqual" | "Less" => (number - by).ceil() - 1.0,
-        _ => return None,
-    };
-    // Every sequence has a position, and no one has as many as these.
-    (1.0..f64::from(i32::MAX)).contains(&last).then_some(last as u64)
-}
-
-fn mirrored(op_type: &str) -> &str {
-    match op_type {
-        "Greater" => "Less",
-        "Less" => "Greater",
-        "GreaterOrEqual" => "LessOrEqual",
-        "LessOrEqual" => "GreaterOrEqual",
-        other => other,
-    }
 }
 
 /// The number of a `Constant` node that holds one.
