@@ -120,9 +120,11 @@ impl EntryRecord {
     ///
     /// When the folder cannot be written.
     pub(super) fn refuse(mut self, folder: &Path, why: &str) -> io::Result<()> {
-        for name in std::mem::take(&mut self.blobs).into_keys() {
+        // Also those that the library wrote beside the entry's own.
+        for (name, _) in blob_files(folder)? {
             std::fs::remove_file(folder.join(name))?;
         }
+        self.blobs.clear();
         self.refused = Some(why.to_owned());
         self.write(folder)
     }

@@ -16,6 +16,8 @@ use super::{Cached, Compile, Compiled, paths};
 /// Left on the disk for everybody else.
 const N_BYTES_RESERVED: u64 = 64 << 20;
 
+const UNREADABLE: &str = "OpenVINO does not take what it wrote of this model";
+
 /// Where one entry is, or will be.
 pub(super) struct Place<'a> {
     pub(super) key: String,
@@ -38,6 +40,8 @@ enum Found<T> {
     Refused(String),
     /// The library did not take it, and compiled and wrote beside it.
     Anew(T, Before),
+    /// The same of an entry that it never took: it cannot read what it writes of this model.
+    Unreadable(T),
 }
 
 /// The library's files before it was called.
@@ -59,6 +63,9 @@ impl Place<'_> {
             Found::Nothing => self.compile_anew(None, compile),
             Found::Bad(why) => self.compile_anew(Some(why), compile),
             Found::Refused(why) => not_stored(compile(None)?, &self.folder, why),
+            Found::Unreadable(compiled) => {
+                not_stored(compiled, &self.folder, UNREADABLE.to_owned())
+            }
             Found::Anew(compiled, before) => {
                 let why = "OpenVINO did not take it".to_owned();
                 let row = compiled.first_row()?;
@@ -84,6 +91,9 @@ impl Place<'_> {
             Found::Bad(bad) => {
                 let why = format!("{bad}, and {why}");
                 not_stored(compile(None)?, &self.folder, why)
+            }
+            Found::Unreadable(compiled) => {
+                not_stored(compiled, &self.folder, UNREADABLE.to_owned())
             }
             Found::Anew(compiled, _) => {
                 let why = format!("OpenVINO did not take it, and {why}");
@@ -119,7 +129,13 @@ impl Place<'_> {
             Ok(compiled) => {
                 // What is not from the cache was written to it.
                 let is_unchanged = || files == files_of(&self.folder);
-                if !compiled.is_from_cache().unwrap_or_else(is_unchanged) {
+                let is_taken = compiled.is_from_cache().unwrap_or_else(is_unchanged);
+                if !is_taken && !record.is_confirmed {
+                    // By its checksums it is what the library wrote.
+                    self.note(record.refuse(&self.folder, UNREADABLE));
+                    return Found::Unreadable(compiled);
+                }
+                if !is_taken {
                     return Found::Anew(compiled, Before { files, compile });
                 }
                 let n_bytes = record.n_bytes();
@@ -150,10 +166,14 @@ impl Place<'_> {
             }
             Err(why) => record.refuse(&self.folder, why),
         };
+        self.note(noted);
+        confirmed
+    }
+
+    fn note(&self, noted: io::Result<()>) {
         if let Err(error) = noted {
             debug!(key = self.key, %error, "the next start will find it out again");
         }
-        confirmed
     }
 
     fn record_path(&self) -> PathBuf {

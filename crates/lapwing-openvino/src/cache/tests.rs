@@ -288,10 +288,23 @@ fn a_model_that_cannot_infer_leaves_nothing() {
 fn what_the_library_does_not_take_is_replaced_by_what_it_wrote() {
     let case = Case::new();
     case.check("stored", &["partial"]);
+    case.check("hit", &["entry"]);
     case.fault.set(Fault::TakesNothing);
     case.check("rebuilt: OpenVINO did not take it", &["entry"]);
     let files: Vec<_> = files_of(&case.folder()).into_keys().collect();
     assert_eq!(files, ["2.blob"], "the old one is gone");
+}
+
+#[test]
+fn what_the_library_never_took_is_not_written_at_every_start() {
+    for tells in [true, false] {
+        let case = Case { tells, ..Case::new() };
+        case.check("stored", &["partial"]);
+        case.fault.set(Fault::TakesNothing);
+        case.check("not stored: OpenVINO does not take what it wrote of this model", &["entry"]);
+        assert!(files_of(&case.folder()).is_empty());
+        case.check("not stored: OpenVINO does not take what it wrote of this model", &["-"]);
+    }
 }
 
 #[test]
