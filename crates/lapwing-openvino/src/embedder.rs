@@ -20,9 +20,12 @@ use crate::graph::{Integers, TokenInput};
 use crate::input::Input;
 use crate::native::{CompiledModel, Core, InferRequest, NativeError};
 
-/// What graphs call what they make, and the language model's input that takes it.
-const TAKEN_AS: [(&str, &str); 2] =
-    [("inputs_embeds", "inputs_embeds"), ("text_embeds_per_layer", "per_layer_inputs")];
+/// What graphs call what they make, the language model's input that takes it, and the file that
+/// holds such a graph.
+const TAKEN_AS: [(&str, &str, &str); 2] = [
+    ("inputs_embeds", "inputs_embeds", "openvino_text_embeddings_model.xml"),
+    ("text_embeds_per_layer", "per_layer_inputs", "openvino_text_embeddings_per_layer_model.xml"),
+];
 
 /// The graphs that feed a language model; none where it takes token ids.
 #[derive(Debug, Default)]
@@ -70,9 +73,11 @@ pub(crate) fn read(
     let is_made = |name: &&String| graphs.iter().any(|graph| graph.taken_as == name.as_str());
     match needed.iter().find(|name| !is_made(name)) {
         Some(name) => {
-            let expected = "openvino_text_embeddings_model.xml or the like beside it";
-            let found = format!("its input `{name}` is made by no graph: expected {expected}");
-            Err(unsupported(found))
+            let made_by = TAKEN_AS.iter().find(|(_, taken_as, _)| name == taken_as);
+            let file = made_by.map_or("another graph", |(.., file)| file);
+            Err(unsupported(format!(
+                "its input `{name}` is made by no graph: expected {file} beside it"
+            )))
         }
         None => {
             graphs.retain(|graph| needed.iter().any(|name| name == graph.taken_as));
@@ -99,8 +104,8 @@ impl EmbeddingGraph {
         let [result] = &results[..] else {
             return Err(format!("expected one output, found {}", results.len()));
         };
-        let known = |name: &String| TAKEN_AS.iter().find(|(made, _)| made == name);
-        let Some((output, (_, taken_as))) =
+        let known = |name: &String| TAKEN_AS.iter().find(|(made, ..)| made == name);
+        let Some((output, (_, taken_as, _))) =
             result.names.iter().find_map(|name| Some((name, known(name)?)))
         else {
             let names = result.names.join("/");

@@ -82,7 +82,8 @@ fn a_graph_that_feeds_otherwise_is_refused_by_name() {
         language,
         "names=\"inputs_embeds\"",
         "names=\"per_layer_inputs\"",
-        "its input `per_layer_inputs` is made by no graph",
+        "its input `per_layer_inputs` is made by no graph: expected \
+         openvino_text_embeddings_per_layer_model.xml beside it",
     );
     check(
         QWEN_3_5,
