@@ -312,6 +312,9 @@ impl Source {
             let n_bytes_max = SOURCE_BYTES_MAX;
             return Err(OpenTemplateError::TooLong { path: path(), n_bytes, n_bytes_max });
         }
+        if self.text.trim().is_empty() {
+            return Err(OpenTemplateError::Empty { path: path() });
+        }
         match guard::caught(|| Template::parse(&self.text)) {
             Ok(Ok(template)) => Ok(template),
             Ok(Err(mistake)) => {

@@ -28,6 +28,9 @@ pub enum OpenTemplateError {
     /// A list of templates without `default`.
     #[error("the chat templates in {} have no `default`", path.display())]
     NoDefault { path: PathBuf },
+    /// A template of white space alone: every prompt would be empty.
+    #[error("the chat template in {} is empty", path.display())]
+    Empty { path: PathBuf },
     /// A template of absurd length.
     #[error(
         "the chat template in {} has {n_bytes} bytes, at most {n_bytes_max} are accepted",

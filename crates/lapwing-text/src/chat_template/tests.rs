@@ -370,6 +370,7 @@ fn a_mistake_is_told_by_the_first_prompt_and_not_before() {
     };
     check(json!({"chat_template": "a\n{% if %}"}), "has a mistake in line 2");
     check(json!({"chat_template": 1}), "neither a string nor");
+    check(json!({"chat_template": " \n"}), "tokenizer_config.json is empty");
     check(json!({"chat_template": [{"name": "rag", "template": ""}]}), "no `default`");
     // A mistake beside a good template matters to those who need it.
     let config = json!({"chat_template": [

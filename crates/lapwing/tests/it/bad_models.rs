@@ -110,6 +110,8 @@ fn texts_that_do_not_fit_the_model() {
     damaged.refuses(&["--prompt", "hi"], &["the chat template refuses", "only cats may ask"]);
     std::fs::write(&template, "{% if %}").unwrap();
     damaged.refuses(&["--prompt", "hi"], &["chat_template.jinja"]);
+    std::fs::write(&template, "\n").unwrap();
+    damaged.refuses(&["--prompt", "hi"], &["chat_template.jinja is empty"]);
     std::fs::remove_file(template).unwrap();
 
     let Some(shared) = shared_folder() else { return };
