@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::open_error::with_causes;
 use crate::setup::open_folder;
+use crate::text_side::{OpenTextError, TextSide};
 
 /// What a model, a checkpoint or a file of either is.
 #[derive(Debug, Serialize)]
@@ -197,6 +198,14 @@ fn folder(path: &Path, variant: Option<&Variant>) -> Result<Found, DescribeError
     };
     if let Some(problem) = problem {
         found.facts.insert("template problem".to_owned(), with_causes(&problem).into());
+    }
+    let problem = match TextSide::open(path).err() {
+        // Told above.
+        None | Some(OpenTextError::Template(_)) => None,
+        Some(problem) => Some(with_causes(&problem)),
+    };
+    if let Some(problem) = problem {
+        found.facts.insert("tokenizer problem".to_owned(), problem.into());
     }
     Ok(found)
 }

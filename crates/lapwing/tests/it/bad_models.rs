@@ -245,3 +245,22 @@ fn a_gguf_that_is_cut_off_leaves_nothing() {
         export_fails(&lapwing, &cut, "new", &["cut.gguf is damaged", "expected", "hint: "]);
     }
 }
+
+#[test]
+fn inspect_tells_why_a_folder_has_no_tokenizer() {
+    for export in [IR, ONNX] {
+        let Some(damaged) = Damaged::copy(export) else { return };
+        let inspect = || damaged.lapwing.run(&["inspect", damaged.folder.to_str().unwrap()]);
+        let told = |outcome: &Outcome| {
+            let line = outcome.stdout.lines().find(|line| line.starts_with("tokenizer problem"));
+            line.map(str::to_owned)
+        };
+        assert_eq!(told(&inspect().expect_code(0)), None);
+        damaged.change("tokenizer.json", |bytes| bytes.truncate(3000));
+        let line = told(&inspect().expect_code(0)).expect("a problem");
+        assert!(line.contains("tokenizer.json is not a usable tokenizer.json"), "{line}");
+        std::fs::remove_file(damaged.folder.join("tokenizer.json")).unwrap();
+        let line = told(&inspect().expect_code(0)).expect("a problem");
+        assert!(line.contains("has no tokenizer.json"), "{line}");
+    }
+}
