@@ -97,6 +97,11 @@ fn open(error: &OpenError) -> Option<String> {
                 .into(),
         ),
         OpenError::Read { .. } => Some(format!("if the file was whole once, {INCOMPLETE}")),
+        // No export is known to run on every device.
+        OpenError::Refused { device, .. } if !device.starts_with("CPU") => Some(
+            "--device cpu leaves this device's compiler out; `lapwing inspect` shows the model"
+                .into(),
+        ),
         OpenError::Refused { .. } => Some(
             "`lapwing inspect` shows the model; an export of `lapwing export` is known to run"
                 .into(),
@@ -273,6 +278,24 @@ mod tests {
         check("model.safetensors", "`lapwing export . ");
         check("a/openvino_model.xml", "the folder that holds all files of the model: a");
         check("model.onnx", "the folder that holds all files of the model: .");
+    }
+
+    #[test]
+    fn an_export_is_advised_only_where_exports_run() {
+        let check = |device: &str, expected: &str| {
+            let error = OpenError::Refused {
+                backend: "openvino",
+                version: "2026.4.1".to_owned(),
+                model: "m.xml".into(),
+                device: device.to_owned(),
+                source: "no".into(),
+            };
+            let hint = for_cause(&error).unwrap();
+            assert!(hint.contains(expected), "{device}: {hint}");
+        };
+        check("CPU", "an export of `lapwing export`");
+        check("NPU:CPU", "--device cpu");
+        check("GPU.1", "--device cpu");
     }
 
     #[test]
