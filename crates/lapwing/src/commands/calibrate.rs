@@ -67,6 +67,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
     const FAILED: &str = "cannot calibrate";
     let started = Instant::now();
     interrupt::install();
+    // Before the models, which may take minutes.
+    if let Some(out) = &args.out {
+        correction::require_place(out, true).context(FAILED)?;
+    }
     let files = read_files(&args.fit.text, args.other_text.as_deref()).context(FAILED)?;
     let head = open_head(args, settings).context(FAILED)?;
     let models = Models::open(args, settings)?;
@@ -75,7 +79,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CalibrateArgs) -> anyh
         Some(out) => out.clone(),
         None => correction::default_profile(engine, &settings.host.profiles),
     };
-    correction::require_place(&out, args.out.is_some()).context(FAILED)?;
+    if args.out.is_none() {
+        correction::require_place(&out, false).context(FAILED)?;
+    }
     let tokenizer = engine.tokenizer().context(FAILED)?;
     models.require_same_tokenizer(&files.texts[0].text)?;
     // Of the files as they were opened.
