@@ -12,6 +12,7 @@ mod map;
 
 pub mod gguf;
 pub mod ir;
+pub mod mx;
 pub mod onnx;
 pub mod safetensors;
 

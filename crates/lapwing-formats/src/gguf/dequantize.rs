@@ -6,6 +6,7 @@
 use half::{bf16, f16};
 
 use super::DType;
+use crate::mx;
 
 /// Why bytes could not be dequantised.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum DequantizeError {
     /// The type can be listed but not read.
     #[error(
         "cannot dequantise {dtype}: expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, \
-         Q5_K or Q6_K"
+         Q5_K, Q6_K or MXFP4"
     )]
     Type { dtype: DType },
     /// The bytes do not encode as many elements as there is room for.
@@ -65,6 +66,7 @@ fn decoder(dtype: DType) -> Option<DecodeBlock> {
         DType::Q4_K => q4_k,
         DType::Q5_K => q5_k,
         DType::Q6_K => q6_k,
+        DType::MXFP4 => mxfp4,
         _ => return None,
     })
 }
@@ -168,6 +170,14 @@ fn q6_k(block: &[u8], out: &mut [f32]) {
         let high = pairs[half_idx * 32 + in_half % 32] >> (2 * (in_half / 32)) & 3;
         let group_scale = scale * f32::from(scales[index / 16] as i8);
         *out = group_scale * (f32::from(low | high << 4) - 32.0);
+    }
+}
+
+fn mxfp4(block: &[u8], out: &mut [f32]) {
+    let scale = mx::scale(block[0]);
+    for (index, &pair) in block[1..17].iter().enumerate() {
+        out[index] = scale * mx::element(pair & 15);
+        out[index + 16] = scale * mx::element(pair >> 4);
     }
 }
 

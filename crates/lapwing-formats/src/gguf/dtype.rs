@@ -64,6 +64,8 @@ impl DType {
     pub const Q5_K: DType = DType(13);
     /// 6 bits, blocks of 256 with scales of 8 bits each 16.
     pub const Q6_K: DType = DType(14);
+    /// Floats of 4 bits, a power of two each 32; see [`mx`](crate::mx).
+    pub const MXFP4: DType = DType(39);
     /// 32-bit floats without their lower half.
     pub const BF16: DType = DType(30);
 }

@@ -65,6 +65,27 @@ fn every_type_dequantises_as_the_reference_package_does() {
 }
 
 #[test]
+fn mxfp4_dequantises_as_the_reference_package_does() {
+    let expected: [f32; 32] = [
+        -6.0, 2.0, -0.5, -4.0, 1.5, 0.0, -3.0, 1.0, 6.0, -2.0, 0.5, 4.0, -1.5, 0.0, 3.0, -1.0, 6.0,
+        -1.0, -2.0, -4.0, 0.5, 1.5, 3.0, 0.0, -1.0, -2.0, -6.0, 0.5, 1.5, 4.0, 0.0, -1.0,
+    ];
+    let mut block = vec![127_u8];
+    block.extend((0..16_u8).map(|index| index.wrapping_mul(37).wrapping_add(127)));
+    let mut found = [f32::NAN; 32];
+    dequantize(DType::MXFP4, &block, &mut found).unwrap();
+    assert_eq!(found, expected);
+    // The whole of a block has one power of two, the least of them is no normal float.
+    for (exponent, power) in [(120, -7), (130, 3), (0, -127)] {
+        block[0] = exponent;
+        dequantize(DType::MXFP4, &block, &mut found).unwrap();
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(f64::from(*found), f64::from(expected) * 2_f64.powi(power));
+        }
+    }
+}
+
+#[test]
 fn every_value_type_is_read() {
     let gguf = Gguf::open(&fixture_path()).unwrap();
     let check = |key: &str, expected: Value<'_>| {
