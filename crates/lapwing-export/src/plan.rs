@@ -10,7 +10,7 @@ use std::fmt;
 
 pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
-pub(crate) use stacked::{alternating, stacked};
+pub(crate) use stacked::{alternating, in_turn, stacked};
 pub(crate) use weights::{PlannedWeight, TakeWeight, Weights};
 
 use lapwing_model::{Experts, Transformer};

@@ -16,7 +16,9 @@ pub struct ExportReport {
 impl ExportReport {
     /// Matrices stored at another precision than was asked for: the target has no such groups.
     pub fn n_other_precision(&self) -> usize {
-        self.tensors.iter().filter(|tensor| tensor.asked != tensor.precision).count()
+        let is_other =
+            |tensor: &&TensorReport| !tensor.kept_grid && tensor.asked != tensor.precision;
+        self.tensors.iter().filter(is_other).count()
     }
 
     /// Matrices whose own codes were quantised a second time; see [`TensorReport::lost_grid`].
@@ -36,12 +38,14 @@ pub struct TensorReport {
     pub source_dtype: String,
     /// The precision that was asked for, e.g. `int4 group 32 symmetric`.
     pub asked: String,
-    /// How the folder stores it; other than asked where the target cannot hold that.
+    /// How the folder stores it; other than asked where the target cannot hold that, or where the
+    /// checkpoint's MXFP4 was kept.
     pub precision: String,
     /// Whether the checkpoint's own codes were kept.
     pub kept_grid: bool,
     /// Whether the checkpoint's own codes have the width and groups asked for, and the target
-    /// cannot hold their zero points: they were quantised again, to the nearest grid it can hold.
+    /// cannot hold their zero points, or MXFP4: they were quantised again, to the nearest grid it
+    /// can hold.
     pub lost_grid: bool,
     /// Root mean square of the error over that of the weights.
     pub relative_rms: f64,

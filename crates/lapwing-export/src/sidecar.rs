@@ -20,7 +20,8 @@ pub(crate) fn config_json(
 ) -> Value {
     let family = &architecture.family;
     let activation = match family.activation {
-        Activation::Silu => "silu",
+        // Of gpt-oss, whatever its code computes.
+        Activation::Silu | Activation::ClampedSilu => "silu",
         Activation::GeluTanh => "gelu_pytorch_tanh",
     };
     let mut json = json!({
@@ -125,7 +126,7 @@ fn add_differences(json: &mut Value, architecture: &Architecture<Transformer>) {
     let family = &architecture.family;
     let plain = Transformer::plain(architecture.head_size);
     let mut add = |key: &str, value: Value| json[key] = value;
-    if family.activation != plain.activation {
+    if family.activation == Activation::GeluTanh {
         add("hidden_activation", "gelu_pytorch_tanh".into());
     }
     if family.biases.feed_forward {

@@ -13,7 +13,8 @@ pub use experts::{Experts, FamilyExperts};
 pub use families::{AttentionScale, Biased, FAMILIES, Family, Windows};
 pub use rope::{Rope, RopeScaling};
 
-/// The arithmetic of a decoder, such as Llama's, Mixtral's, Qwen's, Gemma's, Phi's and Granite's.
+/// The arithmetic of a decoder, such as Llama's, Mixtral's, Qwen's, gpt-oss's, Gemma's, Phi's and
+/// Granite's.
 ///
 /// ```text
 /// x = embedding[token] * embedding_factor
@@ -38,6 +39,10 @@ pub struct Transformer {
     pub norms_behind: bool,
     /// Whether q and k are normalised per head before rope.
     pub qk_norm: bool,
+    /// Whether each query head has a score that takes a share of attention and gives nothing.
+    ///
+    /// Source: gpt-oss, and Xiao et al., "Efficient streaming language models with attention sinks".
+    pub has_sinks: bool,
     /// Of the feed-forward layer's gate.
     pub activation: Activation,
     /// Which projections have a bias.
@@ -66,13 +71,25 @@ pub struct Transformer {
     pub unrotated_layers: Layers,
 }
 
-/// A function of each element.
+/// A function of each element of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x / (1 + exp(-x))`.
     Silu,
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
     GeluTanh,
+    /// `x / (1 + exp(-SLOPE x))` of what is at most [`Activation::LIMIT`]; what the gate multiplies
+    /// is kept between that and its negative, and gets 1 added.
+    ///
+    /// Source: gpt-oss, whose code has these numbers and whose files do not.
+    ClampedSilu,
+}
+
+impl Activation {
+    /// How steep [`Activation::ClampedSilu`] is.
+    pub const SLOPE: f32 = 1.702;
+    /// Where [`Activation::ClampedSilu`] cuts off.
+    pub const LIMIT: f32 = 7.0;
 }
 
 /// Which projections have a bias.
@@ -115,6 +132,14 @@ impl Layers {
             Layers::LastOfEvery(n) => *n > 0 && (layer_idx + 1).is_multiple_of(*n),
         }
     }
+
+    /// Whether any of the first so many layers is one of them.
+    pub fn has_any_of(&self, n_layers: usize) -> bool {
+        match self {
+            Layers::Listed(ranges) => ranges.iter().any(|layers| layers.start < n_layers),
+            Layers::LastOfEvery(n) => (1..=n_layers).contains(n),
+        }
+    }
 }
 
 impl Transformer {
@@ -122,6 +147,8 @@ impl Transformer {
     pub const EMBEDDING: &str = "model.embed_tokens.weight";
     /// The Hugging Face name of the output head.
     pub const HEAD: &str = "lm_head.weight";
+    /// The Hugging Face name of a layer's sinks, inside of it.
+    pub const SINKS: &str = "self_attn.sinks";
 
     /// What a plain llama computes whose heads have this length: what others differ from. The sizes
     /// are for the caller to say.
@@ -132,6 +159,7 @@ impl Transformer {
             rms_epsilon: 1e-5,
             norms_behind: false,
             qk_norm: false,
+            has_sinks: false,
             activation: Activation::Silu,
             biases: Biases::default(),
             embedding_factor: 1.0,
@@ -216,6 +244,9 @@ impl Architecture<Transformer> {
             add("self_attn.q_norm.weight", &[self.head_size]);
             add("self_attn.k_norm.weight", &[self.head_size]);
         }
+        if self.family.has_sinks {
+            add(Transformer::SINKS, &[self.n_heads]);
+        }
         add("self_attn.o_proj.weight", &[hidden, q_size]);
         if self.family.biases.output {
             add("self_attn.o_proj.bias", &[hidden]);
@@ -249,9 +280,15 @@ impl Architecture<Transformer> {
             return tensors;
         };
         add(Experts::ROUTER.to_owned(), vec![experts.n_experts, hidden]);
+        if experts.has_bias {
+            add(Experts::ROUTER_BIAS.to_owned(), vec![experts.n_experts]);
+        }
         for expert_idx in 0..experts.n_experts {
             for (part, n_rows, n_columns) in projections {
                 add(Experts::projection(expert_idx, part), vec![n_rows, n_columns]);
+                if experts.has_bias {
+                    add(Experts::projection_bias(expert_idx, part), vec![n_rows]);
+                }
             }
         }
         tensors

@@ -218,9 +218,10 @@ fn wrong_window(folder: &ModelFolder, graph: &Graph, options: &OpenOptions) -> O
     })
 }
 
-/// How weights are quantised, when an NPU cannot take them so. Only int4 is known to be refused.
+/// How weights are quantised, when an NPU cannot take them so. Only codes of 4 bits are known to be
+/// refused.
 fn unfit(weights: &WeightCompression) -> Option<String> {
-    let is_int4 = weights.mode.starts_with("int4");
+    let is_int4 = weights.mode.starts_with("int4") || weights.mode == "mxfp4";
     let fits = weights.mode == "int4_sym" && matches!(weights.group_size, Some(-1 | 128));
     (is_int4 && !fits).then(|| match weights.group_size {
         Some(-1) => format!("{} per channel", weights.mode),

@@ -24,7 +24,7 @@ use lapwing_files::regular::{self, LfsPointer, is_there};
 use lapwing_model::{Architecture, ModelFolder, SpecialTokens, TokenId, Transformer};
 
 use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
-use crate::tensor::Tensor;
+use crate::tensor::{Order, Tensor};
 use config::Config;
 pub use error::OpenCheckpointError;
 use error::unsupported;
@@ -123,13 +123,7 @@ impl Checkpoint {
             path: self.path.clone(),
             name: name.to_owned(),
         })?;
-        let mut tensor = self.source.tensor(&place.name)?;
-        if let Some(part) = &place.part {
-            tensor = tensor.of_rows(part.rows.clone());
-        }
-        tensor.interleaved_head_size = place.interleaved_head_size;
-        tensor.added = place.added;
-        Ok(tensor)
+        Ok(place.of_whole(self.source.tensor(&place.name)?))
     }
 
     /// The output head: `lm_head.weight`, or the embedding where the head is tied.
@@ -230,7 +224,7 @@ fn place_tensors(
 ) -> Result<BTreeMap<String, Stored>, OpenCheckpointError> {
     let mut places = BTreeMap::new();
     let mut used = std::collections::BTreeSet::new();
-    for (name, mut shape) in architecture.expected_tensors() {
+    for (name, shape) in architecture.expected_tensors() {
         let stored = stored_as(&name);
         let tensor = match source.tensor(&stored.name) {
             Ok(tensor) => tensor,
@@ -243,10 +237,14 @@ fn place_tensors(
                 return Err(unsupported(path, what, READ_TYPES, found));
             }
         };
-        if let (Some(part), Some(n_rows)) = (&stored.part, shape.first_mut()) {
-            *n_rows = part.n_rows;
-            shape.splice(0..0, part.n_matrices);
+        // Blocks hold elements of several vectors, or of several rows where these are columns.
+        let is_cut = shape.len() < 2 && stored.part.is_some();
+        let is_cut = is_cut || matches!(stored.order, Order::Columns { .. });
+        if is_cut && !tensor.is_of_floats() {
+            let what = format!("type of {}", stored.name);
+            return Err(unsupported(path, what, "floats", tensor.dtype_name()));
         }
+        let shape = stored.whole_shape(shape);
         if tensor.shape != shape {
             return Err(OpenCheckpointError::shape(path, &stored.name, &shape, &tensor.shape));
         }

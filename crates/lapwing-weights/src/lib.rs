@@ -26,7 +26,7 @@ mod checkpoint;
 pub use checkpoint::{Checkpoint, OpenCheckpointError, TextAssets};
 pub use grid::{Floats, Grid, ZeroPoints};
 pub use source::{OpenSourceError, ReadTensorError, Source};
-pub use tensor::{Codes, Encoding, Tensor};
+pub use tensor::{Codes, Encoding, Mx, MxCodes, Tensor};
 
 #[cfg(test)]
 #[path = "../tests/support/gguf_file.rs"]

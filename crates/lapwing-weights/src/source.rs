@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use lapwing_formats::MapError;
 use lapwing_formats::gguf::{DType, DequantizeError, Gguf, OpenGgufError, dequantize};
 use lapwing_formats::ir::OpenIrError;
+use lapwing_formats::mx::N_BLOCK_ELEMENTS;
 use lapwing_formats::onnx::OpenOnnxError;
-use lapwing_formats::safetensors::{Dtype, OpenSafeTensorsError, SafeTensors};
+use lapwing_formats::safetensors::{self, Dtype, OpenSafeTensorsError, SafeTensors};
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 
-use crate::Tensor;
+use crate::tensor::{Encoding, Mx, Tensor};
 use ir::IrWeights;
 use onnx::OnnxWeights;
 
@@ -63,7 +64,7 @@ pub enum OpenSourceError {
 }
 
 /// What elements are read.
-pub(crate) const READ_TYPES: &str = "a float or a type of the Q4, Q5, Q6_K and Q8_0 kinds";
+pub(crate) const READ_TYPES: &str = "a float or a type of the Q4, Q5, Q6_K, Q8_0 and MXFP4 kinds";
 
 /// Why a tensor cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,9 @@ impl Source {
                 dtype.map(|dtype| Tensor::of_blocks(tensor.shape.to_vec(), dtype, tensor.bytes))
             }),
             Files::SafeTensors(files) => files.tensor(name).map(|tensor| {
+                if let Some(tensor) = mx(files, &tensor) {
+                    return Ok(tensor);
+                }
                 let dtype = match tensor.dtype {
                     Dtype::F32 => Ok(DType::F32),
                     Dtype::F16 => Ok(DType::F16),
@@ -170,6 +174,25 @@ impl Source {
     fn path(&self) -> &Path {
         self.files().first().copied().unwrap_or(Path::new(""))
     }
+}
+
+/// The exponents of the MXFP4 codes of this name, as transformers stores both: `x_blocks` as
+/// `[…, n_blocks, 16]` beside `x_scales` as `[…, n_blocks]`.
+pub(crate) fn mx_scales_name(blocks_name: &str) -> Option<String> {
+    Some(format!("{}_scales", blocks_name.strip_suffix("_blocks")?))
+}
+
+/// The tensor of MXFP4 whose codes these are.
+fn mx<'a>(files: &'a SafeTensors, codes: &safetensors::Tensor<'a>) -> Option<Tensor<'a>> {
+    const N_BLOCK_BYTES: usize = N_BLOCK_ELEMENTS / 2;
+    let exponents = files.tensor(&mx_scales_name(codes.name)?)?;
+    let (n_bytes, blocks) = codes.shape.split_last()?;
+    let (n_blocks, rows) = blocks.split_last()?;
+    let fits = [codes.dtype, exponents.dtype] == [Dtype::U8; 2]
+        && (*n_bytes, blocks) == (N_BLOCK_BYTES, exponents.shape);
+    let shape = [rows, &[n_blocks.checked_mul(N_BLOCK_ELEMENTS)?]].concat();
+    let mx = Mx { codes: codes.bytes, exponents: exponents.bytes };
+    fits.then(|| Tensor::new(shape, Encoding::Mx(mx)))
 }
 
 /// Whether any file of `folder` is safetensors, or an index of them.

@@ -196,6 +196,50 @@ fn the_report_tells_what_a_target_could_not_store_as_asked() {
 }
 
 #[test]
+fn mxfp4_is_kept_where_the_target_holds_it() {
+    let down = "model.layers.0.mlp.down_proj.weight";
+    // Two blocks a row.
+    let blocks = (0..32_u8).flat_map(|row| {
+        let codes = (0..16_u8).map(move |idx| idx.wrapping_mul(37).wrapping_add(row));
+        std::iter::once(119 + row % 3).chain(codes)
+    });
+    let mut file = small("llama");
+    file.u32("llama.feed_forward_length", 64)
+        .tensor("blk.0.ffn_gate.weight", &[64, 16], &[0.5; 1024])
+        .tensor("blk.0.ffn_up.weight", &[64, 16], &[0.5; 1024])
+        .mxfp4("blk.0.ffn_down.weight", &[16, 64], blocks.collect());
+    let folder = tempfile::tempdir().unwrap();
+    let source = file.write(folder.path());
+    let stored = |target, precision| {
+        let options = ExportOptions { overwrite: true, ..ExportOptions::new(precision) };
+        let out = folder.path().join("out");
+        let report = export(&source, target, &options, &out, &mut go_on).unwrap();
+        let n_lost = report.n_lost_grids();
+        let down = report.tensors.into_iter().find(|tensor| tensor.name == down).unwrap();
+        assert_eq!((&*down.source_dtype, n_lost), ("MXFP4", usize::from(down.lost_grid)));
+        down
+    };
+    let int4 = |group_size| Precision::Int4 { group_size, symmetric: false };
+    let kept = stored(Target::OpenVino, int4(32));
+    assert_eq!(
+        (&*kept.precision, kept.kept_grid, kept.relative_rms),
+        ("mxfp4 group 32", true, 0.0)
+    );
+    let other = stored(Target::OpenVino, int4(16));
+    assert!(!other.kept_grid && !other.lost_grid && other.relative_rms > 0.01, "{other:?}");
+    let lost = stored(Target::Onnx, int4(32));
+    assert!(!lost.kept_grid && lost.lost_grid && lost.relative_rms > 0.01, "{lost:?}");
+    // Every element is a half of a whole number.
+    let int8 = |group_size, symmetric| Precision::Int8 { group_size, symmetric };
+    for target in [Target::OpenVino, Target::Onnx] {
+        let exact = stored(target, int8(Some(32), true));
+        assert!(exact.kept_grid && exact.relative_rms == 0.0, "{exact:?}");
+        let rounded = stored(target, int8(None, true));
+        assert!(!rounded.kept_grid && rounded.relative_rms > 0.0, "{rounded:?}");
+    }
+}
+
+#[test]
 fn a_killed_export_is_swept_by_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let source = small("llama").write(folder.path());

@@ -15,6 +15,9 @@ use crate::error::ExportError;
 /// multiples of this.
 const HEAD_SIZE_STEP: usize = 16;
 
+/// Which input of `GroupQueryAttention` has the heads' sinks, counted from 0.
+const SINKS_INPUT: usize = 11;
+
 /// Longest table of rotary angles: half a gigabyte at a head size of 128.
 const N_POSITIONS_MAX: usize = 1 << 20;
 
@@ -93,16 +96,19 @@ impl<'a> Attention<'a> {
     }
 
     /// Attend over past and new positions; gives `[batch, positions, n_heads * head_size]`.
+    ///
+    /// `sinks` is the value of the heads' sinks, `[n_heads]`, where they have any.
     pub(super) fn layer(
         &self,
         graph: &mut Graph,
         layer_idx: usize,
         projections: &Projections,
+        sinks: Option<&str>,
     ) -> String {
         let fused = match &self.shared {
             Shared::Fused(fused) => fused,
             Shared::Plain(shared) => {
-                return shared.layer(graph, self.architecture, layer_idx, projections);
+                return shared.layer(graph, self.architecture, layer_idx, projections, sinks);
             }
         };
         let architecture = self.architecture;
@@ -122,12 +128,16 @@ impl<'a> Attention<'a> {
         if let Some(rows) = fused.rows.as_deref().filter(|_| kind == Some(RopeKind::General)) {
             inputs.push(rows);
         }
+        if let Some(sinks) = sinks {
+            inputs.resize(SINKS_INPUT, "");
+            inputs.push(sinks);
+        }
         let name = format!("/model/layers.{layer_idx}/attn/GroupQueryAttention");
         let output = format!("{name}/output_0");
         let present_key = format!("present.{layer_idx}.key");
         let present_value = format!("present.{layer_idx}.value");
         let window = architecture.window(layer_idx).and_then(|window| i64::try_from(window).ok());
-        let attributes = [
+        let mut attributes = vec![
             AttributeProto::int("num_heads", architecture.n_heads as i64),
             AttributeProto::int("kv_num_heads", architecture.n_kv_heads as i64),
             AttributeProto::float("scale", architecture.family.attention_scale),
@@ -136,15 +146,9 @@ impl<'a> Attention<'a> {
             AttributeProto::int("rotary_interleaved", 0),
         ];
         let outputs = [output.as_str(), &present_key, &present_value];
-        let operator = "GroupQueryAttention";
-        match architecture.family.attention_cap {
-            None => graph.node_to(&name, operator, &inputs, &outputs, attributes),
-            Some(cap) => {
-                let [a, b, c, d, e, f] = attributes;
-                let cap = AttributeProto::float("softcap", cap);
-                graph.node_to(&name, operator, &inputs, &outputs, [a, b, c, d, e, f, cap]);
-            }
-        }
+        let cap = architecture.family.attention_cap;
+        attributes.extend(cap.map(|cap| AttributeProto::float("softcap", cap)));
+        graph.node_to(&name, "GroupQueryAttention", &inputs, &outputs, attributes);
         output
     }
 }

@@ -190,7 +190,9 @@ impl Decoder<'_, '_> {
     fn self_attention(&mut self, layer_idx: usize, normed: &str) -> Result<String, ExportError> {
         let prefix = format!("model.layers.{layer_idx}.self_attn");
         let projections = self.projections(&prefix, normed)?;
-        let attended = self.attention.layer(self.graph, layer_idx, &projections);
+        let sinks = self.sinks(layer_idx)?;
+        let sinks = sinks.as_deref();
+        let attended = self.attention.layer(self.graph, layer_idx, &projections, sinks);
         let width = self.architecture.n_heads * self.architecture.head_size;
         self.projection(
             &format!("{prefix}.o_proj"),
@@ -198,6 +200,17 @@ impl Decoder<'_, '_> {
             [self.architecture.hidden_size, width],
             self.architecture.family.biases.output,
         )
+    }
+
+    /// The value of a layer's sinks, where the family has such.
+    fn sinks(&mut self, layer_idx: usize) -> Result<Option<String>, ExportError> {
+        if !self.architecture.family.has_sinks {
+            return Ok(None);
+        }
+        let name = format!("model.layers.{layer_idx}.{}", Transformer::SINKS);
+        let values = self.source.vector(&name)?;
+        self.graph.f32_weight(&name, &[values.len()], &values)?;
+        Ok(Some(name))
     }
 
     /// Query, key and value: one product where their weights are stored alike and nothing comes
@@ -315,6 +328,13 @@ impl Decoder<'_, '_> {
             Activation::GeluTanh => {
                 let tanh = AttributeProto::string("approximate", "tanh");
                 self.graph.node(&node("Gelu"), "Gelu", &[&gate], [tanh])
+            }
+            Activation::ClampedSilu => {
+                return Err(ExportError::Unsupported {
+                    target: "ONNX",
+                    expected: "experts where gates are cut off".to_owned(),
+                    found: "a dense layer".to_owned(),
+                });
             }
         };
         let gated = self.graph.node(&node("Mul"), "Mul", &[&activated, &up], []);

@@ -41,6 +41,7 @@ pub(super) fn write(
             Ok((hidden, head.map(|name| Matrix::Plain { name })))
         }
         PlannedWeight::Affine(codes) => Err(matrix::between_codes(name, &codes)),
+        PlannedWeight::Mx(_) => Err(matrix::mxfp4(name)),
         PlannedWeight::Quantized(quantized) => {
             quantised(graph, name, &quantized, architecture.family.tied_head)
         }

@@ -1,7 +1,8 @@
 //! Layers of several experts: one `MoE` node, or `QMoE` where their weights are codes.
 //!
 //! ONNX Runtime's kernels for CPUs take gate and up as one matrix whose rows alternate, and apply
-//! `gate * sigmoid(alpha * gate) * (up + beta)`.
+//! `gate * sigmoid(alpha * gate) * (up + beta)`; with a limit, gate is cut off above it, and up on
+//! both sides.
 
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
@@ -12,7 +13,7 @@ use super::blocks::Blocks;
 use super::graph::Graph;
 use super::matrix;
 use crate::error::ExportError;
-use crate::plan::{PlannedWeight, Precision, WHOLE_ROW, alternating, stacked};
+use crate::plan::{PlannedWeight, Precision, WHOLE_ROW, alternating, in_turn, stacked};
 use crate::source::Source;
 
 /// What the experts of a layer give together, for `input [batch, positions, hidden_size]`.
@@ -28,24 +29,27 @@ pub(super) fn mixture(
     layer: &str,
     input: &str,
 ) -> Result<String, ExportError> {
-    if architecture.family.activation != Activation::Silu {
-        return Err(ExportError::Unsupported {
-            target: "ONNX",
-            expected: "experts with silu".to_owned(),
-            found: format!("{:?}", architecture.family.activation),
-        });
-    }
+    let function = gate_attributes(architecture.family.activation)?;
     let (outer, inner) = (architecture.hidden_size, architecture.family.intermediate_size);
     let module = format!("{layer}.mlp.experts");
     let [scores, rows] = scores(graph, source, experts, layer, input, outer)?;
-    let mut all = |part: &str| {
-        let names = (0..experts.n_experts)
-            .map(|expert_idx| format!("{layer}.{}", Experts::projection(expert_idx, part)));
-        names.map(|name| taken(source, &name, [outer, inner])).collect::<Result<Vec<_>, _>>()
+    let mut biases: [Vec<f32>; 2] = Default::default();
+    let mut all = |part: &str, biases: &mut Vec<f32>| {
+        let mut matrices = Vec::new();
+        for expert_idx in 0..experts.n_experts {
+            let name = format!("{layer}.{}", Experts::projection(expert_idx, part));
+            matrices.push(taken(source, &name, [outer, inner])?);
+            if experts.has_bias {
+                let name = format!("{layer}.{}", Experts::projection_bias(expert_idx, part));
+                biases.extend(source.vector(&name)?);
+            }
+        }
+        Ok::<_, ExportError>(matrices)
     };
-    let mut gate_up = all("gate")?;
-    gate_up.extend(all("up")?);
-    let down = all("down")?;
+    let mut gate_up = all("gate", &mut biases[0])?;
+    gate_up.extend(all("up", &mut biases[0])?);
+    let down = all("down", &mut biases[1])?;
+    biases[0] = in_turn(&biases[0], 1);
     let [gate_up, down] = [gate_up, down].map(stacked);
     let (Ok(gate_up), Ok(down)) = (gate_up, down) else {
         return Err(ExportError::unlike_experts("ONNX", &module));
@@ -55,14 +59,23 @@ pub(super) fn mixture(
     let sizes = [[experts.n_experts, 2 * inner, outer], [experts.n_experts, outer, inner]];
     let node = format!("/{}/mlp/experts", layer.replace('.', "/"));
     let number = |name: &str, value: usize| AttributeProto::int(name, value as i64);
-    let common = [
+    let mut attributes = vec![
         number("k", experts.n_used),
         number("normalize_routing_weights", 1),
         AttributeProto::string("activation_type", "swiglu"),
         number("swiglu_fusion", 1),
-        AttributeProto::float("activation_alpha", 1.0),
-        AttributeProto::float("activation_beta", 0.0),
     ];
+    attributes.extend(function);
+    let mut biases_of = |projection_idx: usize| -> Result<String, ExportError> {
+        if !experts.has_bias {
+            return Ok(String::new());
+        }
+        let name = format!("{}_bias", names[projection_idx]);
+        let [n_experts, n_rows, _] = sizes[projection_idx];
+        graph.f32_weight(&name, &[n_experts, n_rows], &biases[projection_idx])?;
+        Ok(name)
+    };
+    let biases = [biases_of(0)?, biases_of(1)?];
     let mixed = match [gate_up, down] {
         [PlannedWeight::Quantized(gate_up), PlannedWeight::Quantized(down)]
             if gate_up.grid.bits == down.grid.bits
@@ -72,34 +85,47 @@ pub(super) fn mixture(
             let bits = number("expert_weight_bits", 8 / gate_up.grid.bits.n_per_byte());
             let gate_up = Codes::write(graph, &names[0], &gate_up, sizes[0], block_size)?;
             let down = Codes::write(graph, &names[1], &down, sizes[1], block_size)?;
-            let mut inputs = vec![input, &rows, &gate_up.codes, &gate_up.scales, ""];
-            inputs.extend([&*down.codes, &down.scales]);
+            let mut inputs = vec![input, &rows, &gate_up.codes, &gate_up.scales, &biases[0]];
+            inputs.extend([&*down.codes, &down.scales, &biases[1]]);
             if let (Some(first), Some(second)) = (&gate_up.zero_points, &down.zero_points) {
-                inputs.extend(["", "", "", "", first, second]);
+                inputs.extend(["", "", "", first, second]);
             }
-            let node = format!("{node}/QMoE");
-            let [k, normalises, activation, fusion, alpha, beta] = common;
-            let attributes = [k, normalises, activation, fusion, alpha, beta, bits];
-            match block_size {
-                None => graph.node(&node, "QMoE", &inputs, attributes),
-                Some(block_size) => {
-                    let [a, b, c, d, e, f, g] = attributes;
-                    let size = number("block_size", block_size);
-                    graph.node(&node, "QMoE", &inputs, [a, b, c, d, e, f, g, size])
-                }
-            }
+            attributes.push(bits);
+            attributes.extend(block_size.map(|block_size| number("block_size", block_size)));
+            graph.node(&format!("{node}/QMoE"), "QMoE", &inputs, attributes)
         }
         [gate_up, down] => {
             let gate_up = floats(graph, &names[0], gate_up, sizes[0])?;
             let down = floats(graph, &names[1], down, sizes[1])?;
-            let inputs = [input, &rows, &gate_up, "", &down];
-            graph.node(&format!("{node}/MoE"), "MoE", &inputs, common)
+            let inputs = [input, &rows, &gate_up, &biases[0], &down, &biases[1]];
+            graph.node(&format!("{node}/MoE"), "MoE", &inputs, attributes)
         }
     };
     Ok(match experts.normalises_shares {
         true => mixed,
         false => times_shares(graph, &node, &scores, &mixed, experts.n_used),
     })
+}
+
+/// What the operators want to know of the gate's function.
+fn gate_attributes(activation: Activation) -> Result<Vec<AttributeProto>, ExportError> {
+    let (slope, added, limit) = match activation {
+        Activation::Silu => (1.0, 0.0, None),
+        Activation::ClampedSilu => (Activation::SLOPE, 1.0, Some(Activation::LIMIT)),
+        Activation::GeluTanh => {
+            return Err(ExportError::Unsupported {
+                target: "ONNX",
+                expected: "experts with silu".to_owned(),
+                found: format!("{activation:?}"),
+            });
+        }
+    };
+    let mut attributes = vec![
+        AttributeProto::float("activation_alpha", slope),
+        AttributeProto::float("activation_beta", added),
+    ];
+    attributes.extend(limit.map(|limit| AttributeProto::float("swiglu_limit", limit)));
+    Ok(attributes)
 }
 
 /// A mixture whose shares were divided by their sum, times that sum. `normalize_routing_weights` of 0
@@ -133,8 +159,14 @@ fn scores(
     let weight = source.matrix(&name)?;
     let router = matrix::store(graph, &name, weight, [experts.n_experts, hidden_size])?;
     let node = format!("/{}/mlp/gate", layer.replace('.', "/"));
-    let product = format!("{node}/MatMul/output_0");
+    let mut product = format!("{node}/MatMul/output_0");
     matrix::product(graph, &format!("{node}/MatMul"), input, &router, &product);
+    if experts.has_bias {
+        let name = format!("{layer}.{}", Experts::ROUTER_BIAS);
+        let bias = source.vector(&name)?;
+        graph.f32_weight(&name, &[bias.len()], &bias)?;
+        product = graph.node(&format!("{node}/Add"), "Add", &[&product, &name], []);
+    }
     let rows = [-1, experts.n_experts as i64];
     let rows = graph.i64_list("/model/constants/scores", &rows);
     let rows = graph.node(&format!("{node}/Reshape"), "Reshape", &[&product, &rows], []);
@@ -182,6 +214,7 @@ fn floats(
         }
         PlannedWeight::Quantized(_) => Err(ExportError::unlike_experts("ONNX", name)),
         PlannedWeight::Affine(codes) => Err(matrix::between_codes(name, &codes)),
+        PlannedWeight::Mx(_) => Err(matrix::mxfp4(name)),
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn genai_config(
                 "num_hidden_layers": architecture.n_layers,
                 "num_key_value_heads": architecture.n_kv_heads,
             },
-            "type": architecture.model_type,
+            "type": model_type(architecture),
             "vocab_size": architecture.n_vocab,
         },
         "search": {
@@ -69,6 +69,14 @@ pub(super) fn genai_config(
         add_sampling(&mut json["search"], generation);
     }
     json
+}
+
+/// What ONNX Runtime GenAI calls the family.
+fn model_type(architecture: &Architecture<Transformer>) -> &str {
+    match &*architecture.model_type {
+        "gpt_oss" => "gptoss",
+        other => other,
+    }
 }
 
 /// Ids that the checkpoint names. The runtime refuses null and takes a missing key for none: a

@@ -57,12 +57,12 @@ impl Graph {
     }
 
     /// Add a node with one output and give that value's name.
-    pub(super) fn node<const N: usize>(
+    pub(super) fn node(
         &mut self,
         name: &str,
         operator: &str,
         input: &[&str],
-        attributes: [AttributeProto; N],
+        attributes: impl IntoIterator<Item = AttributeProto>,
     ) -> String {
         let output = format!("{name}/output_0");
         self.node_to(name, operator, input, &[&output], attributes);
@@ -70,13 +70,13 @@ impl Graph {
     }
 
     /// Add a node that writes the named values.
-    pub(super) fn node_to<const N: usize>(
+    pub(super) fn node_to(
         &mut self,
         name: &str,
         operator: &str,
         input: &[&str],
         output: &[&str],
-        attributes: [AttributeProto; N],
+        attributes: impl IntoIterator<Item = AttributeProto>,
     ) {
         let domain = if MICROSOFT_OPERATORS.contains(&operator) { MICROSOFT } else { "" };
         let mut node = NodeProto::new(domain, operator, input, output);

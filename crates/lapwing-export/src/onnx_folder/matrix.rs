@@ -68,6 +68,16 @@ pub(super) fn store(
         }
         PlannedWeight::Quantized(quantized) => store_blocks(graph, name, &quantized),
         PlannedWeight::Affine(codes) => Err(between_codes(name, &codes)),
+        PlannedWeight::Mx(_) => Err(mxfp4(name)),
+    }
+}
+
+/// The refusal of MXFP4, which the operators do not take.
+pub(super) fn mxfp4(name: &str) -> ExportError {
+    ExportError::Unsupported {
+        target: "ONNX",
+        expected: "floats, or codes of whole numbers".to_owned(),
+        found: format!("MXFP4 in {name}"),
     }
 }
 

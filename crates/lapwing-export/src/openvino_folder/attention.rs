@@ -120,17 +120,30 @@ pub(super) fn attention(
     let key = repeat_heads(graph, architecture, &key)?;
     let value = repeat_heads(graph, architecture, &value)?;
     let scale = graph.float(architecture.family.attention_scale, 0)?;
-    let attended = match architecture.family.attention_cap {
-        None => {
+    let sinks = match architecture.family.has_sinks {
+        true => Some(sinks(graph, source, architecture, layer)?),
+        false => None,
+    };
+    let attended = match (architecture.family.attention_cap, &sinks) {
+        (None, sinks) => {
             let output = (ElementType::F32, query.dims.clone());
+            let inputs: [&Node; 5] = [&query, &key, &value, mask, &scale];
+            let inputs = inputs.into_iter().chain(sinks);
             graph.operator(
                 ("ScaledDotProductAttention", "opset13"),
                 &[("causal", "false")],
-                &[&query, &key, &value, mask, &scale],
+                &inputs.collect::<Vec<&Node>>(),
                 output,
             )
         }
-        Some(cap) => capped_attention(graph, [&query, &key, &value], mask, &scale, cap)?,
+        (Some(cap), None) => capped_attention(graph, [&query, &key, &value], mask, &scale, cap)?,
+        (Some(_), Some(_)) => {
+            return Err(ExportError::Unsupported {
+                target: "OpenVINO",
+                expected: "sinks, or a limit of scores".to_owned(),
+                found: "both".to_owned(),
+            });
+        }
     };
     let attended = graph.transpose(&attended, &[0, 2, 1, 3])?;
     let n_columns = architecture.n_heads * architecture.head_size;
@@ -139,6 +152,18 @@ pub(super) fn attention(
     let name = format!("{layer}.self_attn.o_proj");
     let shape = [architecture.hidden_size, n_columns];
     biased(graph, source, &attended, &name, shape, architecture.family.biases.output)
+}
+
+/// A score for each head, which takes a share and gives nothing: `[1, n_heads, 1, 1]`.
+fn sinks(
+    graph: &mut Graph,
+    source: &mut Matrices<'_>,
+    architecture: &Architecture<Transformer>,
+    layer: &str,
+) -> Result<Node, ExportError> {
+    let name = format!("{layer}.{}", Transformer::SINKS);
+    let values = source.vector(&name)?;
+    graph.floats(&format!("self.{name}"), &[1, architecture.n_heads, 1, 1], &values)
 }
 
 fn rotated(graph: &mut Graph, rope: Option<&RotaryAngles>, x: Node) -> Result<Node, ExportError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lapwing_formats::ir::{ElementType, Node};
 use lapwing_model::{Architecture, RopeKind, Transformer};
 
-use super::activation::activated;
+use super::activation::gated;
 use super::attention::{Shared, State, attention};
 use super::experts::mixture;
 use super::graph::Graph;
@@ -162,9 +162,8 @@ fn feed_forward(
     let has_bias = architecture.family.biases.feed_forward;
     let gate =
         biased(graph, source, x, &format!("{name}.mlp.gate_proj"), [inner, outer], has_bias)?;
-    let gate = activated(graph, architecture.family.activation, &gate);
     let up = biased(graph, source, x, &format!("{name}.mlp.up_proj"), [inner, outer], has_bias)?;
-    let gated = graph.binary("Multiply", &gate, &up);
+    let gated = gated(graph, architecture.family.activation, &gate, &up)?;
     let down_name = format!("{name}.mlp.down_proj");
     biased(graph, source, &gated, &down_name, [outer, inner], has_bias)
 }

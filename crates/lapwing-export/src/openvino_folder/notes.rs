@@ -5,6 +5,8 @@ use lapwing_model::{Architecture, Transformer};
 use super::source::Written;
 use crate::plan::{Precision, WHOLE_ROW};
 
+/// What NNCF calls MXFP4.
+const MXFP4: &str = "mxfp4";
 /// By how much plugins that compute in f16 shrink activations, as optimum-intel notes it for
 /// every decoder.
 const ACTIVATIONS_SCALE_FACTOR: &str = "8.0";
@@ -38,8 +40,9 @@ pub(super) fn rt_info(
         };
         note("nncf/weight_compression/backup_mode", mode(backup.unwrap_or(main)).to_owned());
         note("nncf/weight_compression/group_size", group_size);
-        note("nncf/weight_compression/mode", mode(main).to_owned());
-        note("nncf/weight_compression/ratio", ratio(written, main));
+        let is_mx = mx_is_most(written, main);
+        note("nncf/weight_compression/mode", if is_mx { MXFP4 } else { mode(main) }.to_owned());
+        note("nncf/weight_compression/ratio", ratio(written, main, is_mx));
     }
     note("runtime_options/ACTIVATIONS_SCALE_FACTOR", ACTIVATIONS_SCALE_FACTOR.to_owned());
     notes
@@ -69,6 +72,17 @@ fn main_precision(written: &[Written]) -> Option<Precision> {
         .max_by_key(|&precision| (is_int4(precision), n_weights(precision)))
 }
 
+/// Whether most of the projections of this precision have kept the checkpoint's MXFP4.
+fn mx_is_most(written: &[Written], main: Precision) -> bool {
+    let of_main = written.iter().filter(|weight| !weight.is_head && weight.precision == main);
+    let (mut n_mx, mut n_all) = (0, 0);
+    for weight in of_main {
+        n_all += weight.n_weights;
+        n_mx += if weight.is_mx { weight.n_weights } else { 0 };
+    }
+    n_all < 2 * n_mx
+}
+
 fn mode(precision: Precision) -> &'static str {
     match precision {
         Precision::Int4 { symmetric: true, .. } => "int4_sym",
@@ -80,11 +94,12 @@ fn mode(precision: Precision) -> &'static str {
 }
 
 /// The share of the projections that have the main mode, without trailing zeros.
-fn ratio(written: &[Written], main: Precision) -> String {
+fn ratio(written: &[Written], main: Precision, is_mx: bool) -> String {
     let (mut n_main, mut n_all) = (0, 0);
     for weight in written.iter().filter(|weight| !weight.is_head) {
         n_all += weight.n_weights;
-        n_main += if mode(weight.precision) == mode(main) { weight.n_weights } else { 0 };
+        let is_main = mode(weight.precision) == mode(main) && weight.is_mx == is_mx;
+        n_main += if is_main { weight.n_weights } else { 0 };
     }
     let ratio = n_main as f64 / n_all.max(1) as f64;
     format!("{:?}", (ratio * 10_000.0).round() / 10_000.0)

@@ -15,6 +15,8 @@ pub(super) struct Written {
     pub(super) n_weights: usize,
     /// Whether it is the embedding or the head.
     pub(super) is_head: bool,
+    /// Whether the checkpoint's MXFP4 was kept.
+    pub(super) is_mx: bool,
 }
 
 /// Weights, and a list of how matrices were stored.
@@ -60,8 +62,10 @@ impl<'a> Matrices<'a> {
             precision => precision,
         };
         let is_head = [Transformer::HEAD, Transformer::EMBEDDING].contains(&name);
-        self.written.push(Written { precision, n_weights: n_rows * n_columns, is_head });
-        self.source.matrix_as(name, precision)
+        let weight = self.source.matrix_as(name, precision)?;
+        let is_mx = matches!(weight, PlannedWeight::Mx(_));
+        self.written.push(Written { precision, n_weights: n_rows * n_columns, is_head, is_mx });
+        Ok(weight)
     }
 
     /// See [`Source::vector`].

@@ -14,11 +14,15 @@
 //! then in f32, with a zero point in f32. The CPU plugin of OpenVINO 2026.4 fuses that as well, but
 //! has no integer path for it, so at its default precision long prompts take longer than with whole
 //! zero points. The weights are those of the checkpoint; a second quantisation costs far more.
+//!
+//! MXFP4 stays what it is, f4e2m1 with scales of f8e8m0: the same plugin computes products with it
+//! exactly, of experts, too.
 
 use half::f16;
 use lapwing_formats::ir::{Dim, ElementType, Node};
+use lapwing_formats::mx::N_BLOCK_ELEMENTS;
 use lapwing_quant::{Bits, GroupQuantized};
-use lapwing_weights::Codes;
+use lapwing_weights::{Codes, MxCodes};
 
 use super::graph::Graph;
 use super::source::Matrices;
@@ -62,7 +66,8 @@ pub(super) fn biased(
     }
     let bias_name = format!("{module}.bias");
     let bias = source.vector(&bias_name)?;
-    let bias = graph.floats(&format!("self.{bias_name}"), &[1, 1, shape[0]], &bias)?;
+    let dims = [&vec![1; projected.dims.len() - 1][..], &[shape[0]]].concat();
+    let bias = graph.floats(&format!("self.{bias_name}"), &dims, &bias)?;
     Ok(graph.binary("Add", &projected, &bias))
 }
 
@@ -102,7 +107,25 @@ pub(super) fn stored(
         }
         PlannedWeight::Quantized(quantized) => dequantized(graph, name, quantized, dims),
         PlannedWeight::Affine(codes) => affine_dequantized(graph, name, codes, dims),
+        PlannedWeight::Mx(codes) => mx_dequantized(graph, name, codes, dims),
     }
+}
+
+fn mx_dequantized(
+    graph: &mut Graph,
+    name: &str,
+    mx: &MxCodes,
+    dims: &[usize],
+) -> Result<Node, ExportError> {
+    let (code_dims, scale_dims) = grouped(dims, mx.n_columns / N_BLOCK_ELEMENTS);
+    let codes = graph.constant(name, ElementType::F4E2M1, &code_dims, &mx.codes)?;
+    let codes = graph.convert(&codes, ElementType::F32);
+    let scale_name = format!("{name}/scale");
+    let scales = graph.constant(&scale_name, ElementType::F8E8M0, &scale_dims, &mx.exponents)?;
+    // In 16 bits the smallest and the largest of them are lost.
+    let scales = graph.convert(&scales, ElementType::F32);
+    let weights = graph.binary("Multiply", &codes, &scales);
+    ungrouped(graph, &weights, dims)
 }
 
 fn affine_dequantized(

@@ -31,6 +31,11 @@ pub(crate) fn stacked(weights: Vec<PlannedWeight>) -> Result<PlannedWeight, Vec<
                     whole.extend(part);
                 }
             }
+            (PlannedWeight::Mx(whole), PlannedWeight::Mx(part)) => {
+                whole.n_rows += part.n_rows;
+                whole.codes.extend(part.codes);
+                whole.exponents.extend(part.exponents);
+            }
             (whole, part) => unreachable!("checked above: {whole:?} above {part:?}"),
         }
     }
@@ -39,14 +44,8 @@ pub(crate) fn stacked(weights: Vec<PlannedWeight>) -> Result<PlannedWeight, Vec<
 
 /// Of two matrices of as many rows, one below the other, a row of each in turn.
 ///
-/// Codes with zero points between two of them stay as they are: no target that wants rows in turn
-/// holds such.
+/// Shapes: `both [2 * n, n_columns]`, and so is the result.
 pub(crate) fn alternating(both: PlannedWeight, n_columns: usize) -> PlannedWeight {
-    fn in_turn<T: Copy>(both: &[T], n_columns: usize) -> Vec<T> {
-        let (first, second) = both.split_at(both.len() / 2);
-        let pairs = first.chunks(n_columns).zip(second.chunks(n_columns));
-        pairs.flat_map(|(first, second)| [first, second]).flatten().copied().collect()
-    }
     match both {
         PlannedWeight::F32(values) => PlannedWeight::F32(in_turn(&values, n_columns)),
         PlannedWeight::F16(values) => PlannedWeight::F16(in_turn(&values, n_columns)),
@@ -58,8 +57,29 @@ pub(crate) fn alternating(both: PlannedWeight, n_columns: usize) -> PlannedWeigh
             whole.zero_points = whole.zero_points.select(Axis(0), &rows);
             PlannedWeight::Quantized(whole)
         }
-        affine @ PlannedWeight::Affine(_) => affine,
+        PlannedWeight::Affine(mut whole) => {
+            let n_rows = whole.n_rows.max(1);
+            whole.codes = in_turn(&whole.codes, whole.codes.len() / n_rows);
+            let n_groups = whole.scales.len() / n_rows;
+            whole.scales = in_turn(&whole.scales, n_groups);
+            whole.zero_points = whole.zero_points.map(|zeros| in_turn(&zeros, n_groups));
+            PlannedWeight::Affine(whole)
+        }
+        PlannedWeight::Mx(mut whole) => {
+            let n_rows = whole.n_rows.max(1);
+            whole.codes = in_turn(&whole.codes, whole.codes.len() / n_rows);
+            whole.exponents = in_turn(&whole.exponents, whole.exponents.len() / n_rows);
+            PlannedWeight::Mx(whole)
+        }
     }
+}
+
+/// Of the rows of two matrices, one below the other, one of each in turn.
+pub(crate) fn in_turn<T: Copy>(both: &[T], n_columns: usize) -> Vec<T> {
+    let (first, second) = both.split_at(both.len() / 2);
+    let n_columns = n_columns.max(1);
+    let pairs = first.chunks(n_columns).zip(second.chunks(n_columns));
+    pairs.flat_map(|(first, second)| [first, second]).flatten().copied().collect()
 }
 
 fn are_alike(a: &PlannedWeight, b: &PlannedWeight) -> bool {
@@ -73,13 +93,14 @@ fn are_alike(a: &PlannedWeight, b: &PlannedWeight) -> bool {
             (a.n_columns, a.n_bits, a.group_size) == (b.n_columns, b.n_bits, b.group_size)
                 && a.zero_points.is_some() == b.zero_points.is_some()
         }
+        (PlannedWeight::Mx(a), PlannedWeight::Mx(b)) => a.n_columns == b.n_columns,
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lapwing_weights::Codes;
+    use lapwing_weights::{Codes, MxCodes};
 
     use super::*;
 
@@ -106,5 +127,32 @@ mod tests {
         assert!(stacked(vec![codes(1, 4), codes(1, 8)]).is_err());
         assert!(stacked(vec![codes(1, 4), PlannedWeight::F32(vec![0.0; 8])]).is_err());
         assert!(stacked(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn rows_are_put_in_turn_with_all_that_belongs_to_them() {
+        let affine = PlannedWeight::Affine(Codes {
+            n_rows: 4,
+            n_columns: 4,
+            n_bits: 4,
+            group_size: 2,
+            codes: vec![1, 1, 2, 2, 3, 3, 4, 4],
+            scales: vec![1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5],
+            zero_points: Some(vec![0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4]),
+        });
+        let PlannedWeight::Affine(found) = alternating(affine, 4) else {
+            panic!("codes stay codes");
+        };
+        assert_eq!(found.codes, [1, 1, 3, 3, 2, 2, 4, 4]);
+        assert_eq!(found.scales, [1.0, 1.5, 3.0, 3.5, 2.0, 2.5, 4.0, 4.5]);
+        assert_eq!(found.zero_points.unwrap(), [0.1, 0.1, 0.3, 0.3, 0.2, 0.2, 0.4, 0.4]);
+        let mx = |rows: [u8; 2]| {
+            let codes = rows.iter().flat_map(|&row| [row; 16]).collect();
+            PlannedWeight::Mx(MxCodes { n_rows: 2, n_columns: 32, codes, exponents: rows.into() })
+        };
+        let whole = stacked(vec![mx([1, 2]), mx([3, 4])]).unwrap();
+        let PlannedWeight::Mx(found) = alternating(whole, 32) else { panic!("codes stay codes") };
+        assert_eq!((found.n_rows, &*found.exponents), (4, &[1, 3, 2, 4][..]));
+        assert_eq!(found.codes[..32], [[1; 16], [3; 16]].concat());
     }
 }

@@ -1,9 +1,10 @@
 //! A checkpoint's tensors at their planned precision, one at a time.
 
 use half::f16;
+use lapwing_formats::mx::N_BLOCK_ELEMENTS;
 use lapwing_model::{Architecture, Transformer};
 use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
-use lapwing_weights::{Checkpoint, Codes, Tensor};
+use lapwing_weights::{Checkpoint, Codes, MxCodes, Tensor};
 use ndarray::{Array2, ArrayView2};
 
 use super::{ExportOptions, Precision};
@@ -23,6 +24,8 @@ pub(crate) enum PlannedWeight {
     /// The checkpoint's own codes of 4 bits, whose zero may lie between two of them: only for a
     /// target that holds such zero points.
     Affine(Codes),
+    /// The checkpoint's own MXFP4: only for a target that holds it.
+    Mx(MxCodes),
 }
 
 /// Gives weights by their Hugging Face names, as [`Weights`] does.
@@ -57,8 +60,8 @@ pub(crate) trait TakeWeight {
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     options: &'a ExportOptions,
-    /// Whether the target takes zero points between two codes.
-    holds_any_zero: bool,
+    /// Whether the target takes zero points between two codes, and MXFP4.
+    holds_any_grid: bool,
     reports: Vec<TensorReport>,
 }
 
@@ -66,9 +69,9 @@ impl<'a> Weights<'a> {
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         options: &'a ExportOptions,
-        holds_any_zero: bool,
+        holds_any_grid: bool,
     ) -> Weights<'a> {
-        Weights { checkpoint, options, holds_any_zero, reports: Vec::new() }
+        Weights { checkpoint, options, holds_any_grid, reports: Vec::new() }
     }
 
     /// What is exported: a mapped head is no longer the embedding.
@@ -108,9 +111,14 @@ impl<'a> Weights<'a> {
             return Ok(Stored::exact(PlannedWeight::F32(elements(tensor, map, name)?)));
         };
         grid.group_size = grid.group_size.min(n_columns);
+        let own_mx = if map.is_none() && is_mx(grid) { tensor.mx_codes() } else { None };
+        let mut lost_grid = own_mx.is_some();
+        if let Some(own) = own_mx.filter(|_| self.holds_any_grid) {
+            return Ok(Stored { kept_grid: true, ..Stored::exact(PlannedWeight::Mx(own)) });
+        }
         let own = if map.is_none() { tensor.codes() } else { None };
         let own = own.filter(|own| is_on(own, grid));
-        let lost_grid = own.is_some() && !grid.symmetric && !self.holds_any_zero;
+        lost_grid |= own.is_some() && !grid.symmetric && !self.holds_any_grid;
         if let Some(own) = own.filter(|_| !lost_grid) {
             let weight = match grid.symmetric {
                 true => PlannedWeight::Quantized(as_quantized(own, grid)),
@@ -154,7 +162,10 @@ impl TakeWeight for Weights<'_> {
                 name: name.to_owned(),
                 source_dtype: tensor.dtype_name(),
                 asked: self.options.precision(name, tensor.shape.len()).to_string(),
-                precision: precision.to_string(),
+                precision: match stored.weight {
+                    PlannedWeight::Mx(_) => format!("mxfp4 group {N_BLOCK_ELEMENTS}"),
+                    _ => precision.to_string(),
+                },
                 shape: tensor.shape,
                 kept_grid: stored.kept_grid,
                 lost_grid: stored.lost_grid,
@@ -210,6 +221,11 @@ fn is_on(codes: &Codes, grid: Grid) -> bool {
     codes.n_bits == 8 / grid.bits.n_per_byte()
         && codes.group_size == grid.group_size
         && is_symmetric == grid.symmetric
+}
+
+/// Whether MXFP4 has just this width and these groups; where its zero is does not matter.
+fn is_mx(grid: Grid) -> bool {
+    (grid.bits, grid.group_size) == (Bits::Four, N_BLOCK_ELEMENTS)
 }
 
 /// Symmetric codes as a quantiser of ours would have made them.

@@ -26,7 +26,10 @@ const NOTHING: f32 = 1e-6;
 /// nothing but this element that logit.
 fn telling(model_type: &'static str, random: &mut Random) -> Drawn {
     let mut drawn = Drawn::of(model_type, random);
-    drawn.experts = Some(Experts { n_experts: 6, n_used: 2, normalises: model_type == "mixtral" });
+    let normalises = model_type != "qwen3_moe";
+    let has_bias = model_type == "gpt_oss";
+    drawn.experts = Some(Experts { n_experts: 6, n_used: 2, normalises, has_bias });
+    drawn.is_mx = model_type == "gpt_oss";
     (drawn.hidden_size, drawn.intermediate_size, drawn.n_layers) = (64, 96, 1);
     (drawn.n_heads, drawn.n_kv_heads, drawn.head_size) = (4, 2, 16);
     (drawn.rope.n_rotated, drawn.rope.scaling) = (16, Scaling::None);
@@ -46,6 +49,10 @@ fn telling(model_type: &'static str, random: &mut Random) -> Drawn {
                 "model.embed_tokens.weight" => column < n_experts,
                 "lm_head.weight" => row < n_experts && row != column,
                 _ if name.ends_with("o_proj.weight") => row < n_experts,
+                _ if name.ends_with("o_proj.bias") => column < n_experts,
+                _ if name.ends_with("down_proj.bias") => {
+                    column < n_experts && Some(column) != expert
+                }
                 _ if name.ends_with("down_proj.weight") => row < n_experts && Some(row) != expert,
                 _ => false,
             };
@@ -61,7 +68,7 @@ fn telling(model_type: &'static str, random: &mut Random) -> Drawn {
 fn exports_choose_the_experts_that_the_forward_pass_chooses() {
     let Some(backends) = backends() else { return };
     for (target, backend) in &backends {
-        for model_type in ["mixtral", "qwen3_moe"] {
+        for model_type in ["mixtral", "qwen3_moe", "gpt_oss"] {
             for precision in PRECISIONS {
                 let mut random = Random::new(11);
                 let drawn = telling(model_type, &mut random);
@@ -75,7 +82,10 @@ fn exports_choose_the_experts_that_the_forward_pass_chooses() {
                 // A row behind each of several prompts, and behind what follows.
                 for _ in 0..4 {
                     ids.rotate_left(5);
-                    let expected = forward::logits(&quantised(drawn.clone(), &options), &ids);
+                    let expected = {
+                        let drawn = quantised(drawn.clone(), *target, &options);
+                        forward::logits(&drawn, &ids)
+                    };
                     let folder = tempfile::tempdir().expect("a folder");
                     let source =
                         checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);

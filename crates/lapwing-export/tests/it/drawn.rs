@@ -3,6 +3,7 @@
 
 use crate::checkpoint::Kind;
 use crate::experts::{Experts, Tensors};
+use crate::mx;
 use crate::random::Random;
 
 /// The families that are drawn.
@@ -13,6 +14,7 @@ pub(crate) const MODEL_TYPES: &[&str] = &[
     "qwen2",
     "qwen3",
     "qwen3_moe",
+    "gpt_oss",
     "gemma2",
     "gemma3_text",
     "phi3",
@@ -72,6 +74,8 @@ pub(crate) struct Drawn {
     /// Of each expert, where there are any.
     pub(crate) intermediate_size: usize,
     pub(crate) experts: Option<Experts>,
+    /// Whether files have the experts in MXFP4, which their weights are exact in.
+    pub(crate) is_mx: bool,
     pub(crate) n_positions_max: usize,
     pub(crate) epsilon: f64,
     pub(crate) rope: Rope,
@@ -104,11 +108,12 @@ impl std::fmt::Debug for Drawn {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             formatter,
-            "{} of {} layers, {:?}, {} and {} heads of {}, {:?} {:?}, bias {} {} {}, window {:?} {:?}, \
+            "{} of {} layers, {:?} {:?}, {} and {} heads of {}, {:?} {:?}, bias {} {} {}, window {:?} {:?}, \
              rotated {:?}, factors {} {} {} {}, caps {:?} {:?}, own head {}",
             self.model_type,
             self.n_layers,
             self.experts,
+            self.is_mx,
             self.n_heads,
             self.n_kv_heads,
             self.head_size,
@@ -148,7 +153,9 @@ impl Drawn {
         let n_kv_heads = 1 + random.below(2) as usize;
         let (head_size, n_heads) =
             (random.choose(&[6, 8, 16, 32]), n_kv_heads * (1 + random.below(3) as usize));
+        let is_mx = is(&["gpt_oss"]) && random.one_in(2);
         let hidden_size = match random.one_in(2) {
+            _ if is_mx => random.choose(&[32, 64]),
             true => n_heads * head_size,
             false => random.choose(&[24, 32, 48]),
         };
@@ -163,7 +170,7 @@ impl Drawn {
             ("phi3", 8..) => head_size * random.choose(&[2, 3, 4]) / 4,
             _ => head_size,
         };
-        let theta = random.choose(&[10_000.0, 500_000.0, 100.0]);
+        let theta = random.choose(&[10_000.0, 500_000.0, 150_000.0, 100.0]);
         let scaling = scaling(model_type, n_rotated, n_positions_max, random);
         let rope = Rope { theta, n_rotated, scaling };
         let window_rope = (model_type == "gemma3_text").then(|| {
@@ -171,7 +178,7 @@ impl Drawn {
             Rope { theta, n_rotated, scaling: Scaling::None }
         });
         let is_scaled = model_type == "granite" && !random.one_in(4);
-        let may_be_biased = is(&["llama", "granite", "smollm3"]) || is_gemma;
+        let may_be_biased = is(&["llama", "granite", "smollm3", "gpt_oss"]) || is_gemma;
         let mut drawn = Drawn {
             model_type,
             n_vocab: 40,
@@ -180,8 +187,9 @@ impl Drawn {
             n_kv_heads,
             head_size,
             hidden_size,
-            intermediate_size: random.choose(&[20, 32]),
+            intermediate_size: if is_mx { 32 } else { random.choose(&[20, 32]) },
             experts: Experts::draw(model_type, random),
+            is_mx,
             n_positions_max,
             epsilon: random.choose(&[1e-5, 1e-6]),
             rope,
@@ -225,7 +233,10 @@ impl Drawn {
             // The divisors stand in a tensor of their own.
             Scaling::Llama3(..) => true,
             // What llama.cpp computes from the factor.
-            Scaling::Yarn(yarn) => yarn.magnitude.is_some() || !yarn.truncate,
+            Scaling::Yarn(yarn) => {
+                let truncates = self.model_type != "gpt_oss";
+                yarn.magnitude.is_some() || yarn.truncate != truncates
+            }
             _ => false,
         };
         match (kind, self.model_type) {
@@ -235,6 +246,10 @@ impl Drawn {
             (Kind::Gguf, "mistral") => false,
             (Kind::Gguf, "gemma2" | "gemma3_text") => is_plain_scale,
             (Kind::Gguf, "phi3") => true,
+            // Its windows are not told there.
+            (Kind::Gguf, "gpt_oss") => {
+                self.windowed.iter().enumerate().all(|(idx, windowed)| *windowed == (idx % 2 == 0))
+            }
             (Kind::Gguf, "smollm3") => {
                 let is_by_interval =
                     |(layer_idx, rotated): (usize, &bool)| *rotated == (layer_idx % 4 != 3);
@@ -275,6 +290,9 @@ impl Drawn {
                 self.vector(random, &name("self_attn.q_norm.weight"), self.head_size, 1.0);
                 self.vector(random, &name("self_attn.k_norm.weight"), self.head_size, 1.0);
             }
+            if self.model_type == "gpt_oss" {
+                self.vector(random, &name("self_attn.sinks"), self.n_heads, 0.5);
+            }
             self.matrix(random, &name("self_attn.o_proj.weight"), hidden, q, 2.0);
             if self.has_output_bias {
                 self.vector(random, &name("self_attn.o_proj.bias"), hidden, 0.0);
@@ -282,10 +300,20 @@ impl Drawn {
             let shapes = [("gate", inner, hidden), ("up", inner, hidden), ("down", hidden, inner)];
             if let Some(experts) = self.experts {
                 self.matrix(random, &name("mlp.gate.weight"), experts.n_experts, hidden, 2.0);
+                if experts.has_bias {
+                    self.vector(random, &name("mlp.gate.bias"), experts.n_experts, 0.0);
+                }
+                // Of gpt-oss some gates are cut off.
+                let scale = if self.model_type == "gpt_oss" { 8.0 } else { 2.0 };
                 for expert_idx in 0..experts.n_experts {
                     for (part, n_rows, n_columns) in shapes {
-                        let weight = name(&format!("mlp.experts.{expert_idx}.{part}_proj.weight"));
-                        self.matrix(random, &weight, n_rows, n_columns, 2.0);
+                        let module = name(&format!("mlp.experts.{expert_idx}.{part}_proj"));
+                        let scale = if part == "down" { 2.0 } else { scale };
+                        let weight = format!("{module}.weight");
+                        self.matrix(random, &weight, n_rows, n_columns, scale);
+                        if experts.has_bias {
+                            self.vector(random, &format!("{module}.bias"), n_rows, 0.0);
+                        }
                     }
                 }
                 continue;
@@ -302,7 +330,10 @@ impl Drawn {
 
     fn matrix(&mut self, random: &mut Random, name: &str, n_rows: usize, n: usize, scale: f32) {
         let scale = scale / (n as f32).sqrt();
-        let values = (0..n_rows * n).map(|_| random.weight() * scale).collect();
+        let mut values: Vec<f32> = (0..n_rows * n).map(|_| random.weight() * scale).collect();
+        if self.is_mx && mx::is_stored_so(name) {
+            mx::round(&mut values);
+        }
         self.tensors.insert(name.to_owned(), (vec![n_rows, n], values));
     }
 
@@ -320,16 +351,22 @@ fn windows(
     random: &mut Random,
 ) -> (Option<usize>, Vec<bool>) {
     let is_gemma = model_type.starts_with("gemma");
-    let has_window =
-        is_gemma || !["llama", "granite", "qwen3_moe"].contains(&model_type) && random.one_in(2);
+    let is_gpt_oss = model_type == "gpt_oss";
+    let has_window = is_gemma
+        || is_gpt_oss
+        || !["llama", "granite", "qwen3_moe"].contains(&model_type) && random.one_in(2);
     // As long as the context, it still tells layers by their rotary embedding.
     let is_idle = model_type == "gemma3_text" && random.one_in(6);
     let length = if is_idle { n_positions_max } else { 1 + random.below(12) as usize };
     let is_mixed = match model_type {
-        "gemma2" | "gemma3_text" | "smollm3" => true,
+        "gemma2" | "gemma3_text" | "smollm3" | "gpt_oss" => true,
         _ => model_type.starts_with("qwen") && random.one_in(2),
     };
-    let pattern = if is_gemma { random.choose(&[0, 2, 3, 6]) } else { 0 };
+    let pattern = match (is_gemma, is_gpt_oss) {
+        (true, _) => random.choose(&[0, 2, 3, 6]),
+        (_, true) => random.choose(&[0, 2]),
+        _ => 0,
+    };
     let mut windowed: Vec<bool> = (0..n_layers)
         .map(|layer_idx| match pattern {
             0 => has_window && !(is_mixed && random.one_in(2)),

@@ -13,19 +13,21 @@ pub(crate) struct Experts {
     pub(crate) n_experts: usize,
     pub(crate) n_used: usize,
     pub(crate) normalises: bool,
+    pub(crate) has_bias: bool,
 }
 
 impl Experts {
     /// None in a dense family.
     pub(crate) fn draw(model_type: &str, random: &mut Random) -> Option<Experts> {
-        if !["mixtral", "qwen3_moe"].contains(&model_type) {
+        if !["mixtral", "qwen3_moe", "gpt_oss"].contains(&model_type) {
             return None;
         }
         let n_experts = random.choose(&[2, 5, 8]);
         Some(Experts {
             n_experts,
             n_used: 1 + random.below(n_experts.min(3) as u64) as usize,
-            normalises: model_type == "mixtral" || random.one_in(2),
+            normalises: model_type != "qwen3_moe" || random.one_in(2),
+            has_bias: model_type == "gpt_oss",
         })
     }
 }

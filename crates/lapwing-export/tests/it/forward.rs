@@ -65,8 +65,7 @@ fn logits_at_once(drawn: &Drawn, ids: &[u32]) -> Vec<Vec<f64>> {
 fn feed_forward(drawn: &Drawn, x: &[f64], name: &dyn Fn(&str) -> String) -> Vec<f64> {
     let gate = project(drawn, x, &name("mlp.gate_proj"));
     let up = project(drawn, x, &name("mlp.up_proj"));
-    let gated: Vec<f64> =
-        gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
+    let gated: Vec<f64> = gate.iter().zip(&up).map(|(gate, up)| gated(drawn, *gate, *up)).collect();
     project(drawn, &gated, &name("mlp.down_proj"))
 }
 
@@ -89,11 +88,20 @@ fn mixture(drawn: &Drawn, experts: Experts, x: &[f64], name: &dyn Fn(&str) -> St
         let gate = project(drawn, x, &part("gate"));
         let up = project(drawn, x, &part("up"));
         let gated: Vec<f64> =
-            gate.iter().zip(&up).map(|(gate, up)| activated(drawn, *gate) * up).collect();
+            gate.iter().zip(&up).map(|(gate, up)| gated(drawn, *gate, *up)).collect();
         let down = project(drawn, &gated, &part("down"));
         mixed.iter_mut().zip(down).for_each(|(mixed, down)| *mixed += shares[idx] / total * down);
     }
     mixed
+}
+
+/// What the gate lets through.
+fn gated(drawn: &Drawn, gate: f64, up: f64) -> f64 {
+    if drawn.model_type != "gpt_oss" {
+        return activated(drawn, gate) * up;
+    }
+    let gate = gate.min(7.0);
+    (up.clamp(-7.0, 7.0) + 1.0) * gate / (1.0 + (-1.702 * gate).exp())
 }
 
 /// The function of the gate.
@@ -155,7 +163,10 @@ fn attention(drawn: &Drawn, x: &[Vec<f64>], layer_idx: usize) -> Vec<Vec<f64>> {
             let scores: Vec<f64> = seen.clone().map(score).collect();
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-            let total: f64 = shares.iter().sum();
+            let sink = drawn.tensors.get(&format!("{prefix}sinks"));
+            // It takes a share and gives nothing.
+            let taken = sink.map_or(0.0, |(_, sinks)| (f64::from(sinks[head_idx]) - largest).exp());
+            let total: f64 = shares.iter().sum::<f64>() + taken;
             let mut mixed = vec![0.0; drawn.head_size];
             for (other, share) in seen.clone().zip(&shares) {
                 for (mixed, value) in mixed.iter_mut().zip(&values[other][kv_idx]) {

@@ -6,6 +6,7 @@ mod choices;
 mod drawn;
 mod experts;
 mod forward;
+mod mx;
 mod random;
 mod stories;
 
@@ -86,10 +87,16 @@ fn difference(found: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// The model with the weights that an export at these precisions has.
-fn quantised(mut drawn: Drawn, options: &ExportOptions) -> Drawn {
+fn quantised(mut drawn: Drawn, target: Target, options: &ExportOptions) -> Drawn {
     for (name, (shape, values)) in &mut drawn.tensors {
+        let is_mx = drawn.is_mx && mx::is_stored_so(name);
         let grid = match options.precision(name, shape.len()) {
             Precision::F32 | Precision::F16 => continue,
+            // Kept as they are.
+            Precision::Int4 { group_size: 32, .. } if is_mx && target == Target::OpenVino => {
+                continue;
+            }
+            Precision::Int8 { group_size: Some(32), symmetric: true } if is_mx => continue,
             Precision::Int8 { group_size, symmetric } => {
                 (Bits::Eight, group_size.unwrap_or(WHOLE_ROW), symmetric)
             }
@@ -129,14 +136,18 @@ fn a_quantised_export_computes_with_the_weights_that_its_codes_stand_for() {
     let plans = [int4(false), int4(true), Precision::Int8 { group_size: None, symmetric: false }];
     for model_type in MODEL_TYPES {
         for plan in plans {
-            let (drawn, mut random, seed) = with_groups(model_type);
+            let (mut drawn, mut random, seed) = with_groups(model_type);
+            if let Some(experts) = &mut drawn.experts {
+                // Rounded activations may choose others: `choices` compares which.
+                experts.n_used = experts.n_experts;
+            }
             let options = ExportOptions::new(plan);
             let folder = tempfile::tempdir().expect("a folder");
             let source = checkpoint::write(folder.path(), &drawn, Kind::HuggingFace, &mut random);
             let ids = ids(&drawn, &mut random);
-            let drawn = quantised(drawn, &options);
-            let expected = forward::logits(&drawn, &ids);
             for (target, backend) in &backends {
+                let drawn = quantised(drawn.clone(), *target, &options);
+                let expected = forward::logits(&drawn, &ids);
                 let out = folder.path().join(target.name());
                 export(&source, *target, &options, &out, &mut |_| ControlFlow::Continue(()))
                     .unwrap_or_else(|error| panic!("{error:?}: {drawn:?}"));
@@ -185,7 +196,7 @@ fn what_is_exported_for_an_npu_runs_there() {
         let ids = ids(&drawn, &mut random);
         let checkpoint = Checkpoint::open(&source).expect("it opens");
         let options = ExportOptions::for_npu(&checkpoint.architecture);
-        let drawn = quantised(drawn, &options);
+        let drawn = quantised(drawn, target, &options);
         let expected = forward::logits(&drawn, &ids);
         let out = folder.path().join("out");
         export(&source, target, &options, &out, &mut |_| ControlFlow::Continue(()))
@@ -395,7 +406,9 @@ fn windows_hold_under_a_cache_of_fixed_slots() {
         let drawn = Drawn::new(&mut random);
         // An NPU reads nothing anew, as LongRoPE asks for, and in f16 another expert may be chosen.
         let is_long = matches!(drawn.rope.scaling, Scaling::LongRope(_));
-        if drawn.window.is_none() || is_long || drawn.experts.is_some() {
+        // Over seven layers f16's rounding came to 7 percent of the largest logit.
+        let is_deep = drawn.n_layers > 4;
+        if drawn.window.is_none() || is_long || is_deep || drawn.experts.is_some() {
             continue;
         }
         let folder = tempfile::tempdir().expect("a folder");

@@ -6,6 +6,8 @@
 /// shares = softmax(router(x))
 /// the sum of share * down(activation(gate(x)) * up(x)) of the experts with the largest shares
 /// ```
+///
+/// The router and every projection may have a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Experts {
     /// How many there are in a layer.
@@ -14,11 +16,15 @@ pub struct Experts {
     pub n_used: usize,
     /// Whether the shares of those that a token uses are divided by their sum.
     pub normalises_shares: bool,
+    /// Whether the router and every projection have a bias.
+    pub has_bias: bool,
 }
 
 impl Experts {
     /// The name of what chooses, inside of a layer.
     pub const ROUTER: &str = "mlp.gate.weight";
+    /// The name of its bias, inside of a layer.
+    pub const ROUTER_BIAS: &str = "mlp.gate.bias";
 
     /// Whether a tensor of this name chooses experts: of it a small error is a large one, and no
     /// plan makes it less precise.
@@ -30,6 +36,11 @@ impl Experts {
     pub fn projection(expert_idx: usize, part: &str) -> String {
         format!("mlp.experts.{expert_idx}.{part}_proj.weight")
     }
+
+    /// The name of its bias inside of a layer.
+    pub fn projection_bias(expert_idx: usize, part: &str) -> String {
+        format!("mlp.experts.{expert_idx}.{part}_proj.bias")
+    }
 }
 
 /// How the files of a family tell of experts.
@@ -37,6 +48,9 @@ impl Experts {
 pub struct FamilyExperts {
     /// The key of `config.json` that says how many there are; the first that is there counts.
     pub n_experts_keys: &'static [&'static str],
+    /// The key of `config.json` that says how many of them a token uses; all that are there must say
+    /// the same.
+    pub n_used_keys: &'static [&'static str],
     /// The key of `config.json` with the width of one.
     pub width_key: &'static str,
     /// The key of a GGUF with the width of one.
@@ -45,8 +59,15 @@ pub struct FamilyExperts {
     pub normalises_shares: Option<bool>,
     /// The module of a layer that holds the router and the experts, in safetensors.
     pub module: &'static str,
+    /// What the router is called there.
+    pub router: &'static str,
     /// What gate, up and down are called there.
     pub projections: [&'static str; 3],
+    /// See [`Experts::has_bias`].
+    pub is_biased: bool,
+    /// Whether safetensors have all experts of a layer in one tensor, gate and up in turn: as
+    /// `gate_up_proj [n_experts, n_columns, n_rows]`, or as rows of MXFP4.
+    pub are_in_turn: bool,
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Family {
     pub norms_behind: bool,
     /// See [`Transformer::qk_norm`](super::Transformer::qk_norm).
     pub qk_norm: bool,
+    /// See [`Transformer::has_sinks`](super::Transformer::has_sinks).
+    pub has_sinks: bool,
     /// See [`Transformer::activation`](super::Transformer::activation).
     pub activation: Activation,
     /// Whether embeddings are multiplied by the root of their length.
@@ -31,6 +33,11 @@ pub struct Family {
     pub biased: Biased,
     /// Whether a head is the embedding where the configuration does not say.
     pub is_tied: bool,
+    /// Whether frequencies are stretched where the configuration does not say how: it must.
+    pub is_rope_scaled: bool,
+    /// Whether YaRN's ramp begins and ends at whole indices where no key says, as none of a GGUF
+    /// does.
+    pub truncates_yarn: bool,
     /// The length of context where the configuration does not say.
     pub n_positions_default: usize,
     /// The base of the frequencies where the configuration does not say.
@@ -46,6 +53,8 @@ pub struct Family {
     /// The number of layers of the member whose scores are scaled by the width of the model, which
     /// no key of a GGUF says.
     pub n_layers_scaled_by_width: Option<usize>,
+    /// What the norm before the feed-forward layer is called in a GGUF.
+    pub feed_forward_norm_in_gguf: &'static str,
     /// Whether the rows of q and k lie in pairs in a GGUF.
     pub is_interleaved_in_gguf: bool,
 }
@@ -93,6 +102,7 @@ const LLAMA: Family = Family {
     experts: None,
     norms_behind: false,
     qk_norm: false,
+    has_sinks: false,
     activation: Activation::Silu,
     scales_embedding: false,
     has_window_rope: false,
@@ -100,6 +110,8 @@ const LLAMA: Family = Family {
     windows: Windows::Never,
     biased: Biased::AsStored,
     is_tied: false,
+    is_rope_scaled: false,
+    truncates_yarn: true,
     n_positions_default: 2048,
     theta_default: 10_000.0,
     defaults: &[],
@@ -107,6 +119,7 @@ const LLAMA: Family = Family {
     is_fused: false,
     is_partly_rotated: false,
     n_layers_scaled_by_width: None,
+    feed_forward_norm_in_gguf: "ffn_norm",
     is_interleaved_in_gguf: true,
 };
 
@@ -135,6 +148,7 @@ pub const FAMILIES: &[Family] = &[
         ..QWEN2
     },
     QWEN3_MOE,
+    GPT_OSS,
     GEMMA3,
     Family {
         model_type: "phi3",
@@ -230,11 +244,15 @@ const MIXTRAL: Family = Family {
     class_name: "MixtralForCausalLM",
     experts: Some(FamilyExperts {
         n_experts_keys: &["num_local_experts"],
+        n_used_keys: &["num_experts_per_tok"],
         width_key: "intermediate_size",
         width_key_in_gguf: "feed_forward_length",
         normalises_shares: Some(true),
         module: "block_sparse_moe",
+        router: "gate",
         projections: ["w1", "w3", "w2"],
+        is_biased: false,
+        are_in_turn: false,
     }),
     windows: Windows::All(None),
     n_positions_default: 131_072,
@@ -255,11 +273,15 @@ const QWEN3_MOE: Family = Family {
     gguf: Some("qwen3moe"),
     experts: Some(FamilyExperts {
         n_experts_keys: &["num_experts", "num_local_experts"],
+        n_used_keys: &["num_experts_per_tok"],
         width_key: "moe_intermediate_size",
         width_key_in_gguf: "expert_feed_forward_length",
         normalises_shares: None,
         module: "mlp",
+        router: "gate",
         projections: ["gate_proj", "up_proj", "down_proj"],
+        is_biased: false,
+        are_in_turn: false,
     }),
     qk_norm: true,
     windows: Windows::Never,
@@ -272,6 +294,43 @@ const QWEN3_MOE: Family = Family {
         ("rms_norm_eps", 1e-6),
     ],
     ..QWEN2
+};
+
+const GPT_OSS: Family = Family {
+    model_type: "gpt_oss",
+    class_name: "GptOssForCausalLM",
+    gguf: Some("gpt-oss"),
+    experts: Some(FamilyExperts {
+        n_experts_keys: &["num_local_experts"],
+        n_used_keys: &["num_experts_per_tok", "experts_per_token"],
+        width_key: "intermediate_size",
+        width_key_in_gguf: "expert_feed_forward_length",
+        normalises_shares: Some(true),
+        module: "mlp",
+        router: "router",
+        projections: ["gate_proj", "up_proj", "down_proj"],
+        is_biased: true,
+        are_in_turn: true,
+    }),
+    has_sinks: true,
+    activation: Activation::ClampedSilu,
+    windows: Windows::Pattern(2),
+    is_rope_scaled: true,
+    truncates_yarn: false,
+    n_positions_default: 131_072,
+    theta_default: 150_000.0,
+    defaults: &[
+        ("num_local_experts", 128.0),
+        ("num_experts_per_tok", 4.0),
+        ("num_attention_heads", 64.0),
+        ("num_key_value_heads", 8.0),
+        ("head_dim", 64.0),
+        ("sliding_window", 128.0),
+        ("rms_norm_eps", 1e-5),
+    ],
+    feed_forward_norm_in_gguf: "post_attention_norm",
+    is_interleaved_in_gguf: false,
+    ..LLAMA
 };
 
 impl Family {

@@ -208,7 +208,7 @@ pub(super) mod tests {
         check(zero, "rope factor");
         check(|_, f| f.rms_epsilon = f32::NAN, "rms epsilon");
         fn experts(n_experts: usize, n_used: usize) -> Option<Experts> {
-            Some(Experts { n_experts, n_used, normalises_shares: true })
+            Some(Experts { n_experts, n_used, normalises_shares: true, has_bias: false })
         }
         check(|_, f| f.experts = experts(4, 5), "found 4, of which it uses 5");
         check(|_, f| f.experts = experts(4, 0), "of which a token uses at least one");

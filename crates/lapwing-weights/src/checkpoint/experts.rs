@@ -3,60 +3,104 @@
 //! ```text
 //! safetensors:   model.layers.0.block_sparse_moe.experts.5.w1.weight    one by one, by the family
 //!                model.layers.0.mlp.experts.gate_up_proj                all, as transformers 5 has
-//!                                                                       them in memory
+//!                                                                       them in memory; of gpt-oss
+//!                                                                       [experts, columns, rows]
+//!                model.layers.0.mlp.experts.gate_up_proj_blocks         all, of gpt-oss: MXFP4
 //! GGUF:          blk.0.ffn_gate_exps.weight                             all
 //! ```
 
 use lapwing_model::{Architecture, Experts, FamilyExperts, Transformer};
 
 use super::layout::Part;
+use crate::tensor::Order;
 
 /// What a tensor of a mixture is, by its Hugging Face name.
 enum Role<'a> {
-    Router,
+    /// `parameter` is `weight` or `bias`.
+    Router { parameter: &'a str },
     /// `part` is `gate`, `up` or `down`.
-    Projection {
-        expert_idx: usize,
-        part: &'a str,
-    },
+    Projection { expert_idx: usize, part: &'a str, parameter: &'a str },
 }
+
+/// Where a tensor is in a file: its name there, which rows of it, and in which order.
+pub(super) type Place = (String, Option<Part>, Order);
 
 /// The beginning of the name, up to the layer's number and a dot, and what the tensor is.
 fn role(name: &str) -> Option<(&str, Role<'_>)> {
     if Experts::is_router(name) {
-        return Some((name.strip_suffix(Experts::ROUTER)?, Role::Router));
+        let role = Role::Router { parameter: "weight" };
+        return Some((name.strip_suffix(Experts::ROUTER)?, role));
+    }
+    if let Some(layer) = name.strip_suffix(Experts::ROUTER_BIAS).filter(|n| n.ends_with('.')) {
+        return Some((layer, Role::Router { parameter: "bias" }));
     }
     let (layer, rest) = name.split_once("mlp.experts.")?;
     let (expert_idx, rest) = rest.split_once('.')?;
-    let part = rest.strip_suffix("_proj.weight")?;
-    Some((layer, Role::Projection { expert_idx: expert_idx.parse().ok()?, part }))
+    let (part, parameter) = rest.split_once("_proj.")?;
+    Some((layer, Role::Projection { expert_idx: expert_idx.parse().ok()?, part, parameter }))
 }
 
-/// The name in safetensors, and which rows of it; `has` tells whether there is a tensor of a name.
-/// None for other tensors than those of a mixture.
+/// The place in safetensors; `has` tells whether there is a tensor of a name. None for other tensors
+/// than those of a mixture.
 pub(super) fn in_safetensors(
     family: &FamilyExperts,
     architecture: &Architecture<Transformer>,
     name: &str,
     has: &dyn Fn(&str) -> bool,
-) -> Option<(String, Option<Part>)> {
+) -> Option<Place> {
     let (layer, role) = role(name)?;
     let module = format!("{layer}{}", family.module);
-    let Role::Projection { expert_idx, part } = role else {
-        let own = format!("{module}.gate.weight");
-        return Some((if has(&own) { own } else { name.to_owned() }, None));
+    let (expert_idx, part, parameter) = match role {
+        Role::Router { parameter } => {
+            let own = format!("{module}.{}.{parameter}", family.router);
+            let name = if has(&own) || family.are_in_turn { own } else { name.to_owned() };
+            return Some((name, None, Order::Same));
+        }
+        Role::Projection { expert_idx, part, parameter } => (expert_idx, part, parameter),
     };
+    if family.are_in_turn {
+        return in_turn(architecture, &module, (expert_idx, part, parameter), has);
+    }
     let both = format!("{layer}mlp.experts.gate_up_proj");
     if has(&both) {
         let down = format!("{layer}mlp.experts.down_proj");
         let whole = if part == "down" { down } else { both };
         let n_beside = if part == "down" { 1 } else { 2 };
         let place = if part == "up" { 1 } else { 0 };
-        return Some((whole, Some(stacked(architecture, part, [expert_idx, n_beside, place])?)));
+        let part = stacked(architecture, part, [expert_idx, n_beside, place])?;
+        return Some((whole, Some(part), Order::Same));
     }
     let at = ["gate", "up", "down"].iter().position(|known| *known == part)?;
     let projection = family.projections[at];
-    Some((format!("{module}.experts.{expert_idx}.{projection}.weight"), None))
+    Some((format!("{module}.experts.{expert_idx}.{projection}.weight"), None, Order::Same))
+}
+
+/// The place among those of all experts, where gate and up have a row in turn.
+fn in_turn(
+    architecture: &Architecture<Transformer>,
+    module: &str,
+    (expert_idx, part, parameter): (usize, &str, &str),
+    has: &dyn Fn(&str) -> bool,
+) -> Option<Place> {
+    let (whole, n_beside, place) = match part {
+        "down" => ("down_proj", 1, 0),
+        "up" => ("gate_up_proj", 2, 1),
+        _ => ("gate_up_proj", 2, 0),
+    };
+    let whole = format!("{module}.experts.{whole}");
+    let mut all = stacked(architecture, part, [expert_idx, n_beside, 0])?;
+    all.rows.end = all.rows.start.saturating_add(all.n_rows);
+    let rows = match n_beside {
+        1 => Order::Same,
+        _ => Order::Alternating { place },
+    };
+    let blocks = format!("{whole}_blocks");
+    let (name, order) = match parameter {
+        "bias" => (format!("{whole}_bias"), rows),
+        _ if has(&blocks) => (blocks, rows),
+        _ => (whole, Order::Columns { place, n_beside }),
+    };
+    Some((name, Some(all), order))
 }
 
 /// The name in a GGUF as Hugging Face would have it, and which rows of it. None for other tensors
@@ -65,8 +109,10 @@ pub(super) fn in_gguf(
     architecture: &Architecture<Transformer>,
     name: &str,
 ) -> Option<(String, Part)> {
-    let (layer, Role::Projection { expert_idx, part }) = role(name)? else { return None };
-    let whole = format!("{layer}mlp.experts.{part}_proj.weight");
+    let (layer, Role::Projection { expert_idx, part, parameter }) = role(name)? else {
+        return None;
+    };
+    let whole = format!("{layer}mlp.experts.{part}_proj.{parameter}");
     Some((whole, stacked(architecture, part, [expert_idx, 1, 0])?))
 }
 

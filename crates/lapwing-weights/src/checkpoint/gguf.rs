@@ -16,6 +16,7 @@ use super::keys::require_known_metadata;
 use super::layout::{Stored, fused};
 use super::{Checkpoint, OpenCheckpointError, experts, gguf_text, place_tensors, unsupported};
 use crate::source::{Files, Source};
+use crate::tensor::Order;
 use metadata::Metadata;
 use rope::{ROPE_FACTORS, ROPE_FACTORS_LONG, ROPE_FACTORS_SHORT, ROPE_THETA_DEFAULT};
 
@@ -82,9 +83,12 @@ fn stored_as(family: &Family, architecture: &Architecture<Transformer>, name: &s
     };
     let turns = name.contains(".q_proj.") || name.contains(".k_proj.");
     let is_interleaved = family.is_interleaved_in_gguf && turns;
-    let interleaved_head_size = is_interleaved.then_some(architecture.head_size);
+    let order = match is_interleaved {
+        true => Order::Interleaved { head_size: architecture.head_size },
+        false => Order::Same,
+    };
     // Weights of norms have their 1 already.
-    Stored { name: name_in_file(family, &whole), part, interleaved_head_size, added: 0.0 }
+    Stored { name: name_in_file(family, &whole), part, order, added: 0.0 }
 }
 
 /// The GGUF name of a Hugging Face tensor.
@@ -100,11 +104,16 @@ pub(super) fn name_in_file(family: &Family, name: &str) -> String {
         };
         return renamed.to_owned();
     };
+    if rest == Transformer::SINKS {
+        return format!("blk.{layer_idx}.attn_sinks.weight");
+    }
     let (module, parameter) = rest.rsplit_once('.').unwrap_or((rest, ""));
     let module = match module {
         "input_layernorm" => "attn_norm",
         "post_attention_layernorm" if family.norms_behind => "post_attention_norm",
-        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
+        "post_attention_layernorm" | "pre_feedforward_layernorm" => {
+            family.feed_forward_norm_in_gguf
+        }
         "post_feedforward_layernorm" => "post_ffw_norm",
         "self_attn.qkv_proj" => "attn_qkv",
         "self_attn.q_proj" => "attn_q",
@@ -158,6 +167,7 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
         rms_epsilon: keys.required_number("attention.layer_norm_rms_epsilon")?,
         norms_behind: family.norms_behind,
         qk_norm: family.qk_norm,
+        has_sinks: family.has_sinks,
         activation: family.activation,
         biases: keys.biases(),
         embedding_factor: match family.scales_embedding {

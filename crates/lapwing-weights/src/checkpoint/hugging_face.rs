@@ -2,6 +2,7 @@
 
 mod json_keys;
 
+mod quantization;
 mod rope;
 
 mod config_json;
@@ -19,6 +20,7 @@ use super::{
     Checkpoint, OpenCheckpointError, experts, hugging_face_text, place_tensors, unsupported,
 };
 use crate::source::{Files, ReadTensorError, Source};
+use crate::tensor::Order;
 use config_json::ConfigJson;
 
 pub(super) const CONFIG_FILE: &str = "config.json";
@@ -72,6 +74,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
         name.ends_with(".rotary_emb.inv_freq")
             || is_tied && name == names.in_file(Transformer::HEAD)
             || names.is_of_vision(name)
+            || is_of_codes(&source, name)
     };
     let family = config_json.family;
     let has = |name: &str| source.tensor(name).is_ok();
@@ -128,14 +131,20 @@ fn stored_as(
 ) -> Stored {
     let of_experts = family.experts.as_ref();
     let place = of_experts.and_then(|of| experts::in_safetensors(of, architecture, name, has));
-    let (whole, part) = place.unwrap_or_else(|| match fused(family, architecture, name) {
-        Some((whole, part)) => (whole, Some(part)),
-        None => (name.to_owned(), None),
+    let (whole, part, order) = place.unwrap_or_else(|| match fused(family, architecture, name) {
+        Some((whole, part)) => (whole, Some(part), Order::Same),
+        None => (name.to_owned(), None, Order::Same),
     });
     let is_less_one = family.stores_norms_less_one && name.ends_with("norm.weight");
     let added = if is_less_one { 1.0 } else { 0.0 };
     let name = names.in_file(&whole);
-    Stored { name, part, interleaved_head_size: None, added }
+    Stored { name, part, order, added }
+}
+
+/// Whether a tensor has the exponents of codes, which are read with them.
+fn is_of_codes(source: &Source, name: &str) -> bool {
+    let codes = name.strip_suffix("_scales").map(|stem| format!("{stem}_blocks"));
+    codes.is_some_and(|codes| source.tensor(&codes).is_ok_and(|tensor| !tensor.is_of_floats()))
 }
 
 /// Whether a head is stored that is not the embedding, as far as both are matrices of this shape;

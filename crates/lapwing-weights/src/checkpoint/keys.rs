@@ -116,9 +116,24 @@ pub(super) fn of_family(model_type: &str) -> &'static Keys {
             (Neutral(&["false"]), &["use_sliding_window"]),
             (Harmless, &["output_router_logits", "router_aux_loss_coef"]),
         ],
+        "gpt_oss" => &[
+            (Used, &["num_local_experts", "num_experts_per_tok", "experts_per_token"]),
+            // What transformers computes whatever it is.
+            (Neutral(&["7"]), &["swiglu_limit"]),
+            // Of the training.
+            (Harmless, &["output_router_logits", "router_aux_loss_coef"]),
+            // What rope_scaling says as well, and nobody reads.
+            (Harmless, &["initial_context_length"]),
+        ],
         _ => &[],
     }
 }
+
+/// Keys inside of `quantization_config` of a family that may be stored in MXFP4.
+pub(super) const MXFP4: &Keys = &[
+    (Neutral(&["mxfp4"]), &["quant_method"]),
+    (Harmless, &["modules_to_not_convert", "dequantize"]),
+];
 
 /// Keys of a `gemma3` with vision, around its `text_config`.
 pub(super) const AROUND_TEXT: &Keys = &[
@@ -219,6 +234,12 @@ pub(super) fn of_gguf(model_type: &str) -> &'static Keys {
             (Used, &["expert_used_count"]),
             (Neutral(&["0", "1"]), &["expert_weights_scale", "expert_gating_func"]),
             (Neutral(&["true"]), &["expert_weights_norm"]),
+        ],
+        "gpt_oss" => &[
+            (Used, &["expert_used_count", "expert_feed_forward_length"]),
+            (Neutral(&["0", "1"]), &["expert_weights_scale"]),
+            // Softmax over the scores of those that are used.
+            (Neutral(&["0", "3"]), &["expert_gating_func"]),
         ],
         "qwen3_moe" => &[
             (Used, &["expert_used_count", "expert_feed_forward_length"]),

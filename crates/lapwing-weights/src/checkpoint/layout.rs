@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use lapwing_model::{Architecture, Family, Transformer};
 
+use crate::tensor::{Order, Tensor};
+
 /// A tensor of a file, or a part of one.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -11,8 +13,8 @@ pub(super) struct Stored {
     pub(super) name: String,
     /// Which rows of it, where projections lie one below the other in it.
     pub(super) part: Option<Part>,
-    /// Elements of one head, where the rows of each are stored for interleaved rope.
-    pub(super) interleaved_head_size: Option<usize>,
+    /// In which order its elements are there.
+    pub(super) order: Order,
     /// What is added to every element.
     pub(super) added: f32,
 }
@@ -26,6 +28,45 @@ pub(super) struct Part {
     pub(super) n_rows: usize,
     /// Where the whole is several matrices, how many.
     pub(super) n_matrices: Option<usize>,
+}
+
+impl Stored {
+    /// What the file has, of a tensor of this shape.
+    pub(super) fn whole_shape(&self, mut shape: Vec<usize>) -> Vec<usize> {
+        if let (Some(part), Some(n_rows)) = (&self.part, shape.first_mut()) {
+            *n_rows = part.n_rows;
+            if matches!(self.order, Order::Columns { .. }) {
+                shape.reverse();
+            }
+            shape.splice(0..0, part.n_matrices);
+        }
+        shape
+    }
+
+    /// The tensor, of what the file has under the name.
+    ///
+    /// # Panics
+    ///
+    /// When that has another shape than [`Stored::whole_shape`] says.
+    pub(super) fn of_whole<'a>(&self, whole: Tensor<'a>) -> Tensor<'a> {
+        let mut tensor = match &self.part {
+            None => whole,
+            Some(part) => match (self.order, part.n_matrices) {
+                (Order::Columns { .. }, _) => {
+                    let (matrix_idx, n) = (part.rows.start / part.n_rows.max(1), whole.shape[1]);
+                    whole.of_rows(matrix_idx * n..(matrix_idx + 1) * n)
+                }
+                // Of each matrix there is a vector.
+                (_, Some(_)) if whole.shape.len() == 2 => {
+                    whole.flattened().of_rows(part.rows.clone())
+                }
+                _ => whole.of_rows(part.rows.clone()),
+            },
+        };
+        tensor = tensor.in_order(self.order);
+        tensor.added = self.added;
+        tensor
+    }
 }
 
 /// The name, as Hugging Face has it, that a projection is fused under, and which rows it is there;

@@ -91,7 +91,7 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
     };
     check(
         &|f| f.string("general.architecture", "mamba"),
-        "general.architecture: expected llama, qwen2, qwen3, qwen3moe, gemma3",
+        "general.architecture: expected llama, qwen2, qwen3, qwen3moe, gpt-oss, gemma3",
     );
     check(&|f| f.without_tensor("blk.0.ffn_up.weight"), "has no tensor blk.0.ffn_up.weight");
     let norm = ("blk.0.attn_q_norm.weight", [4], [1.0; 4]);
@@ -485,4 +485,15 @@ fn a_model_in_parts_is_the_model() {
     std::fs::remove_file(&parts[1]).unwrap();
     let error = Checkpoint::open(&parts[0]).unwrap_err().to_string();
     assert!(error.contains("missing beside it: model-00002-of-00003.gguf"), "{error}");
+}
+
+#[test]
+fn biases_of_experts_that_lie_in_blocks_are_refused() {
+    let mut file = small("gpt-oss");
+    let open = |file: &GgufFile| open(file).map(drop).map_err(|error| error.to_string());
+    open(&file).unwrap();
+    let blocks = [127; 17].repeat(2);
+    file.mxfp4("blk.0.ffn_up_exps.bias", &[2, 32], blocks);
+    let message = open(&file).unwrap_err();
+    assert!(message.contains("type of blk.0.ffn_up_exps.bias: expected floats"), "{message}");
 }

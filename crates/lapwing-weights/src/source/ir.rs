@@ -172,7 +172,7 @@ impl IrWeights {
             zero_points,
         };
         let encoding = Encoding::Grid(grid.checked()?);
-        Some(Tensor { shape, encoding, interleaved_head_size: None, added: 0.0 })
+        Some(Tensor::new(shape, encoding))
     }
 
     /// The constant with this id, when it has one element for each group of these sizes.

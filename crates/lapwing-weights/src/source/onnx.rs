@@ -223,7 +223,7 @@ impl OnnxWeights {
             zero_points,
         };
         let (shape, encoding) = (vec![n_rows, n_columns], Encoding::Grid(grid.checked()?));
-        Some(Tensor { shape, encoding, interleaved_head_size: None, added: 0.0 })
+        Some(Tensor::new(shape, encoding))
     }
 
     fn floats<'a>(&'a self, tensor: &'a TensorProto) -> Option<Floats<'a>> {

@@ -3,7 +3,7 @@
 use half::f16;
 use lapwing_formats::gguf::DType;
 
-use super::{Encoding, Tensor};
+use super::{Encoding, Order, Tensor};
 use crate::grid::{Grid, ZeroPoints};
 
 /// Columns that share a scale in `Q4_0`, `Q4_1` and `Q8_0`.
@@ -32,10 +32,14 @@ pub struct Codes {
 
 impl Tensor<'_> {
     /// The file's own quantisation where [`Codes`] holds it without loss: a matrix of `Q4_0`,
-    /// `Q4_1`, `Q8_0` or of a [`Grid`], whose scales are finite.
+    /// `Q4_1`, `Q8_0`, `MXFP4` or of a [`Grid`], whose scales are finite.
     pub fn codes(&self) -> Option<Codes> {
         let &[n_rows, n_columns] = self.shape.as_slice() else { return None };
         match self.encoding {
+            Encoding::Mx(_) | Encoding::Blocks { dtype: DType::MXFP4, .. } => {
+                self.mx_codes()?.eight_bits()
+            }
+            Encoding::Blocks { .. } if matches!(self.order, Order::Columns { .. }) => None,
             Encoding::Blocks { dtype, bytes } => {
                 self.codes_of_blocks(dtype, bytes, [n_rows, n_columns])
             }
@@ -57,7 +61,8 @@ impl Tensor<'_> {
         };
         let n_code_bytes = BLOCK_COLUMNS * n_bits / 8;
         let n_block_bytes = n_head_bytes + n_code_bytes;
-        let (n_blocks, n_row_bytes) = (bytes.len() / n_block_bytes, bytes.len() / n_rows.max(1));
+        let n_stored_rows = self.order.n_stored(n_rows).max(1);
+        let (n_blocks, n_row_bytes) = (bytes.len() / n_block_bytes, bytes.len() / n_stored_rows);
         let mut codes = Vec::with_capacity(n_blocks * n_code_bytes);
         let mut scales = Vec::with_capacity(n_blocks);
         let mut zero_points = (n_head_bytes == 4).then(|| Vec::with_capacity(n_blocks));
@@ -118,9 +123,9 @@ fn half_at(head: &[u8], offset: usize) -> Option<f32> {
     half.is_finite().then(|| half.to_f32())
 }
 
-/// A `Q4_0` block's codes with neighbours in one byte: the file pairs each of the first sixteen
+/// The codes of a block of `Q4_0` with neighbours in one byte: the file pairs each of the first sixteen
 /// with one of the last.
-fn neighbours_paired(pairs: &[u8]) -> impl Iterator<Item = u8> + '_ {
+pub(super) fn neighbours_paired(pairs: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let half = |shift: u32| {
         pairs.chunks_exact(2).map(move |two| two[0] >> shift & 15 | (two[1] >> shift & 15) << 4)
     };
@@ -138,16 +143,16 @@ mod tests {
 
     fn codes(dtype: DType, bytes: &[u8], shape: &[usize], head: Option<usize>) -> Option<Codes> {
         let mut tensor = Tensor::of_blocks(shape.to_vec(), dtype, bytes);
-        tensor.interleaved_head_size = head;
+        tensor.order = head.map_or(Order::Same, |head_size| Order::Interleaved { head_size });
         tensor.codes()
     }
 
     /// The codes give the same weights as dequantising, row order included.
     #[track_caller]
-    fn check(dtype: DType, bytes: &[u8], shape: [usize; 2], interleaved_head_size: Option<usize>) {
-        let found = codes(dtype, bytes, &shape, interleaved_head_size).unwrap();
+    fn check(dtype: DType, bytes: &[u8], shape: [usize; 2], head: Option<usize>) {
+        let found = codes(dtype, bytes, &shape, head).unwrap();
         let mut tensor = Tensor::of_blocks(shape.to_vec(), dtype, bytes);
-        tensor.interleaved_head_size = interleaved_head_size;
+        tensor.order = head.map_or(Order::Same, |head_size| Order::Interleaved { head_size });
         for (weight_idx, expected) in tensor.to_f32().into_iter().enumerate() {
             let code = match found.n_bits {
                 4 => found.codes[weight_idx / 2] >> (weight_idx % 2 * 4) & 15,

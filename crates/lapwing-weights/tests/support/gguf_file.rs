@@ -71,6 +71,11 @@ impl GgufFile {
         self.tensor_of_type(name, shape, 3, block.repeat(n_blocks))
     }
 
+    /// A tensor of MXFP4.
+    pub(crate) fn mxfp4(&mut self, name: &str, shape: &[usize], bytes: Vec<u8>) -> &mut GgufFile {
+        self.tensor_of_type(name, shape, 39, bytes)
+    }
+
     fn tensor_of_type(
         &mut self,
         name: &str,
@@ -181,6 +186,22 @@ pub(crate) fn small(architecture: &str) -> GgufFile {
     if architecture == "qwen3" {
         add("blk.0.attn_q_norm.weight", &[4]);
         add("blk.0.attn_k_norm.weight", &[4]);
+    }
+    if architecture == "gpt-oss" {
+        add("blk.0.post_attention_norm.weight", &[16]);
+        add("blk.0.attn_sinks.weight", &[4]);
+        add("blk.0.ffn_gate_inp.weight", &[2, 16]);
+        add("blk.0.ffn_gate_inp.bias", &[2]);
+        for (part, shape) in [("gate", [2, 32, 16]), ("up", [2, 32, 16]), ("down", [2, 16, 32])] {
+            add(&format!("blk.0.ffn_{part}_exps.weight"), &shape);
+            add(&format!("blk.0.ffn_{part}_exps.bias"), &shape[..2]);
+        }
+        for name in ["ffn_norm", "ffn_gate", "ffn_up", "ffn_down"] {
+            file.without_tensor(&format!("blk.0.{name}.weight"));
+        }
+        file.u32(&key("expert_count"), 2)
+            .u32(&key("expert_used_count"), 1)
+            .u32(&key("expert_feed_forward_length"), 32);
     }
     file
 }

@@ -200,7 +200,7 @@ fn say_what_is_other(report: &ExportReport, printer: &Printer) {
     if n_lost != 0 {
         printer.note(format!(
             "{n_lost} of {n_tensors} matrices lost the checkpoint's own codes, because the target \
-             cannot hold their zero points (--report shows which)"
+             cannot hold them (--report shows which, and the error)"
         ));
     }
 }

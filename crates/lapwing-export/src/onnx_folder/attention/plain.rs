@@ -87,6 +87,7 @@ impl Shared {
         architecture: &Architecture<Transformer>,
         layer_idx: usize,
         projections: &Projections,
+        sinks: Option<&str>,
     ) -> String {
         let name = |part: &str| format!("/model/layers.{layer_idx}/attn/{part}");
         let (n_heads, n_kv_heads) = (architecture.n_heads, architecture.n_kv_heads);
@@ -121,8 +122,22 @@ impl Shared {
         };
         let mask = &self.masks[&architecture.window(layer_idx)];
         let scores = graph.node(&name("Mask"), "Add", &[&scores, mask], []);
-        let last_axis = AttributeProto::int("axis", -1);
-        let shares = graph.node(&name("Softmax"), "Softmax", &[&scores], [last_axis]);
+        let last_axis = || AttributeProto::int("axis", -1);
+        let scores = match sinks {
+            None => scores,
+            Some(sinks) => {
+                let sinks = beside_scores(graph, &name("Sinks"), sinks, &scores, n_heads);
+                graph.node(&name("Sinks/Concat"), "Concat", &[&scores, &sinks], [last_axis()])
+            }
+        };
+        let mut shares = graph.node(&name("Softmax"), "Softmax", &[&scores], [last_axis()]);
+        if sinks.is_some() {
+            // Without the share of the sink.
+            let bounds = [0, -1]
+                .map(|bound| graph.i64_list(&format!("/model/constants/1d/{bound}"), &[bound]));
+            let inputs = [shares.as_str(), &bounds[0], &bounds[1], &bounds[1]];
+            shares = graph.node(&name("Sinks/Slice"), "Slice", &inputs, []);
+        }
         let shares = graph.node(&name("Shares/Group"), "Reshape", &[&shares, &self.by_group], []);
         let mixed = graph.node(&name("Mixed"), "MatMul", &[&shares, &value], []);
         let headed = graph.i64_list("/model/constants/headed", &[0, n_heads as i64, -1, size]);
@@ -186,6 +201,25 @@ impl Shared {
         parts.extend((n_resting > 0).then_some(resting.as_str()));
         graph.node(&node("Concat"), "Concat", &parts, [axis()])
     }
+}
+
+/// The heads' sinks as one more score of every position: `[batch, n_heads, positions, 1]`.
+fn beside_scores(
+    graph: &mut Graph,
+    name: &str,
+    sinks: &str,
+    scores: &str,
+    n_heads: usize,
+) -> String {
+    let dims = [1, n_heads as i64, 1, 1];
+    let dims = graph.i64_list("/model/constants/sinks", &dims);
+    let by_head = graph.node(&format!("{name}/Reshape"), "Reshape", &[sinks, &dims], []);
+    let ends = [0, 3].map(|end| AttributeProto::int(if end == 0 { "start" } else { "end" }, end));
+    let shape = graph.node(&format!("{name}/Shape"), "Shape", &[scores], ends);
+    let one = graph.i64_list("/model/constants/1d/1", &[1]);
+    let axis = AttributeProto::int("axis", 0);
+    let shape = graph.node(&format!("{name}/Shape/Concat"), "Concat", &[&shape, &one], [axis]);
+    graph.node(&format!("{name}/Expand"), "Expand", &[&by_head, &shape], [])
 }
 
 /// Swaps the axes of positions and heads, either way.

@@ -10,6 +10,7 @@ pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
     let architecture = match drawn.model_type {
         "mixtral" => "llama",
         "qwen3_moe" => "qwen3moe",
+        "gpt_oss" => "gpt-oss",
         other => other.trim_end_matches("_text"),
     };
     let key = |name: &str| format!("{architecture}.{name}");
@@ -26,7 +27,7 @@ pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
         file.u32(&key("expert_count"), experts.n_experts as u32)
             .u32(&key("expert_used_count"), experts.n_used as u32);
     }
-    if drawn.model_type == "qwen3_moe" {
+    if ["qwen3_moe", "gpt_oss"].contains(&drawn.model_type) {
         // The other is of layers without experts.
         file.u32(&key("expert_feed_forward_length"), drawn.intermediate_size as u32)
             .u32(&key("feed_forward_length"), 77);
@@ -55,7 +56,11 @@ pub(super) fn gguf(drawn: &Drawn, random: &mut Random) -> GgufFile {
             true => interleaved(values, drawn.head_size, shape.get(1).copied().unwrap_or(1)),
             false => values.clone(),
         };
-        file.tensor(&name_in_gguf(drawn, name), shape, &values);
+        let name = name_in_gguf(drawn, name);
+        match drawn.is_mx && name.ends_with("_exps.weight") {
+            true => file.mxfp4(&name, shape, experts::ggml_blocks(&values)),
+            false => file.tensor(&name, shape, &values),
+        };
     }
     file
 }
@@ -116,6 +121,9 @@ fn tell_windows_and_factors(
                 file.without(&key("attention.sliding_window_pattern"));
             }
         }
+        ("gpt_oss", Some(window)) => {
+            file.u32(&key("attention.sliding_window"), window as u32);
+        }
         ("phi3", window) => {
             file.u32(&key("attention.sliding_window"), window.unwrap_or(0) as u32);
         }
@@ -155,7 +163,7 @@ fn interleaved(values: &[f32], head_size: usize, n_columns: usize) -> Vec<f32> {
 }
 
 fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
-    const NAMES: [(&str, &str); 23] = [
+    const NAMES: [(&str, &str); 24] = [
         ("model.embed_tokens", "token_embd"),
         ("model.norm", "output_norm"),
         ("lm_head", "output"),
@@ -169,6 +177,7 @@ fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
         ("mlp.experts.gate_proj", "ffn_gate_exps"),
         ("mlp.experts.up_proj", "ffn_up_exps"),
         ("mlp.experts.down_proj", "ffn_down_exps"),
+        ("self_attn.sinks", "attn_sinks.weight"),
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),
@@ -180,7 +189,7 @@ fn name_in_gguf(drawn: &Drawn, name: &str) -> String {
         ("mlp.down_proj", "ffn_down"),
         ("mlp.gate", "ffn_gate_inp"),
     ];
-    let name = match drawn.has_norms_behind {
+    let name = match drawn.has_norms_behind || drawn.model_type == "gpt_oss" {
         true => name.replace("post_attention_layernorm", "post_attention_norm"),
         false => name.to_owned(),
     };

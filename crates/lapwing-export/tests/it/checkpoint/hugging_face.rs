@@ -26,7 +26,8 @@ pub(super) fn config(drawn: &Drawn, random: &mut Random) -> Value {
     if is_gemma || is_mixture || drawn.n_kv_heads != drawn.n_heads || random.one_in(2) {
         json["num_key_value_heads"] = drawn.n_kv_heads.into();
     }
-    if is_gemma || drawn.head_size * drawn.n_heads != drawn.hidden_size || random.one_in(2) {
+    let has_head_dim = is_gemma || drawn.model_type == "gpt_oss";
+    if has_head_dim || drawn.head_size * drawn.n_heads != drawn.hidden_size || random.one_in(2) {
         json["head_dim"] = drawn.head_size.into();
     }
     // An own head wins over the flag of a tied one.
@@ -66,7 +67,25 @@ fn tell_experts(json: &mut Value, drawn: &Drawn, random: &mut Random) {
     let Some(experts) = drawn.experts else { return };
     json["num_experts_per_tok"] = experts.n_used.into();
     json["output_router_logits"] = false.into();
-    let is_mixtral = drawn.model_type == "mixtral";
+    let is_gpt_oss = drawn.model_type == "gpt_oss";
+    if is_gpt_oss {
+        for (key, value) in [
+            ("experts_per_token", json!(experts.n_used)),
+            ("swiglu_limit", json!(7.0)),
+            ("initial_context_length", json!(16)),
+        ] {
+            if random.one_in(2) {
+                json[key] = value;
+            }
+        }
+        if drawn.is_mx {
+            let kept = ["model.layers.*.self_attn", "model.layers.*.mlp.router"];
+            json["quantization_config"] =
+                json!({ "quant_method": "mxfp4", "modules_to_not_convert": kept });
+        }
+    }
+    // Neither has a width of its own for experts.
+    let is_mixtral = drawn.model_type == "mixtral" || is_gpt_oss;
     let keys: &[&str] =
         if is_mixtral { &["num_local_experts"] } else { &["num_experts", "num_local_experts"] };
     json[random.choose(keys)] = experts.n_experts.into();
@@ -123,7 +142,7 @@ fn tell_windows(json: &mut Value, drawn: &Drawn, random: &mut Random) {
         .collect();
     let is_qwen = drawn.model_type.starts_with("qwen");
     match (drawn.model_type, drawn.window) {
-        ("gemma2" | "gemma3_text", window) => {
+        ("gemma2" | "gemma3_text" | "gpt_oss", window) => {
             json["sliding_window"] = window.into();
             let is_pattern = |n: usize| {
                 let layers = drawn.windowed.iter().enumerate();
@@ -211,8 +230,12 @@ fn tell_rope(json: &mut Value, drawn: &Drawn, random: &mut Random) {
     let default = match drawn.model_type {
         "smollm3" => 2e6,
         "mixtral" => 1e6,
+        "gpt_oss" => 1.5e5,
         _ => 1e4,
     };
+    if drawn.model_type == "gpt_oss" && rope.is_empty() {
+        rope.insert(name.to_owned(), "default".into());
+    }
     let is_default = drawn.rope.theta == default && random.one_in(2);
     let is_new = random.one_in(2);
     if !is_default && is_new && random.one_in(2) {
@@ -351,6 +374,17 @@ pub(super) fn safetensors(drawn: &Drawn, random: &mut Random) -> Vec<u8> {
         let start = data.len();
         data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         let offsets = [start, data.len()];
+        if drawn.is_mx && name.contains(".experts.") && !name.ends_with("_bias") {
+            data.truncate(start);
+            let both = experts::blocks_and_scales(&shape, &values);
+            for (ending, (shape, bytes)) in ["blocks", "scales"].iter().zip(both) {
+                let offsets = [data.len(), data.len() + bytes.len()];
+                data.extend(bytes);
+                let entry = json!({ "dtype": "U8", "shape": shape, "data_offsets": offsets });
+                header.insert(format!("{name}_{ending}"), entry);
+            }
+            continue;
+        }
         header.insert(
             name.to_owned(),
             json!({ "dtype": "F32", "shape": shape, "data_offsets": offsets }),

@@ -78,6 +78,7 @@ impl<'a> Metadata<'a> {
             n_used: self.size("expert_used_count")?,
             // What llama.cpp does for the architectures whose files do not say.
             normalises_shares: of_family.normalises_shares.unwrap_or(true),
+            has_bias: of_family.is_biased,
         }))
     }
 

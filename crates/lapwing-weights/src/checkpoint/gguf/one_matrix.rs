@@ -22,7 +22,7 @@ pub(super) fn finer_of_both(
     }
     let error_of = |encoding: &Encoding<'_>| match encoding {
         Encoding::Blocks { dtype, .. } => rounding_error(*dtype),
-        Encoding::Grid(_) => None,
+        Encoding::Grid(_) | Encoding::Mx(_) => None,
     };
     let errors = [error_of(&embedding.encoding)?, error_of(&head.encoding)?];
     let allowed = errors[0].max(errors[1]);

@@ -107,7 +107,7 @@ impl Metadata<'_> {
             factor,
             beta_fast: self.number("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
             beta_slow: self.number("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
-            truncate: true,
+            truncate: self.family.truncates_yarn,
             n_positions_original,
             magnitude: by_factor * magnitude,
         })

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::super::config::Config;
 use super::super::{OpenCheckpointError, keys, unsupported};
 use super::json_keys::{JsonKeys, excerpt};
+use super::quantization::require_floats;
 use super::rope::{Facts, Ropes};
 
 /// What a layer is called that looks back over everything.
@@ -47,12 +48,7 @@ impl<'a> ConfigJson<'a> {
         };
         let mut keys = JsonKeys { path, prefix: String::new(), map };
         let mut around = None;
-        for key in ["quantization_config", "quantization"] {
-            if keys.get(key).is_some() {
-                let expected = "f32, f16 or bf16 weights";
-                return Err(unsupported(path, key, expected, "quantised weights"));
-            }
-        }
+        require_floats(&keys)?;
         // What begins so are transformers' own notes.
         let is_note = |key: &str| key.starts_with('_');
         if keys.needed("model_type", Value::as_str, "a text")? == WITH_VISION {
@@ -98,7 +94,7 @@ impl<'a> ConfigJson<'a> {
             head_size,
             n_positions_max,
             has_window: sliding_window.is_some(),
-            has_full_layers: full_layers != Layers::NONE,
+            has_full_layers: full_layers.has_any_of(n_layers),
         };
         let ropes = Ropes::read(&self.keys, facts)?;
         let family = Transformer {
@@ -113,6 +109,7 @@ impl<'a> ConfigJson<'a> {
             },
             norms_behind: self.family.norms_behind,
             qk_norm: self.family.qk_norm,
+            has_sinks: self.family.has_sinks,
             activation: self.family.activation,
             biases: self.biases(has)?,
             embedding_factor: match self.family.scales_embedding {
@@ -169,27 +166,30 @@ impl<'a> ConfigJson<'a> {
     /// The experts of a family that has any.
     fn experts(&self) -> Result<Option<Experts>, OpenCheckpointError> {
         let Some(of_family) = self.family.experts else { return Ok(None) };
-        let stated: Vec<&str> = of_family
-            .n_experts_keys
-            .iter()
-            .filter(|key| self.keys.get(key).is_some())
-            .copied()
-            .collect();
-        let n_experts = self.size(stated.first().unwrap_or(&of_family.n_experts_keys[0]))?;
-        if let Some(other) = stated.get(1)
-            && self.size(other)? != n_experts
-        {
-            let found = self.size(other)?.to_string();
-            return Err(self.keys.wrong(other, format!("{n_experts}, as {}", stated[0]), found));
-        }
         Ok(Some(Experts {
-            n_experts,
-            n_used: self.size("num_experts_per_tok")?,
+            n_experts: self.agreed_size(of_family.n_experts_keys)?,
+            n_used: self.agreed_size(of_family.n_used_keys)?,
             normalises_shares: match of_family.normalises_shares {
                 Some(normalises) => normalises,
                 None => self.keys.truth("norm_topk_prob")?.unwrap_or(false),
             },
+            has_bias: of_family.is_biased,
         }))
+    }
+
+    /// The size that stands under several keys, or under one of them, or is that of the first where
+    /// the configuration does not say.
+    fn agreed_size(&self, keys: &[&str]) -> Result<usize, OpenCheckpointError> {
+        let stated: Vec<&str> =
+            keys.iter().filter(|key| self.keys.get(key).is_some()).copied().collect();
+        let size = self.size(stated.first().unwrap_or(&keys[0]))?;
+        for other in stated.iter().skip(1) {
+            if self.size(other)? != size {
+                let found = self.size(other)?.to_string();
+                return Err(self.keys.wrong(other, format!("{size}, as {}", stated[0]), found));
+            }
+        }
+        Ok(size)
     }
 
     /// What the family takes for a key that is absent.

@@ -42,6 +42,11 @@ impl Ropes {
             };
             let old = parameters(config, "rope_scaling", kinds)?;
             let new = parameters(config, "rope_parameters", kinds)?;
+            if facts.family.is_rope_scaled && old.is_none() && new.is_none() {
+                // Versions of transformers differ in what they take for it.
+                let expected = "how the frequencies are stretched, or `default` as rope_type";
+                return Err(config.wrong("rope_scaling", expected, "none"));
+            }
             let theta = (config.number("rope_theta")?, facts.family.theta_default);
             let general = one(config, [new, old], theta, facts)?;
             return Ok(Ropes { general, window: None });

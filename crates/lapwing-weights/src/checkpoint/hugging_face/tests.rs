@@ -69,8 +69,7 @@ fn another_family_is_named_before_the_fields_it_lacks() {
     let config = folder.path().join(CONFIG_FILE);
     std::fs::write(config, r#"{"model_type":"mamba","state_size":16}"#).unwrap();
     let message = open(folder.path()).map(drop).unwrap_err().to_string();
-    let expected =
-        "model_type: expected llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gemma3_text";
+    let expected = "model_type: expected llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, gpt_oss, gemma3_text";
     assert!(message.contains(expected), "{message}");
 }
 

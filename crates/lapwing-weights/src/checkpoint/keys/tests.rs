@@ -179,3 +179,70 @@ fn metadata_of_a_gguf_is_known_or_refused() {
     })
     .unwrap();
 }
+
+/// As gpt-oss-20b was published.
+fn gpt_oss() -> Value {
+    let types = ["sliding_attention", "full_attention"].repeat(12);
+    json!({
+        "architectures": ["GptOssForCausalLM"], "attention_bias": true, "attention_dropout": 0.0,
+        "eos_token_id": 200_002, "experts_per_token": 4, "head_dim": 64, "hidden_act": "silu",
+        "hidden_size": 2880, "initial_context_length": 4096, "initializer_range": 0.02,
+        "intermediate_size": 2880, "layer_types": types, "max_position_embeddings": 131_072,
+        "model_type": "gpt_oss", "num_attention_heads": 64, "num_experts_per_tok": 4,
+        "num_hidden_layers": 24, "num_key_value_heads": 8, "num_local_experts": 32,
+        "output_router_logits": false, "pad_token_id": 199_999,
+        "quantization_config": {
+            "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"],
+            "quant_method": "mxfp4",
+        },
+        "rms_norm_eps": 1e-5,
+        "rope_scaling": {
+            "beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
+            "original_max_position_embeddings": 4096, "rope_type": "yarn", "truncate": false,
+        },
+        "rope_theta": 150_000, "router_aux_loss_coef": 0.9, "sliding_window": 128,
+        "swiglu_limit": 7.0, "tie_word_embeddings": false, "use_cache": true, "vocab_size": 201_088,
+    })
+}
+
+#[test]
+fn gpt_oss_is_read_as_it_is_meant() {
+    let found = architecture(&gpt_oss());
+    let experts = found.family.experts.unwrap();
+    assert_eq!((experts.n_experts, experts.n_used, experts.has_bias), (32, 4, true));
+    assert_eq!([0, 1, 2, 23].map(|idx| found.window(idx)), [Some(128), None, Some(128), None]);
+    assert!(found.family.has_sinks && !found.family.tied_head);
+    let Some(RopeScaling::Yarn { truncate, magnitude, n_positions_original, .. }) =
+        found.family.rope.scaling
+    else {
+        panic!("{:?}", found.family.rope);
+    };
+    assert!((magnitude - 1.346_573_6).abs() < 1e-6, "{magnitude}");
+    assert_eq!((truncate, n_positions_original), (false, 4096));
+    // What its class takes where the file does not say.
+    let mut short = gpt_oss();
+    for key in ["layer_types", "sliding_window", "head_dim", "num_key_value_heads", "swiglu_limit"]
+    {
+        short.as_object_mut().unwrap().shift_remove(key).unwrap();
+    }
+    let mut expected = architecture(&gpt_oss());
+    expected.family.full_layers = Layers::LastOfEvery(2);
+    assert_eq!(architecture(&short), expected);
+}
+
+#[test]
+fn what_gpt_oss_does_not_compute_is_refused_by_name() {
+    let check = |key: &str, value: Value, expected: &str| {
+        let mut json = gpt_oss();
+        json[key] = value;
+        let message = resolve(&json, None).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    check("swiglu_limit", json!(5.0), "swiglu_limit: expected 7, found 5");
+    check("experts_per_token", json!(2), "experts_per_token: expected 4, as num_experts_per_tok");
+    check("rope_scaling", Value::Null, "rope_scaling: expected how the frequencies are stretched");
+    let method = json!({ "quant_method": "gptq", "bits": 4 });
+    check("quantization_config", method, "quantization_config.");
+    check("quantization_config", json!({}), "quantization_config: expected mxfp4");
+    check("quantization_config", json!([1]), "quantization_config: expected mxfp4");
+}
