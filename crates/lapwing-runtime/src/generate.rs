@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use crate::generated::{Event, Generated};
-use crate::generation::{GenerateError, Generation, Request};
+use crate::generation::Generation;
+use crate::request::{GenerateError, Request};
 use crate::session::Session;
 
 /// Read the prompt and generate until something ends the answer.

@@ -97,6 +97,8 @@ pub enum Finish {
         /// The stop string.
         text: String,
     },
+    /// What the answer's constraint allows is complete.
+    Complete,
     /// As many tokens as were asked for are out.
     MaxTokens,
     /// The model has no room for one more token.
@@ -177,7 +179,9 @@ impl Finish {
     #[must_use]
     pub fn reason(&self) -> FinishReason {
         match self {
-            Finish::StopToken { .. } | Finish::StopText { .. } => FinishReason::Stop,
+            Finish::StopToken { .. } | Finish::StopText { .. } | Finish::Complete => {
+                FinishReason::Stop
+            }
             Finish::MaxTokens | Finish::ContextFull { .. } => FinishReason::Length,
             Finish::Cancelled => FinishReason::Cancelled,
         }

@@ -14,83 +14,16 @@
 use std::borrow::BorrowMut;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{OpenError, StepError};
-use lapwing_logits::{
-    Choice, ChooseError, CorrectRowError, Details, Sampler, SamplerOptions, SamplerOptionsError,
-    top_logits,
-};
+use lapwing_backend::{Step, StepError};
+use lapwing_logits::{Choice, Details, Sampler, top_logits};
 use lapwing_model::TokenId;
-use lapwing_text::{Reply, ReplyEvent, ReplyFormat, SpecialPieces, Tokenizer};
+use lapwing_text::{Reply, ReplyEvent};
 
+use crate::constraint::Constraint;
 use crate::generated::{Event, Finish, Generated, StepTimings, Timings, TokenTimings, Usage};
+use crate::request::{GenerateError, Request, sampler, special_id};
 use crate::session::Session;
 use crate::text_stream::TextStream;
-
-/// What to generate.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The whole conversation so far, as tokens; at least one.
-    pub prompt: &'a [TokenId],
-    /// Makes the text; without it only tokens come out, and stop strings never match.
-    pub tokenizer: Option<&'a Tokenizer>,
-    /// What becomes of special tokens in the text.
-    pub special: SpecialPieces,
-    /// How the model marks thoughts and calls, which are then kept apart from the text. Without it,
-    /// or where special tokens are shown, everything is text.
-    pub reply: Option<&'a ReplyFormat>,
-    /// How tokens are chosen.
-    pub sampler: &'a SamplerOptions,
-    /// What to report with every token.
-    pub details: Details,
-    /// Most tokens to choose; 0 only reads the prompt.
-    pub n_tokens_max: usize,
-    /// Each of these tokens ends the answer.
-    pub stop_ids: &'a [TokenId],
-    /// Go on after a stop token as if it were none.
-    pub ignore_stop_ids: bool,
-    /// Each of these strings ends the answer, across token borders; it is cut off the text. One
-    /// that is spelled like a special token ends it at that token, whether or not it is shown.
-    pub stop_texts: &'a [String],
-    /// How many of the largest raw logits of the first position to report.
-    pub n_first_step_top: usize,
-}
-
-/// Why a generation could not start or go on. Tokens before it were reported.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum GenerateError {
-    /// There is nothing to go on from.
-    #[error("cannot generate from an empty prompt: expected at least one token")]
-    EmptyPrompt,
-    /// The prompt alone does not fit.
-    #[error("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}")]
-    PromptTooLong { n_tokens: usize, n_positions_max: usize },
-    /// The prompt starts a sequence, and the device was compiled for shorter ones.
-    #[error("prompt of {n_tokens} tokens is too long: {n_prompt_tokens_max} were compiled for")]
-    PromptBeyondCompiled {
-        n_tokens: usize,
-        /// The longest prompt of this compilation.
-        n_prompt_tokens_max: usize,
-    },
-    /// The prompt is not of this model.
-    #[error("token {token} at position {position} is not in the vocabulary of {n_vocab}")]
-    NoSuchToken { token: TokenId, position: usize, n_vocab: usize },
-    /// A sampling option makes no sense.
-    #[error("cannot choose tokens as asked")]
-    Sampler(#[source] SamplerOptionsError),
-    /// There was no room for a new sequence.
-    #[error("cannot start a new sequence")]
-    Decoder(#[source] OpenError),
-    /// The model failed.
-    #[error("cannot go on after {n_generated} generated tokens")]
-    Step { n_generated: usize, source: StepError },
-    /// The model's logits cannot be corrected.
-    #[error("cannot correct the logits of generated token {n_generated}")]
-    Correct { n_generated: usize, source: CorrectRowError },
-    /// The model's logits allow no choice.
-    #[error("cannot choose generated token {n_generated}")]
-    Choose { n_generated: usize, source: ChooseError },
-}
 
 /// An answer while it grows: owns what it needs of its [`Request`], and its session as `S`, a
 /// [`Session`] or a `&mut Session`. Nobody else can move the session meanwhile.
@@ -115,7 +48,10 @@ pub struct Generation<S> {
     /// What became certain with the newest token, and where its text begins.
     newest_parts: Vec<ReplyEvent>,
     newest_text: usize,
+    /// Whether the session holds what it still knew of the prompt, and nothing else.
+    is_aligned: bool,
     is_over: bool,
+    constraint: Option<Box<dyn Constraint>>,
     /// Cancelled unless it ends by itself.
     generated: Generated,
 }
@@ -150,9 +86,36 @@ impl<S: BorrowMut<Session>> Generation<S> {
             reply: Reply::default(),
             newest_parts: Vec::new(),
             newest_text: 0,
+            is_aligned: false,
             is_over: false,
+            constraint: None,
             generated: nothing_generated(prompt.len()),
         })
+    }
+
+    /// Let `constraint` say which tokens may be chosen.
+    #[must_use]
+    pub fn constrained(self, constraint: Option<Box<dyn Constraint>>) -> Generation<S> {
+        Generation { constraint, ..self }
+    }
+
+    /// Whether the prompt is not read to its end: the next [`Generation::advance`] does that.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.last_step.is_none()
+    }
+
+    /// Whether the answer has come to its end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Tokens of the prompt that the session holds; all of them once it is read.
+    #[must_use]
+    pub fn n_read(&self) -> usize {
+        let n_prompt = self.prompt.len();
+        if self.is_aligned { self.session.borrow().seen().len().min(n_prompt) } else { 0 }
     }
 
     /// Read the prompt or, when that is done, choose one token; why the answer ends there, if it
@@ -181,10 +144,37 @@ impl<S: BorrowMut<Session>> Generation<S> {
             return Ok(Some(self.generated.finish.clone()));
         }
         let advanced = match (self.last_step.is_some(), self.newest.is_some()) {
-            (false, _) => self.prefill(is_wanted),
+            (false, _) => self.prefill(usize::MAX, is_wanted),
             (true, false) => self.choose(),
             (true, true) => self.step().and_then(|()| self.choose()),
         };
+        self.settle(advanced)
+    }
+
+    /// Read about `n_tokens` more of the prompt, as [`Generation::advance_while`] reads all of it:
+    /// between two parts others can have their turn. A model that takes prompts only as a whole, as
+    /// NPUs do, reads the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generation::advance`].
+    pub fn read(
+        &mut self,
+        n_tokens: usize,
+        is_wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Finish>, GenerateError> {
+        if self.is_over || !self.is_reading() {
+            return Ok(self.is_over.then(|| self.generated.finish.clone()));
+        }
+        let read = self.prefill(n_tokens.max(1), is_wanted);
+        self.settle(read)
+    }
+
+    /// Take note of what a turn came to.
+    pub(crate) fn settle(
+        &mut self,
+        advanced: Result<Option<Finish>, GenerateError>,
+    ) -> Result<Option<Finish>, GenerateError> {
         self.is_over = !matches!(advanced, Ok(None));
         if let Ok(Some(finish)) = &advanced {
             self.generated.finish = finish.clone();
@@ -234,49 +224,89 @@ impl<S: BorrowMut<Session>> Generation<S> {
         (self.session, self.generated)
     }
 
-    /// Step what the session does not know of the prompt.
+    /// Step at most `n_tokens_max` of what the session does not know of the prompt.
     fn prefill(
         &mut self,
+        n_tokens_max: usize,
         is_wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Finish>, GenerateError> {
         let session = self.session.borrow_mut();
-        let n_reused = session.align(&self.prompt).map_err(GenerateError::Decoder)?;
-        let n_tokens = self.prompt.len();
-        match session.model().limits().n_prompt_tokens_max {
-            Some(n_prompt_tokens_max) if n_reused == 0 && n_prompt_tokens_max < n_tokens => {
-                return Err(GenerateError::PromptBeyondCompiled { n_tokens, n_prompt_tokens_max });
+        if !self.is_aligned {
+            let n_reused = session.align(&self.prompt).map_err(GenerateError::Decoder)?;
+            let n_tokens = self.prompt.len();
+            match session.model().limits().n_prompt_tokens_max {
+                Some(n_prompt_tokens_max) if n_reused == 0 && n_prompt_tokens_max < n_tokens => {
+                    let n_max = n_prompt_tokens_max;
+                    return Err(GenerateError::PromptBeyondCompiled {
+                        n_tokens,
+                        n_prompt_tokens_max: n_max,
+                    });
+                }
+                _ => {}
             }
-            _ => {}
+            self.generated.usage.n_reused_tokens = n_reused;
+            self.is_aligned = true;
         }
-        self.generated.usage.n_reused_tokens = n_reused;
+        let rest = &self.prompt[session.seen().len()..];
+        let n_tokens = session.n_readable(rest.len(), n_tokens_max);
         let started = Instant::now();
-        let step = match session.step_while(&self.prompt[n_reused..], is_wanted) {
-            Ok(step) => step,
+        let stepped = session.step_while(&rest[..n_tokens], is_wanted);
+        let prefill = &mut self.generated.timings.prefill;
+        match stepped {
+            Ok(step) => {
+                prefill.elapsed += step.elapsed;
+                prefill.inference += step.inference;
+            }
             Err(StepError::Stopped { .. }) => {
-                self.generated.timings.prefill.elapsed = started.elapsed();
+                prefill.elapsed += started.elapsed();
                 return Ok(Some(Finish::Cancelled));
             }
             Err(source) => return Err(GenerateError::Step { n_generated: 0, source }),
-        };
+        }
+        if n_tokens < rest.len() {
+            return Ok(None);
+        }
         session.begin_answer();
         if self.n_first_step_top != 0 {
             let level = session.level();
             self.generated.first_step_top =
                 top_logits(level, session.logits(), self.n_first_step_top);
         }
-        self.generated.timings.prefill = step;
-        self.last_step = Some(step);
+        self.last_step = Some(*prefill);
         Ok((self.n_tokens_max == 0).then_some(Finish::MaxTokens))
     }
 
     /// Step the newest token, so that the logits are those behind it.
-    pub(crate) fn step(&mut self) -> Result<(), GenerateError> {
+    fn step(&mut self) -> Result<(), GenerateError> {
+        let started = Instant::now();
+        let step = self.begin_step();
+        let stepped = step.decoder.step(step.tokens, step.logits);
+        self.end_step(stepped, started.elapsed())
+    }
+
+    /// The same for [`lapwing_backend::Model::step_many`]; [`Generation::end_step`] is told what
+    /// came of it.
+    pub(crate) fn begin_step(&mut self) -> Step<'_> {
+        let token_ids = &self.generated.token_ids;
+        self.session.borrow_mut().begin_step(&token_ids[token_ids.len().saturating_sub(1)..])
+    }
+
+    pub(crate) fn end_step(
+        &mut self,
+        stepped: Result<(), StepError>,
+        elapsed: Duration,
+    ) -> Result<(), GenerateError> {
         let n_generated = self.generated.token_ids.len();
         let newest = &self.generated.token_ids[n_generated.saturating_sub(1)..];
-        let stepped = self.session.borrow_mut().step(newest);
-        let step = stepped.map_err(|source| GenerateError::Step { n_generated, source })?;
+        let ended = self.session.borrow_mut().end_step(newest, stepped, elapsed);
+        let step = ended.map_err(|source| GenerateError::Step { n_generated, source })?;
         self.last_step = Some(step);
         Ok(())
+    }
+
+    /// Whether the next turn steps a token that was chosen.
+    pub(crate) fn has_newest(&self) -> bool {
+        self.newest.is_some()
     }
 
     /// Choose a token from the present logits; why the answer ends with it, if it does.
@@ -286,13 +316,18 @@ impl<S: BorrowMut<Session>> Generation<S> {
         let correct =
             session.correct().map_err(|source| GenerateError::Correct { n_generated, source })?;
         let sample_started = Instant::now();
+        if let Some(constraint) = &mut self.constraint {
+            let forbidden = constraint.forbid(session.logits());
+            forbidden.map_err(|source| GenerateError::Constrain { n_generated, source })?;
+        }
         let chosen = self.sampler.choose(session.logits(), self.details);
         let chosen = chosen.map_err(|source| GenerateError::Choose { n_generated, source })?;
         let token = chosen.token;
         self.sampler.observe(token);
         self.generated.token_ids.push(token);
+        let is_complete = self.constraint.as_mut().is_some_and(|constraint| constraint.take(token));
         let detokenize_started = Instant::now();
-        let end = self.end_at(token);
+        let end = self.end_at(token).or_else(|| is_complete.then_some(Finish::Complete));
         let certain = match &end {
             None => self.stream.push(token),
             Some(Finish::StopToken { .. } | Finish::StopText { .. }) => self.stream.finish(None),
@@ -341,34 +376,6 @@ impl<S> std::fmt::Debug for Generation<S> {
             .field("is_over", &self.is_over)
             .finish_non_exhaustive()
     }
-}
-
-/// A sampler that knows the prompt, once the request was found to make sense.
-fn sampler(session: &Session, request: &Request<'_>) -> Result<Sampler, GenerateError> {
-    let prompt = request.prompt;
-    let n_vocab = session.model().n_vocab();
-    let n_positions_max = session.model().limits().n_positions_max;
-    if prompt.is_empty() {
-        return Err(GenerateError::EmptyPrompt);
-    }
-    let n_tokens = prompt.len();
-    if n_positions_max < n_tokens {
-        return Err(GenerateError::PromptTooLong { n_tokens, n_positions_max });
-    }
-    if let Some(position) = prompt.iter().position(|&token| n_vocab <= token as usize) {
-        let token = prompt[position];
-        return Err(GenerateError::NoSuchToken { token, position, n_vocab });
-    }
-    let mut sampler = Sampler::new(request.sampler.clone(), n_vocab, session.level())
-        .map_err(GenerateError::Sampler)?;
-    prompt.iter().for_each(|&token| sampler.observe_prompt(token));
-    Ok(sampler)
-}
-
-/// The special token that is spelled `text`.
-fn special_id(request: &Request<'_>, text: &str) -> Option<TokenId> {
-    let tokenizer = request.tokenizer?;
-    tokenizer.token_id(text).filter(|&id| tokenizer.is_special(id))
 }
 
 const NO_STEP: StepTimings = StepTimings { elapsed: Duration::ZERO, inference: Duration::ZERO };

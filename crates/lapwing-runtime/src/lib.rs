@@ -9,17 +9,23 @@
 //! reason, add it to [`Finish`] and to [`Generation`]. What an answer is made of is
 //! [`lapwing_text::ReplyEvent`]'s to say.
 
+mod constraint;
 mod generate;
 mod generated;
 mod generation;
+mod request;
 mod score;
 mod session;
 mod text_stream;
+mod together;
 
+pub use constraint::{Constraint, ConstraintError};
 pub use generate::generate;
 pub use generated::{
     Event, Finish, FinishReason, Generated, StepTimings, Timings, TokenTimings, Usage,
 };
-pub use generation::{GenerateError, Generation, Request};
+pub use generation::Generation;
+pub use request::{GenerateError, Request};
 pub use score::score_rows;
 pub use session::Session;
+pub use together::advance_together;

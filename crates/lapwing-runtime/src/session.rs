@@ -110,16 +110,18 @@ impl Session {
         !can_start || n_inferences <= n_anew.max(N_INFERENCES_OF_A_PREFILL)
     }
 
-    /// Append `tokens`; their last one's row is then in [`Session::logits`].
-    pub(crate) fn step(&mut self, tokens: &[TokenId]) -> Result<StepTimings, StepError> {
-        let started = Instant::now();
-        let step = self.begin_step(tokens);
-        let stepped = step.decoder.step(step.tokens, step.logits);
-        self.end_step(tokens, stepped, started.elapsed())
+    /// How much of `n_left` tokens of a prompt to read, where `n_wanted` is enough for a turn: all
+    /// where parts behind others would take longer than the whole.
+    pub(crate) fn n_readable(&self, n_left: usize, n_wanted: usize) -> usize {
+        let limits = self.model.limits();
+        let is_whole =
+            limits.n_prompt_tokens_max.is_some() || limits.n_follow_tokens_max < n_wanted;
+        if is_whole { n_left } else { n_left.min(n_wanted) }
     }
 
-    /// The same as long as it `is_wanted`: after [`StepError::Stopped`] the session holds what the
-    /// decoder can go on behind.
+    /// Append `tokens` as long as that `is_wanted`; the last one's row is then in
+    /// [`Session::logits`]. After [`StepError::Stopped`] the session
+    /// holds what the decoder can go on behind.
     pub(crate) fn step_while(
         &mut self,
         tokens: &[TokenId],

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lapwing_backend::{FakeModel, Model};
 use lapwing_logits::{Alternative, Correction, Details, Level, SamplerOptions};
 use lapwing_runtime::{
-    Event, Finish, GenerateError, Generated, Generation, Request, Session, Timings, generate,
+    Constraint, ConstraintError, Event, Finish, GenerateError, Generated, Generation, Request,
+    Session, Timings, advance_together, generate,
 };
 use lapwing_text::Tokenizer;
 
@@ -77,6 +78,79 @@ pub(crate) fn assert_same(found: &Generated, expected: &Generated, what: &str) {
     assert_eq!(without_cost(found), without_cost(expected), "{what}");
     let n_timed = |generated: &Generated| generated.timings.tokens.len();
     assert_eq!(n_timed(found), n_timed(expected), "{what}");
+}
+
+/// Give all that go on their next token together until all have ended, after their prompts were read
+/// in parts of `n_tokens`.
+fn together(mut generations: Vec<Generation<Session>>, n_tokens: usize) -> Vec<Generated> {
+    for generation in &mut generations {
+        while generation.is_reading() {
+            let n_before = generation.n_read();
+            assert_eq!(generation.read(n_tokens, &mut || true).expect("it is read"), None);
+            assert!((n_before + 1..=n_before + n_tokens).contains(&generation.n_read()));
+        }
+    }
+    while generations.iter().any(|generation| !generation.is_over()) {
+        let going_on = generations.iter_mut().filter(|generation| !generation.is_over());
+        let turns = advance_together(&mut going_on.collect::<Vec<_>>());
+        assert!(turns.iter().all(Result::is_ok), "{turns:?}");
+    }
+    generations.into_iter().map(|generation| generation.end().1).collect()
+}
+
+/// Allows only what comes after the last token in a list, and is complete at its end.
+struct Listed(Vec<u32>);
+
+impl Constraint for Listed {
+    fn forbid(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
+        let next = self.0.first().copied();
+        let next = next.ok_or(ConstraintError { what: "the list is over".into(), source: None })?;
+        let forbidden = logits.iter_mut().enumerate().filter(|(token, _)| *token != next as usize);
+        forbidden.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+        Ok(())
+    }
+
+    fn take(&mut self, token: u32) -> bool {
+        assert_eq!(self.0.remove(0), token);
+        self.0.is_empty()
+    }
+}
+
+#[test]
+fn answers_side_by_side_are_those_that_each_gives_alone() {
+    let talks = Talks::new();
+    let prompt = [0, 4, 3, 2, 1, 0];
+    let request = |idx| Request { prompt: &prompt, ..talks.request(idx) };
+    for n_tokens in [1, 4, 100] {
+        let begin = |idx| Generation::new(talks.session(idx), &request(idx)).expect("it is fine");
+        let found = together([0, 1, 2].into_iter().map(begin).collect(), n_tokens);
+        for (idx, found) in found.iter().enumerate() {
+            let (expected, _) = alone(&mut talks.session(idx), &request(idx));
+            assert_same(found, &expected, &format!("talk {idx}, read in parts of {n_tokens}"));
+        }
+    }
+}
+
+#[test]
+fn a_constraint_decides_what_may_be_chosen_and_when_the_answer_is_complete() {
+    let begin = |list: &[u32], n_tokens_max| {
+        let request = Request { n_tokens_max, ..request(&[1]) };
+        let generation = Generation::new(session(20, 100, true), &request).expect("it is fine");
+        generation.constrained(Some(Box::new(Listed(list.to_vec()))))
+    };
+    let check = |list: &[u32], n_tokens_max, expected: Finish| {
+        let mut generation = begin(list, n_tokens_max);
+        while generation.advance().expect("it goes on").is_none() {}
+        let generated = generation.end().1;
+        assert_eq!(generated.token_ids, list[..n_tokens_max.min(list.len())]);
+        assert_eq!(generated.finish, expected);
+    };
+    check(&[7, 3, 9], 5, Finish::Complete);
+    check(&[7, 3, 9], 2, Finish::MaxTokens);
+    let mut nothing = begin(&[], 5);
+    nothing.advance().expect("the prompt is read");
+    let error = nothing.advance().expect_err("nothing may come");
+    assert!(matches!(error, GenerateError::Constrain { n_generated: 0, .. }), "{error}");
 }
 
 /// Three unlike conversations: drawn tokens with details, a stop string across tokens, and a

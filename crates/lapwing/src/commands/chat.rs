@@ -239,7 +239,7 @@ impl<'a> Chat<'a> {
                 printer.note(run::stopped_at_limit(generated.usage.n_completion_tokens));
             }
             Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
-            Finish::StopToken { .. } | Finish::StopText { .. } => {}
+            Finish::StopToken { .. } | Finish::StopText { .. } | Finish::Complete => {}
         }
         Ok(generated)
     }

@@ -220,7 +220,7 @@ fn say_how_it_ended(generated: &Generated, printer: &Printer) {
         }
         // The error that follows says so.
         Finish::Cancelled => {}
-        Finish::StopToken { .. } | Finish::StopText { .. } => {}
+        Finish::StopToken { .. } | Finish::StopText { .. } | Finish::Complete => {}
     }
 }
 
