@@ -11,6 +11,7 @@
 //! To add a use: a type of requests, a type of what is said to them, and a way to start this program
 //! in which it calls [`serve`].
 
+pub mod crowd;
 mod line;
 mod loss;
 mod process;

@@ -6,7 +6,6 @@
 //! mark is noise.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc::SyncSender;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,17 +47,15 @@ pub(super) fn said(number: u64, is_last: bool, said: &impl Serialize) -> String 
     format!("\n{MARK} {word} {number} {json}\n")
 }
 
-/// Pass on what a worker prints until it ends, or nobody listens.
-pub(super) fn listen(output: impl Read + Send + 'static, sender: SyncSender<Line>) {
-    std::thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut line = Vec::new();
-        while let Ok(1..) = next_line(&mut output, &mut line) {
-            if sender.send(parse(&line)).is_err() {
-                return;
-            }
+/// Pass on what a worker prints until it ends, or `hear` wants no more.
+pub(super) fn listen(output: impl Read, mut hear: impl FnMut(Line) -> bool) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while let Ok(1..) = next_line(&mut output, &mut line) {
+        if !hear(parse(&line)) {
+            return;
         }
-    });
+    }
 }
 
 /// The next line, or a part of one that is too long; its bytes, 0 at the end.

@@ -17,6 +17,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What a process may take to end when it was killed.
 const DEATH: Duration = Duration::from_secs(5);
 
+/// What a process prints.
+pub(super) type Output = Box<dyn io::Read + Send>;
+
+fn no_pipe() -> io::Error {
+    io::Error::other("the system gave no pipe")
+}
+
 /// A child that does not outlive its owner.
 pub(super) struct Process {
     child: Child,
@@ -29,21 +36,36 @@ pub(super) struct Process {
 
 impl Process {
     /// Start it; gives what it prints, too.
-    pub(super) fn start(mut command: Command) -> io::Result<(Process, Receiver<Line>)> {
+    pub(super) fn start(command: Command) -> io::Result<(Process, Receiver<Line>)> {
+        let (process, [output, errors]) = Process::spawn(command)?;
+        let (sender, lines) = mpsc::sync_channel(N_LINES_WAITING);
+        for pipe in [output, errors] {
+            let sender = sender.clone();
+            std::thread::spawn(move || listen(pipe, |line| sender.send(line).is_ok()));
+        }
+        Ok((process, lines))
+    }
+
+    /// Start it; gives the pipes that it prints to, too.
+    pub(super) fn spawn(mut command: Command) -> io::Result<(Process, [Output; 2])> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let started = Instant::now();
         let mut child = command.spawn()?;
-        let (sender, lines) = mpsc::sync_channel(N_LINES_WAITING);
-        if let Some(output) = child.stdout.take() {
-            listen(output, sender.clone());
-        }
-        if let Some(output) = child.stderr.take() {
-            listen(output, sender);
-        }
         let requests = child.stdin.take();
-        Ok((Process { child, requests, started, system: None }, lines))
+        let output: Output = Box::new(child.stdout.take().ok_or_else(no_pipe)?);
+        let errors: Output = Box::new(child.stderr.take().ok_or_else(no_pipe)?);
+        Ok((Process { child, requests, started, system: None }, [output, errors]))
+    }
+
+    /// Where requests go, for whoever writes them himself.
+    pub(super) fn take_requests(&mut self) -> Option<ChildStdin> {
+        self.requests.take()
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Write a request. One that does not read any more is about to end, which is seen then.

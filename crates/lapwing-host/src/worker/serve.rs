@@ -68,11 +68,26 @@ pub fn serve<Request: DeserializeOwned, Answer: Serialize>(
     output: &mut dyn Write,
     answer: impl FnMut(Request, &mut Asker<'_, Answer>) -> Result<Answer, ServeError>,
 ) -> Result<(), ServeError> {
-    serve_until(input, output, answer, || {
-        std::thread::sleep(GRACE);
-        // Nothing is cleaned up while a plugin computes: that may never end.
-        std::process::abort()
-    })
+    serve_until(input, output, answer, abort_after_grace)
+}
+
+/// End this process some seconds after nobody asks any more.
+pub(super) fn abort_after_grace() {
+    std::thread::sleep(GRACE);
+    // Nothing is cleaned up while a plugin computes: that may never end.
+    std::process::abort()
+}
+
+/// Pass requests on until they end, in a thread of its own.
+pub(super) fn read_on(
+    input: impl Read + Send + 'static,
+    sender: Sender<String>,
+    at_the_end: impl FnOnce() + Send + 'static,
+) {
+    std::thread::spawn(move || {
+        pass_on(input, sender);
+        at_the_end();
+    });
 }
 
 fn serve_until<Request: DeserializeOwned, Answer: Serialize>(
@@ -84,8 +99,7 @@ fn serve_until<Request: DeserializeOwned, Answer: Serialize>(
     let (sender, requests) = mpsc::channel();
     let is_gone = Arc::new(AtomicBool::new(false));
     let of_reader = Arc::clone(&is_gone);
-    std::thread::spawn(move || {
-        pass_on(input, sender);
+    read_on(input, sender, move || {
         of_reader.store(true, Ordering::Relaxed);
         at_the_end();
     });
