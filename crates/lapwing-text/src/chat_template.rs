@@ -149,6 +149,12 @@ impl ChatTemplate {
         self
     }
 
+    /// The template of prompts without tools, as its author wrote it.
+    #[must_use]
+    pub fn source_text(&self) -> &str {
+        &self.default.text
+    }
+
     /// The special tokens that the template may print.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special_tokens

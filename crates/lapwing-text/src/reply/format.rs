@@ -287,6 +287,13 @@ impl ReplyFormat {
         self.markers.is_empty()
     }
 
+    /// Whether answers may begin with a thought.
+    #[must_use]
+    pub fn thinks(&self) -> bool {
+        let is_thought = |marker: &Marker| matches!(marker.role, Role::ThoughtOpen(_));
+        self.is_harmony() || self.markers.iter().any(is_thought)
+    }
+
     pub(super) fn is_harmony(&self) -> bool {
         self.markers.iter().any(|marker| marker.role == Role::Channel)
     }
