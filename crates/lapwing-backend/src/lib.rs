@@ -153,6 +153,11 @@ pub trait Model: Send + Sync {
         let step = |step: &mut Step<'_>| step.decoder.step(step.tokens, step.logits);
         steps.iter_mut().map(step).collect()
     }
+
+    /// Whether [`Model::step_many`] takes less time than its steps one after the other.
+    fn steps_together(&self) -> bool {
+        false
+    }
 }
 
 /// What one sequence does in [`Model::step_many`]: the arguments of [`Decoder::step`].

@@ -68,7 +68,7 @@ pub use engine::{Engine, NoTokenizer, OpenStages};
 pub use fact::{Fact, Standing};
 pub use host::{Host, Trials};
 pub use notice::{Caller, Notice, RefusedRung};
-pub use open_error::OpenModelError;
+pub use open_error::{OpenModelError, with_causes};
 pub use request::OpenRequest;
 pub use setup::{Setup, keeps_compiled, open_folder, options_for};
 pub use text_side::{OpenTextError, TextSide};

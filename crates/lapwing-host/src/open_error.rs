@@ -73,7 +73,7 @@ pub(crate) fn cannot_open(source: impl Error + Send + Sync + 'static) -> OpenMod
 }
 
 /// An error and what it comes from, in one line.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

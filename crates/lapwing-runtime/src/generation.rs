@@ -118,6 +118,12 @@ impl<S: BorrowMut<Session>> Generation<S> {
         if self.is_aligned { self.session.borrow().seen().len().min(n_prompt) } else { 0 }
     }
 
+    /// Tokens of the prompt.
+    #[must_use]
+    pub fn n_prompt(&self) -> usize {
+        self.prompt.len()
+    }
+
     /// Read the prompt or, when that is done, choose one token; why the answer ends there, if it
     /// does. What was done is then in [`Generation::event`].
     ///

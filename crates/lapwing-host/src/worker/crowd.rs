@@ -19,6 +19,9 @@ use super::{KEPT_CHARS_MAX, LastWords, Loss, N_LINES_KEPT};
 /// What a process that says nothing any more gets to end.
 const END: Duration = Duration::from_secs(10);
 
+/// How often the end of one that was dismissed is looked for.
+const POLL: Duration = Duration::from_millis(20);
+
 /// What is heard of a request.
 #[derive(Debug, Clone)]
 pub enum Heard<Answer> {
@@ -165,9 +168,20 @@ impl<Request: Serialize, Answer: DeserializeOwned + Send + 'static> Crowd<Reques
         matches!(*lock(&self.shared.open), Open::Lost(_))
     }
 
-    /// Let it end by itself: it is asked nothing more.
+    /// Let it end by itself: it is asked nothing more. One that does not end soon is ended; nobody
+    /// waits for that here.
     pub fn dismiss(&self) {
         *lock(&self.shared.requests) = None;
+        let shared = Arc::clone(&self.shared);
+        std::thread::spawn(move || {
+            let deadline = Instant::now() + END;
+            while !matches!(*lock(&shared.open), Open::Lost(_)) {
+                if deadline <= Instant::now() {
+                    return lock(&shared.process).kill();
+                }
+                std::thread::sleep(POLL);
+            }
+        });
     }
 
     /// End it now. What is open is heard of as lost.
