@@ -39,6 +39,20 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "lapwing-serving",
+        &[
+            "lapwing-backend",
+            "lapwing-files",
+            "lapwing-host",
+            "lapwing-logits",
+            "lapwing-model",
+            "lapwing-runtime",
+            "lapwing-store",
+            "lapwing-text",
+        ],
+    ),
+    ("lapwing-daemon", &["lapwing-backend", "lapwing-host", "lapwing-model", "lapwing-serving"]),
+    (
         "lapwing-eval",
         &[
             "lapwing-backend",
@@ -79,6 +93,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "lapwing",
         &[
             "lapwing-backend",
+            "lapwing-daemon",
             "lapwing-eval",
             "lapwing-export",
             "lapwing-files",
@@ -89,6 +104,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-model",
             "lapwing-report",
             "lapwing-runtime",
+            "lapwing-serving",
             "lapwing-store",
             "lapwing-text",
             "lapwing-weights",

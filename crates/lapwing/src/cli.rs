@@ -16,6 +16,7 @@ mod models;
 mod profiles;
 mod prompting;
 mod runtime;
+mod serving;
 #[cfg(feature = "lab")]
 mod study;
 mod tokenizing;
@@ -40,6 +41,7 @@ pub use models::{
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
 pub use prompting::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
 pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
+pub use serving::ServeArgs;
 #[cfg(feature = "lab")]
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
 pub use tokenizing::TokenizeArgs;
@@ -127,6 +129,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare records of measurements: faster, slower, or no difference shown
     Compare(CompareArgs),
+    /// Serve models to other programs, in the ways that OpenAI's and others' clients speak
+    Serve(Box<ServeArgs>),
     /// Answer another process: requests on stdin, answers on stdout
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -151,6 +155,8 @@ pub enum WorkerKind {
     Trial,
     /// Measures.
     Bench,
+    /// Serves a model.
+    Serve,
 }
 
 impl Command {
@@ -177,6 +183,8 @@ impl Command {
             // A GGUF is mapped.
             Self::Tokenize(_) => true,
             Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
+            // Models are in workers.
+            Self::Serve(_) => false,
             // Whoever asks a worker looks after it.
             Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,
         }
@@ -188,6 +196,7 @@ impl Command {
             Self::Run(args) => Some(&args.runtime),
             Self::Chat(args) => Some(&args.runtime),
             Self::Cache(args) => args.command.runtime(),
+            Self::Serve(args) => Some(&args.runtime),
             Self::Calibrate(args) => Some(&args.runtime),
             Self::Eval(args) => Some(args.measure.runtime()),
             #[cfg(feature = "lab")]

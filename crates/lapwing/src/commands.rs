@@ -21,5 +21,6 @@ pub mod pull;
 pub mod report;
 pub mod rm;
 pub mod run;
+pub mod serve;
 pub mod tokenize;
 pub mod worker;

@@ -131,6 +131,7 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
+        Command::Serve(args) => commands::serve::run(settings, printer, args),
         Command::Worker(args) => commands::worker::run(settings, args, hint::for_error),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),

@@ -11,6 +11,7 @@ pub fn worker(kind: WorkerKind, settings_file: Option<&Path>, verbosity: u8) -> 
     let kind = match kind {
         WorkerKind::Trial => "trial",
         WorkerKind::Bench => "bench",
+        WorkerKind::Serve => "serve",
     };
     let mut arguments = vec!["worker".into(), kind.into()];
     if let Some(file) = settings_file {

@@ -2,7 +2,9 @@
 
 use std::io;
 
+use anyhow::Context as _;
 use lapwing_host::attempt;
+use lapwing_serving::Base;
 
 use crate::cli::{WorkerArgs, WorkerKind};
 use crate::commands::bench::{self, Advise};
@@ -24,6 +26,16 @@ pub fn run(settings: &Settings, args: &WorkerArgs, advise: Advise) -> anyhow::Re
     match args.kind {
         WorkerKind::Trial => attempt::serve(input, output, &settings.host)?,
         WorkerKind::Bench => bench::serve(input, output, &settings, advise)?,
+        WorkerKind::Serve => {
+            let base = Base {
+                host: &settings.host,
+                request: settings.request(""),
+                correction: settings.correction.clone(),
+                // What a daemon's clients read knows nothing of flags.
+                advise: &|_| None,
+            };
+            lapwing_serving::serve(input, output, &base).context("cannot serve")?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,169 @@
+//! What a worker says to one request, as it comes.
+
+use lapwing_host::worker::crowd::{Crowd, Heard};
+use lapwing_serving::message::{Ask, Ended, Part, Piece, Said};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use crate::app::Begun;
+use crate::models::Busy;
+use crate::refusal::Refusal;
+
+/// A request that a worker answers. Whoever drops it gives the request up: the worker stops at the
+/// next token.
+pub(crate) struct Answers {
+    crowd: Crowd<Ask, Said>,
+    number: u64,
+    heard: UnboundedReceiver<Heard<Said>>,
+    is_over: bool,
+    /// The model is in use as long as this is there.
+    _busy: Option<Busy>,
+}
+
+impl Answers {
+    /// Ask a worker.
+    pub(crate) fn of(crowd: &Crowd<Ask, Said>, ask: &Ask, busy: Option<Busy>) -> Answers {
+        // It holds no more than an answer, which the context bounds.
+        let (sender, heard) = unbounded_channel();
+        let hear = move |heard| drop(sender.send(heard));
+        let number = crowd.ask(ask, Box::new(hear));
+        Answers { crowd: crowd.clone(), number, heard, is_over: false, _busy: busy }
+    }
+
+    /// What comes next; `None` behind the last.
+    pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
+        if self.is_over {
+            return None;
+        }
+        let heard = self.heard.recv().await;
+        self.is_over = !matches!(heard, Some(Heard::More(_)));
+        Some(match heard {
+            Some(Heard::More(said) | Heard::Last(said)) => match said {
+                Said::Failed(failure) => Err(failure.into()),
+                said => Ok(said),
+            },
+            Some(Heard::Lost(lost)) => {
+                tracing::warn!(loss = %lost.loss, "a worker was lost");
+                Err(Refusal::internal(format!("the model's process was lost: {}", lost.loss)))
+            }
+            Some(Heard::Garbled(error)) => {
+                tracing::error!(error, "a worker of another version");
+                Err(Refusal::internal("the model's process is of another version"))
+            }
+            None => Err(Refusal::internal("the model's process was lost")),
+        })
+    }
+
+    /// Give the request up; it goes on to be heard until it has ended.
+    pub(crate) fn cancel(&self) {
+        self.crowd.tell(&Ask::Cancel(self.number));
+    }
+
+    /// The last that is said.
+    pub(crate) async fn last(mut self) -> Result<Said, Refusal> {
+        let mut last = Err(Refusal::internal("the model's process said nothing"));
+        while let Some(said) = self.next().await {
+            last = Ok(said?);
+        }
+        last
+    }
+
+    /// The prompt was made, so that the request is known to make sense; its length in tokens.
+    pub(crate) async fn began(&mut self) -> Result<usize, Refusal> {
+        while let Some(said) = self.next().await {
+            if let Said::Began { n_prompt, .. } = said? {
+                return Ok(n_prompt);
+            }
+        }
+        Err(Refusal::internal("the model's process said nothing of the prompt"))
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.cancel();
+        }
+    }
+}
+
+/// An answer from begin to end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Whole {
+    pub(crate) text: String,
+    pub(crate) thoughts: String,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) ended: Ended,
+}
+
+/// A call of a function.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// A JSON object, if the model made no mistake.
+    pub(crate) arguments: String,
+}
+
+impl Whole {
+    pub(crate) fn of(pieces: Vec<Piece>, ended: Ended) -> Whole {
+        let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
+        for part in pieces.iter().flat_map(|piece| &piece.parts) {
+            match part {
+                Part::Text(more) => text.push_str(more),
+                Part::Thought(more) => thoughts.push_str(more),
+                Part::Call { name, .. } => {
+                    calls.push(Call { name: name.clone(), ..Call::default() });
+                }
+                Part::Arguments { index, delta } => {
+                    if let Some(call) = calls.get_mut(*index) {
+                        call.arguments.push_str(delta);
+                    }
+                }
+                Part::CallEnd { .. } => {}
+            }
+        }
+        Whole { text, thoughts, calls, pieces, ended }
+    }
+}
+
+/// Several answers to one request, as they come.
+pub(crate) struct Merged {
+    /// The only one needs no task of its own.
+    only: Option<Begun>,
+    heard: UnboundedReceiver<(usize, Result<Said, Refusal>)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Merged {
+    pub(crate) fn new(mut begun: Vec<Begun>) -> Merged {
+        let (sender, heard) = unbounded_channel();
+        let only = if begun.len() == 1 { begun.pop() } else { None };
+        let pass_on = |(idx, mut begun): (usize, Begun)| {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(said) = begun.next().await {
+                    if sender.send((idx, said)).is_err() {
+                        return;
+                    }
+                }
+            })
+        };
+        let tasks = begun.into_iter().enumerate().map(pass_on).collect();
+        Merged { only, heard, tasks }
+    }
+
+    /// What is said next, and of which answer; `None` once all have ended.
+    pub(crate) async fn next(&mut self) -> Option<(usize, Result<Said, Refusal>)> {
+        match &mut self.only {
+            Some(only) => only.next().await.map(|said| (0, said)),
+            None => self.heard.recv().await,
+        }
+    }
+}
+
+impl Drop for Merged {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

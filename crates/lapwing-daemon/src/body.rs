@@ -1,0 +1,184 @@
+//! The JSON of a request, and the streams of an answer.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::app::App;
+use crate::refusal::{Code, Refusal};
+
+/// How often a client hears that its prompt is still read.
+const PING: Duration = Duration::from_secs(5);
+/// Pieces of an answer that wait for a reader before it is waited for.
+const N_PIECES_WAITING: usize = 64;
+/// A reader that takes nothing for so long has gone.
+const STALL: Duration = Duration::from_secs(60);
+
+/// A request's body as JSON, whatever content type is claimed: `curl -d` claims a form.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let bytes = read(request, app.options.n_body_bytes_max).await?;
+        parse(&bytes).map(Json)
+    }
+}
+
+/// The bytes of a request, no more than `n_bytes_max`.
+pub(crate) async fn read(request: Request, n_bytes_max: usize) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = format!("the request is larger than {n_bytes_max} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, message)
+    };
+    let (parts, body) = request.into_parts();
+    if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let message = "compressed requests are not understood";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Request, message));
+    }
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok());
+    let length = length.and_then(|length| length.parse::<u64>().ok());
+    if length.is_some_and(|length| (n_bytes_max as u64) < length) {
+        return Err(too_large());
+    }
+    let collected = Limited::new(body, n_bytes_max).collect().await;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Refusal::request("the request was broken off")),
+    }
+}
+
+/// JSON, with the place of what is wrong in it. An explicit null is as good as nothing.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = format!("the request cannot be read: {}", error.inner());
+        match path.as_str() {
+            "." => Refusal::request(message),
+            _ => Refusal::field(path, message),
+        }
+    })?;
+    deserializer.end().map_err(|_| Refusal::request("something stands behind the JSON"))?;
+    Ok(value)
+}
+
+/// How pieces of an answer are put into a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Server-sent events.
+    Events,
+    /// A JSON object a line.
+    Lines,
+}
+
+/// The writing end of a stream.
+pub(crate) struct Writer {
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// Nobody reads any more.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl Writer {
+    /// Write a piece as it is.
+    pub(crate) async fn write(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
+        let sent = tokio::time::timeout(STALL, self.sender.send(piece.into())).await;
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
+    }
+
+    /// Write `data: …`.
+    pub(crate) async fn data(&self, data: &impl serde::Serialize) -> Result<(), Gone> {
+        self.write(format!("data: {}\n\n", json(data))).await
+    }
+
+    /// Write `event: …` and `data: …`.
+    pub(crate) async fn event(&self, name: &str, data: &impl serde::Serialize) -> Result<(), Gone> {
+        self.write(format!("event: {name}\ndata: {}\n\n", json(data))).await
+    }
+
+    /// Write a line.
+    pub(crate) async fn line(&self, data: &impl serde::Serialize) -> Result<(), Gone> {
+        self.write(format!("{}\n", json(data))).await
+    }
+
+    /// Waits until nobody reads.
+    pub(crate) async fn gone(&self) {
+        self.sender.closed().await;
+    }
+}
+
+fn json(data: &impl serde::Serialize) -> String {
+    serde_json::to_string(data).expect("wire types have only string keys")
+}
+
+/// A response that `write` writes while it is read. Where nothing comes for some time, a stream of
+/// events says that it is alive. When nobody reads any more `write` is dropped, and what it holds.
+pub(crate) fn stream<F, W>(framing: Framing, write: F) -> Response
+where
+    F: FnOnce(Writer) -> W,
+    W: Future<Output = Result<(), Gone>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(N_PIECES_WAITING);
+    let watcher = sender.clone();
+    let work = write(Writer { sender });
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = work => {}
+            () = watcher.closed() => {}
+        }
+    });
+    let mut headers = HeaderMap::new();
+    let content_type = match framing {
+        Framing::Events => "text/event-stream",
+        Framing::Lines => "application/x-ndjson",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    (headers, Body::new(Pieces { receiver, framing, ping: None })).into_response()
+}
+
+/// The reading end of a stream.
+struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    framing: Framing,
+    ping: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        use std::task::Poll;
+        if let Poll::Ready(piece) = self.receiver.poll_recv(context) {
+            self.ping = None;
+            return Poll::Ready(piece.map(|piece| Ok(hyper::body::Frame::data(piece))));
+        }
+        if self.framing != Framing::Events {
+            return Poll::Pending;
+        }
+        let ping = self.ping.get_or_insert_with(|| Box::pin(tokio::time::sleep(PING)));
+        if ping.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.ping = None;
+        // Somebody must be woken for the next.
+        context.waker().wake_by_ref();
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(b": ping\n\n")))))
+    }
+}

@@ -1,0 +1,87 @@
+//! The daemon: language models over the interfaces that existing clients speak.
+//!
+//! ```text
+//! listen ─► guard (host, origin, key) ─► a protocol: openai, ollama, anthropic, llama_server
+//!                                           │ reads its JSON, finds the model
+//!                                           ▼
+//!                              App::generate ─► models (loaded, kept, unloaded) ─► a worker
+//!                                           │
+//!                              Answers ◄────┴── what the worker says, a token at a time
+//!                                 │
+//!                              the protocol's JSON, whole or as a stream
+//! ```
+//!
+//! No model's file is read here, no template rendered and no library loaded: that is done by workers
+//! ([`lapwing_serving`]), one process for each loaded model. This is the only crate that knows HTTP,
+//! the protocols' JSON, and waits without a thread.
+//!
+//! To add a protocol: a module beside [`openai`] with its routes, and its way to refuse in
+//! [`protocol`].
+
+mod answers;
+mod app;
+mod bind;
+mod body;
+mod guard;
+mod listen;
+mod metrics;
+mod models;
+mod openai;
+mod options;
+mod protocol;
+mod refusal;
+mod request_id;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::{Router, middleware};
+use tokio::sync::watch;
+
+use app::App;
+use refusal::{Code, Refusal};
+
+pub use bind::{BindError, bind};
+pub use listen::Listener;
+pub use models::parse_seconds;
+pub use options::{Address, Key, Names, Options};
+
+/// Serve on `listeners` until `stop` holds true, and end the models' processes then.
+pub async fn serve(options: Options, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
+    let grace = options.grace;
+    let app = App::new(options);
+    let house = tokio::spawn(Arc::clone(&app.models).keep_house());
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
+    }
+    while servers.join_next().await.is_some() {}
+    house.abort();
+    app.models.unload_all();
+}
+
+/// Everything that is answered.
+fn routes(app: App) -> Router {
+    Router::new()
+        .merge(openai::routes())
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(protocol::tell_refusals))
+        .with_state(app)
+}
+
+/// Seconds since 1970.
+fn unix_seconds() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+async fn no_route() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, Code::NoRoute, "there is nothing at this path")
+}
+
+async fn wrong_method() -> Refusal {
+    let message = "this path is not asked with this method";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Request, message)
+}

@@ -1,0 +1,312 @@
+//! Models: what there is, what is loaded, and for how long.
+//!
+//! A loaded model is a worker process. One is started once, however many wait for it; whoever leaves
+//! does not stop the others' wait. Where memory is short the model that was not used for longest
+//! goes, never one that is busy. It also goes when nobody has asked it for as long as it was to be
+//! kept, and when its process is lost, after which it is started again at the next request, later
+//! each time.
+
+mod keep_alive;
+mod listings;
+mod loaded;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use lapwing_host::worker::crowd::Crowd;
+use lapwing_serving::message::{Ask, Listing, Opening, Said};
+use tokio::sync::{Notify, watch};
+
+use crate::answers::Answers;
+use crate::options::Options;
+use crate::refusal::{Code, Refusal};
+use listings::Listings;
+use loaded::Times;
+
+pub(crate) use keep_alive::KeepAlive;
+pub use keep_alive::parse_seconds;
+pub(crate) use loaded::{Busy, Loaded};
+
+/// What a lost worker costs before it is started again, at first and at most.
+const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
+/// What a model takes beside its files, as long as it was not measured.
+const N_BYTES_BESIDE: u64 = 200 << 20;
+/// How long a request waits for memory that busy models hold.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Models by their names.
+pub(crate) struct Models {
+    options: Arc<Options>,
+    listings: Listings,
+    table: Mutex<Table>,
+    /// Something was loaded, ended or became idle.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    loaded: HashMap<String, Arc<Loaded>>,
+    loading: HashMap<String, watch::Receiver<Option<Outcome>>>,
+    /// What models were measured to take.
+    measured: HashMap<String, u64>,
+    /// Losses in a row, and when the last one was.
+    losses: HashMap<String, (u32, Instant)>,
+}
+
+type Outcome = Result<Arc<Loaded>, Refusal>;
+
+impl Models {
+    pub(crate) fn new(options: Arc<Options>) -> Models {
+        Models {
+            listings: Listings::new(Arc::clone(&options)),
+            options,
+            table: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is.
+    pub(crate) async fn list(&self) -> Result<Arc<Vec<Listing>>, Refusal> {
+        self.listings.get().await
+    }
+
+    /// What is loaded.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+        let mut loaded: Vec<_> = self.table().loaded.values().cloned().collect();
+        loaded.sort_by(|left, right| left.name.cmp(&right.name));
+        loaded
+    }
+
+    /// The model that a client means by `asked`.
+    pub(crate) async fn find(&self, asked: Option<&str>) -> Result<Listing, Refusal> {
+        let names = &self.options.names;
+        let asked = asked.filter(|asked| !asked.is_empty());
+        let list = self.list().await?;
+        let with_name = |name: &str| list.iter().find(|listing| listing.name == name).cloned();
+        let by_default = || names.default.as_deref().and_then(with_name);
+        let Some(asked) = asked else {
+            let only = || (list.len() == 1).then(|| list[0].clone());
+            let none = || Refusal::field("model", "no model is named, and there is no default");
+            return by_default().or_else(only).ok_or_else(none);
+        };
+        let bare = asked.strip_suffix(":latest").unwrap_or(asked);
+        let alias = |name: &str| names.aliases.get(name).and_then(|name| with_name(name));
+        let found =
+            [asked, bare].into_iter().find_map(|name| with_name(name).or_else(|| alias(name)));
+        let found = found.or_else(|| by_default().filter(|_| names.any));
+        found.ok_or_else(|| Refusal::no_model(asked))
+    }
+
+    /// Ask the model `name`, which is loaded if it is not.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        name: &str,
+        ask: &Ask,
+        keep_alive: KeepAlive,
+    ) -> Result<Answers, Refusal> {
+        let loaded = self.load(name).await?;
+        let busy = loaded.begin(keep_alive, self);
+        Ok(Answers::of(&loaded.crowd, ask, Some(busy)))
+    }
+
+    /// The model `name`, loaded.
+    pub(crate) async fn load(self: &Arc<Self>, name: &str) -> Result<Arc<Loaded>, Refusal> {
+        let mut outcome = {
+            let mut table = self.table();
+            if let Some(loaded) = table.loaded.get(name).filter(|loaded| !loaded.crowd.is_lost()) {
+                return Ok(Arc::clone(loaded));
+            }
+            match table.loading.get(name) {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let (sender, outcome) = watch::channel(None);
+                    table.loading.insert(name.to_owned(), outcome.clone());
+                    let (models, name) = (Arc::clone(self), name.to_owned());
+                    // It goes on when whoever asked first has left.
+                    tokio::spawn(async move {
+                        let outcome = models.open(&name).await;
+                        let mut table = models.table();
+                        table.loading.remove(&name);
+                        if let Ok(loaded) = &outcome {
+                            table.loaded.insert(name, Arc::clone(loaded));
+                        }
+                        drop(table);
+                        sender.send_replace(Some(outcome));
+                        models.changed.notify_waiters();
+                    });
+                    outcome
+                }
+            }
+        };
+        let lost = || Refusal::internal("loading the model was given up");
+        let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| lost())?;
+        outcome.clone().unwrap_or_else(|| Err(lost()))
+    }
+
+    async fn open(self: &Arc<Self>, name: &str) -> Outcome {
+        self.back_off(name)?;
+        let list = self.list().await?;
+        let listing = list.iter().find(|listing| listing.name == name);
+        let listing = listing.ok_or_else(|| Refusal::no_model(name))?;
+        if let Some(why) = &listing.unusable {
+            return Err(Refusal::field("model", format!("'{name}' does not run: {why}")));
+        }
+        let measured = self.table().measured.get(name).copied();
+        let n_bytes = measured.unwrap_or(listing.n_bytes + N_BYTES_BESIDE);
+        self.make_room(name, n_bytes).await?;
+        let started = Instant::now();
+        let (models, of_model) = (Arc::downgrade(self), name.to_owned());
+        let is_dismissed = Arc::new(AtomicBool::new(false));
+        let may_end = Arc::clone(&is_dismissed);
+        let command = self.options.worker.command();
+        let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
+        let crowd: Crowd<Ask, Said> = Crowd::start(command, move |lost| {
+            if let Some(models) = models.upgrade() {
+                let was_wanted = may_end.load(Ordering::Relaxed);
+                models.has_ended(&of_model, &lost.loss.to_string(), was_wanted);
+            }
+        })
+        .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
+        let opening = Opening { model: name.to_owned(), ..self.options.opening.clone() };
+        let said = Answers::of(&crowd, &Ask::Open(Box::new(opening)), None).last().await;
+        let card = match said {
+            Ok(Said::Opened(card)) => card,
+            other => {
+                is_dismissed.store(true, Ordering::Relaxed);
+                crowd.dismiss();
+                let unknown = "the model's process is of another version";
+                return Err(other.err().unwrap_or_else(|| Refusal::internal(unknown)));
+            }
+        };
+        let resident = crowd.resident_bytes();
+        if let Some(resident) = resident {
+            self.table().measured.insert(name.to_owned(), resident);
+        }
+        let load = started.elapsed();
+        tracing::info!(device = card.device, elapsed = ?load, "loaded");
+        let n_bytes = resident.unwrap_or(n_bytes);
+        let listing = listing.clone();
+        let times = Times { used: Instant::now(), kept_for: self.options.keep_alive };
+        Ok(Arc::new(Loaded::new(listing, *card, crowd, n_bytes, load, times, is_dismissed)))
+    }
+
+    /// Refuse a model whose process was lost again and again, until some time has passed.
+    fn back_off(&self, name: &str) -> Result<(), Refusal> {
+        let Some((n_losses, at)) = self.table().losses.get(name).copied() else { return Ok(()) };
+        let [first, most] = BACK_OFF;
+        let wait = first.saturating_mul(1 << n_losses.saturating_sub(1).min(16)).min(most);
+        match wait.checked_sub(at.elapsed()) {
+            Some(left) if 1 < n_losses => Err(Refusal::busy(
+                format!("the model's process was lost {n_losses} times in a row"),
+                left.as_secs() + 1,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A model's process has ended.
+    fn has_ended(&self, name: &str, loss: &str, was_wanted: bool) {
+        let mut table = self.table();
+        if table.loaded.get(name).is_some_and(|loaded| loaded.crowd.is_lost()) {
+            table.loaded.remove(name);
+        }
+        if !was_wanted {
+            tracing::warn!(loss, "a model's process was lost");
+            let losses = table.losses.entry(name.to_owned()).or_insert((0, Instant::now()));
+            *losses = (losses.0.saturating_add(1), Instant::now());
+        }
+        drop(table);
+        self.changed.notify_waiters();
+    }
+
+    /// An answer was made to its end: the losses before it do not count any more.
+    pub(crate) fn has_answered(&self, name: &str) {
+        self.table().losses.remove(name);
+    }
+
+    /// Unload models that nobody uses until `n_bytes` fit.
+    async fn make_room(&self, name: &str, n_bytes: u64) -> Result<(), Refusal> {
+        let deadline = Instant::now() + PATIENCE;
+        let n_max = self.options.n_memory_bytes_max;
+        if n_max < n_bytes {
+            let message = format!(
+                "'{name}' does not fit: it takes about {n_bytes} bytes of memory, and models may \
+                 take {n_max}"
+            );
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, message));
+        }
+        loop {
+            let changed = self.changed.notified();
+            let loaded = self.loaded();
+            let n_used: u64 = loaded.iter().map(|loaded| loaded.n_bytes()).sum();
+            if n_used + n_bytes <= n_max {
+                return Ok(());
+            }
+            let idle = loaded.iter().filter(|loaded| !loaded.is_busy() && !loaded.is_dismissed());
+            if let Some(oldest) = idle.min_by_key(|loaded| loaded.used()) {
+                self.unload(&oldest.name);
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, changed).await.is_err() {
+                let message = format!(
+                    "no memory for '{name}': it takes about {n_bytes} bytes, and busy models hold \
+                     {n_used} of {n_max}"
+                );
+                return Err(Refusal::busy(message, 10));
+            }
+        }
+    }
+
+    /// End a model's process, busy or not; whether there was one.
+    pub(crate) fn unload(&self, name: &str) -> bool {
+        let loaded = self.table().loaded.remove(name);
+        let was_loaded = loaded.is_some();
+        if let Some(loaded) = loaded {
+            loaded.dismiss();
+        }
+        self.changed.notify_waiters();
+        was_loaded
+    }
+
+    /// Unload what was kept long enough, as long as the daemon runs. Sleeps until the next is due.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            let now = Instant::now();
+            let loaded = self.loaded();
+            let idle = loaded.iter().filter(|loaded| !loaded.is_busy());
+            let due = idle.filter_map(|loaded| Some((loaded.expires()?, &loaded.name)));
+            match due.min() {
+                Some((at, name)) if at <= now => drop(self.unload(name)),
+                Some((at, _)) => {
+                    let _ = tokio::time::timeout_at(at.into(), changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    /// End all processes.
+    pub(crate) fn unload_all(&self) {
+        for loaded in self.loaded() {
+            self.unload(&loaded.name);
+        }
+    }
+
+    /// How long a model stays that is asked with `keep_alive`.
+    pub(crate) fn kept_for(&self, keep_alive: KeepAlive) -> Option<Duration> {
+        match keep_alive {
+            KeepAlive::Usual => self.options.keep_alive,
+            KeepAlive::For(duration) => Some(duration),
+            KeepAlive::Forever => None,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What there is in the store, as a worker reads it: this process opens no model's file.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lapwing_host::worker::crowd::Crowd;
+use lapwing_serving::message::{Ask, Listing, Said};
+use tokio::sync::Mutex;
+
+use crate::answers::Answers;
+use crate::options::Options;
+use crate::refusal::Refusal;
+
+/// The store's content, read anew when its folders changed.
+pub(super) struct Listings {
+    options: Arc<Options>,
+    read: Mutex<Option<Read>>,
+}
+
+struct Read {
+    stamp: Stamp,
+    list: Arc<Vec<Listing>>,
+}
+
+/// When the folder of models and each of those in it changed last.
+type Stamp = Vec<Option<SystemTime>>;
+
+impl Listings {
+    pub(super) fn new(options: Arc<Options>) -> Listings {
+        Listings { options, read: Mutex::const_new(None) }
+    }
+
+    pub(super) async fn get(&self) -> Result<Arc<Vec<Listing>>, Refusal> {
+        // Whoever comes meanwhile waits for the same.
+        let mut read = self.read.lock().await;
+        let stamp = stamp(&self.options.models);
+        if let Some(read) = read.as_ref().filter(|read| read.stamp == stamp) {
+            return Ok(Arc::clone(&read.list));
+        }
+        let command = self.options.worker.command();
+        let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
+        let crowd: Crowd<Ask, Said> = Crowd::start(command, |_| ())
+            .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
+        let said = Answers::of(&crowd, &Ask::List, None).last().await;
+        crowd.dismiss();
+        match said? {
+            Said::Listed(list) => {
+                let list = Arc::new(list);
+                *read = Some(Read { stamp, list: Arc::clone(&list) });
+                Ok(list)
+            }
+            _ => Err(Refusal::internal("the store's process is of another version")),
+        }
+    }
+}
+
+fn stamp(folder: &Path) -> Stamp {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|of| of.modified()).ok();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut stamp: Stamp = entries.map(|entry| changed(&entry.path())).collect();
+    stamp.sort();
+    stamp.push(changed(folder));
+    stamp
+}

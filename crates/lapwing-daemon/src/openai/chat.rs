@@ -1,0 +1,370 @@
+//! `/v1/chat/completions`.
+
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use lapwing_serving::message::{Chat, Generate, Part, Piece, Prompt, Said};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::answer::{Logprobs, TokenLogprob, Usage, finish_reason};
+use super::request::{Choosing, Stop, StreamOptions, Thinking, form_of, limit, tools_of};
+use crate::answers::{Merged, Whole};
+use crate::app::{App, Begun, Client};
+use crate::body::{Framing, Gone, Json, Writer, stream};
+use crate::models::KeepAlive;
+use crate::protocol::Protocol;
+use crate::refusal::Refusal;
+use crate::request_id::RequestId;
+use crate::unix_seconds;
+
+/// Most alternatives that are told with a token.
+const N_TOP_MAX: u32 = 20;
+
+/// A request. What is not understood is of no meaning here and left alone: the list grows each month.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChatRequest {
+    pub(crate) model: Option<String>,
+    pub(crate) messages: Vec<Value>,
+    pub(crate) max_tokens: Option<i64>,
+    pub(crate) max_completion_tokens: Option<i64>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) logprobs: Option<bool>,
+    pub(crate) top_logprobs: Option<u32>,
+    pub(crate) stream: Option<bool>,
+    pub(crate) stream_options: Option<StreamOptions>,
+    pub(crate) response_format: Option<Value>,
+    pub(crate) tools: Option<Vec<Value>>,
+    pub(crate) tool_choice: Option<Value>,
+    pub(crate) parallel_tool_calls: Option<bool>,
+    pub(crate) keep_alive: Option<KeepAlive>,
+    #[serde(flatten)]
+    pub(crate) choosing: Choosing,
+    #[serde(flatten)]
+    pub(crate) thinking: Thinking,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Completion {
+    id: String,
+    object: String,
+    created: u64,
+    model: String,
+    system_fingerprint: String,
+    choices: Vec<Choice>,
+    usage: Usage,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Choice {
+    index: u32,
+    message: Message,
+    logprobs: Option<Logprobs>,
+    finish_reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Message {
+    role: String,
+    content: Option<String>,
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ToolCall {
+    id: String,
+    r#type: String,
+    function: Function,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Function {
+    name: String,
+    arguments: String,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'a str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<ChunkChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct ChunkChoice {
+    index: u32,
+    delta: Delta,
+    logprobs: Option<Logprobs>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<Vec<CallDelta>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct CallDelta {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<String>,
+    function: FunctionDelta,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct FunctionDelta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+}
+
+/// What stays the same in all parts of an answer.
+#[derive(Debug, Clone)]
+struct Frame {
+    id: String,
+    created: u64,
+    model: String,
+    has_logprobs: bool,
+    /// The calls of these answers are told apart from those of earlier ones.
+    calls: String,
+}
+
+/// Which build answers.
+const FINGERPRINT: &str = concat!("lapwing-", env!("CARGO_PKG_VERSION"));
+
+pub(super) async fn complete(
+    State(app): State<App>,
+    Extension(client): Extension<Client>,
+    Extension(request_id): Extension<RequestId>,
+    Json(request): Json<ChatRequest>,
+) -> Result<Response, Refusal> {
+    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let asked = request.model.clone();
+    let is_stream = request.stream == Some(true);
+    let options = request.stream_options.clone().unwrap_or_default();
+    let includes_usage = options.include_usage == Some(true);
+    let has_one_call = request.parallel_tool_calls == Some(false);
+    let n_answers = request.choosing.n_answers()?;
+    let frame = Frame {
+        id: request_id.with_prefix("chatcmpl-"),
+        created: unix_seconds(),
+        model: asked.clone().unwrap_or_default(),
+        has_logprobs: request.logprobs == Some(true),
+        calls: RequestId::new().with_prefix("call_"),
+    };
+    let generate = generate(request)?;
+    let mut begun: Vec<Begun> = Vec::new();
+    for idx in 0..n_answers {
+        let sampling = Choosing::of_answer(&generate.sampling, idx);
+        let generate = Generate { sampling, ..generate.clone() };
+        let answer = app.generate(asked.as_deref(), generate, client, keep_alive).await?;
+        begun.push(answer.with_one_call(has_one_call));
+    }
+    let frame = Frame { model: asked.unwrap_or_else(|| begun[0].listing.name.clone()), ..frame };
+    if is_stream {
+        return Ok(stream(Framing::Events, move |writer| async move {
+            write(&writer, begun, &frame, includes_usage, request_id).await
+        }));
+    }
+    let mut wholes = Vec::new();
+    for answer in begun {
+        wholes.push(answer.whole().await?);
+    }
+    Ok(axum::Json(completion(frame, wholes)).into_response())
+}
+
+/// What the worker is asked for.
+fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
+    let n_top = request.top_logprobs.unwrap_or(0);
+    if N_TOP_MAX < n_top {
+        let message = format!("expected 0 to {N_TOP_MAX} top_logprobs, found {n_top}");
+        return Err(Refusal::field("top_logprobs", message));
+    }
+    if n_top != 0 && request.logprobs != Some(true) {
+        return Err(Refusal::field("top_logprobs", "top_logprobs needs logprobs"));
+    }
+    if request.messages.is_empty() {
+        return Err(Refusal::field("messages", "expected at least one message"));
+    }
+    let limits = [
+        limit("max_completion_tokens", request.max_completion_tokens)?,
+        limit("max_tokens", request.max_tokens)?,
+    ];
+    let (tools, call) = tools_of(request.tools, request.tool_choice.as_ref())?;
+    let form = call.or(form_of(request.response_format.as_ref())?);
+    let (thinks, effort, variables) = request.thinking.told();
+    let messages = request.messages;
+    let chat = Chat { messages, tools, variables, thinks, effort };
+    Ok(Generate {
+        prompt: Prompt::Chat(Box::new(chat)),
+        sampling: request.choosing.sampling()?,
+        n_tokens_max: limits.into_iter().flatten().next(),
+        stop_texts: Stop::texts(request.stop)?,
+        ignores_end: false,
+        log_probabilities: request.logprobs == Some(true),
+        n_top: n_top as usize,
+        form,
+        client: 0,
+        is_background: false,
+    })
+}
+
+fn completion(frame: Frame, wholes: Vec<Whole>) -> Completion {
+    let usage = Usage::of(wholes.iter().map(|whole| &whole.ended));
+    let choices = wholes.into_iter().zip(0..).map(|(whole, index)| choice(&frame, whole, index));
+    Completion {
+        choices: choices.collect(),
+        id: frame.id,
+        object: "chat.completion".to_owned(),
+        created: frame.created,
+        model: frame.model,
+        system_fingerprint: FINGERPRINT.to_owned(),
+        usage,
+    }
+}
+
+fn choice(frame: &Frame, whole: Whole, index: u32) -> Choice {
+    let probabilities = whole.pieces.iter().filter_map(|piece| piece.probability.as_deref());
+    let logprobs = frame.has_logprobs.then(|| Logprobs {
+        content: probabilities.map(TokenLogprob::of).collect(),
+        refusal: None,
+    });
+    let finish_reason = finish_reason(whole.ended.why, !whole.calls.is_empty()).to_owned();
+    let calls = whole.calls.into_iter().enumerate().map(|(idx, call)| ToolCall {
+        id: call_id(frame, index, idx),
+        r#type: "function".to_owned(),
+        function: Function { name: call.name, arguments: call.arguments },
+    });
+    let calls: Vec<ToolCall> = calls.collect();
+    let content = Some(whole.text).filter(|text| !text.is_empty() || calls.is_empty());
+    let message = Message {
+        role: "assistant".to_owned(),
+        content,
+        refusal: None,
+        reasoning_content: Some(whole.thoughts).filter(|thoughts| !thoughts.is_empty()),
+        tool_calls: Some(calls).filter(|calls| !calls.is_empty()),
+    };
+    Choice { index, message, logprobs, finish_reason }
+}
+
+fn call_id(frame: &Frame, choice: u32, idx: usize) -> String {
+    format!("{}{choice:x}{idx:02x}", frame.calls)
+}
+
+/// Write an answer as it comes.
+async fn write(
+    writer: &Writer,
+    begun: Vec<Begun>,
+    frame: &Frame,
+    includes_usage: bool,
+    request_id: RequestId,
+) -> Result<(), Gone> {
+    let mut has_calls = vec![false; begun.len()];
+    let mut ended = Vec::new();
+    for index in (0..).take(begun.len()) {
+        let role = Some("assistant".to_owned());
+        let delta = Delta { role, content: Some(String::new()), ..Delta::default() };
+        let choice = ChunkChoice { index, delta, ..ChunkChoice::default() };
+        writer.data(&chunk(frame, vec![choice], None)).await?;
+    }
+    let mut merged = Merged::new(begun);
+    while let Some((idx, said)) = merged.next().await {
+        let index = idx as u32;
+        match said {
+            Ok(Said::Piece(piece)) => {
+                has_calls[idx] |= piece.parts.iter().any(|part| matches!(part, Part::Call { .. }));
+                for choice in deltas(frame, index, &piece) {
+                    writer.data(&chunk(frame, vec![choice], None)).await?;
+                }
+            }
+            Ok(Said::Ended(end)) => {
+                let finish_reason = Some(finish_reason(end.why, has_calls[idx]).to_owned());
+                let choice = ChunkChoice { index, finish_reason, ..ChunkChoice::default() };
+                writer.data(&chunk(frame, vec![choice], None)).await?;
+                ended.push(*end);
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                // The status is gone: this and no end tell that something is wrong.
+                return writer.data(&Protocol::OpenAi.body(&refusal, &request_id)).await;
+            }
+        }
+    }
+    if includes_usage {
+        writer.data(&chunk(frame, Vec::new(), Some(Usage::of(&ended)))).await?;
+    }
+    writer.write("data: [DONE]\n\n").await
+}
+
+fn chunk(frame: &Frame, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Chunk<'_> {
+    Chunk {
+        id: &frame.id,
+        object: "chat.completion.chunk",
+        created: frame.created,
+        model: &frame.model,
+        system_fingerprint: FINGERPRINT,
+        choices,
+        usage,
+    }
+}
+
+/// What a token changes, a chunk for each of its parts.
+fn deltas(frame: &Frame, index: u32, piece: &Piece) -> Vec<ChunkChoice> {
+    let delta = |part: &Part| -> Option<Delta> {
+        let call = |idx: usize, id, r#type, function| {
+            let call = CallDelta { index: idx, id, r#type, function };
+            Delta { tool_calls: Some(vec![call]), ..Delta::default() }
+        };
+        Some(match part {
+            Part::Text(text) => Delta { content: Some(text.clone()), ..Delta::default() },
+            Part::Thought(text) => {
+                Delta { reasoning_content: Some(text.clone()), ..Delta::default() }
+            }
+            Part::Call { index: idx, name } => {
+                let function =
+                    FunctionDelta { name: Some(name.clone()), arguments: Some(String::new()) };
+                let id = call_id(frame, index, *idx);
+                call(*idx, Some(id), Some("function".to_owned()), function)
+            }
+            Part::Arguments { index, delta } => {
+                let function = FunctionDelta { name: None, arguments: Some(delta.clone()) };
+                call(*index, None, None, function)
+            }
+            Part::CallEnd { .. } => return None,
+        })
+    };
+    let mut choices: Vec<ChunkChoice> = piece
+        .parts
+        .iter()
+        .filter_map(delta)
+        .map(|delta| ChunkChoice { index, delta, ..ChunkChoice::default() })
+        .collect();
+    if let Some(probability) = piece.probability.as_deref().filter(|_| frame.has_logprobs) {
+        if choices.is_empty() {
+            choices.push(ChunkChoice { index, ..ChunkChoice::default() });
+        }
+        let content = vec![TokenLogprob::of(probability)];
+        choices[0].logprobs = Some(Logprobs { content, refusal: None });
+    }
+    choices
+}

@@ -1,0 +1,59 @@
+//! `/v1/models`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use lapwing_serving::message::Listing;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::refusal::Refusal;
+
+/// What there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct List {
+    object: String,
+    data: Vec<Model>,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Model {
+    id: String,
+    object: String,
+    created: u64,
+    owned_by: String,
+    /// Tokens of the context; read by some clients under either name.
+    context_length: Option<usize>,
+    max_model_len: Option<usize>,
+}
+
+impl Model {
+    fn of(listing: &Listing, n_positions_max: Option<usize>) -> Model {
+        let own = listing.n_positions_max;
+        let context = own.into_iter().chain(n_positions_max).min();
+        Model {
+            id: listing.name.clone(),
+            object: "model".to_owned(),
+            created: listing.modified_s,
+            owned_by: "lapwing".to_owned(),
+            context_length: context,
+            max_model_len: context,
+        }
+    }
+}
+
+pub(super) async fn list(State(app): State<App>) -> Result<Json<List>, Refusal> {
+    let list = app.models.list().await?;
+    let usable = list.iter().filter(|listing| listing.unusable.is_none());
+    let data =
+        usable.map(|listing| Model::of(listing, app.options.opening.n_positions_max)).collect();
+    Ok(Json(List { object: "list".to_owned(), data }))
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<Model>, Refusal> {
+    let listing = app.models.find(Some(&name)).await?;
+    Ok(Json(Model { id: name, ..Model::of(&listing, app.options.opening.n_positions_max) }))
+}

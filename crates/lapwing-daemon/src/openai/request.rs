@@ -1,0 +1,211 @@
+//! What the requests of OpenAI's interface have in common: sampling, stops, forms and tools.
+
+use std::collections::BTreeMap;
+
+use lapwing_serving::message::{Form, Sampling};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::refusal::Refusal;
+
+/// More stop strings than anybody means.
+const N_STOPS_MAX: usize = 64;
+/// More tools than anybody means.
+const N_TOOLS_MAX: usize = 512;
+/// More answers to one prompt than anybody means.
+const N_ANSWERS_MAX: u32 = 16;
+
+/// How tokens are chosen. What is left out, or null, is as the model's authors say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Choosing {
+    pub(crate) temperature: Option<f32>,
+    pub(crate) top_p: Option<f32>,
+    pub(crate) top_k: Option<i64>,
+    pub(crate) min_p: Option<f32>,
+    pub(crate) presence_penalty: Option<f32>,
+    pub(crate) frequency_penalty: Option<f32>,
+    pub(crate) repeat_penalty: Option<f32>,
+    pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
+    pub(crate) seed: Option<i64>,
+    pub(crate) n: Option<u32>,
+}
+
+impl Choosing {
+    /// Checked, as the worker takes it.
+    pub(crate) fn sampling(&self) -> Result<Sampling, Refusal> {
+        within("temperature", self.temperature, 0.0, 2.0)?;
+        within("top_p", self.top_p, 0.0, 1.0)?;
+        within("min_p", self.min_p, 0.0, 1.0)?;
+        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
+        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
+        within("repeat_penalty", self.repeat_penalty, 0.01, 100.0)?;
+        Ok(Sampling {
+            temperature: self.temperature,
+            // Zero and less mean that there is no limit, in this and other interfaces.
+            top_k: self.top_k.map(|top_k| usize::try_from(top_k).unwrap_or(0)),
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.bias()?,
+            seed: self.seed.map(i64::cast_unsigned),
+        })
+    }
+
+    fn bias(&self) -> Result<Vec<(u32, f32)>, Refusal> {
+        let entries = self.logit_bias.iter().flatten();
+        let entry = |(token, bias): (&String, &f32)| {
+            let id = token.parse::<u32>();
+            let id = id.map_err(|_| {
+                Refusal::field("logit_bias", format!("expected ids of tokens, found {token:?}"))
+            })?;
+            within("logit_bias", Some(*bias), -100.0, 100.0)?;
+            Ok((id, *bias))
+        };
+        entries.map(entry).collect()
+    }
+
+    /// How many answers are wanted.
+    pub(crate) fn n_answers(&self) -> Result<u32, Refusal> {
+        match self.n.unwrap_or(1) {
+            n @ 1..=N_ANSWERS_MAX => Ok(n),
+            n => {
+                let message = format!("expected 1 to {N_ANSWERS_MAX} answers, found {n}");
+                Err(Refusal::field("n", message))
+            }
+        }
+    }
+
+    /// The sampling of each of `n` answers: with a seed each has its own.
+    pub(crate) fn of_answer(sampling: &Sampling, idx: u32) -> Sampling {
+        let seed = sampling.seed.map(|seed| seed.wrapping_add(idx.into()));
+        Sampling { seed, ..sampling.clone() }
+    }
+}
+
+fn within(param: &str, value: Option<f32>, least: f32, most: f32) -> Result<(), Refusal> {
+    match value {
+        Some(value) if !(least..=most).contains(&value) => {
+            let message = format!("expected {param} from {least} to {most}, found {value}");
+            Err(Refusal::field(param, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A limit on tokens: negative ones mean none, as some clients write.
+pub(crate) fn limit(param: &str, n: Option<i64>) -> Result<Option<usize>, Refusal> {
+    match n {
+        Some(0) => Err(Refusal::field(param, format!("expected {param} of 1 or more, found 0"))),
+        Some(n) => Ok(usize::try_from(n).ok()),
+        None => Ok(None),
+    }
+}
+
+/// A string or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub(crate) enum Stop {
+    One(String),
+    Several(Vec<Option<String>>),
+}
+
+impl Stop {
+    /// The stop strings; empty ones stop nothing.
+    pub(crate) fn texts(stop: Option<Stop>) -> Result<Vec<String>, Refusal> {
+        let texts = match stop {
+            None => Vec::new(),
+            Some(Stop::One(text)) => vec![text],
+            Some(Stop::Several(texts)) => texts.into_iter().flatten().collect(),
+        };
+        if N_STOPS_MAX < texts.len() {
+            let message = format!("expected at most {N_STOPS_MAX} stop strings");
+            return Err(Refusal::field("stop", message));
+        }
+        Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
+    }
+}
+
+/// What is told of a stream beside the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StreamOptions {
+    pub(crate) include_usage: Option<bool>,
+}
+
+/// `response_format`.
+pub(crate) fn form_of(format: Option<&Value>) -> Result<Option<Form>, Refusal> {
+    let param = "response_format";
+    let wrong = |message: String| Err(Refusal::field(param, message));
+    let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Form::Json)),
+        Some("json_schema") => match format.pointer("/json_schema/schema") {
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+                Ok(Some(Form::Schema(schema.clone())))
+            }
+            _ => wrong("expected json_schema.schema to be a JSON schema".to_owned()),
+        },
+        _ => wrong("expected type text, json_object or json_schema".to_owned()),
+    }
+}
+
+/// The tools that are offered, and whether one must be called.
+pub(crate) fn tools_of(
+    tools: Option<Vec<Value>>,
+    choice: Option<&Value>,
+) -> Result<(Option<Vec<Value>>, Option<Form>), Refusal> {
+    let tools = tools.filter(|tools| !tools.is_empty());
+    if tools.as_ref().is_some_and(|tools| N_TOOLS_MAX < tools.len()) {
+        let message = format!("expected at most {N_TOOLS_MAX} tools");
+        return Err(Refusal::field("tools", message));
+    }
+    let wrong = |message: String| Err(Refusal::field("tool_choice", message));
+    let is_offered = |name: &str| {
+        let names = tools.iter().flatten().map(|tool| tool.pointer("/function/name"));
+        names.flatten().any(|offered| offered.as_str() == Some(name))
+    };
+    let form = match choice {
+        None | Some(Value::Null) => None,
+        Some(Value::String(choice)) => match &**choice {
+            "auto" => None,
+            "none" => return Ok((None, None)),
+            "required" if tools.is_none() => {
+                return wrong("a tool is required, and there are none".to_owned());
+            }
+            "required" => Some(Form::Call { name: None }),
+            _ => return wrong("expected none, auto, required or a function".to_owned()),
+        },
+        Some(choice) => {
+            let name = choice.pointer("/function/name").or_else(|| choice.get("name"));
+            match name.and_then(Value::as_str) {
+                Some(name) if is_offered(name) => Some(Form::Call { name: Some(name.to_owned()) }),
+                Some(_) => return wrong("the function is not among the tools".to_owned()),
+                None => return wrong("expected none, auto, required or a function".to_owned()),
+            }
+        }
+    };
+    Ok((tools, form))
+}
+
+/// What a client says about thoughts: OpenAI's words, and what llama-server's clients send to the
+/// template.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Thinking {
+    pub(crate) reasoning_effort: Option<String>,
+    pub(crate) chat_template_kwargs: Option<Map<String, Value>>,
+}
+
+impl Thinking {
+    /// Whether to think, how much, and what else the template is told.
+    pub(crate) fn told(self) -> (Option<bool>, Option<String>, Map<String, Value>) {
+        let effort = self.reasoning_effort.filter(|effort| !effort.is_empty());
+        let thinks = effort.as_deref().map(|effort| effort != "none");
+        let variables = self.chat_template_kwargs.unwrap_or_default();
+        (thinks, effort.filter(|effort| effort != "none"), variables)
+    }
+}

@@ -1,0 +1,90 @@
+//! What a daemon is told from above.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lapwing_host::worker::WorkerCommand;
+use lapwing_serving::message::Opening;
+
+/// Everything that is settled before the daemon listens.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens.
+    pub addresses: Vec<Address>,
+    /// The key that clients must show; none on this machine alone.
+    pub key: Option<Key>,
+    /// Further names that `Host` may have.
+    pub hosts: Vec<String>,
+    /// Pages that may ask: `app://obsidian.md`, `http://localhost:3000`.
+    pub origins: Vec<String>,
+    /// How models are called and what is loaded for it.
+    pub names: Names,
+    /// What starts a worker that serves a model.
+    pub worker: WorkerCommand,
+    /// The folder of models, whose time of change tells when to look again.
+    pub models: PathBuf,
+    /// How long a model stays loaded after its last request; `None` for ever.
+    pub keep_alive: Option<Duration>,
+    /// Bytes that loaded models may take together.
+    pub n_memory_bytes_max: u64,
+    /// Requests that may wait.
+    pub n_waiting_max: usize,
+    /// Bytes of a request.
+    pub n_body_bytes_max: usize,
+    /// How models are opened; the name is not looked at.
+    pub opening: Opening,
+    /// What running requests get when the daemon is told to end.
+    pub grace: Duration,
+}
+
+/// Where a daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A port of this machine, or of one of its networks.
+    Tcp(SocketAddr),
+    /// A socket in the file system, for the same user.
+    Unix(PathBuf),
+}
+
+/// What clients call models.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Other names of models.
+    pub aliases: BTreeMap<String, String>,
+    /// The model of a request that names none.
+    pub default: Option<String>,
+    /// Whether a name that nothing has means the default.
+    pub any: bool,
+}
+
+/// A key, of which only a digest is kept.
+#[derive(Clone)]
+pub struct Key {
+    digest: [u8; 32],
+}
+
+impl Key {
+    /// The key with these bytes.
+    pub fn new(key: &[u8]) -> Key {
+        Key { digest: digest(key) }
+    }
+
+    /// Whether `shown` is the key; takes as long for any that is not.
+    pub(crate) fn is(&self, shown: &[u8]) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.digest.ct_eq(&digest(shown)).into()
+    }
+}
+
+fn digest(key: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(key).into()
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Key(..)")
+    }
+}

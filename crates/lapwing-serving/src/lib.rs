@@ -1,0 +1,25 @@
+//! Serving one model to many: what is asked of a worker that holds it, what it says, and how the
+//! answers take turns.
+//!
+//! ```text
+//! daemon ─ Ask ─► worker: Turns ─► prompt (template, tokenizer)
+//!        ◄ Said ─                 ─► Kept   which sequence already holds its beginning
+//!                                 ─► lapwing_runtime::Generation, a part or a token at a time
+//! ```
+//!
+//! A worker is a process of its own ([`lapwing_host::worker`]): what a model file, a template or a
+//! native library does to it, whoever serves survives. All that comes from a model is parsed here,
+//! and nothing of HTTP is known here. [`message`] is the contract; [`serve`] the worker.
+
+pub mod message;
+
+#[cfg(any(test, feature = "fakes"))]
+mod fake;
+mod kept;
+mod listing;
+mod prompt;
+mod served;
+mod turns;
+mod worker;
+
+pub use worker::{Base, serve};

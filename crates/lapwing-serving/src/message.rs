@@ -1,0 +1,451 @@
+//! What whoever serves asks of a worker, and what a worker says.
+//!
+//! Every request has a number ([`lapwing_host::worker`]); what is said to it ends with
+//! [`Said::Ended`], [`Said::Failed`] or the answer of its kind. All of it is JSON that both sides
+//! write and read.
+
+use lapwing_backend::{DeviceRequest, MemoryBreakdown};
+use lapwing_host::{BackendChoice, CorrectionChoice};
+use lapwing_model::TokenId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What is asked of a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Open a model: the first that is asked of a worker that is to hold one. [`Said::Opened`].
+    Open(Box<Opening>),
+    /// Answer. [`Said::Began`], [`Said::Piece`]s, [`Said::Ended`].
+    Generate(Box<Generate>),
+    /// Give up a request by its number; it ends as cancelled. Nothing is said to this.
+    Cancel(u64),
+    /// The tokens of a text. [`Said::Encoded`].
+    Encode {
+        /// The text. Spellings of special tokens in it become those.
+        text: String,
+        /// Whether what begins every text, as the tokenizer has it, is put before it.
+        add_special: bool,
+    },
+    /// The text of tokens, special ones included. [`Said::Decoded`].
+    Decode(Vec<TokenId>),
+    /// The prompt of a conversation. [`Said::Encoded`] with its text.
+    Render(Prompt),
+    /// Embeddings of texts. [`Said::Embedded`].
+    Embed {
+        /// The texts, or their tokens.
+        inputs: Vec<EmbedInput>,
+        /// Whether vectors get length 1.
+        normalise: bool,
+    },
+    /// What there is in the store. [`Said::Listed`].
+    List,
+    /// How things stand. [`Said::State`].
+    Look,
+}
+
+/// How a model is opened; what is left out is as the worker's settings say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// A name in the store or a path.
+    pub model: String,
+    /// Where it runs.
+    pub device: Option<DeviceRequest>,
+    /// What runs it.
+    pub backend: Option<BackendChoice>,
+    /// Most positions of a sequence.
+    pub n_positions_max: Option<usize>,
+    /// Threads of the library.
+    pub n_threads: Option<usize>,
+    /// The correction of its logits.
+    pub correction: Option<CorrectionChoice>,
+    /// Sequences that are kept or run at a time.
+    pub n_sequences_max: usize,
+    /// Bytes that kept sequences may take together.
+    pub n_kept_bytes_max: u64,
+}
+
+/// What an answer is made from, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    /// What it answers.
+    pub prompt: Prompt,
+    /// How tokens are chosen; what is left out is as the model's authors say.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Most tokens; as many as fit where it is left out or is more.
+    pub n_tokens_max: Option<usize>,
+    /// Each of these strings ends the answer.
+    #[serde(default)]
+    pub stop_texts: Vec<String>,
+    /// Go on behind the tokens that end an answer.
+    #[serde(default)]
+    pub ignores_end: bool,
+    /// Whether the log probability of every token is told.
+    #[serde(default)]
+    pub log_probabilities: bool,
+    /// How many of the most probable tokens are told with each.
+    #[serde(default)]
+    pub n_top: usize,
+    /// What the answer must look like.
+    pub form: Option<Form>,
+    /// Whose it is: clients get turns in turn.
+    #[serde(default)]
+    pub client: u64,
+    /// Whether somebody waits for it; what is done in the background waits for that.
+    #[serde(default)]
+    pub is_background: bool,
+}
+
+/// What an answer answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// A conversation, by the model's template.
+    Chat(Box<Chat>),
+    /// A text as it is. Spellings of special tokens in it become those.
+    Text {
+        /// The text.
+        text: String,
+        /// Whether what begins every text is put before it.
+        add_special: bool,
+    },
+    /// Tokens.
+    Ids(Vec<TokenId>),
+}
+
+/// A conversation, as OpenAI's interface writes it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chat {
+    /// Messages with their roles, oldest first.
+    pub messages: Vec<Value>,
+    /// Functions that the model may call.
+    pub tools: Option<Vec<Value>>,
+    /// Further variables of the template.
+    #[serde(default)]
+    pub variables: Map<String, Value>,
+    /// Whether the model shall think before it answers; its own custom where it is left out.
+    pub thinks: Option<bool>,
+    /// How much it shall think, in the template's words.
+    pub effort: Option<String>,
+}
+
+/// How tokens are chosen; see [`lapwing_host::sampling`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the sampler's options")]
+pub struct Sampling {
+    pub temperature: Option<f32>,
+    pub top_k: Option<usize>,
+    pub top_p: Option<f32>,
+    pub min_p: Option<f32>,
+    pub repeat_penalty: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    #[serde(default)]
+    pub logit_bias: Vec<(TokenId, f32)>,
+    pub seed: Option<u64>,
+}
+
+/// What an answer must look like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A JSON object.
+    Json,
+    /// What a JSON schema describes.
+    Schema(Value),
+    /// At least one call of the conversation's tools, of `name` if that is given.
+    Call {
+        /// The function.
+        name: Option<String>,
+    },
+}
+
+/// What embeddings are made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbedInput {
+    /// A text.
+    Text(String),
+    /// Its tokens, with those that begin and end every text.
+    Ids(Vec<TokenId>),
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// Something worth knowing while a model is opened.
+    Notice(String),
+    /// The model is open.
+    Opened(Box<Card>),
+    /// So much of the prompt is read. Comes now and then.
+    Reading {
+        /// Tokens that are read.
+        n_read: usize,
+        /// Tokens of the prompt.
+        n_prompt: usize,
+    },
+    /// The prompt was made; it is about to be read.
+    Began {
+        /// Tokens of the prompt.
+        n_prompt: usize,
+        /// Most tokens of the answer: what was asked for, or what is left of the context.
+        n_tokens_max: usize,
+    },
+    /// The next token of an answer.
+    Piece(Box<Piece>),
+    /// The answer has ended.
+    Ended(Box<Ended>),
+    /// To [`Ask::Encode`] and [`Ask::Render`].
+    Encoded {
+        /// The tokens.
+        ids: Vec<TokenId>,
+        /// How each is spelled.
+        pieces: Vec<String>,
+        /// The text that they are of.
+        text: String,
+    },
+    /// To [`Ask::Decode`].
+    Decoded(String),
+    /// To [`Ask::Embed`].
+    Embedded {
+        /// A vector for each input, in order.
+        vectors: Vec<Vec<f32>>,
+        /// Tokens of all inputs.
+        n_tokens: usize,
+    },
+    /// To [`Ask::List`].
+    Listed(Vec<Listing>),
+    /// To [`Ask::Look`].
+    State(State),
+    /// It cannot be had.
+    Failed(Failure),
+}
+
+/// What became certain with a token.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The token.
+    pub token: TokenId,
+    /// Text, thoughts and calls, in order; often nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// What was asked for of its probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<Box<Probability>>,
+}
+
+/// A part of an answer; see [`lapwing_text::ReplyEvent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Text for the user.
+    Text(String),
+    /// Text of a thought.
+    Thought(String),
+    /// A call begins.
+    Call {
+        /// Which call of the answer, from 0.
+        index: usize,
+        /// The function.
+        name: String,
+    },
+    /// The next part of a call's arguments.
+    Arguments {
+        /// Which call of the answer.
+        index: usize,
+        /// Joined, the parts are a JSON object, if the model made no mistake.
+        delta: String,
+    },
+    /// A call is over.
+    CallEnd {
+        /// Which call of the answer.
+        index: usize,
+    },
+}
+
+/// How probable a token was, in nats, before bias, penalties and temperature and after the form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probability {
+    /// Of the token.
+    pub log: f64,
+    /// How the token is spelled, and its bytes.
+    pub piece: Spelled,
+    /// The most probable ones.
+    pub top: Vec<(Spelled, f64)>,
+}
+
+/// A token and how it is spelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spelled {
+    /// The token.
+    pub token: TokenId,
+    /// As text; what is not UTF-8 by itself is replaced.
+    pub text: String,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Why.
+    pub why: Why,
+    /// The stop string that ended it.
+    pub stop_text: Option<String>,
+    /// Tokens of the prompt.
+    pub n_prompt: usize,
+    /// Tokens of the prompt that a kept sequence still knew.
+    pub n_reused: usize,
+    /// Tokens of the answer.
+    pub n_tokens: usize,
+    /// Tokens of the answer that are thoughts.
+    pub n_thought_tokens: usize,
+    /// From the request to the begin of its prompt.
+    pub queue_ms: f64,
+    /// Reading the prompt, others' turns left out.
+    pub prompt_ms: f64,
+    /// Making the answer, others' turns left out.
+    pub answer_ms: f64,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// The model came to its end, or what the form allows is complete.
+    Stop,
+    /// A stop string came.
+    StopText,
+    /// As many tokens as were asked for.
+    Length,
+    /// The context is full.
+    Full,
+    /// It was given up.
+    Cancelled,
+}
+
+/// Why something cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub kind: FailureKind,
+    /// In words, with causes.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// What was asked for makes no sense, or this model cannot do it.
+    Request,
+    /// The prompt does not fit.
+    TooLong,
+    /// There is no such model.
+    NoModel,
+    /// The model, its files or the library.
+    Model,
+}
+
+/// What is known of an open model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Its name in the store.
+    pub name: String,
+    /// The library that runs it: `ort`, `openvino`.
+    pub backend: String,
+    /// That library's version.
+    pub backend_version: String,
+    /// The device that runs it.
+    pub device: String,
+    /// That device's name.
+    pub device_name: String,
+    /// Most positions of a sequence.
+    pub n_positions_max: usize,
+    /// Tokens of the vocabulary.
+    pub n_vocab: usize,
+    /// What it can do.
+    pub can: Abilities,
+    /// The chat template's source.
+    pub template: Option<String>,
+    /// The profile that corrects its logits.
+    pub correction: Option<String>,
+    /// Its own account of its memory.
+    pub memory: MemoryBreakdown,
+    /// Prompts go in as a whole, so that they wait for answers to end.
+    pub takes_whole_prompts: bool,
+    /// How long opening it took.
+    pub open_ms: f64,
+}
+
+/// What a model can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// Go on from a prompt.
+    pub completes: bool,
+    /// Answer a conversation: it has a template.
+    pub chats: bool,
+    /// Call functions: its template tells it of them.
+    pub calls: bool,
+    /// Think before it answers.
+    pub thinks: bool,
+    /// Whether its template lets one say whether to think.
+    pub thinks_when_asked: bool,
+    /// Turn texts into vectors.
+    pub embeds: bool,
+}
+
+/// A model in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Its name.
+    pub name: String,
+    /// Bytes of its files.
+    pub n_bytes: u64,
+    /// When it was last changed, in seconds since 1970.
+    pub modified_s: u64,
+    /// SHA-256 over the names, sizes and times of its files, in hexadecimal digits: the same as long
+    /// as nobody changes them.
+    pub digest: String,
+    /// `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`, `safetensors`.
+    pub kind: String,
+    /// Architecture: `llama`, `qwen2`, …
+    pub family: String,
+    /// How many weights it has.
+    pub n_parameters: Option<u64>,
+    /// The type of most of its weights: `u4`, `i8`, …
+    pub quantisation: String,
+    /// Most positions of a sequence.
+    pub n_positions_max: Option<usize>,
+    /// What it can do.
+    pub can: Abilities,
+    /// The chat template's source.
+    pub template: Option<String>,
+    /// Licence, if known.
+    pub licence: Option<String>,
+    /// Why it does not run as it is.
+    pub unusable: Option<String>,
+}
+
+/// How things stand in a worker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Answers that are being made.
+    pub n_running: usize,
+    /// Prompts that wait.
+    pub n_waiting: usize,
+    /// Sequences that are kept.
+    pub n_kept: usize,
+    /// Bytes that those take, where the library tells.
+    pub n_kept_bytes: Option<u64>,
+    /// Tokens of prompts that were read since the start.
+    pub n_prompt_tokens: u64,
+    /// Tokens of prompts that kept sequences knew.
+    pub n_reused_tokens: u64,
+    /// Tokens that were chosen.
+    pub n_tokens: u64,
+    /// Steps of the model over chosen tokens.
+    pub n_steps: u64,
+}

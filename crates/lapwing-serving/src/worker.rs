@@ -1,0 +1,268 @@
+//! The worker: reads what is asked, makes prompts, lets answers take turns, and says what comes of it.
+//!
+//! Two threads: one takes requests and does all that is text (templates, tokens, what an answer must
+//! look like), the other one runs the model. A conversation that takes long to render therefore
+//! holds up prompts, but no answer.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use lapwing_host::correction;
+use lapwing_host::worker::crowd::{self, Requests};
+use lapwing_host::{Caller, CorrectionChoice, Engine, Host, OpenRequest, with_causes};
+use lapwing_store::Store;
+use lapwing_text::SpecialPieces;
+
+use crate::listing::list;
+use crate::message::Prompt;
+use crate::message::{Ask, Failure, FailureKind, Generate, Opening, Said};
+use crate::prompt::{self, Made, PromptError};
+use crate::served::Served;
+use crate::turns::{Turns, TurnsOptions, Wanted, failure};
+
+/// What a worker opens models with, where a request says nothing else.
+pub struct Base<'a> {
+    /// Folders.
+    pub host: &'a Host,
+    /// How models are opened; its name is not looked at.
+    pub request: OpenRequest,
+    /// The correction of their logits.
+    pub correction: CorrectionChoice,
+    /// What to do about an error, in words.
+    pub advise: &'a dyn Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
+}
+
+/// What the thread that runs the model hears.
+enum Turn {
+    Wanted(Box<Wanted>),
+    Cancel(u64),
+    Look(u64),
+}
+
+/// Where a worker says things.
+struct Mouth<W>(Mutex<W>);
+
+impl<W: Write> Mouth<W> {
+    fn say(&self, number: u64, is_last: bool, said: &Said) {
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody reads any more: the requests end, too.
+        let _ = crowd::say(&mut *output, number, is_last, said);
+    }
+}
+
+/// Answer what is asked on `input` until nobody asks any more.
+///
+/// # Errors
+///
+/// When a request is not understood: another version of this program asks.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send,
+    base: &Base<'_>,
+) -> Result<(), serde_json::Error> {
+    let requests: Requests<Ask> = Requests::of(input);
+    let mouth = Mouth(Mutex::new(output));
+    while let Some(request) = requests.next() {
+        let (number, ask) = request?;
+        match ask {
+            Ask::Open(opening) => {
+                match open(base, &opening, &|said| mouth.say(number, false, &said)) {
+                    Ok(served) => {
+                        mouth.say(number, true, &Said::Opened(Box::new(served.card())));
+                        return hold(&served, &opening, &requests, &mouth);
+                    }
+                    Err(failure) => mouth.say(number, true, &Said::Failed(failure)),
+                }
+            }
+            Ask::List => {
+                let said = match list(&Store::new(base.host.store.models.clone())) {
+                    Ok(listings) => Said::Listed(listings),
+                    Err(error) => Said::Failed(failure(FailureKind::Model, &error)),
+                };
+                mouth.say(number, true, &said);
+            }
+            Ask::Cancel(_) => {}
+            _ => mouth.say(number, true, &Said::Failed(nothing_open())),
+        }
+    }
+    Ok(())
+}
+
+fn nothing_open() -> Failure {
+    let message = "no model is open".to_owned();
+    Failure { kind: FailureKind::NoModel, message, hint: None }
+}
+
+fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served, Failure> {
+    #[cfg(any(test, feature = "fakes"))]
+    if let Some(fake) = crate::fake::named(&opening.model) {
+        return Ok(fake);
+    }
+    let mut request = OpenRequest { model: opening.model.clone(), ..base.request.clone() };
+    request.backend = opening.backend.unwrap_or(request.backend);
+    let options = &mut request.options;
+    options.device = opening.device.unwrap_or(options.device);
+    options.n_positions_max = opening.n_positions_max.or(options.n_positions_max);
+    options.n_threads = opening.n_threads.or(options.n_threads);
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure {
+        kind: FailureKind::Model,
+        message: with_causes(error),
+        hint: (base.advise)(error),
+    };
+    let tell = |notice: lapwing_host::Notice| say(Said::Notice(notice.to_string()));
+    let caller = Caller { tell: &tell, ..Caller::NOBODY };
+    let engine = Engine::open(base.host, &request, caller).map_err(|error| failed(&error))?;
+    let choice = opening.correction.as_ref().unwrap_or(&base.correction);
+    let resolved = correction::resolve(&engine, choice, base.host, caller);
+    Ok(Served::of(engine, &resolved.map_err(|error| failed(&error))?))
+}
+
+/// Serve the open model until nobody asks any more.
+fn hold<W: Write + Send>(
+    served: &Served,
+    opening: &Opening,
+    requests: &Requests<Ask>,
+    mouth: &Mouth<W>,
+) -> Result<(), serde_json::Error> {
+    let options = TurnsOptions {
+        n_sequences_max: opening.n_sequences_max,
+        n_kept_bytes_max: opening.n_kept_bytes_max,
+    };
+    let (sender, turns) = mpsc::channel();
+    std::thread::scope(|scope| {
+        // Ends when the sender is gone.
+        scope.spawn(|| take_turns(served, options, turns, mouth));
+        while let Some(request) = requests.next() {
+            let (number, ask) = request?;
+            read(served, number, ask, &sender, mouth);
+        }
+        drop(sender);
+        Ok(())
+    })
+}
+
+/// Do what of a request is text, and pass on the rest.
+fn read<W: Write>(served: &Served, number: u64, ask: Ask, turns: &Sender<Turn>, mouth: &Mouth<W>) {
+    let arrived = Instant::now();
+    let outcome = match ask {
+        Ask::Generate(generate) => match wanted(served, number, *generate, arrived, mouth) {
+            Ok(wanted) => return drop(turns.send(Turn::Wanted(Box::new(wanted)))),
+            Err(failure) => Err(failure),
+        },
+        Ask::Cancel(number) => return drop(turns.send(Turn::Cancel(number))),
+        Ask::Look => return drop(turns.send(Turn::Look(number))),
+        Ask::Encode { text, add_special } => encoded(served, Prompt::Text { text, add_special }),
+        Ask::Render(prompt) => encoded(served, prompt),
+        Ask::Decode(ids) => match &served.tokenizer {
+            Some(tokenizer) => Ok(Said::Decoded(tokenizer.decode(&ids, SpecialPieces::Show))),
+            None => Err(refused(&PromptError::NoTokenizer)),
+        },
+        Ask::Embed { .. } => Err(Failure {
+            kind: FailureKind::Request,
+            message: "this model makes no embeddings".to_owned(),
+            hint: None,
+        }),
+        Ask::Open(_) | Ask::List => Err(Failure {
+            kind: FailureKind::Request,
+            message: "this worker holds a model already".to_owned(),
+            hint: None,
+        }),
+    };
+    mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
+}
+
+fn refused(error: &PromptError) -> Failure {
+    failure(FailureKind::Request, error)
+}
+
+fn wanted<W: Write>(
+    served: &Served,
+    number: u64,
+    mut generate: Generate,
+    arrived: Instant,
+    mouth: &Mouth<W>,
+) -> Result<Wanted, Failure> {
+    let asked = std::mem::replace(&mut generate.prompt, Prompt::Ids(Vec::new()));
+    let Made { ids, tools, .. } = prompt::make(served, asked).map_err(|error| refused(&error))?;
+    let n_positions_max = served.model.limits().n_positions_max;
+    if n_positions_max < ids.len() {
+        let n_tokens = ids.len();
+        let message =
+            format!("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}");
+        return Err(Failure { kind: FailureKind::TooLong, message, hint: None });
+    }
+    if generate.form.is_some() {
+        let message = "this version keeps no answer to a form".to_owned();
+        return Err(Failure { kind: FailureKind::Request, message, hint: None });
+    }
+    let n_left = n_positions_max + 1 - ids.len();
+    let n_tokens_max = generate.n_tokens_max.unwrap_or(usize::MAX).min(n_left);
+    mouth.say(number, false, &Said::Began { n_prompt: ids.len(), n_tokens_max });
+    Ok(Wanted { number, generate, ids, tools, constraint: None, arrived })
+}
+
+/// The tokens of a prompt.
+fn encoded(served: &Served, asked: Prompt) -> Result<Said, Failure> {
+    let made = match prompt::make(served, asked) {
+        Ok(made) => made,
+        Err(PromptError::Empty) => Made { text: String::new(), ids: Vec::new(), tools: None },
+        Err(error) => return Err(refused(&error)),
+    };
+    let piece = |&token: &u32| {
+        let tokenizer = served.tokenizer.as_ref();
+        tokenizer.map_or_else(String::new, |t| t.decode(&[token], SpecialPieces::Show))
+    };
+    let pieces = made.ids.iter().map(piece).collect();
+    Ok(Said::Encoded { pieces, ids: made.ids, text: made.text })
+}
+
+/// Run the model: a round after the other while there is something to do.
+fn take_turns<W: Write>(
+    served: &Served,
+    options: TurnsOptions,
+    inbox: Receiver<Turn>,
+    mouth: &Mouth<W>,
+) {
+    let mut turns = Turns::new(served, options);
+    let say = &mut |number, is_last, said: Said| mouth.say(number, is_last, &said);
+    // What came in while a prompt was read.
+    let mut early = Vec::new();
+    loop {
+        if turns.is_idle() && early.is_empty() {
+            let Ok(turn) = inbox.recv() else { return };
+            early.push(turn);
+        }
+        let mut is_over = false;
+        for turn in early.drain(..).chain(std::iter::from_fn(|| match inbox.try_recv() {
+            Ok(turn) => Some(turn),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                is_over = true;
+                None
+            }
+        })) {
+            match turn {
+                Turn::Wanted(wanted) => turns.want(*wanted),
+                Turn::Cancel(number) => turns.cancel(number, say),
+                Turn::Look(number) => say(number, true, Said::State(turns.state())),
+            }
+        }
+        if is_over {
+            return;
+        }
+        let mut cancelled = HashSet::new();
+        let mut is_wanted = |number: u64| {
+            while let Ok(turn) = inbox.try_recv() {
+                if let Turn::Cancel(number) = turn {
+                    cancelled.insert(number);
+                }
+                early.push(turn);
+            }
+            !cancelled.contains(&number)
+        };
+        turns.round(&mut is_wanted, say);
+    }
+}
