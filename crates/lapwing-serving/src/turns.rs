@@ -425,3 +425,6 @@ fn kind(error: &GenerateError) -> FailureKind {
 pub(crate) fn failure(kind: FailureKind, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure { kind, message: lapwing_host::with_causes(error), hint: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Turns over the model without files, whose answer is the characters that follow.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::message::Prompt;
+
+const OPTIONS: TurnsOptions = TurnsOptions { n_sequences_max: 4, n_kept_bytes_max: 1 << 30 };
+
+fn wanted(number: u64, prompt: &str, n_tokens_max: usize) -> Wanted {
+    let ids = prompt.bytes().map(|byte| u32::from(byte - b' ')).collect();
+    let generate = Generate {
+        prompt: Prompt::Ids(Vec::new()),
+        sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
+        n_tokens_max: Some(n_tokens_max),
+        stop_texts: Vec::new(),
+        ignores_end: false,
+        log_probabilities: false,
+        n_top: 0,
+        form: None,
+        client: number,
+        is_background: false,
+    };
+    Wanted { number, generate, ids, tools: None, constraint: None, arrived: Instant::now() }
+}
+
+/// What was said, by request and in order.
+#[derive(Default)]
+struct Heard {
+    order: Vec<(u64, &'static str)>,
+    texts: BTreeMap<u64, String>,
+    ends: BTreeMap<u64, Result<Ended, Failure>>,
+}
+
+impl Heard {
+    fn hear(&mut self, number: u64, is_last: bool, said: Said) {
+        let what = match said {
+            Said::Piece(piece) => {
+                for part in piece.parts {
+                    if let Part::Text(text) = part {
+                        self.texts.entry(number).or_default().push_str(&text);
+                    }
+                }
+                "token"
+            }
+            Said::Reading { .. } => "reading",
+            Said::Ended(ended) => {
+                assert!(is_last);
+                assert!(self.ends.insert(number, Ok(*ended)).is_none(), "it ends once");
+                "end"
+            }
+            Said::Failed(failure) => {
+                assert!(self.ends.insert(number, Err(failure)).is_none(), "it ends once");
+                "end"
+            }
+            other => panic!("{other:?}"),
+        };
+        self.order.push((number, what));
+    }
+
+    fn why(&self, number: u64) -> Why {
+        self.ends[&number].as_ref().expect("it was answered").why
+    }
+}
+
+fn run(turns: &mut Turns<'_>, heard: &mut Heard) {
+    while !turns.is_idle() {
+        turns.round(&mut |_| true, &mut |number, is_last, said| heard.hear(number, is_last, said));
+    }
+}
+
+fn fake() -> Served {
+    crate::fake::named("fake").expect("it is one")
+}
+
+/// The same, but that its steps go one after the other.
+fn alone() -> Served {
+    let Served { tokenizer, .. } = fake();
+    let model = lapwing_backend::FakeModel::new(95, 4096, true);
+    Served::fake(std::sync::Arc::new(model), tokenizer.expect("it has one"), None)
+}
+
+#[test]
+fn answers_side_by_side_are_those_that_each_gives_alone() {
+    for served in [fake(), alone()] {
+        let mut turns = Turns::new(&served, OPTIONS);
+        let mut heard = Heard::default();
+        for (number, prompt) in (1..).zip(["abc", "x", "123", "A", "late"]) {
+            turns.want(wanted(number, prompt, 3));
+        }
+        run(&mut turns, &mut heard);
+        let texts: Vec<&str> = heard.texts.values().map(String::as_str).collect();
+        assert_eq!(texts, ["def", "yz{", "456", "BCD", "fgh"]);
+        assert!((1..=5).all(|number| heard.why(number) == Why::Length));
+        let state = turns.state();
+        assert_eq!((state.n_running, state.n_waiting, state.n_tokens), (0, 0, 15));
+        assert!(state.n_kept <= OPTIONS.n_sequences_max);
+    }
+}
+
+#[test]
+fn clients_get_turns_in_turn_whoever_asks_for_more() {
+    let served = alone();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    for number in 1..=3 {
+        let mut greedy = wanted(number, "a", 30);
+        greedy.generate.client = 1;
+        turns.want(greedy);
+    }
+    turns.want(wanted(4, "b", 30));
+    run(&mut turns, &mut heard);
+    let until_4_ends: Vec<u64> = heard
+        .order
+        .iter()
+        .take_while(|said| **said != (4, "end"))
+        .filter(|(_, what)| *what == "token")
+        .map(|(number, _)| *number)
+        .collect();
+    let of_greedy = until_4_ends.iter().filter(|number| **number != 4).count();
+    assert!((25..=35).contains(&of_greedy), "{of_greedy} beside 30");
+}
+
+#[test]
+fn a_long_prompt_is_read_in_parts_between_the_tokens_of_others() {
+    let served = fake();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    turns.want(wanted(1, "a", 50));
+    turns.round(&mut |_| true, &mut |n, l, s| heard.hear(n, l, s));
+    turns.want(wanted(2, &"b".repeat(1000), 2));
+    run(&mut turns, &mut heard);
+    let read: Vec<_> = heard.order.iter().filter(|said| **said == (2, "reading")).collect();
+    assert_eq!(read.len(), 3, "256, 512, 768 of 1000");
+    let first = heard.order.iter().position(|said| *said == (2, "reading")).expect("it is read");
+    let last = heard.order.iter().position(|said| *said == (2, "token")).expect("it is answered");
+    let between = heard.order[first..last].iter().filter(|said| **said == (1, "token")).count();
+    assert!(3 <= between, "{between} tokens while the prompt was read");
+}
+
+#[test]
+fn what_is_given_up_ends_wherever_it_is() {
+    let served = fake();
+    let options = TurnsOptions { n_sequences_max: 1, ..OPTIONS };
+    let mut turns = Turns::new(&served, options);
+    let mut heard = Heard::default();
+    turns.want(wanted(1, "a", 1000));
+    turns.want(wanted(2, "b", 5));
+    for _ in 0..3 {
+        turns.round(&mut |_| true, &mut |n, l, s| heard.hear(n, l, s));
+    }
+    turns.cancel(2, &mut |n, l, s| heard.hear(n, l, s));
+    turns.cancel(1, &mut |n, l, s| heard.hear(n, l, s));
+    turns.cancel(1, &mut |_, _, said| panic!("it has ended: {said:?}"));
+    assert!(turns.is_idle());
+    assert_eq!((heard.why(1), heard.why(2)), (Why::Cancelled, Why::Cancelled));
+    assert!(heard.ends[&1].as_ref().is_ok_and(|ended| ended.n_tokens < 5));
+    // A prompt that is given up while it is read ends there.
+    turns.want(wanted(3, &"b".repeat(1000), 5));
+    turns.round(&mut |_| true, &mut |n, l, s| heard.hear(n, l, s));
+    turns.cancel(3, &mut |n, l, s| heard.hear(n, l, s));
+    assert_eq!(heard.why(3), Why::Cancelled);
+    assert!(turns.is_idle());
+}
+
+#[test]
+fn a_prompt_that_begins_like_a_kept_sequence_reads_only_the_rest() {
+    let served = fake();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    let check = |turns: &mut Turns<'_>, heard: &mut Heard, number, prompt: &str, expected| {
+        turns.want(wanted(number, prompt, 2));
+        run(turns, heard);
+        let ended = heard.ends[&number].as_ref().expect("it was answered");
+        assert_eq!(ended.n_reused, expected, "{prompt}");
+    };
+    let (mut one, mut two) = ("first talk".to_owned(), "second one".to_owned());
+    check(&mut turns, &mut heard, 1, &one, 0);
+    check(&mut turns, &mut heard, 2, &two, 0);
+    // The answer's last token was never stepped.
+    one.push_str("lm, and on");
+    check(&mut turns, &mut heard, 3, &one, "first talkl".len());
+    two.push_str("fg, and on");
+    check(&mut turns, &mut heard, 4, &two, "second onef".len());
+    check(&mut turns, &mut heard, 5, "something else", 0);
+    check(&mut turns, &mut heard, 6, &one, one.len() - 1);
+}
+
+#[test]
+fn what_nobody_waits_for_waits() {
+    let served = fake();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    let mut background = wanted(1, "a", 20);
+    background.generate.is_background = true;
+    turns.want(background);
+    turns.round(&mut |_| true, &mut |n, l, s| heard.hear(n, l, s));
+    turns.round(&mut |_| true, &mut |n, l, s| heard.hear(n, l, s));
+    let n_before = heard.order.len();
+    turns.want(wanted(2, "b", 10));
+    run(&mut turns, &mut heard);
+    let end = heard.order.iter().position(|said| *said == (2, "end")).expect("it ends");
+    assert!(heard.order[n_before..end].iter().all(|(number, _)| *number == 2));
+    assert_eq!(heard.why(1), Why::Length);
+}
+
+#[test]
+fn a_prompt_beyond_the_context_is_refused_and_a_limit_beyond_it_is_cut() {
+    let served = fake();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    turns.want(wanted(1, &"a".repeat(4097), 5));
+    turns.want(wanted(2, &"a".repeat(4090), 500));
+    run(&mut turns, &mut heard);
+    let refused = heard.ends[&1].as_ref().expect_err("it is too long");
+    assert_eq!(refused.kind, FailureKind::TooLong);
+    let ended = heard.ends[&2].as_ref().expect("it fits");
+    assert_eq!(ended.n_tokens, 7);
+}
