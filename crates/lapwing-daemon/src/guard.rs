@@ -16,6 +16,8 @@ use crate::app::{App, Client};
 use crate::listen::Peer;
 use crate::refusal::{Code, Refusal};
 
+/// Bytes of a path with its query.
+const N_TARGET_BYTES_MAX: usize = 8 << 10;
 /// Paths that tell only that the daemon is alive.
 const OPEN_PATHS: [&str; 3] = ["/health", "/v1/health", "/"];
 
@@ -50,6 +52,11 @@ fn admitted(
     request: &Request,
     peer: Peer,
 ) -> Result<Option<axum::http::HeaderValue>, Refusal> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if N_TARGET_BYTES_MAX < target {
+        let message = format!("the path is longer than {N_TARGET_BYTES_MAX} bytes");
+        return Err(Refusal::new(StatusCode::URI_TOO_LONG, Code::TooLarge, message));
+    }
     if peer != Peer::Socket {
         host::check(request, &app.options)?;
     }

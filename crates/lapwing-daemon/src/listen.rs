@@ -62,6 +62,23 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+impl Listener {
+    /// Where clients find it.
+    pub fn shown(&self) -> String {
+        let unknown = || "an address that the system does not tell".to_owned();
+        match self {
+            Listener::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| unknown(), |at| format!("http://{at}"))
+            }
+            Listener::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                path.map_or_else(unknown, |path| path.display().to_string())
+            }
+        }
+    }
+}
+
 /// How many connections there are.
 #[derive(Default)]
 struct Connections(Mutex<HashMap<Option<IpAddr>, usize>>);

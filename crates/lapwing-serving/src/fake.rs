@@ -10,7 +10,10 @@ use lapwing_backend::{
 use lapwing_text::{ChatTemplate, SpecialTokens, Tokenizer};
 use serde_json::{Map, Value, json};
 
+use crate::message::{Abilities, Listing};
 use crate::served::Served;
+
+const TEMPLATE: &str = "{% for message in messages %}{{ message.content }}{% endfor %}";
 
 /// `fake` answers with the characters that follow; behind a dash stands what a step costs in
 /// microseconds, however many sequences it is for: `fake-2000`.
@@ -31,11 +34,30 @@ pub(crate) fn named(name: &str) -> Option<Served> {
     });
     let path = Path::new("fake");
     let tokenizer = Tokenizer::from_bytes(tokenizer.to_string().as_bytes(), path).ok()?;
-    let source = "{% for message in messages %}{{ message.content }}{% endfor %}";
-    let template = ChatTemplate::from_source(source, SpecialTokens::default(), path);
+    let template = ChatTemplate::from_source(TEMPLATE, SpecialTokens::default(), path);
     let model = FakeModel::new(n_vocab, 4096, true);
     let model = Costly { model, step: Duration::from_micros(micros) };
     Some(Served::fake(Arc::new(model), tokenizer, Some(template)))
+}
+
+/// As what they are listed.
+pub(crate) fn listings() -> Vec<Listing> {
+    let listing = |name: &str| Listing {
+        name: name.to_owned(),
+        n_bytes: 1000,
+        modified_s: 1_700_000_000,
+        digest: "0".repeat(64),
+        kind: "fake".to_owned(),
+        family: "fake".to_owned(),
+        n_parameters: Some(0),
+        quantisation: "f32".to_owned(),
+        n_positions_max: Some(4096),
+        can: Abilities { completes: true, chats: true, ..Abilities::default() },
+        template: Some(TEMPLATE.to_owned()),
+        licence: None,
+        unusable: None,
+    };
+    ["fake", "fake-2000", "fake-20000"].map(listing).into()
 }
 
 /// A model whose steps take time, however many go together.

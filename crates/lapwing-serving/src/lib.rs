@@ -13,6 +13,7 @@
 
 pub mod message;
 
+mod confined;
 #[cfg(any(test, feature = "fakes"))]
 mod fake;
 mod kept;

@@ -16,6 +16,7 @@ use lapwing_host::{Caller, CorrectionChoice, Engine, Host, OpenRequest, with_cau
 use lapwing_store::Store;
 use lapwing_text::SpecialPieces;
 
+use crate::confined::confine;
 use crate::listing::list;
 use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Generate, Opening, Said};
@@ -63,10 +64,14 @@ pub fn serve(
     output: impl Write + Send,
     base: &Base<'_>,
 ) -> Result<(), serde_json::Error> {
+    let problems = confine();
     let requests: Requests<Ask> = Requests::of(input);
     let mouth = Mouth(Mutex::new(output));
     while let Some(request) = requests.next() {
         let (number, ask) = request?;
+        for problem in &problems {
+            mouth.say(number, false, &Said::Notice(problem.clone()));
+        }
         match ask {
             Ask::Open(opening) => {
                 match open(base, &opening, &|said| mouth.say(number, false, &said)) {
@@ -79,6 +84,9 @@ pub fn serve(
             }
             Ask::List => {
                 let said = match list(&Store::new(base.host.store.models.clone())) {
+                    #[cfg(any(test, feature = "fakes"))]
+                    Ok(listings) => Said::Listed([listings, crate::fake::listings()].concat()),
+                    #[cfg(not(any(test, feature = "fakes")))]
                     Ok(listings) => Said::Listed(listings),
                     Err(error) => Said::Failed(failure(FailureKind::Model, &error)),
                 };

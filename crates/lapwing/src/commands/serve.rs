@@ -34,11 +34,8 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ServeArgs) -> anyhow::
 
 async fn serve(options: Options, printer: &Printer) -> anyhow::Result<()> {
     let listeners = lapwing_daemon::bind(&options).await.context("cannot serve")?;
-    for address in &options.addresses {
-        match address {
-            Address::Tcp(address) => printer.note(format!("listening on http://{address}")),
-            Address::Unix(path) => printer.note(format!("listening on {}", path.display())),
-        }
+    for listener in &listeners {
+        printer.note(format!("listening on {}", listener.shown()));
     }
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {

@@ -38,6 +38,8 @@ mod real;
 mod replies;
 mod reporting;
 mod running;
+#[cfg(target_os = "linux")]
+mod serving;
 #[cfg(feature = "lab")]
 mod studying;
 mod tokenizing;

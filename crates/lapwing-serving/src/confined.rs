@@ -1,0 +1,77 @@
+//! What a worker gives up before it opens anything: a library or a template that somebody made to do
+//! harm finds little to do it with.
+//!
+//! It cannot open network sockets, gain rights, be traced or leave a core file behind, and it ends
+//! when whoever started it does. What the system does not know is told, never passed over.
+
+/// Give up what serving a model does not need; what could not be given up, in words.
+#[cfg(target_os = "linux")]
+pub(crate) fn confine() -> Vec<String> {
+    use nix::sys::prctl;
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::signal::Signal;
+
+    let mut problems = Vec::new();
+    let mut tried = |what: &str, outcome: Result<(), String>| {
+        if let Err(error) = outcome {
+            problems.push(format!("a model's process cannot {what}: {error}"));
+        }
+    };
+    let text = |error: nix::Error| error.to_string();
+    tried("end with its parent", prctl::set_pdeathsig(Signal::SIGTERM).map_err(text));
+    tried("give up new rights", prctl::set_no_new_privs().map_err(text));
+    tried("forbid to be traced", prctl::set_dumpable(false).map_err(text));
+    tried("forbid core files", setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(text));
+    tried("give up the network", network::give_up());
+    problems
+}
+
+/// Give up what serving a model does not need; what could not be given up, in words.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn confine() -> Vec<String> {
+    Vec::new()
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod network {
+    use std::collections::BTreeMap;
+
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, TargetArch,
+    };
+
+    /// Kinds of sockets that lead out of this machine.
+    const DOMAINS: [i32; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
+
+    /// Let every attempt to open a network socket fail as forbidden, in all threads from now on.
+    pub(super) fn give_up() -> Result<(), String> {
+        let program = program().map_err(|error| error.to_string())?;
+        seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
+    }
+
+    fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+        let rules = DOMAINS.map(|domain| {
+            let length = SeccompCmpArgLen::Dword;
+            let is = SeccompCondition::new(0, length, SeccompCmpOp::Eq, domain as u64)?;
+            SeccompRule::new(vec![is])
+        });
+        let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // A ring would open sockets without a call of its own.
+        let calls = BTreeMap::from([(libc::SYS_socket, rules), (libc::SYS_io_uring_setup, vec![])]);
+        let forbidden = SeccompAction::Errno(libc::EACCES as u32);
+        let architecture = match cfg!(target_arch = "x86_64") {
+            true => TargetArch::x86_64,
+            false => TargetArch::aarch64,
+        };
+        SeccompFilter::new(calls, SeccompAction::Allow, forbidden, architecture)?.try_into()
+    }
+}
+
+#[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod network {
+    /// There is no filter for this processor.
+    pub(super) fn give_up() -> Result<(), String> {
+        Err("it is not built for this processor".to_owned())
+    }
+}

@@ -1,0 +1,151 @@
+//! The daemon over real connections, with models that cost nothing.
+
+mod admission;
+mod answers;
+mod faults;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A daemon on a port of its own, ended with this.
+struct Daemon {
+    child: Child,
+    address: String,
+    _home: tempfile::TempDir,
+}
+
+/// An answer.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// A field of the head, if it is there.
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The objects of a stream of events, without the last word.
+    fn events(&self) -> Vec<Value> {
+        let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+        let data = data.filter(|data| *data != "[DONE]");
+        data.map(|data| serde_json::from_str(data).unwrap()).collect()
+    }
+}
+
+impl Daemon {
+    fn start(arguments: &[&str]) -> Daemon {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.env("LAPWING_HOME", home.path()).env_remove("LAPWING_CONFIG");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let address = first.split("http://").nth(1).unwrap_or_else(|| panic!("{first}"));
+        let address = address.trim().to_owned();
+        // Whoever does not read would stop it.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Daemon { child, address, _home: home }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+
+    /// What comes on a connection for these bytes, until it is closed.
+    fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may be refused before all is written.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Ask with these fields in the head.
+    fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        for (name, value) in fields {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let answer = self.raw(head.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { without_chunks(body) } else { body.to_owned() };
+        Answer { status: status.unwrap_or(0), head: head.to_owned(), body }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "")
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path, &[], &body.to_string())
+    }
+
+    /// Ask for an answer of `model` to `text`.
+    fn chat(&self, model: &str, text: &str, n_tokens: u32) -> Answer {
+        self.post("/v1/chat/completions", &chat(model, text, n_tokens))
+    }
+
+    /// The processes that hold models.
+    fn workers(&self) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = std::fs::read_to_string(children).unwrap();
+        children.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    }
+
+    /// Wait until `holds`, for some seconds.
+    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "not within 20 s: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn chat(model: &str, text: &str, n_tokens: u32) -> Value {
+    let messages = json!([{"role": "user", "content": text}]);
+    json!({"model": model, "messages": messages, "max_tokens": n_tokens, "temperature": 0})
+}
+
+fn without_chunks(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let Ok(length @ 1..) = usize::from_str_radix(length.trim(), 16) else { break };
+        let Some(chunk) = rest.get(..length) else { break };
+        whole.push_str(chunk);
+        body = rest[length..].trim_start_matches("\r\n");
+    }
+    whole
+}

@@ -1,0 +1,151 @@
+//! What goes wrong costs no more than it must, and the next request is answered.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::{Daemon, chat};
+
+#[test]
+fn a_worker_that_is_killed_fails_its_own_requests_only() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    let before = daemon.workers();
+    let mut stream = chat("fake-20000", "a", 1000);
+    stream["stream"] = json!(true);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| daemon.chat("fake-20000", "a", 60));
+        daemon.until("the second model is loaded", || daemon.workers().len() == 2);
+        let cut = scope.spawn(|| daemon.post("/v1/chat/completions", &stream));
+        std::thread::sleep(Duration::from_millis(400));
+        let workers = daemon.workers();
+        let victim = workers.iter().find(|id| !before.contains(id)).unwrap();
+        kill(Pid::from_raw(*victim as i32), Signal::SIGKILL).unwrap();
+        assert_eq!(other.join().unwrap().status, 500);
+        let cut = cut.join().unwrap();
+        assert!(cut.body.contains("\"error\""), "{}", cut.body);
+        assert!(!cut.body.contains("[DONE]"), "a stream that was cut looks like none");
+    });
+    // The others go on, and so does the model at the next request.
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    assert_eq!(daemon.chat("fake-20000", "a", 2).json()["usage"]["completion_tokens"], 2);
+}
+
+#[test]
+fn who_leaves_stops_the_work() {
+    let daemon = Daemon::start(&["--parallel", "1"]);
+    assert_eq!(daemon.chat("fake-20000", "a", 1).status, 200);
+    for is_stream in [false, true] {
+        let mut request = chat("fake-20000", "a", 4000);
+        request["stream"] = json!(is_stream);
+        let body = request.to_string();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut running = daemon.connect();
+        running.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut waiting = daemon.connect();
+        waiting.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        drop((running, waiting));
+        // Eighty seconds of work were asked for.
+        let started = Instant::now();
+        assert_eq!(daemon.chat("fake-20000", "a", 1).status, 200);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_model_is_unloaded_when_nobody_has_asked_for_long_and_loaded_again() {
+    let daemon = Daemon::start(&["--keep-alive", "300ms"]);
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    assert_eq!(daemon.workers().len(), 1);
+    daemon.until("it is unloaded", || daemon.workers().is_empty());
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    // A request may ask for more.
+    let mut request = chat("fake", "a", 1);
+    request["keep_alive"] = json!("1h");
+    assert_eq!(daemon.post("/v1/chat/completions", &request).status, 200);
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(daemon.workers().len(), 1);
+}
+
+#[test]
+fn a_model_is_loaded_once_however_many_wait() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(daemon.get("/v1/models").status, 200);
+    std::thread::scope(|scope| {
+        let ask = || assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+        (0..12).for_each(|_| drop(scope.spawn(ask)));
+    });
+    assert_eq!(daemon.workers().len(), 1);
+}
+
+#[test]
+fn a_signal_lets_answers_end_and_takes_the_workers_along() {
+    let mut daemon = Daemon::start(&[]);
+    assert_eq!(daemon.chat("fake-20000", "a", 1).status, 200);
+    let workers = daemon.workers();
+    let process = Pid::from_raw(daemon.child.id() as i32);
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| daemon.chat("fake-20000", "a", 40));
+        std::thread::sleep(Duration::from_millis(300));
+        kill(process, Signal::SIGTERM).unwrap();
+        let answer = answer.join().unwrap();
+        assert_eq!(answer.json()["usage"]["completion_tokens"], 40, "{}", answer.body);
+    });
+    assert!(daemon.child.wait().unwrap().success());
+    daemon.until("the workers have ended", || {
+        workers.iter().all(|id| kill(Pid::from_raw(*id as i32), None).is_err())
+    });
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_worker_behind() {
+    let mut daemon = Daemon::start(&[]);
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    let workers = daemon.workers();
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    daemon.until("the workers have ended", || {
+        workers.iter().all(|id| kill(Pid::from_raw(*id as i32), None).is_err())
+    });
+}
+
+#[test]
+fn memory_is_a_budget_and_the_oldest_idle_model_goes() {
+    // Two fakes fit by no measure: a process alone takes more than half of this.
+    let daemon = Daemon::start(&["--memory-mb", "220"]);
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    let first = daemon.workers();
+    assert_eq!(daemon.chat("fake-2000", "a", 1).status, 200);
+    daemon.until("the first was unloaded", || {
+        let workers = daemon.workers();
+        workers.len() == 1 && workers != first
+    });
+    let small = Daemon::start(&["--memory-mb", "100"]);
+    let refused = small.chat("fake", "a", 1);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.body.contains("100000000"), "the numbers are told: {}", refused.body);
+}
+
+#[test]
+fn a_worker_has_no_way_out() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    let worker = daemon.workers()[0];
+    let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{status}")).trim().to_owned()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2");
+    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
