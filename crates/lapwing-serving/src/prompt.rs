@@ -1,23 +1,12 @@
 //! From what is asked to the tokens of a prompt.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use lapwing_host::conversation::{EncodePromptError, Told, prompt};
+use lapwing_host::conversation::{EncodePromptError, Reads, Told, prompt};
 use lapwing_host::text::{ChatInput, ChatInputError, ChatTemplate, EncodeError, Tokenizer};
 use lapwing_model::TokenId;
 use serde_json::{Map, Value, json};
 
 use crate::message::{Chat, Prompt};
 use crate::served::Served;
-
-/// Variables by which templates let a model think or not.
-pub(crate) const THINKING: [&str; 4] =
-    ["enable_thinking", "thinking", "enable_reasoning", "reasoning"];
-/// The same as a number of tokens: -1 is any number.
-const THINKING_BUDGET: &str = "thinking_budget";
-/// The variable by which templates tell a model how much to think.
-const EFFORT: &str = "reasoning_effort";
 
 /// Why a prompt cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -78,34 +67,26 @@ fn chat(
     let input = json!({"messages": asked.messages, "tools": asked.tools});
     let ChatInput { messages, tools } = ChatInput::from_json(input)?;
     let tools = tools.filter(|tools| !tools.is_empty());
-    // A template that cannot be parsed says so when it is rendered.
-    let reads = template.reads(tools.is_some()).unwrap_or_default();
-    if tools.is_some() && !reads.contains("tools") {
-        return Err(PromptError::NoTools);
-    }
-    let variables = variables(&reads, asked.variables, asked.thinks, asked.effort);
+    let variables = match Reads::of(template, tools.is_some()) {
+        Ok(reads) if tools.is_some() && !reads.has("tools") => return Err(PromptError::NoTools),
+        Ok(reads) => variables(&reads, asked.variables, asked.thinks, asked.effort.as_deref()),
+        // A template that cannot be parsed says so when it is rendered.
+        Err(_) => asked.variables,
+    };
     let told = Told { tools: tools.clone(), variables };
     let made = prompt(tokenizer, Some(template), &messages, &told)?;
     Ok(Made { text: made.text, ids: made.ids, tools })
 }
 
-/// What the template is told beside the messages. What it does not read is left out: clients say it
-/// to every model.
+/// What the template is told beside the messages. What it has no variable for is left out: clients say
+/// it to every model.
 fn variables(
-    reads: &BTreeSet<Arc<str>>,
+    reads: &Reads<'_>,
     mut variables: Map<String, Value>,
     thinks: Option<bool>,
-    effort: Option<String>,
+    effort: Option<&str>,
 ) -> Map<String, Value> {
-    if let Some(thinks) = thinks {
-        let names = THINKING.into_iter().filter(|name| reads.contains(*name));
-        names.for_each(|name| drop(variables.insert(name.to_owned(), thinks.into())));
-        if reads.contains(THINKING_BUDGET) {
-            variables.insert(THINKING_BUDGET.to_owned(), if thinks { -1 } else { 0 }.into());
-        }
-    }
-    if let Some(effort) = effort.filter(|_| reads.contains(EFFORT)) {
-        variables.insert(EFFORT.to_owned(), effort.into());
-    }
+    variables.extend(reads.thinking(thinks, None).unwrap_or_default());
+    variables.extend(reads.thinking(None, effort).unwrap_or_default());
     variables
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapwing_backend::{Device, Model, OpenError};
+use lapwing_host::conversation::Reads;
 use lapwing_host::correction::Resolved;
 use lapwing_host::{Engine, FileChanged};
 use lapwing_logits::{Correction, Level};
@@ -12,7 +13,6 @@ use lapwing_runtime::Session;
 use lapwing_text::{ChatTemplate, ReplyFormat, Tokenizer};
 
 use crate::message::{Abilities, Card};
-use crate::prompt::THINKING;
 
 /// An open model with its text side.
 pub(crate) struct Served {
@@ -115,14 +115,14 @@ impl Served {
 
 /// What a model with this template can do that writes its answers so.
 pub(crate) fn abilities(template: Option<&ChatTemplate>, reply: &ReplyFormat) -> Abilities {
-    let reads = template.and_then(|template| template.reads(true).ok()).unwrap_or_default();
-    let reads = |name: &str| reads.iter().any(|read| &**read == name);
+    let reads = template.and_then(|template| Reads::of(template, true).ok());
+    let reads = reads.as_ref();
     Abilities {
         completes: true,
         chats: template.is_some(),
-        calls: reads("tools"),
+        calls: reads.is_some_and(|reads| reads.has("tools")),
         thinks: reply.thinks(),
-        thinks_when_asked: THINKING.into_iter().any(reads),
+        thinks_when_asked: reads.is_some_and(|reads| reads.thinking(Some(true), None).is_ok()),
         embeds: false,
     }
 }
