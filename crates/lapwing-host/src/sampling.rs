@@ -26,6 +26,8 @@ pub struct SamplingRequest {
     pub min_p: Option<f32>,
     /// Divides the logits of what was said.
     pub repeat_penalty: Option<f32>,
+    /// The last tokens that count as said; all where it is left out.
+    pub repeat_window: Option<usize>,
     /// Taken from the logits of what was said.
     pub presence_penalty: Option<f32>,
     /// Taken from them for each time it was said.
@@ -52,7 +54,7 @@ pub fn options(asked: &SamplingRequest, defaults: &GenerationDefaults) -> Sample
         top_p: asked.top_p.unwrap_or_else(|| authors(defaults.top_p, 1.0)),
         min_p: asked.min_p.unwrap_or_else(|| authors(defaults.min_p, 0.0)),
         repeat_penalty: asked.repeat_penalty.or(defaults.repeat_penalty).unwrap_or(1.0),
-        repeat_window: None,
+        repeat_window: asked.repeat_window,
         presence_penalty: asked.presence_penalty.unwrap_or(0.0),
         frequency_penalty: asked.frequency_penalty.unwrap_or(0.0),
         logit_bias: asked.logit_bias.clone(),
@@ -97,11 +99,13 @@ mod tests {
         let asked = SamplingRequest {
             temperature: Some(0.3),
             top_k: Some(5),
+            repeat_window: Some(64),
             seed: Some(9),
             ..SamplingRequest::default()
         };
         let found = options(&asked, &defaults(Some(true)));
         assert_eq!((found.temperature, found.top_k, found.seed), (0.3, 5, 9));
+        assert_eq!(found.repeat_window, Some(64));
     }
 
     #[test]

@@ -401,6 +401,7 @@ fn asked(sampling: Sampling) -> SamplingRequest {
         top_p: sampling.top_p,
         min_p: sampling.min_p,
         repeat_penalty: sampling.repeat_penalty,
+        repeat_window: sampling.repeat_window,
         presence_penalty: sampling.presence_penalty,
         frequency_penalty: sampling.frequency_penalty,
         logit_bias: sampling.logit_bias,
