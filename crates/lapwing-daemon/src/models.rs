@@ -116,6 +116,14 @@ impl Models {
         Ok(Answers::of(&loaded.crowd, ask, Some(busy)))
     }
 
+    /// Most positions of a sequence of a model: what it runs with, or would if it were loaded.
+    pub(crate) fn n_positions_max(&self, listing: &Listing) -> Option<usize> {
+        let loaded = self.table().loaded.get(&listing.name).cloned();
+        let asked = self.options.opening.n_positions_max;
+        let least = || listing.n_positions_max.into_iter().chain(asked).min();
+        loaded.map_or_else(least, |loaded| Some(loaded.card.n_positions_max))
+    }
+
     /// The model `name`, loaded.
     pub(crate) async fn load(self: &Arc<Self>, name: &str) -> Result<Arc<Loaded>, Refusal> {
         let mut outcome = {

@@ -1,7 +1,9 @@
 //! What the answers of OpenAI's interface have in common: usage, probabilities, why they end.
 
-use lapwing_serving::message::{Ended, Probability, Spelled, Why};
+use lapwing_serving::message::{Ended, Why};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use crate::logprobs::TokenLogprob;
 
 /// Tokens that went in and out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,41 +47,6 @@ impl Usage {
 pub(crate) struct Logprobs {
     pub(crate) content: Vec<TokenLogprob>,
     pub(crate) refusal: Option<Vec<TokenLogprob>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TokenLogprob {
-    pub(crate) token: String,
-    pub(crate) logprob: f64,
-    pub(crate) bytes: Option<Vec<u8>>,
-    pub(crate) top_logprobs: Vec<TopLogprob>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TopLogprob {
-    pub(crate) token: String,
-    pub(crate) logprob: f64,
-    pub(crate) bytes: Option<Vec<u8>>,
-}
-
-/// The least that JSON's readers take for a log probability: OpenAI writes it for what cannot be.
-const LOGPROB_MIN: f64 = -9999.0;
-
-impl TokenLogprob {
-    pub(crate) fn of(probability: &Probability) -> TokenLogprob {
-        let bytes = |spelled: &Spelled| Some(spelled.text.clone().into_bytes());
-        let top = probability.top.iter().map(|(spelled, log)| TopLogprob {
-            token: spelled.text.clone(),
-            logprob: log.max(LOGPROB_MIN),
-            bytes: bytes(spelled),
-        });
-        TokenLogprob {
-            token: probability.piece.text.clone(),
-            logprob: probability.log.max(LOGPROB_MIN),
-            bytes: bytes(&probability.piece),
-            top_logprobs: top.collect(),
-        }
-    }
 }
 
 /// Why an answer ended, in the words of the interface.

@@ -11,14 +11,12 @@ use super::request::{Choosing, Stop, StreamOptions, Thinking, form_of, limit, to
 use crate::answers::{Merged, Whole};
 use crate::app::{App, Begun, Client};
 use crate::body::{Framing, Gone, Json, Writer, stream};
+use crate::logprobs;
 use crate::models::KeepAlive;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 use crate::unix_seconds;
-
-/// Most alternatives that are told with a token.
-const N_TOP_MAX: u32 = 20;
 
 /// A request. What is not understood is of no meaning here and left alone: the list grows each month.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,14 +193,7 @@ pub(super) async fn complete(
 
 /// What the worker is asked for.
 fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
-    let n_top = request.top_logprobs.unwrap_or(0);
-    if N_TOP_MAX < n_top {
-        let message = format!("expected 0 to {N_TOP_MAX} top_logprobs, found {n_top}");
-        return Err(Refusal::field("top_logprobs", message));
-    }
-    if n_top != 0 && request.logprobs != Some(true) {
-        return Err(Refusal::field("top_logprobs", "top_logprobs needs logprobs"));
-    }
+    let n_top = logprobs::n_top(request.logprobs, request.top_logprobs)?;
     if request.messages.is_empty() {
         return Err(Refusal::field("messages", "expected at least one message"));
     }
@@ -222,7 +213,7 @@ fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
         stop_texts: Stop::texts(request.stop)?,
         ignores_end: false,
         log_probabilities: request.logprobs == Some(true),
-        n_top: n_top as usize,
+        n_top,
         form,
         client: 0,
         is_background: false,

@@ -28,9 +28,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn of(listing: &Listing, n_positions_max: Option<usize>) -> Model {
-        let own = listing.n_positions_max;
-        let context = own.into_iter().chain(n_positions_max).min();
+    fn of(listing: &Listing, context: Option<usize>) -> Model {
         Model {
             id: listing.name.clone(),
             object: "model".to_owned(),
@@ -45,8 +43,8 @@ impl Model {
 pub(super) async fn list(State(app): State<App>) -> Result<Json<List>, Refusal> {
     let list = app.models.list().await?;
     let usable = list.iter().filter(|listing| listing.unusable.is_none());
-    let data =
-        usable.map(|listing| Model::of(listing, app.options.opening.n_positions_max)).collect();
+    let data = usable.map(|listing| Model::of(listing, app.models.n_positions_max(listing)));
+    let data = data.collect();
     Ok(Json(List { object: "list".to_owned(), data }))
 }
 
@@ -55,5 +53,5 @@ pub(super) async fn get(
     Path(name): Path<String>,
 ) -> Result<Json<Model>, Refusal> {
     let listing = app.models.find(Some(&name)).await?;
-    Ok(Json(Model { id: name, ..Model::of(&listing, app.options.opening.n_positions_max) }))
+    Ok(Json(Model { id: name, ..Model::of(&listing, app.models.n_positions_max(&listing)) }))
 }

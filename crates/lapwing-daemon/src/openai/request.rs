@@ -6,12 +6,10 @@ use lapwing_serving::message::{Form, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::checks::{self, Choice};
+pub(crate) use crate::checks::{Stop, limit};
 use crate::refusal::Refusal;
 
-/// More stop strings than anybody means.
-const N_STOPS_MAX: usize = 64;
-/// More tools than anybody means.
-const N_TOOLS_MAX: usize = 512;
 /// More answers to one prompt than anybody means.
 const N_ANSWERS_MAX: u32 = 16;
 
@@ -34,19 +32,13 @@ pub(crate) struct Choosing {
 impl Choosing {
     /// Checked, as the worker takes it.
     pub(crate) fn sampling(&self) -> Result<Sampling, Refusal> {
-        within("temperature", self.temperature, 0.0, 2.0)?;
-        within("top_p", self.top_p, 0.0, 1.0)?;
-        within("min_p", self.min_p, 0.0, 1.0)?;
-        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
-        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
-        within("repeat_penalty", self.repeat_penalty, 0.01, 100.0)?;
-        Ok(Sampling {
+        checks::sampling(Sampling {
             temperature: self.temperature,
-            // Zero and less mean that there is no limit, in this and other interfaces.
-            top_k: self.top_k.map(|top_k| usize::try_from(top_k).unwrap_or(0)),
+            top_k: self.top_k.map(checks::top_k),
             top_p: self.top_p,
             min_p: self.min_p,
             repeat_penalty: self.repeat_penalty,
+            repeat_window: None,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             logit_bias: self.bias()?,
@@ -61,7 +53,7 @@ impl Choosing {
             let id = id.map_err(|_| {
                 Refusal::field("logit_bias", format!("expected ids of tokens, found {token:?}"))
             })?;
-            within("logit_bias", Some(*bias), -100.0, 100.0)?;
+            checks::within("logit_bias", Some(*bias), -100.0, 100.0)?;
             Ok((id, *bias))
         };
         entries.map(entry).collect()
@@ -82,49 +74,6 @@ impl Choosing {
     pub(crate) fn of_answer(sampling: &Sampling, idx: u32) -> Sampling {
         let seed = sampling.seed.map(|seed| seed.wrapping_add(idx.into()));
         Sampling { seed, ..sampling.clone() }
-    }
-}
-
-fn within(param: &str, value: Option<f32>, least: f32, most: f32) -> Result<(), Refusal> {
-    match value {
-        Some(value) if !(least..=most).contains(&value) => {
-            let message = format!("expected {param} from {least} to {most}, found {value}");
-            Err(Refusal::field(param, message))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A limit on tokens: negative ones mean none, as some clients write.
-pub(crate) fn limit(param: &str, n: Option<i64>) -> Result<Option<usize>, Refusal> {
-    match n {
-        Some(0) => Err(Refusal::field(param, format!("expected {param} of 1 or more, found 0"))),
-        Some(n) => Ok(usize::try_from(n).ok()),
-        None => Ok(None),
-    }
-}
-
-/// A string or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of strings")]
-pub(crate) enum Stop {
-    One(String),
-    Several(Vec<Option<String>>),
-}
-
-impl Stop {
-    /// The stop strings; empty ones stop nothing.
-    pub(crate) fn texts(stop: Option<Stop>) -> Result<Vec<String>, Refusal> {
-        let texts = match stop {
-            None => Vec::new(),
-            Some(Stop::One(text)) => vec![text],
-            Some(Stop::Several(texts)) => texts.into_iter().flatten().collect(),
-        };
-        if N_STOPS_MAX < texts.len() {
-            let message = format!("expected at most {N_STOPS_MAX} stop strings");
-            return Err(Refusal::field("stop", message));
-        }
-        Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
     }
 }
 
@@ -158,37 +107,21 @@ pub(crate) fn tools_of(
     tools: Option<Vec<Value>>,
     choice: Option<&Value>,
 ) -> Result<(Option<Vec<Value>>, Option<Form>), Refusal> {
-    let tools = tools.filter(|tools| !tools.is_empty());
-    if tools.as_ref().is_some_and(|tools| N_TOOLS_MAX < tools.len()) {
-        let message = format!("expected at most {N_TOOLS_MAX} tools");
-        return Err(Refusal::field("tools", message));
-    }
-    let wrong = |message: String| Err(Refusal::field("tool_choice", message));
-    let is_offered = |name: &str| {
-        let names = tools.iter().flatten().map(|tool| tool.pointer("/function/name"));
-        names.flatten().any(|offered| offered.as_str() == Some(name))
-    };
-    let form = match choice {
-        None | Some(Value::Null) => None,
+    let wrong = || Refusal::field("tool_choice", "expected none, auto, required or a function");
+    let choice = match choice {
+        None | Some(Value::Null) => Choice::Free,
         Some(Value::String(choice)) => match &**choice {
-            "auto" => None,
-            "none" => return Ok((None, None)),
-            "required" if tools.is_none() => {
-                return wrong("a tool is required, and there are none".to_owned());
-            }
-            "required" => Some(Form::Call { name: None }),
-            _ => return wrong("expected none, auto, required or a function".to_owned()),
+            "auto" => Choice::Free,
+            "none" => Choice::Never,
+            "required" => Choice::Some,
+            _ => return Err(wrong()),
         },
         Some(choice) => {
             let name = choice.pointer("/function/name").or_else(|| choice.get("name"));
-            match name.and_then(Value::as_str) {
-                Some(name) if is_offered(name) => Some(Form::Call { name: Some(name.to_owned()) }),
-                Some(_) => return wrong("the function is not among the tools".to_owned()),
-                None => return wrong("expected none, auto, required or a function".to_owned()),
-            }
+            Choice::One(name.and_then(Value::as_str).ok_or_else(wrong)?.to_owned())
         }
     };
-    Ok((tools, form))
+    checks::tools(tools, choice)
 }
 
 /// What a client says about thoughts: OpenAI's words, and what llama-server's clients send to the
