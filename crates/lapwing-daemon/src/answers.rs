@@ -2,6 +2,7 @@
 
 use lapwing_host::worker::crowd::{Crowd, Heard};
 use lapwing_serving::message::{Ask, Ended, Part, Piece, Said};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -103,6 +104,18 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// A JSON object, if the model made no mistake.
     pub(crate) arguments: String,
+}
+
+impl Call {
+    /// The arguments as an object. What is none stands in one, so that whoever checks them against
+    /// the function's schema sees what the model wrote.
+    pub(crate) fn object(&self) -> Map<String, Value> {
+        if self.arguments.trim().is_empty() {
+            return Map::new();
+        }
+        let wrong = || Map::from_iter([("arguments".to_owned(), self.arguments.clone().into())]);
+        serde_json::from_str(&self.arguments).unwrap_or_else(|_| wrong())
+    }
 }
 
 impl Whole {

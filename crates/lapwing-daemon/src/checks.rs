@@ -117,6 +117,13 @@ pub(crate) fn tools(
     Ok((tools, form))
 }
 
+/// What is said to pictures.
+pub(crate) fn no_images(param: &str) -> Refusal {
+    let message = "pictures are not understood: only text can be read; the vision part of a model \
+                   that has one is not used";
+    Refusal::field(param, message)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -28,6 +28,7 @@ mod listen;
 mod logprobs;
 mod metrics;
 mod models;
+mod ollama;
 mod openai;
 mod options;
 mod protocol;
@@ -66,6 +67,7 @@ pub async fn serve(options: Options, listeners: Vec<Listener>, stop: watch::Rece
 fn routes(app: App) -> Router {
     Router::new()
         .merge(openai::routes())
+        .merge(ollama::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))

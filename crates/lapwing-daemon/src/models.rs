@@ -116,6 +116,12 @@ impl Models {
         Ok(Answers::of(&loaded.crowd, ask, Some(busy)))
     }
 
+    /// Keep the model `name` as long as `keep_alive` says from now on, if it is loaded.
+    pub(crate) fn keep(self: &Arc<Self>, name: &str, keep_alive: KeepAlive) {
+        let loaded = self.table().loaded.get(name).cloned();
+        drop(loaded.map(|loaded| loaded.begin(keep_alive, self)));
+    }
+
     /// Most positions of a sequence of a model: what it runs with, or would if it were loaded.
     pub(crate) fn n_positions_max(&self, listing: &Listing) -> Option<usize> {
         let loaded = self.table().loaded.get(&listing.name).cloned();
