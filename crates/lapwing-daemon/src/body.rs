@@ -77,6 +77,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 pub(crate) enum Framing {
     /// Server-sent events.
     Events,
+    /// Server-sent events with names, and so are those that say that the stream is alive.
+    NamedEvents,
     /// A JSON object a line.
     Lines,
 }
@@ -140,7 +142,7 @@ where
     });
     let mut headers = HeaderMap::new();
     let content_type = match framing {
-        Framing::Events => "text/event-stream",
+        Framing::Events | Framing::NamedEvents => "text/event-stream",
         Framing::Lines => "application/x-ndjson",
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -169,9 +171,11 @@ impl hyper::body::Body for Pieces {
             self.ping = None;
             return Poll::Ready(piece.map(|piece| Ok(hyper::body::Frame::data(piece))));
         }
-        if self.framing != Framing::Events {
-            return Poll::Pending;
-        }
+        let alive: &'static [u8] = match self.framing {
+            Framing::Events => b": ping\n\n",
+            Framing::NamedEvents => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            Framing::Lines => return Poll::Pending,
+        };
         let ping = self.ping.get_or_insert_with(|| Box::pin(tokio::time::sleep(PING)));
         if ping.as_mut().poll(context).is_pending() {
             return Poll::Pending;
@@ -179,6 +183,6 @@ impl hyper::body::Body for Pieces {
         self.ping = None;
         // Somebody must be woken for the next.
         context.waker().wake_by_ref();
-        Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(b": ping\n\n")))))
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(alive)))))
     }
 }

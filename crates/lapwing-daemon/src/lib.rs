@@ -19,6 +19,7 @@
 //! [`protocol`].
 
 mod answers;
+mod anthropic;
 mod app;
 mod bind;
 mod body;
@@ -68,6 +69,7 @@ fn routes(app: App) -> Router {
     Router::new()
         .merge(openai::routes())
         .merge(ollama::routes())
+        .merge(anthropic::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))

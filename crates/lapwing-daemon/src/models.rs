@@ -116,6 +116,17 @@ impl Models {
         Ok(Answers::of(&loaded.crowd, ask, Some(busy)))
     }
 
+    /// Ask the model `name`, which is loaded if it is not. It does not count as use: how long the
+    /// model is kept stays as it was.
+    pub(crate) async fn ask_aside(
+        self: &Arc<Self>,
+        name: &str,
+        ask: &Ask,
+    ) -> Result<Answers, Refusal> {
+        let loaded = self.load(name).await?;
+        Ok(Answers::of(&loaded.crowd, ask, None))
+    }
+
     /// Keep the model `name` as long as `keep_alive` says from now on, if it is loaded.
     pub(crate) fn keep(self: &Arc<Self>, name: &str, keep_alive: KeepAlive) {
         let loaded = self.table().loaded.get(name).cloned();

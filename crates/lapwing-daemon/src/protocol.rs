@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -28,6 +28,16 @@ impl Protocol {
         }
     }
 
+    /// The status that goes with it.
+    fn status(self, refusal: &Refusal) -> StatusCode {
+        // Anthropic has a number of its own for it, which no register knows.
+        let overloaded = StatusCode::from_u16(529).unwrap_or(refusal.status);
+        match (self, refusal.code) {
+            (Protocol::Anthropic, Code::Busy) => overloaded,
+            _ => refusal.status,
+        }
+    }
+
     /// What a client of it expects in place of an answer.
     pub(crate) fn body(self, refusal: &Refusal, request_id: &RequestId) -> Value {
         let Refusal { message, param, code, .. } = refusal;
@@ -41,7 +51,7 @@ impl Protocol {
             }}),
             Protocol::Anthropic => json!({
                 "type": "error",
-                "error": {"type": anthropic_type(*code), "message": message},
+                "error": {"type": anthropic_type(*code), "message": anthropic_message(refusal)},
                 "request_id": request_id.to_string(),
             }),
         }
@@ -83,6 +93,14 @@ fn anthropic_type(code: Code) -> &'static str {
     }
 }
 
+/// Programs know by these words that they have to shorten a conversation; there is no code for it.
+fn anthropic_message(refusal: &Refusal) -> String {
+    match refusal.code {
+        Code::TooLong => format!("prompt is too long: {}", refusal.message),
+        _ => refusal.message.clone(),
+    }
+}
+
 /// Tell refusals as the protocol of the path does, and number every answer.
 pub(crate) async fn tell_refusals(request: Request, next: Next) -> Response {
     let protocol = Protocol::of(request.uri().path());
@@ -92,7 +110,8 @@ pub(crate) async fn tell_refusals(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let headers = std::mem::take(response.headers_mut());
-        response = (refusal.status, Json(protocol.body(&refusal, &request_id))).into_response();
+        response =
+            (protocol.status(&refusal), Json(protocol.body(&refusal, &request_id))).into_response();
         // The body is another one now.
         let kept = headers
             .into_iter()
@@ -112,4 +131,45 @@ pub(crate) async fn tell_refusals(request: Request, next: Next) -> Response {
         response.headers_mut().insert("request-id", value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_protocol_refuses_in_its_own_words() {
+        let check = |path: &str, refusal: &Refusal, status: u16, expected: Value| {
+            let protocol = Protocol::of(path);
+            let id = RequestId::new();
+            let mut body = protocol.body(refusal, &id);
+            if let Some(told) = body.get_mut("request_id") {
+                assert_eq!(*told, id.to_string());
+                *told = "id".into();
+            }
+            assert_eq!((protocol.status(refusal).as_u16(), body), (status, expected), "{path}");
+        };
+        let unknown = Refusal::no_model("x");
+        let message = "model 'x' not found";
+        check("/api/chat", &unknown, 404, json!({"error": message}));
+        let error = json!({"type": "not_found_error", "message": message});
+        let expected = json!({"type": "error", "error": error, "request_id": "id"});
+        check("/v1/messages", &unknown, 404, expected);
+        let error = json!({"message": message, "type": "invalid_request_error", "param": "model",
+            "code": "model_not_found"});
+        check("/v1/chat/completions", &unknown, 404, json!({"error": error}));
+        let busy = Refusal::busy("later", 1);
+        check("/api/generate", &busy, 503, json!({"error": "later"}));
+        let error = json!({"type": "overloaded_error", "message": "later"});
+        let expected = json!({"type": "error", "error": error, "request_id": "id"});
+        check("/v1/messages/count_tokens", &busy, 529, expected);
+        let long = Refusal::new(StatusCode::BAD_REQUEST, Code::TooLong, "9 of 8");
+        let error =
+            json!({"type": "invalid_request_error", "message": "prompt is too long: 9 of 8"});
+        let expected = json!({"type": "error", "error": error, "request_id": "id"});
+        check("/v1/messages", &long, 400, expected);
+        let error = json!({"message": "9 of 8", "type": "invalid_request_error", "param": null,
+            "code": "context_length_exceeded"});
+        check("/v1/completions", &long, 400, json!({"error": error}));
+    }
 }
