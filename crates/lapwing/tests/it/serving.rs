@@ -2,7 +2,9 @@
 
 mod admission;
 mod answers;
+mod anthropic;
 mod faults;
+mod ollama;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
