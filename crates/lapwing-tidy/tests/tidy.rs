@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["lapwing-files", "lapwing-formats", "lapwing-model", "lapwing-quant", "lapwing-weights"],
     ),
     ("lapwing-runtime", &["lapwing-backend", "lapwing-logits", "lapwing-model", "lapwing-text"]),
+    ("lapwing-grammar", &["lapwing-model", "lapwing-runtime", "lapwing-text"]),
     (
         "lapwing-host",
         &[
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "lapwing-backend",
             "lapwing-files",
+            "lapwing-grammar",
             "lapwing-host",
             "lapwing-logits",
             "lapwing-model",
