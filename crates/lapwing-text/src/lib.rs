@@ -31,6 +31,7 @@ pub use chat_template::{ChatTemplate, OpenTemplateError, RenderError, RenderInpu
 pub use detokenizer::{Detokenizer, SpecialPieces};
 pub use lapwing_model::TokenId;
 pub use reply::format::ReplyFormat;
+pub use reply::written::{UnwrittenCalls, Written, WrittenCalls, WrittenMessages, WrittenThought};
 pub use reply::{Piece, Reply, ReplyEvent, ReplyParser, ToolCall};
 pub use stop::{StopMatcher, Stopped};
 pub use tokenizer::{EncodeError, OpenTokenizerError, Tokenizer};

@@ -23,6 +23,7 @@ mod harmony;
 mod marked;
 mod sink;
 mod tools;
+pub(crate) mod written;
 
 use std::fmt;
 

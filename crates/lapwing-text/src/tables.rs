@@ -205,6 +205,12 @@ impl Tables {
         self.inner.get_added_vocabulary().is_special_token(piece)
     }
 
+    /// The bytes of a token in the midst of a text; see [`stage::bytes_within`].
+    pub(crate) fn bytes_within(&self, id: TokenId) -> Option<Vec<u8>> {
+        let piece = self.piece(id).filter(|piece| !self.is_special_piece(piece))?;
+        stage::bytes_within(&self.stages, piece, self.is_added(id))
+    }
+
     pub(crate) fn stages(&self) -> Vec<stage::Stage> {
         self.stages.clone()
     }

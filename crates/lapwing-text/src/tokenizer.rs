@@ -113,6 +113,13 @@ impl Tokenizer {
         self.tables.piece(id)
     }
 
+    /// The bytes that token `id` adds in the midst of a text; they may be a part of a code point.
+    /// `None` for a special token, an id without a token, and where a decoder looks further than at
+    /// one token.
+    pub fn bytes_within(&self, id: TokenId) -> Option<Vec<u8>> {
+        self.tables.bytes_within(id)
+    }
+
     /// Whether token `id` controls the model rather than spells text.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.tables.piece(id).is_some_and(|piece| self.tables.is_special_piece(&piece))

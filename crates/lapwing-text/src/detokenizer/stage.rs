@@ -173,6 +173,37 @@ impl Stage {
     }
 }
 
+/// The bytes that a piece adds in the midst of a text; `None` where they hang on what comes before or
+/// behind it.
+pub(crate) fn bytes_within(stages: &[Stage], piece: String, is_added: bool) -> Option<Vec<u8>> {
+    let mut text = piece;
+    for stage in stages {
+        text = match stage {
+            Stage::JoinWithSpaces { .. } => format!(" {text}"),
+            Stage::Metaspace { replacement, .. } => text.replace(*replacement, " "),
+            Stage::PieceByPiece { decoder, after_first } => {
+                decode_alone(decoder, text, &mut after_first.map(|_| true))
+            }
+            Stage::Suffix { suffix, .. } => text.replace(&**suffix, " "),
+            Stage::ByteFallback { .. } => match byte_of(&text) {
+                Some(byte) => return Some(vec![byte]),
+                None => text,
+            },
+            Stage::ByteLevel { .. } if is_added => text,
+            Stage::ByteLevel { .. } => {
+                match text.chars().map(byte_of_symbol).collect::<Option<Vec<u8>>>() {
+                    Some(bytes) => return Some(bytes),
+                    None => text,
+                }
+            }
+            Stage::StripPieces { strip } => strip_piece(strip, &text),
+            Stage::StripText { strip, .. } if strip.stop == 0 => text,
+            Stage::StripText { .. } | Stage::HoldAll { .. } => return None,
+        };
+    }
+    Some(text.into_bytes())
+}
+
 /// Decode one piece; a first piece in front of it shows the decoder that it is not the first.
 fn decode_alone(decoder: &DecoderWrapper, piece: String, after_first: &mut Option<bool>) -> String {
     let is_later = after_first.is_some_and(|is_later| is_later);

@@ -258,3 +258,36 @@ fn export(path: &str) -> Option<PathBuf> {
     eprintln!("skipped: no ../shared");
     None
 }
+
+#[test]
+fn bytes_of_tokens_join_to_their_text() {
+    let mut tokenizers: Vec<(String, Tokenizer)> = Vec::new();
+    for path in ["exports/smollm2-135m-instruct-ov-int4", "exports/stories260k-ov-fp32"] {
+        match export(path) {
+            Some(path) => tokenizers.push((
+                path.display().to_string(),
+                Tokenizer::open(&path.join("tokenizer.json")).unwrap(),
+            )),
+            None => println!("skipped: {path} is not here"),
+        }
+    }
+    for (name, tokenizer) in &tokenizers {
+        for text in [
+            "a plain text, with 123 numbers",
+            "é 漢字 🙂\n\ttab  two  spaces",
+            "{\"a\": [1, \"b\"]}",
+        ] {
+            let first = tokenizer.encode("x", false).unwrap();
+            let ids = tokenizer.encode(text, false).unwrap();
+            let bytes: Vec<u8> =
+                ids.iter().flat_map(|&id| tokenizer.bytes_within(id).unwrap()).collect();
+            let all = tokenizer.decode(&[first.clone(), ids].concat(), SpecialPieces::Show);
+            let before = tokenizer.decode(&first, SpecialPieces::Show);
+            assert_eq!(all, before + &String::from_utf8(bytes).unwrap(), "{name} {text:?}");
+        }
+        let special =
+            (0..u32::try_from(tokenizer.n_vocab()).unwrap()).filter(|&id| tokenizer.is_special(id));
+        assert!(special.into_iter().all(|id| tokenizer.bytes_within(id).is_none()), "{name}");
+        assert_eq!(tokenizer.bytes_within(u32::MAX), None);
+    }
+}
