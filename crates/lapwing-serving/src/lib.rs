@@ -16,6 +16,7 @@ pub mod message;
 mod confined;
 #[cfg(any(test, feature = "fakes"))]
 mod fake;
+mod forms;
 mod kept;
 mod listing;
 mod prompt;

@@ -18,7 +18,7 @@ use lapwing_model::TokenId;
 use lapwing_runtime::{
     Constraint, Event, Finish, GenerateError, Generation, Request, Session, advance_together,
 };
-use lapwing_text::{ReplyEvent, SpecialPieces, Tokenizer};
+use lapwing_text::{ReplyEvent, ReplyFormat, SpecialPieces, Tokenizer};
 use serde_json::Value;
 
 use crate::kept::Kept;
@@ -51,6 +51,8 @@ pub(crate) struct Wanted {
     pub(crate) ids: Vec<TokenId>,
     /// What the prompt offers.
     pub(crate) tools: Option<Vec<Value>>,
+    /// All of the answer is text: its prompt is no conversation.
+    pub(crate) is_text: bool,
     /// What the answer must keep to.
     pub(crate) constraint: Option<Box<dyn Constraint>>,
     /// When it was asked for.
@@ -127,7 +129,8 @@ impl<'a> Turns<'a> {
     pub(crate) fn cancel(&mut self, number: u64, say: Say<'_>) {
         if let Some(idx) = self.waiting.iter().position(|wanted| wanted.number == number) {
             if let Some(wanted) = self.waiting.remove(idx) {
-                say(number, true, Said::Ended(Box::new(never_begun(&wanted))));
+                let ended = never_begun(wanted.ids.len(), wanted.arrived);
+                say(number, true, Said::Ended(Box::new(ended)));
             }
         } else if let Some(idx) = self.running.iter().position(|run| run.number == number) {
             let running = self.running.swap_remove(idx);
@@ -174,7 +177,7 @@ impl<'a> Turns<'a> {
     }
 
     fn begin(&mut self, wanted: Wanted) -> Result<Running, Failure> {
-        let Wanted { number, generate, ids, tools, constraint, arrived } = wanted;
+        let Wanted { number, generate, ids, tools, is_text, constraint, arrived } = wanted;
         let limits = self.served.model.limits();
         let n_held = self.running.len() + self.kept.len();
         let is_room = n_held < self.options.n_sequences_max.max(1);
@@ -185,6 +188,7 @@ impl<'a> Turns<'a> {
         let Generate { sampling, n_tokens_max, stop_texts, client, is_background, .. } = generate;
         let sampler = sampling::options(&asked(sampling), &self.served.defaults);
         let reply = self.served.reply.with_tools(tools.as_deref().unwrap_or_default());
+        let reply = if is_text { ReplyFormat::plain() } else { reply };
         // The last position need not be stepped.
         let n_left = (limits.n_positions_max + 1).saturating_sub(ids.len());
         let request = Request {
@@ -350,15 +354,15 @@ impl<'a> Turns<'a> {
 }
 
 /// What a request comes to that is given up before its prompt is read.
-fn never_begun(wanted: &Wanted) -> Ended {
+pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
     Ended {
         why: Why::Cancelled,
         stop_text: None,
-        n_prompt: wanted.ids.len(),
+        n_prompt,
         n_reused: 0,
         n_tokens: 0,
         n_thought_tokens: 0,
-        queue_ms: wanted.arrived.elapsed().as_secs_f64() * 1e3,
+        queue_ms: arrived.elapsed().as_secs_f64() * 1e3,
         prompt_ms: 0.0,
         answer_ms: 0.0,
     }

@@ -1,13 +1,14 @@
 //! The worker: reads what is asked, makes prompts, lets answers take turns, and says what comes of it.
 //!
-//! Two threads: one takes requests and does all that is text (templates, tokens, what an answer must
-//! look like), the other one runs the model. A conversation that takes long to render therefore
-//! holds up prompts, but no answer.
+//! Two threads: one takes requests and does all that is text (templates, tokens), the other one runs
+//! the model. A conversation that takes long to render therefore holds up prompts, but no answer. What
+//! an answer must look like is compiled by further threads.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
 use std::time::Instant;
 
 use lapwing_host::correction;
@@ -17,12 +18,13 @@ use lapwing_store::Store;
 use lapwing_text::SpecialPieces;
 
 use crate::confined::confine;
+use crate::forms::{Asked, Forms};
 use crate::listing::list;
 use crate::message::Prompt;
-use crate::message::{Ask, Failure, FailureKind, Generate, Opening, Said};
+use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
 use crate::prompt::{self, Made, PromptError};
 use crate::served::Served;
-use crate::turns::{Turns, TurnsOptions, Wanted, failure};
+use crate::turns::{Turns, TurnsOptions, Wanted, failure, never_begun};
 
 /// What a worker opens models with, where a request says nothing else.
 pub struct Base<'a> {
@@ -140,60 +142,132 @@ fn hold<W: Write + Send>(
         n_kept_bytes_max: opening.n_kept_bytes_max,
     };
     let (sender, turns) = mpsc::channel();
+    let reader = Reader { served, forms: Forms::default(), mouth };
     std::thread::scope(|scope| {
         // Ends when the sender is gone.
         scope.spawn(|| take_turns(served, options, turns, mouth));
         while let Some(request) = requests.next() {
             let (number, ask) = request?;
-            read(served, number, ask, &sender, mouth);
+            reader.read(number, ask, &sender, scope);
         }
         drop(sender);
         Ok(())
     })
 }
 
-/// Do what of a request is text, and pass on the rest.
-fn read<W: Write>(served: &Served, number: u64, ask: Ask, turns: &Sender<Turn>, mouth: &Mouth<W>) {
-    let arrived = Instant::now();
-    let outcome = match ask {
-        Ask::Generate(generate) => match wanted(served, number, *generate, arrived, mouth) {
-            Ok(wanted) => return drop(turns.send(Turn::Wanted(Box::new(wanted)))),
-            Err(failure) => Err(failure),
-        },
-        Ask::Cancel(number) => return drop(turns.send(Turn::Cancel(number))),
-        Ask::Look => return drop(turns.send(Turn::Look(number))),
-        Ask::Encode { text, add_special } => encoded(served, Prompt::Text { text, add_special }),
-        Ask::Render(prompt) => encoded(served, prompt),
-        Ask::Decode(ids) => match &served.tokenizer {
-            Some(tokenizer) => Ok(Said::Decoded(tokenizer.decode(&ids, SpecialPieces::Show))),
-            None => Err(refused(&PromptError::NoTokenizer)),
-        },
-        Ask::Embed { .. } => Err(Failure {
-            kind: FailureKind::Request,
-            message: "this model makes no embeddings".to_owned(),
-            hint: None,
-        }),
-        Ask::Open(_) | Ask::List => Err(Failure {
-            kind: FailureKind::Request,
-            message: "this worker holds a model already".to_owned(),
-            hint: None,
-        }),
-    };
-    mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
+/// What the thread knows that takes requests.
+struct Reader<'a, W> {
+    served: &'a Served,
+    forms: Forms,
+    mouth: &'a Mouth<W>,
+}
+
+impl<W: Write + Send> Reader<'_, W> {
+    /// Do what of a request is text, and pass on the rest.
+    fn read<'scope>(
+        &'scope self,
+        number: u64,
+        ask: Ask,
+        turns: &Sender<Turn>,
+        scope: &'scope Scope<'scope, '_>,
+    ) {
+        let arrived = Instant::now();
+        let served = self.served;
+        let outcome = match ask {
+            Ask::Generate(generate) => match wanted(served, number, *generate, arrived) {
+                Ok((wanted, None)) => return self.pass_on(wanted, turns),
+                Ok((wanted, Some(form))) => {
+                    self.forms.begin(number);
+                    let turns = turns.clone();
+                    scope.spawn(move || self.compile(wanted, &form, &turns));
+                    return;
+                }
+                Err(failure) => Err(failure),
+            },
+            Ask::Cancel(number) => return self.cancel(number, turns),
+            Ask::Look => return drop(turns.send(Turn::Look(number))),
+            Ask::Encode { text, add_special } => {
+                encoded(served, Prompt::Text { text, add_special })
+            }
+            Ask::Render(prompt) => encoded(served, prompt),
+            Ask::Decode(ids) => match &served.tokenizer {
+                Some(tokenizer) => Ok(Said::Decoded(tokenizer.decode(&ids, SpecialPieces::Show))),
+                None => Err(refused(&PromptError::NoTokenizer)),
+            },
+            Ask::Embed { .. } => Err(Failure {
+                kind: FailureKind::Request,
+                message: "this model makes no embeddings".to_owned(),
+                hint: None,
+            }),
+            Ask::Open(_) | Ask::List => Err(Failure {
+                kind: FailureKind::Request,
+                message: "this worker holds a model already".to_owned(),
+                hint: None,
+            }),
+        };
+        self.mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
+    }
+
+    /// Compile the form of an answer, and let the answer have its turn.
+    fn compile(&self, wanted: Wanted, form: &WantedForm, turns: &Sender<Turn>) {
+        let number = wanted.number;
+        let asked = Asked {
+            form: &form.form,
+            prompt: &wanted.ids,
+            tools: wanted.tools.as_deref().unwrap_or_default(),
+            is_text: wanted.is_text,
+            may_think: form.may_think,
+        };
+        let compiled = self.forms.compile(self.served, &asked);
+        // Unless it was given up meanwhile, and told so.
+        self.forms.end(number, || match compiled {
+            Ok(constraint) => {
+                self.pass_on(Wanted { constraint: Some(constraint), ..wanted }, turns);
+            }
+            Err(failure) => self.mouth.say(number, true, &Said::Failed(failure)),
+        });
+    }
+
+    fn pass_on(&self, wanted: Wanted, turns: &Sender<Turn>) {
+        let n_tokens_max = wanted.generate.n_tokens_max.unwrap_or(usize::MAX);
+        let began = Said::Began { n_prompt: wanted.ids.len(), n_tokens_max };
+        self.mouth.say(wanted.number, false, &began);
+        let _ = turns.send(Turn::Wanted(Box::new(wanted)));
+    }
+
+    fn cancel(&self, number: u64, turns: &Sender<Turn>) {
+        let given_up = self.forms.end(number, || {
+            let ended = never_begun(0, Instant::now());
+            self.mouth.say(number, true, &Said::Ended(Box::new(ended)));
+        });
+        if !given_up {
+            let _ = turns.send(Turn::Cancel(number));
+        }
+    }
 }
 
 fn refused(error: &PromptError) -> Failure {
     failure(FailureKind::Request, error)
 }
 
-fn wanted<W: Write>(
+/// The form of an answer that is wanted.
+struct WantedForm {
+    form: Form,
+    /// Whether a thought may come before it.
+    may_think: bool,
+}
+
+/// An answer that is wanted, with its prompt and its form.
+fn wanted(
     served: &Served,
     number: u64,
     mut generate: Generate,
     arrived: Instant,
-    mouth: &Mouth<W>,
-) -> Result<Wanted, Failure> {
+) -> Result<(Wanted, Option<WantedForm>), Failure> {
     let asked = std::mem::replace(&mut generate.prompt, Prompt::Ids(Vec::new()));
+    let is_text = !matches!(asked, Prompt::Chat(_));
+    let may_think = matches!(&asked, Prompt::Chat(chat) if chat.thinks != Some(false));
+    let form = generate.form.take().map(|form| WantedForm { form, may_think });
     let Made { ids, tools, .. } = prompt::make(served, asked).map_err(|error| refused(&error))?;
     let n_positions_max = served.model.limits().n_positions_max;
     if n_positions_max < ids.len() {
@@ -202,14 +276,9 @@ fn wanted<W: Write>(
             format!("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}");
         return Err(Failure { kind: FailureKind::TooLong, message, hint: None });
     }
-    if generate.form.is_some() {
-        let message = "this version keeps no answer to a form".to_owned();
-        return Err(Failure { kind: FailureKind::Request, message, hint: None });
-    }
     let n_left = n_positions_max + 1 - ids.len();
-    let n_tokens_max = generate.n_tokens_max.unwrap_or(usize::MAX).min(n_left);
-    mouth.say(number, false, &Said::Began { n_prompt: ids.len(), n_tokens_max });
-    Ok(Wanted { number, generate, ids, tools, constraint: None, arrived })
+    generate.n_tokens_max = Some(generate.n_tokens_max.unwrap_or(usize::MAX).min(n_left));
+    Ok((Wanted { number, generate, ids, tools, is_text, constraint: None, arrived }, form))
 }
 
 /// The tokens of a prompt.
@@ -274,3 +343,6 @@ fn take_turns<W: Write>(
         turns.round(&mut is_wanted, say);
     }
 }
+
+#[cfg(test)]
+mod tests;
