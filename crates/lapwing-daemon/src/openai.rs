@@ -1,8 +1,11 @@
-//! OpenAI's interface: chat completions and models.
+//! OpenAI's interface: chat completions, completions, embeddings and models.
 
 pub(crate) mod answer;
 mod chat;
+mod completions;
+mod embeddings;
 mod models;
+mod prompts;
 pub(crate) mod request;
 
 use axum::Router;
@@ -15,4 +18,6 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*name}", get(models::get))
         .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/completions", post(completions::complete))
+        .route("/v1/embeddings", post(embeddings::embed))
 }
