@@ -1,9 +1,12 @@
 //! What the answers of OpenAI's interface have in common: usage, probabilities, why they end.
 
-use lapwing_serving::message::{Ended, Why};
+use lapwing_serving::message::{Ask, Ended, Prompt, Said, Why};
 use serde::{Deserialize, Serialize};
 
+use crate::app::App;
 pub(crate) use crate::logprobs::TokenLogprob;
+use crate::models::KeepAlive;
+use crate::refusal::Refusal;
 
 /// Tokens that went in and out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,34 @@ impl Usage {
         }
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
         usage
+    }
+}
+
+/// How many tokens a prompt has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InputTokens {
+    object: String,
+    input_tokens: usize,
+}
+
+impl InputTokens {
+    /// Of a prompt to the model that a client calls `asked`.
+    pub(crate) async fn of(
+        app: &App,
+        asked: Option<&str>,
+        prompt: Prompt,
+        keep_alive: KeepAlive,
+    ) -> Result<axum::Json<InputTokens>, Refusal> {
+        let _place = app.place()?;
+        let listing = app.models.find(asked).await?;
+        let ask = Ask::Render(prompt);
+        match app.models.ask(&listing.name, &ask, keep_alive).await?.last().await? {
+            Said::Encoded { ids, .. } => {
+                let object = "response.input_tokens".to_owned();
+                Ok(axum::Json(InputTokens { object, input_tokens: ids.len() }))
+            }
+            _ => Err(Refusal::internal("the model's process told no tokens")),
+        }
     }
 }
 

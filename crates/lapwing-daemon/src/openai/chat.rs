@@ -6,7 +6,7 @@ use lapwing_serving::message::{Chat, Generate, Part, Piece, Prompt, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::{Logprobs, TokenLogprob, Usage, finish_reason};
+use super::answer::{InputTokens, Logprobs, TokenLogprob, Usage, finish_reason};
 use super::request::{Choosing, Stop, StreamOptions, Thinking, form_of, limit, tools_of};
 use crate::answers::{Merged, Whole};
 use crate::app::{App, Begun, Client};
@@ -189,6 +189,16 @@ pub(super) async fn complete(
         wholes.push(answer.whole().await?);
     }
     Ok(axum::Json(completion(frame, wholes)).into_response())
+}
+
+/// `/v1/chat/completions/input_tokens`.
+pub(super) async fn count(
+    State(app): State<App>,
+    Json(request): Json<ChatRequest>,
+) -> Result<axum::Json<InputTokens>, Refusal> {
+    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let asked = request.model.clone();
+    InputTokens::of(&app, asked.as_deref(), generate(request)?.prompt, keep_alive).await
 }
 
 /// What the worker is asked for.
