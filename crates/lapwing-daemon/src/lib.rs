@@ -27,6 +27,7 @@ mod checks;
 mod guard;
 mod listen;
 mod logprobs;
+mod llama_server;
 mod metrics;
 mod models;
 mod ollama;
@@ -70,6 +71,7 @@ fn routes(app: App) -> Router {
         .merge(openai::routes())
         .merge(ollama::routes())
         .merge(anthropic::routes())
+        .merge(llama_server::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))

@@ -1,0 +1,35 @@
+//! What clients and dashboards of llama.cpp's own server ask: health, properties, tokens, metrics.
+//!
+//! Requests that name no model mean the default, as everywhere.
+
+mod metrics;
+mod properties;
+mod tokens;
+
+use axum::Router;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/v1/health", get(health))
+        .route("/props", get(properties::properties))
+        .route("/slots", get(properties::slots))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/apply-template", post(tokens::apply_template))
+        .route("/metrics", get(metrics::metrics))
+}
+
+/// Models are loaded when they are asked for: who listens is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    status: String,
+}
+
+async fn health() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok".to_owned() })
+}
