@@ -113,11 +113,6 @@ impl Writer {
     pub(crate) async fn line(&self, data: &impl serde::Serialize) -> Result<(), Gone> {
         self.write(format!("{}\n", json(data))).await
     }
-
-    /// Waits until nobody reads.
-    pub(crate) async fn gone(&self) {
-        self.sender.closed().await;
-    }
 }
 
 fn json(data: &impl serde::Serialize) -> String {
