@@ -118,9 +118,15 @@ pub fn slice_before_head(model: &mut IrModel) -> Result<SliceEdit, EditError> {
 
 /// The head's name and the new text.
 fn sliced(model: &IrModel) -> Result<(String, Result<String, Fault>), NotFound> {
-    let head = find_head(model)?;
-    let edge = model.index.edges_into(head.id()).first().copied();
-    let edge = edge.ok_or_else(|| unknown(head))?;
+    let heads = find_heads(model)?;
+    let head = heads[0];
+    let edges_of_heads = heads
+        .iter()
+        .map(|&head| {
+            model.index.edges_into(head.id()).first().copied().ok_or_else(|| unknown(head))
+        })
+        .collect::<Result<Vec<_>, NotFound>>()?;
+    let edge = edges_of_heads[0];
     let (hidden, _) = head.source_of(edge.to_port).ok_or_else(|| unknown(head))?;
     let port = hidden.outputs().find(|port| port.id == edge.from_port);
     let port = port.ok_or_else(|| unknown(hidden))?;
@@ -137,52 +143,97 @@ fn sliced(model: &IrModel) -> Result<(String, Result<String, Fault>), NotFound> 
         (edge.from_layer, edge.from_port, ids[2], 0),
         (ids[0], 0, ids[2], 1),
         (ids[1], 0, ids[2], 2),
-        (ids[2], 3, edge.to_layer, edge.to_port),
     ];
-    let edge_text: String = edges.into_iter().map(new_edge).collect();
+    let into_heads = edges_of_heads.iter().map(|edge| (ids[2], 3, edge.to_layer, edge.to_port));
+    let edge_text: String = edges.into_iter().chain(into_heads).map(new_edge).collect();
     let layer_text = new_layers(ids, axis_type, axis_offset, &port);
-    let text = old_edge(model, edge.to_layer, edge.to_port).map(|old_edge| {
-        splice(
-            &model.text,
-            vec![
-                (model.index.layers_end..model.index.layers_end, layer_text),
-                (old_edge, String::new()),
-                (model.index.edges_end..model.index.edges_end, edge_text),
-            ],
-        )
+    let old_edges = edges_of_heads.iter().map(|edge| old_edge(model, edge.to_layer, edge.to_port));
+    let text = old_edges.collect::<Result<Vec<_>, Fault>>().map(|old_edges| {
+        let mut changes = vec![
+            (model.index.layers_end..model.index.layers_end, layer_text),
+            (model.index.edges_end..model.index.edges_end, edge_text),
+        ];
+        changes.extend(old_edges.into_iter().map(|old_edge| (old_edge, String::new())));
+        splice(&model.text, changes)
     });
     Ok((head.name().into_owned(), text))
 }
 
-/// Walk back from the logits to the `MatMul` that makes them.
-pub(super) fn find_head(model: &IrModel) -> Result<Layer<'_>, NotFound> {
+/// Walk back from the logits to the `MatMul` that makes them: to several of one activation where
+/// parts of the vocabulary are put together (`Slice` and `Concat` along the last axis). At least one.
+pub(super) fn find_heads(model: &IrModel) -> Result<Vec<Layer<'_>>, NotFound> {
     let results: Vec<Layer<'_>> = model.layers().filter(|layer| layer.kind() == "Result").collect();
     let names = model.results();
     let named = names.iter().position(|result| result.names.iter().any(|name| name == "logits"));
-    let mut layer = match (named, &results[..]) {
+    let logits = match (named, &results[..]) {
         (Some(result_idx), _) => results[result_idx],
         (None, &[only]) => only,
         _ => return Err(NotFound::NoLogits),
     };
+    let mut heads: Vec<Layer<'_>> = Vec::new();
+    let mut pending = vec![logits];
     // A chain longer than the graph would be a cycle.
     for _ in 0..model.index.layers.len() {
-        let mut sources = layer.sources();
-        let data = match &*layer.kind() {
-            "MatMul" if is_head(layer) => return Ok(layer),
-            "Result" | "Convert" | "Tanh" | "Clamp" => sources.next(),
-            "Add" | "Subtract" | "Multiply" | "Divide" => {
-                let mut varying = sources.filter(|source| !is_constant(*source));
-                varying.next().filter(|_| varying.next().is_none())
+        let Some(layer) = pending.pop() else { break };
+        if layer.kind() == "MatMul" && is_head(layer) {
+            if heads.first().is_some_and(|first| activation(*first) != activation(layer)) {
+                return Err(unknown(layer));
             }
-            _ => None,
-        };
-        layer = data.ok_or_else(|| unknown(layer))?;
-        let users = model.edges().iter().filter(|edge| edge.from_layer == layer.id());
-        if users.count() > 1 {
-            return Err(NotFound::Shared { name: layer.name().into_owned() });
+            heads.push(layer);
+            continue;
         }
+        let before = carried(model, layer).ok_or_else(|| unknown(layer))?;
+        for &source in &before {
+            let users = model.edges().iter().filter(|edge| edge.from_layer == source.id());
+            if users.count() > 1 {
+                return Err(NotFound::Shared { name: source.name().into_owned() });
+            }
+        }
+        pending.extend(before);
     }
-    Err(unknown(layer))
+    match pending.first() {
+        None if !heads.is_empty() => Ok(heads),
+        left => Err(unknown(left.copied().unwrap_or(logits))),
+    }
+}
+
+/// The layers before this one that come from a head; none where the way ends.
+fn carried<'a>(model: &IrModel, layer: Layer<'a>) -> Option<Vec<Layer<'a>>> {
+    let mut sources = layer.sources();
+    let one = match &*layer.kind() {
+        "Result" | "Convert" | "Tanh" | "Clamp" => sources.next(),
+        "Add" | "Subtract" | "Multiply" | "Divide" => {
+            let mut varying = sources.filter(|source| !is_constant(*source));
+            varying.next().filter(|_| varying.next().is_none())
+        }
+        "Slice" => {
+            let whole = sources.next();
+            let others: Vec<Layer<'_>> = sources.collect();
+            let axes = others.get(3).filter(|_| others.iter().all(|other| is_constant(*other)));
+            whole.filter(|_| axes.is_some_and(|axes| is_last_axis(model, *axes)))
+        }
+        "Concat" => {
+            let axis = layer.attribute("axis")?;
+            let parts: Vec<Layer<'a>> = sources.collect();
+            return (matches!(&*axis, "2" | "-1") && !parts.is_empty()).then_some(parts);
+        }
+        _ => None,
+    };
+    one.map(|one| vec![one])
+}
+
+/// Which layer's output a head multiplies.
+fn activation(head: Layer<'_>) -> Option<(u32, u32)> {
+    head.source_of(0).map(|(layer, port_id)| (layer.id(), port_id))
+}
+
+/// Whether a constant is the one number of the last axis of `[batch, positions, vocabulary]`.
+fn is_last_axis(model: &IrModel, axes: Layer<'_>) -> bool {
+    axes.constant().is_some_and(|constant| {
+        let bytes = model.constant_bytes(&constant);
+        constant.element_type == ElementType::I64
+            && [2i64, -1].iter().any(|axis| bytes == axis.to_le_bytes())
+    })
 }
 
 pub(super) fn unknown(layer: Layer<'_>) -> NotFound {

@@ -13,7 +13,7 @@
 //! products, and the hidden states would be others than those of the model without the output. An
 //! output of the plugin's own type changes nothing.
 
-use super::edit::{dims_text, find_head, free_ids, new_edge, splice, unknown};
+use super::edit::{dims_text, find_heads, free_ids, new_edge, splice, unknown};
 use super::layer::Port;
 use super::{EditError, ElementType, IrModel, NotFound, invalid};
 
@@ -59,7 +59,7 @@ pub fn expose_hidden(
 
 /// The head's name and the new text.
 fn exposed(model: &IrModel, element_type: ElementType) -> Result<(String, String), NotFound> {
-    let head = find_head(model)?;
+    let head = find_heads(model)?[0];
     let edge = model.index.edges_into(head.id()).first().copied();
     let edge = edge.ok_or_else(|| unknown(head))?;
     let (hidden, _) = head.source_of(edge.to_port).ok_or_else(|| unknown(head))?;

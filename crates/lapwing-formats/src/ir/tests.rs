@@ -240,6 +240,78 @@ fn what_is_not_sliced() {
     check_not_sliced("type=\"Result\"", "type=\"Other\"", |why| *why == NotFound::NoLogits);
 }
 
+/// `x [?, ?, 2]` times two matrices, of the second product the columns from 1 on, side by side.
+fn head_in_parts(slice_axis: i64, concat_axis: &str) -> IrModel {
+    let mut writer = IrWriter::new("head", Vec::new());
+    let three = |n| [Dim::ANY, Dim::ANY, Dim::Fixed(n)];
+    let operation =
+        |name, kind, attributes| Operation { name, kind, opset: "opset8", attributes, marks: &[] };
+    let x = writer.layer(
+        operation("x", "Parameter", &[("shape", "?,?,2"), ("element_type", "f32")]),
+        &[],
+        port(ElementType::F32, &three(2)),
+    );
+    let zeros = |n: usize| vec![0; n * 8];
+    let common = writer.constant("common", ElementType::F32, &[1, 2], &zeros(1)).unwrap();
+    let whole = writer.constant("whole", ElementType::F32, &[3, 2], &zeros(3)).unwrap();
+    let mut integer = |name, value: i64| {
+        writer.constant(name, ElementType::I64, &[1], &value.to_le_bytes()).unwrap()
+    };
+    let [start, end] = [integer("start", 1), integer("end", i64::MAX)];
+    let [step, axis] = [integer("step", 1), integer("axis", slice_axis)];
+    let transposes = [("transpose_a", "false"), ("transpose_b", "true")];
+    let mut product = |name, weight, n| {
+        writer.layer(
+            operation(name, "MatMul", &transposes),
+            &[&x, weight],
+            port(ElementType::F32, &three(n)),
+        )
+    };
+    let [common, whole] = [product("first", &common, 1), product("second", &whole, 3)];
+    let rest = writer.layer(
+        operation("rest", "Slice", &[]),
+        &[&whole, &start, &end, &step, &axis],
+        port(ElementType::F32, &three(2)),
+    );
+    let logits = writer.layer(
+        operation("concat", "Concat", &[("axis", concat_axis)]),
+        &[&common, &rest],
+        port(ElementType::F32, &three(3)),
+    );
+    writer.layer_with(operation("logits", "Result", &[]), &[&logits], Vec::new());
+    let (xml, bin) = writer.finish(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("openvino_model.xml");
+    std::fs::write(&path, xml).unwrap();
+    std::fs::write(path.with_extension("bin"), bin).unwrap();
+    IrModel::open(&path).unwrap()
+}
+
+#[test]
+fn every_part_of_a_head_gets_the_chosen_positions() {
+    for axes in [(2, "2"), (-1, "-1")] {
+        let mut model = head_in_parts(axes.0, axes.1);
+        assert!(matches!(slice_before_head(&mut model).unwrap(), SliceEdit::Sliced { .. }));
+        let products: Vec<_> = model.layers().filter(|layer| layer.kind() == "MatMul").collect();
+        let sources: Vec<_> =
+            products.iter().map(|product| product.source_of(0).unwrap().0).collect();
+        assert_eq!(sources.len(), 2);
+        assert!(sources.iter().all(|source| source.name() == "lapwing_logits_gather"));
+        assert!(matches!(
+            expose_hidden(&mut model, ElementType::F32).unwrap(),
+            HiddenEdit::Exposed { .. }
+        ));
+    }
+    for (slice_axis, concat_axis, kind) in [(1, "2", "Slice"), (2, "1", "Concat")] {
+        let mut model = head_in_parts(slice_axis, concat_axis);
+        let outcome = slice_before_head(&mut model).unwrap();
+        let SliceEdit::NotFound(NotFound::UnknownLayer { kind: found, .. }) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(found, kind);
+    }
+}
+
 fn port(element_type: ElementType, dims: &[Dim]) -> NewPort {
     NewPort { element_type, dims: dims.to_vec(), name: None }
 }

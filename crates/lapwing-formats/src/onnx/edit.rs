@@ -7,6 +7,9 @@
 //! ```text
 //! hidden [b, s, h] ── Slice(axis 1, from lapwing_logits_start) ── head ── elementwise ── logits
 //! ```
+//!
+//! A head may be several products of one activation whose rows of the vocabulary are put together
+//! (`Slice` and `Concat` along the last axis).
 
 use std::collections::{HashMap, HashSet};
 
@@ -129,14 +132,19 @@ pub fn slice_before_head(
     Ok(SliceEdit::Inserted { hidden })
 }
 
+/// The names of the vocabulary's axis in `[b, s, v]`.
+const LAST_AXES: [i64; 2] = [2, -1];
+
 const SLICE_ENDS: &str = "lapwing_slice_ends";
 const SLICE_AXES: &str = "lapwing_slice_axes";
 const SLICED: &str = "lapwing_last_hidden";
 
 /// From the head to the logits.
 pub(super) struct HeadPath {
-    /// The head's index among the nodes.
+    /// The head's index among the nodes; of several products that of the first.
     pub(super) head_idx: usize,
+    /// All products that are the head.
+    head_idxs: Vec<usize>,
     /// Values that lose positions: the head's output, …, the logits.
     values: HashSet<String>,
 }
@@ -165,21 +173,34 @@ impl<'a> Search<'a> {
     pub(super) fn head(&self) -> Result<HeadPath, String> {
         let mut values = HashSet::new();
         let mut chain = HashSet::new();
-        let mut value = self.logits.to_owned();
+        let mut heads: Vec<(usize, String)> = Vec::new();
+        let mut pending = vec![self.logits.to_owned()];
         for _ in 0..N_STEPS_MAX {
+            let Some(value) = pending.pop() else { break };
             let Some((node_idx, node)) = self.writer(&value) else {
                 return Err(format!("{value} is not computed by a node"));
             };
             values.insert(value);
             if HEADS.contains(&node.op_type()) {
                 self.check_head(&node)?;
-                self.check_readers(&values, &chain)?;
-                return Ok(HeadPath { head_idx: node_idx, values });
+                heads.push((node_idx, first(&node.input).to_owned()));
+                continue;
             }
             chain.insert(node_idx);
-            value = self.previous(&node)?.to_owned();
+            pending.extend(self.previous(&node)?.into_iter().map(str::to_owned));
         }
-        Err(format!("no head within {N_STEPS_MAX} nodes of {}", self.logits))
+        if !pending.is_empty() {
+            return Err(format!("no head within {N_STEPS_MAX} nodes of {}", self.logits));
+        }
+        if let Some(pair) = heads.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+            return Err(format!("the heads multiply both {} and {}", pair[0].1, pair[1].1));
+        }
+        self.check_readers(&values, &chain)?;
+        let head_idxs: Vec<usize> = heads.into_iter().map(|(head_idx, _)| head_idx).collect();
+        match head_idxs.iter().copied().min() {
+            Some(head_idx) => Ok(HeadPath { head_idx, head_idxs, values }),
+            None => Err(format!("no head before {}", self.logits)),
+        }
     }
 
     /// The node that writes a value.
@@ -188,8 +209,8 @@ impl<'a> Search<'a> {
         Some((node_idx, NodeProto::decode(self.graph.node[node_idx].clone()).ok()?))
     }
 
-    /// The input of an elementwise node that comes from the head.
-    fn previous<'n>(&self, node: &'n NodeProto) -> Result<&'n str, String> {
+    /// The inputs that come from the head: one of an elementwise node, all parts of a vocabulary.
+    fn previous<'n>(&self, node: &'n NodeProto) -> Result<Vec<&'n str>, String> {
         let ended = || format!("{} is written by {}", first(&node.output), node.op_type());
         if !node.domain().is_empty() && node.domain() != "ai.onnx" {
             return Err(ended());
@@ -199,9 +220,27 @@ impl<'a> Search<'a> {
             ("Div", [left, right]) if self.spans_no_positions(right) => left,
             ("Mul" | "Add", [left, right]) if self.spans_no_positions(right) => left,
             ("Mul" | "Add", [left, right]) if self.spans_no_positions(left) => right,
+            ("Slice", [whole, _, _, axes]) if self.is_last_axis(axes) => whole,
+            ("Concat", parts) if !parts.is_empty() => {
+                let axis = node.attribute("axis").ok().flatten().map(|axis| axis.i());
+                if !axis.is_some_and(|axis| LAST_AXES.contains(&axis)) {
+                    return Err(ended());
+                }
+                return Ok(parts.iter().map(String::as_str).collect());
+            }
             _ => return Err(ended()),
         };
-        Ok(carried)
+        Ok(vec![carried])
+    }
+
+    /// Whether a weight is the one number of the last axis of `[b, s, v]`.
+    fn is_last_axis(&self, name: &str) -> bool {
+        let weight = self.graph.initializer.iter().find(|weight| weight.name() == name);
+        let is_i64 = |weight: &&TensorProto| {
+            weight.data_type() == ElementType::I64.number() && weight.dims == [1]
+        };
+        let bytes = weight.filter(is_i64).and_then(|weight| weight.raw_data.as_deref());
+        bytes.is_some_and(|bytes| LAST_AXES.iter().any(|axis| bytes == axis.to_le_bytes()))
     }
 
     /// The head must multiply an activation by weights, and have it to itself in this position.
@@ -338,12 +377,15 @@ fn stale_value_infos(graph: &GraphProto, path: &HeadPath) -> Result<HashSet<usiz
 
 /// Put the slice before the head; gives the name of what is sliced.
 fn insert(graph: &mut GraphProto, path: &HeadPath, logits: &str) -> Result<String, DecodeError> {
-    let mut head = NodeProto::decode(graph.node[path.head_idx].clone())?;
-    let hidden = std::mem::replace(&mut head.input[0], SLICED.to_owned());
+    let mut hidden = String::new();
+    for &head_idx in &path.head_idxs {
+        let mut head = NodeProto::decode(graph.node[head_idx].clone())?;
+        hidden = std::mem::replace(&mut head.input[0], SLICED.to_owned());
+        graph.node[head_idx] = head.encode_to_vec().into();
+    }
     let inputs = [hidden.as_str(), LOGITS_START, SLICE_ENDS, SLICE_AXES];
     let mut slice = NodeProto::new("", "Slice", &inputs, &[SLICED]);
     slice.name = Some("lapwing_slice_before_head".to_owned());
-    graph.node[path.head_idx] = head.encode_to_vec().into();
     graph.node.insert(path.head_idx, slice.encode_to_vec().into());
     graph.initializer.push(i64_tensor(SLICE_ENDS, i64::MAX));
     graph.initializer.push(i64_tensor(SLICE_AXES, 1));
@@ -388,9 +430,10 @@ mod tests {
         let dims = |n| [Dim::symbol("b"), Dim::symbol("s"), Dim::Fixed(n)];
         let logits = [Dim::symbol("b"), positions, Dim::Fixed(6)];
         let weight = |name: &str| TensorProto { dims: vec![4, 6], ..i64_tensor(name, 0) };
+        let axes = i64_tensor;
         let graph = GraphProto {
             node: nodes.iter().map(|node| node.encode_to_vec().into()).collect(),
-            initializer: vec![weight("w"), weight("cap")],
+            initializer: vec![weight("w"), weight("cap"), axes("last", -1), axes("middle", 1)],
             input: vec![Value::to_proto("x", ElementType::F32, &dims(4))],
             output: vec![Value::to_proto("logits", ElementType::F32, &logits)],
             value_info: ["product", "h"]
@@ -467,6 +510,34 @@ mod tests {
         branch.g = Some(body.encode_to_vec().into());
         let inside = node("If", &["flag"], &["other"]).with(branch);
         check(&[head, identity, inside], Err("product is also used"));
+    }
+
+    #[test]
+    fn a_head_in_parts_of_the_vocabulary() {
+        let concat = |axis| {
+            node("Concat", &["common", "rest"], &["logits"]).with(AttributeProto::int("axis", axis))
+        };
+        let rest = |axes| node("Slice", &["product", "w", "w", axes], &["rest"]);
+        let head = |input: &str, output: &str| node("MatMul", &[input, "w"], &[output]);
+        let parts =
+            |input: &str| [head("x", "product"), head(input, "common"), rest("last"), concat(2)];
+        check(&parts("x"), Ok("x"));
+        let mut edited = model(&graph(&parts("x"), Dim::symbol("s")));
+        slice_before_head(&mut edited, "logits").unwrap();
+        let nodes: Vec<NodeProto> = edited.nodes().map(Result::unwrap).collect();
+        let inputs: Vec<&str> = nodes
+            .iter()
+            .filter(|node| node.op_type() == "MatMul")
+            .map(|node| node.input[0].as_str())
+            .collect();
+        assert_eq!((nodes[0].op_type(), inputs), ("Slice", vec![SLICED, SLICED]));
+
+        let other = [&[node("Tanh", &["x"], &["y"])], &parts("y")[..]].concat();
+        check(&other, Err("multiply both"));
+        let [first, second, ..] = parts("x");
+        let positions = [first.clone(), second.clone(), rest("middle"), concat(2)];
+        check(&positions, Err("written by Slice"));
+        check(&[first, second, rest("last"), concat(1)], Err("written by Concat"));
     }
 
     #[test]
