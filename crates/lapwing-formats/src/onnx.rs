@@ -29,6 +29,8 @@ mod tensors;
 
 mod external;
 
+mod head;
+
 mod edit;
 mod externalize;
 mod hidden;

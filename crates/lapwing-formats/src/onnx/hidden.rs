@@ -13,7 +13,8 @@
 
 use prost::{DecodeError, Message as _};
 
-use super::edit::{HeadPath, Search, check_names};
+use super::edit::check_names;
+use super::head::{HeadPath, Search};
 use super::proto::{AttributeProto, NodeProto};
 use super::{Dim, EditError, ElementType, OnnxModel, SLICED_DIM, Value};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::{DecodeError, Message};
 
 use super::OnnxModel;
-use super::edit::GRAPH_NODE;
+use super::head::GRAPH_NODE;
 use super::proto::{NodeProto, TensorProto};
 use super::tensors::N_LEVELS_MAX;
 use super::wire;
