@@ -1,5 +1,6 @@
 //! Weight matrices in the graph, and products with them.
 
+use half::f16;
 use lapwing_formats::onnx::ElementType;
 use lapwing_formats::onnx::proto::AttributeProto;
 use lapwing_quant::GroupQuantized;
@@ -130,6 +131,9 @@ pub(super) fn cut(name: &str, quantized: &GroupQuantized) -> Result<Blocks, Expo
 
 /// Store scales and, where there are any, zero points; gives their names.
 ///
+/// Scales are exact in 16 bits, and stored so. The operators want them in the type of what they
+/// compute with: ONNX Runtime widens them once, when it loads a session, as it folds constants.
+///
 /// # Errors
 ///
 /// When the data file cannot be written.
@@ -139,8 +143,10 @@ pub(super) fn store_scales(
     blocks: &Blocks,
 ) -> Result<Vec<String>, ExportError> {
     let n_rows = blocks.scales.len() / blocks.n_blocks.max(1);
-    let mut names = vec![format!("{name}_scales")];
-    graph.f32_weight(&names[0], &[n_rows, blocks.n_blocks], &blocks.scales)?;
+    let stored = format!("{name}_scales");
+    let scales: Vec<f16> = blocks.scales.iter().map(|&scale| f16::from_f32(scale)).collect();
+    graph.f16_weight(&stored, &[n_rows, blocks.n_blocks], &scales)?;
+    let mut names = vec![widened(graph, &stored)];
     if let Some(zero_points) = &blocks.zero_points {
         let dims = [n_rows, blocks.n_zero_point_bytes()];
         names.push(format!("{name}_zero_points"));

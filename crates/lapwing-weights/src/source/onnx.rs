@@ -3,6 +3,7 @@
 //! Codes are recognised by the nodes that use them, `MatMulNBits` and `GatherBlockQuantized` of ONNX
 //! Runtime: blocks of a row, with a scale and perhaps a zero point for each.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use lapwing_formats::Map;
@@ -128,6 +129,8 @@ impl OnnxWeights {
             let found = by_name.binary_search_by(|initializer| name_of(initializer).cmp(name));
             found.ok().map(|at| by_name[at])
         };
+        let casts = self.casts();
+        let find = |name: &str| find(casts.get(name).map_or(name, String::as_str));
         let mut entries: Vec<Entry> = Vec::new();
         for node in self.model.nodes().flatten() {
             let entry = self.code_entry(&node, find).filter(|&entry| self.view(entry).is_some());
@@ -136,6 +139,17 @@ impl OnnxWeights {
         entries.sort_by_key(|entry| entry.initializer);
         entries.dedup_by_key(|entry| entry.initializer);
         entries
+    }
+
+    /// What each cast value is cast from: scales may be stored narrower than they are used.
+    fn casts(&self) -> HashMap<String, String> {
+        let nodes = self.model.nodes().flatten();
+        let casts = nodes.filter(|node| node.op_type() == "Cast" && node.domain().is_empty());
+        casts
+            .filter_map(|node| {
+                Some((node.output.into_iter().next()?, node.input.into_iter().next()?))
+            })
+            .collect()
     }
 
     /// The codes that a node uses, if it does.
