@@ -91,7 +91,15 @@ fn recipe(
         target,
         weights: options.weights.to_string(),
         embedding: options.precision(Transformer::EMBEDDING, 2).to_string(),
-        head: options.precision(head, 2).to_string(),
+        head: match is_head_tied && options.n_fine_head_rows != 0 {
+            true => format!(
+                "{}, its first {} rows {}",
+                options.precision(head, 2),
+                options.n_fine_head_rows,
+                options.fine_head()
+            ),
+            false => options.precision(head, 2).to_string(),
+        },
         per_tensor: options
             .per_tensor
             .iter()

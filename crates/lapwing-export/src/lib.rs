@@ -32,7 +32,8 @@ pub use export::export;
 pub use head_map::HeadMap;
 pub use head_rows::{HeadRows, HeadRowsError};
 pub use plan::{
-    ExportOptions, GROUP_SIZE_DEFAULT, NPU_GROUP_SIZE, Precision, ReadPlanError, WHOLE_ROW,
+    ExportOptions, GROUP_SIZE_DEFAULT, N_FINE_HEAD_ROWS, N_VOCAB_LARGE_MIN, NPU_GROUP_SIZE,
+    Precision, ReadPlanError, WHOLE_ROW,
 };
 pub use progress::Progress;
 pub use recipe::{BodyRecipe, RECIPE_FILE, ReadRecipeError, Recipe, read_recipe};

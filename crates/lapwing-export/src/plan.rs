@@ -2,6 +2,7 @@
 
 mod npu;
 mod plan_file;
+mod spread;
 mod stacked;
 mod weights;
 
@@ -10,6 +11,8 @@ use std::fmt;
 
 pub use npu::NPU_GROUP_SIZE;
 pub use plan_file::ReadPlanError;
+pub(crate) use spread::FINE_HEAD;
+pub use spread::{N_FINE_HEAD_ROWS, N_VOCAB_LARGE_MIN};
 pub(crate) use stacked::{alternating, in_turn, stacked};
 pub(crate) use weights::{PlannedWeight, TakeWeight, Weights};
 
@@ -53,6 +56,9 @@ pub struct ExportOptions {
     pub weights: Precision,
     /// Precision of the embedding and the output head.
     pub head: Precision,
+    /// Rows at the start of a tied head that are also stored with 8 bits, for the logits alone; see
+    /// [`ExportOptions::with_bits_spread`].
+    pub n_fine_head_rows: usize,
     /// Exceptions: a pattern over Hugging Face tensor names (`*` any characters, `?` one), and its
     /// precision. The longest pattern that fits wins.
     pub per_tensor: BTreeMap<String, Precision>,
@@ -68,7 +74,8 @@ impl ExportOptions {
     pub fn new(weights: Precision) -> ExportOptions {
         let head = weights.head_default();
         let (per_tensor, overwrite) = (BTreeMap::new(), false);
-        ExportOptions { weights, head, per_tensor, head_map: None, overwrite }
+        let n_fine_head_rows = 0;
+        ExportOptions { weights, head, n_fine_head_rows, per_tensor, head_map: None, overwrite }
     }
 
     /// The precision of a tensor: the longest pattern that fits its name, else that of the head or

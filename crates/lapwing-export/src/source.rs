@@ -72,6 +72,15 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// See [`TakeWeight::fine_head`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError> {
+        self.weights.fine_head()
+    }
+
     /// See [`TakeWeight::logits_constant`].
     ///
     /// # Errors

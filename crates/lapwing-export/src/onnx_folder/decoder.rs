@@ -8,7 +8,7 @@ use super::attention::{Attention, AttentionKind, Projections};
 use super::graph::Graph;
 use super::{embedding, experts, matrix};
 use crate::error::ExportError;
-use crate::plan::stacked;
+use crate::plan::{FINE_HEAD, PlannedWeight, stacked};
 use crate::source::Source;
 
 /// Write every node and weight.
@@ -43,6 +43,8 @@ pub(super) fn write(
         branch = Some(decoder.branch(&format!("{prefix}.mlp"), &behind, fed)?);
     }
     let normed = decoder.norm("model.norm", branch.as_deref())?;
+    let fine = source.fine_head()?;
+    let fine = fine.map(|fine| fine_rows(graph, architecture.hidden_size, fine)).transpose()?;
     let head = match tied_head {
         Some(head) => head,
         None => {
@@ -56,7 +58,44 @@ pub(super) fn write(
         }
     };
     let constant = source.logits_constant()?;
+    let head = Head { whole: head, fine };
     write_logits(graph, architecture, &normed, &head, constant.as_deref())
+}
+
+/// The head's matrix, and its first rows with more bits, with their number.
+struct Head {
+    whole: matrix::Matrix,
+    fine: Option<(matrix::Matrix, usize)>,
+}
+
+/// Store the rows of the head that have more bits.
+fn fine_rows(
+    graph: &mut Graph,
+    n_columns: usize,
+    weight: PlannedWeight,
+) -> Result<(matrix::Matrix, usize), ExportError> {
+    let PlannedWeight::Quantized(quantized) = &weight else {
+        unreachable!("these rows have codes, found {weight:?}");
+    };
+    let n_rows = quantized.n_rows();
+    Ok((matrix::store(graph, FINE_HEAD, weight, [n_rows, n_columns])?, n_rows))
+}
+
+/// The product with the head; writes the value `output`.
+fn head_product(graph: &mut Graph, normed: &str, head: &Head, output: &str) {
+    let Some((fine, n_rows)) = &head.fine else {
+        matrix::product(graph, "/lm_head/MatMul", normed, &head.whole, output);
+        return;
+    };
+    let (whole, common) = ("/lm_head/MatMul/output_0", "/lm_head/Fine/MatMul/output_0");
+    matrix::product(graph, "/lm_head/MatMul", normed, &head.whole, whole);
+    matrix::product(graph, "/lm_head/Fine/MatMul", normed, fine, common);
+    let starts = graph.i64_list("/lm_head/constants/n_fine", &[*n_rows as i64]);
+    let ends = graph.i64_list("/lm_head/constants/end", &[i64::MAX]);
+    let axes = graph.i64_list("/lm_head/constants/axis", &[2]);
+    let rest = graph.node("/lm_head/Slice", "Slice", &[whole, &starts, &ends, &axes], []);
+    let axis = AttributeProto::int("axis", 2);
+    graph.node_to("/lm_head/Concat", "Concat", &[common, &rest], &[output], [axis]);
 }
 
 /// The head's product, and what comes behind it.
@@ -64,7 +103,7 @@ fn write_logits(
     graph: &mut Graph,
     architecture: &Architecture<Transformer>,
     normed: &str,
-    head: &matrix::Matrix,
+    head: &Head,
     constant: Option<&[f32]>,
 ) -> Result<(), ExportError> {
     let Transformer { logit_divisor, logit_cap, .. } = architecture.family;
@@ -91,7 +130,7 @@ fn write_logits(
             false => format!("{node}/output_0"),
         };
         if step_idx == 0 {
-            matrix::product(graph, &node, &value, head, &output);
+            head_product(graph, &value, head, &output);
         } else {
             let operator = step.rsplit('/').next().unwrap_or(step);
             let inputs = std::iter::once(value.as_str()).chain(operand.as_deref());

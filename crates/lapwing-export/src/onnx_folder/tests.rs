@@ -47,6 +47,10 @@ struct Fake {
 }
 
 impl TakeWeight for Fake {
+    fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError> {
+        Ok(None)
+    }
+
     fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
         Ok(None)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lapwing_formats::ir::{ElementType, Node};
+use lapwing_formats::ir::{Dim, ElementType, Node};
 use lapwing_model::{Architecture, RopeKind, Transformer};
 
 use super::activation::gated;
@@ -13,8 +13,9 @@ use super::mask::{MaskInputs, causal_mask};
 use super::norm::rms_norm;
 use super::rope::RotaryAngles;
 use super::source::Matrices;
-use super::weight::{biased, weight};
+use super::weight::{biased, stored, weight};
 use crate::error::ExportError;
+use crate::plan::{FINE_HEAD, PlannedWeight};
 
 /// Write the decoder.
 ///
@@ -81,7 +82,10 @@ pub(super) fn write(
     let constant = source.logits_constant()?;
     let family = &architecture.family;
     let is_last = constant.is_none() && family.logit_divisor == 1.0 && family.logit_cap.is_none();
-    let mut logits = graph.matmul(&hidden, &head, true, is_last.then_some(LOGITS));
+    let mut logits = match source.fine_head()? {
+        Some(fine) => split_product(graph, &hidden, &head, &fine, is_last)?,
+        None => graph.matmul(&hidden, &head, true, is_last.then_some(LOGITS)),
+    };
     if let Some(constant) = constant {
         let constant = graph.floats("self.lm_head.bias", &[1, 1, constant.len()], &constant)?;
         let is_last = family.logit_divisor == 1.0 && family.logit_cap.is_none();
@@ -99,6 +103,38 @@ pub(super) fn write(
     }
     graph.result(&logits);
     Ok(())
+}
+
+/// The product with a head whose first rows have more bits beside those that the whole has.
+///
+/// Shapes: `hidden [batch, positions, columns]`, `head [n_vocab, columns]`, `fine` fewer rows of as
+/// many columns; gives `[batch, positions, n_vocab]`.
+fn split_product(
+    graph: &mut Graph,
+    hidden: &Node,
+    head: &Node,
+    fine: &PlannedWeight,
+    is_last: bool,
+) -> Result<Node, ExportError> {
+    let PlannedWeight::Quantized(quantized) = fine else {
+        unreachable!("these rows have codes, found {fine:?}");
+    };
+    let (n_rows, n_columns) = (quantized.n_rows(), quantized.n_columns);
+    let weight = stored(graph, &format!("self.{FINE_HEAD}"), fine, &[n_rows, n_columns])?;
+    let common = graph.matmul(hidden, &weight, true, None);
+    let whole = graph.matmul(hidden, head, true, None);
+    let [start, end] = [graph.integers(&[n_rows as i64])?, graph.integers(&[i64::MAX])?];
+    let [step, axis] = [graph.integers(&[1])?, graph.integers(&[2])?];
+    let dims = |n_rest: Dim| [&whole.dims[..2], &[n_rest]].concat();
+    let n_vocab = head.dims[0];
+    let n_rest = n_vocab.fixed().map(|n_vocab| Dim::Fixed(n_vocab - n_rows as u64));
+    let inputs = [&whole, &start, &end, &step, &axis];
+    let output = (whole.element_type, dims(n_rest.unwrap_or(Dim::ANY)));
+    let rest = graph.operator(("Slice", "opset8"), &[], &inputs, output);
+    let output = (whole.element_type, dims(n_vocab));
+    let name = is_last.then_some(LOGITS);
+    let inputs = [&common, &rest];
+    Ok(graph.named_operator(("Concat", "opset1"), &[("axis", "2")], &inputs, output, name))
 }
 
 /// The name of the output.

@@ -77,6 +77,15 @@ impl<'a> Matrices<'a> {
         self.source.vector(name)
     }
 
+    /// See [`Source::fine_head`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(super) fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError> {
+        self.source.fine_head()
+    }
+
     /// See [`Source::logits_constant`].
     ///
     /// # Errors

@@ -41,6 +41,10 @@ struct MadeUp {
 }
 
 impl TakeWeight for MadeUp {
+    fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError> {
+        Ok(None)
+    }
+
     fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
         Ok(None)
     }

@@ -7,7 +7,7 @@ use lapwing_quant::{Bits, Grid, GroupQuantized, quantize, relative_rms};
 use lapwing_weights::{Checkpoint, Codes, MxCodes, Tensor};
 use ndarray::{Array2, ArrayView2};
 
-use super::{ExportOptions, Precision};
+use super::{ExportOptions, FINE_HEAD, Precision};
 use crate::error::ExportError;
 use crate::head_map::HeadMap;
 use crate::report::TensorReport;
@@ -44,6 +44,13 @@ pub(crate) trait TakeWeight {
     ///
     /// When the tensor is missing or cannot be stored at that precision.
     fn take_as(&mut self, name: &str, precision: Precision) -> Result<PlannedWeight, ExportError>;
+
+    /// The first rows of a tied head with 8 bits, where the plan has such, as [`FINE_HEAD`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`TakeWeight::take_as`].
+    fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError>;
 
     /// What is added to the logits; none without a head map.
     ///
@@ -127,12 +134,33 @@ impl<'a> Weights<'a> {
             return Ok(Stored { kept_grid: true, ..Stored::exact(weight) });
         }
         let elements = elements(tensor, map, name)?;
-        let matrix = ArrayView2::from_shape((n_rows, n_columns), &elements);
-        let quantized = quantize(matrix.expect("a tensor has as many elements as its shape"), grid)
-            .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
-        let relative_rms = relative_rms(elements.iter(), quantized.dequantize().iter());
-        let weight = PlannedWeight::Quantized(quantized);
-        Ok(Stored { weight, relative_rms, kept_grid: false, lost_grid })
+        let stored = quantized(&elements, [n_rows, n_columns], name, grid)?;
+        Ok(Stored { lost_grid, ..stored })
+    }
+
+    /// Note how a matrix was stored; `[asked, precision]`.
+    fn report(
+        &mut self,
+        name: &str,
+        shape: Vec<usize>,
+        source_dtype: String,
+        [asked, precision]: [Precision; 2],
+        stored: &Stored,
+    ) {
+        self.reports.retain(|earlier| earlier.name != name);
+        self.reports.push(TensorReport {
+            name: name.to_owned(),
+            shape,
+            source_dtype,
+            asked: asked.to_string(),
+            precision: match stored.weight {
+                PlannedWeight::Mx(_) => format!("mxfp4 group {N_BLOCK_ELEMENTS}"),
+                _ => precision.to_string(),
+            },
+            kept_grid: stored.kept_grid,
+            lost_grid: stored.lost_grid,
+            relative_rms: stored.relative_rms,
+        });
     }
 }
 
@@ -158,23 +186,30 @@ impl TakeWeight for Weights<'_> {
             }
         };
         if tensor.shape.len() > 1 {
-            let report = TensorReport {
-                name: name.to_owned(),
-                source_dtype: tensor.dtype_name(),
-                asked: self.options.precision(name, tensor.shape.len()).to_string(),
-                precision: match stored.weight {
-                    PlannedWeight::Mx(_) => format!("mxfp4 group {N_BLOCK_ELEMENTS}"),
-                    _ => precision.to_string(),
-                },
-                shape: tensor.shape,
-                kept_grid: stored.kept_grid,
-                lost_grid: stored.lost_grid,
-                relative_rms: stored.relative_rms,
-            };
-            self.reports.retain(|earlier| earlier.name != report.name);
-            self.reports.push(report);
+            let asked = self.options.precision(name, tensor.shape.len());
+            let dtype_name = tensor.dtype_name();
+            self.report(name, tensor.shape, dtype_name, [asked, precision], &stored);
         }
         Ok(stored.weight)
+    }
+
+    fn fine_head(&mut self) -> Result<Option<PlannedWeight>, ExportError> {
+        if !self.architecture().family.tied_head || self.options.n_fine_head_rows == 0 {
+            return Ok(None);
+        }
+        let tensor = self.tensor(Transformer::EMBEDDING)?;
+        let mut elements = elements(&tensor, None, Transformer::EMBEDDING)?;
+        let n_columns = tensor.shape.last().copied().unwrap_or_default();
+        elements.truncate(self.options.n_fine_head_rows.saturating_mul(n_columns));
+        let shape = [elements.len() / n_columns.max(1), n_columns];
+        let precision = self.options.fine_head();
+        let Precision::Int8 { symmetric, .. } = precision else {
+            unreachable!("the rows have 8 bits, found {precision}");
+        };
+        let grid = Grid { bits: Bits::Eight, group_size: n_columns, symmetric };
+        let stored = quantized(&elements, shape, FINE_HEAD, grid)?;
+        self.report(FINE_HEAD, shape.to_vec(), tensor.dtype_name(), [precision; 2], &stored);
+        Ok(Some(stored.weight))
     }
 
     fn logits_constant(&self) -> Result<Option<Vec<f32>>, ExportError> {
@@ -195,6 +230,20 @@ impl Stored {
     fn exact(weight: PlannedWeight) -> Stored {
         Stored { weight, relative_rms: 0.0, kept_grid: false, lost_grid: false }
     }
+}
+
+/// Codes of ours.
+fn quantized(
+    elements: &[f32],
+    [n_rows, n_columns]: [usize; 2],
+    name: &str,
+    grid: Grid,
+) -> Result<Stored, ExportError> {
+    let matrix = ArrayView2::from_shape((n_rows, n_columns), elements);
+    let quantized = quantize(matrix.expect("a tensor has as many elements as its shape"), grid)
+        .map_err(|source| ExportError::Quantize { name: name.to_owned(), source })?;
+    let relative_rms = relative_rms(elements.iter(), quantized.dequantize().iter());
+    Ok(Stored { relative_rms, ..Stored::exact(PlannedWeight::Quantized(quantized)) })
 }
 
 /// The elements, mapped where there is a map. No precision takes one that is NaN or infinite.

@@ -5,6 +5,7 @@ mod checkpoint;
 mod choices;
 mod drawn;
 mod experts;
+mod fine_head;
 mod forward;
 mod mx;
 mod random;

@@ -37,7 +37,10 @@ pub struct ExportArgs {
     /// Quantise with zero points (the default)
     #[arg(long)]
     pub asymmetric: bool,
-    /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32
+    /// Precision of the output head: int8 (with int4 and int8 weights), int4, f16 or f32. Without it
+    /// int4 weights have int8 where that matters and is small: keys and values that four heads
+    /// share, and of a head that is the embedding of 65536 tokens or more the first 8192, which are
+    /// the commonest; the rest of that head has int4
     #[arg(long, value_name = "PRECISION")]
     pub head: Option<String>,
     /// Fold the head map of this correction profile, a file or its name, into the output head, at

@@ -89,10 +89,16 @@ fn options(args: &ExportArgs, source: &Path, settings: &Settings) -> anyhow::Res
         Some(ExportDevice::Npu) => for_npu(args, source)?,
         None => as_asked(args)?,
     };
+    // What was asked for is taken as it is.
+    let is_free = args.for_device.is_none() && args.head.is_none() && args.weights == "int4";
     if let Some(profile) = &args.correct_head {
         let map = correct_head::head_map(profile, &settings.host.profiles);
         let map = map.context("cannot correct the head")?;
         options.head_map = Some(map);
+    }
+    if is_free {
+        let checkpoint = Checkpoint::open(source).context("cannot export")?;
+        options = options.with_bits_spread(&checkpoint.architecture);
     }
     Ok(options)
 }
