@@ -4,10 +4,7 @@ use lapwing_host::worker::crowd::{Crowd, Heard};
 use lapwing_serving::message::{Ask, Ended, Part, Piece, Said};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinHandle;
 
-use crate::app::Begun;
-use crate::models::Busy;
 use crate::refusal::Refusal;
 
 /// A request that a worker answers. Whoever drops it gives the request up: the worker stops at the
@@ -17,18 +14,18 @@ pub(crate) struct Answers {
     number: u64,
     heard: UnboundedReceiver<Heard<Said>>,
     is_over: bool,
-    /// The model is in use as long as this is there.
-    _busy: Option<Busy>,
+    /// What is held as long as the request is open: the model is in use.
+    _held: Option<Box<dyn Send>>,
 }
 
 impl Answers {
     /// Ask a worker.
-    pub(crate) fn of(crowd: &Crowd<Ask, Said>, ask: &Ask, busy: Option<Busy>) -> Answers {
+    pub(crate) fn of(crowd: &Crowd<Ask, Said>, ask: &Ask, held: Option<Box<dyn Send>>) -> Answers {
         // It holds no more than an answer, which the context bounds.
         let (sender, heard) = unbounded_channel();
         let hear = move |heard| drop(sender.send(heard));
         let number = crowd.ask(ask, Box::new(hear));
-        Answers { crowd: crowd.clone(), number, heard, is_over: false, _busy: busy }
+        Answers { crowd: crowd.clone(), number, heard, is_over: false, _held: held }
     }
 
     /// What comes next; `None` behind the last.
@@ -137,46 +134,5 @@ impl Whole {
             }
         }
         Whole { text, thoughts, calls, pieces, ended }
-    }
-}
-
-/// Several answers to one request, as they come.
-pub(crate) struct Merged {
-    /// The only one needs no task of its own.
-    only: Option<Begun>,
-    heard: UnboundedReceiver<(usize, Result<Said, Refusal>)>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Merged {
-    pub(crate) fn new(mut begun: Vec<Begun>) -> Merged {
-        let (sender, heard) = unbounded_channel();
-        let only = if begun.len() == 1 { begun.pop() } else { None };
-        let pass_on = |(idx, mut begun): (usize, Begun)| {
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                while let Some(said) = begun.next().await {
-                    if sender.send((idx, said)).is_err() {
-                        return;
-                    }
-                }
-            })
-        };
-        let tasks = begun.into_iter().enumerate().map(pass_on).collect();
-        Merged { only, heard, tasks }
-    }
-
-    /// What is said next, and of which answer; `None` once all have ended.
-    pub(crate) async fn next(&mut self) -> Option<(usize, Result<Said, Refusal>)> {
-        match &mut self.only {
-            Some(only) => only.next().await.map(|said| (0, said)),
-            None => self.heard.recv().await,
-        }
-    }
-}
-
-impl Drop for Merged {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

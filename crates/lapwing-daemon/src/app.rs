@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lapwing_serving::message::{Ask, Generate, Listing, Part, Said, Why};
+use lapwing_serving::message::{Ask, Generate};
 
-use crate::answers::{Answers, Whole};
+use crate::begun::Begun;
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
 use crate::options::Options;
@@ -38,70 +38,6 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.n_open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A generation that was begun, and what it is of.
-pub(crate) struct Begun {
-    answers: Answers,
-    metrics: Arc<Metrics>,
-    pub(crate) listing: Listing,
-    /// Tokens of the prompt.
-    pub(crate) n_prompt: usize,
-    /// When the request came.
-    pub(crate) arrived: Instant,
-    /// How much of the time since then went into loading the model.
-    pub(crate) load: Duration,
-    has_one_call: bool,
-    is_cut: bool,
-    _place: Place,
-}
-
-impl Begun {
-    /// Let the answer end behind its first call.
-    pub(crate) fn with_one_call(self, has_one_call: bool) -> Begun {
-        Begun { has_one_call, ..self }
-    }
-
-    /// What is said next; `None` behind the end.
-    pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
-        loop {
-            return Some(match self.answers.next().await? {
-                // Nobody wants more.
-                Ok(Said::Piece(_)) if self.is_cut => continue,
-                Ok(Said::Piece(mut piece)) => {
-                    let is_end = |part: &Part| matches!(part, Part::CallEnd { .. });
-                    let end = piece.parts.iter().position(is_end).filter(|_| self.has_one_call);
-                    if let Some(idx) = end {
-                        piece.parts.truncate(idx + 1);
-                        self.is_cut = true;
-                        self.answers.cancel();
-                    }
-                    Ok(Said::Piece(piece))
-                }
-                Ok(Said::Ended(mut ended)) => {
-                    if self.is_cut {
-                        ended.why = Why::Stop;
-                    }
-                    self.metrics.count(&ended, self.arrived.elapsed());
-                    Ok(Said::Ended(ended))
-                }
-                said => said,
-            });
-        }
-    }
-
-    /// The whole answer.
-    pub(crate) async fn whole(mut self) -> Result<Whole, Refusal> {
-        let mut pieces = Vec::new();
-        while let Some(said) = self.next().await {
-            match said? {
-                Said::Piece(piece) => pieces.push(*piece),
-                Said::Ended(ended) => return Ok(Whole::of(pieces, *ended)),
-                _ => {}
-            }
-        }
-        Err(Refusal::internal("the model's process ended no answer"))
     }
 }
 
@@ -163,17 +99,7 @@ impl App {
         let n_prompt = answers.began().await?;
         self.models.has_answered(&listing.name);
         let metrics = Arc::clone(&self.metrics);
-        let (has_one_call, is_cut) = (false, false);
-        Ok(Begun {
-            answers,
-            metrics,
-            listing,
-            n_prompt,
-            arrived,
-            load,
-            has_one_call,
-            is_cut,
-            _place: place,
-        })
+        let held = Box::new(place);
+        Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), held))
     }
 }

@@ -21,6 +21,7 @@
 mod answers;
 mod anthropic;
 mod app;
+mod begun;
 mod bind;
 mod body;
 mod checks;

@@ -28,7 +28,7 @@ use loaded::Times;
 
 pub(crate) use keep_alive::KeepAlive;
 pub use keep_alive::parse_seconds;
-pub(crate) use loaded::{Busy, Loaded};
+pub(crate) use loaded::Loaded;
 
 /// What a lost worker costs before it is started again, at first and at most.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
@@ -113,7 +113,7 @@ impl Models {
     ) -> Result<Answers, Refusal> {
         let loaded = self.load(name).await?;
         let busy = loaded.begin(keep_alive, self);
-        Ok(Answers::of(&loaded.crowd, ask, Some(busy)))
+        Ok(Answers::of(&loaded.crowd, ask, Some(Box::new(busy))))
     }
 
     /// Ask the model `name`, which is loaded if it is not. It does not count as use: how long the

@@ -76,6 +76,7 @@ pub(super) enum Event {
 /// What is added to a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "these are the names on the wire")]
 pub(super) enum Delta {
     TextDelta { text: String },
     ThinkingDelta { thinking: String },

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Event, Message, Teller, message};
 use super::request::{CountRequest, MessagesRequest, generate, n_tokens_max};
-use crate::app::{App, Begun, Client};
+use crate::app::{App, Client};
+use crate::begun::Begun;
 use crate::body::{self, Framing, Gone, Writer, stream};
 use crate::models::KeepAlive;
 use crate::protocol::Protocol;

@@ -103,7 +103,7 @@ impl Loaded {
 }
 
 /// Somebody uses a model.
-pub(crate) struct Busy {
+pub(super) struct Busy {
     loaded: Arc<Loaded>,
     models: Arc<Models>,
 }

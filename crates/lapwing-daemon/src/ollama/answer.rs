@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::conversation::{Function, Message, ToolCall};
 use super::time::{nanos, nanos_of_ms, rfc3339};
 use crate::answers::Call;
-use crate::app::Begun;
+use crate::begun::Begun;
 use crate::body::{Framing, Gone, Writer, stream};
 use crate::logprobs::TokenLogprob;
 use crate::protocol::Protocol;

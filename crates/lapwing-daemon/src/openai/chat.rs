@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::answer::{InputTokens, Logprobs, TokenLogprob, Usage, finish_reason};
 use super::request::{Choosing, Stop, StreamOptions, Thinking, form_of, limit, tools_of};
-use crate::answers::{Merged, Whole};
-use crate::app::{App, Begun, Client};
+use crate::answers::Whole;
+use crate::app::{App, Client};
+use crate::begun::Begun;
+use crate::begun::Merged;
 use crate::body::{Framing, Gone, Json, Writer, stream};
 use crate::logprobs;
 use crate::models::KeepAlive;

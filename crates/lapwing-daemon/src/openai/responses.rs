@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::answer::InputTokens;
 use super::request::{Choosing, form_of, limit, tools_of};
-use crate::app::{App, Begun, Client};
+use crate::app::{App, Client};
+use crate::begun::Begun;
 use crate::body::{Framing, Gone, Json, Writer, stream};
 use crate::models::KeepAlive;
 use crate::refusal::Refusal;

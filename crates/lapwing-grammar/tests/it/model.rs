@@ -133,7 +133,7 @@ pub(crate) fn all() -> Vec<Speech> {
         let path = exports().join(name).join("tokenizer.json");
         match std::fs::read(&path) {
             Ok(bytes) => all.push(Speech::new(name, &bytes, stops)),
-            Err(_) => println!("skipped: {} is not here", path.display()),
+            Err(_) => eprintln!("skipped: {} is not here", path.display()),
         }
     }
     all

@@ -274,7 +274,6 @@ impl<Request: DeserializeOwned> Requests<Request> {
     /// # Errors
     ///
     /// When it is not understood.
-    #[expect(clippy::should_implement_trait, reason = "it may fail, and goes on")]
     pub fn next(&self) -> Option<Result<(u64, Request), serde_json::Error>> {
         self.lines.recv().ok().map(|line| line::parse_request(&line))
     }
