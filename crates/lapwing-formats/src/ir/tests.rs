@@ -242,6 +242,8 @@ fn what_is_not_sliced() {
 
 /// `x [?, ?, 2]` times two matrices, of the second product the columns from 1 on, side by side.
 fn head_in_parts(slice_axis: i64, concat_axis: &str) -> IrModel {
+    let transposes = [("transpose_a", "false"), ("transpose_b", "true")];
+    let together = [("axis", concat_axis)];
     let mut writer = IrWriter::new("head", Vec::new());
     let three = |n| [Dim::ANY, Dim::ANY, Dim::Fixed(n)];
     let operation =
@@ -259,7 +261,6 @@ fn head_in_parts(slice_axis: i64, concat_axis: &str) -> IrModel {
     };
     let [start, end] = [integer("start", 1), integer("end", i64::MAX)];
     let [step, axis] = [integer("step", 1), integer("axis", slice_axis)];
-    let transposes = [("transpose_a", "false"), ("transpose_b", "true")];
     let mut product = |name, weight, n| {
         writer.layer(
             operation(name, "MatMul", &transposes),
@@ -274,7 +275,7 @@ fn head_in_parts(slice_axis: i64, concat_axis: &str) -> IrModel {
         port(ElementType::F32, &three(2)),
     );
     let logits = writer.layer(
-        operation("concat", "Concat", &[("axis", concat_axis)]),
+        operation("concat", "Concat", &together),
         &[&common, &rest],
         port(ElementType::F32, &three(3)),
     );

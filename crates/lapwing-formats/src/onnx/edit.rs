@@ -297,7 +297,8 @@ mod tests {
             .collect();
         assert_eq!((nodes[0].op_type(), inputs), ("Slice", vec![SLICED, SLICED]));
 
-        let other = [&[node("Tanh", &["x"], &["y"])], &parts("y")[..]].concat();
+        let mut other = vec![node("Tanh", &["x"], &["y"])];
+        other.extend(parts("y"));
         check(&other, Err("multiply both"));
         let [first, second, ..] = parts("x");
         let positions = [first.clone(), second.clone(), rest("middle"), concat(2)];

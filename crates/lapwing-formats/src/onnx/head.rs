@@ -39,7 +39,7 @@ pub(super) struct HeadPath {
     /// All products that are the head.
     pub(super) head_idxs: Vec<usize>,
     /// Values that lose positions: the head's output, …, the logits.
-    values: HashSet<String>,
+    pub(super) values: HashSet<String>,
 }
 
 /// The walk from the logits back to the head.
