@@ -3,7 +3,7 @@
 
 Usage: compare_int4_exports.py --before BIN --after BIN --gguf FILE --text FILE --work DIR
                                [--gguf-before FILE] [--windows 20] [--repetitions 5] [--threads 2]
-                               [--skip kl,bench] [--out FILE]
+                               [--skip export,kl,bench] [--out FILE]
 
 Exports the checkpoint by both programs to both targets with `--weights int4` and no other option,
 and in f16 for OpenVINO by each, which is the reference: the checkpoint's own weights, but for what
@@ -17,6 +17,8 @@ f16 rounds off. Then, for each target,
 With --gguf-before another file is exported by the first program: a GGUF whose embedding and head are
 one matrix in two precisions stands for what was exported when both were stored, if a row of the one
 is changed (`--untie SRC DST` writes such a file, its last embedding zeroed).
+
+With --skip export the folders {before,after}-{openvino,onnx} below --work are taken as they are.
 
 Prints a table and appends one JSON line to --out. Needs the package gguf for --untie only.
 """
@@ -142,7 +144,10 @@ def main():
         rows = {}
         for build, (program, source) in builds.items():
             rows[build] = {"target": target, "build": build}
-            rows[build] |= export(program, source, target, "int4", folders[build])
+            if "export" in skipped:
+                rows[build]["folder_bytes"] = folder_bytes(folders[build])
+            else:
+                rows[build] |= export(program, source, target, "int4", folders[build])
         if "bench" not in skipped:
             records = bench(options.after, folders.values(), options)
             for build, folder in folders.items():
