@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use lapwing_model::TokenId;
 use serde::Deserialize;
-use tokenizers::{Encoding, Model as _, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
+use tokenizers::{
+    Encoding, Model as _, ModelWrapper, OffsetType, PreTokenizedString, PreTokenizer as _, Token,
+};
 
 use crate::detokenizer::stage;
 use crate::guard::{Cause, guarded};
@@ -65,6 +67,10 @@ impl Tables {
         let (special_spellings, added_spellings) = (spellings(special), spellings(others));
         // Windows see all of an added token that reaches into what must agree.
         let longest = special_spellings.iter().chain(&added_spellings).map(String::len).max();
+        // Or of a word that is looked up as a whole.
+        let looks_up = matches!(inner.get_model(), ModelWrapper::BPE(bpe) if bpe.ignore_merges);
+        let words = looks_up.then(|| inner.get_model().get_vocab().into_keys());
+        let longest = words.into_iter().flatten().map(|word| word.len()).chain(longest).max();
         let n_shared = SHARED_BYTES.max(8 * longest.unwrap_or(0));
         let n_bytes = WINDOW_BYTES.max(8 * n_shared);
         let windows = Windows { n_bytes, n_shared, seam: Seam::of(&inner) };
@@ -73,22 +79,20 @@ impl Tables {
 
     /// The ids of a text.
     pub(crate) fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, Cause> {
-        if text.len() <= self.windows.n_bytes {
-            let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
-            return Ok(encoding.get_ids().to_vec());
-        }
-        let ids =
-            self.encode_marked(&Marked { text: text.into(), mark: '\0', firsts: Vec::new() })?;
-        let mut ids = ids.unwrap_or_default();
-        if add_special {
+        if self.windows.n_bytes < text.len() {
             let body = Token::new(TokenId::MAX, String::new(), (0, 0));
             let body = Encoding::from_tokens(vec![body], 0);
-            let around = guarded(|| self.inner.post_process(body, None, true))?;
-            let mut sides = around.get_ids().split(|&id| id == TokenId::MAX);
-            ids.splice(0..0, sides.next().into_iter().flatten().copied());
-            ids.extend(sides.flatten());
+            let around = guarded(|| self.inner.post_process(body, None, add_special))?;
+            let sides: Vec<&[TokenId]> = around.get_ids().split(|&id| id == TokenId::MAX).collect();
+            // A template may want the text more than once.
+            if let [before, behind] = *sides {
+                let text = text.into();
+                let ids = self.encode_marked(&Marked { text, mark: '\0', firsts: Vec::new() })?;
+                return Ok([before, &ids.unwrap_or_default(), behind].concat());
+            }
         }
-        Ok(ids)
+        let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// The ids of a text in which what stands at the offsets `typed` is no special token.

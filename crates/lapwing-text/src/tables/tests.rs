@@ -193,6 +193,9 @@ fn texts(n_bytes: usize) -> Vec<(&'static str, String)> {
         ("capitals", of(&["A", "B", "北", "Ab"])),
         ("prose", of(&prose)),
     ];
+    // Order puts the last of these marks before all others.
+    let marks = "\u{301}".repeat(n_bytes / 2);
+    all.push(("a lower mark behind others", format!("a{marks}\u{323} end")));
     let tails = "\n".repeat(n_bytes / 2);
     all.push(("line ends behind punctuation", format!("{}!{tails} \n", of(&["ab "]))));
     all.push(("a token behind spaces", format!("{}<left>a", " ".repeat(n_bytes))));

@@ -37,6 +37,9 @@ pub(super) struct Seam {
     pub(super) cuts: Cuts,
     /// Something that is no white space, which an added token further on may swallow.
     pub(super) ink: bool,
+    /// A character that no normalizer moves: a run of combining marks is put in order as a whole, so
+    /// that a window which begins within it orders another one.
+    pub(super) anchor: bool,
 }
 
 /// Where a text may be cut.
@@ -159,7 +162,8 @@ impl Seam {
             _ => Cuts::BetweenWords,
         };
         let added = inner.get_added_vocabulary().get_added_tokens_decoder();
-        Self { cuts, ink: added.values().any(|token| token.lstrip) }
+        let ink = added.values().any(|token| token.lstrip);
+        Self { cuts, ink, anchor: inner.get_normalizer().is_some() }
     }
 
     /// Whether a window's tokens and text in a zone are enough to compare.
@@ -170,8 +174,16 @@ impl Seam {
             Cuts::BetweenWords => n_words,
             Cuts::WithinInk | Cuts::BetweenTokens => tokens.len(),
         };
-        N_COMMON_MIN <= n && !(self.ink && text.chars().all(char::is_whitespace))
+        let has_ink = !self.ink || !text.chars().all(char::is_whitespace);
+        let has_anchor = !self.anchor || text.chars().any(is_anchor);
+        N_COMMON_MIN <= n && has_ink && has_anchor
     }
+}
+
+/// Whether a character is certainly no combining mark: those begin behind U+0300, and there are none
+/// among ideographs and syllables of Hangul.
+fn is_anchor(symbol: char) -> bool {
+    matches!(symbol, '\0'..'\u{300}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
 }
 
 /// Where what stands between words ends them at the same places also when it begins within one:
