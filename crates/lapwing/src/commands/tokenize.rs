@@ -9,12 +9,28 @@ use lapwing_host::{OpenTextError, TextSide, conversation};
 use lapwing_store::{checkpoint_at, resolve_model};
 use lapwing_text::{SpecialPieces, TokenId, Tokenizer};
 use lapwing_weights::{Checkpoint, TextAssets};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::TokenizeArgs;
 use crate::printer::{Printer, is_obeyed};
 use crate::prompting::Asked;
 use crate::settings::Settings;
+
+/// Tokens of a long prompt that are shown as one table.
+const N_ROWS: usize = 10_000;
+
+/// What `--json` prints; the keys are the contract of the command line.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    is_rendered: bool,
+    prompt: &'a str,
+    n_bytes: usize,
+    n_tokens: usize,
+    prompt_ids: &'a [TokenId],
+    pieces: &'a [String],
+}
 
 /// A folder with it needs no checkpoint to be read.
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -37,23 +53,29 @@ pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyho
     let prompt = conversation::prompt(&side.tokenizer, template, &messages, &told)?;
     let pieces = pieces(&side.tokenizer, &prompt.ids)?;
     if args.json {
-        let report = json!({
-            "model": model,
-            "is_rendered": template.is_some(),
-            "prompt": prompt.text,
-            "n_bytes": prompt.text.len(),
-            "n_tokens": prompt.ids.len(),
-            "prompt_ids": prompt.ids,
-            "pieces": pieces,
-        });
+        let report = Report {
+            model,
+            is_rendered: template.is_some(),
+            prompt: &prompt.text,
+            n_bytes: prompt.text.len(),
+            n_tokens: prompt.ids.len(),
+            prompt_ids: &prompt.ids,
+            pieces: &pieces,
+        };
         return Ok(printer.json(&report)?);
     }
     if template.is_some() && !printer.is_quiet() {
         printer.show(&prompt.text);
     }
-    let rows = prompt.ids.iter().zip(&pieces);
-    let rows: Vec<_> = rows.map(|(id, piece)| vec![id.to_string(), visible(piece)]).collect();
-    printer.table(&["ID", "PIECE"], &rows)?;
+    let row = |(id, piece): (&TokenId, &String)| vec![id.to_string(), visible(piece)];
+    // A table is laid out as a whole, in hundreds of bytes a token.
+    for (idx, (ids, pieces)) in prompt.ids.chunks(N_ROWS).zip(pieces.chunks(N_ROWS)).enumerate() {
+        let rows: Vec<_> = ids.iter().zip(pieces).map(row).collect();
+        match &*rows {
+            [first, rest @ ..] if idx != 0 => printer.table(&[&first[0], &first[1]], rest)?,
+            rows => printer.table(&["ID", "PIECE"], rows)?,
+        }
+    }
     printer.note(format!("{} tokens, {} bytes", prompt.ids.len(), prompt.text.len()));
     Ok(())
 }
