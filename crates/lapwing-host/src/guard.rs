@@ -63,6 +63,9 @@ pub struct Ended {
 impl Guarded {
     /// Start `command`, which finds what [`obey`] wants in the environment `variable`.
     ///
+    /// Do so and [`Guarded::wait`] before this program has other threads, which signals would reach
+    /// instead, and with SIGCHLD at its default: where it is ignored, nobody hears of an end.
+    ///
     /// # Errors
     ///
     /// When there is no process to be had.
