@@ -21,7 +21,15 @@ fn wanted(number: u64, prompt: &str, n_tokens_max: usize) -> Wanted {
         client: number,
         is_background: false,
     };
-    Wanted { number, generate, ids, tools: None, constraint: None, is_text: false, arrived: Instant::now() }
+    Wanted {
+        number,
+        generate,
+        ids,
+        tools: None,
+        constraint: None,
+        is_text: false,
+        arrived: Instant::now(),
+    }
 }
 
 /// What was said, by request and in order.
