@@ -15,7 +15,7 @@ pub(crate) struct GroupScale {
 /// What a symmetric group's largest weight is mapped to, below zero, where descents begin; the plain
 /// choice first.
 const DEPTHS_FOUR: &[f32] = &[8.0, 7.5, 7.0, 8.5, 9.0];
-const DEPTHS_EIGHT: &[f32] = &[128.0, 127.0];
+const DEPTHS_EIGHT: &[f32] = &[128.0, 127.5, 127.0];
 
 /// Which part of its range an asymmetric group covers where descents begin; the plain choice first.
 /// Long groups want less of it, short ones whose weights lie on a grid already somewhat more.
@@ -25,7 +25,8 @@ const SPANS_EIGHT: &[f32] = &[1.0, 0.998];
 /// Weights from which on a group is long.
 const N_LONG_MIN: usize = 65;
 
-/// Scales that a descent tries, its first among them.
+/// Scales that a descent of 4 bits tries, its first among them. With 8 bits there is next to nothing to
+/// win, and no descent.
 const N_SCALES_OF_DESCENT: usize = 3;
 /// A descent ends where its error is so many times the least one: what is left of it seldom wins
 /// that back.
@@ -73,7 +74,9 @@ pub(crate) fn best_scale(weights: &[f32], bits: Bits, symmetric: bool) -> GroupS
         };
         for span in spans {
             search.descend(plain * span, nearest);
-            search.descend(plain * span, other);
+            if matches!(bits, Bits::Four) {
+                search.descend(plain * span, other);
+            }
         }
     }
     search.best
@@ -96,7 +99,8 @@ impl Search<'_> {
     /// Nearest codes and least squares by turns.
     fn descend(&mut self, scale: f32, zero_point: u8) {
         let mut scale = to_f16(scale);
-        for _ in 0..N_SCALES_OF_DESCENT {
+        let n_scales = if matches!(self.bits, Bits::Four) { N_SCALES_OF_DESCENT } else { 1 };
+        for _ in 0..n_scales {
             let tried = GroupScale { scale, zero_point };
             let fit = fit(self.weights, tried, self.bits);
             if fit.squared_error < self.least_error {

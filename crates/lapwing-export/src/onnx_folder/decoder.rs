@@ -87,7 +87,8 @@ fn head_product(graph: &mut Graph, normed: &str, head: &Head, output: &str) {
         matrix::product(graph, "/lm_head/MatMul", normed, &head.whole, output);
         return;
     };
-    let (whole, common) = ("/lm_head/MatMul/output_0", "/lm_head/Fine/MatMul/output_0");
+    // What follows the head may take `/lm_head/MatMul/output_0`, which is then `output`.
+    let (whole, common) = ("/lm_head/MatMul/whole", "/lm_head/Fine/MatMul/output_0");
     matrix::product(graph, "/lm_head/MatMul", normed, &head.whole, whole);
     matrix::product(graph, "/lm_head/Fine/MatMul", normed, fine, common);
     let starts = graph.i64_list("/lm_head/constants/n_fine", &[*n_rows as i64]);

@@ -99,6 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut architecture =
             Checkpoint::open(&small("llama").write(folder.path())).unwrap().architecture;
+        architecture.hidden_size = 64;
         let check = |weights: Precision, n_vocab, tied, n_rows, head: Precision| {
             let mut architecture = architecture.clone();
             (architecture.n_vocab, architecture.family.tied_head) = (n_vocab, tied);
