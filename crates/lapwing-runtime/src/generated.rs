@@ -145,6 +145,33 @@ pub struct Timings {
     pub total: Duration,
 }
 
+impl StepTimings {
+    /// No step at all.
+    pub(crate) const NONE: StepTimings =
+        StepTimings { elapsed: Duration::ZERO, inference: Duration::ZERO };
+}
+
+impl Generated {
+    /// What an answer to a prompt of so many tokens is that was not begun.
+    pub(crate) fn nothing(n_prompt_tokens: usize) -> Generated {
+        Generated {
+            token_ids: Vec::new(),
+            text: String::new(),
+            reasoning: String::new(),
+            tool_calls: Vec::new(),
+            finish: Finish::Cancelled,
+            usage: Usage { n_prompt_tokens, n_reused_tokens: 0, n_completion_tokens: 0 },
+            timings: Timings {
+                prefill: StepTimings::NONE,
+                time_to_first_token: None,
+                tokens: Vec::new(),
+                total: Duration::ZERO,
+            },
+            first_step_top: Vec::new(),
+        }
+    }
+}
+
 impl Timings {
     /// The steps over single tokens, each with the stages of the token that it gave: all but the
     /// first token's.

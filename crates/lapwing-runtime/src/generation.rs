@@ -20,7 +20,7 @@ use lapwing_model::TokenId;
 use lapwing_text::{Reply, ReplyEvent};
 
 use crate::constraint::Constraint;
-use crate::generated::{Event, Finish, Generated, StepTimings, Timings, TokenTimings, Usage};
+use crate::generated::{Event, Finish, Generated, StepTimings, TokenTimings, Usage};
 use crate::request::{GenerateError, Request, sampler, special_id};
 use crate::session::Session;
 use crate::text_stream::TextStream;
@@ -89,7 +89,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             is_aligned: false,
             is_over: false,
             constraint: None,
-            generated: nothing_generated(prompt.len()),
+            generated: Generated::nothing(prompt.len()),
         })
     }
 
@@ -341,7 +341,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         };
         self.newest_text = self.reply.content.len();
         let timings = TokenTimings {
-            step: self.last_step.unwrap_or(NO_STEP),
+            step: self.last_step.unwrap_or(StepTimings::NONE),
             correct,
             sample: detokenize_started - sample_started,
             detokenize: detokenize_started.elapsed(),
@@ -381,25 +381,5 @@ impl<S> std::fmt::Debug for Generation<S> {
             .field("n_generated", &self.generated.token_ids.len())
             .field("is_over", &self.is_over)
             .finish_non_exhaustive()
-    }
-}
-
-const NO_STEP: StepTimings = StepTimings { elapsed: Duration::ZERO, inference: Duration::ZERO };
-
-fn nothing_generated(n_prompt_tokens: usize) -> Generated {
-    Generated {
-        token_ids: Vec::new(),
-        text: String::new(),
-        reasoning: String::new(),
-        tool_calls: Vec::new(),
-        finish: Finish::Cancelled,
-        usage: Usage { n_prompt_tokens, n_reused_tokens: 0, n_completion_tokens: 0 },
-        timings: Timings {
-            prefill: NO_STEP,
-            time_to_first_token: None,
-            tokens: Vec::new(),
-            total: Duration::ZERO,
-        },
-        first_step_top: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::message::{Failure, FailureKind, Form};
 use crate::served::Served;
-use crate::turns::failure;
+use crate::words::failure;
 
 /// So much of a prompt's end is looked at for a thought that it opens.
 const N_END_TOKENS: usize = 32;

@@ -22,6 +22,7 @@ mod listing;
 mod prompt;
 mod served;
 mod turns;
+mod words;
 mod worker;
 
 pub use worker::{Base, serve};

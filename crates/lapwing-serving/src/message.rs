@@ -4,11 +4,15 @@
 //! [`Said::Ended`], [`Said::Failed`] or the answer of its kind. All of it is JSON that both sides
 //! write and read.
 
-use lapwing_backend::{DeviceRequest, MemoryBreakdown};
+mod told;
+
+use lapwing_backend::DeviceRequest;
 use lapwing_host::{BackendChoice, CorrectionChoice};
 use lapwing_model::TokenId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use told::{Abilities, Card, Listing, State};
 
 /// What is asked of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -348,105 +352,4 @@ pub enum FailureKind {
     NoModel,
     /// The model, its files or the library.
     Model,
-}
-
-/// What is known of an open model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Card {
-    /// Its name in the store.
-    pub name: String,
-    /// The library that runs it: `ort`, `openvino`.
-    pub backend: String,
-    /// That library's version.
-    pub backend_version: String,
-    /// The device that runs it.
-    pub device: String,
-    /// That device's name.
-    pub device_name: String,
-    /// Most positions of a sequence.
-    pub n_positions_max: usize,
-    /// Tokens of the vocabulary.
-    pub n_vocab: usize,
-    /// What it can do.
-    pub can: Abilities,
-    /// The chat template's source.
-    pub template: Option<String>,
-    /// The profile that corrects its logits.
-    pub correction: Option<String>,
-    /// Its own account of its memory.
-    pub memory: MemoryBreakdown,
-    /// Prompts go in as a whole, so that they wait for answers to end.
-    pub takes_whole_prompts: bool,
-    /// How long opening it took.
-    pub open_ms: f64,
-}
-
-/// What a model can do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Abilities {
-    /// Go on from a prompt.
-    pub completes: bool,
-    /// Answer a conversation: it has a template.
-    pub chats: bool,
-    /// Call functions: its template tells it of them.
-    pub calls: bool,
-    /// Think before it answers.
-    pub thinks: bool,
-    /// Whether its template lets one say whether to think.
-    pub thinks_when_asked: bool,
-    /// Turn texts into vectors.
-    pub embeds: bool,
-}
-
-/// A model in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Listing {
-    /// Its name.
-    pub name: String,
-    /// Bytes of its files.
-    pub n_bytes: u64,
-    /// When it was last changed, in seconds since 1970.
-    pub modified_s: u64,
-    /// SHA-256 over the names, sizes and times of its files, in hexadecimal digits: the same as long
-    /// as nobody changes them.
-    pub digest: String,
-    /// `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`, `safetensors`.
-    pub kind: String,
-    /// Architecture: `llama`, `qwen2`, …
-    pub family: String,
-    /// How many weights it has.
-    pub n_parameters: Option<u64>,
-    /// The type of most of its weights: `u4`, `i8`, …
-    pub quantisation: String,
-    /// Most positions of a sequence.
-    pub n_positions_max: Option<usize>,
-    /// What it can do.
-    pub can: Abilities,
-    /// The chat template's source.
-    pub template: Option<String>,
-    /// Licence, if known.
-    pub licence: Option<String>,
-    /// Why it does not run as it is.
-    pub unusable: Option<String>,
-}
-
-/// How things stand in a worker.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Answers that are being made.
-    pub n_running: usize,
-    /// Prompts that wait.
-    pub n_waiting: usize,
-    /// Sequences that are kept.
-    pub n_kept: usize,
-    /// Bytes that those take, where the library tells.
-    pub n_kept_bytes: Option<u64>,
-    /// Tokens of prompts that were read since the start.
-    pub n_prompt_tokens: u64,
-    /// Tokens of prompts that kept sequences knew.
-    pub n_reused_tokens: u64,
-    /// Tokens that were chosen.
-    pub n_tokens: u64,
-    /// Steps of the model over chosen tokens.
-    pub n_steps: u64,
 }

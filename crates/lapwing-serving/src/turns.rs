@@ -12,21 +12,19 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use lapwing_host::sampling::{self, SamplingRequest};
+use lapwing_host::sampling;
 use lapwing_logits::Details;
 use lapwing_model::TokenId;
 use lapwing_runtime::{
-    Constraint, Event, Finish, GenerateError, Generation, Request, Session, advance_together,
+    Constraint, Finish, GenerateError, Generation, Request, Session, advance_together,
 };
-use lapwing_text::{ReplyEvent, ReplyFormat, SpecialPieces, Tokenizer};
+use lapwing_text::{ReplyFormat, SpecialPieces};
 use serde_json::Value;
 
 use crate::kept::Kept;
-use crate::message::{
-    Ended, Failure, FailureKind, Generate, Part, Piece, Probability, Said, Sampling, Spelled,
-    State, Why,
-};
+use crate::message::{Ended, Failure, FailureKind, Generate, Part, Said, State, Why};
 use crate::served::Served;
+use crate::words::{asked, failure, kind, never_begun, piece};
 
 /// So much of a prompt is read in a round. The borders of parts are multiples of it, so that a prompt
 /// gives the same numbers whoever else is answered.
@@ -245,7 +243,12 @@ impl<'a> Turns<'a> {
                 run.answer += elapsed;
                 if outcome.is_ok() {
                     self.state.n_tokens += 1;
-                    say_piece(run, self.served.tokenizer.as_ref(), say);
+                    let piece = piece(run.generation.event(), self.served.tokenizer.as_ref());
+                    if let Some(piece) = piece {
+                        let is_thought = |part: &Part| matches!(part, Part::Thought(_));
+                        run.n_thought_tokens += usize::from(piece.parts.iter().any(is_thought));
+                        say(run.number, false, Said::Piece(Box::new(piece)));
+                    }
                 }
                 if !matches!(outcome, Ok(None)) {
                     ends.push((run.number, outcome));
@@ -351,84 +354,6 @@ impl<'a> Turns<'a> {
         };
         say(number, true, said);
     }
-}
-
-/// What a request comes to that is given up before its prompt is read.
-pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
-    Ended {
-        why: Why::Cancelled,
-        stop_text: None,
-        n_prompt,
-        n_reused: 0,
-        n_tokens: 0,
-        n_thought_tokens: 0,
-        queue_ms: arrived.elapsed().as_secs_f64() * 1e3,
-        prompt_ms: 0.0,
-        answer_ms: 0.0,
-    }
-}
-
-/// Say what became certain with the newest token.
-fn say_piece(run: &mut Running, tokenizer: Option<&Tokenizer>, say: Say<'_>) {
-    let Some(Event::Token { token, log_probability, top, parts, .. }) = run.generation.event()
-    else {
-        return;
-    };
-    let spelled = |token: TokenId| Spelled {
-        token,
-        text: tokenizer.map_or_else(String::new, |t| t.decode(&[token], SpecialPieces::Show)),
-    };
-    let probability = log_probability.map(|log| {
-        let top = top.iter().map(|other| (spelled(other.token), other.log_probability)).collect();
-        Box::new(Probability { log, piece: spelled(token), top })
-    });
-    let parts: Vec<Part> = parts.iter().map(part).collect();
-    let is_thought = parts.iter().any(|part| matches!(part, Part::Thought(_)));
-    run.n_thought_tokens += usize::from(is_thought);
-    say(run.number, false, Said::Piece(Box::new(Piece { token, parts, probability })));
-}
-
-fn part(event: &ReplyEvent) -> Part {
-    match event.clone() {
-        ReplyEvent::Content(text) => Part::Text(text),
-        ReplyEvent::Reasoning(text) => Part::Thought(text),
-        ReplyEvent::CallStart { index, name } => Part::Call { index, name },
-        ReplyEvent::CallArguments { index, delta } => Part::Arguments { index, delta },
-        ReplyEvent::CallEnd { index } => Part::CallEnd { index },
-    }
-}
-
-fn asked(sampling: Sampling) -> SamplingRequest {
-    SamplingRequest {
-        temperature: sampling.temperature,
-        top_k: sampling.top_k,
-        top_p: sampling.top_p,
-        min_p: sampling.min_p,
-        repeat_penalty: sampling.repeat_penalty,
-        repeat_window: sampling.repeat_window,
-        presence_penalty: sampling.presence_penalty,
-        frequency_penalty: sampling.frequency_penalty,
-        logit_bias: sampling.logit_bias,
-        seed: sampling.seed,
-    }
-}
-
-fn kind(error: &GenerateError) -> FailureKind {
-    match error {
-        GenerateError::PromptTooLong { .. } | GenerateError::PromptBeyondCompiled { .. } => {
-            FailureKind::TooLong
-        }
-        GenerateError::EmptyPrompt
-        | GenerateError::NoSuchToken { .. }
-        | GenerateError::Sampler(_)
-        | GenerateError::Constrain { .. } => FailureKind::Request,
-        _ => FailureKind::Model,
-    }
-}
-
-/// A failure in words, with its causes.
-pub(crate) fn failure(kind: FailureKind, error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure { kind, message: lapwing_host::with_causes(error), hint: None }
 }
 
 #[cfg(test)]

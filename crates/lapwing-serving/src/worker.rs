@@ -24,7 +24,8 @@ use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
 use crate::prompt::{self, Made, PromptError};
 use crate::served::Served;
-use crate::turns::{Turns, TurnsOptions, Wanted, failure, never_begun};
+use crate::turns::{Turns, TurnsOptions, Wanted};
+use crate::words::{failure, never_begun};
 
 /// What a worker opens models with, where a request says nothing else.
 pub struct Base<'a> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::message::Prompt;
+use crate::message::{Prompt, Sampling};
 
 const OPTIONS: TurnsOptions = TurnsOptions { n_sequences_max: 4, n_kept_bytes_max: 1 << 30 };
 

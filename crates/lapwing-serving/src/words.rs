@@ -1,0 +1,86 @@
+//! What happens in this process, in the words of [`crate::message`].
+
+use std::time::Instant;
+
+use lapwing_host::sampling::SamplingRequest;
+use lapwing_model::TokenId;
+use lapwing_runtime::{Event, GenerateError};
+use lapwing_text::{ReplyEvent, SpecialPieces, Tokenizer};
+
+use crate::message::{
+    Ended, Failure, FailureKind, Part, Piece, Probability, Sampling, Spelled, Why,
+};
+
+/// What a request comes to that is given up before its prompt is read.
+pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
+    Ended {
+        why: Why::Cancelled,
+        stop_text: None,
+        n_prompt,
+        n_reused: 0,
+        n_tokens: 0,
+        n_thought_tokens: 0,
+        queue_ms: arrived.elapsed().as_secs_f64() * 1e3,
+        prompt_ms: 0.0,
+        answer_ms: 0.0,
+    }
+}
+
+/// What became certain with the newest token of an answer.
+pub(crate) fn piece(event: Option<Event<'_>>, tokenizer: Option<&Tokenizer>) -> Option<Piece> {
+    let Event::Token { token, log_probability, top, parts, .. } = event? else { return None };
+    let spelled = |token: TokenId| Spelled {
+        token,
+        text: tokenizer.map_or_else(String::new, |t| t.decode(&[token], SpecialPieces::Show)),
+    };
+    let probability = log_probability.map(|log| {
+        let top = top.iter().map(|other| (spelled(other.token), other.log_probability)).collect();
+        Box::new(Probability { log, piece: spelled(token), top })
+    });
+    Some(Piece { token, parts: parts.iter().map(part).collect(), probability })
+}
+
+fn part(event: &ReplyEvent) -> Part {
+    match event.clone() {
+        ReplyEvent::Content(text) => Part::Text(text),
+        ReplyEvent::Reasoning(text) => Part::Thought(text),
+        ReplyEvent::CallStart { index, name } => Part::Call { index, name },
+        ReplyEvent::CallArguments { index, delta } => Part::Arguments { index, delta },
+        ReplyEvent::CallEnd { index } => Part::CallEnd { index },
+    }
+}
+
+/// How tokens are chosen, in the words of the host.
+pub(crate) fn asked(sampling: Sampling) -> SamplingRequest {
+    SamplingRequest {
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repeat_penalty: sampling.repeat_penalty,
+        repeat_window: sampling.repeat_window,
+        presence_penalty: sampling.presence_penalty,
+        frequency_penalty: sampling.frequency_penalty,
+        logit_bias: sampling.logit_bias,
+        seed: sampling.seed,
+    }
+}
+
+/// Whose fault it is that an answer is not made.
+pub(crate) fn kind(error: &GenerateError) -> FailureKind {
+    match error {
+        GenerateError::PromptTooLong { .. } | GenerateError::PromptBeyondCompiled { .. } => {
+            FailureKind::TooLong
+        }
+        GenerateError::EmptyPrompt
+        | GenerateError::NoSuchToken { .. }
+        | GenerateError::Sampler(_)
+        | GenerateError::Constrain { .. } => FailureKind::Request,
+        _ => FailureKind::Model,
+    }
+}
+
+/// A failure in words, with its causes.
+pub(crate) fn failure(kind: FailureKind, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure { kind, message: lapwing_host::with_causes(error), hint: None }
+}
