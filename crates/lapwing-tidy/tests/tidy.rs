@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-text",
         ],
     ),
-    ("lapwing-daemon", &["lapwing-backend", "lapwing-host", "lapwing-model", "lapwing-serving"]),
+    ("lapwing-daemon", &["lapwing-host", "lapwing-serving"]),
     (
         "lapwing-eval",
         &[

@@ -262,7 +262,7 @@ fn export(path: &str) -> Option<PathBuf> {
 #[test]
 fn bytes_of_tokens_join_to_their_text() {
     let mut tokenizers: Vec<(String, Tokenizer)> = Vec::new();
-    for path in ["exports/smollm2-135m-instruct-ov-int4", "exports/stories260k-ov-fp32"] {
+    for path in ["smollm2-135m-instruct-ov-int4", "stories260k-ov-fp32"] {
         match export(path) {
             Some(path) => tokenizers.push((
                 path.display().to_string(),
