@@ -15,8 +15,8 @@
 //! ([`lapwing_serving`]), one process for each loaded model. This is the only crate that knows HTTP,
 //! the protocols' JSON, and waits without a thread.
 //!
-//! To add a protocol: a module beside [`openai`] with its routes, and its way to refuse in
-//! [`protocol`].
+//! To add a protocol: a module beside `openai` with its routes, and its way to refuse in
+//! `protocol`.
 
 mod answers;
 mod anthropic;

@@ -33,6 +33,7 @@ pub(crate) struct Response {
     pub(crate) top_p: Option<f32>,
     pub(crate) truncation: String,
     pub(crate) usage: Option<ResponseUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
     pub(crate) metadata: Value,
 }
