@@ -136,7 +136,7 @@ impl Models {
     /// Most positions of a sequence of a model: what it runs with, or would if it were loaded.
     pub(crate) fn n_positions_max(&self, listing: &Listing) -> Option<usize> {
         let loaded = self.table().loaded.get(&listing.name).cloned();
-        let asked = self.options.opening.n_positions_max;
+        let asked = self.options.opening.options.n_positions_max;
         let least = || listing.n_positions_max.into_iter().chain(asked).min();
         loaded.map_or_else(least, |loaded| Some(loaded.card.n_positions_max))
     }

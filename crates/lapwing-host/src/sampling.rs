@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapwing_logits::SamplerOptions;
 use lapwing_model::{GenerationDefaults, TokenId};
+use serde::{Deserialize, Serialize};
 
 /// The temperature when the folder asks for sampling and names none.
 const TEMPERATURE: f32 = 1.0;
@@ -14,7 +15,7 @@ const TOP_K: usize = 50;
 const SEED_MAX: u64 = (1 << 53) - 1;
 
 /// What somebody asked for; what is left open is up to the model's authors.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SamplingRequest {
     /// 0 is greedy.
     pub temperature: Option<f32>,
@@ -33,6 +34,7 @@ pub struct SamplingRequest {
     /// Taken from them for each time it was said.
     pub frequency_penalty: Option<f32>,
     /// Added to the logits of these tokens.
+    #[serde(default)]
     pub logit_bias: Vec<(TokenId, f32)>,
     /// The same seed gives the same tokens.
     pub seed: Option<u64>,

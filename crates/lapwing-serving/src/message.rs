@@ -6,12 +6,15 @@
 
 mod told;
 
-use lapwing_backend::DeviceRequest;
+use lapwing_backend::OpenOptions;
 use lapwing_host::{BackendChoice, CorrectionChoice};
 use lapwing_model::TokenId;
+use lapwing_store::Variant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// How tokens are chosen.
+pub use lapwing_host::sampling::SamplingRequest as Sampling;
 pub use told::{Abilities, Card, Listing, State};
 
 /// What is asked of a worker.
@@ -48,21 +51,19 @@ pub enum Ask {
     Look,
 }
 
-/// How a model is opened; what is left out is as the worker's settings say.
+/// How a model is opened, and what may be kept for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Opening {
     /// A name in the store or a path.
     pub model: String,
-    /// Where it runs.
-    pub device: Option<DeviceRequest>,
+    /// Which of several graphs of its folder.
+    pub variant: Option<Variant>,
     /// What runs it.
-    pub backend: Option<BackendChoice>,
-    /// Most positions of a sequence.
-    pub n_positions_max: Option<usize>,
-    /// Threads of the library.
-    pub n_threads: Option<usize>,
+    pub backend: BackendChoice,
+    /// What the library is asked for.
+    pub options: OpenOptions,
     /// The correction of its logits.
-    pub correction: Option<CorrectionChoice>,
+    pub correction: CorrectionChoice,
     /// Sequences that are kept or run at a time.
     pub n_sequences_max: usize,
     /// Bytes that kept sequences may take together.
@@ -132,23 +133,6 @@ pub struct Chat {
     pub thinks: Option<bool>,
     /// How much it shall think, in the template's words.
     pub effort: Option<String>,
-}
-
-/// How tokens are chosen; see [`lapwing_host::sampling`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are those of the sampler's options")]
-pub struct Sampling {
-    pub temperature: Option<f32>,
-    pub top_k: Option<usize>,
-    pub top_p: Option<f32>,
-    pub min_p: Option<f32>,
-    pub repeat_penalty: Option<f32>,
-    pub repeat_window: Option<usize>,
-    pub presence_penalty: Option<f32>,
-    pub frequency_penalty: Option<f32>,
-    #[serde(default)]
-    pub logit_bias: Vec<(TokenId, f32)>,
-    pub seed: Option<u64>,
 }
 
 /// What an answer must look like.

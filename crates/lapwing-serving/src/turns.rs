@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::kept::Kept;
 use crate::message::{Ended, Failure, FailureKind, Generate, Part, Said, State, Why};
 use crate::served::Served;
-use crate::words::{asked, failure, kind, never_begun, piece};
+use crate::words::{failure, kind, never_begun, piece};
 
 /// So much of a prompt is read in a round. The borders of parts are multiples of it, so that a prompt
 /// gives the same numbers whoever else is answered.
@@ -184,7 +184,7 @@ impl<'a> Turns<'a> {
             None => self.served.session().map_err(|error| failure(FailureKind::Model, &error))?,
         };
         let Generate { sampling, n_tokens_max, stop_texts, client, is_background, .. } = generate;
-        let sampler = sampling::options(&asked(sampling), &self.served.defaults);
+        let sampler = sampling::options(&sampling, &self.served.defaults);
         let reply = self.served.reply.with_tools(tools.as_deref().unwrap_or_default());
         let reply = if is_text { ReplyFormat::plain() } else { reply };
         // The last position need not be stepped.

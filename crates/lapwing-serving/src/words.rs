@@ -2,14 +2,11 @@
 
 use std::time::Instant;
 
-use lapwing_host::sampling::SamplingRequest;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, GenerateError};
 use lapwing_text::{ReplyEvent, SpecialPieces, Tokenizer};
 
-use crate::message::{
-    Ended, Failure, FailureKind, Part, Piece, Probability, Sampling, Spelled, Why,
-};
+use crate::message::{Ended, Failure, FailureKind, Part, Piece, Probability, Spelled, Why};
 
 /// What a request comes to that is given up before its prompt is read.
 pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
@@ -47,22 +44,6 @@ fn part(event: &ReplyEvent) -> Part {
         ReplyEvent::CallStart { index, name } => Part::Call { index, name },
         ReplyEvent::CallArguments { index, delta } => Part::Arguments { index, delta },
         ReplyEvent::CallEnd { index } => Part::CallEnd { index },
-    }
-}
-
-/// How tokens are chosen, in the words of the host.
-pub(crate) fn asked(sampling: Sampling) -> SamplingRequest {
-    SamplingRequest {
-        temperature: sampling.temperature,
-        top_k: sampling.top_k,
-        top_p: sampling.top_p,
-        min_p: sampling.min_p,
-        repeat_penalty: sampling.repeat_penalty,
-        repeat_window: sampling.repeat_window,
-        presence_penalty: sampling.presence_penalty,
-        frequency_penalty: sampling.frequency_penalty,
-        logit_bias: sampling.logit_bias,
-        seed: sampling.seed,
     }
 }
 

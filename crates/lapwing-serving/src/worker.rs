@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use lapwing_host::correction;
 use lapwing_host::worker::crowd::{self, Requests};
-use lapwing_host::{Caller, CorrectionChoice, Engine, Host, OpenRequest, with_causes};
+use lapwing_host::{Caller, Engine, Host, OpenRequest, with_causes};
 use lapwing_store::Store;
 use lapwing_text::SpecialPieces;
 
@@ -27,14 +27,10 @@ use crate::served::Served;
 use crate::turns::{Turns, TurnsOptions, Wanted};
 use crate::words::{failure, never_begun};
 
-/// What a worker opens models with, where a request says nothing else.
+/// What a worker opens models with.
 pub struct Base<'a> {
     /// Folders.
     pub host: &'a Host,
-    /// How models are opened; its name is not looked at.
-    pub request: OpenRequest,
-    /// The correction of their logits.
-    pub correction: CorrectionChoice,
     /// What to do about an error, in words.
     pub advise: &'a dyn Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
 }
@@ -112,12 +108,8 @@ fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served
     if let Some(fake) = crate::fake::named(&opening.model) {
         return Ok(fake);
     }
-    let mut request = OpenRequest { model: opening.model.clone(), ..base.request.clone() };
-    request.backend = opening.backend.unwrap_or(request.backend);
-    let options = &mut request.options;
-    options.device = opening.device.unwrap_or(options.device);
-    options.n_positions_max = opening.n_positions_max.or(options.n_positions_max);
-    options.n_threads = opening.n_threads.or(options.n_threads);
+    let Opening { model, variant, backend, options, .. } = opening.clone();
+    let request = OpenRequest { model, variant, backend, options };
     let failed = |error: &(dyn std::error::Error + 'static)| Failure {
         kind: FailureKind::Model,
         message: with_causes(error),
@@ -126,8 +118,7 @@ fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served
     let tell = |notice: lapwing_host::Notice| say(Said::Notice(notice.to_string()));
     let caller = Caller { tell: &tell, ..Caller::NOBODY };
     let engine = Engine::open(base.host, &request, caller).map_err(|error| failed(&error))?;
-    let choice = opening.correction.as_ref().unwrap_or(&base.correction);
-    let resolved = correction::resolve(&engine, choice, base.host, caller);
+    let resolved = correction::resolve(&engine, &opening.correction, base.host, caller);
     Ok(Served::of(engine, &resolved.map_err(|error| failed(&error))?))
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn properties(
     let listing = app.models.find(of.model.as_deref()).await?;
     let loaded = app.models.loaded().into_iter().find(|loaded| loaded.name == listing.name);
     let own = listing.n_positions_max.into_iter();
-    let listed = || own.chain(app.options.opening.n_positions_max).min().unwrap_or(0);
+    let listed = || own.chain(app.options.opening.options.n_positions_max).min().unwrap_or(0);
     let n_ctx = loaded.as_ref().map_or_else(listed, |loaded| loaded.card.n_positions_max);
     Ok(axum::Json(Properties {
         default_generation_settings: Settings { n_ctx },

@@ -29,8 +29,6 @@ pub fn run(settings: &Settings, args: &WorkerArgs, advise: Advise) -> anyhow::Re
         WorkerKind::Serve => {
             let base = Base {
                 host: &settings.host,
-                request: settings.request(""),
-                correction: settings.correction.clone(),
                 // What a daemon's clients read knows nothing of flags.
                 advise: &|_| None,
             };
