@@ -47,13 +47,7 @@ pub async fn bind(options: &Options) -> Result<Vec<Listener>, BindError> {
                 let taken = |source| BindError::Taken { address: address.to_string(), source };
                 Listener::Tcp(TcpListener::bind(address).await.map_err(taken)?)
             }
-            #[cfg(unix)]
-            Address::Unix(path) => Listener::Unix(socket(path).await?),
-            #[cfg(not(unix))]
-            Address::Unix(path) => {
-                let source = io::ErrorKind::Unsupported.into();
-                return Err(BindError::Taken { address: path.display().to_string(), source });
-            }
+            Address::Unix(path) => bind_socket(path).await?,
         });
     }
     Ok(listeners)
@@ -61,8 +55,12 @@ pub async fn bind(options: &Options) -> Result<Vec<Listener>, BindError> {
 
 /// A socket for this user alone: in a folder that nobody else may enter, so that its own rights never
 /// matter. One that a dead daemon left is taken away.
+///
+/// # Errors
+///
+/// When another daemon answers there, or it cannot be made so.
 #[cfg(unix)]
-async fn socket(path: &Path) -> Result<UnixListener, BindError> {
+pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
     use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
     let taken = |source| BindError::Taken { address: path.display().to_string(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -84,5 +82,17 @@ async fn socket(path: &Path) -> Result<UnixListener, BindError> {
         }
         std::fs::remove_file(path).map_err(taken)?;
     }
-    UnixListener::bind(path).map_err(taken)
+    UnixListener::bind(path).map(Listener::Unix).map_err(taken)
+}
+
+/// There are none here.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(unix))]
+#[expect(clippy::unused_async, reason = "elsewhere it waits")]
+pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
+    let source = io::ErrorKind::Unsupported.into();
+    Err(BindError::Taken { address: path.display().to_string(), source })
 }

@@ -34,7 +34,7 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
         origin::allow(response.headers_mut(), origin, asked);
         return response;
     }
-    if let Err(refusal) = shows_key(&app, &request) {
+    if let Err(refusal) = shows_key(&app, &request, peer) {
         let mut response = refusal.into_response();
         origin::allow(response.headers_mut(), origin, None);
         return response;
@@ -68,10 +68,11 @@ fn in_background(request: &Request) -> bool {
     priority.is_some_and(|priority| priority.as_bytes().eq_ignore_ascii_case(b"background"))
 }
 
-/// Demand the key, if there is one and the path is not open.
-fn shows_key(app: &App, request: &Request) -> Result<(), Refusal> {
+/// Demand the key, if there is one and the path is not open. On the socket there is this user alone,
+/// who can read the key.
+fn shows_key(app: &App, request: &Request, peer: Peer) -> Result<(), Refusal> {
     let Some(key) = &app.options.key else { return Ok(()) };
-    if OPEN_PATHS.contains(&request.uri().path()) {
+    if peer == Peer::Socket || OPEN_PATHS.contains(&request.uri().path()) {
         return Ok(());
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| {

@@ -25,6 +25,7 @@ mod begun;
 mod bind;
 mod body;
 mod checks;
+mod client;
 mod guard;
 mod listen;
 mod llama_server;
@@ -34,6 +35,7 @@ mod models;
 mod ollama;
 mod openai;
 mod options;
+mod own;
 mod protocol;
 mod refusal;
 mod request_id;
@@ -47,10 +49,12 @@ use tokio::sync::watch;
 use app::App;
 use refusal::{Code, Refusal};
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, bind_socket};
+pub use client::{Client, ClientError};
 pub use listen::Listener;
 pub use models::parse_seconds;
 pub use options::{Address, Key, Names, Options};
+pub use own::{About, LoadedModel, ModelState};
 
 /// Serve on `listeners` until `stop` holds true, and end the models' processes then.
 pub async fn serve(options: Options, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
@@ -73,6 +77,7 @@ fn routes(app: App) -> Router {
         .merge(ollama::routes())
         .merge(anthropic::routes())
         .merge(llama_server::routes())
+        .merge(own::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))

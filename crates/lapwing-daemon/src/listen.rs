@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -74,6 +74,18 @@ impl Listener {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
                 path.map_or_else(unknown, |path| path.display().to_string())
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Take no more connections, and take the socket away: whoever looks for it finds nobody.
+    fn close(self) {
+        if let Listener::Unix(listener) = self {
+            let address = listener.local_addr().ok();
+            if let Some(path) = address.as_ref().and_then(|address| address.as_pathname()) {
+                let _ = std::fs::remove_file(path);
             }
         }
     }
@@ -145,7 +157,7 @@ pub(crate) async fn serve(
         let Some(open) = connections.open(of) else { continue };
         tasks.spawn(connection(io, peer, router.clone(), stop.clone(), open));
     }
-    drop(listener);
+    listener.close();
     let ended = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, ended).await.is_err() {
         tracing::warn!("connections are cut: their time is over");
@@ -163,11 +175,22 @@ async fn accept(listener: &Listener) -> io::Result<(Box<dyn Io>, Peer)> {
             stream.set_nodelay(true)?;
             (Box::new(stream), Peer::Ip(address.ip().to_canonical()))
         }
-        Listener::Unix(listener) => {
+        Listener::Unix(listener) => loop {
             let (stream, _) = listener.accept().await?;
-            (Box::new(stream), Peer::Socket)
-        }
+            match is_ours(&stream) {
+                Ok(true) => break (Box::new(stream), Peer::Socket),
+                Ok(false) => tracing::warn!("another user was turned away from the socket"),
+                Err(error) => tracing::debug!(%error, "a connection was broken off"),
+            }
+        },
     })
+}
+
+/// Whether this user asks, or root. The socket's folder keeps others away already.
+fn is_ours(stream: &UnixStream) -> io::Result<bool> {
+    let [ours, _] = <[UnixStream; 2]>::from(UnixStream::pair()?);
+    let ours = ours.peer_cred()?.uid();
+    Ok([0, ours].contains(&stream.peer_cred()?.uid()))
 }
 
 async fn connection(

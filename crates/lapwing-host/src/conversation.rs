@@ -152,6 +152,16 @@ impl Conversation {
         last.inspect(|&idx| self.messages.truncate(idx)).is_some()
     }
 
+    /// What was said, oldest first.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// What the template is told beside it.
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+
     /// Forget the last message, whose answer failed.
     pub fn take_back(&mut self) {
         self.messages.pop();
@@ -193,8 +203,9 @@ impl Conversation {
         }
     }
 
-    /// Drop the first question and its answer, never the system message or the last question.
-    fn forget_oldest(&mut self) -> bool {
+    /// Forget the first question and its answer, never the system message or the last question.
+    /// Whether there was one.
+    pub fn forget_oldest(&mut self) -> bool {
         let start = self.messages.iter().take_while(|message| message.role == "system").count();
         if self.messages.len() < start + 3 {
             return false;

@@ -41,7 +41,7 @@ pub use models::{
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
 pub use prompting::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
 pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
-pub use serving::ServeArgs;
+pub use serving::{PsArgs, ServeArgs, StopArgs};
 #[cfg(feature = "lab")]
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
 pub use tokenizing::TokenizeArgs;
@@ -131,6 +131,10 @@ pub enum Command {
     Compare(CompareArgs),
     /// Serve models to other programs, in the ways that OpenAI's and others' clients speak
     Serve(Box<ServeArgs>),
+    /// List the models that the daemon holds
+    Ps(PsArgs),
+    /// Unload models of the daemon
+    Stop(StopArgs),
     /// Answer another process: requests on stdin, answers on stdout
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -162,9 +166,9 @@ pub enum WorkerKind {
 impl Command {
     /// Whether it only shows what is there, so that a mistake elsewhere does no harm.
     pub fn only_looks(&self) -> bool {
-        use Command::{Compare, Devices, Doctor, Inspect, List, Report, Tokenize};
+        use Command::{Compare, Devices, Doctor, Inspect, List, Ps, Report, Tokenize};
         let looks = matches!(self, List(_) | Doctor(_) | Devices(_) | Inspect(_) | Tokenize(_));
-        looks || matches!(self, Report(_) | Compare(_))
+        looks || matches!(self, Report(_) | Compare(_) | Ps(_))
     }
 
     /// Whether it loads libraries that run models, or maps files that may be damaged: what then ends
@@ -184,7 +188,7 @@ impl Command {
             Self::Tokenize(_) => true,
             Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
             // Models are in workers.
-            Self::Serve(_) => false,
+            Self::Serve(_) | Self::Ps(_) | Self::Stop(_) => false,
             // Whoever asks a worker looks after it.
             Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,
         }
@@ -202,7 +206,7 @@ impl Command {
             #[cfg(feature = "lab")]
             Self::Lab(args) => Some(args.study.runtime()),
             Self::Devices(_) | Self::Doctor(_) | Self::Inspect(_) | Self::Pull(_) => None,
-            Self::Tokenize(_) => None,
+            Self::Tokenize(_) | Self::Ps(_) | Self::Stop(_) => None,
             Self::List(_) | Self::Rm(_) | Self::Export(_) | Self::Report(_) => None,
             // It has lists of its own.
             Self::Bench(_) => None,

@@ -17,10 +17,12 @@ pub mod inspect;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod list;
+pub mod ps;
 pub mod pull;
 pub mod report;
 pub mod rm;
 pub mod run;
 pub mod serve;
+pub mod stop;
 pub mod tokenize;
 pub mod worker;

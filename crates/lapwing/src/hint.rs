@@ -36,6 +36,7 @@ use lapwing_store::{
 };
 
 use crate::commands::rm::NotAModelName;
+use crate::daemon::NoDaemon;
 use crate::env::{LAPWING_TRIAL_MB, LAPWING_TRIAL_SECONDS};
 use crate::exit::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, UsageError};
 use crate::interrupt;
@@ -160,7 +161,7 @@ fn file_changed(_: &FileChanged) -> Option<String> {
 fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     first_of!(cause =>
         usage, resolve_settings, harmful_device, lost, loss, file_changed, io, locate, removal, not_cleared,
-        store, lock, resolve_model
+        store, lock, resolve_model, no_daemon
     )
     .or_else(|| bench::for_cause(cause))
     .or_else(|| evaluation::for_cause(cause))
@@ -174,6 +175,10 @@ const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on
 
 fn usage(error: &UsageError) -> Option<String> {
     error.advice.clone()
+}
+
+fn no_daemon(_: &NoDaemon) -> Option<String> {
+    Some("`lapwing serve` starts one".into())
 }
 
 fn resolve_settings(error: &ResolveSettingsError) -> Option<String> {

@@ -69,6 +69,11 @@ impl Home {
         self.data.join("recommendations.json")
     }
 
+    /// Where a daemon hears the programs of this user. Its folder is nobody else's.
+    pub fn socket(&self) -> PathBuf {
+        self.data.join("daemon").join("socket")
+    }
+
     /// What can be made again: compiled models, chat history of the line editor.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -100,6 +105,7 @@ mod tests {
             home.natives(),
             home.profiles(),
             home.recommendations_file(),
+            home.socket(),
             home.cache().to_path_buf(),
         ] {
             assert!(path.starts_with("/moved"), "{}", path.display());

@@ -7,8 +7,10 @@
 //! To add a command, see `cli.rs`.
 #![allow(unreachable_pub, reason = "a program: `pub` here means to the rest of it")]
 
+mod answer;
 mod cli;
 mod commands;
+mod daemon;
 mod env;
 mod exit;
 mod guard;
@@ -32,6 +34,7 @@ use lapwing_host::guard::doing;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, EvalCommand};
+use daemon::Answering;
 use printer::{AsWarnings, Printer};
 use settings::Settings;
 
@@ -97,21 +100,30 @@ fn resolve_and_dispatch(
     }
     let settings = resolved.insert(Settings::resolve(cli)?);
     start_log(settings);
-    let is_for_another = cli.command.may_come_to_harm() && !settings.trust && !guard::is_guarded();
+    let may_come_to_harm = cli.command.may_come_to_harm() && !settings.trust;
+    let is_guarded = may_come_to_harm && guard::is_guarded();
+    let daemon = if is_guarded { None } else { Answering::find(&cli.command, settings) };
+    // What the daemon answers comes to harm in its workers, and it tells.
+    let is_for_another = may_come_to_harm && !is_guarded && daemon.is_none();
     if is_for_another && let Some(exit_code) = guard::run(printer)? {
         return Ok(exit_code);
     }
     if let Some(unknown) = &settings.unknown_key {
         printer.warning(unknown);
     }
-    dispatch(&cli.command, settings, printer).map(|()| exit::EXIT_DONE)
+    dispatch(&cli.command, settings, printer, daemon.as_ref()).map(|()| exit::EXIT_DONE)
 }
 
-fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+fn dispatch(
+    command: &Command,
+    settings: &Settings,
+    printer: &Printer,
+    daemon: Option<&Answering>,
+) -> anyhow::Result<()> {
     match command {
-        Command::Run(args) => commands::run::run(settings, printer, args),
+        Command::Run(args) => commands::run::run(settings, printer, args, daemon),
         Command::Tokenize(args) => commands::tokenize::run(settings, printer, args),
-        Command::Chat(args) => commands::chat::run(settings, printer, args),
+        Command::Chat(args) => commands::chat::run(settings, printer, args, daemon),
         Command::Devices(args) => commands::devices::run(settings, printer, args),
         Command::Doctor(args) => commands::doctor::run(settings, printer, args),
         Command::Inspect(args) => commands::inspect::run(settings, printer, args),
@@ -132,6 +144,8 @@ fn dispatch(command: &Command, settings: &Settings, printer: &Printer) -> anyhow
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
         Command::Serve(args) => commands::serve::run(settings, printer, args),
+        Command::Ps(args) => commands::ps::run(settings, printer, args),
+        Command::Stop(args) => commands::stop::run(settings, printer, args),
         Command::Worker(args) => commands::worker::run(settings, args, hint::for_error),
         Command::Completions(args) => commands::completions::run(printer, args),
         Command::Man(args) => commands::completions::man(printer, args),

@@ -9,7 +9,6 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use lapwing_serving::message::State as WorkerState;
 
-use super::properties::look;
 use crate::app::App;
 
 /// The text format of Prometheus.
@@ -31,7 +30,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
             name: loaded.name.clone(),
             n_bytes: loaded.n_bytes(),
             load_seconds: loaded.load.as_secs_f64(),
-            state: look(&loaded).await,
+            state: loaded.look().await,
         });
     }
     let mut page = Page::default();

@@ -1,18 +1,10 @@
 //! `/props` and `/slots`.
 
-use std::time::Duration;
-
 use axum::extract::{Query, State};
-use lapwing_serving::message::{Ask, Said, State as WorkerState};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::Answers;
 use crate::app::App;
-use crate::models::Loaded;
 use crate::refusal::Refusal;
-
-/// A worker that reads a prompt as a whole says nothing meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose properties are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -75,7 +67,7 @@ pub(crate) struct Slot {
 pub(super) async fn slots(State(app): State<App>) -> axum::Json<Vec<Slot>> {
     let mut slots = Vec::new();
     for loaded in app.models.loaded() {
-        let state = look(&loaded).await.unwrap_or_default();
+        let state = loaded.look().await.unwrap_or_default();
         for idx in 0..app.options.opening.n_sequences_max {
             slots.push(Slot {
                 id: slots.len(),
@@ -86,13 +78,4 @@ pub(super) async fn slots(State(app): State<App>) -> axum::Json<Vec<Slot>> {
         }
     }
     axum::Json(slots)
-}
-
-/// How things stand with a loaded model; to ask is no use of it. `None` if it says nothing soon.
-pub(super) async fn look(loaded: &Loaded) -> Option<WorkerState> {
-    let answers = Answers::of(&loaded.crowd, &Ask::Look, None);
-    match tokio::time::timeout(PATIENCE, answers.last()).await {
-        Ok(Ok(Said::State(state))) => Some(state),
-        _ => None,
-    }
 }

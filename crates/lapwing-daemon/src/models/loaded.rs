@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lapwing_host::worker::crowd::Crowd;
-use lapwing_serving::message::{Ask, Card, Listing, Said};
+use lapwing_serving::message::{Ask, Card, Listing, Said, State};
 
 use super::{KeepAlive, Models};
+use crate::answers::Answers;
+
+/// A worker that reads a prompt as a whole says nothing meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A model that is loaded.
 pub(crate) struct Loaded {
@@ -82,6 +86,15 @@ impl Loaded {
     pub(crate) fn expires_at(&self) -> Option<SystemTime> {
         let left = self.expires()?.saturating_duration_since(Instant::now());
         SystemTime::now().checked_add(left)
+    }
+
+    /// How things stand with it; to ask is no use of it. `None` if it says nothing soon.
+    pub(crate) async fn look(&self) -> Option<State> {
+        let answers = Answers::of(&self.crowd, &Ask::Look, None);
+        match tokio::time::timeout(PATIENCE, answers.last()).await {
+            Ok(Ok(Said::State(state))) => Some(state),
+            _ => None,
+        }
     }
 
     pub(super) fn is_dismissed(&self) -> bool {

@@ -39,6 +39,14 @@ impl Message {
         Ok(Self { role, content, extra })
     }
 
+    /// Its JSON object, of which [`Message::from_json`] makes the same.
+    pub fn to_json(&self) -> serde_json::Value {
+        let role = ("role".to_owned(), serde_json::Value::String(self.role.clone()));
+        let content = self.content.clone().map(|content| ("content".to_owned(), content));
+        let extra = self.extra.iter().map(|(name, value)| (name.clone(), value.clone()));
+        [role].into_iter().chain(content).chain(extra).collect()
+    }
+
     pub(crate) fn to_value(&self) -> Value {
         self.to_value_with(&mut value_of)
     }

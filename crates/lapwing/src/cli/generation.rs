@@ -42,12 +42,23 @@ pub struct RunArgs {
     /// Run an untimed prompt of the same length first, so that timings are of a warm model
     #[arg(long)]
     pub warmup: bool,
+    /// Answer here, whether or not a daemon runs that would
+    #[arg(long)]
+    pub no_daemon: bool,
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+}
+
+impl RunArgs {
+    /// Whether something is wanted that only the process has that holds the model.
+    pub fn needs_this_process(&self) -> bool {
+        let shows = self.json || self.show_prompt || self.show_special;
+        shows || self.warmup || self.no_daemon || self.prompt.raw || self.prompt_ids.is_some()
+    }
 }
 
 /// Arguments of `lapwing chat`.
@@ -59,6 +70,9 @@ pub struct ChatArgs {
     /// The system message
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Answer here, whether or not a daemon runs that would
+    #[arg(long)]
+    pub no_daemon: bool,
     #[command(flatten)]
     pub template: TemplateArgs,
     #[command(flatten)]

@@ -17,11 +17,12 @@ pub struct ServeArgs {
     /// Where to listen; several times for several places. What other computers reach needs a key
     #[arg(long, value_name = "ADDRESS:PORT", default_value = ADDRESS)]
     pub listen: Vec<SocketAddr>,
-    /// Listen on a socket in the file system too, for this user alone
+    /// The socket in the file system, for this user alone; without it one below the data folder, which
+    /// `run`, `chat`, `ps` and `stop` ask
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Listen on no port, only on the socket
-    #[arg(long, requires = "socket")]
+    #[arg(long)]
     pub no_port: bool,
     /// A file with the key that clients must show; only its owner may read it
     #[arg(long, value_name = "FILE")]
@@ -55,6 +56,25 @@ pub struct ServeArgs {
     pub queue: usize,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+/// Arguments of `lapwing ps`.
+#[derive(Debug, Clone, Args)]
+pub struct PsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lapwing stop`.
+#[derive(Debug, Clone, Args)]
+pub struct StopArgs {
+    /// Models that are loaded; `lapwing ps` lists them
+    #[arg(value_name = "MODEL", required_unless_present = "all")]
+    pub models: Vec<String>,
+    /// Every model that is loaded
+    #[arg(long, conflicts_with = "models")]
+    pub all: bool,
 }
 
 /// How long a model is kept; `None` for ever.

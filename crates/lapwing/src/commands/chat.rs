@@ -10,29 +10,26 @@
 mod line;
 mod pipe;
 mod terminal;
+mod who;
 
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
-use lapwing_host::Engine;
-use lapwing_host::conversation::{self, Conversation};
-use lapwing_host::correction::Resolved;
-use lapwing_host::sampling;
-use lapwing_runtime::{Finish, Generated, Request, Session};
-use lapwing_text::ReplyFormat;
+use lapwing_host::conversation::Conversation;
+use lapwing_runtime::Finish;
 
 use self::line::{Line, Message};
 use self::pipe::{LineError, Pipe};
 use self::terminal::Terminal;
+use self::who::Who;
+use crate::answer::Answer;
 use crate::cli::ChatArgs;
 use crate::commands::run;
+use crate::daemon::Answering;
 use crate::hint;
 use crate::interrupt::{self, Interrupted};
-use crate::opening;
 use crate::printer::Printer;
 use crate::prompting;
 use crate::settings::Settings;
-use crate::shown_answer::ShownAnswer;
 
 const HELP: &str = "\
 /help           this text
@@ -49,17 +46,16 @@ Ctrl-C stops an answer; what it said until then stays. Ctrl-\\ ends the program 
 ///
 /// When the model or the device cannot be used, or after Ctrl-C on a pipe. A message that cannot be answered is reported and the conversation goes on; on a pipe
 /// the program then fails at the end.
-pub fn run(settings: &Settings, printer: &Printer, args: &ChatArgs) -> anyhow::Result<()> {
+pub fn run(
+    settings: &Settings,
+    printer: &Printer,
+    args: &ChatArgs,
+    daemon: Option<&Answering>,
+) -> anyhow::Result<()> {
     interrupt::install();
-    let engine = opening::open(&args.model, settings)?;
-    if engine.template.is_none() {
-        printer.warning("the model has no chat template: each message is sent as it is");
-    }
-    let correction = opening::correction(&engine, settings)?;
-    let mut chat = Chat::new(args, &engine, &correction, printer)?;
+    let mut chat = Chat::new(args, Who::of(args, settings, daemon)?, printer)?;
     if std::io::stdin().is_terminal() {
-        let device = &engine.model.device_used().id;
-        printer.note(format!("{} on {device}; /help for commands", args.model));
+        printer.note(format!("{} on {}; /help for commands", args.model, chat.who.place()));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history, printer)?;
         let ctrl_c = CtrlC::StopsTheAnswer;
@@ -170,77 +166,55 @@ fn answered(
 /// A conversation with a model.
 struct Chat<'a> {
     args: &'a ChatArgs,
-    engine: &'a Engine,
-    session: Session,
+    who: Who<'a>,
     conversation: Conversation,
-    /// How the model answers a prompt with the functions that it was told of.
-    reply: ReplyFormat,
 }
 
 impl<'a> Chat<'a> {
-    fn new(
-        args: &'a ChatArgs,
-        engine: &'a Engine,
-        correction: &Resolved,
-        printer: &Printer,
-    ) -> anyhow::Result<Chat<'a>> {
-        let session = engine.session(correction.correction.clone());
-        let session = session.context("cannot start a session")?;
-        let told = prompting::told(None, &args.template, engine.template.as_ref(), printer)?;
-        let reply = engine.reply.with_tools(told.tools.as_deref().unwrap_or_default());
+    fn new(args: &'a ChatArgs, mut who: Who<'a>, printer: &Printer) -> anyhow::Result<Chat<'a>> {
+        if who.template().is_none() {
+            printer.warning("the model has no chat template: each message is sent as it is");
+        }
+        let told = prompting::told(None, &args.template, who.template(), printer)?;
+        who.begin(&told)?;
         let mut conversation = Conversation::new(told);
         if let Some(system) = &args.system {
             conversation.add("system", system);
         }
-        Ok(Chat { args, engine, session, conversation, reply })
+        Ok(Chat { args, who, conversation })
     }
 
     /// Answer `text`. A message that fails is forgotten; one whose answer was stopped stays, with as
     /// much of an answer as there was.
     fn answer(&mut self, text: &str, printer: &Printer) -> anyhow::Result<()> {
         self.conversation.add("user", text);
-        let answered = self.generate(printer);
-        match &answered {
-            Ok(Generated { text, reasoning, tool_calls, .. }) => {
-                let template = self.engine.template.as_ref();
-                self.conversation.add_answer(template, text, reasoning, tool_calls);
+        let Chat { args, who, conversation } = self;
+        match who.answer(conversation, &args.sampling, printer) {
+            Ok(answer) => {
+                say_how_it_ended(&answer, printer);
+                let Answer { text, reasoning, tool_calls, .. } = &answer;
+                conversation.add_answer(who.template(), text, reasoning, tool_calls);
+                Ok(())
             }
-            Err(_) => self.conversation.take_back(),
+            Err(error) => {
+                conversation.take_back();
+                Err(error)
+            }
         }
-        answered.map(drop)
     }
+}
 
-    fn generate(&mut self, printer: &Printer) -> anyhow::Result<Generated> {
-        let n_tokens_max = self.args.sampling.n_tokens_max();
-        let prompt = self.conversation.fitting_prompt(self.engine, n_tokens_max, &mut || {
-            printer.note("(the oldest messages are forgotten: the context is full)");
-        })?;
-        conversation::check_length(self.engine, prompt.len()).context("cannot answer")?;
-        let sampler =
-            sampling::options(&self.args.sampling.request(), &self.engine.folder.generation);
-        let request = Request {
-            ignore_stop_ids: self.args.sampling.ignore_eos,
-            stop_texts: &self.args.sampling.stop,
-            reply: Some(&self.reply),
-            ..self.engine.request(&prompt, &sampler, n_tokens_max)
-        };
-        let mut shown = ShownAnswer::new(printer);
-        let generated = run::answer(self.engine, &mut self.session, &request, Some(&mut shown))?;
-        shown.end_answer()?;
-        match generated.finish {
-            Finish::Cancelled => {
-                printer.note("(stopped)");
-                // Whoever stops so early may not have meant the message.
-                if generated.usage.n_completion_tokens == 0 && std::io::stdin().is_terminal() {
-                    printer.note("(no answer was begun; /undo takes the message back)");
-                }
+fn say_how_it_ended(answer: &Answer, printer: &Printer) {
+    match answer.finish {
+        Finish::Cancelled => {
+            printer.note("(stopped)");
+            // Whoever stops so early may not have meant the message.
+            if answer.n_tokens == 0 && std::io::stdin().is_terminal() {
+                printer.note("(no answer was begun; /undo takes the message back)");
             }
-            Finish::MaxTokens => {
-                printer.note(run::stopped_at_limit(generated.usage.n_completion_tokens));
-            }
-            Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
-            Finish::StopToken { .. } | Finish::StopText { .. } | Finish::Complete => {}
         }
-        Ok(generated)
+        Finish::MaxTokens => printer.note(run::stopped_at_limit(answer.n_tokens)),
+        Finish::ContextFull { .. } => printer.note("(stopped: the context is full)"),
+        Finish::StopToken { .. } | Finish::StopText { .. } | Finish::Complete => {}
     }
 }

@@ -16,7 +16,9 @@ use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
 use lapwing_text::{ReplyFormat, SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
+use crate::answer::Answer;
 use crate::cli::{RunArgs, SamplingArgs};
+use crate::daemon::Answering;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{PrintError, Printer};
@@ -33,12 +35,22 @@ const N_WARMUP_TOKENS: usize = 4;
 ///
 /// When the prompt, the model or the device cannot be used, or after Ctrl-C; what was generated
 /// until then is printed.
-pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Result<()> {
+pub fn run(
+    settings: &Settings,
+    printer: &Printer,
+    args: &RunArgs,
+    daemon: Option<&Answering>,
+) -> anyhow::Result<()> {
     let asked = match args.prompt_ids {
         Some(_) => None,
         None => Some(Asked::read(&args.prompt, None, printer)?),
     };
     interrupt::install();
+    if let Some(daemon) = daemon
+        && let Some(asked) = asked
+    {
+        return answered_by(daemon, printer, args, asked);
+    }
     let engine = opening::open(&args.model, settings)?;
     let started = Instant::now();
     let correction = opening::correction(&engine, settings)?;
@@ -58,6 +70,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
     let mut session = session(&engine, &correction)?;
     let mut shown = ShownAnswer::new(printer);
     let generated = answer(&engine, &mut session, &request, (!args.json).then_some(&mut shown))?;
+    let finish = generated.finish.clone();
     if args.json {
         let mut report = report(args, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
@@ -71,9 +84,29 @@ pub fn run(settings: &Settings, printer: &Printer, args: &RunArgs) -> anyhow::Re
             Ok(_) => shown.end_line()?,
             Err(_) => show_ids(&generated, printer)?,
         }
-        say_how_it_ended(&generated, printer);
+        say_how_it_ended(&generated.into(), printer);
     }
-    match generated.finish {
+    unless_stopped(&finish)
+}
+
+/// Let the daemon answer.
+fn answered_by(
+    daemon: &Answering,
+    printer: &Printer,
+    args: &RunArgs,
+    asked: Asked,
+) -> anyhow::Result<()> {
+    let (messages, told) = asked.messages(&args.prompt, daemon.template(), printer)?;
+    let mut shown = ShownAnswer::new(printer);
+    let answer = daemon.answer(&messages, &told, &args.sampling, &mut shown)?;
+    shown.end_line()?;
+    say_how_it_ended(&answer, printer);
+    unless_stopped(&answer.finish)
+}
+
+/// An answer that was stopped is none.
+fn unless_stopped(finish: &Finish) -> anyhow::Result<()> {
+    match finish {
         Finish::Cancelled => Err(Interrupted.into()),
         _ => Ok(()),
     }
@@ -206,15 +239,13 @@ pub(super) fn stopped_at_limit(n_tokens: usize) -> String {
     format!("stopped after {n_tokens} tokens: --max-tokens allows more")
 }
 
-fn say_how_it_ended(generated: &Generated, printer: &Printer) {
-    let is_thought = generated.text.is_empty() && generated.tool_calls.is_empty();
-    if is_thought && !generated.reasoning.is_empty() && !printer.shows_asides() {
+fn say_how_it_ended(answer: &Answer, printer: &Printer) {
+    let is_thought = answer.text.is_empty() && answer.tool_calls.is_empty();
+    if is_thought && !answer.reasoning.is_empty() && !printer.shows_asides() {
         printer.note("nothing but a thought came: --show-special shows it");
     }
-    match &generated.finish {
-        Finish::MaxTokens => {
-            printer.note(stopped_at_limit(generated.usage.n_completion_tokens));
-        }
+    match &answer.finish {
+        Finish::MaxTokens => printer.note(stopped_at_limit(answer.n_tokens)),
         Finish::ContextFull { n_positions_max } => {
             printer.note(format!("stopped: the context of {n_positions_max} positions is full"))
         }

@@ -1,6 +1,6 @@
 //! `lapwing serve`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lapwing_daemon::{Address, Key, Names, Options};
@@ -28,44 +28,59 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 /// When the key cannot be read or an address not be taken.
 pub fn run(settings: &Settings, printer: &Printer, args: &ServeArgs) -> anyhow::Result<()> {
     let options = options(settings, args)?;
+    let socket = args.socket.is_none().then(|| settings.home.socket());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot serve")?.block_on(serve(options, printer))
+    runtime.context("cannot serve")?.block_on(serve(options, socket, printer))
 }
 
-async fn serve(options: Options, printer: &Printer) -> anyhow::Result<()> {
-    let listeners = lapwing_daemon::bind(&options).await.context("cannot serve")?;
+/// Serve on what the options name, and on `socket` if that is to be had.
+async fn serve(options: Options, socket: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
+    let end = end().context("cannot hear of signals")?;
+    let mut listeners = lapwing_daemon::bind(&options).await.context("cannot serve")?;
+    if let Some(socket) = socket {
+        match lapwing_daemon::bind_socket(&socket).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if listeners.is_empty() => return Err(error).context("cannot serve"),
+            Err(error) => {
+                let error = lapwing_host::with_causes(&error);
+                printer.warning(format!(
+                    "{error}; `run`, `chat`, `ps` and `stop` do not ask this daemon"
+                ));
+            }
+        }
+    }
     for listener in &listeners {
         printer.note(format!("listening on {}", listener.shown()));
     }
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        ended().await;
+        end.await;
         stop.send_replace(true);
     });
     lapwing_daemon::serve(options, listeners, stopped).await;
     Ok(())
 }
 
-/// Waits for a signal that asks for the end.
-async fn ended() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        ) else {
-            return std::future::pending().await;
-        };
+/// What asks for the end. From now on no signal ends the process at once.
+#[cfg(unix)]
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
             _ = hang_up.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// What asks for the end.
+#[cfg(not(unix))]
+fn end() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }
 
 fn options(settings: &Settings, args: &ServeArgs) -> anyhow::Result<Options> {

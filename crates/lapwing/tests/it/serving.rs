@@ -5,6 +5,7 @@ mod answers;
 mod anthropic;
 mod faults;
 mod ollama;
+mod own;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 struct Daemon {
     child: Child,
     address: String,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// An answer.
@@ -62,7 +63,7 @@ impl Daemon {
         let address = address.trim().to_owned();
         // Whoever does not read would stop it.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Daemon { child, address, _home: home }
+        Daemon { child, address, home }
     }
 
     fn connect(&self) -> TcpStream {

@@ -1,0 +1,126 @@
+//! What a daemon is and holds. None of it loads a model or counts as its use.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use lapwing_serving::message::{Listing, Opening, State as WorkerState};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::body;
+use crate::models::Loaded;
+use crate::refusal::Refusal;
+
+/// A daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// The version of the program.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// How it opens models; the name is empty.
+    pub opening: Opening,
+}
+
+/// What there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Models {
+    pub(crate) models: Vec<ModelState>,
+}
+
+/// A model, and how it is held if it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelState {
+    /// What it is.
+    #[serde(flatten)]
+    pub listing: Listing,
+    /// `None` where it is not loaded.
+    pub loaded: Option<LoadedModel>,
+}
+
+/// How a model is held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadedModel {
+    /// The library that runs it, `ort` or `openvino`, and its version.
+    pub backend: String,
+    /// That library's version.
+    pub backend_version: String,
+    /// The device that runs it.
+    pub device: String,
+    /// The most positions of a sequence.
+    pub n_positions_max: usize,
+    /// Bytes of memory that its process holds.
+    pub resident_bytes: u64,
+    /// How long loading it took, in seconds.
+    pub load_s: f64,
+    /// Whether somebody uses it.
+    pub is_busy: bool,
+    /// Seconds until it is unloaded, if nobody uses it; `None` while it is busy, or kept for ever.
+    pub expires_in_s: Option<f64>,
+    /// Answers and tokens; `None` while its process says nothing.
+    pub state: Option<WorkerState>,
+}
+
+/// Which model is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OfModel {
+    pub(crate) model: String,
+}
+
+/// What unloading a model came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unloaded {
+    /// Whether it was loaded.
+    pub(crate) was_loaded: bool,
+}
+
+pub(super) async fn about(State(app): State<App>) -> Json<About> {
+    Json(About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        opening: app.options.opening.clone(),
+    })
+}
+
+pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refusal> {
+    let list = app.models.list().await?;
+    let all_loaded = app.models.loaded();
+    let mut models = Vec::new();
+    for listing in list.iter() {
+        let loaded = all_loaded.iter().find(|loaded| loaded.name == listing.name);
+        let loaded = match loaded {
+            Some(loaded) => Some(LoadedModel::of(loaded).await),
+            None => None,
+        };
+        models.push(ModelState { listing: listing.clone(), loaded });
+    }
+    Ok(Json(Models { models }))
+}
+
+pub(super) async fn unload(
+    State(app): State<App>,
+    body::Json(OfModel { model }): body::Json<OfModel>,
+) -> Result<Json<Unloaded>, Refusal> {
+    let listing = app.models.find(Some(&model)).await?;
+    Ok(Json(Unloaded { was_loaded: app.models.unload(&listing.name) }))
+}
+
+impl LoadedModel {
+    async fn of(loaded: &Loaded) -> LoadedModel {
+        let is_busy = loaded.is_busy();
+        let expires = loaded.expires().filter(|_| !is_busy);
+        let expires = expires.map(|at| at.saturating_duration_since(Instant::now()));
+        LoadedModel {
+            backend: loaded.card.backend.clone(),
+            backend_version: loaded.card.backend_version.clone(),
+            device: loaded.card.device.clone(),
+            n_positions_max: loaded.card.n_positions_max,
+            resident_bytes: loaded.n_bytes(),
+            load_s: loaded.load.as_secs_f64(),
+            is_busy,
+            expires_in_s: expires.map(|left| left.as_secs_f64()),
+            state: loaded.look().await,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The program and the daemon of the same user: `run`, `chat`, `ps`, `stop`.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::json;
+
+use super::Daemon;
+
+impl Daemon {
+    /// What `lapwing` does with these arguments in the home of this daemon.
+    fn program(&self, arguments: &[&str], stdin: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
+        command.args(arguments).env("LAPWING_HOME", self.home.path());
+        command.env_remove("LAPWING_CONFIG");
+        command.stdin(if stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(stdin.as_bytes()).unwrap();
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.program(arguments, "");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap() + &errors
+    }
+}
+
+#[test]
+fn run_lets_the_daemon_answer_and_shows_the_same() {
+    let daemon = Daemon::start(&[]);
+    let answer = daemon.chat("fake", "abc", 8).json();
+    let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    let run = daemon.program(&["run", "-m", "fake", "-p", "abc", "-n", "8"], "");
+    assert_eq!(String::from_utf8(run.stdout).unwrap(), format!("{content}\n"));
+    let note = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(note, "stopped after 8 tokens: --max-tokens allows more\n");
+}
+
+#[test]
+fn chat_lets_the_daemon_answer_and_keeps_the_conversation() {
+    let daemon = Daemon::start(&[]);
+    // The model goes on counting behind the last character of all that was said.
+    let chat = daemon.program(&["chat", "-m", "fake", "-n", "2"], "a\n/system X\nb\n");
+    assert_eq!(String::from_utf8(chat.stdout).unwrap(), "bc\ncd\n");
+}
+
+#[test]
+fn what_the_daemon_would_do_otherwise_is_done_here() {
+    let daemon = Daemon::start(&[]);
+    // No model of the store has this name: only the daemon knows it.
+    let asked = ["run", "-m", "fake", "-p", "abc", "-n", "8"];
+    assert!(daemon.program(&asked, "").status.success());
+    for other in [["--no-daemon"].as_slice(), &["--threads", "1"], &["--json"], &["--raw"]] {
+        let output = daemon.program(&[&asked, other].concat(), "");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("no model \"fake\""), "{other:?}: {errors}");
+    }
+    let alike = Daemon::start(&["--threads", "1"]);
+    assert!(alike.program(&[&asked[..], &["--threads", "1"]].concat(), "").status.success());
+    assert!(!alike.program(&asked, "").status.success());
+}
+
+#[test]
+fn ps_and_stop_see_what_is_loaded() {
+    let daemon = Daemon::start(&[]);
+    assert!(daemon.says(&["ps"]).contains("no model is loaded"));
+    daemon.chat("fake", "abc", 2);
+    let shown = daemon.says(&["ps"]);
+    assert!(shown.contains("NAME") && shown.contains("in 5 min"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&daemon.says(&["ps", "--json"])).unwrap();
+    assert_eq!(json[0]["name"], "fake");
+    assert_eq!(json[0]["loaded"]["state"]["n_tokens"], 2);
+    assert_eq!(daemon.says(&["stop", "fake"]), "unloaded fake\n");
+    assert_eq!(daemon.says(&["stop", "fake"]), "fake was not loaded\n");
+    let unknown = daemon.program(&["stop", "unknown"], "");
+    assert!(!unknown.status.success());
+    assert!(daemon.get("/v1/lapwing/models").json()["models"][0]["loaded"].is_null());
+}
+
+#[test]
+fn the_key_is_for_ports_and_not_for_the_own_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "secret").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let daemon = Daemon::start(&["--key-file", key.to_str().unwrap()]);
+    assert_eq!(daemon.get("/v1/lapwing/models").status, 401);
+    assert_eq!(daemon.post("/v1/lapwing/models/unload", &json!({"model": "fake"})).status, 401);
+    assert!(daemon.says(&["ps"]).contains("no model is loaded"));
+}
+
+#[test]
+fn the_socket_is_gone_with_the_daemon() {
+    let mut daemon = Daemon::start(&[]);
+    let socket = daemon.home.path().join("daemon/socket");
+    assert!(socket.exists());
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(daemon.child.id().cast_signed()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    daemon.child.wait().unwrap();
+    assert!(!socket.exists());
+    let ps = daemon.program(&["ps"], "");
+    let errors = String::from_utf8_lossy(&ps.stderr);
+    assert_eq!(ps.status.code(), Some(1));
+    assert!(
+        errors.contains("no daemon runs") && errors.contains("hint: `lapwing serve`"),
+        "{errors}"
+    );
+}
