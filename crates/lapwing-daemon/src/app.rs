@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lapwing_serving::message::{Ask, Generate};
 
@@ -10,7 +10,11 @@ use crate::begun::Begun;
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
 use crate::options::Options;
+use crate::power::{Ledger, Power};
 use crate::refusal::Refusal;
+
+/// How often power is looked at while somebody asks.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What all requests share.
 #[derive(Clone)]
@@ -18,6 +22,8 @@ pub(crate) struct App {
     pub(crate) options: Arc<Options>,
     pub(crate) models: Arc<Models>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) power: Arc<Power>,
+    pub(crate) ledger: Ledger,
     n_open: Arc<AtomicUsize>,
 }
 
@@ -43,9 +49,13 @@ impl Drop for Place {
 
 impl App {
     pub(crate) fn new(options: Options) -> App {
+        let power = Arc::new(Power::new(options.power.clone(), options.system.clone()));
+        let ledger = Ledger::new(&options.system);
         let options = Arc::new(options);
         App {
-            models: Arc::new(Models::new(Arc::clone(&options))),
+            models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
+            power,
+            ledger,
             metrics: Arc::default(),
             options,
             n_open: Arc::default(),
@@ -65,13 +75,32 @@ impl App {
     pub(crate) fn place(&self) -> Result<Place, Refusal> {
         let n_max = self.options.n_waiting_max + self.options.opening.n_sequences_max;
         let place = Place { n_open: Arc::clone(&self.n_open) };
-        if n_max <= self.n_open.fetch_add(1, Ordering::Relaxed) {
+        let n_before = self.n_open.fetch_add(1, Ordering::Relaxed);
+        if n_before == 0 && !self.power.is_constant() {
+            tokio::spawn(self.clone().watch_power());
+        }
+        if n_max <= n_before {
             self.metrics.count_refused();
             let seconds = self.metrics.seconds_a_request() * n_max as f64 / 2.0;
             let message = format!("{n_max} requests are answered or wait already");
             return Err(Refusal::busy(message, seconds.ceil().clamp(1.0, 600.0) as u64));
         }
         Ok(place)
+    }
+
+    /// Tell the models how to work as long as somebody asks them.
+    async fn watch_power(self) {
+        while self.n_open() != 0 {
+            self.models.pace(self.power.manner().duty);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Wait until what is done in the background may be done.
+    async fn may_run(&self, is_background: bool) {
+        while is_background && self.power.manner().background_waits {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Let the model that a client calls `asked` answer. The prompt was made when this returns, so
@@ -91,15 +120,17 @@ impl App {
             is_background: generate.is_background || client.is_background,
             ..generate
         };
+        self.may_run(generate.is_background).await;
         let loading = Instant::now();
         self.models.load(&listing.name).await?;
         let load = loading.elapsed();
+        let account = self.ledger.open();
         let ask = Ask::Generate(Box::new(generate));
         let mut answers = self.models.ask(&listing.name, &ask, keep_alive).await?;
         let n_prompt = answers.began().await?;
         self.models.has_answered(&listing.name);
         let metrics = Arc::clone(&self.metrics);
         let held = Box::new(place);
-        Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), held))
+        Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held))
     }
 }

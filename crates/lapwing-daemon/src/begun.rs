@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::answers::{Answers, Whole};
 use crate::metrics::Metrics;
+use crate::power::Account;
 use crate::refusal::Refusal;
 
 /// A generation that was begun, and what it is of.
@@ -22,6 +23,7 @@ pub(crate) struct Begun {
     pub(crate) arrived: Instant,
     /// How much of the time since then went into loading the model.
     pub(crate) load: Duration,
+    account: Account,
     has_one_call: bool,
     is_cut: bool,
     /// What is held as long as the request is open: its place among those that are.
@@ -35,6 +37,7 @@ impl Begun {
         metrics: Arc<Metrics>,
         listing: Listing,
         (n_prompt, arrived, load): (usize, Instant, Duration),
+        account: Account,
         held: Box<dyn Send>,
     ) -> Begun {
         let (has_one_call, is_cut) = (false, false);
@@ -45,6 +48,7 @@ impl Begun {
             n_prompt,
             arrived,
             load,
+            account,
             has_one_call,
             is_cut,
             _held: held,
@@ -77,6 +81,7 @@ impl Begun {
                         ended.why = Why::Stop;
                     }
                     self.metrics.count(&ended, self.arrived.elapsed());
+                    ended.energy = Some(self.account.spent());
                     Ok(Said::Ended(ended))
                 }
                 said => said,

@@ -36,6 +36,7 @@ mod ollama;
 mod openai;
 mod options;
 mod own;
+mod power;
 mod protocol;
 mod refusal;
 mod request_id;
@@ -55,6 +56,7 @@ pub use listen::Listener;
 pub use models::parse_seconds;
 pub use options::{Address, Key, Names, Options};
 pub use own::{About, LoadedModel, ModelState};
+pub use power::{Manner, ParseRuleError, Policy, PowerRule, Situation};
 
 /// Serve on `listeners` until `stop` holds true, and end the models' processes then.
 pub async fn serve(options: Options, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {

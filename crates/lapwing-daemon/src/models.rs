@@ -16,12 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use lapwing_host::BackendChoice;
+use lapwing_host::backend::DeviceRequest;
 use lapwing_host::worker::crowd::Crowd;
 use lapwing_serving::message::{Ask, Listing, Opening, Said};
 use tokio::sync::{Notify, watch};
 
 use crate::answers::Answers;
 use crate::options::Options;
+use crate::power::{Power, most_efficient};
 use crate::refusal::{Code, Refusal};
 use listings::Listings;
 use loaded::Times;
@@ -40,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Models by their names.
 pub(crate) struct Models {
     options: Arc<Options>,
+    power: Arc<Power>,
     listings: Listings,
     table: Mutex<Table>,
     /// Something was loaded, ended or became idle.
@@ -59,10 +63,11 @@ struct Table {
 type Outcome = Result<Arc<Loaded>, Refusal>;
 
 impl Models {
-    pub(crate) fn new(options: Arc<Options>) -> Models {
+    pub(crate) fn new(options: Arc<Options>, power: Arc<Power>) -> Models {
         Models {
             listings: Listings::new(Arc::clone(&options)),
             options,
+            power,
             table: Mutex::default(),
             changed: Notify::new(),
         }
@@ -199,7 +204,7 @@ impl Models {
             }
         })
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-        let opening = Opening { model: name.to_owned(), ..self.options.opening.clone() };
+        let opening = self.opening(name).await;
         let said = Answers::of(&crowd, &Ask::Open(Box::new(opening)), None).last().await;
         let card = match said {
             Ok(Said::Opened(card)) => card,
@@ -219,7 +224,35 @@ impl Models {
         let n_bytes = resident.unwrap_or(n_bytes);
         let listing = listing.clone();
         let times = Times { used: Instant::now(), kept_for: self.options.keep_alive };
-        Ok(Arc::new(Loaded::new(listing, *card, crowd, n_bytes, load, times, is_dismissed)))
+        let loaded = Loaded::new(listing, *card, crowd, n_bytes, load, times, is_dismissed);
+        loaded.pace(self.power.manner().duty);
+        Ok(Arc::new(loaded))
+    }
+
+    /// How a model is opened now.
+    async fn opening(&self, name: &str) -> Opening {
+        let mut opening = Opening { model: name.to_owned(), ..self.options.opening.clone() };
+        let manner = self.power.manner();
+        let options = &mut opening.options;
+        options.n_threads = manner.n_threads.or(options.n_threads);
+        if manner.efficiency_cores && opening.backend != BackendChoice::Ort {
+            let property = ("SCHEDULING_CORE_TYPE".to_owned(), "ECORE_ONLY".to_owned());
+            options.properties.extend([property]);
+        }
+        if manner.efficient_device && options.device == DeviceRequest::Auto {
+            let (profiles, of) = (self.options.profiles.clone(), name.to_owned());
+            let found = tokio::task::spawn_blocking(move || most_efficient(&profiles, &of)).await;
+            match found {
+                Ok(Some(device)) => options.device = device,
+                _ => tracing::info!("no record tells which device is efficient"),
+            }
+        }
+        opening
+    }
+
+    /// Let models compute for this share of the time.
+    pub(crate) fn pace(&self, duty: f64) {
+        self.loaded().iter().for_each(|loaded| loaded.pace(duty));
     }
 
     /// Refuse a model whose process was lost again and again, until some time has passed.

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lapwing_host::worker::WorkerCommand;
+use lapwing_measure::reading::SystemFiles;
 use lapwing_serving::message::Opening;
+
+use crate::power::Policy;
 
 /// Everything that is settled before the daemon listens.
 #[derive(Debug, Clone)]
@@ -35,6 +38,12 @@ pub struct Options {
     pub n_body_bytes_max: usize,
     /// How models are opened; the name is not looked at.
     pub opening: Opening,
+    /// How it works on mains, on battery and when it is hot.
+    pub power: Policy,
+    /// Where the system tells of its power.
+    pub system: SystemFiles,
+    /// Records of measurements, which tell what is efficient.
+    pub profiles: PathBuf,
     /// What running requests get when the daemon is told to end.
     pub grace: Duration,
 }

@@ -19,6 +19,7 @@ pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route(ABOUT, get(state::about))
         .route(MODELS, get(state::models))
+        .route("/v1/lapwing/power", get(state::power))
         .route(UNLOAD, post(state::unload))
         .route(ANSWER, post(answer::answer))
 }

@@ -59,6 +59,30 @@ impl Snapshot {
     }
 }
 
+/// Where the electricity comes from and how warm the processor is at one moment: some small files, to
+/// be read now and then by what runs for long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PowerState {
+    /// Where the electricity comes from.
+    pub source: Reading<PowerSource>,
+    /// The charge of the battery in percent; the mean of several.
+    pub battery_percent: Reading<f64>,
+    /// The hottest sensor of the processor, in degrees Celsius.
+    pub temperature_c: Reading<f64>,
+}
+
+impl PowerState {
+    /// Look.
+    #[must_use]
+    pub fn read(files: &SystemFiles) -> PowerState {
+        PowerState {
+            source: power::source(files),
+            battery_percent: power::battery_percent(files),
+            temperature_c: heat::temperature_c(files),
+        }
+    }
+}
+
 /// The record's entry for a measurement between two snapshots; reasons for its nulls go to
 /// `nulls`.
 ///

@@ -49,6 +49,8 @@ pub enum Ask {
     List,
     /// How things stand. [`Said::State`].
     Look,
+    /// Compute for this share of the time from now on, above 0 and at most 1. Nothing is said to this.
+    Pace(f64),
 }
 
 /// How a model is opened, and what may be kept for it.
@@ -295,6 +297,19 @@ pub struct Ended {
     pub prompt_ms: f64,
     /// Making the answer, others' turns left out.
     pub answer_ms: f64,
+    /// What it took; known to whoever serves, not to a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Spent>,
+}
+
+/// What the processor took while an answer was made, in joules, or why that is not known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Joules.
+    pub energy_j: Option<f64>,
+    /// Why they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_null: Option<String>,
 }
 
 /// Why an answer ended.

@@ -347,6 +347,7 @@ impl<'a> Turns<'a> {
             queue_ms: ms(admitted - arrived),
             prompt_ms: ms(generated.timings.prefill.elapsed),
             answer_ms: ms(answer),
+            energy: None,
         };
         let said = match self.served.require_unchanged() {
             Ok(()) => Said::Ended(Box::new(ended)),

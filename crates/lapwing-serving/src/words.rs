@@ -20,6 +20,7 @@ pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
         queue_ms: arrived.elapsed().as_secs_f64() * 1e3,
         prompt_ms: 0.0,
         answer_ms: 0.0,
+        energy: None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
@@ -35,11 +35,15 @@ pub struct Base<'a> {
     pub advise: &'a dyn Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
 }
 
+/// A model that computes for a smaller share of the time stands still.
+const DUTY_MIN: f64 = 0.01;
+
 /// What the thread that runs the model hears.
 enum Turn {
     Wanted(Box<Wanted>),
     Cancel(u64),
     Look(u64),
+    Pace(f64),
 }
 
 /// Where a worker says things.
@@ -91,7 +95,7 @@ pub fn serve(
                 };
                 mouth.say(number, true, &said);
             }
-            Ask::Cancel(_) => {}
+            Ask::Cancel(_) | Ask::Pace(_) => {}
             _ => mouth.say(number, true, &Said::Failed(nothing_open())),
         }
     }
@@ -178,6 +182,7 @@ impl<W: Write + Send> Reader<'_, W> {
             },
             Ask::Cancel(number) => return self.cancel(number, turns),
             Ask::Look => return drop(turns.send(Turn::Look(number))),
+            Ask::Pace(duty) => return drop(turns.send(Turn::Pace(duty))),
             Ask::Encode { text, add_special } => {
                 encoded(served, Prompt::Text { text, add_special })
             }
@@ -299,6 +304,7 @@ fn take_turns<W: Write>(
     let say = &mut |number, is_last, said: Said| mouth.say(number, is_last, &said);
     // What came in while a prompt was read.
     let mut early = Vec::new();
+    let (mut duty, mut rests_until) = (1.0, Instant::now());
     loop {
         if turns.is_idle() && early.is_empty() {
             let Ok(turn) = inbox.recv() else { return };
@@ -317,10 +323,21 @@ fn take_turns<W: Write>(
                 Turn::Wanted(wanted) => turns.want(*wanted),
                 Turn::Cancel(number) => turns.cancel(number, say),
                 Turn::Look(number) => say(number, true, Said::State(turns.state())),
+                Turn::Pace(share) => duty = share.clamp(DUTY_MIN, 1.0),
             }
         }
         if is_over {
             return;
+        }
+        let rest = rests_until.saturating_duration_since(Instant::now());
+        if !rest.is_zero() && !turns.is_idle() {
+            // Whoever gives up, or looks, is heard meanwhile.
+            match inbox.recv_timeout(rest) {
+                Ok(turn) => early.push(turn),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            continue;
         }
         let mut cancelled = HashSet::new();
         let mut is_wanted = |number: u64| {
@@ -332,7 +349,9 @@ fn take_turns<W: Write>(
             }
             !cancelled.contains(&number)
         };
+        let started = Instant::now();
         turns.round(&mut is_wanted, say);
+        rests_until = Instant::now() + started.elapsed().mul_f64(1.0 / duty - 1.0);
     }
 }
 

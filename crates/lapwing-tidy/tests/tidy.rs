@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-text",
         ],
     ),
-    ("lapwing-daemon", &["lapwing-host", "lapwing-serving"]),
+    ("lapwing-daemon", &["lapwing-host", "lapwing-measure", "lapwing-serving"]),
     (
         "lapwing-eval",
         &[

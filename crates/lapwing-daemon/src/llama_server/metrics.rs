@@ -94,6 +94,17 @@ fn totals(app: &App, models: &[OfModel], page: &mut Page) {
         "Tokens of prompts that kept sequences knew.",
         n_reused,
     );
+    let power = app.power.manner();
+    tell(
+        "lapwing_power_duty",
+        "gauge",
+        "The share of the time in which models compute.",
+        power.duty,
+    );
+    if let Ok(joules) = app.ledger.total_j() {
+        let help = "What the processor took while requests were open, idle power with it.";
+        tell("lapwing_energy_joules_total", "counter", help, joules);
+    }
     tell("lapwing_requests_total", "counter", "Answers that ended.", load(&metrics.n_requests));
     tell(
         "lapwing_requests_refused_total",

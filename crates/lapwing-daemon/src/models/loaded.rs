@@ -24,6 +24,7 @@ pub(crate) struct Loaded {
     n_bytes: AtomicU64,
     n_users: AtomicUsize,
     is_dismissed: Arc<AtomicBool>,
+    duty: Mutex<f64>,
     times: Mutex<Times>,
 }
 
@@ -54,6 +55,7 @@ impl Loaded {
             n_bytes: n_bytes.into(),
             n_users: AtomicUsize::new(0),
             is_dismissed,
+            duty: Mutex::new(1.0),
             times: Mutex::new(times),
         }
     }
@@ -94,6 +96,15 @@ impl Loaded {
         match tokio::time::timeout(PATIENCE, answers.last()).await {
             Ok(Ok(Said::State(state))) => Some(state),
             _ => None,
+        }
+    }
+
+    /// Let it compute for this share of the time, unless it does already.
+    pub(super) fn pace(&self, duty: f64) {
+        let mut told = self.duty.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != duty {
+            *told = duty;
+            self.crowd.tell(&Ask::Pace(duty));
         }
     }
 

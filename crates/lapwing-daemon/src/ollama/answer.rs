@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::response::{IntoResponse, Response};
-use lapwing_serving::message::{Ended, Part, Piece, Said, Why};
+use lapwing_serving::message::{Ended, Part, Piece, Said, Spent, Why};
 use serde::{Deserialize, Serialize};
 
 use super::conversation::{Function, Message, ToolCall};
@@ -44,7 +44,7 @@ pub(super) struct Line {
 }
 
 /// Tokens, and times in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) total_duration: u64,
     pub(super) load_duration: u64,
@@ -53,6 +53,9 @@ pub(super) struct Counts {
     pub(super) prompt_eval_duration: u64,
     pub(super) eval_count: usize,
     pub(super) eval_duration: u64,
+    /// Our own: what the answer took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lapwing: Option<Spent>,
 }
 
 /// Which of the two endpoints answers.
@@ -183,6 +186,7 @@ impl Teller {
             prompt_eval_duration: nanos_of_ms(ended.prompt_ms),
             eval_count: ended.n_tokens,
             eval_duration: nanos_of_ms(ended.answer_ms),
+            lapwing: ended.energy.clone(),
         };
         let context = match self.frame.kind {
             Kind::Text { context: Some(context) } => Some([context, self.tokens].concat()),
@@ -293,6 +297,7 @@ mod tests {
             queue_ms: 0.0,
             prompt_ms: 2.0,
             answer_ms: 3.5,
+            energy: None,
         }
     }
 

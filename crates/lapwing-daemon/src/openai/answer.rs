@@ -1,6 +1,6 @@
 //! What the answers of OpenAI's interface have in common: usage, probabilities, why they end.
 
-use lapwing_serving::message::{Ask, Ended, Prompt, Said, Why};
+use lapwing_serving::message::{Ask, Ended, Prompt, Said, Spent, Why};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -9,13 +9,16 @@ use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// Tokens that went in and out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) prompt_tokens: usize,
     pub(crate) completion_tokens: usize,
     pub(crate) total_tokens: usize,
     pub(crate) prompt_tokens_details: PromptDetails,
     pub(crate) completion_tokens_details: CompletionDetails,
+    /// Our own: what the answers took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lapwing: Option<Spent>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +39,28 @@ impl Usage {
             usage.completion_tokens += ended.n_tokens;
             usage.completion_tokens_details.reasoning_tokens += ended.n_thought_tokens;
             usage.prompt_tokens = ended.n_prompt;
+            usage.add_energy(ended.energy.as_ref());
             if idx == 0 {
                 usage.prompt_tokens_details.cached_tokens = ended.n_reused;
             }
         }
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
         usage
+    }
+
+    /// Take in what one more answer took; of a sum nothing may be missing.
+    pub(crate) fn add_energy(&mut self, energy: Option<&Spent>) {
+        self.lapwing = match (self.lapwing.take(), energy) {
+            (None, energy) => energy.cloned(),
+            (Some(sum), Some(more)) => match (sum.energy_j, more.energy_j) {
+                (Some(sum), Some(more)) => {
+                    Some(Spent { energy_j: Some(sum + more), energy_null: None })
+                }
+                (Some(_), None) => Some(more.clone()),
+                (None, _) => Some(sum),
+            },
+            (sum, None) => sum,
+        };
     }
 }
 

@@ -239,6 +239,7 @@ fn usage<'a>(
         usage.completion_tokens += more.completion_tokens;
         usage.total_tokens += more.total_tokens;
         usage.prompt_tokens_details.cached_tokens += more.prompt_tokens_details.cached_tokens;
+        usage.add_energy(more.lapwing.as_ref());
     }
     usage
 }

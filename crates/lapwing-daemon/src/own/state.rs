@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
-use lapwing_serving::message::{Listing, Opening, State as WorkerState};
+use lapwing_serving::message::{Listing, Opening, Spent, State as WorkerState};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::body;
 use crate::models::Loaded;
+use crate::power::{PowerReport, spent};
 use crate::refusal::Refusal;
 
 /// A daemon.
@@ -96,6 +97,19 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
         models.push(ModelState { listing: listing.clone(), loaded });
     }
     Ok(Json(Models { models }))
+}
+
+/// Power, with what was spent on answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct PowerState {
+    #[serde(flatten)]
+    report: PowerReport,
+    /// Of all requests since the daemon began, while one was open.
+    answers: Spent,
+}
+
+pub(super) async fn power(State(app): State<App>) -> Json<PowerState> {
+    Json(PowerState { report: app.power.report(), answers: spent(&app.ledger.total_j()) })
 }
 
 pub(super) async fn unload(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use lapwing_daemon::PowerRule;
 
 use super::runtime::RuntimeArgs;
 
@@ -54,6 +55,13 @@ pub struct ServeArgs {
     /// Requests that may wait; more are told to come again
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub queue: usize,
+    /// How to work on mains, battery, low-battery or when hot: 60%, or
+    /// battery=60%,background=wait,threads=4,cores=efficiency,device=efficient; repeatable
+    #[arg(long, value_name = "[SITUATION=]WISHES")]
+    pub power: Vec<PowerRule>,
+    /// A folder that stands for / where the system tells of its power: for tests
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub system_files: Option<PathBuf>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }

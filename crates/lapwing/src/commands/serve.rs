@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_daemon::{Address, Key, Names, Options};
+use lapwing_daemon::{Address, Key, Names, Options, Policy};
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
+use lapwing_measure::reading::SystemFiles;
 use lapwing_serving::message::Opening;
 use sysinfo::System;
 use tokio::sync::watch;
@@ -113,6 +114,9 @@ fn options(settings: &Settings, args: &ServeArgs) -> anyhow::Result<Options> {
             n_sequences_max: args.parallel.max(1),
             n_kept_bytes_max: N_KEPT_BYTES_MAX,
         },
+        power: Policy::of(&args.power),
+        system: args.system_files.clone().map_or_else(SystemFiles::of_this_system, SystemFiles::at),
+        profiles: settings.home.profiles(),
         grace: GRACE,
     })
 }

@@ -6,6 +6,7 @@ mod anthropic;
 mod faults;
 mod ollama;
 mod own;
+mod power;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -13,6 +13,7 @@ fn ended(why: Why, stop_text: Option<&str>) -> Ended {
         queue_ms: 0.0,
         prompt_ms: 2.0,
         answer_ms: 3.5,
+        energy: None,
     }
 }
 

@@ -22,6 +22,7 @@ fn ended(why: Why) -> Ended {
         queue_ms: 0.0,
         prompt_ms: 0.0,
         answer_ms: 0.0,
+        energy: None,
     }
 }
 
