@@ -53,7 +53,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-text",
         ],
     ),
-    ("lapwing-daemon", &["lapwing-host", "lapwing-measure", "lapwing-serving"]),
     (
         "lapwing-eval",
         &[
@@ -91,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-text",
         ],
     ),
+    ("lapwing-daemon", &["lapwing-host", "lapwing-measure", "lapwing-serving"]),
     (
         "lapwing",
         &[
