@@ -7,6 +7,7 @@ mod drawn;
 mod experts;
 mod fine_head;
 mod forward;
+mod kept_mx;
 mod mx;
 mod random;
 mod stories;
