@@ -228,8 +228,16 @@ fn place_tensors(
         let stored = stored_as(&name);
         let tensor = match source.tensor(&stored.name) {
             Ok(tensor) => tensor,
-            Err(ReadTensorError::Missing { .. }) => {
-                let problem = format!(" has no tensor {}", stored.name);
+            Err(ReadTensorError::Missing { name, .. }) => {
+                let of_codes = match stored.order {
+                    Order::Columns { .. } => format!(", nor {name}_blocks with {name}_scales"),
+                    _ => String::new(),
+                };
+                let problem = format!(" has no tensor {name}{of_codes}");
+                return Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem });
+            }
+            Err(ReadTensorError::Half { half, expected, found, .. }) => {
+                let problem = format!(": {half}: expected {expected}, found {found}");
                 return Err(OpenCheckpointError::Tensors { path: path.to_owned(), problem });
             }
             Err(ReadTensorError::Encoding { found, .. }) => {

@@ -76,6 +76,9 @@ pub enum ReadTensorError {
     /// Its elements are of a type that is not understood.
     #[error("{}: type of {name}: expected {READ_TYPES}, found {found}", path.display())]
     Encoding { path: PathBuf, name: String, found: String },
+    /// It is MXFP4, of which one half is missing or does not belong to the other.
+    #[error("{}: {half}: expected {expected}, found {found}", path.display())]
+    Half { path: PathBuf, half: String, expected: String, found: String },
 }
 
 impl Source {
@@ -129,10 +132,14 @@ impl Source {
                 let dtype = if is_read { Ok(tensor.dtype) } else { Err(tensor.dtype.to_string()) };
                 dtype.map(|dtype| Tensor::of_blocks(tensor.shape.to_vec(), dtype, tensor.bytes))
             }),
+            Files::SafeTensors(files) if is_half(files, name) => {
+                let half = |(half, expected, found)| {
+                    let path = self.path().to_owned();
+                    ReadTensorError::Half { path, half, expected, found }
+                };
+                return mx(files, name).map_err(half);
+            }
             Files::SafeTensors(files) => files.tensor(name).map(|tensor| {
-                if let Some(tensor) = mx(files, &tensor) {
-                    return Ok(tensor);
-                }
                 let dtype = match tensor.dtype {
                     Dtype::F32 => Ok(DType::F32),
                     Dtype::F16 => Ok(DType::F16),
@@ -176,23 +183,55 @@ impl Source {
     }
 }
 
+/// What the names of codes of MXFP4 end in.
+const BLOCKS: &str = "_blocks";
+
 /// The exponents of the MXFP4 codes of this name, as transformers stores both: `x_blocks` as
 /// `[…, n_blocks, 16]` beside `x_scales` as `[…, n_blocks]`.
 pub(crate) fn mx_scales_name(blocks_name: &str) -> Option<String> {
-    Some(format!("{}_scales", blocks_name.strip_suffix("_blocks")?))
+    Some(format!("{}_scales", blocks_name.strip_suffix(BLOCKS)?))
 }
 
-/// The tensor of MXFP4 whose codes these are.
-fn mx<'a>(files: &'a SafeTensors, codes: &safetensors::Tensor<'a>) -> Option<Tensor<'a>> {
+/// Whether a tensor of this name would have the codes of MXFP4.
+fn is_half(files: &SafeTensors, name: &str) -> bool {
+    let has_scales = mx_scales_name(name).is_some_and(|scales| files.tensor(&scales).is_some());
+    let is_bytes = || files.tensor(name).is_some_and(|codes| codes.dtype == Dtype::U8);
+    has_scales || name.ends_with(BLOCKS) && is_bytes()
+}
+
+/// The tensor of MXFP4 whose codes have this name; else which half is wrong, what was expected and
+/// what is there.
+fn mx<'a>(files: &'a SafeTensors, name: &str) -> Result<Tensor<'a>, (String, String, String)> {
     const N_BLOCK_BYTES: usize = N_BLOCK_ELEMENTS / 2;
-    let exponents = files.tensor(&mx_scales_name(codes.name)?)?;
-    let (n_bytes, blocks) = codes.shape.split_last()?;
-    let (n_blocks, rows) = blocks.split_last()?;
-    let fits = [codes.dtype, exponents.dtype] == [Dtype::U8; 2]
-        && (*n_bytes, blocks) == (N_BLOCK_BYTES, exponents.shape);
-    let shape = [rows, &[n_blocks.checked_mul(N_BLOCK_ELEMENTS)?]].concat();
-    let mx = Mx { codes: codes.bytes, exponents: exponents.bytes };
-    fits.then(|| Tensor::new(shape, Encoding::Mx(mx)))
+    let scales = mx_scales_name(name).unwrap_or_default();
+    let (codes, exponents) = (files.tensor(name), files.tensor(&scales));
+    let found = |tensor: Option<safetensors::Tensor<'_>>| match tensor {
+        Some(tensor) => format!("{} {:?}", tensor.dtype, tensor.shape),
+        None => "no such tensor".to_owned(),
+    };
+    let is_whole = |codes: &safetensors::Tensor<'_>| {
+        codes.dtype == Dtype::U8 && codes.shape.last() == Some(&N_BLOCK_BYTES)
+    };
+    let parts = codes.filter(is_whole).and_then(|codes| {
+        let (n_blocks, rows) = codes.shape.split_last()?.1.split_last()?;
+        let shape = [rows, &[n_blocks.checked_mul(N_BLOCK_ELEMENTS)?]].concat();
+        Some((codes, shape))
+    });
+    let Some((codes, shape)) = parts else {
+        let expected = format!("{name} as U8 [experts, rows, blocks, {N_BLOCK_BYTES}]");
+        return Err((format!("codes of MXFP4 beside {scales}"), expected, found(codes)));
+    };
+    let expected = &codes.shape[..codes.shape.len() - 1];
+    match exponents.filter(|of| of.dtype == Dtype::U8 && of.shape == expected) {
+        Some(exponents) => {
+            let mx = Mx { codes: codes.bytes, exponents: exponents.bytes };
+            Ok(Tensor::new(shape, Encoding::Mx(mx)))
+        }
+        None => {
+            let expected = format!("{scales} as U8 {expected:?}");
+            Err((format!("exponents of MXFP4 beside {name}"), expected, found(exponents)))
+        }
+    }
 }
 
 /// Whether any file of `folder` is safetensors, or an index of them.

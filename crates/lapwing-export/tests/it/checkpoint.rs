@@ -37,11 +37,14 @@ pub(crate) fn write(folder: &Path, drawn: &Drawn, kind: Kind, random: &mut Rando
     }
 }
 
+/// The names of safetensors, sorted.
+pub(crate) fn names(stored: &[u8]) -> Vec<String> {
+    header(stored).0.keys().cloned().collect()
+}
+
 /// Safetensors whose tensors have other beginnings of their names, and one more that sees images.
 pub(crate) fn renamed(stored: &[u8], names: &[(&str, &str)]) -> Vec<u8> {
-    let (length, rest) = stored.split_first_chunk::<8>().expect("a length");
-    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
-    let header: Map<String, Value> = serde_json::from_slice(header).expect("JSON");
+    let (header, data) = header(stored);
     let mut other = Map::new();
     for (name, entry) in header {
         let renamed = names.iter().find_map(|(ours, theirs)| {
@@ -54,6 +57,13 @@ pub(crate) fn renamed(stored: &[u8], names: &[(&str, &str)]) -> Vec<u8> {
     other.insert("vision_tower.vision_model.post_layernorm.weight".to_owned(), entry);
     let header = Value::Object(other).to_string();
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data, &[0; 4]].concat()
+}
+
+/// What tells of the tensors, and their bytes.
+fn header(stored: &[u8]) -> (Map<String, Value>, &[u8]) {
+    let (length, rest) = stored.split_first_chunk::<8>().expect("a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    (serde_json::from_slice(header).expect("JSON"), data)
 }
 
 /// The tensors as the family's files have them: those of phi3 have some below others.

@@ -8,6 +8,7 @@ mod experts;
 mod fine_head;
 mod forward;
 mod kept_mx;
+mod missing;
 mod mx;
 mod random;
 mod stories;

@@ -50,10 +50,15 @@ pub(super) fn in_safetensors(
 ) -> Option<Place> {
     let (layer, role) = role(name)?;
     let module = format!("{layer}{}", family.module);
+    let whole = |part: &str| format!("{layer}mlp.experts.{part}_proj");
+    // Of which the other may be missing.
+    let are_stacked = has(&whole("gate_up")) || has(&whole("down"));
     let (expert_idx, part, parameter) = match role {
         Role::Router { parameter } => {
             let own = format!("{module}.{}.{parameter}", family.router);
-            let name = if has(&own) || family.are_in_turn { own } else { name.to_owned() };
+            let has_own = !are_stacked && !has(name);
+            let name =
+                if has(&own) || family.are_in_turn || has_own { own } else { name.to_owned() };
             return Some((name, None, Order::Same));
         }
         Role::Projection { expert_idx, part, parameter } => (expert_idx, part, parameter),
@@ -61,10 +66,8 @@ pub(super) fn in_safetensors(
     if family.are_in_turn {
         return in_turn(architecture, &module, (expert_idx, part, parameter), has);
     }
-    let both = format!("{layer}mlp.experts.gate_up_proj");
-    if has(&both) {
-        let down = format!("{layer}mlp.experts.down_proj");
-        let whole = if part == "down" { down } else { both };
+    if are_stacked {
+        let whole = whole(if part == "down" { "down" } else { "gate_up" });
         let n_beside = if part == "down" { 1 } else { 2 };
         let place = if part == "up" { 1 } else { 0 };
         let part = stacked(architecture, part, [expert_idx, n_beside, place])?;

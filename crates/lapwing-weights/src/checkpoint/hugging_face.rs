@@ -77,7 +77,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
             || is_of_codes(&source, name)
     };
     let family = config_json.family;
-    let has = |name: &str| source.tensor(name).is_ok();
+    let has = |name: &str| !matches!(source.tensor(name), Err(ReadTensorError::Missing { .. }));
     let stored_as = |name: &str| stored_as(family, names, &config.architecture, name, &has);
     let places = place_tensors(path, &config.architecture, &source, stored_as, is_needless)?;
     Ok(Checkpoint::new(path, config, text, generation_config, source, places))

@@ -69,6 +69,23 @@ impl Stored {
     }
 }
 
+/// Projections that have biases together: of queries, keys and values, of the output, of the
+/// feed-forward layer.
+pub(super) const BIASED: [&[&str]; 3] = [
+    &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    &["self_attn.o_proj"],
+    &["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"],
+];
+
+/// The name of a bias of any of these projections. Two layers are looked at: where one bias of a
+/// model is missing, the others tell that it has them.
+pub(super) fn any_bias(modules: &[&str], has: &dyn Fn(&str) -> bool) -> Option<String> {
+    let names = (0..2).flat_map(|layer_idx| {
+        modules.iter().map(move |module| format!("model.layers.{layer_idx}.{module}.bias"))
+    });
+    names.into_iter().find(|name| has(name))
+}
+
 /// The name, as Hugging Face has it, that a projection is fused under, and which rows it is there;
 /// none where it stands alone.
 pub(super) fn fused(

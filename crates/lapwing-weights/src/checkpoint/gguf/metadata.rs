@@ -4,7 +4,9 @@ use lapwing_formats::gguf::{Gguf, Value};
 use lapwing_model::{Biased, Biases, Experts, Family, Layers, SpecialTokens, Windows};
 
 use super::super::keys::shown;
+use super::super::layout::{BIASED, any_bias};
 use super::super::{OpenCheckpointError, gguf_text, unsupported};
+use super::name_in_file;
 
 /// Metadata below the architecture's prefix.
 pub(super) struct Metadata<'a> {
@@ -84,12 +86,9 @@ impl<'a> Metadata<'a> {
 
     /// What is stored decides.
     pub(super) fn biases(&self) -> Biases {
-        let has = |name: &str| self.gguf.tensor(name).is_some();
-        Biases {
-            qkv: self.family.biased == Biased::Qkv || has("blk.0.attn_q.bias"),
-            output: has("blk.0.attn_output.bias"),
-            feed_forward: has("blk.0.ffn_gate.bias"),
-        }
+        let has = |name: &str| self.gguf.tensor(&name_in_file(self.family, name)).is_some();
+        let [qkv, output, feed_forward] = BIASED.map(|modules| any_bias(modules, &has).is_some());
+        Biases { qkv: self.family.biased == Biased::Qkv || qkv, output, feed_forward }
     }
 
     pub(super) fn attention_scale(

@@ -10,6 +10,7 @@ use lapwing_model::{
 use serde_json::Value;
 
 use super::super::config::Config;
+use super::super::layout::{BIASED, any_bias};
 use super::super::{OpenCheckpointError, keys, unsupported};
 use super::json_keys::{JsonKeys, excerpt};
 use super::quantization::require_floats;
@@ -233,24 +234,25 @@ impl<'a> ConfigJson<'a> {
 
     /// What the configuration says of biases and what is stored must agree.
     fn biases(&self, has: &dyn Fn(&str) -> bool) -> Result<Biases, OpenCheckpointError> {
-        let is_stored = |key: &str, module: &str, may_lack: bool| {
-            let name = format!("model.layers.0.{module}.bias");
-            match self.keys.truth(key)? {
-                Some(false) if has(&name) => {
+        let is_stored = |key: &str, modules: &[&str], may_lack: bool| {
+            let stored = any_bias(modules, has);
+            match (self.keys.truth(key)?, stored) {
+                (Some(false), Some(name)) => {
                     let found = format!("false, and a tensor {name}");
                     Err(unsupported(self.path, key, "true, or no bias", found))
                 }
-                stated => Ok(has(&name) || stated == Some(true) && !may_lack),
+                (stated, stored) => Ok(stored.is_some() || stated == Some(true) && !may_lack),
             }
         };
+        let [qkv, output, feed_forward] = BIASED;
         Ok(Biases {
             qkv: match self.family.biased {
                 Biased::Qkv => true,
-                Biased::AsStored => is_stored("attention_bias", "self_attn.q_proj", false)?,
+                Biased::AsStored => is_stored("attention_bias", qkv, false)?,
             },
             // Files of derived models have the other three alone.
-            output: is_stored("attention_bias", "self_attn.o_proj", true)?,
-            feed_forward: is_stored("mlp_bias", "mlp.gate_proj", false)?,
+            output: is_stored("attention_bias", output, true)?,
+            feed_forward: is_stored("mlp_bias", feed_forward, false)?,
         })
     }
 
