@@ -44,8 +44,8 @@ pub struct TensorReport {
     /// Whether the checkpoint's own codes were kept.
     pub kept_grid: bool,
     /// Whether the checkpoint's own codes have the width and groups asked for, and the target
-    /// cannot hold their zero points, or MXFP4: they were quantised again, to the nearest grid it
-    /// can hold.
+    /// cannot hold their zero points, or MXFP4, also as eight bits where a scale is beyond f16: they
+    /// were quantised again, to the nearest grid it can hold.
     pub lost_grid: bool,
     /// Root mean square of the error over that of the weights.
     pub relative_rms: f64,

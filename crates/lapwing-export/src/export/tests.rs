@@ -198,19 +198,22 @@ fn the_report_tells_what_a_target_could_not_store_as_asked() {
 #[test]
 fn mxfp4_is_kept_where_the_target_holds_it() {
     let down = "model.layers.0.mlp.down_proj.weight";
-    // Two blocks a row.
-    let blocks = (0..32_u8).flat_map(|row| {
-        let codes = (0..16_u8).map(move |idx| idx.wrapping_mul(37).wrapping_add(row));
-        std::iter::once(119 + row % 3).chain(codes)
-    });
-    let mut file = small("llama");
-    file.u32("llama.feed_forward_length", 64)
-        .tensor("blk.0.ffn_gate.weight", &[64, 16], &[0.5; 1024])
-        .tensor("blk.0.ffn_up.weight", &[64, 16], &[0.5; 1024])
-        .mxfp4("blk.0.ffn_down.weight", &[16, 64], blocks.collect());
     let folder = tempfile::tempdir().unwrap();
-    let source = file.write(folder.path());
-    let stored = |target, precision| {
+    let source_of = |exponent: u8| {
+        // Two blocks a row.
+        let blocks = (0..32_u8).flat_map(|row| {
+            let codes = (0..16_u8).map(move |idx| idx.wrapping_mul(37).wrapping_add(row));
+            std::iter::once(exponent + row % 3).chain(codes)
+        });
+        let mut file = small("llama");
+        file.u32("llama.feed_forward_length", 64)
+            .tensor("blk.0.ffn_gate.weight", &[64, 16], &[0.5; 1024])
+            .tensor("blk.0.ffn_up.weight", &[64, 16], &[0.5; 1024])
+            .mxfp4("blk.0.ffn_down.weight", &[16, 64], blocks.collect());
+        file.write(folder.path())
+    };
+    let stored_of = |exponent, target, precision| {
+        let source = source_of(exponent);
         let options = ExportOptions { overwrite: true, ..ExportOptions::new(precision) };
         let out = folder.path().join("out");
         let report = export(&source, target, &options, &out, &mut go_on).unwrap();
@@ -219,6 +222,7 @@ fn mxfp4_is_kept_where_the_target_holds_it() {
         assert_eq!((&*down.source_dtype, n_lost), ("MXFP4", usize::from(down.lost_grid)));
         down
     };
+    let stored = |target, precision| stored_of(119, target, precision);
     let int4 = |group_size| Precision::Int4 { group_size, symmetric: false };
     let kept = stored(Target::OpenVino, int4(32));
     assert_eq!(
@@ -235,7 +239,11 @@ fn mxfp4_is_kept_where_the_target_holds_it() {
         let exact = stored(target, int8(Some(32), true));
         assert!(exact.kept_grid && exact.relative_rms == 0.0, "{exact:?}");
         let rounded = stored(target, int8(None, true));
-        assert!(!rounded.kept_grid && rounded.relative_rms > 0.0, "{rounded:?}");
+        assert!(!rounded.kept_grid && !rounded.lost_grid, "{rounded:?}");
+        assert!(rounded.relative_rms > 0.0, "{rounded:?}");
+        // Scales of 2^-25 and 2^-26 are beyond f16.
+        let lost = stored_of(102, target, int8(Some(32), true));
+        assert!(!lost.kept_grid && lost.lost_grid && lost.relative_rms > 0.0, "{lost:?}");
     }
 }
 

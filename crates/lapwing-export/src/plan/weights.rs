@@ -125,6 +125,8 @@ impl<'a> Weights<'a> {
         }
         let own = if map.is_none() { tensor.codes() } else { None };
         let own = own.filter(|own| is_on(own, grid));
+        // Where its scales are within f16, eight bits hold it.
+        lost_grid |= map.is_none() && own.is_none() && tensor.is_mx() && holds_mx(grid);
         lost_grid |= own.is_some() && !grid.symmetric && !self.holds_any_grid;
         if let Some(own) = own.filter(|_| !lost_grid) {
             let weight = match grid.symmetric {
@@ -275,6 +277,12 @@ fn is_on(codes: &Codes, grid: Grid) -> bool {
 /// Whether MXFP4 has just this width and these groups; where its zero is does not matter.
 fn is_mx(grid: Grid) -> bool {
     (grid.bits, grid.group_size) == (Bits::Four, N_BLOCK_ELEMENTS)
+}
+
+/// Whether every element of MXFP4 has a code of these.
+fn holds_mx(grid: Grid) -> bool {
+    let groups = (grid.bits, grid.group_size, grid.symmetric);
+    groups == (Bits::Eight, N_BLOCK_ELEMENTS, true)
 }
 
 /// Symmetric codes as a quantiser of ours would have made them.

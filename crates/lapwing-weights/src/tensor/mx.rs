@@ -55,6 +55,12 @@ impl Mx<'_> {
 }
 
 impl Tensor<'_> {
+    /// Whether the file has it in MXFP4.
+    pub fn is_mx(&self) -> bool {
+        let in_gguf = matches!(self.encoding, Encoding::Blocks { dtype: DType::MXFP4, .. });
+        in_gguf || matches!(self.encoding, Encoding::Mx(_))
+    }
+
     /// The file's own codes of a matrix of MXFP4 whose weights are finite; none of others.
     pub fn mx_codes(&self) -> Option<MxCodes> {
         let &[n_rows, n_columns] = self.shape.as_slice() else { return None };
