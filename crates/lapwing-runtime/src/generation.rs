@@ -21,7 +21,7 @@ use lapwing_text::{Reply, ReplyEvent};
 
 use crate::constraint::Constraint;
 use crate::generated::{Event, Finish, Generated, StepTimings, TokenTimings, Usage};
-use crate::request::{GenerateError, Request, sampler, special_id};
+use crate::request::{GenerateError, Request, sampler};
 use crate::session::Session;
 use crate::text_stream::TextStream;
 
@@ -34,8 +34,6 @@ pub struct Generation<S> {
     n_tokens_max: usize,
     stop_ids: Vec<TokenId>,
     stop_texts: Vec<String>,
-    /// For each stop string, the special token that is spelled so.
-    stop_text_ids: Vec<Option<TokenId>>,
     n_first_step_top: usize,
     started: Instant,
     sampler: Sampler,
@@ -76,7 +74,6 @@ impl<S: BorrowMut<Session>> Generation<S> {
             n_tokens_max: request.n_tokens_max,
             stop_ids: if request.ignore_stop_ids { Vec::new() } else { stop_ids.to_vec() },
             stop_texts: stop_texts.to_vec(),
-            stop_text_ids: stop_texts.iter().map(|text| special_id(request, text)).collect(),
             n_first_step_top: request.n_first_step_top,
             started,
             sampler,
@@ -336,8 +333,8 @@ impl<S: BorrowMut<Session>> Generation<S> {
         let end = self.end_at(token).or_else(|| is_complete.then_some(Finish::Complete));
         let certain = match &end {
             None => self.stream.push(token),
-            Some(Finish::StopToken { .. } | Finish::StopText { .. }) => self.stream.finish(None),
-            Some(_) => self.stream.finish(Some(token)),
+            Some(Finish::StopToken { .. }) => self.stream.stop_at(token),
+            Some(_) => self.stream.finish(token),
         };
         self.newest_text = self.reply.content.len();
         let timings = TokenTimings {
@@ -359,9 +356,6 @@ impl<S: BorrowMut<Session>> Generation<S> {
     fn end_at(&self, token: TokenId) -> Option<Finish> {
         if self.stop_ids.contains(&token) {
             return Some(Finish::StopToken { token });
-        }
-        if let Some(stop_idx) = self.stop_text_ids.iter().position(|id| *id == Some(token)) {
-            return Some(Finish::StopText { text: self.stop_texts[stop_idx].clone() });
         }
         if self.n_tokens_max <= self.generated.token_ids.len() {
             return Some(Finish::MaxTokens);

@@ -32,8 +32,8 @@ pub struct Request<'a> {
     pub stop_ids: &'a [TokenId],
     /// Go on after a stop token as if it were none.
     pub ignore_stop_ids: bool,
-    /// Each of these strings ends the answer, across token borders; it is cut off the text. One
-    /// that is spelled like a special token ends it at that token, whether or not it is shown.
+    /// Each of these strings ends the answer, across token borders; it is cut off the text. A
+    /// special token in one is that token, whether or not it is shown.
     pub stop_texts: &'a [String],
     /// How many of the largest raw logits of the first position to report.
     pub n_first_step_top: usize,
@@ -99,10 +99,4 @@ pub(crate) fn sampler(session: &Session, request: &Request<'_>) -> Result<Sample
         .map_err(GenerateError::Sampler)?;
     prompt.iter().for_each(|&token| sampler.observe_prompt(token));
     Ok(sampler)
-}
-
-/// The special token that is spelled `text`.
-pub(crate) fn special_id(request: &Request<'_>, text: &str) -> Option<TokenId> {
-    let tokenizer = request.tokenizer?;
-    tokenizer.token_id(text).filter(|&id| tokenizer.is_special(id))
 }

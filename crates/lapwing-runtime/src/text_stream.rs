@@ -3,7 +3,8 @@
 
 use lapwing_model::TokenId;
 use lapwing_text::{
-    Detokenizer, Piece, ReplyEvent, ReplyFormat, ReplyParser, SpecialPieces, StopMatcher, Tokenizer,
+    Detokenizer, Piece, ReplyEvent, ReplyFormat, ReplyParser, SpecialPieces, StopMatcher, Stopped,
+    Tokenizer,
 };
 
 /// What one answer says, token by token.
@@ -12,6 +13,7 @@ pub(crate) struct TextStream {
     detokenizer: Option<Detokenizer>,
     matcher: StopMatcher,
     parser: ReplyParser,
+    special: SpecialPieces,
     /// What the detokenizer still holds back of text that was passed on or is the prompt's.
     held_of_before: String,
     chunk: String,
@@ -57,8 +59,8 @@ impl TextStream {
             }
             _ => ReplyParser::new(&ReplyFormat::plain(), ""),
         };
-        let matcher = StopMatcher::new(stops.to_vec());
-        TextStream { detokenizer, matcher, parser, held_of_before, chunk: String::new() }
+        let matcher = StopMatcher::new(stops.to_vec(), special_in(stops, tokenizer));
+        TextStream { detokenizer, matcher, parser, special, held_of_before, chunk: String::new() }
     }
 
     /// What is certain after one more token.
@@ -70,54 +72,90 @@ impl TextStream {
         Certain { parts: self.parser.take_events(), matched }
     }
 
-    /// What is certain after the last token, or `None` for a token that is no text.
-    pub(crate) fn finish(&mut self, last: Option<TokenId>) -> Certain {
-        if let Some(token) = last {
-            self.read(token);
-        }
+    /// What is certain after the last token.
+    pub(crate) fn finish(&mut self, last: TokenId) -> Certain {
+        self.read(last);
+        self.end(None)
+    }
+
+    /// What is certain after a token that is no text and ends the answer.
+    pub(crate) fn stop_at(&mut self, token: TokenId) -> Certain {
+        self.end(Some(token))
+    }
+
+    fn end(&mut self, stop_token: Option<TokenId>) -> Certain {
         self.chunk.clear();
         if let Some(detokenizer) = &mut self.detokenizer {
             self.chunk.push_str(detokenizer.finish());
         }
         let chunk = without_before(&mut self.held_of_before, &self.chunk);
-        self.parser.push(Piece::Text(self.matcher.push(chunk).text));
-        let stopped = self.matcher.finish();
-        self.parser.push(Piece::Text(stopped.text));
+        pass_on(self.matcher.push(chunk), &mut self.parser);
+        // A stop string may end with it.
+        if let Some(token) = stop_token.filter(|&token| self.matcher.wants(token)) {
+            pass_on(self.matcher.push_special(token, true), &mut self.parser);
+        }
+        let matched = pass_on(self.matcher.finish(), &mut self.parser);
         self.parser.finish();
-        Certain { parts: self.parser.take_events(), matched: stopped.matched }
+        Certain { parts: self.parser.take_events(), matched }
     }
 
     /// Pass a token on; which stop string ended the text, if one did.
     fn read(&mut self, token: TokenId) -> Option<usize> {
-        if self.parser.is_marker(token) {
-            return self.read_marker(token);
-        }
+        let is_marker = self.parser.is_marker(token);
+        let is_apart = is_marker || self.matcher.wants(token);
         self.chunk.clear();
-        if let Some(detokenizer) = &mut self.detokenizer {
-            self.chunk.push_str(detokenizer.push(token));
+        match &mut self.detokenizer {
+            Some(detokenizer) if !is_apart || self.special == SpecialPieces::Show => {
+                self.chunk.push_str(detokenizer.push(token));
+            }
+            _ => {}
         }
         let chunk = without_before(&mut self.held_of_before, &self.chunk);
-        let stopped = self.matcher.push(chunk);
-        self.parser.push(Piece::Text(stopped.text));
-        stopped.matched
+        let matched = pass_on(self.matcher.push(chunk), &mut self.parser);
+        match is_apart {
+            true => self.read_special(token, is_marker),
+            false => matched,
+        }
     }
 
-    /// Text in front of a marker is over: what was held back of it is passed on before.
-    fn read_marker(&mut self, token: TokenId) -> Option<usize> {
+    /// Text in front of a special token that means something is over: what was held back of it is
+    /// passed on before.
+    fn read_special(&mut self, token: TokenId, is_marker: bool) -> Option<usize> {
         let held = match &self.detokenizer {
             Some(detokenizer) => detokenizer.clone().finish().to_owned(),
             None => String::new(),
         };
         let chunk = held.strip_prefix(self.held_of_before.as_str()).unwrap_or(&held);
-        self.parser.push(Piece::Text(self.matcher.push(chunk).text));
+        let matched = pass_on(self.matcher.push(chunk), &mut self.parser);
         self.held_of_before = held;
-        let stopped = self.matcher.finish();
-        self.parser.push(Piece::Text(stopped.text));
-        if stopped.matched.is_none() {
-            self.parser.push(Piece::Special(token));
+        // What is shown was read as text.
+        match self.special {
+            SpecialPieces::Show => matched,
+            SpecialPieces::Skip => {
+                pass_on(self.matcher.push_special(token, is_marker), &mut self.parser)
+            }
         }
-        stopped.matched
     }
+}
+
+/// Let `parser` read what is safe; which stop string ended the text, if one did.
+fn pass_on(stopped: Stopped<'_>, parser: &mut ReplyParser) -> Option<usize> {
+    let mut n_read = 0;
+    for &(at, token) in stopped.specials {
+        parser.push(Piece::Text(&stopped.text[n_read..at]));
+        parser.push(Piece::Special(token));
+        n_read = at;
+    }
+    parser.push(Piece::Text(&stopped.text[n_read..]));
+    stopped.matched
+}
+
+/// The special tokens that stop strings spell.
+fn special_in(stops: &[String], tokenizer: Option<&Tokenizer>) -> Vec<(TokenId, String)> {
+    let Some(tokenizer) = tokenizer else { return Vec::new() };
+    let spelled = tokenizer.special_spellings().iter();
+    let spelled = spelled.filter(|spelling| stops.iter().any(|stop| stop.contains(&***spelling)));
+    spelled.filter_map(|spelling| Some((tokenizer.token_id(spelling)?, spelling.clone()))).collect()
 }
 
 /// Take off the first chunk what is the prompt's or was passed on.

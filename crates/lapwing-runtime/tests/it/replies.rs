@@ -100,6 +100,32 @@ fn the_prompt_may_open_the_thought_and_a_stop_string_may_end_it() {
 }
 
 #[test]
+fn a_stop_string_may_hold_the_marker_of_a_thought() {
+    let words = tokenizer(&["[THINK]", "b", "c", "[/THINK]", "ad", "e"], r#"{"type":"Fuse"}"#);
+    let format = ReplyFormat::detect(None, &words);
+    let check = |stop: &str, content: &str, reasoning: &str, n_tokens: usize| {
+        let stops = [stop.to_owned()];
+        let generated = answer(&Request {
+            tokenizer: Some(&words),
+            reply: Some(&format),
+            stop_texts: &stops,
+            ..request(&[0])
+        });
+        let found = (generated.text.as_str(), generated.reasoning.as_str());
+        assert_eq!(found, (content, reasoning), "{stop}");
+        let ended = Finish::StopText { text: stop.to_owned() };
+        assert_eq!(generated.finish == ended, n_tokens < 5, "{stop} {:?}", generated.finish);
+        assert_eq!(generated.token_ids.len(), n_tokens, "{stop}");
+    };
+    check("[/THINK]", "", "bc", 3);
+    check("[/THINK]a", "", "bc", 4);
+    check("c[/THINK]ad", "", "b", 4);
+    check("[/THINK]b", "ade", "bc", 5);
+    // A thought and what comes behind it are no one text.
+    check("ca", "ade", "bc", 5);
+}
+
+#[test]
 fn a_call_that_ends_with_the_answer_is_whole() {
     let pieces = ["a", "b", "[TOOL_CALLS]", "f", "[ARGS]", "{", "}"];
     let words = tokenizer(&pieces, r#"{"type":"Fuse"}"#);
