@@ -33,12 +33,13 @@ mod tree;
 pub(crate) mod value;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::LocalTime;
 use interpreter::Interpreter;
 use value::Value;
-use value::budget::Budget;
+use value::budget::{BYTES_MAX, Budget};
 
 /// A parsed template. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -62,13 +63,37 @@ pub(crate) struct Mistake {
 pub(crate) enum Fail {
     /// The template called `raise_exception`.
     Raised(String),
-    /// It needs more of this than a prompt does.
-    Bound(&'static str),
+    /// It needs more of something than a prompt does.
+    Bound(Box<Exceeded>),
     /// What jinja2 would call an error.
     Other(String),
 }
 
+/// A bound that a rendering would not keep to.
+#[derive(Debug)]
+pub(crate) struct Exceeded {
+    /// What is bounded.
+    pub(crate) bound: &'static str,
+    /// The most of it that there may be, with its unit.
+    pub(crate) limit: String,
+    /// How much it would be.
+    pub(crate) found: String,
+}
+
+/// What is found where nobody counts on.
+const MORE: &str = "more";
+
 impl Fail {
+    pub(crate) fn bound(bound: &'static str, limit: impl Display, found: impl Display) -> Fail {
+        let (limit, found) = (limit.to_string(), found.to_string());
+        Fail::Bound(Box::new(Exceeded { bound, limit, found }))
+    }
+
+    /// The same for memory, where so much of something would never have room.
+    pub(crate) fn memory(found: impl Display) -> Fail {
+        Fail::bound("memory", format_args!("{BYTES_MAX} bytes"), found)
+    }
+
     pub(crate) fn other(message: impl Into<String>) -> Fail {
         Fail::Other(message.into())
     }

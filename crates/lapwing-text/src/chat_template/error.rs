@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::jinja::Fail;
 use crate::jinja::value::marks::Marks;
+use crate::jinja::{Exceeded, Fail};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,8 +58,10 @@ pub enum RenderError {
     #[error(transparent)]
     Unusable(Arc<OpenTemplateError>),
     /// The template takes more memory, work or time than any prompt needs.
-    #[error("the chat template exceeds its bound on {bound}")]
-    Unbounded { bound: &'static str },
+    #[error(
+        "the chat template exceeds its bound on {bound}: expected at most {limit}, found {found}"
+    )]
+    Unbounded { bound: &'static str, limit: String, found: String },
     /// The template failed, often because a message lacks what it expects.
     #[error("the chat template failed in line {line}")]
     Failed {
@@ -73,7 +75,10 @@ impl RenderError {
     pub(super) fn new(line: usize, fail: Fail, marks: &Marks) -> Self {
         match fail {
             Fail::Raised(message) => Self::Raised { message: marks.plain(&message).into_owned() },
-            Fail::Bound(bound) => Self::Unbounded { bound },
+            Fail::Bound(exceeded) => {
+                let Exceeded { bound, limit, found } = *exceeded;
+                Self::Unbounded { bound, limit, found }
+            }
             Fail::Other(message) => Self::Failed { line, source: marks.plain(&message).into() },
         }
     }

@@ -191,6 +191,38 @@ fn long_conversations_stay_within_the_bounds() {
 }
 
 #[test]
+fn bounds_are_told_with_what_was_found() {
+    let check = |source: &str, expected: &str| {
+        let error = render(source, &[]).unwrap_err().to_string();
+        let before = "the chat template exceeds its bound on ";
+        assert!(error.starts_with(&format!("{before}{expected}")), "{source}: {error}");
+    };
+    check("{{ 'a' * 60000000 }}", "memory: expected at most 33554432 bytes, found 120000000");
+    check("{{ 'a' * 10 ** 30 }}", "memory: expected at most 33554432 bytes, found 1000000000");
+    let loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
+    // Whichever comes first.
+    let error = render(loops, &[]).unwrap_err().to_string();
+    let work = error.contains("work: expected at most 20000000 steps, found 200000");
+    assert!(work || error.contains("time: expected at most 2 s, found 2."), "{error}");
+    let range = "the length of a range: expected at most 100000, found 100001";
+    check("{{ range(100001) }}", range);
+    check("{{ 2 ** 200 }}", "the size of a number: expected at most 128 bits, found more");
+    let macros = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+    check(macros, "nested calls: expected at most 300, found more");
+    let precision = "the precision of a number: expected at most 1000 digits, found 9999";
+    check("{{ '%.9999f' | format(1) }}", precision);
+    let width =
+        "the width of a field: expected at most 18446744073709551615, found a number of 50 ";
+    check(&format!("{{{{ '%{}d' | format(1) }}}}", "9".repeat(50)), width);
+    let format = "the length of a date's format: expected at most 1000 bytes, found 1001";
+    check("{{ strftime_now('%' * 1001) }}", format);
+    let deep = "{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    check(deep, "values within each other: expected at most 200 levels, found 201");
+    let args = "{% macro m() %}{% endmacro %}{{ m(*range(5000)) }}";
+    check(args, "arguments: expected at most 999, found more");
+}
+
+#[test]
 fn hostile_templates_end() {
     let check = |source: &str| {
         let result = render(source, &vec![Message::new("user", "x"); 200]);

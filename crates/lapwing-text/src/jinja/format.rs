@@ -110,9 +110,17 @@ fn percent_number(
         *rest = after;
         let number = next_given(given)?.as_int();
         let number = number.ok_or_else(|| Fail::other("* wants int"))?;
-        return Ok(Some(usize::try_from(number).map_err(|_| Fail::Bound("the width of a field"))?));
+        return Ok(Some(usize::try_from(number).map_err(|_| too_wide(&number.to_string()))?));
     }
     number(rest)
+}
+
+fn too_wide(digits: &str) -> Fail {
+    let found = match digits.len() {
+        0..=40 => digits.to_owned(),
+        n_digits => format!("a number of {n_digits} digits"),
+    };
+    Fail::bound("the width of a field", usize::MAX, found)
 }
 
 /// A number at the beginning of `rest`, which is passed over.
@@ -122,7 +130,7 @@ fn number(rest: &mut &str) -> Result<Option<usize>, Fail> {
     *rest = after;
     match digits {
         "" => Ok(None),
-        digits => digits.parse().map(Some).map_err(|_| Fail::Bound("the width of a field")),
+        digits => digits.parse().map(Some).map_err(|_| too_wide(digits)),
     }
 }
 

@@ -9,7 +9,7 @@ use super::arguments::CallArgs;
 use super::tree::{Arguments, Const, Expr, Node, Statement, Target};
 use super::value::budget::{Budget, Out};
 use super::value::{Dict, Macro, SeqKind, Value};
-use super::{Fail, access, checks, filters, operators, python_text};
+use super::{Fail, MORE, access, checks, filters, operators, python_text};
 use crate::LocalTime;
 
 /// How deep statements, expressions and calls may be nested while they run.
@@ -91,7 +91,7 @@ impl<'b> Interpreter<'b> {
     fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T, Fail>) -> Result<T, Fail> {
         self.budget.work(1)?;
         if self.depth == DEPTH_MAX {
-            return Err(Fail::Bound("nested calls"));
+            return Err(Fail::bound("nested calls", DEPTH_MAX, MORE));
         }
         self.depth += 1;
         let result = run(self);
@@ -390,7 +390,7 @@ impl<'b> Interpreter<'b> {
             }
         }
         if made.positional.len().max(made.named.len()) >= ARGUMENTS_MAX {
-            return Err(Fail::Bound("arguments"));
+            return Err(Fail::bound("arguments", ARGUMENTS_MAX - 1, MORE));
         }
         Ok(made)
     }

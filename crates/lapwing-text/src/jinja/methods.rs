@@ -343,7 +343,7 @@ fn parts(budget: &Budget, text: &str, method: &str, arguments: CallArgs) -> Resu
 fn expand_tabs(budget: &Budget, text: &str, arguments: CallArgs) -> Result<Value, Fail> {
     let [size] = arguments.bind("expandtabs", ["tabsize"])?;
     let size = size.and_then(|size| size.as_int()).unwrap_or(8).max(0);
-    let size = usize::try_from(size).map_err(|_| Fail::Bound("memory"))?;
+    let size = usize::try_from(size).map_err(|_| Fail::memory(format_args!("{size} spaces")))?;
     let mut out = budget.out();
     let mut column = 0;
     for symbol in text.chars() {

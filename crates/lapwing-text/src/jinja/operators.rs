@@ -6,7 +6,7 @@ use super::arguments::CallArgs;
 use super::tree::{Binary, Comparison};
 use super::value::budget::Budget;
 use super::value::{SeqKind, Value};
-use super::{Fail, format};
+use super::{Fail, MORE, format};
 
 /// `left operator right`.
 pub(super) fn binary(
@@ -77,7 +77,7 @@ fn unsupported(operator: Binary, left: &Value, right: &Value) -> Fail {
 }
 
 fn repeated(budget: &Budget, value: &Value, n: i128) -> Result<Value, Fail> {
-    let too_many = |_| Fail::Bound("memory");
+    let too_many = |_| Fail::memory(format_args!("{n} copies"));
     let n = usize::try_from(n.max(0)).map_err(too_many)?;
     match value {
         Value::Str(text) => {
@@ -118,7 +118,11 @@ fn integers(operator: Binary, a: i128, b: i128) -> Result<Value, Fail> {
         Binary::Power if b < 0 => return Ok(Value::Float((a as f64).powf(b as f64))),
         Binary::Power => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
     };
-    result.map(Value::Int).ok_or(Fail::Bound("the size of a number"))
+    result.map(Value::Int).ok_or_else(number_too_large)
+}
+
+fn number_too_large() -> Fail {
+    Fail::bound("the size of a number", format_args!("{} bits", i128::BITS), MORE)
 }
 
 fn floats(operator: Binary, a: f64, b: f64) -> Result<Value, Fail> {
@@ -144,7 +148,7 @@ fn floats(operator: Binary, a: f64, b: f64) -> Result<Value, Fail> {
 pub(super) fn signed(value: &Value, is_negative: bool) -> Result<Value, Fail> {
     match (value.as_int(), value) {
         (Some(number), _) if is_negative => {
-            number.checked_neg().map(Value::Int).ok_or(Fail::Bound("the size of a number"))
+            number.checked_neg().map(Value::Int).ok_or_else(number_too_large)
         }
         (Some(number), _) => Ok(Value::Int(number)),
         (None, Value::Float(number)) => {

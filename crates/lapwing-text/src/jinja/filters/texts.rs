@@ -205,7 +205,8 @@ pub(crate) fn justified(
     };
     let n_chars = text.chars().count();
     let n_fill = (width - n_chars as i128).max(0);
-    let n_fill = usize::try_from(n_fill).map_err(|_| Fail::Bound("memory"))?;
+    let n_fill =
+        usize::try_from(n_fill).map_err(|_| Fail::memory(format_args!("{n_fill} characters")))?;
     let n_before = match method {
         "ljust" => 0,
         "center" => n_fill / 2 + (n_fill & usize::try_from(width).unwrap_or(0) & 1),
@@ -230,7 +231,8 @@ fn indent(budget: &Budget, text: &str, arguments: CallArgs) -> Result<Value, Fai
             let width = width.map_or(Some(4), |width| width.as_int());
             let width = width.ok_or_else(|| Fail::other("width is a number or a text"))?;
             let mut spaces = budget.out();
-            let n_spaces = usize::try_from(width.max(0)).map_err(|_| Fail::Bound("memory"))?;
+            let n_spaces = usize::try_from(width.max(0))
+                .map_err(|_| Fail::memory(format_args!("{width} spaces")))?;
             spaces.fill(' ', n_spaces)?;
             spaces.into_value()?
         }

@@ -12,7 +12,8 @@ const PRECISION_MAX: usize = 1000;
 pub(super) fn write_number(value: &Value, layout: &Layout, out: &mut Out) -> Result<(), Fail> {
     let precision = layout.precision.unwrap_or(6);
     if precision > PRECISION_MAX {
-        return Err(Fail::Bound("the precision of a number"));
+        let limit = format_args!("{PRECISION_MAX} digits");
+        return Err(Fail::bound("the precision of a number", limit, precision));
     }
     let whole = value.as_int();
     let (is_negative, digits) = match (layout.conversion, whole) {

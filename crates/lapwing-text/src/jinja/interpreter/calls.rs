@@ -7,7 +7,7 @@ use super::super::arguments::CallArgs;
 use super::super::tree::Expr;
 use super::super::value::budget::Budget;
 use super::super::value::{Dict, Macro, Namespace, Native, SeqKind, Value};
-use super::super::{Fail, methods, python_text};
+use super::super::{Fail, MORE, methods, python_text};
 use super::Interpreter;
 
 /// The longest range, as jinja2's sandbox has it.
@@ -115,7 +115,10 @@ impl Interpreter<'_> {
                     Some(format) if format.len() <= FORMAT_BYTES_MAX => {
                         budget.text(&self.now.format(format))
                     }
-                    Some(_) => Err(Fail::Bound("the length of a date's format")),
+                    Some(format) => {
+                        let limit = format_args!("{FORMAT_BYTES_MAX} bytes");
+                        Err(Fail::bound("the length of a date's format", limit, format.len()))
+                    }
                     None => Err(Fail::other("strftime_now() needs a format")),
                 }
             }
@@ -170,6 +173,9 @@ fn range(budget: &Budget, arguments: CallArgs) -> Result<Value, Fail> {
             let numbers = (0..n_items).map(|idx| Value::Int(start + idx * step));
             budget.collect(SeqKind::Range(start, stop, step), numbers)
         }
-        _ => Err(Fail::Bound("the length of a range")),
+        n_items => {
+            let found = n_items.map_or_else(|| MORE.to_owned(), |n_items| n_items.to_string());
+            Err(Fail::bound("the length of a range", RANGE_LEN_MAX, found))
+        }
     }
 }

@@ -102,12 +102,17 @@ impl Budget {
     /// Do `n` steps.
     pub(crate) fn work(&self, n: usize) -> Result<(), Fail> {
         let Left { work, looked_at, deadline, .. } = &*self.0;
-        let left = work.get().checked_sub(n as u64).ok_or(Fail::Bound("work"))?;
+        let n_before = work.get();
+        let left = n_before.checked_sub(n as u64).ok_or_else(|| {
+            let found = (WORK_MAX - n_before).saturating_add(n as u64);
+            Fail::bound("work", format_args!("{WORK_MAX} steps"), found)
+        })?;
         work.set(left);
         if looked_at.get() - left >= WORK_PER_LOOK {
             looked_at.set(left);
             if *deadline <= Instant::now() {
-                return Err(Fail::Bound("time"));
+                let found = format!("{:.3} s", (TIME_MAX + deadline.elapsed()).as_secs_f64());
+                return Err(Fail::bound("time", format_args!("{} s", TIME_MAX.as_secs()), found));
             }
         }
         Ok(())
@@ -129,8 +134,14 @@ impl Budget {
     pub(crate) fn room(&self, n: usize, n_bytes: usize) -> Result<(), Fail> {
         match n.checked_mul(n_bytes) {
             Some(n_bytes) if n_bytes <= self.0.n_bytes.get() => self.read(n_bytes),
-            _ => Err(Fail::Bound("memory")),
+            Some(n_bytes) => Err(self.too_much(n_bytes)),
+            None => Err(Fail::memory(format_args!("{n} times {n_bytes}"))),
         }
+    }
+
+    /// Why `n_bytes` more cannot be held.
+    fn too_much(&self, n_bytes: usize) -> Fail {
+        Fail::memory((BYTES_MAX - self.0.n_bytes.get()).saturating_add(n_bytes))
     }
 
     /// A text of the template's own making.
@@ -167,7 +178,8 @@ impl Budget {
 impl Charge {
     pub(crate) fn grow(&mut self, n_bytes: usize) -> Result<(), Fail> {
         let left = &self.budget.0.n_bytes;
-        left.set(left.get().checked_sub(n_bytes).ok_or(Fail::Bound("memory"))?);
+        let n_left = left.get().checked_sub(n_bytes);
+        left.set(n_left.ok_or_else(|| self.budget.too_much(n_bytes))?);
         self.n_bytes += n_bytes;
         Ok(())
     }
@@ -202,7 +214,8 @@ impl Out {
 
     /// Append `n` times `text`, which is no more work than as many bytes at once.
     pub(crate) fn repeat(&mut self, text: &str, n: usize) -> Result<(), Fail> {
-        let n_bytes = n.checked_mul(2 * text.len()).ok_or(Fail::Bound("memory"))?;
+        let n_bytes = n.checked_mul(2 * text.len());
+        let n_bytes = n_bytes.ok_or_else(|| Fail::memory(format_args!("{n} copies")))?;
         self.charge.grow(n_bytes)?;
         self.charge.budget.read(n_bytes)?;
         self.text.push_str(&text.repeat(n));
@@ -249,7 +262,8 @@ impl Items {
         self.depth = self.depth.max(item.depth() + 1);
         self.holds_namespace |= item.holds_namespace();
         if self.depth > DEPTH_MAX {
-            return Err(Fail::Bound("the size of a variable"));
+            let limit = format_args!("{DEPTH_MAX} levels");
+            return Err(Fail::bound("values within each other", limit, self.depth));
         }
         Ok(())
     }

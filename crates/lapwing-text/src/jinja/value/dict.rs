@@ -106,7 +106,7 @@ impl Namespace {
     /// Give a field a value.
     pub(crate) fn set(&self, name: Value, value: Value, budget: &Budget) -> Result<(), Fail> {
         if value.holds_namespace() {
-            return Err(Fail::Bound("the size of a variable"));
+            return Err(Fail::bound("namespaces within each other", 1, 2));
         }
         // Its depth is that of the deepest value it ever had.
         self.depth.set(self.depth.get().max(value.depth() + 1));
