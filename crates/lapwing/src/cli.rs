@@ -41,7 +41,8 @@ pub use models::{
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
 pub use prompting::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
 pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
-pub use serving::{PsArgs, ServeArgs, StopArgs};
+pub use serving::{ADDRESS, KEEP_ALIVE, N_PARALLEL, N_QUEUED};
+pub use serving::{PsArgs, ServeArgs, ServingArgs, StopArgs};
 #[cfg(feature = "lab")]
 pub use study::{FalsifyArgs, LabArgs, LabCommand};
 pub use tokenizing::TokenizeArgs;
@@ -213,6 +214,14 @@ impl Command {
             Self::Compare(_) | Self::Worker(_) | Self::Completions(_) | Self::Man(_) => None,
         }
     }
+
+    /// What the daemon is told, where the command is it.
+    pub fn serving(&self) -> Option<&ServingArgs> {
+        match self {
+            Self::Serve(args) => Some(&args.serving),
+            _ => None,
+        }
+    }
 }
 
 /// Leave hidden commands out of what an error takes a misspelling for.
@@ -344,5 +353,10 @@ mod tests {
         check("lapwing bench -m m --resume 1 --fresh", false);
         check("lapwing bench", false);
         check("lapwing completions zsh", true);
+        check("lapwing serve --listen 127.0.0.1:1,[::1]:2 --no-port --any-name --queue 0", true);
+        check("lapwing serve --no-port=false --alias a=b,c=d --origin app://x", true);
+        check("lapwing serve --parallel 0", false);
+        check("lapwing serve --alias a", false);
+        check("lapwing serve --keep-alive soon", false);
     }
 }

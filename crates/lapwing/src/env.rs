@@ -56,6 +56,20 @@ pub const ALL: &[(&str, &str)] = &[
     ("LAPWING_VARIANT", "same as --variant"),
     ("LAPWING_CORRECTION", "same as --correction"),
     ("LAPWING_TRUST", "same as --trust"),
+    ("LAPWING_SERVE_LISTEN", "same as --listen of `serve`, several with commas between them"),
+    ("LAPWING_SERVE_SOCKET", "same as --socket of `serve`"),
+    ("LAPWING_SERVE_NO_PORT", "same as --no-port of `serve`: true or false"),
+    ("LAPWING_SERVE_KEY_FILE", "same as --key-file of `serve`"),
+    ("LAPWING_SERVE_HOST", "same as --host of `serve`, as many"),
+    ("LAPWING_SERVE_ORIGIN", "same as --origin of `serve`, as many"),
+    ("LAPWING_SERVE_ALIAS", "same as --alias of `serve`, as many"),
+    ("LAPWING_SERVE_DEFAULT_MODEL", "same as --default-model of `serve`"),
+    ("LAPWING_SERVE_ANY_NAME", "same as --any-name of `serve`: true or false"),
+    ("LAPWING_SERVE_KEEP_ALIVE", "same as --keep-alive of `serve`"),
+    ("LAPWING_SERVE_MEMORY_MB", "same as --memory-mb of `serve`"),
+    ("LAPWING_SERVE_PARALLEL", "same as --parallel of `serve`"),
+    ("LAPWING_SERVE_QUEUE", "same as --queue of `serve`"),
+    ("LAPWING_SERVE_POWER", "same as --power of `serve`, one"),
     (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
     (LAPWING_LOG, "log filter, for example lapwing=debug"),
     (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),
@@ -90,8 +104,7 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), n_names);
         assert!(names.contains(&LAPWING_HOME) && names.contains(&HF_ENDPOINT));
-        for key in crate::settings::option_keys() {
-            let name = format!("LAPWING_{}", key.to_uppercase());
+        for name in crate::settings::option_variables() {
             assert!(names.contains(&&*name), "{name}");
         }
     }

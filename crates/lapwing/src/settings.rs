@@ -17,7 +17,7 @@ use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
 use lapwing_store::Variant;
 
-use crate::cli::{Cli, RuntimeArgs, TrialLimitArgs, TrustArgs, WorkerKind};
+use crate::cli::{Cli, RuntimeArgs, ServingArgs, TrialLimitArgs, TrustArgs, WorkerKind};
 use crate::env;
 use crate::home::{FindHomeError, Home};
 use crate::this_program::worker;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub trust: bool,
     /// What models are opened with.
     pub host: Host,
+    /// What the daemon does.
+    pub serving: ServingArgs,
 }
 
 /// Why the settings make no sense. The program ends with 2, as for a wrong flag.
@@ -103,12 +105,13 @@ impl Settings {
         let home = Home::find(lookup(env::LAPWING_HOME).as_deref().map(Path::new))?;
         let named = cli.global.config.clone().or(lookup(env::LAPWING_CONFIG).map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| home.settings_file());
-        let SettingsFile { options, own, unknown } =
-            SettingsFile::read(&path, named.is_some(), &option_keys())?;
+        let SettingsFile { options, serving, own, unknown } =
+            SettingsFile::read(&path, named.is_some(), &option_keys(), &keys::<ServingArgs>())?;
         if let Some(unknown) = unknown.clone().filter(|_| !cli.command.only_looks()) {
             return Err(ReadSettingsError::UnknownKey(unknown).into());
         }
-        let layers = Layers { lookup, path: &path, table: &options };
+        let layers = Layers { lookup, path: &path, table: &options, section: None };
+        let of_daemon = Layers { table: &serving, section: Some(file::SERVING), ..layers };
 
         let allowance = Allowance::of_this_process();
         let file = path.is_file().then(|| path.clone());
@@ -140,6 +143,7 @@ impl Settings {
             correction: runtime.correction.unwrap_or(CORRECTION),
             trust: cli.global.trust.trust.or(layers.group::<TrustArgs>()?.trust).unwrap_or(false),
             host,
+            serving: cli.command.serving().cloned().unwrap_or_default().or(of_daemon.group()?),
             log_filter: lookup(env::LAPWING_LOG).map(|text| text.to_string_lossy().into_owned()),
             verbosity: cli.global.verbose,
             quiet: cli.global.quiet,
@@ -150,9 +154,17 @@ impl Settings {
     }
 }
 
-/// Every option that the environment and the settings file may give.
-pub fn option_keys() -> Vec<String> {
+/// Every option that the environment and the settings file may give, but for those of the daemon.
+fn option_keys() -> Vec<String> {
     [keys::<RuntimeArgs>(), keys::<TrialLimitArgs>(), keys::<TrustArgs>()].concat()
+}
+
+/// The variable of every option that the environment may give.
+#[cfg(test)]
+pub fn option_variables() -> Vec<String> {
+    let options = option_keys().into_iter().map(|key| layers::variable(None, &key));
+    let serving = keys::<ServingArgs>().into_iter();
+    options.chain(serving.map(|key| layers::variable(Some(file::SERVING), &key))).collect()
 }
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;

@@ -1,5 +1,6 @@
 //! `lapwing serve`: the daemon.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use lapwing_serving::message::Opening;
 use sysinfo::System;
 use tokio::sync::watch;
 
-use crate::cli::{ServeArgs, WorkerKind};
+use crate::cli::{ADDRESS, KEEP_ALIVE, N_PARALLEL, N_QUEUED, ServeArgs, ServingArgs, WorkerKind};
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -28,8 +29,10 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 ///
 /// When the key cannot be read or an address not be taken.
 pub fn run(settings: &Settings, printer: &Printer, args: &ServeArgs) -> anyhow::Result<()> {
-    let options = options(settings, args)?;
-    let socket = args.socket.is_none().then(|| settings.home.socket());
+    let root = args.system_files.as_ref();
+    let system = root.map_or_else(SystemFiles::of_this_system, SystemFiles::at);
+    let options = options(settings, system)?;
+    let socket = settings.serving.socket.is_none().then(|| settings.home.socket());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot serve")?.block_on(serve(options, socket, printer))
 }
@@ -84,26 +87,31 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async { drop(tokio::signal::ctrl_c().await) })
 }
 
-fn options(settings: &Settings, args: &ServeArgs) -> anyhow::Result<Options> {
-    let ports = args.listen.iter().filter(|_| !args.no_port).copied().map(Address::Tcp);
-    let sockets = args.socket.iter().cloned().map(Address::Unix);
+fn options(settings: &Settings, system: SystemFiles) -> anyhow::Result<Options> {
+    let serving = &settings.serving;
+    let any = serving.any_name.unwrap_or(false);
+    if any && serving.default_model.is_none() {
+        let problem = "any name is to mean the default model, and there is none".to_owned();
+        let advice = Some("name one with --default-model, or leave out --any-name".to_owned());
+        return Err(UsageError { problem, advice }.into());
+    }
+    let sockets = serving.socket.iter().cloned().map(Address::Unix);
+    let n_memory_bytes = serving.memory_mb.map(|n| n.saturating_mul(1_000_000));
     Ok(Options {
-        addresses: ports.chain(sockets).collect(),
-        key: args.key_file.as_deref().map(key).transpose()?,
-        hosts: args.host.clone(),
-        origins: args.origin.clone(),
+        addresses: ports(serving).into_iter().map(Address::Tcp).chain(sockets).collect(),
+        key: serving.key_file.as_deref().map(key).transpose()?,
+        hosts: serving.host.clone(),
+        origins: serving.origin.clone(),
         names: Names {
-            aliases: args.alias.iter().cloned().collect(),
-            default: args.default_model.clone(),
-            any: args.any_name,
+            aliases: serving.alias.iter().cloned().collect(),
+            default: serving.default_model.clone(),
+            any,
         },
         worker: settings.worker(WorkerKind::Serve),
         models: settings.home.models(),
-        keep_alive: args.keep_alive.0,
-        n_memory_bytes_max: args
-            .memory_mb
-            .map_or_else(|| half_of_memory(settings), |n| n.saturating_mul(1_000_000)),
-        n_waiting_max: args.queue,
+        keep_alive: serving.keep_alive.unwrap_or(KEEP_ALIVE).0,
+        n_memory_bytes_max: n_memory_bytes.unwrap_or_else(|| half_of_memory(settings)),
+        n_waiting_max: serving.queue.unwrap_or(N_QUEUED),
         n_body_bytes_max: N_BODY_BYTES_MAX,
         opening: Opening {
             model: String::new(),
@@ -111,14 +119,23 @@ fn options(settings: &Settings, args: &ServeArgs) -> anyhow::Result<Options> {
             backend: settings.backend,
             options: settings.options.clone(),
             correction: settings.correction.clone(),
-            n_sequences_max: args.parallel.max(1),
+            n_sequences_max: serving.parallel.map_or(N_PARALLEL, usize::from),
             n_kept_bytes_max: N_KEPT_BYTES_MAX,
         },
-        power: Policy::of(&args.power),
-        system: args.system_files.clone().map_or_else(SystemFiles::of_this_system, SystemFiles::at),
+        power: Policy::of(&serving.power),
+        system,
         profiles: settings.home.profiles(),
         grace: GRACE,
     })
+}
+
+/// The ports to listen on.
+fn ports(serving: &ServingArgs) -> Vec<SocketAddr> {
+    match (serving.no_port.unwrap_or(false), serving.listen.as_slice()) {
+        (true, _) => Vec::new(),
+        (false, []) => vec![ADDRESS],
+        (false, ports) => ports.to_vec(),
+    }
 }
 
 /// Half of what this machine has, or of what this process may take.

@@ -7,11 +7,15 @@ use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use serde::Deserialize;
 use toml::Table;
 
+use super::layers::full_key;
+
 /// What `lapwing.toml` says; every key is optional.
 #[derive(Debug, Default, Clone)]
 pub struct SettingsFile {
     /// What it says of options, see [`crate::cli::RuntimeArgs`].
     pub options: Table,
+    /// What it says of the daemon, see [`crate::cli::ServingArgs`].
+    pub serving: Table,
     /// All else.
     pub own: OwnKeys,
     /// The first key that does not exist.
@@ -29,9 +33,14 @@ pub struct OwnKeys {
     pub pip: Option<Words>,
     /// Address of the Hugging Face hub or a mirror.
     pub hub: Option<String>,
+    /// What the daemon does.
+    serve: Option<Table>,
 }
 
-const OWN_KEYS: [&str; 4] = ["onnxruntime", "openvino", "pip", "hub"];
+const OWN_KEYS: [&str; 5] = ["onnxruntime", "openvino", "pip", "hub", SERVING];
+
+/// The table of what the daemon does.
+pub const SERVING: &str = "serve";
 
 /// Where `bench --recommend` wrote before: they have a file of their own.
 const FORMER_KEY: &str = "recommendations";
@@ -57,12 +66,13 @@ impl Words {
 }
 
 impl SettingsFile {
-    /// Read `path`, where options have `known` names. A missing file is an empty one, unless the
-    /// user named it.
+    /// Read `path`, where options have `known` names, and those of the daemon `known_of_daemon`. A
+    /// missing file is an empty one, unless the user named it.
     pub fn read(
         path: &Path,
         named_by_user: bool,
         known: &[String],
+        known_of_daemon: &[String],
     ) -> Result<Self, ReadSettingsError> {
         let text = match regular::read_text(path, N_TEXT_BYTES_MAX) {
             Ok(text) => text,
@@ -81,15 +91,29 @@ impl SettingsFile {
         if options.contains_key(FORMER_KEY) {
             return Err(ReadSettingsError::FormerKey { path: path.to_path_buf() });
         }
-        let own = toml::from_str(&text).map_err(wrong)?;
+        let mut own: OwnKeys = toml::from_str(&text).map_err(wrong)?;
         options.retain(|key, _| !OWN_KEYS.contains(&key));
-        let unknown = options.keys().find(|key| !known.contains(key)).map(|key| UnknownKey {
-            path: path.to_path_buf(),
-            key: key.clone(),
-            known: known.iter().map(String::as_str).chain(OWN_KEYS).map(str::to_owned).collect(),
-        });
-        Ok(Self { options, own, unknown })
+        let serving = own.serve.take().unwrap_or_default();
+        let own_keys = OWN_KEYS.map(str::to_owned);
+        let unknown = unknown(path, None, &options, &[known, &own_keys].concat())
+            .or_else(|| unknown(path, Some(SERVING), &serving, known_of_daemon));
+        Ok(Self { options, serving, own, unknown })
     }
+}
+
+/// The first key of a table that is not known.
+fn unknown(
+    path: &Path,
+    section: Option<&str>,
+    table: &Table,
+    known: &[String],
+) -> Option<UnknownKey> {
+    let key = table.keys().find(|key| !known.contains(key))?;
+    Some(UnknownKey {
+        path: path.to_path_buf(),
+        key: full_key(section, key),
+        known: known.iter().map(|known| full_key(section, known)).collect(),
+    })
 }
 
 /// A key of the settings file that does not exist.

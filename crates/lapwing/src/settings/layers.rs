@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::ResolveSettingsError;
 
 /// Environment and settings file, in this order.
+#[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
     /// Never an empty value: those count as unset, as shells make them easy to write.
     pub(super) lookup: &'a dyn Fn(&str) -> Option<OsString>,
@@ -17,6 +18,8 @@ pub(super) struct Layers<'a> {
     pub(super) path: &'a Path,
     /// What it says of options.
     pub(super) table: &'a Table,
+    /// The table of the file that these stand in, and the word behind `LAPWING_` in their variables.
+    pub(super) section: Option<&'a str>,
 }
 
 impl Layers<'_> {
@@ -40,14 +43,25 @@ impl Layers<'_> {
 
     /// Where something is said of one option, and a word for each time that its flag would be given.
     fn texts(&self, key: &str) -> Option<(String, Vec<String>)> {
-        let variable = format!("LAPWING_{}", key.to_ascii_uppercase());
+        let variable = variable(self.section, key);
         if let Some(text) = (self.lookup)(&variable) {
             let text = text.to_string_lossy().into_owned();
             return Some((format!("environment variable {variable}"), vec![text]));
         }
         let texts = words(self.table.get(key)?);
+        let key = full_key(self.section, key);
         Some((format!("key `{key}` of {}", self.path.display()), texts))
     }
+}
+
+/// The variable of an option.
+pub(super) fn variable(section: Option<&str>, key: &str) -> String {
+    format!("LAPWING_{}", full_key(section, key).replace('.', "_").to_ascii_uppercase())
+}
+
+/// A key with the table that it stands in.
+pub(super) fn full_key(section: Option<&str>, key: &str) -> String {
+    section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"))
 }
 
 /// The names of a group of options in the settings file.

@@ -132,3 +132,50 @@ fn the_file_in_the_home_folder_is_reported() {
     let expected = world.folder.path().join("lapwing.toml");
     assert_eq!(resolve(&world, RUN).unwrap().file, Some(expected));
 }
+
+#[test]
+fn what_the_daemon_does_may_stand_everywhere() {
+    const SERVE: &str = "lapwing serve";
+    let check = |file: &str, environment: &[(&'static str, &str)], line: &str, expected: usize| {
+        let settings = resolve(&world(file, environment), line).unwrap();
+        assert_eq!(settings.serving.queue, Some(expected), "{file} {environment:?} {line}");
+    };
+    let in_file = "[serve]\nqueue = 1";
+    let in_environment = [("LAPWING_SERVE_QUEUE", "2")];
+    check(in_file, &[], SERVE, 1);
+    check(in_file, &in_environment, SERVE, 2);
+    check(in_file, &in_environment, "lapwing serve --queue 3", 3);
+    check(in_file, &[("LAPWING_QUEUE", "9")], SERVE, 1);
+    let file = "[serve]\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\nno_port = true\nparallel = 2\n\
+                keep_alive = \"1h\"\norigin = \"app://x\"\n[serve.alias]\na = \"b\"";
+    let settings = resolve(&world(file, &[]), "lapwing serve --alias a=c --alias d=e").unwrap();
+    let serving = settings.serving;
+    assert_eq!(serving.listen.len(), 2);
+    assert_eq!((serving.no_port, serving.parallel.unwrap().get()), (Some(true), 2));
+    assert_eq!(serving.keep_alive.unwrap().0, Some(Duration::from_secs(3600)));
+    let alias = |name: &str, model: &str| (name.to_owned(), model.to_owned());
+    assert_eq!(serving.alias, [alias("a", "b"), alias("a", "c"), alias("d", "e")]);
+    let environment = [("LAPWING_SERVE_LISTEN", "127.0.0.1:3")];
+    let listen = resolve(&world(file, &environment), SERVE).unwrap().serving.listen;
+    assert_eq!(listen, ["127.0.0.1:3".parse().unwrap()]);
+    let environment = [("LAPWING_SERVE_ORIGIN", "app://a,app://b")];
+    let origins = resolve(&world(file, &environment), SERVE).unwrap().serving.origin;
+    assert_eq!(origins, ["app://a", "app://b"]);
+
+    let wrong = |file: &str, environment: &[(&'static str, &str)], expected: &str| {
+        let error = anyhow::Error::from(resolve(&world(file, environment), SERVE).unwrap_err());
+        let text = format!("{error:#}");
+        assert!(text.contains(expected), "{text} does not say {expected}");
+    };
+    wrong("[serve]\nqueeu = 1", &[], "unknown field `serve.queeu`, expected serve.listen, ");
+    wrong("[serve]\nkeep_alive = \"soon\"", &[], "key `serve.keep_alive` of ");
+    wrong("[serve]\nparallel = 0", &[], "key `serve.parallel` of ");
+    wrong("serve = 3", &[], "lapwing.toml is wrong");
+    wrong(
+        "",
+        &[("LAPWING_SERVE_KEEP_ALIVE", "x")],
+        "environment variable LAPWING_SERVE_KEEP_ALIVE",
+    );
+    wrong("", &[("LAPWING_SERVE_NO_PORT", "x")], "environment variable LAPWING_SERVE_NO_PORT");
+    wrong("", &[("LAPWING_SERVE_LISTEN", "here")], "environment variable LAPWING_SERVE_LISTEN");
+}
