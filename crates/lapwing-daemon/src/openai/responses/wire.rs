@@ -32,6 +32,8 @@ pub(crate) struct Response {
     pub(crate) top_logprobs: u32,
     pub(crate) top_p: Option<f32>,
     pub(crate) truncation: String,
+    /// Told at the end; until then the schema has it left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<ResponseUsage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
