@@ -133,4 +133,19 @@ impl App {
         let held = Box::new(place);
         Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held))
     }
+
+    /// The same for several at once. Whatever is wrong with one, none is answered.
+    pub(crate) async fn generate_each(
+        &self,
+        asked: Option<&str>,
+        generates: impl IntoIterator<Item = Generate>,
+        client: Client,
+        keep_alive: KeepAlive,
+    ) -> Result<Vec<Begun>, Refusal> {
+        let mut begun = Vec::new();
+        for generate in generates {
+            begun.push(self.generate(asked, generate, client, keep_alive).await?);
+        }
+        Ok(begun)
+    }
 }

@@ -101,6 +101,15 @@ impl Begun {
         }
         Err(Refusal::internal("the model's process ended no answer"))
     }
+
+    /// All of several answers.
+    pub(crate) async fn wholes(begun: Vec<Begun>) -> Result<Vec<Whole>, Refusal> {
+        let mut wholes = Vec::new();
+        for answer in begun {
+            wholes.push(answer.whole().await?);
+        }
+        Ok(wholes)
+    }
 }
 
 /// Several answers to one request, as they come.

@@ -43,13 +43,10 @@ pub(crate) fn within(
     }
 }
 
-/// A limit on tokens: negative ones mean none, as some clients write.
-pub(crate) fn limit(param: &str, n: Option<i64>) -> Result<Option<usize>, Refusal> {
-    match n {
-        Some(0) => Err(Refusal::field(param, format!("expected {param} of 1 or more, found 0"))),
-        Some(n) => Ok(usize::try_from(n).ok()),
-        None => Ok(None),
-    }
+/// A limit on tokens: negative ones mean none, as some clients write. With 0 the prompt is read, for
+/// whoever sends it next, and nothing is answered.
+pub(crate) fn limit(n: Option<i64>) -> Option<usize> {
+    n.and_then(|n| usize::try_from(n).ok())
 }
 
 /// A string or several.
@@ -147,9 +144,7 @@ mod tests {
         check(Sampling { repeat_penalty: Some(0.0), ..none() }, "repeat_penalty");
         assert_eq!(sampling(none()), Ok(none()));
         assert_eq!((top_k(-1), top_k(0), top_k(40)), (0, 0, 40));
-        assert_eq!(limit("max_tokens", Some(-1)), Ok(None));
-        assert_eq!(limit("max_tokens", Some(7)), Ok(Some(7)));
-        assert_eq!(limit("max_tokens", Some(0)).unwrap_err().param.as_deref(), Some("max_tokens"));
+        assert_eq!([None, Some(-1), Some(0), Some(7)].map(limit), [None, None, Some(0), Some(7)]);
     }
 
     #[test]

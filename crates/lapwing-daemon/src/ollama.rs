@@ -8,6 +8,7 @@ mod embed;
 mod generate;
 mod models;
 mod options;
+mod request;
 mod time;
 
 use axum::http::{HeaderValue, StatusCode, header};

@@ -46,6 +46,9 @@ pub struct Told {
     pub tools: Option<Vec<Value>>,
     /// Further variables (`enable_thinking`, …).
     pub variables: Map<String, Value>,
+    /// The last message, if it is an answer's text, is not over: what comes goes on from it. Else it
+    /// is answered.
+    pub goes_on: bool,
 }
 
 /// What goes into the model.
@@ -316,11 +319,16 @@ pub fn prompt(
         now: now(),
         extra: &told.variables,
     };
-    let rendered = template.render_for(&input, tokenizer).or_else(|error| {
+    let is_open = told.goes_on && is_begun_answer(messages);
+    let render = |input: &RenderInput<'_>| {
+        if is_open && let Some(rendered) = template.render_open(input, tokenizer)? {
+            return Ok(rendered);
+        }
+        template.render_for(input, tokenizer)
+    };
+    let rendered = render(&input).or_else(|error| {
         let spelled = if refuses(&error) { with_arguments_as_text(messages) } else { None };
-        let spelled = spelled.map(|messages| {
-            template.render_for(&RenderInput { messages: &messages, ..input }, tokenizer)
-        });
+        let spelled = spelled.map(|messages| render(&RenderInput { messages: &messages, ..input }));
         // Why it refuses them as they are says more.
         spelled.and_then(Result::ok).ok_or(error)
     })?;
@@ -328,6 +336,14 @@ pub fn prompt(
     // The template writes the special tokens itself.
     let ids = tokenizer.encode_rendered(&rendered)?;
     Ok(Prompt { text: rendered.text().to_owned(), ids })
+}
+
+/// Whether the last message is an answer that can go on: what calls functions is over.
+fn is_begun_answer(messages: &[Message]) -> bool {
+    messages.last().is_some_and(|last| {
+        let calls = last.extra.get(TOOL_CALLS).and_then(Value::as_array);
+        last.role == "assistant" && calls.is_none_or(Vec::is_empty)
+    })
 }
 
 /// Whether a prompt has the token for a text's beginning twice: once because the tokenizer puts it

@@ -102,6 +102,30 @@ pub struct Generate {
     /// Whether somebody waits for it; what is done in the background waits for that.
     #[serde(default)]
     pub is_background: bool,
+    /// Read all of the prompt, whatever a kept sequence knows of it: the same prompt then gives the
+    /// same numbers.
+    #[serde(default)]
+    pub reads_anew: bool,
+}
+
+impl Generate {
+    /// The answer to `prompt` as the model's authors would have it, without a limit.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Generate {
+        Generate {
+            prompt,
+            sampling: Sampling::default(),
+            n_tokens_max: None,
+            stop_texts: Vec::new(),
+            ignores_end: false,
+            log_probabilities: false,
+            n_top: 0,
+            form: None,
+            client: 0,
+            is_background: false,
+            reads_anew: false,
+        }
+    }
 }
 
 /// What an answer answers.
@@ -135,6 +159,9 @@ pub struct Chat {
     pub thinks: Option<bool>,
     /// How much it shall think, in the template's words.
     pub effort: Option<String>,
+    /// Begin a new answer also where the last message is one; else that one goes on.
+    #[serde(default)]
+    pub begins_anew: bool,
 }
 
 /// What an answer must look like.

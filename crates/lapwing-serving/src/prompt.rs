@@ -73,7 +73,7 @@ fn chat(
         // A template that cannot be parsed says so when it is rendered.
         Err(_) => asked.variables,
     };
-    let told = Told { tools: tools.clone(), variables };
+    let told = Told { tools: tools.clone(), variables, goes_on: !asked.begins_anew };
     let made = prompt(tokenizer, Some(template), &messages, &told)?;
     Ok(Made { text: made.text, ids: made.ids, tools })
 }

@@ -179,7 +179,13 @@ impl<'a> Turns<'a> {
         let limits = self.served.model.limits();
         let n_held = self.running.len() + self.kept.len();
         let is_room = n_held < self.options.n_sequences_max.max(1);
-        let session = match self.kept.take(&ids, limits.can_rewind, is_room) {
+        let kept = match generate.reads_anew {
+            true if is_room => None,
+            // It is dropped: even the oldest may know something of the prompt.
+            true => self.kept.drop_oldest().and(None),
+            false => self.kept.take(&ids, limits.can_rewind, is_room),
+        };
+        let session = match kept {
             Some(session) => session,
             None => self.served.session().map_err(|error| failure(FailureKind::Model, &error))?,
         };

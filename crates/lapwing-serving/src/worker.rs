@@ -269,8 +269,11 @@ fn wanted(
     let n_positions_max = served.model.limits().n_positions_max;
     if n_positions_max < ids.len() {
         let n_tokens = ids.len();
-        let message =
-            format!("prompt of {n_tokens} tokens is too long: the context holds {n_positions_max}");
+        // By these words, llama.cpp's server's and OpenAI's, programs know that they have to shorten it.
+        let message = format!(
+            "the prompt of {n_tokens} tokens exceeds the available context size: this model's \
+             maximum context length is {n_positions_max} tokens"
+        );
         return Err(Failure { kind: FailureKind::TooLong, message, hint: None });
     }
     let n_left = n_positions_max + 1 - ids.len();

@@ -50,6 +50,13 @@ pub struct ChatTemplate {
     special_tokens: SpecialTokens,
 }
 
+/// How what messages spell like tokens is told apart from what a template writes.
+struct Marked<'t> {
+    typed: Typed<'t>,
+    /// What answers show, and so is a token also in them.
+    markers: Vec<&'t str>,
+}
+
 /// A template, parsed once it is needed.
 #[derive(Debug)]
 struct Source {
@@ -229,8 +236,38 @@ impl ChatTemplate {
         input: &RenderInput<'_>,
         tokenizer: &Tokenizer,
     ) -> Result<Rendered, RenderError> {
+        let marked = self.marked(input, tokenizer)?;
+        let text = self.marked_text(input, &marked)?;
+        Ok(marked.typed.restored(&text))
+    }
+
+    /// The same of a conversation whose last message goes on: the prompt ends where its text ends.
+    /// `None` where it has no text, or the template does not show it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatTemplate::render`].
+    pub fn render_open(
+        &self,
+        input: &RenderInput<'_>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Rendered>, RenderError> {
+        let marked = self.marked(input, tokenizer)?;
+        let Some((messages, mark)) = marked.typed.with_open_end(input.messages) else {
+            return Ok(None);
+        };
+        let input = RenderInput { messages: &messages, add_generation_prompt: false, ..*input };
+        let text = self.marked_text(&input, &marked)?;
+        Ok(text.rfind(mark).map(|end| marked.typed.restored(&text[..end])))
+    }
+
+    /// What of messages is told apart from the template's own.
+    fn marked<'t>(
+        &self,
+        input: &RenderInput<'_>,
+        tokenizer: &'t Tokenizer,
+    ) -> Result<Marked<'t>, RenderError> {
         let source = self.source(input.tools.is_some());
-        let parsed = source.parsed().map_err(RenderError::Unusable)?;
         let added = tokenizer.added_spellings().iter().map(String::as_str);
         let markers: Vec<&str> = added
             .filter(|marker| control::is_marker(marker, source.text.contains(marker)))
@@ -238,16 +275,25 @@ impl ChatTemplate {
         let special = tokenizer.special_spellings().iter().map(String::as_str);
         let mut spellings: Vec<&str> = special.chain(markers.iter().copied()).collect();
         longer_first(&mut spellings);
-        let typed = Typed::new(spellings, input, &source.text);
+        Ok(Marked { typed: Typed::new(spellings, input, &source.text), markers })
+    }
+
+    /// The prompt with its marks.
+    fn marked_text(
+        &self,
+        input: &RenderInput<'_>,
+        marked: &Marked<'_>,
+    ) -> Result<String, RenderError> {
+        let parsed = self.source(input.tools.is_some()).parsed().map_err(RenderError::Unusable)?;
+        let Marked { typed, markers } = marked;
         let marks = typed.marks().clone();
-        let text = self.text(input, marks, &mut |value| typed.value_of(value), &mut |message| {
+        self.text(input, marks, &mut |value| typed.value_of(value), &mut |message| {
             let is_kept = |spelling: &str| {
                 let is_own = || markers.contains(&spelling) || parsed.looks_for(spelling);
                 message.role == "assistant" && is_own()
             };
             typed.message(message, &is_kept)
-        })?;
-        Ok(typed.restored(&text))
+        })
     }
 
     fn source(&self, with_tools: bool) -> &Source {

@@ -163,7 +163,7 @@ pub fn told(
         let advice = "describe them in the system message, or leave them out";
         return Err(UsageError { problem: problem.into(), advice: Some(advice.into()) }.into());
     }
-    Ok(Told { tools, variables: variables(args, &reads, printer)? })
+    Ok(Told { tools, variables: variables(args, &reads, printer)?, ..Told::default() })
 }
 
 /// The variables of the template that `args` ask for.

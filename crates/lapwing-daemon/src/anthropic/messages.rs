@@ -11,7 +11,6 @@ use super::request::{CountRequest, MessagesRequest, generate, n_tokens_max};
 use crate::app::{App, Client};
 use crate::begun::Begun;
 use crate::body::{self, Framing, Gone, Writer, stream};
-use crate::models::KeepAlive;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
@@ -30,7 +29,7 @@ pub(super) async fn create(
     Extension(request_id): Extension<RequestId>,
     body::Json(request): body::Json<MessagesRequest>,
 ) -> Result<Response, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let is_stream = request.stream == Some(true);
     let has_one_call = request.asked.has_one_call();
     let shows_thoughts = request.asked.shows_thoughts();

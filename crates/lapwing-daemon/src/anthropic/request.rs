@@ -105,7 +105,7 @@ impl Asked {
             _ => effort,
         });
         let messages = conversation(self.system, self.messages)?;
-        let chat = Chat { messages, tools, variables: Map::new(), thinks, effort };
+        let chat = Chat { messages, tools, thinks, effort, ..Chat::default() };
         Ok((chat, call.or(format)))
     }
 }
@@ -149,11 +149,11 @@ impl Format {
     }
 }
 
-/// Most tokens of the answer, which a request must name. No more are made than fit the context.
+/// Most tokens of the answer, which a request must name. No more are made than fit the context; with
+/// 0 the prompt is read, for whoever sends it next, and nothing is answered.
 pub(super) fn n_tokens_max(request: &MessagesRequest) -> Result<usize, Refusal> {
-    let n = request.max_tokens.and_then(|n| usize::try_from(n).ok()).filter(|&n| n != 0);
-    let missing = || Refusal::field("max_tokens", "expected max_tokens of 1 or more");
-    n.ok_or_else(missing)
+    let n = request.max_tokens.and_then(|n| usize::try_from(n).ok());
+    n.ok_or_else(|| Refusal::field("max_tokens", "expected max_tokens of 0 or more"))
 }
 
 /// What the worker is asked for.
@@ -167,16 +167,11 @@ pub(super) fn generate(request: MessagesRequest) -> Result<Generate, Refusal> {
     })?;
     let (chat, form) = request.asked.told()?;
     Ok(Generate {
-        prompt: Prompt::Chat(Box::new(chat)),
         sampling,
         n_tokens_max: Some(n_tokens_max),
         stop_texts: Stop::texts(request.stop_sequences)?,
-        ignores_end: false,
-        log_probabilities: false,
-        n_top: 0,
         form,
-        client: 0,
-        is_background: false,
+        ..Generate::new(Prompt::Chat(Box::new(chat)))
     })
 }
 
@@ -230,7 +225,8 @@ mod tests {
 
     #[test]
     fn max_tokens_is_required() {
-        for wrong in [json!(null), json!(0), json!(-1)] {
+        assert_eq!(asked(json!({"max_tokens": 0})).unwrap().0.n_tokens_max, Some(0));
+        for wrong in [json!(null), json!(-1)] {
             let refusal = asked(json!({"max_tokens": wrong})).unwrap_err();
             assert_eq!(refusal.param.as_deref(), Some("max_tokens"), "{wrong}");
         }

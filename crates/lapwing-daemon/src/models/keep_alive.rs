@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// How long a model is kept after a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
     /// As the daemon's settings say.
+    #[default]
     Usual,
     /// So long.
     For(Duration),

@@ -1,37 +1,27 @@
 //! `/api/chat`.
 
-use std::time::{Duration, Instant};
-
-use axum::Json;
 use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use lapwing_serving::message::{Chat, Generate, Listing, Prompt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::answer::{Frame, Kind, answer};
 use super::conversation::{self, Message};
-use super::options::{Options, Think, form_of};
+use super::request::Common;
 use crate::app::{App, Client};
-use crate::checks::{self, Choice, Stop};
-use crate::models::KeepAlive;
+use crate::body;
+use crate::checks::{self, Choice};
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
-use crate::{body, logprobs};
 
 /// A request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ChatRequest {
-    model: Option<String>,
     messages: Option<Vec<Message>>,
     tools: Option<Vec<Value>>,
-    format: Option<Value>,
-    options: Option<Options>,
-    think: Option<Think>,
-    stream: Option<bool>,
-    keep_alive: Option<KeepAlive>,
-    logprobs: Option<bool>,
-    top_logprobs: Option<u32>,
+    #[serde(flatten)]
+    common: Common,
 }
 
 pub(super) async fn chat(
@@ -40,68 +30,29 @@ pub(super) async fn chat(
     Extension(request_id): Extension<RequestId>,
     body::Json(request): body::Json<ChatRequest>,
 ) -> Result<Response, Refusal> {
-    let arrived = Instant::now();
-    let listing = app.models.find(request.model.as_deref()).await?;
-    let frame = Frame {
-        kind: Kind::Chat,
-        model: request.model.clone().unwrap_or_else(|| listing.name.clone()),
-        has_logprobs: request.logprobs == Some(true),
-        arrived,
-        load: Duration::ZERO,
-    };
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let beginning = request.common.begin(&app, Kind::Chat).await?;
     if request.messages.as_ref().is_none_or(Vec::is_empty) {
-        return load(&app, &listing, &frame, keep_alive).await;
+        return beginning.load(&app).await;
     }
-    let is_stream = request.stream != Some(false);
-    let generate = generate(request, &listing)?;
-    let begun = app.generate(Some(&listing.name), generate, client, keep_alive).await?;
-    let frame = Frame { load: begun.load, ..frame };
-    answer(begun, frame, is_stream, request_id).await
-}
-
-/// Load a model, or unload it if it shall not be kept.
-pub(super) async fn load(
-    app: &App,
-    listing: &Listing,
-    frame: &Frame,
-    keep_alive: KeepAlive,
-) -> Result<Response, Refusal> {
-    let is_end = keep_alive == KeepAlive::For(Duration::ZERO);
-    if !is_end {
-        let _place = app.place()?;
-        app.models.load(&listing.name).await?;
-    }
-    // Who is still answered is answered to the end.
-    app.models.keep(&listing.name, keep_alive);
-    let reason = if is_end { "unload" } else { "load" };
-    Ok(Json(frame.without_answer(reason)).into_response())
+    let name = &beginning.listing.name;
+    let generate = generate(request, &beginning.listing)?;
+    let begun = app.generate(Some(name), generate, client, beginning.keep_alive).await?;
+    let frame = Frame { load: begun.load, ..beginning.frame };
+    answer(begun, frame, beginning.is_stream, request_id).await
 }
 
 /// What the worker is asked for.
 fn generate(request: ChatRequest, listing: &Listing) -> Result<Generate, Refusal> {
-    let options = request.options.unwrap_or_default();
-    let (thinks, effort) = Think::told(request.think, &listing.name, listing.can)?;
+    let (thinks, effort) = request.common.thinks(listing)?;
     let (tools, _) = checks::tools(request.tools, Choice::Free)?;
     let messages = conversation::messages(request.messages.unwrap_or_default())?;
-    let chat = Chat { messages, tools, variables: Map::new(), thinks, effort };
-    Ok(Generate {
-        prompt: Prompt::Chat(Box::new(chat)),
-        sampling: options.sampling()?,
-        n_tokens_max: options.n_tokens_max(),
-        stop_texts: Stop::texts(options.stop)?,
-        ignores_end: false,
-        log_probabilities: request.logprobs == Some(true),
-        n_top: logprobs::n_top(request.logprobs, request.top_logprobs)?,
-        form: form_of(request.format.as_ref())?,
-        client: 0,
-        is_background: false,
-    })
+    let chat = Chat { messages, tools, thinks, effort, ..Chat::default() };
+    request.common.generate(Prompt::Chat(Box::new(chat)))
 }
 
 #[cfg(test)]
 mod tests {
-    use lapwing_serving::message::{Abilities, Form, Sampling};
+    use lapwing_serving::message::{Abilities, Form};
     use serde_json::json;
 
     use super::*;
@@ -130,21 +81,17 @@ mod tests {
         let chat = Chat {
             messages,
             tools: Some(vec![tool]),
-            variables: Map::new(),
             thinks: Some(true),
             effort: Some("low".to_owned()),
+            ..Chat::default()
         };
         let expected = Generate {
-            prompt: Prompt::Chat(Box::new(chat)),
-            sampling: Sampling::default(),
             n_tokens_max: Some(3),
             stop_texts: vec!["x".to_owned()],
-            ignores_end: false,
             log_probabilities: true,
             n_top: 2,
             form: Some(Form::Json),
-            client: 0,
-            is_background: false,
+            ..Generate::new(Prompt::Chat(Box::new(chat)))
         };
         assert_eq!(generate, Ok(expected));
     }

@@ -1,27 +1,24 @@
 //! `/api/generate`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use lapwing_serving::message::{Ask, Chat, Generate, Listing, Prompt, Said};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::answer::{Frame, Kind, answer};
-use super::chat::load;
-use super::options::{Options, Think, form_of};
+use super::answer::{Kind, answer};
+use super::request::Common;
 use crate::app::{App, Client};
-use crate::checks::{Stop, no_images};
-use crate::models::KeepAlive;
+use crate::body;
+use crate::checks::no_images;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
-use crate::{body, logprobs};
 
 /// A request.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct TextRequest {
-    model: Option<String>,
     prompt: Option<String>,
     suffix: Option<String>,
     system: Option<String>,
@@ -30,13 +27,8 @@ pub(super) struct TextRequest {
     context: Option<Vec<u32>>,
     raw: Option<bool>,
     images: Option<Vec<Value>>,
-    format: Option<Value>,
-    options: Option<Options>,
-    think: Option<Think>,
-    stream: Option<bool>,
-    keep_alive: Option<KeepAlive>,
-    logprobs: Option<bool>,
-    top_logprobs: Option<u32>,
+    #[serde(flatten)]
+    common: Common,
 }
 
 pub(super) async fn generate(
@@ -45,39 +37,31 @@ pub(super) async fn generate(
     Extension(request_id): Extension<RequestId>,
     body::Json(request): body::Json<TextRequest>,
 ) -> Result<Response, Refusal> {
-    let arrived = Instant::now();
-    let listing = app.models.find(request.model.as_deref()).await?;
-    let mut frame = Frame {
-        kind: Kind::Text { context: None },
-        model: request.model.clone().unwrap_or_else(|| listing.name.clone()),
-        has_logprobs: request.logprobs == Some(true),
-        arrived,
-        load: Duration::ZERO,
-    };
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let mut beginning = request.common.begin(&app, Kind::Text { context: None }).await?;
     if [&request.prompt, &request.suffix].into_iter().flatten().all(String::is_empty) {
-        return load(&app, &listing, &frame, keep_alive).await;
+        return beginning.load(&app).await;
     }
-    let (is_stream, is_raw) = (request.stream != Some(false), request.raw == Some(true));
+    let (name, keep_alive) = (&beginning.listing.name, beginning.keep_alive);
+    let is_raw = request.raw == Some(true);
     let earlier = request.context.clone().unwrap_or_default();
-    let mut generate = asked(request, &listing)?;
+    let mut generate = asked(request, &beginning.listing)?;
     if !is_raw {
         // The client is told the prompt's tokens, so they are asked for first.
         let _place = app.place()?;
         let loading = Instant::now();
-        app.models.load(&listing.name).await?;
-        frame.load = loading.elapsed();
-        let said = app.models.ask(&listing.name, &Ask::Render(generate.prompt), keep_alive).await?;
+        app.models.load(name).await?;
+        beginning.frame.load = loading.elapsed();
+        let said = app.models.ask(name, &Ask::Render(generate.prompt), keep_alive).await?;
         let Said::Encoded { ids, .. } = said.last().await? else {
             return Err(Refusal::internal("the model's process is of another version"));
         };
         let ids = [earlier, ids].concat();
-        frame.kind = Kind::Text { context: Some(ids.clone()) };
+        beginning.frame.kind = Kind::Text { context: Some(ids.clone()) };
         generate.prompt = Prompt::Ids(ids);
     }
-    let begun = app.generate(Some(&listing.name), generate, client, keep_alive).await?;
-    frame.load += begun.load;
-    answer(begun, frame, is_stream, request_id).await
+    let begun = app.generate(Some(name), generate, client, keep_alive).await?;
+    beginning.frame.load += begun.load;
+    answer(begun, beginning.frame, beginning.is_stream, request_id).await
 }
 
 /// What the worker is asked for. The prompt is made without what was said earlier.
@@ -102,7 +86,7 @@ fn asked(request: TextRequest, listing: &Listing) -> Result<Generate, Refusal> {
                        shall be, with raw";
         return Err(Refusal::field("template", message));
     }
-    let (thinks, effort) = Think::told(request.think, name, listing.can)?;
+    let (thinks, effort) = request.common.thinks(listing)?;
     let prompt = request.prompt.unwrap_or_default();
     let system = request.system.filter(|system| !system.is_empty());
     let prompt = if is_raw {
@@ -111,26 +95,13 @@ fn asked(request: TextRequest, listing: &Listing) -> Result<Generate, Refusal> {
         let message = |role: &str, content: String| json!({"role": role, "content": content});
         let system = system.map(|system| message("system", system));
         let messages = system.into_iter().chain([message("user", prompt)]).collect();
-        let variables = Map::new();
-        Prompt::Chat(Box::new(Chat { messages, tools: None, variables, thinks, effort }))
+        Prompt::Chat(Box::new(Chat { messages, thinks, effort, ..Chat::default() }))
     } else {
         // It only goes on from texts.
         let text = system.map_or_else(String::new, |system| format!("{system}\n\n")) + &prompt;
         Prompt::Text { text, add_special: !has_context }
     };
-    let options = request.options.unwrap_or_default();
-    Ok(Generate {
-        prompt,
-        sampling: options.sampling()?,
-        n_tokens_max: options.n_tokens_max(),
-        stop_texts: Stop::texts(options.stop)?,
-        ignores_end: false,
-        log_probabilities: request.logprobs == Some(true),
-        n_top: logprobs::n_top(request.logprobs, request.top_logprobs)?,
-        form: form_of(request.format.as_ref())?,
-        client: 0,
-        is_background: false,
-    })
+    request.common.generate(prompt)
 }
 
 #[cfg(test)]

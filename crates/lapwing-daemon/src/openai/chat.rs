@@ -37,6 +37,11 @@ pub(crate) struct ChatRequest {
     pub(crate) tool_choice: Option<Value>,
     pub(crate) parallel_tool_calls: Option<bool>,
     pub(crate) keep_alive: Option<KeepAlive>,
+    /// llama.cpp's server has these, the middle one as vLLM: whether what is known of the prompt is
+    /// taken, and whether the assistant's last message goes on.
+    pub(crate) cache_prompt: Option<bool>,
+    pub(crate) continue_final_message: Option<bool>,
+    pub(crate) add_generation_prompt: Option<bool>,
     #[serde(flatten)]
     pub(crate) choosing: Choosing,
     #[serde(flatten)]
@@ -158,7 +163,7 @@ pub(super) async fn complete(
     Extension(request_id): Extension<RequestId>,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
     let is_stream = request.stream == Some(true);
     let options = request.stream_options.clone().unwrap_or_default();
@@ -173,24 +178,17 @@ pub(super) async fn complete(
         calls: RequestId::new().with_prefix("call_"),
     };
     let generate = generate(request)?;
-    let mut begun: Vec<Begun> = Vec::new();
-    for idx in 0..n_answers {
-        let sampling = Choosing::of_answer(&generate.sampling, idx);
-        let generate = Generate { sampling, ..generate.clone() };
-        let answer = app.generate(asked.as_deref(), generate, client, keep_alive).await?;
-        begun.push(answer.with_one_call(has_one_call));
-    }
+    let each = Choosing::each(&generate, n_answers);
+    let begun = app.generate_each(asked.as_deref(), each, client, keep_alive).await?;
+    let begun: Vec<Begun> =
+        begun.into_iter().map(|answer| answer.with_one_call(has_one_call)).collect();
     let frame = Frame { model: asked.unwrap_or_else(|| begun[0].listing.name.clone()), ..frame };
     if is_stream {
         return Ok(stream(Framing::Events, move |writer| async move {
             write(&writer, begun, &frame, includes_usage, request_id).await
         }));
     }
-    let mut wholes = Vec::new();
-    for answer in begun {
-        wholes.push(answer.whole().await?);
-    }
-    Ok(axum::Json(completion(frame, wholes)).into_response())
+    Ok(axum::Json(completion(frame, Begun::wholes(begun).await?)).into_response())
 }
 
 /// `/v1/chat/completions/input_tokens`.
@@ -198,7 +196,7 @@ pub(super) async fn count(
     State(app): State<App>,
     Json(request): Json<ChatRequest>,
 ) -> Result<axum::Json<InputTokens>, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
     InputTokens::of(&app, asked.as_deref(), generate(request)?.prompt, keep_alive).await
 }
@@ -209,26 +207,28 @@ fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
     if request.messages.is_empty() {
         return Err(Refusal::field("messages", "expected at least one message"));
     }
-    let limits = [
-        limit("max_completion_tokens", request.max_completion_tokens)?,
-        limit("max_tokens", request.max_tokens)?,
-    ];
+    let both = (request.add_generation_prompt, request.continue_final_message);
+    let begins_anew = match both {
+        (Some(true), Some(true)) => {
+            let message = "either a new answer begins, or the last one goes on";
+            return Err(Refusal::field("continue_final_message", message));
+        }
+        (begins, goes_on) => goes_on.map_or(begins == Some(true), |goes_on| !goes_on),
+    };
     let (tools, call) = tools_of(request.tools, request.tool_choice.as_ref())?;
     let form = call.or(form_of(request.response_format.as_ref())?);
     let (thinks, effort, variables) = request.thinking.told();
     let messages = request.messages;
-    let chat = Chat { messages, tools, variables, thinks, effort };
+    let chat = Chat { messages, tools, variables, thinks, effort, begins_anew };
     Ok(Generate {
-        prompt: Prompt::Chat(Box::new(chat)),
         sampling: request.choosing.sampling()?,
-        n_tokens_max: limits.into_iter().flatten().next(),
+        n_tokens_max: limit(request.max_completion_tokens.or(request.max_tokens)),
         stop_texts: Stop::texts(request.stop)?,
-        ignores_end: false,
         log_probabilities: request.logprobs == Some(true),
         n_top,
         form,
-        client: 0,
-        is_background: false,
+        reads_anew: request.cache_prompt == Some(false),
+        ..Generate::new(Prompt::Chat(Box::new(chat)))
     })
 }
 
@@ -288,7 +288,7 @@ async fn write(
         let role = Some("assistant".to_owned());
         let delta = Delta { role, content: Some(String::new()), ..Delta::default() };
         let choice = ChunkChoice { index, delta, ..ChunkChoice::default() };
-        writer.data(&chunk(frame, vec![choice], None)).await?;
+        writer.data(&chunk(frame, vec![choice])).await?;
     }
     let mut merged = Merged::new(begun);
     while let Some((idx, said)) = merged.next().await {
@@ -297,13 +297,13 @@ async fn write(
             Ok(Said::Piece(piece)) => {
                 has_calls[idx] |= piece.parts.iter().any(|part| matches!(part, Part::Call { .. }));
                 for choice in deltas(frame, index, &piece) {
-                    writer.data(&chunk(frame, vec![choice], None)).await?;
+                    writer.data(&chunk(frame, vec![choice])).await?;
                 }
             }
             Ok(Said::Ended(end)) => {
                 let finish_reason = Some(finish_reason(end.why, has_calls[idx]).to_owned());
                 let choice = ChunkChoice { index, finish_reason, ..ChunkChoice::default() };
-                writer.data(&chunk(frame, vec![choice], None)).await?;
+                writer.data(&chunk(frame, vec![choice])).await?;
                 ended.push(*end);
             }
             Ok(_) => {}
@@ -314,12 +314,13 @@ async fn write(
         }
     }
     if includes_usage {
-        writer.data(&chunk(frame, Vec::new(), Some(Usage::of(&ended)))).await?;
+        let usage = Some(Usage::of(&ended));
+        writer.data(&Chunk { usage, ..chunk(frame, Vec::new()) }).await?;
     }
     writer.write("data: [DONE]\n\n").await
 }
 
-fn chunk(frame: &Frame, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Chunk<'_> {
+fn chunk(frame: &Frame, choices: Vec<ChunkChoice>) -> Chunk<'_> {
     Chunk {
         id: &frame.id,
         object: "chat.completion.chunk",
@@ -327,7 +328,7 @@ fn chunk(frame: &Frame, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Chun
         model: &frame.model,
         system_fingerprint: FINGERPRINT,
         choices,
-        usage,
+        usage: None,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{TokenLogprob, Usage, finish_reason};
 use super::prompts::{Input, Prompts};
-use super::request::{Choosing, Stop, StreamOptions};
+use super::request::{Choosing, Stop, StreamOptions, limit};
 use crate::answers::Whole;
 use crate::app::{App, Client};
 use crate::begun::Begun;
@@ -22,7 +22,7 @@ use crate::request_id::RequestId;
 use crate::unix_seconds;
 
 /// Tokens of an answer whose request sets no limit: OpenAI's number.
-const N_TOKENS: usize = 16;
+const N_TOKENS: i64 = 16;
 /// Most alternatives that are told with a token.
 const N_TOP_MAX: u32 = 20;
 /// Most answers to one request.
@@ -42,6 +42,7 @@ pub(crate) struct CompletionRequest {
     pub(crate) stream: Option<bool>,
     pub(crate) stream_options: Option<StreamOptions>,
     pub(crate) keep_alive: Option<KeepAlive>,
+    pub(crate) cache_prompt: Option<bool>,
     #[serde(flatten)]
     pub(crate) choosing: Choosing,
 }
@@ -103,25 +104,22 @@ pub(super) async fn complete(
     Extension(request_id): Extension<RequestId>,
     Json(request): Json<CompletionRequest>,
 ) -> Result<Response, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
-    let n_answers = request.choosing.n_answers()? as usize;
-    let inputs = inputs(&request, n_answers)?;
+    let n_answers = request.choosing.n_answers()?;
+    let inputs = inputs(&request, n_answers as usize)?;
     let generate = generate(&request)?;
     let options = request.stream_options.clone().unwrap_or_default();
     let echoes = match request.echo {
         Some(true) => echoes(&app, asked.as_deref(), &inputs, keep_alive).await?,
         _ => vec![String::new(); inputs.len()],
     };
-    let mut begun: Vec<Begun> = Vec::new();
-    for input in inputs {
-        for idx in (0..).take(n_answers) {
-            let sampling = Choosing::of_answer(&generate.sampling, idx);
-            let generate =
-                Generate { sampling, prompt: input.clone().prompt(), ..generate.clone() };
-            begun.push(app.generate(asked.as_deref(), generate, client, keep_alive).await?);
-        }
-    }
+    let of_prompt = |input: Input| Generate { prompt: input.prompt(), ..generate.clone() };
+    let prompts = inputs.into_iter().map(of_prompt);
+    let each: Vec<Generate> =
+        prompts.flat_map(|generate| Choosing::each(&generate, n_answers)).collect();
+    let begun = app.generate_each(asked.as_deref(), each, client, keep_alive).await?;
+    let n_answers = n_answers as usize;
     let frame = Frame {
         id: request_id.with_prefix("cmpl-"),
         created: unix_seconds(),
@@ -135,10 +133,7 @@ pub(super) async fn complete(
             write(&writer, begun, &frame, n_answers, request_id).await
         }));
     }
-    let mut wholes = Vec::new();
-    for answer in begun {
-        wholes.push(answer.whole().await?);
-    }
+    let wholes = Begun::wholes(begun).await?;
     Ok(axum::Json(completion(&frame, wholes, n_answers)).into_response())
 }
 
@@ -171,17 +166,13 @@ fn generate(request: &CompletionRequest) -> Result<Generate, Refusal> {
         return Err(Refusal::field("logprobs", message));
     }
     Ok(Generate {
-        prompt: Prompt::Ids(Vec::new()),
         sampling: request.choosing.sampling()?,
-        // None at all is for those who want their echo.
-        n_tokens_max: request.max_tokens.map_or(Some(N_TOKENS), |n| usize::try_from(n).ok()),
+        n_tokens_max: limit(request.max_tokens.or(Some(N_TOKENS))),
         stop_texts: Stop::texts(request.stop.clone())?,
-        ignores_end: false,
         log_probabilities: request.logprobs.is_some(),
         n_top: n_top as usize,
-        form: None,
-        client: 0,
-        is_background: false,
+        reads_anew: request.cache_prompt == Some(false),
+        ..Generate::new(Prompt::Ids(Vec::new()))
     })
 }
 
@@ -350,7 +341,7 @@ mod tests {
         assert_eq!(inputs(&request, 1).unwrap().len(), 2);
         let without = json!({"prompt": "a", "max_tokens": null});
         let without: CompletionRequest = serde_json::from_value(without).unwrap();
-        assert_eq!(generate(&without).unwrap().n_tokens_max, Some(N_TOKENS));
+        assert_eq!(generate(&without).unwrap().n_tokens_max, limit(Some(N_TOKENS)));
         let endless: CompletionRequest =
             serde_json::from_value(json!({"prompt": "a", "max_tokens": -1})).unwrap();
         assert_eq!(generate(&endless).unwrap().n_tokens_max, None);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lapwing_serving::message::{Form, Sampling};
+use lapwing_serving::message::{Form, Generate, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -70,10 +70,15 @@ impl Choosing {
         }
     }
 
-    /// The sampling of each of `n` answers: with a seed each has its own.
-    pub(crate) fn of_answer(sampling: &Sampling, idx: u32) -> Sampling {
-        let seed = sampling.seed.map(|seed| seed.wrapping_add(idx.into()));
-        Sampling { seed, ..sampling.clone() }
+    /// What is asked for each of `n` answers to one prompt: with a seed each has its own.
+    pub(crate) fn each(generate: &Generate, n: u32) -> Vec<Generate> {
+        let one = |idx: u32| {
+            let mut generate = generate.clone();
+            let seed = &mut generate.sampling.seed;
+            *seed = seed.map(|seed| seed.wrapping_add(idx.into()));
+            generate
+        };
+        (0..n).map(one).collect()
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn create(
     Extension(request_id): Extension<RequestId>,
     Json(request): Json<ResponsesRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
     let is_stream = request.stream == Some(true);
     let has_one_call = request.parallel_tool_calls == Some(false);
@@ -89,7 +89,7 @@ pub(super) async fn count(
     State(app): State<App>,
     Json(request): Json<ResponsesRequest>,
 ) -> Result<axum::Json<InputTokens>, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
+    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
     InputTokens::of(&app, asked.as_deref(), generate(request)?.prompt, keep_alive).await
 }
@@ -135,16 +135,12 @@ fn generate(request: ResponsesRequest) -> Result<Generate, Refusal> {
         ..Chat::default()
     };
     Ok(Generate {
-        prompt: Prompt::Chat(Box::new(chat)),
         sampling: request.choosing.sampling()?,
-        n_tokens_max: limit("max_output_tokens", request.max_output_tokens)?,
-        stop_texts: Vec::new(),
-        ignores_end: false,
+        n_tokens_max: limit(request.max_output_tokens),
         log_probabilities,
         n_top: n_top as usize,
         form,
-        client: 0,
-        is_background: false,
+        ..Generate::new(Prompt::Chat(Box::new(chat)))
     })
 }
 

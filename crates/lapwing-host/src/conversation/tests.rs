@@ -129,3 +129,43 @@ fn what_is_undone_is_the_last_question_with_its_answer() {
     assert_eq!(conversation.messages, [Message::new("system", "brief")]);
     assert!(!conversation.undo());
 }
+
+#[test]
+fn an_answer_that_stands_last_goes_on() {
+    let tokenizer = br#"{
+        "added_tokens": [{"id": 1, "content": "<end>", "special": true, "single_word": false,
+            "lstrip": false, "rstrip": false, "normalized": false}],
+        "model": {"type": "WordLevel", "vocab": {"?": 0, "<end>": 1}, "unk_token": "?"}
+    }"#;
+    let tokenizer = Tokenizer::from_bytes(tokenizer, Path::new("made.json")).unwrap();
+    let check = |source: &str, last: Value, goes_on: bool, expected: &str| {
+        let path = Path::new("made.jinja");
+        let template = ChatTemplate::from_source(source, SpecialTokens::default(), path);
+        let messages = [Message::new("user", "hi"), Message::from_json(last).unwrap()];
+        let told = Told { goes_on, ..Told::default() };
+        let made = prompt(&tokenizer, Some(&template), &messages, &told).unwrap();
+        assert_eq!(made.text, expected);
+        made.ids
+    };
+    let source = "{% for m in messages %}{{ m.role[0] }}:{{ m.content | trim }}<end>{% endfor %}\
+                  {% if add_generation_prompt %}a:{% endif %}";
+    let said = |text: &str| json!({"role": "assistant", "content": text});
+    check(source, said("1, 2 "), true, "u:hi<end>a:1, 2 ");
+    check(source, said("1, 2 "), false, "u:hi<end>a:1, 2<end>a:");
+    check(source, said(""), true, "u:hi<end>a:<end>a:");
+    check(source, json!({"role": "assistant", "content": null}), true, "u:hi<end>a:None<end>a:");
+    check(source, json!({"role": "user", "content": "so?"}), true, "u:hi<end>u:so?<end>a:");
+    let call = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
+    let called = json!({"role": "assistant", "content": "ok", "tool_calls": call});
+    check(source, called, true, "u:hi<end>a:ok<end>a:");
+    // What it spells stays text there, too.
+    let ids = check(source, said("<end>"), true, "u:hi<end>a:<end>");
+    assert_eq!(ids.iter().filter(|&&id| id == 1).count(), 1, "{ids:?}");
+    // Parts of a message, and a template that does not show it.
+    let parts = "{% for m in messages %}{% for p in m.content if m.content is not string %}\
+                 [{{ p.text }}]{% endfor %}{% endfor %}";
+    let part = |text: &str| json!({"type": "text", "text": text});
+    let in_parts = json!({"role": "assistant", "content": [part("a"), part("b")]});
+    check(parts, in_parts, true, "[a][b");
+    check("{{ messages[0].content }}>", said("1"), true, "hi>");
+}

@@ -10,16 +10,10 @@ const OPTIONS: TurnsOptions = TurnsOptions { n_sequences_max: 4, n_kept_bytes_ma
 fn wanted(number: u64, prompt: &str, n_tokens_max: usize) -> Wanted {
     let ids = prompt.bytes().map(|byte| u32::from(byte - b' ')).collect();
     let generate = Generate {
-        prompt: Prompt::Ids(Vec::new()),
         sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
         n_tokens_max: Some(n_tokens_max),
-        stop_texts: Vec::new(),
-        ignores_end: false,
-        log_probabilities: false,
-        n_top: 0,
-        form: None,
         client: number,
-        is_background: false,
+        ..Generate::new(Prompt::Ids(Vec::new()))
     };
     Wanted {
         number,
@@ -192,6 +186,37 @@ fn a_prompt_that_begins_like_a_kept_sequence_reads_only_the_rest() {
     check(&mut turns, &mut heard, 4, &two, "second onef".len());
     check(&mut turns, &mut heard, 5, "something else", 0);
     check(&mut turns, &mut heard, 6, &one, one.len() - 1);
+}
+
+#[test]
+fn a_prompt_that_is_to_be_read_anew_is() {
+    let served = fake();
+    for n_sequences_max in [1, 4] {
+        let mut turns = Turns::new(&served, TurnsOptions { n_sequences_max, ..OPTIONS });
+        let mut heard = Heard::default();
+        for (number, reads_anew, expected) in [(1, false, 0), (2, true, 0), (3, false, 3)] {
+            let mut next = wanted(number, "talk", 2);
+            next.generate.reads_anew = reads_anew;
+            turns.want(next);
+            run(&mut turns, &mut heard);
+            let ended = heard.ends[&number].as_ref().expect("it was answered");
+            assert_eq!(ended.n_reused, expected, "{number} of {n_sequences_max}");
+        }
+        assert!(turns.state().n_kept <= n_sequences_max);
+    }
+}
+
+#[test]
+fn a_limit_of_none_reads_the_prompt_and_answers_nothing() {
+    let served = fake();
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    turns.want(wanted(1, "talk", 0));
+    turns.want(wanted(2, "talk", 1));
+    run(&mut turns, &mut heard);
+    let ended = heard.ends[&1].as_ref().expect("it was answered");
+    assert_eq!((ended.why, ended.n_tokens, ended.n_prompt), (Why::Length, 0, 4));
+    assert_eq!((heard.texts.get(&1), heard.why(2)), (None, Why::Length));
 }
 
 #[test]

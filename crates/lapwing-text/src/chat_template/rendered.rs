@@ -47,6 +47,8 @@ pub(crate) struct Typed<'a> {
     /// Longer ones first, so that one within another is passed over.
     spellings: Vec<&'a str>,
     marks: Marks,
+    /// Occurs nowhere.
+    free: Option<char>,
 }
 
 impl<'a> Typed<'a> {
@@ -70,7 +72,23 @@ impl<'a> Typed<'a> {
                 marks.extend(free.next().map(|mark| (end, mark)));
             }
         }
-        Typed { spellings, marks: Marks::new(marks) }
+        let free = free.next();
+        Typed { spellings, marks: Marks::new(marks), free }
+    }
+
+    /// The messages with a mark behind the last one's text, and that mark; `None` if it has no text.
+    pub(crate) fn with_open_end(&self, messages: &[Message]) -> Option<(Vec<Message>, char)> {
+        let mark = self.free?;
+        let mut messages = messages.to_vec();
+        let text = match messages.last_mut()?.content.as_mut()? {
+            serde_json::Value::Array(parts) => parts.last_mut()?.get_mut("text")?,
+            content => content,
+        };
+        match text {
+            serde_json::Value::String(text) if !text.is_empty() => text.push(mark),
+            _ => return None,
+        }
+        Some((messages, mark))
     }
 
     pub(crate) fn marks(&self) -> &Marks {

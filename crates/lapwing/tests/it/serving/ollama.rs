@@ -140,7 +140,7 @@ fn what_is_refused_is_told_in_one_string() {
     check("/api/chat", with(chat("a"), "think", json!(true)), 400, "does not support thinking");
     check("/api/chat", with(chat("a"), "format", json!("xml")), 400, "expected format");
     check("/api/chat", with(chat("a"), "options", json!({"top_p": 2})), 400, "top_p");
-    check("/api/chat", chat(&"a".repeat(5000)), 400, "too long");
+    check("/api/chat", chat(&"a".repeat(5000)), 400, "maximum context length");
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     check("/api/chat", with(chat("a"), "tools", tools), 400, "reads none");
     check("/api/embed", json!({"model": "fake", "input": "a"}), 400, "embeddings");
