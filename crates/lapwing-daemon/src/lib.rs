@@ -40,6 +40,7 @@ mod power;
 mod protocol;
 mod refusal;
 mod request_id;
+mod timings;
 
 use std::sync::Arc;
 

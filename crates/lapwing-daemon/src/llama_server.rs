@@ -1,7 +1,9 @@
-//! What clients and dashboards of llama.cpp's own server ask: health, properties, tokens, metrics.
+//! What clients and dashboards of llama.cpp's own server ask: health, properties, tokens, metrics,
+//! and `/completion`.
 //!
 //! Requests that name no model mean the default, as everywhere.
 
+mod completion;
 mod metrics;
 mod properties;
 mod tokens;
@@ -22,6 +24,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/detokenize", post(tokens::detokenize))
         .route("/apply-template", post(tokens::apply_template))
         .route("/metrics", get(metrics::metrics))
+        .route("/completion", post(completion::complete))
+        .route("/completions", post(completion::complete))
 }
 
 /// Models are loaded when they are asked for: who listens is ready.

@@ -18,6 +18,7 @@ use crate::models::KeepAlive;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
+use crate::timings::Timings;
 use crate::unix_seconds;
 
 /// A request. What is not understood is of no meaning here and left alone: the list grows each month.
@@ -58,6 +59,9 @@ pub(crate) struct Completion {
     system_fingerprint: String,
     choices: Vec<Choice>,
     usage: Usage,
+    /// Of the first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings: Option<Timings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +107,8 @@ struct Chunk<'a> {
     choices: Vec<ChunkChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings: Option<Timings>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -234,6 +240,7 @@ fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
 
 fn completion(frame: Frame, wholes: Vec<Whole>) -> Completion {
     let usage = Usage::of(wholes.iter().map(|whole| &whole.ended));
+    let timings = wholes.first().map(|whole| Timings::of(&whole.ended));
     let choices = wholes.into_iter().zip(0..).map(|(whole, index)| choice(&frame, whole, index));
     Completion {
         choices: choices.collect(),
@@ -243,6 +250,7 @@ fn completion(frame: Frame, wholes: Vec<Whole>) -> Completion {
         model: frame.model,
         system_fingerprint: FINGERPRINT.to_owned(),
         usage,
+        timings,
     }
 }
 
@@ -314,8 +322,9 @@ async fn write(
         }
     }
     if includes_usage {
+        let timings = ended.first().map(Timings::of);
         let usage = Some(Usage::of(&ended));
-        writer.data(&Chunk { usage, ..chunk(frame, Vec::new()) }).await?;
+        writer.data(&Chunk { usage, timings, ..chunk(frame, Vec::new()) }).await?;
     }
     writer.write("data: [DONE]\n\n").await
 }
@@ -329,6 +338,7 @@ fn chunk(frame: &Frame, choices: Vec<ChunkChoice>) -> Chunk<'_> {
         system_fingerprint: FINGERPRINT,
         choices,
         usage: None,
+        timings: None,
     }
 }
 
