@@ -1,5 +1,7 @@
 //! What comes out: tokens, text, and why it ended.
 
+#![allow(clippy::unwrap_used, reason = "the lint knows tests, not their helpers")]
+
 use std::path::Path;
 
 use std::ops::ControlFlow;
