@@ -58,6 +58,7 @@ mod tests {
             queue_ms: 0.0,
             prompt_ms: 10.0,
             answer_ms: 20.0,
+            energy: None,
         };
         let timings = Timings::of(&ended);
         assert_eq!((timings.cache_n, timings.prompt_n, timings.predicted_n), (3, 5, 5));

@@ -98,6 +98,7 @@ impl Answering {
             form: None,
             client: 0,
             is_background: false,
+            reads_anew: false,
         };
         let mut answer = Answer::nothing();
         let mut written: Result<(), PrintError> = Ok(());
@@ -137,6 +138,7 @@ impl Answering {
             variables: told.variables.clone(),
             thinks: None,
             effort: None,
+            begins_anew: false,
         }))
     }
 

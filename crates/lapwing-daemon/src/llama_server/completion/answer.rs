@@ -237,6 +237,7 @@ mod tests {
             queue_ms: 0.0,
             prompt_ms: 10.0,
             answer_ms: 20.0,
+            energy: None,
         }
     }
 
