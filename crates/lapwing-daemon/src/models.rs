@@ -19,7 +19,7 @@ use axum::http::StatusCode;
 use lapwing_host::BackendChoice;
 use lapwing_host::backend::DeviceRequest;
 use lapwing_host::worker::crowd::Crowd;
-use lapwing_serving::message::{Ask, Listing, Opening, Said};
+use lapwing_serving::message::{Ask, Library, Listing, Opening, Said};
 use tokio::sync::{Notify, watch};
 
 use crate::answers::Answers;
@@ -37,6 +37,8 @@ pub(crate) use loaded::Loaded;
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
 /// What a model takes beside its files, as long as it was not measured.
 const N_BYTES_BESIDE: u64 = 200 << 20;
+/// How long what the libraries offer is taken as known.
+const DEVICES_FRESH: Duration = Duration::from_secs(60);
 /// How long a request waits for memory that busy models hold.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -45,6 +47,7 @@ pub(crate) struct Models {
     options: Arc<Options>,
     power: Arc<Power>,
     listings: Listings,
+    libraries: tokio::sync::Mutex<Option<(Instant, Vec<Library>)>>,
     table: Mutex<Table>,
     /// Something was loaded, ended or became idle.
     pub(crate) changed: Notify,
@@ -68,6 +71,7 @@ impl Models {
             listings: Listings::new(Arc::clone(&options)),
             options,
             power,
+            libraries: tokio::sync::Mutex::const_new(None),
             table: Mutex::default(),
             changed: Notify::new(),
         }
@@ -80,6 +84,23 @@ impl Models {
     /// What there is.
     pub(crate) async fn list(&self) -> Result<Arc<Vec<Listing>>, Refusal> {
         self.listings.get().await
+    }
+
+    /// What the libraries offer on this machine: what they said last, if that was lately.
+    pub(crate) async fn libraries(&self) -> Result<Vec<Library>, Refusal> {
+        let mut told = self.libraries.lock().await;
+        if let Some((at, libraries)) = told.as_ref().filter(|(at, _)| at.elapsed() < DEVICES_FRESH)
+        {
+            tracing::debug!(age = ?at.elapsed(), "devices are known");
+            return Ok(libraries.clone());
+        }
+        match listings::ask_once(&self.options, &Ask::Devices).await? {
+            Said::Offered(libraries) => {
+                *told = Some((Instant::now(), libraries.clone()));
+                Ok(libraries)
+            }
+            _ => Err(Refusal::internal("the process that looks is of another version")),
+        }
     }
 
     /// What is loaded.

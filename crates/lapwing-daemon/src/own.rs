@@ -3,6 +3,7 @@
 //! fields may change with a version, which it tells.
 
 mod answer;
+mod records;
 mod state;
 
 use axum::Router;
@@ -20,6 +21,9 @@ pub(crate) fn routes() -> Router<App> {
         .route(ABOUT, get(state::about))
         .route(MODELS, get(state::models))
         .route("/v1/lapwing/power", get(state::power))
+        .route("/v1/lapwing/devices", get(state::devices))
+        .route("/v1/lapwing/profiles", get(records::records))
+        .route("/v1/lapwing/report", get(records::report))
         .route(UNLOAD, post(state::unload))
         .route(ANSWER, post(answer::answer))
 }

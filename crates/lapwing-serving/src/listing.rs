@@ -4,14 +4,16 @@ use std::fs::Metadata;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use lapwing_backend::Device;
 use lapwing_files::checksum;
 use lapwing_host::describe::{Description, describe};
+use lapwing_host::offers::{Offer, name_of, offers};
 use lapwing_host::text::ReplyFormat;
-use lapwing_host::{TextSide, with_causes};
+use lapwing_host::{Host, TextSide, with_causes};
 use lapwing_store::{Store, StoreError, StoredModel};
 use serde_json::Value;
 
-use crate::message::{Abilities, Listing};
+use crate::message::{Abilities, Library, Listing, OfferedDevice};
 use crate::served::abilities;
 
 /// Everything in the store, by name.
@@ -41,6 +43,23 @@ fn listing(model: &StoredModel) -> Listing {
     }
     (listing.modified_s, listing.digest) = stamp(&model.path);
     listing
+}
+
+/// What the libraries offer; one that is missing says so.
+pub(crate) fn libraries(host: &Host) -> Vec<Library> {
+    let offers = offers(host).into_iter();
+    let library = |Offer { backend, version, outcome, .. }: Offer| {
+        let device = |device: Device| {
+            let name = name_of(&device).unwrap_or_default();
+            OfferedDevice { kind: device.kind.to_string(), id: device.id, name }
+        };
+        let (devices, unusable) = match outcome {
+            Ok(devices) => (devices.into_iter().map(device).collect(), None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        Library { backend: backend.to_owned(), version, devices, unusable }
+    };
+    offers.map(library).collect()
 }
 
 fn fill(listing: &mut Listing, path: &Path, description: Description) {

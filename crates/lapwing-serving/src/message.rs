@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 /// How tokens are chosen.
 pub use lapwing_host::sampling::SamplingRequest as Sampling;
-pub use told::{Abilities, Card, Listing, State};
+pub use told::{Abilities, Card, Library, Listing, OfferedDevice, State};
 
 /// What is asked of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub enum Ask {
     },
     /// What there is in the store. [`Said::Listed`].
     List,
+    /// What the libraries offer on this machine. [`Said::Offered`].
+    Devices,
     /// How things stand. [`Said::State`].
     Look,
     /// Compute for this share of the time from now on, above 0 and at most 1. Nothing is said to this.
@@ -235,6 +237,8 @@ pub enum Said {
     },
     /// To [`Ask::List`].
     Listed(Vec<Listing>),
+    /// To [`Ask::Devices`].
+    Offered(Vec<Library>),
     /// To [`Ask::Look`].
     State(State),
     /// It cannot be had.

@@ -19,7 +19,7 @@ use lapwing_text::SpecialPieces;
 
 use crate::confined::confine;
 use crate::forms::{Asked, Forms};
-use crate::listing::list;
+use crate::listing::{libraries, list};
 use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
 use crate::prompt::{self, Made, PromptError};
@@ -95,6 +95,7 @@ pub fn serve(
                 };
                 mouth.say(number, true, &said);
             }
+            Ask::Devices => mouth.say(number, true, &Said::Offered(libraries(base.host))),
             Ask::Cancel(_) | Ask::Pace(_) => {}
             _ => mouth.say(number, true, &Said::Failed(nothing_open())),
         }
@@ -196,7 +197,7 @@ impl<W: Write + Send> Reader<'_, W> {
                 message: "this model makes no embeddings".to_owned(),
                 hint: None,
             }),
-            Ask::Open(_) | Ask::List => Err(Failure {
+            Ask::Open(_) | Ask::List | Ask::Devices => Err(Failure {
                 kind: FailureKind::Request,
                 message: "this worker holds a model already".to_owned(),
                 hint: None,

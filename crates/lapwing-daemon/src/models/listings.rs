@@ -38,13 +38,7 @@ impl Listings {
         if let Some(read) = read.as_ref().filter(|read| read.stamp == stamp) {
             return Ok(Arc::clone(&read.list));
         }
-        let command = self.options.worker.command();
-        let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
-        let crowd: Crowd<Ask, Said> = Crowd::start(command, |_| ())
-            .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-        let said = Answers::of(&crowd, &Ask::List, None).last().await;
-        crowd.dismiss();
-        match said? {
+        match ask_once(&self.options, &Ask::List).await? {
             Said::Listed(list) => {
                 let list = Arc::new(list);
                 *read = Some(Read { stamp, list: Arc::clone(&list) });
@@ -53,6 +47,17 @@ impl Listings {
             _ => Err(Refusal::internal("the store's process is of another version")),
         }
     }
+}
+
+/// What a worker says that is asked nothing else.
+pub(super) async fn ask_once(options: &Options, ask: &Ask) -> Result<Said, Refusal> {
+    let command = options.worker.command();
+    let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
+    let crowd: Crowd<Ask, Said> = Crowd::start(command, |_| ())
+        .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
+    let said = Answers::of(&crowd, ask, None).last().await;
+    crowd.dismiss();
+    said
 }
 
 fn stamp(folder: &Path) -> Stamp {

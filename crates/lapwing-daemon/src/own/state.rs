@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
-use lapwing_serving::message::{Listing, Opening, Spent, State as WorkerState};
+use lapwing_serving::message::{Library, Listing, Opening, Spent, State as WorkerState};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -97,6 +97,16 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
         models.push(ModelState { listing: listing.clone(), loaded });
     }
     Ok(Json(Models { models }))
+}
+
+/// What the libraries offer on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Devices {
+    libraries: Vec<Library>,
+}
+
+pub(super) async fn devices(State(app): State<App>) -> Result<Json<Devices>, Refusal> {
+    Ok(Json(Devices { libraries: app.models.libraries().await? }))
 }
 
 /// Power, with what was spent on answers.

@@ -83,6 +83,30 @@ pub struct Listing {
     pub unusable: Option<String>,
 }
 
+/// A library that runs models, and what it offers on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Library {
+    /// `ort`, `openvino`.
+    pub backend: String,
+    /// Its version; `-` where it cannot be used.
+    pub version: String,
+    /// Its devices.
+    pub devices: Vec<OfferedDevice>,
+    /// Why there are none.
+    pub unusable: Option<String>,
+}
+
+/// A device of a library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedDevice {
+    /// `cpu`, `gpu`, `npu`.
+    pub kind: String,
+    /// The library's own name for it.
+    pub id: String,
+    /// The product's name; empty where nobody tells.
+    pub name: String,
+}
+
 /// How things stand in a worker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

@@ -114,3 +114,27 @@ fn the_socket_is_gone_with_the_daemon() {
         "{errors}"
     );
 }
+
+#[test]
+fn devices_and_records_of_the_machine_are_told() {
+    let daemon = Daemon::start(&[]);
+    let devices = daemon.get("/v1/lapwing/devices").json();
+    let backends = devices["libraries"].as_array().unwrap();
+    let names: Vec<_> = backends.iter().map(|library| library["backend"].clone()).collect();
+    assert_eq!(names, ["ort", "openvino"]);
+    let has_some = |library: &serde_json::Value| !library["devices"][0].is_null();
+    assert!(backends.iter().all(|of| has_some(of) != of["unusable"].is_string()), "{devices}");
+    assert_eq!(daemon.get("/v1/lapwing/profiles").json(), json!({"records": []}));
+    let folder = daemon.home.path().join("profiles").join(lapwing_measure::bench::host());
+    std::fs::create_dir_all(&folder).unwrap();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../profiles/sample/2026-11-21.jsonl");
+    std::fs::copy(sample, folder.join("sample.jsonl")).unwrap();
+    let all = daemon.get("/v1/lapwing/profiles").json();
+    let all = all["records"].as_array().unwrap();
+    assert!(1 < all.len());
+    let one = daemon.get("/v1/lapwing/profiles?limit=1").json();
+    assert_eq!(one["records"], json!([all[all.len() - 1]]));
+    let report = daemon.get("/v1/lapwing/report");
+    assert!(report.body.contains("Lapwing profiles"));
+    assert!(report.field("content-security-policy").unwrap().contains("default-src 'none'"));
+}
