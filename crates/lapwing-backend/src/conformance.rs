@@ -3,6 +3,7 @@
 //! Each check panics with what differed, so a test calls it and nothing else. The reference
 //! outputs (`golden.json`) come from plain Python loops over the libraries, not from Lapwing.
 
+mod encoder;
 mod golden;
 mod hidden_states;
 mod readme;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_model::{ModelFolder, TokenId};
 
+pub use encoder::{N_TINY_HIDDEN, N_TINY_WORDS, TINY_TYPES, encodes, tiny_rows, tiny_words};
 pub use golden::{GoldenCase, Tolerance, agrees_with_golden, golden_case, golden_cases};
 pub use hidden_states::{hidden_states_come_with_rows, hidden_states_make_the_logits};
 pub use readme::ReadmeColumn;

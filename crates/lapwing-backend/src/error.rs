@@ -28,6 +28,19 @@ pub enum OpenError {
     /// The model needs something this backend does not do.
     #[error("{backend} cannot run {}: {reason}", folder.display())]
     Unsupported { backend: &'static str, folder: PathBuf, reason: String },
+    /// It gives no logits, but rows for a text: [`Backend::open_encoder`](crate::Backend) takes it.
+    #[error(
+        "{} makes embeddings and no answers: its graph gives `{output}`, expected `logits`",
+        folder.display()
+    )]
+    Encoder { folder: PathBuf, output: String },
+    /// It gives logits, or what else no embedding is made of.
+    #[error(
+        "{} makes no embeddings: its graph gives {found}, expected `last_hidden_state`, \
+         `token_embeddings` or `sentence_embedding`",
+        folder.display()
+    )]
+    NoEncoder { folder: PathBuf, found: String },
     /// The device is not on this machine, or its library or driver is missing.
     #[error("{backend} has no device `{requested}` here: it offers {offered}")]
     NoDevice { backend: &'static str, requested: DeviceRequest, offered: String },
@@ -72,6 +85,9 @@ pub enum StepError {
     /// A first step has more tokens than the device was compiled for.
     #[error("prompt of {n_tokens} tokens is too long: {n_prompt_tokens_max} were compiled for")]
     PromptTooLong { n_tokens: usize, n_prompt_tokens_max: usize },
+    /// A text without tokens was to be encoded.
+    #[error("there are no tokens to encode")]
+    NoTokens,
     /// A token is not in the vocabulary.
     #[error("token {token} is not in the vocabulary of {n_vocab}")]
     NoSuchToken { token: u32, n_vocab: usize },

@@ -1,10 +1,12 @@
-//! The seam: tokens in, logits out. One implementation per backend crate.
+//! The seam: tokens in, logits out; or of a text, rows to make an embedding of ([`Encoder`]). One
+//! implementation per backend crate.
 //!
 //! Nothing of ONNX Runtime, OpenVINO or ndarray appears in a signature here. What a backend cannot
 //! do is a typed refusal, never a wrong answer. To add a backend: implement [`Backend`], [`Model`]
 //! and, for its sequences, [`Inference`] in a crate of its own, whose decoders are then
 //! [`Sequence`]s, and run the suite of `conformance` over real exports.
 
+mod encoder;
 mod error;
 mod fake;
 mod options;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use lapwing_model::{ModelFolder, TokenId};
 use serde::{Deserialize, Serialize};
 
+pub use encoder::{Encoder, EncoderShape, require_encoder_options};
 pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
 pub use fake::{FakeBackend, FakeModel};
 pub use options::{
@@ -73,6 +76,21 @@ pub trait Backend: Send + Sync {
     ) -> Result<Box<dyn Model>, OpenError> {
         let _ = on_inference;
         self.open(folder, options)
+    }
+
+    /// Load a model that gives rows for texts, on the CPU.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Backend::open`], and when another device is asked for.
+    fn open_encoder(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Encoder>, OpenError> {
+        let _ = options;
+        let reason = "this backend runs no encoders".to_owned();
+        Err(OpenError::Unsupported { backend: self.name(), folder: folder.root.clone(), reason })
     }
 }
 

@@ -194,8 +194,8 @@ fn architecture(config: &Manifest<'_>) -> Result<Architecture, OpenFolderError> 
 /// Source: `configuration_*.py` of transformers, its `attribute_map`s, and configurations on the
 /// hub that are older than these.
 const OTHER_NAMES: [(&str, &[&[&str]]); 8] = [
-    // GPT-2, GPT-J, GPTBigCode, Bloom; Bloom before transformers had it; MPT.
-    ("hidden_size", &[&["n_embd"], &["n_embed"], &["d_model"]]),
+    // GPT-2, GPT-J, GPTBigCode, Bloom; Bloom before transformers had it; MPT; DistilBERT.
+    ("hidden_size", &[&["n_embd"], &["n_embed"], &["d_model"], &["dim"]]),
     // The same; MPT; GPT-Neo, ChatGLM.
     ("num_hidden_layers", &[&["n_layer"], &["n_layers"], &["num_layers"]]),
     ("num_attention_heads", &[&["n_head"], &["n_heads"], &["num_heads"]]),

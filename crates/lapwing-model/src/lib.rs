@@ -12,6 +12,7 @@ mod architecture;
 mod transformer;
 
 mod config;
+mod embedding;
 mod folder;
 mod genai;
 mod hugging_face;
@@ -23,6 +24,7 @@ pub use architecture::{Architecture, N_POSITIONS_UNTOLD};
 pub use config::{
     GenerationDefaults, SpecialTokens, TOKENIZER_BYTES_MAX, TOOL_TEMPLATE_FILE, TextFiles,
 };
+pub use embedding::{EmbeddingRecipe, EncoderOutput, Pooling};
 pub use folder::{FolderKind, ModelFolder, OpenFolderError};
 pub use hugging_face::{ONNX_EMBEDDING, ONNX_STEMS, VARIANT_PREFERENCE, onnx_embedding};
 pub use json::parse_json;

@@ -63,9 +63,7 @@ impl Graph {
         for parameter in &parameters {
             inputs.take(parameter)?;
         }
-        for parameter in &parameters {
-            check_shape(parameter, &inputs)?;
-        }
+        check_shapes(&parameters, &inputs)?;
         let tokens = match (inputs.input_ids, inputs.embedded) {
             (Some(ids), embedded) if embedded.is_empty() => TokenInput::Ids(ids),
             (None, embedded) if !embedded.is_empty() => TokenInput::Embedded(embedded),
@@ -143,6 +141,10 @@ fn position_rows(parameter: &Parameter) -> Option<usize> {
 
 /// Refuse at open what the library would refuse in the first step: one sequence of any number of
 /// tokens goes in.
+pub(crate) fn check_shapes(parameters: &[Parameter], inputs: &Inputs) -> Result<(), String> {
+    parameters.iter().try_for_each(|parameter| check_shape(parameter, inputs))
+}
+
 fn check_shape(parameter: &Parameter, inputs: &Inputs) -> Result<(), String> {
     let Some(dims) = &parameter.dims else { return Ok(()) };
     let of_tokens = ["input_ids", "attention_mask", "position_ids", "token_type_ids"];
@@ -176,20 +178,21 @@ fn check_shape(parameter: &Parameter, inputs: &Inputs) -> Result<(), String> {
 /// Time, height and width, and the place in the text.
 const N_POSITION_ROWS_MAX: usize = 4;
 
+/// What goes into a graph, by meaning.
 #[derive(Default)]
-struct Inputs {
-    input_ids: Option<Integers>,
-    attention_mask: Option<Integers>,
-    position_ids: Option<Integers>,
-    beam_idx: Option<Integers>,
-    cache_position: Option<Integers>,
-    token_type_ids: Option<Integers>,
+pub(crate) struct Inputs {
+    pub(crate) input_ids: Option<Integers>,
+    pub(crate) attention_mask: Option<Integers>,
+    pub(crate) position_ids: Option<Integers>,
+    pub(crate) beam_idx: Option<Integers>,
+    pub(crate) cache_position: Option<Integers>,
+    pub(crate) token_type_ids: Option<Integers>,
     /// By their names.
-    embedded: Vec<String>,
+    pub(crate) embedded: Vec<String>,
 }
 
 impl Inputs {
-    fn take(&mut self, parameter: &Parameter) -> Result<(), String> {
+    pub(crate) fn take(&mut self, parameter: &Parameter) -> Result<(), String> {
         let names = &parameter.names;
         if let Some(name) = EMBEDDED.into_iter().find(|name| is_called(parameter, name)) {
             self.embedded.push(name.to_owned());

@@ -1,5 +1,5 @@
 //! The seam over OpenVINO: stateful exports of optimum-intel, weights mapped, one request a
-//! sequence.
+//! sequence; and its encoders, on the CPU.
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OpenVinoBackend::load`]; nothing links to it. To add a device, see
@@ -10,6 +10,7 @@ pub mod cache;
 mod compilation;
 mod device;
 mod embedder;
+mod encoder;
 mod first_row;
 mod graph;
 mod inference;

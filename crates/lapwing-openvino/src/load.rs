@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lapwing_backend::{
-    Backend, Device, DeviceError, DeviceKind, DeviceRequest, Model, OpenError, OpenOptions,
+    Backend, Device, DeviceError, DeviceKind, DeviceRequest, Encoder, Model, OpenError,
+    OpenOptions, require_encoder_options,
 };
 use lapwing_model::{FolderKind, ModelFolder};
 
 use crate::NAME;
 use crate::device;
+use crate::encoder::OpenVinoEncoder;
 use crate::model::OpenVinoModel;
 use crate::native::{Core, NativeError};
 use crate::npu;
@@ -117,13 +119,7 @@ impl Backend for OpenVinoBackend {
         options: &OpenOptions,
         on_inference: &mut dyn FnMut(),
     ) -> Result<Box<dyn Model>, OpenError> {
-        if folder.kind != FolderKind::OpenVinoIr {
-            return Err(OpenError::WrongKind {
-                backend: NAME,
-                kind: folder.kind.name(),
-                folder: folder.root.clone(),
-            });
-        }
+        require_ir(folder)?;
         let device = self.choose(options.device)?;
         let core = match device.kind {
             DeviceKind::NpuOnCpu => npu::core_on_cpu().map_err(|error| OpenError::Refused {
@@ -138,6 +134,29 @@ impl Backend for OpenVinoBackend {
         let library = (&core, self.version.as_str());
         let model = OpenVinoModel::open(library, folder, options, device, on_inference)?;
         Ok(Box::new(model))
+    }
+
+    fn open_encoder(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Encoder>, OpenError> {
+        require_ir(folder)?;
+        require_encoder_options(NAME, folder, options)?;
+        let library = (&*self.core, self.version.as_str());
+        let device = device::cpu(&self.core);
+        Ok(Box::new(OpenVinoEncoder::open(library, folder, options, device)?))
+    }
+}
+
+fn require_ir(folder: &ModelFolder) -> Result<(), OpenError> {
+    match folder.kind {
+        FolderKind::OpenVinoIr => Ok(()),
+        FolderKind::OnnxGenai | FolderKind::TransformersJs => Err(OpenError::WrongKind {
+            backend: NAME,
+            kind: folder.kind.name(),
+            folder: folder.root.clone(),
+        }),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::NAME;
 use crate::compilation::{Compilation, Task, compile};
 use crate::device::{self, arithmetic, executing};
 use crate::embedder::{self, Embedder, EmbeddingGraph};
+use crate::encoder;
 use crate::first_row;
 use crate::graph::Graph;
 use crate::inference::OpenVinoInference;
@@ -144,6 +145,10 @@ impl Source {
             path: folder.graph.clone(),
             source: error.into(),
         })?;
+        if let Some(output) = encoder::output(&ir.results()) {
+            let (folder, output) = (folder.root.clone(), output.name().to_owned());
+            return Err(OpenError::Encoder { folder, output });
+        }
         let graph = Graph::read(&ir, &folder.architecture).map_err(|reason| {
             OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
         })?;

@@ -205,7 +205,7 @@ const INTEGERS: [&str; 5] =
     [INPUT_IDS, "attention_mask", POSITION_IDS, "num_logits_to_keep", "logits_to_keep"];
 
 /// Of these, what has a number for each token.
-const OF_TOKENS: [&str; 3] = [INPUT_IDS, "attention_mask", POSITION_IDS];
+const OF_TOKENS: [&str; 4] = [INPUT_IDS, "attention_mask", POSITION_IDS, "token_type_ids"];
 
 const POSITION_IDS: &str = "position_ids";
 
@@ -232,7 +232,7 @@ fn embedded(embedding: &OnnxModel, inputs: &[Value]) -> Result<Vec<String>, Cont
     Ok(outputs.into_iter().map(|output| output.name).collect())
 }
 
-fn check_integers(input: &Value) -> Result<(), ContractError> {
+pub(crate) fn check_integers(input: &Value) -> Result<(), ContractError> {
     if !matches!(input.element, Some(ElementType::I64 | ElementType::I32)) {
         return Err(not_understood(input, "expected integers of 32 or 64 bits"));
     }
@@ -260,12 +260,12 @@ fn check_integers(input: &Value) -> Result<(), ContractError> {
     }
 }
 
-fn not_understood(input: &Value, reason: &'static str) -> ContractError {
+pub(crate) fn not_understood(input: &Value, reason: &'static str) -> ContractError {
     ContractError::Unknown { name: input.name.clone(), shape: shape(input), reason }
 }
 
 /// An input's element type and sizes, such as `f32 [batch, 64, 3]`.
-fn shape(input: &Value) -> String {
+pub(crate) fn shape(input: &Value) -> String {
     let element = input.element.map_or("no tensor", ElementType::name);
     let dims = input.dims.iter().flatten().map(|dim| match dim {
         Dim::Fixed(size) => size.to_string(),
@@ -275,7 +275,7 @@ fn shape(input: &Value) -> String {
     format!("{element} [{}]", dims.collect::<Vec<_>>().join(", "))
 }
 
-fn integers(inputs: &[Value], name: &str) -> Option<Integers> {
+pub(crate) fn integers(inputs: &[Value], name: &str) -> Option<Integers> {
     let input = inputs.iter().find(|value| value.name == name)?;
     let is_i32 = match input.element {
         Some(ElementType::I64) => false,

@@ -1,5 +1,5 @@
 //! The seam over ONNX Runtime: onnxruntime-genai and transformers.js folders on the CPU, and on
-//! Intel GPUs by its OpenVINO `plugin`.
+//! Intel GPUs by its OpenVINO `plugin`; encoders on the CPU.
 //!
 //! Must not know: other backends, text, sampling. The library is loaded at run time with
 //! [`OrtBackend::load`]; nothing links to it. To support another convention of graphs: teach
@@ -8,6 +8,7 @@
 
 mod contract;
 mod embedder;
+mod encoder;
 mod fixed_states;
 mod inference;
 mod input;

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lapwing_backend::{
-    Backend, Device, DeviceError, DeviceKind, DeviceRequest, Model, OpenError, OpenOptions,
+    Backend, Device, DeviceError, DeviceKind, DeviceRequest, Encoder, Model, OpenError,
+    OpenOptions, require_encoder_options,
 };
 use lapwing_model::{FolderKind, ModelFolder};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
 use crate::NAME;
+use crate::encoder::OrtEncoder;
 use crate::model::OrtModel;
 use crate::plugin::{self, Plugin, PluginModel};
 
@@ -180,13 +182,7 @@ impl Backend for OrtBackend {
         folder: &ModelFolder,
         options: &OpenOptions,
     ) -> Result<Box<dyn Model>, OpenError> {
-        if folder.kind == FolderKind::OpenVinoIr {
-            return Err(OpenError::WrongKind {
-                backend: NAME,
-                kind: folder.kind.name(),
-                folder: folder.root.clone(),
-            });
-        }
+        require_onnx(folder)?;
         match options.device {
             DeviceRequest::Auto | DeviceRequest::One(DeviceKind::Cpu, None | Some(0)) => {}
             DeviceRequest::One(..) => return self.open_on_plugin(folder, options),
@@ -201,6 +197,28 @@ impl Backend for OrtBackend {
         }
         let model = OrtModel::open(&self.environment, &self.version, folder, options, cpu())?;
         Ok(Box::new(model))
+    }
+
+    fn open_encoder(
+        &self,
+        folder: &ModelFolder,
+        options: &OpenOptions,
+    ) -> Result<Box<dyn Encoder>, OpenError> {
+        require_onnx(folder)?;
+        require_encoder_options(NAME, folder, options)?;
+        let encoder = OrtEncoder::open(&self.environment, &self.version, folder, options, cpu())?;
+        Ok(Box::new(encoder))
+    }
+}
+
+fn require_onnx(folder: &ModelFolder) -> Result<(), OpenError> {
+    match folder.kind {
+        FolderKind::OnnxGenai | FolderKind::TransformersJs => Ok(()),
+        FolderKind::OpenVinoIr => Err(OpenError::WrongKind {
+            backend: NAME,
+            kind: folder.kind.name(),
+            folder: folder.root.clone(),
+        }),
     }
 }
 

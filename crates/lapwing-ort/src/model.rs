@@ -10,7 +10,7 @@ use lapwing_backend::{
 use lapwing_formats::onnx::{
     HIDDEN_STATES, HiddenEdit, LOGITS_START, OnnxModel, SliceEdit, expose_hidden, slice_before_head,
 };
-use lapwing_model::ModelFolder;
+use lapwing_model::{EncoderOutput, ModelFolder};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
@@ -63,6 +63,11 @@ impl OrtModel {
             folder: folder.root.clone(),
             reason,
         };
+        let outputs = model.outputs();
+        if let Some(output) = EncoderOutput::of(outputs.iter().map(|value| value.name.as_str())) {
+            let (folder, output) = (folder.root.clone(), output.name().to_owned());
+            return Err(OpenError::Encoder { folder, output });
+        }
         let mut embedding =
             match folder.embeddings.as_slice() {
                 [] => None,
@@ -232,7 +237,7 @@ fn n_hidden(session: &Session, hidden_size: usize) -> Result<usize, String> {
 }
 
 /// The size of an output's last axis as the library inferred it, where that is one number.
-fn last_size(session: &Session, name: &str) -> Option<i64> {
+pub(crate) fn last_size(session: &Session, name: &str) -> Option<i64> {
     let output = session.outputs().iter().find(|output| output.name() == name);
     let shape = output.and_then(|output| output.dtype().tensor_shape());
     shape.and_then(|shape| shape.last().copied()).filter(|&size| 0 < size)
@@ -252,7 +257,7 @@ impl Contract {
 }
 
 /// A session of `model`, whose weights stay in their files.
-fn session(
+pub(crate) fn session(
     environment: &Environment,
     model: &mut OnnxModel,
     n_threads: Option<usize>,

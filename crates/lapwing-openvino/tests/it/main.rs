@@ -2,6 +2,7 @@
 
 mod cache;
 mod embedded;
+mod encoder;
 mod npu;
 mod recurrent;
 

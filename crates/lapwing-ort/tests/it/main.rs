@@ -1,6 +1,7 @@
 //! ONNX Runtime against the conformance suite and the reference outputs of real exports.
 
 mod apart;
+mod encoder;
 mod hybrid;
 
 use std::path::{Path, PathBuf};

@@ -88,6 +88,14 @@ fn open(error: &OpenError) -> Option<String> {
         OpenError::WrongKind { .. } => {
             Some("leave out --backend: the folder's kind decides".into())
         }
+        OpenError::Encoder { folder, .. } => {
+            let folder = quoted(folder.display().to_string());
+            Some(format!("`lapwing embed {folder} TEXT` makes embeddings with it"))
+        }
+        OpenError::NoEncoder { .. } => Some(
+            "`lapwing run` answers with it, if it is a language model; `lapwing inspect` shows it"
+                .into(),
+        ),
         OpenError::NoDevice { .. } => Some(
             "`lapwing devices` shows what is there, `lapwing doctor` what a device needs".into(),
         ),
