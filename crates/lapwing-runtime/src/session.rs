@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_backend::{Decoder, Model, OpenError, Step, StepError};
+use lapwing_backend::{Decoder, Model, OpenError, RewindError, Step, StepError};
 use lapwing_logits::{CorrectRowError, Correction, Corrector, Level};
 use lapwing_model::TokenId;
 
@@ -99,6 +99,19 @@ impl Session {
         self.seen.clear();
         self.is_broken = false;
         Ok(0)
+    }
+
+    /// Forget all but the first `n_tokens` that were seen.
+    ///
+    /// # Errors
+    ///
+    /// When the decoder does not forget; what it knows is then as it was.
+    pub fn forget_behind(&mut self, n_tokens: usize) -> Result<(), RewindError> {
+        if n_tokens < self.seen.len() {
+            self.decoder.rewind(n_tokens)?;
+            self.seen.truncate(n_tokens);
+        }
+        Ok(())
     }
 
     /// Whether to go on behind `n_reused` positions is quicker than to start anew, or the only way.

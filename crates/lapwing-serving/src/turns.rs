@@ -16,19 +16,16 @@ use lapwing_host::sampling;
 use lapwing_logits::Details;
 use lapwing_model::TokenId;
 use lapwing_runtime::{
-    Constraint, Finish, GenerateError, Generation, Request, Session, advance_together,
+    Constraint, Finish, GenerateError, Generated, Generation, Request, Session, Usage,
+    advance_together,
 };
 use lapwing_text::{ReplyFormat, SpecialPieces};
 use serde_json::Value;
 
-use crate::kept::Kept;
+use crate::kept::{Kept, KeptSession, N_PART_TOKENS, whole_parts};
 use crate::message::{Ended, Failure, FailureKind, Generate, Part, Said, State, Why};
 use crate::served::Served;
 use crate::words::{failure, kind, never_begun, piece};
-
-/// So much of a prompt is read in a round. The borders of parts are multiples of it, so that a prompt
-/// gives the same numbers whoever else is answered.
-const N_PART_TOKENS: usize = 256;
 
 /// How many answers may be made at a time, and what may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +72,8 @@ struct Running {
     client: u64,
     is_background: bool,
     generation: Generation<Session>,
+    /// What its sequence knew exactly when it began, see [`KeptSession`].
+    n_exact: usize,
     arrived: Instant,
     admitted: Instant,
     answer: Duration,
@@ -183,11 +182,19 @@ impl<'a> Turns<'a> {
             true if is_room => None,
             // It is dropped: even the oldest may know something of the prompt.
             true => self.kept.drop_oldest().and(None),
-            false => self.kept.take(&ids, limits.can_rewind, is_room),
+            false => {
+                // A seed promises the same answer, whoever was answered before.
+                let exactly = generate.sampling.seed.is_some();
+                self.kept.take(&ids, exactly, limits.can_rewind, is_room)
+            }
         };
-        let session = match kept {
-            Some(session) => session,
-            None => self.served.session().map_err(|error| failure(FailureKind::Model, &error))?,
+        let KeptSession { session, n_exact } = match kept {
+            Some(kept) => kept,
+            None => {
+                let session = self.served.session();
+                let session = session.map_err(|error| failure(FailureKind::Model, &error))?;
+                KeptSession { session, n_exact: 0 }
+            }
         };
         let Generate { sampling, n_tokens_max, stop_texts, client, is_background, .. } = generate;
         let sampler = sampling::options(&sampling, &self.served.defaults);
@@ -211,7 +218,7 @@ impl<'a> Turns<'a> {
         let generation = match Generation::new(session, &request) {
             Ok(generation) => generation.constrained(constraint),
             Err((session, error)) => {
-                self.kept.keep(session);
+                self.kept.keep(KeptSession { session, n_exact });
                 return Err(failure(kind(&error), &error));
             }
         };
@@ -220,6 +227,7 @@ impl<'a> Turns<'a> {
             client,
             is_background,
             generation,
+            n_exact,
             arrived,
             admitted: Instant::now(),
             answer: Duration::ZERO,
@@ -328,17 +336,36 @@ impl<'a> Turns<'a> {
                 self.end(running, why, stop_text, say);
             }
             Err(error) => {
-                self.kept.keep(running.generation.end().0);
+                let n_exact = running.n_exact;
+                self.keep(running.generation.end(), n_exact);
                 say(number, true, Said::Failed(failure(kind(&error), &error)));
             }
         }
     }
 
+    /// Keep the sequence of an answer that has ended, of which `n_exact` positions were exact when it
+    /// began.
+    fn keep(&mut self, (session, generated): (Session, Generated), n_exact: usize) -> Generated {
+        let Usage { n_prompt_tokens, n_reused_tokens: n_reused, .. } = generated.usage;
+        let limits = self.served.model.limits();
+        let reads_parts =
+            limits.n_prompt_tokens_max.is_none() && N_PART_TOKENS <= limits.n_follow_tokens_max;
+        let n_exact = match reads_parts {
+            // What it read has the borders of one that is read from the start.
+            true if n_reused <= n_exact && n_reused == whole_parts(n_reused) => {
+                whole_parts(n_prompt_tokens.min(session.seen().len()))
+            }
+            true => whole_parts(n_reused.min(n_exact)),
+            false => 0,
+        };
+        self.kept.keep(KeptSession { session, n_exact });
+        generated
+    }
+
     fn end(&mut self, running: Running, why: Why, stop_text: Option<String>, say: Say<'_>) {
         let Running { number, generation, arrived, admitted, answer, n_thought_tokens, .. } =
             running;
-        let (session, generated) = generation.end();
-        self.kept.keep(session);
+        let generated = self.keep(generation.end(), running.n_exact);
         let usage = generated.usage;
         self.state.n_prompt_tokens += usage.n_prompt_tokens as u64;
         self.state.n_reused_tokens += usage.n_reused_tokens as u64;

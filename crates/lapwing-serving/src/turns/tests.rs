@@ -207,6 +207,35 @@ fn a_prompt_that_is_to_be_read_anew_is() {
 }
 
 #[test]
+fn a_seed_reuses_only_what_a_prompt_that_is_read_anew_would_give_again() {
+    let served = fake();
+    let long = "0123456789".repeat(60);
+    let longer = format!("{long}{}", "abcdefghij".repeat(20));
+    // Prompt, whether it has a seed, and what it may reuse: whole parts of prompts that were read from
+    // the start, and of those only what was read as a prompt.
+    let rounds: [(&str, bool, usize); 7] = [
+        (&long[..300], true, 0),
+        (&long[..300], true, 256),
+        (&long[..300], false, 299),
+        (&long, false, 300),
+        // What stands behind the first part was read with other borders.
+        (&long, true, 256),
+        (&longer, true, 512),
+        (&longer[..200], true, 0),
+    ];
+    let mut turns = Turns::new(&served, TurnsOptions { n_sequences_max: 1, ..OPTIONS });
+    let mut heard = Heard::default();
+    for (number, (prompt, has_seed, expected)) in (1..).zip(rounds) {
+        let mut next = wanted(number, prompt, 2);
+        next.generate.sampling.seed = has_seed.then_some(7);
+        turns.want(next);
+        run(&mut turns, &mut heard);
+        let ended = heard.ends[&number].as_ref().expect("it was answered");
+        assert_eq!(ended.n_reused, expected, "{number}");
+    }
+}
+
+#[test]
 fn a_limit_of_none_reads_the_prompt_and_answers_nothing() {
     let served = fake();
     let mut turns = Turns::new(&served, OPTIONS);
