@@ -201,6 +201,14 @@ fn variables(
     Ok(variables)
 }
 
+/// Tell of a template that no prompt can be made with, where the prompt at hand needs none.
+pub fn warn_of_mistake(template: Option<&ChatTemplate>, printer: &Printer) {
+    if let Some(Err(mistake)) = template.map(ChatTemplate::check) {
+        let mistake = anyhow::Error::new(mistake);
+        printer.warning(format!("{mistake:#}; only --raw and token ids do without it"));
+    }
+}
+
 fn no_template(option: &str) -> UsageError {
     let problem = format!("{option} needs a chat template, and the model has none");
     UsageError { problem, advice: Some("leave it out; --raw sends a prompt as it is".into()) }

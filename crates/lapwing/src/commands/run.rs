@@ -22,7 +22,7 @@ use crate::daemon::Answering;
 use crate::interrupt::{self, Interrupted};
 use crate::opening;
 use crate::printer::{PrintError, Printer};
-use crate::prompting::Asked;
+use crate::prompting::{Asked, warn_of_mistake};
 use crate::settings::Settings;
 use crate::shown_answer::ShownAnswer;
 
@@ -175,6 +175,9 @@ fn prompt_ids(
     printer: &Printer,
 ) -> anyhow::Result<(Vec<TokenId>, ReplyFormat)> {
     let mut reply = engine.reply.clone();
+    if asked.is_none() || args.prompt.raw {
+        warn_of_mistake(engine.template.as_ref(), printer);
+    }
     let prompt = match asked {
         Some(asked) => {
             let template = engine.template.as_ref();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::cli::TokenizeArgs;
 use crate::printer::{Printer, is_obeyed};
-use crate::prompting::Asked;
+use crate::prompting::{Asked, warn_of_mistake};
 use crate::settings::Settings;
 
 /// Tokens of a long prompt that are shown as one table.
@@ -48,6 +48,9 @@ pub fn run(settings: &Settings, printer: &Printer, args: &TokenizeArgs) -> anyho
         return decode(model, &side.tokenizer, &ids.0, args.json, printer);
     }
     let asked = Asked::read(&args.prompt, text, printer)?;
+    if args.prompt.raw {
+        warn_of_mistake(side.template.as_ref(), printer);
+    }
     let template = side.template.as_ref().filter(|_| !args.prompt.raw);
     let (messages, told) = asked.messages(&args.prompt, template, printer)?;
     let prompt = conversation::prompt(&side.tokenizer, template, &messages, &told)?;

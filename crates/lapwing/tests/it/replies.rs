@@ -133,6 +133,26 @@ fn a_call_is_a_line_of_json() {
 }
 
 #[test]
+fn a_stop_string_of_a_special_token_and_text() {
+    let answer = "four<|im_end|>\nsix<|im_end|>jumps";
+    let Some(setting) = saying(answer, &["<|im_end|>"], Some("{% if x %}")) else { return };
+    let check = |stop: &str, expected: &str| {
+        for more in [&[][..], &["--show-special"]] {
+            let outcome = setting.run(&[&["--stop", stop], more].concat());
+            let shown = if more.is_empty() { "" } else { "<|im_end|>" };
+            assert_eq!(outcome.stdout, expected.replace("|", shown), "{stop} {more:?}");
+            // The ids need no template, which is told all the same.
+            outcome.expect_says(&["warning: ", "chat_template.jinja has a mistake in line 1"]);
+        }
+    };
+    check("<|im_end|>", "four\n");
+    check("<|im_end|>\n", "four\n");
+    check("<|im_end|>j", "four|\nsix\n");
+    check("r<|im_end|>\ns", "fou\n");
+    check("<|im_end|>k", "four|\nsix|jumps\n");
+}
+
+#[test]
 fn text_that_is_no_call_is_text() {
     let markers = ["[TOOL_CALLS]", "[THINK]", "[/THINK]"];
     let answer = "[THINK]Hm.[/THINK]So [TOOL_CALLS]no call at all";

@@ -137,6 +137,18 @@ fn the_prompt_comes_from_where_run_takes_it() {
 }
 
 #[test]
+fn a_template_with_a_mistake_is_told_where_it_is_not_needed() {
+    let folder = Folder::new(Some("{% if x %}"));
+    let outcome = folder.tokenize(&["hello", "--raw"]).expect_code(0);
+    let outcome =
+        outcome.expect_says(&["warning: ", "chat_template.jinja has a mistake in line 1"]);
+    assert_eq!(outcome.stderr.matches("warning: ").count(), 1);
+    folder.tokenize(&["hello"]).expect_code(1).expect_says(&["error: ", "has a mistake in line 1"]);
+    let right = Folder::new(Some(TEMPLATE)).tokenize(&["hello", "--raw"]).expect_code(0);
+    assert!(!right.stderr.contains("warning"), "{}", right.stderr);
+}
+
+#[test]
 fn ids_become_text() {
     let folder = Folder::new(None);
     let outcome = folder.tokenize(&["--ids", "1,6,7"]).expect_code(0);
