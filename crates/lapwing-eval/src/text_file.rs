@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lapwing_files::{checksum, regular};
+use lapwing_files::{checksum, regular, text};
 use lapwing_model::TokenId;
 use lapwing_text::{EncodeError, Tokenizer};
 use serde_json::{Value, json};
@@ -16,9 +16,9 @@ const TEXT_BYTES_MAX: u64 = 1 << 30;
 pub struct TextFile {
     /// Its path as given.
     pub path: PathBuf,
-    /// Of its bytes.
+    /// Of the file's bytes.
     pub sha256: String,
-    /// What it says.
+    /// What it says, without a mark in front of it.
     pub text: String,
 }
 
@@ -44,7 +44,7 @@ pub enum TextFileError {
 }
 
 impl TextFile {
-    /// Read a text, whole and as it is.
+    /// Read a text, whole and as it is, but for a byte order mark.
     ///
     /// # Errors
     ///
@@ -61,6 +61,10 @@ impl TextFile {
             return Err(TextFileError::TooLong { path });
         }
         let sha256 = checksum::sha256_bytes(&bytes);
+        let bytes = match text::strip_mark(bytes) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(TextFileError::Read { path, source: source.into() }),
+        };
         match String::from_utf8(bytes) {
             Ok(text) if text.is_empty() => Err(TextFileError::Empty { path }),
             Ok(text) => Ok(TextFile { path, sha256, text }),
@@ -77,7 +81,7 @@ impl TextFile {
         name.to_string_lossy().into_owned()
     }
 
-    /// Length in bytes.
+    /// Length of the text in bytes.
     pub fn n_bytes(&self) -> usize {
         self.text.len()
     }
@@ -123,6 +127,22 @@ mod tests {
         check(b"ab\xff", "expected UTF-8, found another byte at 2");
         let missing = TextFile::read(&folder.path().join("b.txt")).unwrap_err();
         assert!(matches!(missing, TextFileError::Read { .. }), "{missing}");
+    }
+
+    #[test]
+    fn texts_from_windows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            TextFile::read(&path)
+        };
+        let text = read(b"\xef\xbb\xbfabc").unwrap();
+        assert_eq!((&*text.text, text.n_bytes()), ("abc", 3));
+        assert_eq!(text.sha256, checksum::sha256_bytes(b"\xef\xbb\xbfabc"));
+        assert!(matches!(read(b"\xef\xbb\xbf"), Err(TextFileError::Empty { .. })));
+        let Err(TextFileError::Read { source, .. }) = read(b"\xff\xfea\0") else { panic!() };
+        assert!(source.get_ref().unwrap().is::<text::Utf16>());
     }
 
     #[test]

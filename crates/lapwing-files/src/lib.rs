@@ -4,6 +4,7 @@
 //! - [`new_file`], [`new_folder`]: written under another name and renamed; what a killed process
 //!   left is swept by the next one.
 //! - [`regular`]: files that are looked at before they are read, and no more of them than makes sense.
+//! - [`text`]: the marks in front of texts, which are none of them.
 //! - [`Lock`], [`Lease`]: locks of the operating system, which end with their holder.
 //! - [`checksum`]: SHA-256 with progress, CRC-32, hexadecimal digits.
 //! - [`disk`]: free space, sizes of folders.
@@ -25,6 +26,7 @@ pub mod disk;
 pub mod new_file;
 pub mod new_folder;
 pub mod regular;
+pub mod text;
 
 mod cgroup;
 mod error;

@@ -10,6 +10,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::text;
+
 /// What a text that people write may have: settings, a catalogue, a plan, a list.
 pub const N_TEXT_BYTES_MAX: u64 = 16 << 20;
 
@@ -17,6 +19,20 @@ pub const N_TEXT_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("a link to {}, where nothing is", .0.display())]
 pub struct DanglingLink(PathBuf);
+
+/// Something else than a file where a file is expected.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a regular file, found {0}")]
+pub struct NotRegular(&'static str);
+
+impl NotRegular {
+    /// Whether it is a pipe, which may be handed over where its name is not read.
+    pub fn is_pipe(&self) -> bool {
+        self.0 == PIPE
+    }
+}
+
+const PIPE: &str = "a pipe";
 
 /// A pointer of git lfs, which a clone without git-lfs leaves in a file's place.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +105,8 @@ pub fn require(path: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// When it cannot be opened, or is a folder, a pipe, a socket or a device; such a thing is not
-/// opened at all, since that may wait for ever. A pipe that was handed over as `/dev/fd/N` is read.
+/// opened at all, since that may wait for ever. A pipe that this process has open already is read
+/// by its names (`/dev/stdin`, `/dev/fd/N`).
 pub fn open(path: &Path) -> io::Result<File> {
     // By that name people say that there shall be nothing.
     if path == Path::new("/dev/null") {
@@ -118,17 +135,26 @@ fn open_if(path: &Path, require: fn(&Metadata) -> io::Result<()>) -> io::Result<
     Ok(file)
 }
 
-/// Whether this is a name of something that this process has open already: a shell's `<(command)`
-/// is a pipe of that name, with somebody at its other end.
+/// Whether this is a name of something that this process has open already: stdin, or a shell's
+/// `<(command)`, which is a pipe of such a name. Somebody is or was at its other end.
 fn is_handed_over(path: &Path) -> bool {
-    ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
+    let folders = ["/dev/fd", "/proc/self/fd"];
+    path == Path::new("/dev/stdin")
+        || folders.iter().any(|folder| path.parent() == Some(Path::new(folder)))
 }
 
-/// The bytes of the regular file at `path`.
+/// Whether this is a name of what this process reads on stdin.
+pub fn is_stdin(path: &Path) -> bool {
+    ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].iter().any(|name| path == Path::new(name))
+}
+
+/// What the regular file at `path` says, a text or JSON, without a mark in front of it
+/// ([`text::without_mark`]).
 ///
 /// # Errors
 ///
-/// As [`open`], when there are more than `n_bytes_max`, and for an [`LfsPointer`].
+/// As [`open`], when there are more than `n_bytes_max`, for an [`LfsPointer`], and for
+/// [`text::Utf16`].
 pub fn read(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let n_bytes = file.metadata()?.len();
@@ -146,7 +172,7 @@ pub fn read(path: &Path, n_bytes_max: u64) -> io::Result<Vec<u8>> {
         return Err(too_large("more".to_owned()));
     }
     LfsPointer::refuse(&bytes)?;
-    Ok(bytes)
+    Ok(text::strip_mark(bytes)?)
 }
 
 /// The text of the regular file at `path`.
@@ -177,7 +203,7 @@ fn require_regular(metadata: &Metadata) -> io::Result<()> {
         true => io::ErrorKind::IsADirectory,
         false => io::ErrorKind::InvalidInput,
     };
-    Err(io::Error::new(error, format!("expected a regular file, found {}", kind(metadata))))
+    Err(io::Error::new(error, NotRegular(kind(metadata))))
 }
 
 /// What is not a regular file, in words.
@@ -190,7 +216,7 @@ pub fn kind(metadata: &Metadata) -> &'static str {
     {
         use std::os::unix::fs::FileTypeExt as _;
         if file_type.is_fifo() {
-            return "a pipe";
+            return PIPE;
         }
         if file_type.is_socket() {
             return "a socket";
@@ -258,6 +284,21 @@ mod tests {
         assert!(read_text(&path, 100).is_err() && LfsPointer::refuse_at(&path).is_err());
         std::fs::write(&path, "version 2").unwrap();
         assert!(read_text(&path, 100).is_ok() && LfsPointer::refuse_at(&path).is_ok());
+    }
+
+    #[test]
+    fn a_mark_in_front_is_no_part_of_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, b"\xef\xbb\xbf{}").unwrap();
+        assert_eq!(
+            (read(&path, 5).unwrap(), &*read_text(&path, 5).unwrap()),
+            (b"{}".to_vec(), "{}")
+        );
+        std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
+        for error in [read(&path, 100).unwrap_err(), read_text(&path, 100).unwrap_err()] {
+            assert!(error.get_ref().unwrap().is::<text::Utf16>(), "{error}");
+        }
     }
 
     #[cfg(unix)]

@@ -23,7 +23,8 @@ use std::path::Path;
 
 use lapwing_export::ExportError;
 use lapwing_files::LockError;
-use lapwing_files::regular::{DanglingLink, LfsPointer};
+use lapwing_files::regular::{DanglingLink, LfsPointer, NotRegular};
+use lapwing_files::text::Utf16;
 use lapwing_host::FileChanged;
 use lapwing_host::compile_cache::NotCleared;
 use lapwing_host::hardware::Machine;
@@ -196,6 +197,9 @@ fn resolve_settings(error: &ResolveSettingsError) -> Option<String> {
     }
 }
 
+/// What to do about a text in another encoding.
+const CONVERT: &str = "convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`";
+
 const FETCH: &str =
     "fetch it where the model was cloned, or get the model anew with `lapwing pull`";
 
@@ -203,6 +207,9 @@ fn io(error: &io::Error) -> Option<String> {
     let inner = error.get_ref();
     if inner.is_some_and(|inner| inner.is::<LfsPointer>()) {
         return Some(FETCH.into());
+    }
+    if inner.is_some_and(|inner| inner.is::<Utf16>()) {
+        return Some(CONVERT.into());
     }
     if inner.is_some_and(|inner| inner.is::<DanglingLink>()) {
         return Some("remove the link, or get what it led to again".into());
@@ -214,6 +221,17 @@ fn io(error: &io::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What to do about a pipe where a text is expected: who waits for somebody to write to it may wait
+/// for ever.
+fn piped(error: &io::Error) -> Option<String> {
+    let found = error.get_ref().and_then(|inner| inner.downcast_ref::<NotRegular>())?;
+    found.is_pipe().then(|| {
+        "a pipe is read where it is stdin: give /dev/stdin as the file and `< PIPE` to the command, \
+         or `<(cat PIPE)` as the file"
+            .to_owned()
+    })
 }
 
 /// An export goes where the user says, which need not be our own folder.

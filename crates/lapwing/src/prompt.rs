@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use lapwing_files::regular;
+use lapwing_files::{regular, text};
 
 /// Prompts are text that a person or a program wrote; a file beyond this is a mistake.
 const PROMPT_BYTES_MAX: u64 = 64 << 20;
@@ -56,7 +56,7 @@ pub fn from_stdin(what: &'static str) -> Result<String, PromptError> {
 
 /// Whether a path stands for stdin.
 pub fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
+    path == Path::new("-") || regular::is_stdin(path)
 }
 
 /// A path as it is told.
@@ -87,23 +87,17 @@ fn read(
     if PROMPT_BYTES_MAX < n_bytes as u64 {
         return Err(PromptError::TooLarge { what, path: path.to_owned() });
     }
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(PromptError::Utf16 { what, path: path.to_owned() });
-    }
+    let bytes =
+        text::strip_mark(bytes).map_err(|_| PromptError::Utf16 { what, path: path.to_owned() })?;
     if let Some(n_bytes_before) = bytes.iter().position(|byte| *byte == 0) {
         return Err(PromptError::Zero { what, path: path.to_owned(), n_bytes_before });
     }
-    let text = String::from_utf8(bytes).map_err(|_| {
+    let mut text = String::from_utf8(bytes).map_err(|_| {
         failed(std::io::Error::new(
             std::io::ErrorKind::InvalidData,
             "stream did not contain valid UTF-8",
         ))
     })?;
-    // What some editors put in front of UTF-8 is no part of the question either.
-    let mut text = match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    };
     // The newline that ends a file or `echo`'s output is not part of the question.
     if text.ends_with('\n') {
         text.pop();

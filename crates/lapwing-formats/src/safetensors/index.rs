@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+use lapwing_files::text::without_mark;
 use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{OpenSafeTensorsError, SafeTensorsFile, malformed};
 use crate::Map;
@@ -65,7 +66,12 @@ type OnEntry<'a> = &'a mut dyn FnMut(&str, &str) -> Result<(), OpenSafeTensorsEr
 
 fn for_each(map: &Map, on_entry: OnEntry<'_>) -> Result<(), OpenSafeTensorsError> {
     let mut refused = None;
-    let mut json = serde_json::Deserializer::from_slice(map);
+    let text = without_mark(map).map_err(|source| OpenSafeTensorsError::Json {
+        path: map.path().to_owned(),
+        what: "index",
+        source: serde_json::Error::custom(source),
+    })?;
+    let mut json = serde_json::Deserializer::from_slice(text);
     let index = Index { on_entry, refused: &mut refused };
     let read = json.deserialize_map(index).and_then(|()| json.end());
     match (refused, read) {

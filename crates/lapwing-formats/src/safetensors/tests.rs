@@ -119,6 +119,9 @@ fn shards_are_read_through_their_index() {
     let checkpoint = open(r#"{"a":"one.safetensors","b":"two.safetensors"}"#).unwrap();
     assert_eq!(checkpoint.tensor("a").unwrap().shape, [3]);
     assert_eq!(checkpoint.tensor("b").unwrap().shape, [5]);
+    let marked = b"\xef\xbb\xbf{\"weight_map\":{\"a\":\"one.safetensors\"}}";
+    write(folder.path(), "model.safetensors.index.json", marked);
+    SafeTensors::open(folder.path()).unwrap();
 
     let check = |weight_map: &str, expected: &str| check_refused(open(weight_map), expected);
     check(r#"{"a":"two.safetensors"}"#, "expected a in two.safetensors, found none");

@@ -61,6 +61,7 @@ fn profile(error: &ProfileError) -> Option<String> {
 fn text(error: &TextFileError) -> Option<String> {
     match error {
         TextFileError::NotText { .. } => Some("convert it to UTF-8, or choose another file".into()),
+        TextFileError::Read { source, .. } => super::piped(source),
         TextFileError::TooLong { .. } => Some("cut it into parts".into()),
         _ => None,
     }

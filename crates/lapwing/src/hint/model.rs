@@ -149,13 +149,12 @@ fn prompt(error: &PromptError) -> Option<String> {
         PromptError::Empty { .. } => {
             Some("give one with --prompt, --prompt-file or on stdin".into())
         }
-        PromptError::Utf16 { .. } => {
-            Some("convert it: `iconv -f UTF-16 -t UTF-8 FILE > NEW`".into())
-        }
+        PromptError::Utf16 { .. } => Some(super::CONVERT.into()),
         PromptError::Zero { .. } => {
             Some("if it is UTF-16, convert it: `iconv -f UTF-16LE -t UTF-8 FILE > NEW`".into())
         }
-        PromptError::Read { .. } | PromptError::TooLarge { .. } => None,
+        PromptError::Read { source, .. } => super::piped(source),
+        PromptError::TooLarge { .. } => None,
     }
 }
 

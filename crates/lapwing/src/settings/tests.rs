@@ -74,6 +74,17 @@ fn a_named_settings_file_must_exist() {
 }
 
 #[test]
+fn a_settings_file_from_windows() {
+    let settings = resolve(&world("\u{feff}device = \"npu\"\r\n", &[]), RUN).unwrap();
+    assert_eq!(settings.options.device.to_string(), "npu");
+    let world = world("", &[]);
+    std::fs::write(world.folder.path().join("lapwing.toml"), b"\xff\xfed\0").unwrap();
+    let error = anyhow::Error::from(resolve(&world, RUN).unwrap_err());
+    assert!(format!("{error:#}").ends_with("UTF-16, not UTF-8"), "{error:#}");
+    assert!(crate::hint::for_error(&error, None).unwrap().contains("iconv -f UTF-16 "));
+}
+
+#[test]
 fn a_property_is_said_once_for_each_key() {
     let check = |file: &str, environment: &[(&'static str, &str)], more: &str, expected: &str| {
         let settings = resolve(&world(file, environment), &format!("{RUN} {more}")).unwrap();

@@ -105,6 +105,33 @@ fn files_of_a_model() {
     }
 }
 
+#[test]
+fn a_pipe_is_read_where_it_was_handed_over_and_else_not_waited_for() {
+    let lapwing = Lapwing::new();
+    let folder = model(&lapwing);
+    let pipe = lapwing.path("pipe");
+    put("a pipe", &pipe);
+    let prompt = ["run", folder.to_str().unwrap(), "--prompt-file", pipe.to_str().unwrap()];
+    let measure = ["eval", "ppl", "-m", folder.to_str().unwrap(), "--text", pipe.to_str().unwrap()];
+    for command in [&prompt[..], &measure] {
+        let (code, said) = ends(&lapwing, command);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("found a pipe") && said.contains("hint: a pipe is read"), "{said}");
+    }
+    // Settings come before anything else, so that they tell what was read of them.
+    let through = |name: &str| {
+        let inner = lapwing.command(&["list"]);
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("echo 'treads = 1' | \"$0\" --config {name} list")]);
+        command.arg(inner.get_program()).env("LAPWING_HOME", lapwing.path(""));
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    for name in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "<(echo 'treads = 1')"] {
+        let said = through(name);
+        assert!(said.contains("unknown field `treads`"), "{name}: {said}");
+    }
+}
+
 /// What is there and is not the file that somebody wanted: how it is made, and what is said of it.
 const IN_ITS_PLACE: [(&str, &str); 5] = [
     ("a pointer", "a pointer of git lfs in its place"),

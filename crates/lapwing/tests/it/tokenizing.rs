@@ -116,8 +116,10 @@ fn the_prompt_comes_from_where_run_takes_it() {
         prompt
     };
     assert_eq!(prompt(&[], b"hello world"), rendered);
-    assert_eq!(prompt(&["--prompt-file", "-"], b"hello world"), rendered);
-    assert_eq!(prompt(&["--messages", "-"], messages.as_bytes()), rendered);
+    for stdin in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        assert_eq!(prompt(&["--prompt-file", stdin], b"hello world"), rendered, "{stdin}");
+        assert_eq!(prompt(&["--messages", stdin], messages.as_bytes()), rendered, "{stdin}");
+    }
     let tools = "<s>user hello tools 0 assistant";
     let reads = Folder::new(Some(&TEMPLATE.replace("if tools", "if tools is not none")));
     std::fs::copy(reads.path.join("chat_template.jinja"), folder.path.join("chat_template.jinja"))
@@ -134,6 +136,22 @@ fn the_prompt_comes_from_where_run_takes_it() {
     refused(&["--messages", "-"], b"{", "stdin is no JSON");
     refused(&["--messages", "nothing"], b"", "cannot read the messages from nothing");
     refused(&["-p", "x", "--tools", "nothing"], b"", "cannot read the tools from nothing");
+}
+
+#[test]
+fn marks_in_front_of_files_are_no_part_of_them() {
+    let folder = Folder::new(Some(TEMPLATE));
+    let messages = json!([{"role": "user", "content": "hello"}]);
+    let files = [folder.file("messages", &messages), folder.file("tools", &json!([]))];
+    let more = ["--messages", &files[0], "--tools", &files[1]];
+    let expected = folder.prompt(&more);
+    let of_model = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+    let of_model = of_model.map(|name| folder.path.join(name));
+    for file in of_model.iter().chain(&files.clone().map(PathBuf::from)) {
+        let bytes = std::fs::read(file).unwrap();
+        std::fs::write(file, [b"\xef\xbb\xbf", &*bytes].concat()).unwrap();
+    }
+    assert_eq!(folder.prompt(&more), expected);
 }
 
 #[test]
