@@ -26,7 +26,7 @@ use doing::{Doing, Page};
 
 pub use lost::Lost;
 #[cfg(unix)]
-pub use signals::end_as;
+pub use signals::{end_as, is_ignored};
 
 /// Be guarded, if `told` is what a [`Guarded`] of this process's parent put into the environment:
 /// from here on this process ends with that one, and [`doing`] is heard. Its process id.
@@ -48,6 +48,8 @@ pub fn obey(told: &OsStr) -> Option<u32> {
 pub struct Guarded {
     child: Child,
     page: Option<Page>,
+    #[cfg(unix)]
+    heard: nix::sys::signal::SigSet,
 }
 
 /// How it ended.
@@ -73,7 +75,13 @@ impl Guarded {
         let page = Page::new();
         let path = page.as_ref().map_or_else(String::new, |page| page.path().display().to_string());
         command.env(variable, format!("{}:{path}", std::process::id()));
-        Ok(Guarded { child: command.spawn()?, page })
+        Ok(Guarded {
+            // Found out before: no signal is to come between the start and the wait.
+            #[cfg(unix)]
+            heard: signals::heard(),
+            child: command.spawn()?,
+            page,
+        })
     }
 
     /// Wait for its end, and pass on what is sent to this process.

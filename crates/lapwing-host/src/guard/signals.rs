@@ -41,12 +41,41 @@ pub(super) fn end_with_guard(guard: u32) {
     end_if_gone();
 }
 
+/// Whether whoever started this program lets it ignore a signal, as `nohup` does with SIGHUP and a
+/// shell with SIGINT for what runs in the background. To be asked before anything listens to it.
+pub fn is_ignored(signal: i32) -> bool {
+    is_ignored_in(&own_status(), signal)
+}
+
+/// Nothing where there is no such file.
+fn own_status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// As `proc(5)` has it: the first signal is the lowest bit.
+fn is_ignored_in(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).contains(&signal) && mask >> (signal - 1) & 1 == 1
+}
+
+/// What a guard hears: what is passed on, and what comes of its child. What is ignored would come,
+/// too, once it is blocked.
+pub(super) fn heard() -> SigSet {
+    let status = own_status();
+    let mut heard = SigSet::empty();
+    for signal in PASSED_ON.into_iter().chain([Signal::SIGTSTP]) {
+        if !is_ignored_in(&status, signal as i32) {
+            heard.add(signal);
+        }
+    }
+    heard.add(Signal::SIGCHLD);
+    heard
+}
+
 /// Wait for the end of the process that does the work.
 pub(super) fn wait_for(guarded: Guarded) -> io::Result<Ended> {
-    let mut heard = SigSet::empty();
-    PASSED_ON.into_iter().for_each(|signal| heard.add(signal));
-    heard.add(Signal::SIGCHLD);
-    heard.add(Signal::SIGTSTP);
+    let heard = guarded.heard;
     // Not before the child was started, which would inherit it. A signal that comes between the two
     // ends both.
     heard.thread_block()?;
@@ -178,5 +207,18 @@ impl Signals {
 
     fn next(&self, _: Pid) -> io::Result<Option<Heard>> {
         Ok(Some(Heard { signal: self.0.wait()?, is_for_both: false }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read_from_the_mask() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001003\nSigCgt:\t0\n";
+        let ignored = (-1..70).filter(|&signal| is_ignored_in(status, signal));
+        assert_eq!(ignored.collect::<Vec<_>>(), [1, 2, 13]);
+        assert!(!is_ignored_in("Name:\tx\n", 1));
     }
 }

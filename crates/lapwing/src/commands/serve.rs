@@ -68,15 +68,28 @@ async fn serve(options: Options, socket: Option<PathBuf>, printer: &Printer) -> 
 /// What asks for the end. From now on no signal ends the process at once.
 #[cfg(unix)]
 fn end() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    use tokio::signal::unix::SignalKind;
+    let terminate = comes(SignalKind::terminate())?;
+    let interrupt = comes(SignalKind::interrupt())?;
+    let hang_up = comes(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hang_up.recv() => {}
+            () = terminate => {}
+            () = interrupt => {}
+            () = hang_up => {}
+        }
+    })
+}
+
+/// Waits for a signal; for ever where it was to be ignored.
+#[cfg(unix)]
+fn comes(kind: tokio::signal::unix::SignalKind) -> std::io::Result<impl Future<Output = ()>> {
+    let is_ignored = lapwing_host::guard::is_ignored(kind.as_raw_value());
+    let signals = (!is_ignored).then(|| tokio::signal::unix::signal(kind)).transpose()?;
+    Ok(async move {
+        match signals {
+            Some(mut signals) => drop(signals.recv().await),
+            None => std::future::pending().await,
         }
     })
 }

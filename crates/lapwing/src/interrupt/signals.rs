@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use lapwing_host::guard::is_ignored;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -34,9 +35,10 @@ pub(crate) fn passed_on_by(guard: u32, n_passed_on: fn() -> Option<u64>) {
     let _ = GUARD.set(Guard { pid: guard, n_passed_on, n_counted: AtomicU64::new(0) });
 }
 
-/// Hear signals from now on.
+/// Hear signals from now on, but for those that this program was started to ignore.
 pub(super) fn listen() -> io::Result<()> {
-    let mut signals = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP])?;
+    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+    let mut signals = SignalsInfo::<WithOrigin>::new(heard)?;
     let listen = move || {
         for origin in &mut signals {
             let sender = origin.process.as_ref().map(|process| process.pid.cast_unsigned());

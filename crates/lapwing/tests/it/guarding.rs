@@ -303,6 +303,36 @@ fn who_inherits_that_children_are_forgotten_waits_for_his_own() {
 }
 
 #[test]
+fn signals_that_the_program_was_started_to_ignore_stay_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = folder.path().join("compiled");
+    let faulty = Faulty::new(&[&format!("compile CPU until {}", compiled.display())]);
+    for more in [&[][..], &["--trust"]] {
+        let _ = std::fs::remove_file(faulty.played.path().join("calls.log"));
+        let inner = faulty.command(more);
+        // As `nohup` does, and a shell without job control with what runs in the background.
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' HUP INT; exec \"$@\"", "bash"]);
+        command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        let is_compiling = || calls(faulty.played.path()).iter().any(|call| call.what == "compile");
+        until("it compiles", &is_compiling);
+        for name in ["-HUP", "-INT"] {
+            signal(name, child.id());
+            signal(name, format!("-{}", child.id()));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(child.try_wait().unwrap(), None, "{more:?}");
+        std::fs::write(&compiled, "").unwrap();
+        assert_eq!(ends(&mut child), Some(0), "{more:?}");
+        std::fs::remove_file(&compiled).unwrap();
+        faulty.lapwing.run(&["cache", "clear"]).expect_code(0);
+    }
+}
+
+#[test]
 fn an_end_that_somebody_wanted_is_no_crash() {
     // Nobody has taken over the signal while the text of the prompt is waited for.
     let faulty = Faulty::new(&[]);
