@@ -57,6 +57,9 @@ fn folder(error: &OpenFolderError) -> Option<String> {
             Some("`lapwing list` shows the models in the store".into())
         }
         OpenFolderError::Missing { .. } => Some(INCOMPLETE.into()),
+        OpenFolderError::Read { source, .. } if source.is::<serde_json::Error>() => {
+            Some(format!("if the file was whole once, {INCOMPLETE}"))
+        }
         OpenFolderError::NoVariant { .. } => Some("choose one of them with --variant".into()),
         OpenFolderError::OneGraph { .. } => Some("leave out --variant".into()),
         _ => None,
@@ -262,6 +265,9 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
              both again"
                 .to_owned()
         }
+        OpenCheckpointError::Read { source, .. } if source.is::<serde_json::Error>() => {
+            "if the file was whole once, the copy is not complete: get it again".to_owned()
+        }
         _ => "`lapwing inspect` shows what the file holds".to_owned(),
     })
 }
@@ -285,6 +291,19 @@ mod tests {
         check("model.safetensors", "`lapwing export . ");
         check("a/openvino_model.xml", "the folder that holds all files of the model: a");
         check("model.onnx", "the folder that holds all files of the model: .");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_told_to_be_got_again() {
+        let cut_off = || serde_json::from_str::<serde_json::Value>("{\"a\":").unwrap_err();
+        let folder = OpenFolderError::Read { file: "config.json".into(), source: cut_off().into() };
+        assert!(for_cause(&folder).unwrap().contains("the copy is not complete"));
+        let read = OpenCheckpointError::Read { path: "c".into(), source: cut_off().into() };
+        assert!(for_cause(&read).unwrap().contains("the copy is not complete"));
+        // What else the system says is no fault of the copy.
+        let other = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let folder = OpenFolderError::Read { file: "config.json".into(), source: other.into() };
+        assert_eq!(for_cause(&folder), None);
     }
 
     #[test]

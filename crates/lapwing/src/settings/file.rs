@@ -47,7 +47,7 @@ const FORMER_KEY: &str = "recommendations";
 
 /// A command: one word, or a list of words.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a command: a text, or a list of texts")]
 pub enum Words {
     /// Just the program.
     One(String),

@@ -97,7 +97,8 @@ fn problem(error: &clap::Error, text: &str) -> String {
         }
         (None, _) => "expected one value".to_owned(),
     };
-    match problem.contains(text) {
+    let quoted = [format!("{text:?}"), format!("`{text}`"), format!("found {text}")];
+    match quoted.iter().any(|found| problem.contains(found)) {
         true => problem,
         false => format!("{problem}, found \"{text}\""),
     }

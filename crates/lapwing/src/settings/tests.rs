@@ -52,6 +52,9 @@ fn wrong_values_say_where_they_are() {
     check("", &[("LAPWING_THREADS", "0")], "environment variable LAPWING_THREADS");
     check("", &[("LAPWING_BACKEND", "tpu")], "found \"tpu\"");
     check("threads = -3", &[], "key `threads` of ");
+    // Also what happens to be within the words of what was expected.
+    check("trial_mb = \"a\"", &[], "found \"a\"");
+    check("", &[("LAPWING_THREADS", "number")], "found \"number\"");
     check("threads = 99999", &[], "expected at most ");
     check("threads = 99999", &[], "processor");
     check("", &[("LAPWING_THREADS", "5000000000")], "environment variable LAPWING_THREADS");
@@ -61,6 +64,7 @@ fn wrong_values_say_where_they_are() {
     check("trial_mb = 0", &[], "key `trial_mb` of ");
     check("", &[("LAPWING_DEVICE", "tpu")], "LAPWING_DEVICE: unknown device `tpu`: expected auto");
     check("treads = 3", &[], "unknown field `treads`");
+    check("pip = 5", &[], "expected a command: a text, or a list of texts");
     check("device = ", &[], "lapwing.toml is wrong");
     let former = "[recommendations.m]\ndevice = \"gpu\"";
     check(former, &[], "lapwing.toml is wrong: `recommendations` is no longer read");
