@@ -41,6 +41,16 @@ pub enum OpenError {
         folder.display()
     )]
     NoEncoder { folder: PathBuf, found: String },
+    /// The device takes the model with a shorter context only.
+    #[error("{backend} cannot run {}: {reason}, found {found}", folder.display())]
+    LongContext {
+        backend: &'static str,
+        folder: PathBuf,
+        reason: String,
+        /// The longest that it takes.
+        n_positions_max: usize,
+        found: usize,
+    },
     /// The device is not on this machine, or its library or driver is missing.
     #[error("{backend} has no device `{requested}` here: it offers {offered}")]
     NoDevice { backend: &'static str, requested: DeviceRequest, offered: String },

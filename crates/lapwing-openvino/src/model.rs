@@ -11,8 +11,7 @@ use lapwing_backend::{
 };
 use lapwing_files::Lease;
 use lapwing_formats::ir::{
-    ElementType, HiddenEdit, IrModel, SliceEdit, WeightCompression, expose_hidden,
-    slice_before_head,
+    ElementType, HiddenEdit, IrModel, SliceEdit, expose_hidden, slice_before_head,
 };
 use lapwing_model::ModelFolder;
 use tracing::{debug, warn};
@@ -153,11 +152,10 @@ impl Source {
             OpenError::Unsupported { backend: NAME, folder: folder.root.clone(), reason }
         })?;
         let embeddings = embedder::read(folder, &graph.tokens)?;
-        let weights = ir.weight_compression();
         let prepared = match is_npu(device) {
-            true => Prepared::for_npu(folder, &graph, weights.as_ref(), options, device)?,
+            true => Prepared::for_npu(folder, &graph, &ir, options, device)?,
             false => {
-                let group_size = weights.and_then(|facts| facts.group_size);
+                let group_size = ir.weight_compression().and_then(|facts| facts.group_size);
                 Prepared::edit(core, &mut ir, folder, options, device, group_size)?
             }
         };
@@ -197,11 +195,11 @@ impl Prepared {
     fn for_npu(
         folder: &ModelFolder,
         graph: &Graph,
-        weights: Option<&WeightCompression>,
+        ir: &IrModel,
         options: &OpenOptions,
         device: &Device,
     ) -> Result<Prepared, OpenError> {
-        npu::require_fit(folder, graph, weights, options, device)?;
+        npu::require_fit(folder, graph, ir, options, device)?;
         let sizes = Sizes::of(options, folder.architecture.n_positions_max);
         Ok(Prepared {
             properties: npu::properties(device.kind, sizes),

@@ -102,6 +102,12 @@ fn open(error: &OpenError) -> Option<String> {
         OpenError::NoDevice { .. } => Some(
             "`lapwing devices` shows what is there, `lapwing doctor` what a device needs".into(),
         ),
+        OpenError::LongContext { n_positions_max, .. } => Some(format!(
+            "--context {n_positions_max} is short enough; --device cpu runs longer ones"
+        )),
+        OpenError::UnfitWeights { found, .. } if found.contains("experts") => Some(
+            "export its checkpoint with --weights int8; --device cpu runs these weights".into(),
+        ),
         OpenError::UnfitWeights { .. } => Some(
             "export its checkpoint for an NPU: `lapwing export CHECKPOINT --to openvino --for npu \
              --out DIR`; --device cpu and gpu run these weights"
@@ -304,6 +310,19 @@ mod tests {
         let other = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
         let folder = OpenFolderError::Read { file: "config.json".into(), source: other.into() };
         assert_eq!(for_cause(&folder), None);
+    }
+
+    #[test]
+    fn a_context_that_would_fit_is_named() {
+        let error = OpenError::LongContext {
+            backend: "openvino",
+            folder: "m".into(),
+            reason: "it does not: expected less".into(),
+            n_positions_max: 256,
+            found: 512,
+        };
+        assert!(error.to_string().ends_with("expected less, found 512"));
+        assert!(for_cause(&error).unwrap().starts_with("--context 256 "));
     }
 
     #[test]
