@@ -50,9 +50,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(mut error) => {
             cli::suggest_only_what_is_shown(&mut error);
-            // Help and errors alike: nobody can be told when the reader is gone.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code().try_into().unwrap_or(exit::EXIT_USAGE));
+            return ExitCode::from(not_parsed(&error));
         }
     };
     if 0 < cli.global.verbose {
@@ -79,6 +77,27 @@ pub fn main() -> ExitCode {
     };
     doing::ends(exit_code);
     ExitCode::from(exit_code)
+}
+
+/// Print help, the version or what is wrong with the arguments; the exit code.
+fn not_parsed(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        // Nobody can be told when stderr is gone.
+        let _ = error.print();
+        return error.exit_code().try_into().unwrap_or(exit::EXIT_USAGE);
+    }
+    let printer = Printer::new(false);
+    match printer.styled(error.render().ansi()) {
+        Ok(()) => exit::EXIT_DONE,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let exit_code = hint::exit_code(&error);
+            if exit_code != exit::EXIT_DONE {
+                printer.error(&error, hint::for_error(&error, None).as_deref());
+            }
+            exit_code
+        }
+    }
 }
 
 /// Do what was asked, or let a process do it that this one guards; the exit code. The settings stay

@@ -90,6 +90,14 @@ impl Printer {
         anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
     }
 
+    /// Write a text of ours with its colours, where stdout has them.
+    pub fn styled(&self, text: impl Display) -> Result<(), PrintError> {
+        let mut stdout = anstream::stdout().lock();
+        write!(stdout, "{text}")?;
+        stdout.flush()?;
+        Ok(())
+    }
+
     /// Write raw bytes: for files sent to stdout.
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), PrintError> {
         let mut stdout = io::stdout().lock();

@@ -236,6 +236,34 @@ fn a_closed_pipe_is_no_error() {
     }
 }
 
+/// `/dev/full` takes nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_nobody_gets_to_read_is_a_failure() {
+    let lapwing = Lapwing::new();
+    for line in [
+        "--help",
+        "-h",
+        "help",
+        "--version",
+        "run --help",
+        "help run",
+        "eval ppl --help",
+        "completions bash",
+        "man",
+        "list --all",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = lapwing.command(&arguments);
+        let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        let expected = "error: cannot write to stdout: ";
+        assert!(said.starts_with(expected) && said.contains("hint: "), "{line}: {said}");
+    }
+}
+
 #[test]
 fn a_misspelling_is_never_taken_for_a_hidden_command() {
     let lapwing = Lapwing::new();
