@@ -23,7 +23,7 @@ mod tokenizing;
 
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use bench::{BenchArgs, ProtocolArgs};
@@ -224,6 +224,25 @@ impl Command {
     }
 }
 
+/// Say what a word too many most often is where a command takes a prompt.
+pub fn advise_quotes(error: &mut clap::Error) {
+    let takes_text = |usage: &ContextValue| match usage {
+        ContextValue::StyledStr(usage) => usage.to_string().contains("[TEXT]"),
+        _ => false,
+    };
+    let is_word = |argument: &ContextValue| match argument {
+        ContextValue::String(argument) => !argument.starts_with('-'),
+        _ => false,
+    };
+    if error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::InvalidArg).is_some_and(is_word)
+        && error.get(ContextKind::Usage).is_some_and(takes_text)
+    {
+        let tip = "a prompt of several words stands in quotes".into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+}
+
 /// Leave hidden commands out of what an error takes a misspelling for.
 pub fn suggest_only_what_is_shown(error: &mut clap::Error) {
     let kind = ContextKind::SuggestedSubcommand;
@@ -267,6 +286,15 @@ mod tests {
         };
         check("lapwing run --model m --prompt hi", true);
         check("lapwing run --model m", true);
+        check("lapwing run m hi", true);
+        check("lapwing run m", true);
+        check("lapwing run", false);
+        check("lapwing run m hi --prompt hi", false);
+        check("lapwing run m hi --prompt-ids 1", false);
+        check("lapwing run m what is it", false);
+        check("lapwing chat m", true);
+        check("lapwing chat", false);
+        check("lapwing chat m --model n", false);
         check(
             "lapwing run --model m -n 5 --model n --max-tokens 7 --device cpu --device npu",
             true,

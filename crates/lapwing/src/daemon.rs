@@ -49,8 +49,8 @@ impl Answering {
     /// The daemon that does what `command` asks for, if there is one.
     pub fn find(command: &Command, settings: &Settings) -> Option<Answering> {
         let name = match command {
-            Command::Run(args) if !args.needs_this_process() => &args.model,
-            Command::Chat(args) if !args.no_daemon => &args.model,
+            Command::Run(args) if !args.needs_this_process() => args.model_and_text().ok()?.0,
+            Command::Chat(args) if !args.no_daemon => args.model(),
             _ => return None,
         };
         match ask(name, settings) {

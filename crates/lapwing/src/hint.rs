@@ -315,6 +315,9 @@ fn resolve_model(error: &ResolveModelError) -> Option<String> {
         ResolveModelError::Unknown { nearest: Some(nearest), .. } => {
             Some(format!("did you mean {nearest}?"))
         }
+        ResolveModelError::Unknown { name, .. } if name.contains(char::is_whitespace) => {
+            Some("the model comes before the prompt: `lapwing run MODEL TEXT`".into())
+        }
         ResolveModelError::Unknown { .. } => {
             Some("`lapwing list --all` shows what is there and what can be pulled".into())
         }

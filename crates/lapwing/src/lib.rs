@@ -50,6 +50,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(mut error) => {
             cli::suggest_only_what_is_shown(&mut error);
+            cli::advise_quotes(&mut error);
             return ExitCode::from(not_parsed(&error));
         }
     };

@@ -31,7 +31,10 @@ impl Asked {
     pub fn read(args: &PromptArgs, text: Option<&str>, printer: &Printer) -> anyhow::Result<Asked> {
         let given = text.or(args.prompt.as_deref());
         let (asked, origin) = match (given, &args.prompt_file, &args.messages) {
-            (Some(text), _, _) => (Asked::Text(text.to_owned()), "in --prompt".to_owned()),
+            (Some(given), _, _) => {
+                let origin = if text.is_some() { "was given" } else { "in --prompt" };
+                (Asked::Text(given.to_owned()), origin.to_owned())
+            }
             (None, Some(path), _) if !prompt::is_stdin(path) => {
                 let origin = format!("in {}", path.display());
                 (Asked::Text(prompt::from_file(path, "prompt")?), origin)

@@ -10,8 +10,9 @@ use lapwing_host::sampling::SamplingRequest;
 use lapwing_logits::SamplerOptions;
 
 use super::choice::{count, count_or_zero, seed};
-use super::prompting::{PromptArgs, TemplateArgs};
+use super::prompting::{PromptArgs, TemplateArgs, Words};
 use super::runtime::RuntimeArgs;
+use crate::exit::UsageError;
 
 /// Tokens that an answer may have when nobody says.
 const MAX_TOKENS: usize = 512;
@@ -20,8 +21,14 @@ const MAX_TOKENS: usize = 512;
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// A model folder, or a name from `lapwing list`
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
+    pub first: Option<String>,
+    /// The prompt; without one it is read from stdin
+    #[arg(value_name = "TEXT", group = "prompt_source")]
+    pub second: Option<String>,
+    /// The model, as an option
     #[arg(short, long)]
-    pub model: String,
+    pub model: Option<String>,
     /// Token ids such as 1,2,3 instead of a text: no tokenizer, no chat template
     #[arg(long, value_name = "IDS", group = "prompt_source")]
     #[arg(conflicts_with_all = ["system", "template_var", "thinking", "reasoning_effort", "tools"])]
@@ -59,14 +66,25 @@ impl RunArgs {
         let shows = self.json || self.show_prompt || self.show_special;
         shows || self.warmup || self.no_daemon || self.prompt.raw || self.prompt_ids.is_some()
     }
+
+    /// The model, and the prompt if it was given as a word: `MODEL TEXT`, or `--model MODEL TEXT`.
+    pub fn model_and_text(&self) -> Result<(&str, Option<&str>), UsageError> {
+        let Self { first, second, model, prompt, prompt_ids, .. } = self;
+        let has_source = prompt.has_source() || prompt_ids.is_some();
+        let usage = "`lapwing run MODEL TEXT`, or `lapwing run --model MODEL --prompt TEXT`";
+        Words { first, second, model, has_source, usage }.model_and_text()
+    }
 }
 
 /// Arguments of `lapwing chat`.
 #[derive(Debug, Clone, Args)]
 pub struct ChatArgs {
     /// A model folder, or a name from `lapwing list`
+    #[arg(value_name = "MODEL", required_unless_present = "model", conflicts_with = "model")]
+    pub first: Option<String>,
+    /// The model, as an option
     #[arg(short, long)]
-    pub model: String,
+    pub model: Option<String>,
     /// The system message
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
@@ -79,6 +97,13 @@ pub struct ChatArgs {
     pub runtime: RuntimeArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+}
+
+impl ChatArgs {
+    /// The model.
+    pub fn model(&self) -> &str {
+        self.first.as_ref().or(self.model.as_ref()).map_or("", |model| model)
+    }
 }
 
 /// How the next token is chosen. What is not given comes from the model folder.

@@ -7,6 +7,37 @@ use clap::{Args, ValueEnum};
 use lapwing_host::ParseChoiceError;
 use serde_json::Value;
 
+use crate::exit::UsageError;
+
+/// The words of a command that makes a prompt, and what is beside them: `MODEL TEXT`, or
+/// `--model MODEL TEXT`.
+pub(super) struct Words<'a> {
+    pub(super) first: &'a Option<String>,
+    pub(super) second: &'a Option<String>,
+    pub(super) model: &'a Option<String>,
+    /// Whether an option says what is asked.
+    pub(super) has_source: bool,
+    /// How the command is written.
+    pub(super) usage: &'static str,
+}
+
+impl<'a> Words<'a> {
+    /// The model, and the text if it was given as a word.
+    pub(super) fn model_and_text(self) -> Result<(&'a str, Option<&'a str>), UsageError> {
+        let [first, second, model] =
+            [self.first, self.second, self.model].map(|word| word.as_deref());
+        let problem = match (model, first, second) {
+            (None, Some(model), text) => return Ok((model, text)),
+            (Some(model), None, None) => return Ok((model, None)),
+            (Some(model), text, None) if !self.has_source => return Ok((model, text)),
+            (Some(_), _, None) => "the prompt is given twice: as a word and by an option",
+            (Some(_), _, Some(_)) => "the model is given twice: as a word and with --model",
+            (None, None, _) => "no model is given",
+        };
+        Err(UsageError { problem: problem.to_owned(), advice: Some(self.usage.to_owned()) })
+    }
+}
+
 /// What a prompt is made of.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PromptArgs {
@@ -30,6 +61,14 @@ pub struct PromptArgs {
     pub system: Option<String>,
     #[command(flatten)]
     pub template: TemplateArgs,
+}
+
+impl PromptArgs {
+    /// Whether they say what is asked.
+    pub(super) fn has_source(&self) -> bool {
+        let PromptArgs { prompt, prompt_file, messages, .. } = self;
+        prompt.is_some() || prompt_file.is_some() || messages.is_some()
+    }
 }
 
 /// What the chat template is told beside the messages.

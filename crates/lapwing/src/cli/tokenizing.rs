@@ -3,7 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::generation::PromptIds;
-use super::prompting::PromptArgs;
+use super::prompting::{PromptArgs, Words};
 use crate::exit::UsageError;
 
 /// Arguments of `lapwing tokenize`.
@@ -32,23 +32,10 @@ pub struct TokenizeArgs {
 impl TokenizeArgs {
     /// The model, and the text if it was given as a word: `MODEL TEXT`, or `--model MODEL TEXT`.
     pub fn model_and_text(&self) -> Result<(&str, Option<&str>), UsageError> {
-        let [first, second, model] =
-            [&self.first, &self.second, &self.model].map(|word| word.as_deref());
-        let problem = match (model, first, second) {
-            (None, Some(model), text) => return Ok((model, text)),
-            (Some(model), None, None) => return Ok((model, None)),
-            (Some(model), text, None) if !self.has_source() => return Ok((model, text)),
-            (Some(_), _, None) => "the prompt is given twice: as a word and by an option",
-            (Some(_), _, Some(_)) => "the model is given twice: as a word and with --model",
-            (None, None, _) => "no model is given",
-        };
-        let advice = Some("`lapwing tokenize MODEL TEXT`".to_owned());
-        Err(UsageError { problem: problem.to_owned(), advice })
-    }
-
-    fn has_source(&self) -> bool {
-        let PromptArgs { prompt, prompt_file, messages, .. } = &self.prompt;
-        prompt.is_some() || prompt_file.is_some() || messages.is_some() || self.ids.is_some()
+        let Self { first, second, model, prompt, ids, .. } = self;
+        let has_source = prompt.has_source() || ids.is_some();
+        let usage = "`lapwing tokenize MODEL TEXT`";
+        Words { first, second, model, has_source, usage }.model_and_text()
     }
 }
 

@@ -55,7 +55,7 @@ pub fn run(
     interrupt::install();
     let mut chat = Chat::new(args, Who::of(args, settings, daemon)?, printer)?;
     if std::io::stdin().is_terminal() {
-        printer.note(format!("{} on {}; /help for commands", args.model, chat.who.place()));
+        printer.note(format!("{} on {}; /help for commands", args.model(), chat.who.place()));
         let history = settings.home.cache().join("chat_history.txt");
         let mut lines = Terminal::open(history, printer)?;
         let ctrl_c = CtrlC::StopsTheAnswer;

@@ -13,6 +13,7 @@ use lapwing_measure::memory::resident_bytes;
 use lapwing_measure::reading::SystemFiles;
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, Finish, Generated, Request, Session, generate};
+use lapwing_store::resolve_model;
 use lapwing_text::{ReplyFormat, SpecialPieces, ToolCall};
 use serde_json::{Value, json};
 
@@ -41,9 +42,14 @@ pub fn run(
     args: &RunArgs,
     daemon: Option<&Answering>,
 ) -> anyhow::Result<()> {
+    let (model, text) = args.model_and_text()?;
+    if daemon.is_none() {
+        // Nobody types a prompt for a model that is not there.
+        resolve_model(model, &settings.host.store).context("cannot open the model")?;
+    }
     let asked = match args.prompt_ids {
         Some(_) => None,
-        None => Some(Asked::read(&args.prompt, None, printer)?),
+        None => Some(Asked::read(&args.prompt, text, printer)?),
     };
     interrupt::install();
     if let Some(daemon) = daemon
@@ -51,7 +57,7 @@ pub fn run(
     {
         return answered_by(daemon, printer, args, asked);
     }
-    let engine = opening::open(&args.model, settings)?;
+    let engine = opening::open(model, settings)?;
     let started = Instant::now();
     let correction = opening::correction(&engine, settings)?;
     let mut load = engine.load + started.elapsed();
@@ -72,7 +78,7 @@ pub fn run(
     let generated = answer(&engine, &mut session, &request, (!args.json).then_some(&mut shown))?;
     let finish = generated.finish.clone();
     if args.json {
-        let mut report = report(args, settings, &engine, &request, &generated);
+        let mut report = report(model, settings, &engine, &request, &generated);
         report["correction"] = correction.as_json();
         report["compile_cache"] = json!(engine.model.cache_use().map(CacheReport::of));
         report["timings"] = timings::report(&generated.timings, load, &engine.stages);
@@ -260,14 +266,14 @@ fn say_how_it_ended(answer: &Answer, printer: &Printer) {
 
 /// What the JSON object of `--json` begins with; its keys are the contract of the command line.
 fn report(
-    args: &RunArgs,
+    model: &str,
     settings: &Settings,
     engine: &Engine,
     request: &Request<'_>,
     generated: &Generated,
 ) -> Value {
     let mut report = json!({
-        "model": args.model,
+        "model": model,
         "kind": engine.folder.kind.name(),
         "variant": engine.folder.variant,
         "backend": engine.backend,
@@ -291,7 +297,7 @@ fn report(
     if !generated.tool_calls.is_empty() {
         report["tool_calls"] = generated.tool_calls.iter().map(ToolCall::as_json).collect();
     }
-    if args.top_logits.is_some() {
+    if request.n_first_step_top != 0 {
         let top = generated.first_step_top.iter().map(|top| json!([top.token_idx, top.logit]));
         report["first_step_top"] = top.collect();
     }

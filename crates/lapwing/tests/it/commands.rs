@@ -265,6 +265,21 @@ fn what_nobody_gets_to_read_is_a_failure() {
 }
 
 #[test]
+fn model_and_prompt_may_be_words() {
+    let lapwing = Lapwing::new();
+    let check = |arguments: &[&str], code: i32, says: &[&str]| {
+        lapwing.run(arguments).expect_code(code).expect_says(says);
+    };
+    check(&["run", "m", "hi"], 1, &["no model \"m\""]);
+    check(&["chat", "m"], 1, &["no model \"m\""]);
+    check(&["run", "what is it"], 1, &["no model \"what is it\"", "`lapwing run MODEL TEXT`"]);
+    check(&["run", "m", "what", "is", "it"], 2, &["'is'", "in quotes"]);
+    check(&["run", "m", "--nonsense"], 2, &["'--nonsense'"]);
+    check(&["run", "-m", "m", "hi", "-p", "ho"], 2, &["prompt is given twice"]);
+    check(&["run", "-m", "m", "n", "hi"], 2, &["model is given twice"]);
+}
+
+#[test]
 fn a_misspelling_is_never_taken_for_a_hidden_command() {
     let lapwing = Lapwing::new();
     lapwing.run(&["compre"]).expect_code(2).expect_says(&["'compare'"]);

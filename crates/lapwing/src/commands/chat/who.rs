@@ -47,7 +47,7 @@ impl<'a> Who<'a> {
         if let Some(daemon) = daemon {
             return Ok(Who::Daemon(daemon));
         }
-        let engine = opening::open(&args.model, settings)?;
+        let engine = opening::open(args.model(), settings)?;
         let correction = opening::correction(&engine, settings)?;
         Ok(Who::Here(Box::new(Here { engine, correction, begun: None })))
     }
