@@ -12,10 +12,10 @@ use lapwing_weights::{OpenCheckpointError, ReadTensorError};
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ExportError {
     /// The source could not be opened.
-    #[error("cannot open the checkpoint")]
+    #[error(transparent)]
     Open(#[from] OpenCheckpointError),
     /// A tensor could not be read.
-    #[error("cannot read a weight")]
+    #[error(transparent)]
     Read(#[from] ReadTensorError),
     /// Somebody wrote to the checkpoint meanwhile.
     #[error(transparent)]
@@ -41,13 +41,13 @@ pub enum ExportError {
     #[error("cannot write the graph {}", path.display())]
     Graph { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// What is at the output is no earlier export, or holds the source: it is not replaced.
-    #[error("{} is no earlier export, or holds the checkpoint", path.display())]
-    NotAnExport { path: PathBuf },
+    #[error("cannot replace {}: expected an earlier export, found {found}", path.display())]
+    NotAnExport { path: PathBuf, found: &'static str },
     /// A weight is NaN or infinite: every answer of such a model would be.
     #[error("{name}: expected finite weights, found {found} as element {index}")]
     NotFinite { name: String, index: usize, found: f32 },
     /// A weight does not fit 16 bits.
-    #[error("{name}: expected weights within the range of f16, found {found}")]
+    #[error("{name}: expected weights up to 65504, the most of f16, found {found}")]
     Range { name: String, found: f32 },
     /// The head map does not fit the checkpoint.
     #[error("the head map does not fit: expected {expected}, found {found}")]

@@ -132,7 +132,11 @@ fn refuse_existing(source: &Path, out: &Path, overwrite: bool) -> Result<(), Exp
         _ => false,
     };
     let is_export = EXPORT_FILES.iter().any(|name| out.join(name).is_file());
-    if is_export && !holds_source { Ok(()) } else { Err(ExportError::NotAnExport { path }) }
+    match (is_export, holds_source) {
+        (true, false) => Ok(()),
+        (_, true) => Err(ExportError::NotAnExport { path, found: "the checkpoint in it" }),
+        (false, false) => Err(ExportError::NotAnExport { path, found: "other files" }),
+    }
 }
 
 #[cfg(test)]

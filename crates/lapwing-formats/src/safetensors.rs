@@ -74,6 +74,11 @@ pub enum OpenSafeTensorsError {
 }
 
 impl SafeTensors {
+    /// Whether `folder` has what [`SafeTensors::open`] opens.
+    pub fn is_in(folder: &Path) -> bool {
+        [SINGLE_FILE, INDEX_FILE].iter().any(|name| regular::is_there(&folder.join(name)))
+    }
+
     /// Open the checkpoint in `folder`: its `model.safetensors.index.json` with all shards, or its
     /// `model.safetensors`.
     ///

@@ -32,8 +32,11 @@ pub enum QuantizeError {
     #[error("weight [{row_idx}, {column_idx}]: expected a finite number, found {found}")]
     NotFinite { row_idx: usize, column_idx: usize, found: f32 },
     /// A group needs a scale that f16 cannot hold.
-    #[error("weight [{row_idx}, {column_idx}]: {found} is too large for a scale in f16")]
-    TooLarge { row_idx: usize, column_idx: usize, found: f32 },
+    #[error(
+        "weight [{row_idx}, {column_idx}]: expected at most {most}, which a scale in f16 reaches, \
+         found {found}"
+    )]
+    TooLarge { row_idx: usize, column_idx: usize, most: f32, found: f32 },
 }
 
 /// Matrices below this are not worth a second thread.
@@ -94,7 +97,7 @@ fn check_weights(weights: ArrayView2<'_, f32>, bits: Bits) -> Result<(), Quantiz
         let Some(column_idx) = row.iter().position(|&weight| !is_fine(weight)) else { continue };
         let found = row[column_idx];
         return Err(match found.is_finite() {
-            true => QuantizeError::TooLarge { row_idx, column_idx, found },
+            true => QuantizeError::TooLarge { row_idx, column_idx, most: limit, found },
             false => QuantizeError::NotFinite { row_idx, column_idx, found },
         });
     }

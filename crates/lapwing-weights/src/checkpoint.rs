@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::checksum::{HashError, Sha256};
 use lapwing_files::regular::{self, LfsPointer, is_there};
+use lapwing_formats::safetensors::SafeTensors;
 use lapwing_model::{Architecture, ModelFolder, SpecialTokens, TokenId, Transformer};
 
 use crate::source::{READ_TYPES, ReadTensorError, Source, has_safetensors};
@@ -77,7 +78,8 @@ impl Checkpoint {
             let start = first_bytes(path)?;
             return match start.starts_with(b"GGUF") {
                 true => gguf::open(path),
-                false => Err(unrecognised(path, beginning(&start))),
+                false => Err(other_format(path, std::slice::from_ref(&path.to_owned()))
+                    .unwrap_or_else(|| unrecognised(path, beginning(&start)))),
             };
         }
         // What was exported has a configuration too, and says less clearly what is missing.
@@ -89,8 +91,8 @@ impl Checkpoint {
             return Err(OpenCheckpointError::AlreadyExported { path, kind });
         }
         match (is_folder, is_there(&path.join(hugging_face::CONFIG_FILE))) {
-            (true, true) => hugging_face::open(path),
-            (true, false) => Err(unrecognised(path, "a folder without config.json".to_owned())),
+            (true, true) if SafeTensors::is_in(path) => hugging_face::open(path),
+            (true, has_config) => Err(of_folder(path, has_config)),
             (false, _) => Err(unrecognised(path, "nothing".to_owned())),
         }
     }
@@ -189,6 +191,42 @@ impl Checkpoint {
 
 fn unrecognised(path: &Path, found: String) -> OpenCheckpointError {
     OpenCheckpointError::Unrecognised { path: path.to_owned(), found }
+}
+
+/// Why a folder is no checkpoint.
+fn of_folder(folder: &Path, has_config: bool) -> OpenCheckpointError {
+    const N_NAMED_MAX: usize = 4;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    if let Some(other) = other_format(folder, &files).filter(|_| !has_safetensors(folder)) {
+        return other;
+    }
+    let names = files.iter().filter_map(|path| path.file_name());
+    let mut names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    let more = if names.len() > N_NAMED_MAX { ", …" } else { "" };
+    names.truncate(N_NAMED_MAX);
+    let found = match (names.is_empty(), has_config) {
+        (true, _) => "an empty folder".to_owned(),
+        (_, true) => format!("neither of the two beside config.json: {}{more}", names.join(", ")),
+        (_, false) => format!("a folder without config.json: {}{more}", names.join(", ")),
+    };
+    unrecognised(folder, found)
+}
+
+/// That one of the files has weights as PyTorch, TensorFlow or Flax write them.
+fn other_format(path: &Path, files: &[PathBuf]) -> Option<OpenCheckpointError> {
+    let is_other = |file: &&PathBuf| {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match extension {
+            Some("bin") => name.starts_with("pytorch_model"),
+            Some("pt" | "pth" | "ckpt" | "h5" | "msgpack") => true,
+            _ => false,
+        }
+    };
+    let name = files.iter().find(is_other)?.file_name()?.to_string_lossy().into_owned();
+    Some(OpenCheckpointError::OtherFormat { path: path.to_owned(), found: name })
 }
 
 /// Enough of a file to tell what it is.

@@ -23,7 +23,10 @@ pub enum ReadPlanError {
 
 /// The file as it is written. An unknown key is an error: a misspelt one would change nothing.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with the precision of all weights as `default`"
+)]
 struct PlanFile {
     default: String,
     group_size: Option<usize>,
@@ -36,7 +39,7 @@ struct PlanFile {
 
 /// A precision: its name, or its name with a grid of its own.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a precision, or an object with `precision` and its grid")]
 enum PlanEntry {
     Name(String),
     Grid(PlanGrid),
@@ -161,6 +164,9 @@ mod tests {
         check(r#"{"default":"int3"}"#, r#"expected f32, f16, int8 or int4, found "int3""#);
         check(r#"{"default":"f32","tensor":{}}"#, "unknown field `tensor`");
         check(r#"{"default":"int4","group_size":0}"#, "at least one column");
-        check(r#"{"default":"f32","tensors":{"a":3}}"#, "PlanEntry");
+        check(
+            r#"{"default":"f32","tensors":{"a":3}}"#,
+            "expected a precision, or an object with `precision`",
+        );
     }
 }

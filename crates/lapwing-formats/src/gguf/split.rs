@@ -67,7 +67,15 @@ pub(super) fn whole(part: Gguf) -> Result<Gguf, OpenGgufError> {
     let path = part.path().to_owned();
     let wrong = |problem: String| OpenGgufError::Split { path: path.clone(), problem };
     let Some((number, n_parts)) = told_place(&part) else {
-        return Err(wrong("split.no and split.count make no sense".to_owned()));
+        let shown = |key: &str| match part.get(key).map(|value| value.as_u64()) {
+            None => "none".to_owned(),
+            Some(None) => "no number".to_owned(),
+            Some(Some(number)) => number.to_string(),
+        };
+        let [number, n_parts] = ["split.no", "split.count"].map(shown);
+        return Err(wrong(format!(
+            "split.no: expected a number below split.count ({n_parts}), found {number}"
+        )));
     };
     let name = path.file_name().and_then(|name| name.to_str()).and_then(SplitName::parse);
     let Some(name) = name.filter(|name| (name.number, name.n_parts) == (number, n_parts)) else {

@@ -25,21 +25,30 @@ impl Config {
         let Architecture { n_vocab, n_layers, n_heads, n_kv_heads, .. } = self.architecture;
         let Architecture { hidden_size, head_size, n_positions_max, .. } = self.architecture;
         let Transformer { intermediate_size, rms_epsilon, .. } = self.architecture.family;
-        let sizes = [n_vocab, n_layers, n_heads, n_kv_heads, hidden_size];
-        let other_sizes = [head_size, intermediate_size, n_positions_max];
-        let n_largest = sizes.iter().chain(&other_sizes).max().copied().unwrap_or(0);
-        let rules: [(bool, &str, &str, String); 5] = [
+        let sizes = [
+            ("number of tokens", n_vocab),
+            ("number of layers", n_layers),
+            ("number of heads", n_heads),
+            ("number of key and value heads", n_kv_heads),
+            ("hidden size", hidden_size),
+            ("head size", head_size),
+            ("size of the feed-forward layer", intermediate_size),
+            ("number of positions", n_positions_max),
+        ];
+        let is_size = |size: usize| (1..=i32::MAX as usize).contains(&size);
+        if let Some((what, size)) = sizes.into_iter().find(|(_, size)| !is_size(*size)) {
+            return Err(unsupported(path, what, "1 to 2^31", size.to_string()));
+        }
+        if let Some((role, id)) = self.ids().find(|(_, id)| n_vocab <= *id as usize) {
+            let expected = format!("an id below the vocabulary of {n_vocab}");
+            return Err(unsupported(path, role, expected, id.to_string()));
+        }
+        let rules: [(bool, &str, &str, String); 3] = [
             (
-                !sizes.contains(&0) && !other_sizes.contains(&0) && n_largest <= i32::MAX as usize,
-                "sizes",
-                "all between 1 and 2^31",
-                format!("{sizes:?} {other_sizes:?}"),
-            ),
-            (
-                n_kv_heads > 0 && n_heads.is_multiple_of(n_kv_heads),
-                "heads",
-                "a multiple of the key and value heads",
-                format!("{n_heads} and {n_kv_heads}"),
+                n_heads.is_multiple_of(n_kv_heads),
+                "number of heads",
+                &format!("a multiple of the {n_kv_heads} key and value heads"),
+                n_heads.to_string(),
             ),
             (head_size.is_multiple_of(2), "head size", "an even number", head_size.to_string()),
             (
@@ -47,12 +56,6 @@ impl Config {
                 "rms epsilon",
                 "a number from 0 on",
                 rms_epsilon.to_string(),
-            ),
-            (
-                self.ids().all(|id| (id as usize) < n_vocab),
-                "special token ids",
-                &format!("all below the vocabulary of {n_vocab}"),
-                format!("{:?}", self.ids().collect::<Vec<TokenId>>()),
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -157,9 +160,13 @@ impl Config {
         }
     }
 
-    fn ids(&self) -> impl Iterator<Item = TokenId> {
+    /// Special ids by their roles.
+    fn ids(&self) -> impl Iterator<Item = (&'static str, TokenId)> {
         let SpecialTokens { bos, eos, pad } = &self.tokens;
-        bos.iter().chain(pad).chain(&self.unk).chain(eos).copied()
+        let single =
+            [("bos_token_id", *bos), ("padding token id", *pad), ("unknown token id", self.unk)];
+        let single = single.into_iter().filter_map(|(role, id)| Some((role, id?)));
+        single.chain(eos.iter().map(|id| ("eos_token_id", *id)))
     }
 }
 
@@ -197,9 +204,10 @@ pub(super) mod tests {
             let message = config.check(Path::new("x")).expect_err(expected).to_string();
             assert!(message.contains(expected), "{message:?} does not say {expected:?}");
         };
-        check(|c, _| c.architecture.n_layers = 0, "all between 1 and 2^31");
-        check(|c, _| c.architecture.n_vocab = usize::MAX, "all between 1 and 2^31");
-        check(|c, _| c.architecture.n_kv_heads = 3, "found 4 and 3");
+        check(|c, _| c.architecture.n_layers = 0, "number of layers: expected 1 to 2^31, found 0");
+        check(|c, _| c.architecture.n_vocab = usize::MAX, "number of tokens: expected 1 to 2^31");
+        let heads = "number of heads: expected a multiple of the 3 key and value heads, found 4";
+        check(|c, _| c.architecture.n_kv_heads = 3, heads);
         check(|c, _| c.architecture.head_size = 7, "an even number, found 7");
         check(|_, f| f.rope.theta = 0.0, "rope theta");
         let zero = |_: &mut Config, f: &mut Transformer| {
@@ -213,7 +221,7 @@ pub(super) mod tests {
         check(|_, f| f.experts = experts(4, 5), "found 4, of which it uses 5");
         check(|_, f| f.experts = experts(4, 0), "of which a token uses at least one");
         check(|_, f| f.experts = experts(1 << 30, 2), "experts: expected up to 65536");
-        let ids = "below the vocabulary of 10, found [1, 2, 10]";
+        let ids = "eos_token_id: expected an id below the vocabulary of 10, found 10";
         check(|c, _| c.tokens.eos = vec![2, 10], ids);
     }
 }

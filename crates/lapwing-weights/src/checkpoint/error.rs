@@ -12,13 +12,20 @@ use lapwing_formats::safetensors::OpenSafeTensorsError;
 pub enum OpenCheckpointError {
     /// Neither a GGUF file nor a folder with a configuration and safetensors.
     #[error(
-        "{} is no checkpoint: expected a GGUF file, or a folder with config.json and safetensors, \
-         found {found}",
+        "{} is no checkpoint: expected a GGUF file, or a folder with config.json and \
+         model.safetensors or model.safetensors.index.json, found {found}",
         path.display()
     )]
     Unrecognised {
         path: PathBuf,
         /// What is there; of a file its first bytes.
+        found: String,
+    },
+    /// Weights that only a program of another kind reads.
+    #[error("{}: weights: expected safetensors or GGUF, found {found}", path.display())]
+    OtherFormat {
+        path: PathBuf,
+        /// The name of the file.
         found: String,
     },
     /// A model folder that runs as it is, without the weights of a checkpoint.
@@ -38,7 +45,7 @@ pub enum OpenCheckpointError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: Box<dyn Error + Send + Sync> },
     /// The checkpoint is sound but not one that can be exported.
-    #[error("cannot export {}: {what}: expected {expected}, found {found}", path.display())]
+    #[error("{}: {what}: expected {expected}, found {found}", path.display())]
     Unsupported { path: PathBuf, what: String, expected: String, found: String },
     /// Its tensors are not those that the configuration calls for.
     #[error("{}{problem}", path.display())]

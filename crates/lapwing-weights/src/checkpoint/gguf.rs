@@ -69,8 +69,9 @@ fn family(gguf: &Gguf) -> Result<&'static Family, OpenCheckpointError> {
                 known.push(name);
             }
         }
-        let found = gguf_text::excerpt(name.unwrap_or("none"));
-        unsupported(gguf.path(), "general.architecture", known.join(", "), found)
+        const KEY: &str = "general.architecture";
+        let found = name.map_or_else(|| gguf_text::found(gguf, KEY), gguf_text::excerpt);
+        unsupported(gguf.path(), KEY, known.join(", "), found)
     })
 }
 
@@ -153,6 +154,10 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
         }
     };
     let n_vocab = gguf.tensor(EMBEDDING).and_then(|t| t.shape.first().copied());
+    let Some(n_vocab) = n_vocab else {
+        let problem = format!(" has no tensor {EMBEDDING}");
+        return Err(OpenCheckpointError::Tensors { path: gguf.path().to_owned(), problem });
+    };
     let n_positions_max = keys.size("context_length")?;
     let n_layers = keys.size("block_count")?;
     let theta = keys.number("rope.freq_base")?.unwrap_or(ROPE_THETA_DEFAULT);
@@ -191,7 +196,7 @@ fn read_config(gguf: &Gguf, family: &'static Family) -> Result<Config, OpenCheck
     };
     let architecture = Architecture {
         model_type: family.model_type.to_owned(),
-        n_vocab: n_vocab.unwrap_or(0),
+        n_vocab,
         n_layers,
         n_heads,
         n_kv_heads: keys.optional_size("attention.head_count_kv")?.unwrap_or(n_heads),

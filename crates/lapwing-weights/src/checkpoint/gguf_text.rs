@@ -56,7 +56,7 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
         Some("gpt2") => byte_level::tokenizer(gguf, &config.architecture.model_type, &vocabulary)?,
         Some("llama") => (sentence_piece::tokenizer(gguf, &vocabulary)?, true),
         other => {
-            let found = excerpt(other.unwrap_or("none"));
+            let found = other.map_or_else(|| found(gguf, "tokenizer.ggml.model"), excerpt);
             let expected = "gpt2 or llama".to_owned();
             return Err(unsupported(gguf.path(), "tokenizer.ggml.model", expected, found));
         }
@@ -78,12 +78,18 @@ pub(super) fn read(gguf: &Gguf, config: &Config) -> Result<TextAssets, OpenCheck
         "decoder": tokenizer.decoder,
         "model": tokenizer.model,
     });
-    let template = |key: &str| gguf.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+    let template = |key: &str| match gguf.get(key) {
+        None => Ok(None),
+        Some(value) => match value.as_str() {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(unsupported(gguf.path(), key, "text in UTF-8", shown(&value))),
+        },
+    };
     Ok(TextAssets {
         tokenizer_json: tokenizer.to_string().into_bytes(),
         tokenizer_config: tokenizer_config(&vocabulary, config, adds_bos, adds_eos),
-        chat_template: template("tokenizer.chat_template"),
-        tool_template: template("tokenizer.chat_template.tool_use"),
+        chat_template: template("tokenizer.chat_template")?,
+        tool_template: template("tokenizer.chat_template.tool_use")?,
     })
 }
 
@@ -116,6 +122,11 @@ pub(super) fn default_id(gguf: &Gguf, key: &str) -> Option<u32> {
     };
     let vocabulary = Vocabulary::read(gguf).ok()?;
     vocabulary.of_type(TokenType::Control).map(|(control, _)| control).find(|&other| other == id)
+}
+
+/// What a message says of a value that is not of the type expected.
+pub(super) fn found(gguf: &Gguf, key: &str) -> String {
+    gguf.get(key).map_or("none".to_owned(), |value| shown(&value))
 }
 
 /// A truth of the metadata; what is none is refused.

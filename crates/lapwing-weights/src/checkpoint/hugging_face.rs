@@ -34,12 +34,20 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, OpenCheckpointError> {
     let json: Value = read_json(&config_path)?;
     let config_json = ConfigJson::new(&config_path, &json)?;
     if is_there(&path.join(ADAPTER_FILE)) {
-        let expected = format!("no {ADAPTER_FILE}: merge the adapter into the weights first");
-        return Err(unsupported(path, "weights", expected, "an adapter beside them"));
+        let expected = "none beside the weights that it changes";
+        return Err(unsupported(path, "adapter", expected, ADAPTER_FILE));
     }
     let generation_path = path.join(GENERATION_FILE);
     let generation_config: Option<Value> =
         is_there(&generation_path).then(|| read_json(&generation_path)).transpose()?;
+    if let Some(other) = generation_config.as_ref().filter(|json| !json.is_object()) {
+        return Err(unsupported(
+            &generation_path,
+            "contents",
+            "an object",
+            json_keys::excerpt(other),
+        ));
+    }
     let weights = SafeTensors::open(path)?;
     let names = Names::of(&config_json, &weights);
     if config_json.is_text_part() {

@@ -6,12 +6,15 @@ use lapwing_files::regular::is_there;
 use lapwing_model::TOOL_TEMPLATE_FILE;
 use serde_json::Value;
 
+use super::keys::excerpt;
 use super::small_file::{read_file, read_json};
 use super::{OpenCheckpointError, TextAssets, unsupported};
 
 /// By which part of the model's vocabulary a tokenizer may know more: an image token that a text model
 /// never gets. What a prompt then uses of it is refused where it is used.
 const N_TOKENS_BEYOND: usize = 8;
+/// The key of templates inside of a configuration.
+const TEMPLATE: &str = "chat_template";
 
 /// Read tokenizer and chat template; check that the tokenizer is this model's.
 pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenCheckpointError> {
@@ -31,11 +34,20 @@ pub(super) fn read(folder: &Path, n_vocab: usize) -> Result<TextAssets, OpenChec
         true => read_json(&config_path)?,
         false => Value::Object(serde_json::Map::new()),
     };
-    let inside =
-        tokenizer_config.as_object_mut().and_then(|json| json.shift_remove("chat_template"));
+    let Some(config) = tokenizer_config.as_object_mut() else {
+        let found = excerpt(&tokenizer_config.to_string());
+        return Err(unsupported(&config_path, "contents", "an object", found));
+    };
+    let inside = config.shift_remove(TEMPLATE).filter(|template| !template.is_null());
     let (chat_template, tool_template) = match template_file(&folder.join("chat_template.jinja"))? {
         Some(default) => (Some(default), template_file(&folder.join(TOOL_TEMPLATE_FILE))?),
-        None => inside.as_ref().map_or((None, None), templates),
+        None => match &inside {
+            Some(json) => templates(json).ok_or_else(|| {
+                let expected = "a text, or a list of named ones";
+                unsupported(&config_path, TEMPLATE, expected, excerpt(&json.to_string()))
+            })?,
+            None => (None, None),
+        },
     };
     Ok(TextAssets { tokenizer_json, tokenizer_config, chat_template, tool_template })
 }
@@ -49,18 +61,16 @@ fn template_file(path: &Path) -> Result<Option<String>, OpenCheckpointError> {
 }
 
 /// The templates inside of an older `tokenizer_config.json`, text or a list of named ones: that for
-/// all prompts, and the one for prompts with tools.
-fn templates(json: &Value) -> (Option<String>, Option<String>) {
+/// all prompts, and the one for prompts with tools. None of what is neither.
+fn templates(json: &Value) -> Option<(Option<String>, Option<String>)> {
     let text = |json: &Value| json.as_str().map(str::to_owned);
-    match json {
-        Value::Array(named) => {
-            let of_name = |name: &str| named.iter().find(|entry| entry["name"] == name);
-            let default = of_name("default").or(named.first());
-            let template = |entry: &Value| text(&entry["template"]);
-            (default.and_then(template), of_name("tool_use").and_then(template))
-        }
-        single => (text(single), None),
-    }
+    let Value::Array(named) = json else { return Some((Some(text(json)?), None)) };
+    let of_name = |name: &str| named.iter().find(|entry| entry["name"] == name);
+    let template = |entry: Option<&Value>| match entry {
+        Some(entry) => Some(Some(text(&entry["template"])?)),
+        None => Some(None),
+    };
+    Some((template(of_name("default").or(named.first()))?, template(of_name("tool_use"))?))
 }
 
 /// The largest id of the model's vocabulary (a map, or for Unigram a list) and the added tokens.

@@ -143,11 +143,29 @@ fn ggufs_that_cannot_be_exported_are_refused_with_the_cause() {
         &|f| f.i32s("tokenizer.ggml.merges", &[1; 100]),
         "tokenizer.ggml.merges: expected a list of strings, found I32 x 100",
     );
-    check(&|f| f.u32("tokenizer.ggml.eos_token_id", 6), "below the vocabulary of 6");
+    check(
+        &|f| f.u32("tokenizer.ggml.eos_token_id", 6),
+        "eos_token_id: expected an id below the vocabulary of 6, found 6",
+    );
+    check(
+        &|f| f.u32("llama.context_length", 0),
+        "number of positions: expected 1 to 2^31, found 0",
+    );
+    check(&|f| f.without_tensor("token_embd.weight"), "has no tensor token_embd.weight");
+    check(&|f| f.u32("general.architecture", 5), "gemma2, found 5");
+    check(&|f| f.u32("tokenizer.ggml.model", 5), "expected gpt2 or llama, found 5");
+    check(&|f| f.u32("tokenizer.ggml.tokens", 5), "expected a list of strings, found 5");
+    check(
+        &|f| f.u32("tokenizer.chat_template", 5),
+        "tokenizer.chat_template: expected text in UTF-8, found 5",
+    );
     check(&|f| f.i32s("llama.attention.head_count_kv", &[2]), "one number, found a list of 1");
     check(&|f| f.string("tokenizer.ggml.pre", "viking"), "tokenizer.ggml.pre: expected smollm");
     check(&|f| f.string("tokenizer.ggml.model", "t5"), "expected gpt2 or llama, found t5");
-    check(&|f| f.i32s("tokenizer.ggml.token_type", &[1]), "expected 6, one a token, found 1");
+    check(
+        &|f| f.i32s("tokenizer.ggml.token_type", &[1]),
+        "expected a list of 6, one for each token, found a list of 1",
+    );
     check(&|f| f.tensor("rope_freqs.weight", &[3], &[1.0; 3]), "expected [2], found [3]");
     let tokens = |tokens: &[&str]| tokens.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();
     check(
@@ -351,6 +369,60 @@ fn pieces_that_can_be_cut_in_too_many_ways_are_refused() {
         .f32s("tokenizer.ggml.scores", &[0.0; 60]);
     let message = open(&file).unwrap_err().to_string();
     assert!(message.contains("at most 480 ways to cut pieces"), "{message}");
+}
+
+#[test]
+fn texts_of_a_gguf_that_are_no_utf_8_are_shown_by_their_bytes() {
+    let check = |change: &dyn Fn(&mut GgufFile, &str), expected: &str| {
+        const TEXT: &str = "<a text that is none>";
+        let mut file = small("llama");
+        change(&mut file, TEXT);
+        let folder = tempfile::tempdir().unwrap();
+        let path = file.write(folder.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(TEXT.len()).position(|part| part == TEXT.as_bytes()).unwrap();
+        bytes[at] = 0xff;
+        std::fs::write(&path, bytes).unwrap();
+        let message = Checkpoint::open(&path).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    let found = r#"found "\xffa text that is none>""#;
+    let of_key = |key: &'static str| move |f: &mut GgufFile, text: &str| drop(f.string(key, text));
+    check(&of_key("general.architecture"), &format!("gemma2, {found}"));
+    check(&of_key("tokenizer.ggml.model"), &format!("expected gpt2 or llama, {found}"));
+    check(&of_key("tokenizer.chat_template"), &format!("expected text in UTF-8, {found}"));
+    let as_token = |f: &mut GgufFile, text: &str| {
+        let tokens = ["a", text, "c", "d", "e", "f"].map(str::to_owned);
+        f.strings("tokenizer.ggml.tokens", &tokens);
+    };
+    check(&as_token, &format!("expected UTF-8 text, {found} as token 1"));
+}
+
+#[test]
+fn a_folder_that_is_no_checkpoint_is_told_by_its_files() {
+    let check = |names: &[&str], expected: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            std::fs::write(folder.path().join(name), r#"{"model_type":"llama"}"#).unwrap();
+        }
+        let message = Checkpoint::open(folder.path()).unwrap_err().to_string();
+        assert!(message.ends_with(expected), "{message:?} does not say {expected:?}");
+    };
+    check(&[], "found an empty folder");
+    check(
+        &["config.json", "other.safetensors"],
+        "config.json and model.safetensors or model.safetensors.index.json, found neither of the two \
+         beside config.json: config.json, other.safetensors",
+    );
+    check(&["a", "b", "c", "d", "e"], "found a folder without config.json: a, b, c, d, …");
+    let pytorch = "weights: expected safetensors or GGUF, found pytorch_model.bin";
+    check(&["config.json", "pytorch_model.bin", "training_args.bin"], pytorch);
+    check(
+        &["params.json", "consolidated.00.pth"],
+        "safetensors or GGUF, found consolidated.00.pth",
+    );
+    // Other files beside safetensors are nobody's.
+    check(&["model.safetensors", "old.pth"], "without config.json: model.safetensors, old.pth");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Advice about models, backends and answers.
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 
 use lapwing_backend::OpenError;
-use lapwing_export::ExportError;
+use lapwing_export::{ExportError, ReadPlanError};
 use lapwing_host::conversation::{EncodePromptError, PromptTooLong};
 use lapwing_host::{LoadBackendError, NoNativeBackend, NoTokenizer, OpenModelError};
 use lapwing_model::OpenFolderError;
@@ -20,7 +21,7 @@ use crate::prompt::PromptError;
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     first_of!(cause =>
         folder, open, open_model, no_backend, no_tokenizer, too_long, prompt, generate, render,
-        encode_prompt, template, tokenizer, export, checkpoint, load
+        encode_prompt, template, tokenizer, export, checkpoint, plan, load
     )
 }
 
@@ -236,7 +237,15 @@ fn tokenizer(error: &OpenTokenizerError) -> Option<String> {
 
 fn export(error: &ExportError) -> Option<String> {
     match error {
+        // They hide what they wrap from the chain.
+        ExportError::Open(error) => checkpoint(error),
         ExportError::OutputExists { .. } => Some("choose another folder, or --overwrite".into()),
+        ExportError::NotAnExport { .. } => Some("choose another folder".into()),
+        ExportError::Quantize { .. } | ExportError::Range { .. } => Some(
+            "--weights f32 has room for such weights; a plan (--weights FILE) gives f32 to this \
+             tensor alone"
+                .into(),
+        ),
         ExportError::NotFinite { .. } => {
             Some("the checkpoint is damaged, or its training was: get another copy".into())
         }
@@ -249,8 +258,50 @@ fn export(error: &ExportError) -> Option<String> {
 const CALIBRATE: &str = "a head map holds for the weights that it was calibrated with: export with \
     the options of the profile's model, or calibrate this export with `lapwing calibrate`";
 
+fn plan(_: &ReadPlanError) -> Option<String> {
+    Some(r#"a plan is like {"default":"int4","head":"int8","tensors":{"*.v_proj.*":"f16"}}"#.into())
+}
+
+/// `lapwing inspect` reads GGUF and safetensors.
+fn damaged(cause: &(dyn Error + 'static)) -> String {
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let mut next = Some(cause);
+    while let Some(cause) = next {
+        if cause.downcast_ref().is_some_and(is_missing) {
+            return INCOMPLETE_CHECKPOINT.to_owned();
+        }
+        next = cause.source();
+    }
+    format!("if the file was whole once, {INCOMPLETE_CHECKPOINT}")
+}
+
+const INCOMPLETE_CHECKPOINT: &str = "the copy is not complete: get it again (`lapwing pull --force` \
+    for a model of the store)";
+
 fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
     Some(match error {
+        OpenCheckpointError::OtherFormat { path, .. } => {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+            let folder = quoted(folder.display().to_string());
+            format!(
+                "get the model as safetensors or GGUF, or convert it where transformers is installed: \
+                 python3 -c \"import sys, transformers as t; t.AutoModelForCausalLM.from_pretrained(\
+                 sys.argv[1], torch_dtype='auto').save_pretrained(sys.argv[1])\" {folder}"
+            )
+        }
+        OpenCheckpointError::Unrecognised { path, .. }
+            if path.extension().is_some_and(|extension| extension == "safetensors")
+                || path.to_string_lossy().ends_with(".safetensors.index.json") =>
+        {
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let folder = folder.unwrap_or(Path::new(".")).display();
+            format!("give the folder that holds all files of the model: {folder}")
+        }
+        OpenCheckpointError::SafeTensors(error) if error.to_string().contains(" holds both ") => {
+            "move the one that is out of date elsewhere, with the files that it names: `ls -l` shows \
+             which is older"
+                .to_owned()
+        }
         OpenCheckpointError::AlreadyExported { path, .. } => {
             let path = quoted(path.display().to_string());
             format!("`lapwing run --model {path}` takes it as it is; export its checkpoint instead")
@@ -260,6 +311,12 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
         }
         OpenCheckpointError::Unrecognised { .. } => {
             "`lapwing list --all` shows checkpoints that can be pulled".to_owned()
+        }
+        OpenCheckpointError::Unsupported { what, .. } if what == "adapter" => {
+            "merge the adapter into the weights first".to_owned()
+        }
+        OpenCheckpointError::Unsupported { what, .. } if what.starts_with("type of ") => {
+            "get the model in another precision: f16, Q8_0 or Q4_K_M, say".to_owned()
         }
         OpenCheckpointError::Unsupported { .. } => {
             "`lapwing export` would give other numbers than the model's own program, so it does not; \
@@ -271,10 +328,9 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
              both again"
                 .to_owned()
         }
-        OpenCheckpointError::Read { source, .. } if source.is::<serde_json::Error>() => {
-            "if the file was whole once, the copy is not complete: get it again".to_owned()
-        }
-        _ => "`lapwing inspect` shows what the file holds".to_owned(),
+        OpenCheckpointError::Gguf(_)
+        | OpenCheckpointError::SafeTensors(_)
+        | OpenCheckpointError::Read { .. } => damaged(error),
     })
 }
 
@@ -323,6 +379,36 @@ mod tests {
         };
         assert!(error.to_string().ends_with("expected less, found 512"));
         assert!(for_cause(&error).unwrap().starts_with("--context 256 "));
+    }
+
+    #[test]
+    fn checkpoints_that_cannot_be_opened_are_told_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |files: &[(&str, &str)], opened: &str, expected: &str| {
+            let below = folder.path().join(expected.replace(['/', ' '], "_"));
+            std::fs::create_dir(&below).unwrap();
+            for (name, contents) in files {
+                std::fs::write(below.join(name), contents).unwrap();
+            }
+            let error = lapwing_weights::Checkpoint::open(&below.join(opened)).unwrap_err();
+            let message = error.to_string();
+            // As an export gives it, too, which hides it.
+            for error in [anyhow::Error::new(ExportError::Open(error))] {
+                let hint = super::super::for_error(&error, None).unwrap();
+                assert!(hint.contains(expected), "{message}: {hint}");
+            }
+        };
+        let config = ("config.json", r#"{"model_type":"llama"}"#);
+        check(&[config, ("pytorch_model.bin", "")], "", "save_pretrained(sys.argv[1])");
+        check(&[("a.pth", "")], "a.pth", "as safetensors or GGUF");
+        check(&[config, ("model.safetensors", "")], "model.safetensors", "give the folder");
+        let index = r#"{"weight_map":{"a":"b.safetensors"}}"#;
+        let index = ("model.safetensors.index.json", index);
+        check(&[config, index, ("model.safetensors", "")], "", "`ls -l` shows which is older");
+        check(&[config, index], "", "the copy is not complete: get it again");
+        check(&[("a.gguf", "GGUF")], "a.gguf", "if the file was whole once");
+        let adapter = ("adapter_config.json", "{}");
+        check(&[config, ("model.safetensors", ""), adapter], "", "merge the adapter");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use lapwing_formats::gguf::Gguf;
 use serde_json::{Value, json};
 
 use super::vocabulary::{TokenType, Vocabulary};
-use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, flag, unsupported};
+use super::{OpenCheckpointError, TokenizerParts, byte_pair_model, flag, found, unsupported};
 
 const SCORES: &str = "tokenizer.ggml.scores";
 const TOKENS: &str = "tokenizer.ggml.tokens";
@@ -61,8 +61,8 @@ fn merges<'a>(
     let scores: Vec<f64> =
         scores.into_iter().flat_map(|scores| scores.iter()).filter_map(|s| s.as_f64()).collect();
     if scores.len() != vocabulary.len() {
-        let expected = format!("{} numbers, one a token", vocabulary.len());
-        return Err(unsupported(gguf.path(), SCORES, expected, "other".to_owned()));
+        let expected = format!("a list of {} numbers, one for each token", vocabulary.len());
+        return Err(unsupported(gguf.path(), SCORES, expected, found(gguf, SCORES)));
     }
     let is_piece = {
         let mut is_piece = vec![false; vocabulary.len()];

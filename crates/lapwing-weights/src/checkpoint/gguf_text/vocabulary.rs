@@ -3,7 +3,8 @@
 use lapwing_formats::gguf::{Gguf, Value, ValueType};
 use serde_json::json;
 
-use super::{OpenCheckpointError, unsupported};
+use super::super::keys::shown;
+use super::{OpenCheckpointError, found, unsupported};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
@@ -46,7 +47,7 @@ impl<'a> Vocabulary<'a> {
             Err(unsupported(gguf.path(), what, expected.to_owned(), found))
         };
         let Some(tokens) = array(TOKENS) else {
-            return wrong(TOKENS, "a list of strings", "none".to_owned());
+            return wrong(TOKENS, "a list of strings", found(gguf, TOKENS));
         };
         if tokens.element_type() != ValueType::String {
             return wrong(TOKENS, "a list of strings", format!("{tokens:?}"));
@@ -55,7 +56,7 @@ impl<'a> Vocabulary<'a> {
         let mut texts: Vec<&str> = Vec::with_capacity(tokens.len());
         for (id, token) in (0_u32..).zip(tokens.iter()) {
             let Some(text) = token.as_str() else {
-                return wrong(TOKENS, "UTF-8 text", format!("token {id}: {token:?}"));
+                return wrong(TOKENS, "UTF-8 text", format!("{} as token {id}", shown(&token)));
             };
             texts.push(text);
         }
@@ -69,8 +70,9 @@ impl<'a> Vocabulary<'a> {
         let types = match array(TOKEN_TYPES) {
             None => vec![TokenType::Normal; texts.len()],
             Some(types) if types.len() != texts.len() => {
-                let expected = format!("{}, one a token", texts.len());
-                return wrong(TOKEN_TYPES, &expected, types.len().to_string());
+                let expected = format!("a list of {}, one for each token", texts.len());
+                let found = format!("a list of {}", types.len());
+                return wrong(TOKEN_TYPES, &expected, found);
             }
             Some(types) => types.iter().map(|value| token_type(&value)).collect(),
         };

@@ -42,6 +42,9 @@ impl<'a> JsonKeys<'a> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(value) {
             Some(read) => Ok(Some(read)),
+            None if value.is_string() => {
+                Err(self.wrong(key, expected, format!("\"{}\"", excerpt(value))))
+            }
             None => Err(self.wrong(key, expected, excerpt(value))),
         }
     }
@@ -57,11 +60,11 @@ impl<'a> JsonKeys<'a> {
     }
 
     pub(super) fn size(&self, key: &str) -> Result<Option<usize>, OpenCheckpointError> {
-        self.optional(key, whole, "a whole number")
+        self.optional(key, whole, "a whole number from 0 on")
     }
 
     pub(super) fn needed_size(&self, key: &str) -> Result<usize, OpenCheckpointError> {
-        self.needed(key, whole, "a whole number")
+        self.needed(key, whole, "a whole number from 0 on")
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f32>, OpenCheckpointError> {

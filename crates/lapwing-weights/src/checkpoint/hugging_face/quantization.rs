@@ -18,7 +18,11 @@ pub(super) fn require_floats(keys: &JsonKeys<'_>) -> Result<(), OpenCheckpointEr
     let family = model_type.and_then(Family::of_model_type);
     let may_be_mx = family.and_then(|family| family.experts).is_some_and(|of| of.are_in_turn);
     if !may_be_mx {
-        return Err(keys.wrong(KEY, expected, "quantised weights"));
+        let found = match config.get("quant_method") {
+            Some(method) => format!("weights in {}", excerpt(method)),
+            None => "quantised weights".to_owned(),
+        };
+        return Err(keys.wrong(KEY, expected, found));
     }
     let map = config.as_object().filter(|config| config.get("quant_method").is_some());
     let Some(map) = map else {

@@ -216,7 +216,7 @@ fn what_rope_parameters_say_is_used_or_refused() {
     refused(&inside(r#""type":"yarn","factor":2.0,"extrapolation_factor":1"#), "unknown key rope");
     refused(
         &inside(r#""type":"longrope","short_factor":[1.0],"long_factor":"x""#),
-        "rope_scaling.long_factor: expected a list of numbers, found x",
+        "rope_scaling.long_factor: expected a list of numbers, found \"x\"",
     );
     refused(&inside(r#""type":"default","factor":2.0"#), "rope_scaling.factor: expected 1");
     refused(
@@ -415,6 +415,29 @@ fn prompts_with_tools_keep_a_template_of_their_own() {
 }
 
 #[test]
+fn text_files_of_another_form_are_refused() {
+    let check = |file: (&str, &str), expected: &str| {
+        let folder = tiny_folder(&serde_json::json!({}), &[], &[file]);
+        let message = open(folder.path()).map(drop).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    };
+    let config = "tokenizer_config.json";
+    check((config, "[]"), "tokenizer_config.json: contents: expected an object, found []");
+    check(
+        (GENERATION_FILE, "[1]"),
+        "generation_config.json: contents: expected an object, found [1]",
+    );
+    let template = "chat_template: expected a text, or a list of named ones, found ";
+    check((config, r#"{"chat_template":5}"#), &format!("{template}5"));
+    check(
+        (config, r#"{"chat_template":[{"name":"a"}]}"#),
+        &format!("{template}[{{\"name\":\"a\"}}]"),
+    );
+    let folder = tiny_folder(&serde_json::json!({}), &[], &[(config, r#"{"chat_template":null}"#)]);
+    assert_eq!(open(folder.path()).unwrap().text.chat_template, None);
+}
+
+#[test]
 fn a_padding_id_outside_of_the_vocabulary_is_left_out() {
     let ids = serde_json::json!({"pad_token_id": 4, "unk_token_id": 9, "eos_token_id": 3});
     let checkpoint = open(tiny_folder(&ids, &[], &[]).path()).unwrap();
@@ -423,7 +446,7 @@ fn a_padding_id_outside_of_the_vocabulary_is_left_out() {
     // An end that no token can be would leave answers without one.
     let ids = serde_json::json!({"eos_token_id": 4});
     let message = open(tiny_folder(&ids, &[], &[]).path()).map(drop).unwrap_err().to_string();
-    assert!(message.contains("special token ids: expected all below"), "{message}");
+    assert!(message.contains("eos_token_id: expected an id below"), "{message}");
 }
 
 #[test]
@@ -442,7 +465,10 @@ fn weights_that_something_beside_them_changes_or_doubles_are_refused() {
             std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
         assert!(causes.any(|cause| cause.to_string().contains("`git lfs pull`")), "{error:?}");
     }
-    check(&[(ADAPTER_FILE, "{}")], "no adapter_config.json: merge the adapter");
+    check(
+        &[(ADAPTER_FILE, "{}")],
+        "adapter: expected none beside the weights that it changes, found adapter_config.json",
+    );
     let index = r#"{"weight_map":{"a":"model-00001-of-00001.safetensors"}}"#;
     check(
         &[("model.safetensors.index.json", index)],
@@ -483,6 +509,9 @@ fn configs_that_cannot_be_exported_are_refused_with_the_cause() {
     check("hidden_act", "gelu".into(), "hidden_act: expected silu, found gelu");
     check("partial_rotary_factor", 0.5.into(), "expected 1, found 0.5");
     check("quantization_config", serde_json::json!({}), "found quantised weights");
+    let gptq = serde_json::json!({ "quant_method": "gptq", "bits": 4 });
+    check("quantization_config", gptq, "expected f32, f16 or bf16 weights, found weights in gptq");
+    check("hidden_size", "64".into(), "expected a whole number from 0 on, found \"64\"");
     check("eos_token_id", "</s>".into(), "eos_token_id: expected a token id");
     let other = serde_json::json!({ "rope_type": "axial", "factor": 4.0 });
     let types =

@@ -82,7 +82,7 @@ fn a_key_that_may_change_the_numbers_is_an_error_that_names_it() {
     check("pruned_heads", json!({"1": [0]}), "pruned_heads: expected {}, found {\"1\":[0]}");
     check("quantization", json!({"bits": 4}), "found quantised weights");
     check("hidden_act", json!("gelu_pytorch_tanh"), "hidden_act: expected silu, found gelu");
-    check("head_dim", json!("64"), "head_dim: expected a whole number, found 64");
+    check("head_dim", json!("64"), "head_dim: expected a whole number from 0 on, found \"64\"");
     check("tie_word_embeddings", json!(1), "tie_word_embeddings: expected true or false");
     check("rms_norm_eps", json!("NaN"), "rms_norm_eps: expected a number, found NaN");
     check("rope_theta", json!("Infinity"), "rope_theta: expected a number, found Infinity");
