@@ -1,10 +1,10 @@
 //! A backend without a library, for tests of what stands on the seam.
 
-use lapwing_model::ModelFolder;
+use lapwing_model::{EncoderOutput, ModelFolder, TokenId};
 
 use crate::{
-    Backend, Chunk, Decoder, Device, DeviceError, DeviceKind, Inference, Limits, MemoryBreakdown,
-    Model, OpenError, OpenOptions, Sequence, Source,
+    Backend, Chunk, Decoder, Device, DeviceError, DeviceKind, Encoder, EncoderShape, Inference,
+    Limits, MemoryBreakdown, Model, OpenError, OpenOptions, Sequence, Source, StepError,
 };
 
 const NAME: &str = "fake";
@@ -123,5 +123,40 @@ impl Inference for FakeInference {
 
     fn forget(&mut self, _: usize) -> Result<(), &'static str> {
         if self.can_rewind { Ok(()) } else { Err("made so") }
+    }
+}
+
+/// An encoder without a library: the row of a token is its number and 1.
+#[derive(Clone, Debug)]
+pub struct FakeEncoder {
+    shape: EncoderShape,
+    device: Device,
+}
+
+impl FakeEncoder {
+    /// An encoder of `n_vocab` tokens and texts of at most `n_tokens_max`.
+    pub fn new(n_vocab: usize, n_tokens_max: usize) -> FakeEncoder {
+        let output = EncoderOutput::Tokens("last_hidden_state".to_owned());
+        let shape = EncoderShape { n_vocab, n_tokens_max, n_hidden: 2, output };
+        FakeEncoder { shape, device: FakeModel::new(1, 1, true).device }
+    }
+}
+
+impl Encoder for FakeEncoder {
+    fn shape(&self) -> &EncoderShape {
+        &self.shape
+    }
+
+    fn device_used(&self) -> &Device {
+        &self.device
+    }
+
+    fn memory(&self) -> MemoryBreakdown {
+        MemoryBreakdown::default()
+    }
+
+    fn encode(&self, tokens: &[TokenId]) -> Result<Vec<f32>, StepError> {
+        self.shape.check(tokens)?;
+        Ok(tokens.iter().flat_map(|&token| [token as f32, 1.0]).collect())
     }
 }

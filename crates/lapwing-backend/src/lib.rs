@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use encoder::{Encoder, EncoderShape, require_encoder_options};
 pub use error::{DeviceError, OpenError, RewindError, Source, StepError};
-pub use fake::{FakeBackend, FakeModel};
+pub use fake::{FakeBackend, FakeEncoder, FakeModel};
 pub use options::{
     Device, DeviceKind, DeviceRequest, OpenOptions, ParseDeviceError, ParsePrecisionError,
     Precision,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use lapwing_files::FileError;
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_formats::require_unchanged;
-use lapwing_model::{ModelFolder, N_POSITIONS_UNTOLD};
+use lapwing_model::{EmbeddingRecipe, EncoderOutput, ModelFolder, N_POSITIONS_UNTOLD};
 use lapwing_store::Variant;
 use lapwing_text::ChatTemplate;
 use serde::Serialize;
@@ -27,6 +27,8 @@ use crate::text_side::{OpenTextError, TextSide};
 pub struct Description {
     /// `openvino-ir`, `onnx-genai`, `onnx-transformersjs`, `gguf`, `safetensors`, `onnx`.
     pub kind: String,
+    /// It makes embeddings, and no answers.
+    pub embeds: bool,
     /// Where it is.
     pub path: PathBuf,
     /// Architecture, sizes, limits and what else the files say, in the order of telling.
@@ -135,6 +137,8 @@ struct Found {
     facts: Map<String, Value>,
     tensors: Vec<TensorLine>,
     chat_template: Option<String>,
+    /// What an encoder gives.
+    encoder: Option<EncoderOutput>,
     /// The files of a checkpoint in several of them.
     files: Vec<PathBuf>,
 }
@@ -153,6 +157,7 @@ pub fn describe(path: &Path, variant: Option<&Variant>) -> Result<Description, D
     require_unchanged(path).map_err(DescribeError::of)?;
     Ok(Description {
         kind: found.kind.to_owned(),
+        embeds: found.encoder.is_some(),
         path: path.to_owned(),
         quantisation: storage(&found.tensors),
         facts: found.facts,
@@ -191,6 +196,9 @@ fn folder(path: &Path, variant: Option<&Variant>) -> Result<Found, DescribeError
     found.kind = model.kind.name();
     found.facts = model_facts(&model);
     found.facts.extend(graph_facts);
+    if let Some(output) = &found.encoder {
+        found.facts.extend(embedding_facts(&model, output));
+    }
     found.chat_template = template_source(path);
     let problem = match ChatTemplate::open(path) {
         Ok(template) => template.and_then(|template| template.check().err()),
@@ -237,6 +245,24 @@ fn model_facts(model: &ModelFolder) -> Map<String, Value> {
         fact("variants", json!(model.variants.join(", ")));
     }
     facts
+}
+
+/// What an encoder makes of its rows, and of texts how long.
+fn embedding_facts(model: &ModelFolder, output: &EncoderOutput) -> Vec<(String, Value)> {
+    let recipe = match EmbeddingRecipe::read(model) {
+        Ok(recipe) => recipe,
+        Err(error) => return vec![("embedding problem".to_owned(), with_causes(&error).into())],
+    };
+    let by = match output {
+        EncoderOutput::Pooled(name) => format!("`{name}` of the graph"),
+        EncoderOutput::Tokens(_) if recipe.is_said => format!("the {}", recipe.pooling),
+        EncoderOutput::Tokens(_) => format!("the {}, since no file says how", recipe.pooling),
+    };
+    let n_tokens = recipe.n_tokens_max;
+    vec![
+        ("embeddings".to_owned(), format!("{by}, of length 1").into()),
+        ("context".to_owned(), n_tokens.into()),
+    ]
 }
 
 /// The template's text, from whichever of the two files has it.

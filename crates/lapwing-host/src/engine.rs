@@ -316,7 +316,9 @@ impl fmt::Debug for Engine {
 }
 
 /// The files that are watched, and what there is to say where they cannot be.
-fn watched(watches: Result<Vec<Watch>, ModelFilesError>) -> (Vec<Watch>, Option<Notice>) {
+pub(crate) fn watched(
+    watches: Result<Vec<Watch>, ModelFilesError>,
+) -> (Vec<Watch>, Option<Notice>) {
     match watches {
         Ok(watches) => (watches, None),
         Err(error) => (Vec::new(), Some(Notice::Unwatched { why: with_causes(&error) })),
@@ -327,7 +329,7 @@ fn watched(watches: Result<Vec<Watch>, ModelFilesError>) -> (Vec<Watch>, Option<
 /// model never gets, tokens for filling in. One that knows still more is another model's.
 const N_TOKENS_BEYOND: usize = 8;
 
-fn check_vocabulary(
+pub(crate) fn check_vocabulary(
     tokenizer: &Tokenizer,
     file: &Path,
     n_model: usize,

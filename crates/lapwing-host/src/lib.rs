@@ -7,6 +7,7 @@
 //!                  │ trial    first in a worker, a process that may die; the ledger remembers
 //!                  ▼
 //!               Engine ─► conversation (messages to tokens), sampling, correction ─► Session
+//!      EmbeddingEngine  ─► vectors of texts, on the CPU
 //! ```
 //!
 //! ```no_run
@@ -36,6 +37,7 @@ pub mod compile_cache;
 pub mod conversation;
 pub mod correction;
 pub mod describe;
+pub mod embedding;
 pub mod every_device;
 pub mod guard;
 pub mod hardware;
@@ -64,6 +66,7 @@ mod text_side;
 
 pub use backends::{LoadBackendError, load};
 pub use choice::{BackendChoice, CorrectionChoice, NoNativeBackend, ParseChoiceError};
+pub use embedding::{EmbedError, Embedder, EmbeddingEngine};
 pub use engine::{Engine, NoTokenizer, OpenStages};
 pub use fact::{Fact, Standing};
 pub use host::{Host, Trials};

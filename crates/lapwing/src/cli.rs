@@ -9,6 +9,7 @@ mod bench;
 mod cache;
 mod calibration;
 pub mod choice;
+mod embedding;
 mod evaluation;
 mod export;
 mod generation;
@@ -29,6 +30,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub use bench::{BenchArgs, ProtocolArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
 pub use calibration::{CalibrateArgs, ReferenceArgs};
+pub use embedding::EmbedArgs;
 pub use evaluation::{
     ConventionName, EvalArgs, EvalCommand, KlArgs, MeasureArgs, PplArgs, TaskArgs, TaskName,
     WindowArgs,
@@ -99,6 +101,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Have a conversation on the terminal
     Chat(Box<ChatArgs>),
+    /// Turn texts into vectors, with a model for embeddings
+    Embed(Box<EmbedArgs>),
     /// Show a prompt as the model gets it: its tokens, or tokens as text
     Tokenize(Box<TokenizeArgs>),
     /// Show what this machine has and which backend can use it
@@ -176,7 +180,8 @@ impl Command {
     /// the process tells nothing.
     pub fn may_come_to_harm(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Chat(_) | Self::Calibrate(_) | Self::Eval(_) => true,
+            Self::Run(_) | Self::Chat(_) | Self::Embed(_) => true,
+            Self::Calibrate(_) | Self::Eval(_) => true,
             #[cfg(feature = "lab")]
             Self::Lab(_) => true,
             // The measuring itself is in workers; what is measured is looked at before.
@@ -200,6 +205,7 @@ impl Command {
         match self {
             Self::Run(args) => Some(&args.runtime),
             Self::Chat(args) => Some(&args.runtime),
+            Self::Embed(args) => Some(&args.runtime),
             Self::Cache(args) => args.command.runtime(),
             Self::Serve(args) => Some(&args.runtime),
             Self::Calibrate(args) => Some(&args.runtime),

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod completions;
 pub mod devices;
 pub mod doctor;
+pub mod embed;
 pub mod eval;
 pub mod export;
 pub mod inspect;

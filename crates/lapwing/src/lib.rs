@@ -142,6 +142,7 @@ fn dispatch(
 ) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => commands::run::run(settings, printer, args, daemon),
+        Command::Embed(args) => commands::embed::run(settings, printer, args),
         Command::Tokenize(args) => commands::tokenize::run(settings, printer, args),
         Command::Chat(args) => commands::chat::run(settings, printer, args, daemon),
         Command::Devices(args) => commands::devices::run(settings, printer, args),

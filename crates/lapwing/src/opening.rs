@@ -5,7 +5,7 @@ use std::path::Path;
 use lapwing_host::correction::{self, Resolved};
 use lapwing_host::describe::{self, Description};
 use lapwing_host::guard::doing;
-use lapwing_host::{Caller, Engine, Notice, OpenModelError, OpenRequest};
+use lapwing_host::{Caller, EmbeddingEngine, Engine, Notice, OpenModelError, OpenRequest};
 use lapwing_logits::profile::ProfiledModel;
 use lapwing_store::Variant;
 
@@ -30,6 +30,19 @@ pub fn request(request: &OpenRequest, settings: &Settings) -> anyhow::Result<Eng
     interrupt::check()?;
     doing::runs();
     Ok(engine)
+}
+
+/// Open the embedding model `name`, a path or a name in the store, as the settings say.
+///
+/// # Errors
+///
+/// As [`open`], and when the model makes no embeddings.
+pub fn embedding(name: &str, settings: &Settings) -> anyhow::Result<EmbeddingEngine> {
+    let tell = printing(settings);
+    let caller = Caller { tell: &tell, is_stopped: &interrupt::requested, begins: &doing::begins };
+    let engine = EmbeddingEngine::open(&settings.host, &settings.request(name), caller);
+    interrupt::check()?;
+    engine.map_err(failed)
 }
 
 /// The correction that the settings ask for.

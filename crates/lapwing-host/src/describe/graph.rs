@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lapwing_formats::ir::IrModel;
 use lapwing_formats::onnx::{self, OnnxModel};
+use lapwing_model::EncoderOutput;
 use serde_json::json;
 
 use super::{DescribeError, Found, Places, TensorLine};
@@ -26,6 +27,7 @@ pub(super) fn onnx(path: &Path) -> Result<Found, DescribeError> {
     let is_state =
         |value: &&onnx::Value| value.name.starts_with("past") || value.name.starts_with("present");
     let (inputs, outputs) = (model.inputs(), model.outputs());
+    found.encoder = EncoderOutput::of(outputs.iter().map(|value| value.name.as_str()));
     let n_states = inputs.iter().filter(is_state).count();
     for (name, values) in [("input", &inputs), ("output", &outputs)] {
         let shown = values.iter().filter(|each| !is_state(each)).map(value);
@@ -63,8 +65,10 @@ pub(super) fn ir(path: &Path) -> Result<Found, DescribeError> {
         .iter()
         .map(|input| format!("{} {}", input.names.join("/"), input.element_type.name()))
         .collect();
-    let outputs: Vec<String> = model
-        .results()
+    let results = model.results();
+    let names = results.iter().flat_map(|result| &result.names);
+    found.encoder = EncoderOutput::of(names.map(String::as_str));
+    let outputs: Vec<String> = results
         .iter()
         .map(|output| format!("{} {}", output.names.join("/"), output.element_type.name()))
         .collect();

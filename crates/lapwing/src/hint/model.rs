@@ -7,7 +7,7 @@ use std::path::Path;
 use lapwing_backend::OpenError;
 use lapwing_export::{ExportError, ReadPlanError};
 use lapwing_host::conversation::{EncodePromptError, PromptTooLong};
-use lapwing_host::{LoadBackendError, NoNativeBackend, NoTokenizer, OpenModelError};
+use lapwing_host::{EmbedError, LoadBackendError, NoNativeBackend, NoTokenizer, OpenModelError};
 use lapwing_model::OpenFolderError;
 use lapwing_runtime::GenerateError;
 use lapwing_store::natives::Runtime;
@@ -20,7 +20,7 @@ use crate::prompt::PromptError;
 /// What the user can do about an error of the libraries, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
     first_of!(cause =>
-        folder, open, open_model, no_backend, no_tokenizer, too_long, prompt, generate, render,
+        folder, open, embed, open_model, no_backend, no_tokenizer, too_long, prompt, generate, render,
         encode_prompt, template, tokenizer, export, checkpoint, plan, load
     )
 }
@@ -128,12 +128,24 @@ fn open(error: &OpenError) -> Option<String> {
             "export it with `lapwing export`, which writes standard operators for such heads"
                 .into(),
         ),
+        OpenError::Unsupported { reason, .. } if reason.starts_with("embeddings are made") => {
+            Some("leave out --device, or say --device cpu".into())
+        }
         OpenError::Unsupported { reason, .. } if reason.starts_with("property ") => {
             Some("leave it out of --property, LAPWING_PROPERTY and the settings file".into())
         }
         OpenError::Unsupported { .. } => Some(
             "`lapwing list --all` shows models that run; `lapwing inspect` shows this one".into(),
         ),
+    }
+}
+
+fn embed(error: &EmbedError) -> Option<String> {
+    match error {
+        EmbedError::TooLong { .. } => {
+            Some("--truncate cuts off what is too long; better, embed its parts".into())
+        }
+        _ => None,
     }
 }
 

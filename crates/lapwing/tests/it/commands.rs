@@ -12,6 +12,7 @@ fn help_needs_nothing() {
     for command in [
         "run",
         "chat",
+        "embed",
         "tokenize",
         "devices",
         "doctor",

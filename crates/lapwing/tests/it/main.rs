@@ -13,6 +13,7 @@ mod changing;
 mod choosing;
 mod commands;
 mod correct_head;
+mod embedding;
 mod evaluating;
 mod exports;
 #[path = "../../../lapwing-openvino/tests/support/fake_openvino.rs"]
