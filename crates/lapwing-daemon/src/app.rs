@@ -115,6 +115,11 @@ impl App {
         let arrived = Instant::now();
         let place = self.place()?;
         let listing = self.models.find(asked).await?;
+        if listing.can.embeds {
+            let name = &listing.name;
+            let message = format!("'{name}' makes embeddings and does not support answers");
+            return Err(Refusal::field("model", message));
+        }
         let generate = Generate {
             client: client.id,
             is_background: generate.is_background || client.is_background,

@@ -26,6 +26,7 @@ mod bind;
 mod body;
 mod checks;
 mod client;
+mod embedded;
 mod guard;
 mod listen;
 mod llama_server;

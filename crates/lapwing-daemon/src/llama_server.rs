@@ -1,9 +1,10 @@
 //! What clients and dashboards of llama.cpp's own server ask: health, properties, tokens, metrics,
-//! and `/completion`.
+//! embeddings, and `/completion`.
 //!
 //! Requests that name no model mean the default, as everywhere.
 
 mod completion;
+mod embedding;
 mod metrics;
 mod properties;
 mod tokens;
@@ -23,6 +24,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/apply-template", post(tokens::apply_template))
+        .route("/embedding", post(embedding::embedding))
+        .route("/embeddings", post(embedding::embedding))
         .route("/metrics", get(metrics::metrics))
         .route("/completion", post(completion::complete))
         .route("/completions", post(completion::complete))

@@ -225,7 +225,7 @@ impl Models {
             }
         })
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-        let opening = self.opening(name).await;
+        let opening = self.opening(listing).await;
         let said = Answers::of(&crowd, &Ask::Open(Box::new(opening)), None).last().await;
         let card = match said {
             Ok(Said::Opened(card)) => card,
@@ -251,17 +251,20 @@ impl Models {
     }
 
     /// How a model is opened now.
-    async fn opening(&self, name: &str) -> Opening {
-        let mut opening = Opening { model: name.to_owned(), ..self.options.opening.clone() };
+    async fn opening(&self, listing: &Listing) -> Opening {
+        let model = listing.name.clone();
+        let embeds = listing.can.embeds;
+        let mut opening = Opening { model, embeds, ..self.options.opening.clone() };
         let manner = self.power.manner();
         let options = &mut opening.options;
         options.n_threads = manner.n_threads.or(options.n_threads);
-        if manner.efficiency_cores && opening.backend != BackendChoice::Ort {
-            let property = ("SCHEDULING_CORE_TYPE".to_owned(), "ECORE_ONLY".to_owned());
-            options.properties.extend([property]);
+        let is_openvino = listing.kind == "openvino-ir" && opening.backend != BackendChoice::Ort;
+        if manner.efficiency_cores && is_openvino {
+            let property = options.properties.entry("SCHEDULING_CORE_TYPE".to_owned());
+            property.or_insert_with(|| "ECORE_ONLY".to_owned());
         }
         if manner.efficient_device && options.device == DeviceRequest::Auto {
-            let (profiles, of) = (self.options.profiles.clone(), name.to_owned());
+            let (profiles, of) = (self.options.profiles.clone(), listing.name.clone());
             let found = tokio::task::spawn_blocking(move || most_efficient(&profiles, &of)).await;
             match found {
                 Ok(Some(device)) => options.device = device,

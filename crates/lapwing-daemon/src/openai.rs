@@ -5,7 +5,7 @@ mod chat;
 mod completions;
 mod embeddings;
 mod models;
-mod prompts;
+pub(crate) mod prompts;
 pub(crate) mod request;
 mod responses;
 

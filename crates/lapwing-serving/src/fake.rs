@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapwing_backend::{
-    Decoder, Device, FakeModel, Limits, MemoryBreakdown, Model, OpenError, Step, StepError,
+    Decoder, Device, FakeEncoder, FakeModel, Limits, MemoryBreakdown, Model, OpenError, Step,
+    StepError,
 };
+use lapwing_host::Embedder;
+use lapwing_model::{EmbeddingRecipe, Pooling};
 use lapwing_text::{ChatTemplate, SpecialTokens, Tokenizer};
 use serde_json::{Map, Value, json};
 
+use crate::embeds::Embeds;
 use crate::message::{Abilities, Listing};
 use crate::served::Served;
 
 const TEMPLATE: &str = "{% for message in messages %}{{ message.content }}{% endfor %}";
+
+const EMBEDDINGS: &str = "fake-embeddings";
 
 /// `fake` answers with the characters that follow; behind a dash stands what a step costs in
 /// microseconds, however many sequences it is for: `fake-2000`.
@@ -22,6 +28,30 @@ pub(crate) fn named(name: &str) -> Option<Served> {
         "" => 0,
         rest => rest.strip_prefix('-')?.parse().ok()?,
     };
+    let (tokenizer, n_vocab) = characters()?;
+    let path = Path::new("fake");
+    let template = ChatTemplate::from_source(TEMPLATE, SpecialTokens::default(), path);
+    let model = FakeModel::new(n_vocab, 4096, true);
+    let model = Costly { model, step: Duration::from_micros(micros) };
+    Some(Served::fake(Arc::new(model), tokenizer, Some(template)))
+}
+
+/// `fake-embeddings` gives for each character its number and 1, and takes 64 of them.
+pub(crate) fn embeds(name: &str) -> Option<Embeds> {
+    if name != EMBEDDINGS {
+        return None;
+    }
+    let (tokenizer, n_vocab) = characters()?;
+    let embedder = Embedder {
+        encoder: Box::new(FakeEncoder::new(n_vocab, 64)),
+        tokenizer: Some(tokenizer),
+        recipe: EmbeddingRecipe { pooling: Pooling::Mean, is_said: true, n_tokens_max: 64 },
+    };
+    Some(Embeds::fake(name, embedder))
+}
+
+/// A tokenizer whose tokens are characters, and how many there are.
+fn characters() -> Option<(Tokenizer, usize)> {
     let symbols = ' '..='~';
     let n_vocab = symbols.clone().count();
     let vocabulary: Map<String, Value> =
@@ -32,12 +62,8 @@ pub(crate) fn named(name: &str) -> Option<Served> {
         "decoder": {"type": "Fuse"},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
     });
-    let path = Path::new("fake");
-    let tokenizer = Tokenizer::from_bytes(tokenizer.to_string().as_bytes(), path).ok()?;
-    let template = ChatTemplate::from_source(TEMPLATE, SpecialTokens::default(), path);
-    let model = FakeModel::new(n_vocab, 4096, true);
-    let model = Costly { model, step: Duration::from_micros(micros) };
-    Some(Served::fake(Arc::new(model), tokenizer, Some(template)))
+    let bytes = tokenizer.to_string();
+    Some((Tokenizer::from_bytes(bytes.as_bytes(), Path::new("fake")).ok()?, n_vocab))
 }
 
 /// As what they are listed.
@@ -57,7 +83,14 @@ pub(crate) fn listings() -> Vec<Listing> {
         licence: None,
         unusable: None,
     };
-    ["fake", "fake-2000", "fake-20000"].map(listing).into()
+    let mut listings: Vec<Listing> = ["fake", "fake-2000", "fake-20000"].map(listing).into();
+    listings.push(Listing {
+        n_positions_max: Some(64),
+        can: Abilities { embeds: true, ..Abilities::default() },
+        template: None,
+        ..listing(EMBEDDINGS)
+    });
+    listings
 }
 
 /// A model whose steps take time, however many go together.

@@ -5,6 +5,7 @@
 //! daemon ─ Ask ─► worker: Turns ─► prompt (template, tokenizer)
 //!        ◄ Said ─                 ─► Kept   which sequence already holds its beginning
 //!                                 ─► lapwing_runtime::Generation, a part or a token at a time
+//!                         Embeds ─► a text at a time, by turns
 //! ```
 //!
 //! A worker is a process of its own ([`lapwing_host::worker`]): what a model file, a template or a
@@ -14,11 +15,13 @@
 pub mod message;
 
 mod confined;
+mod embeds;
 #[cfg(any(test, feature = "fakes"))]
 mod fake;
 mod forms;
 mod kept;
 mod listing;
+mod pace;
 mod prompt;
 mod served;
 mod turns;

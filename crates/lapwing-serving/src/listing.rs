@@ -38,7 +38,7 @@ fn listing(model: &StoredModel) -> Listing {
         unusable: None,
     };
     match describe(&model.path, None) {
-        Ok(description) => fill(&mut listing, &model.path, description),
+        Ok(description) => fill(&mut listing, &model.path, &description),
         Err(error) => listing.unusable = Some(with_causes(&error)),
     }
     (listing.modified_s, listing.digest) = stamp(&model.path);
@@ -62,7 +62,7 @@ pub(crate) fn libraries(host: &Host) -> Vec<Library> {
     offers.map(library).collect()
 }
 
-fn fill(listing: &mut Listing, path: &Path, description: Description) {
+fn fill(listing: &mut Listing, path: &Path, description: &Description) {
     let number = |name: &str| description.facts.get(name).and_then(Value::as_u64);
     listing.n_positions_max = number("context").and_then(|n| usize::try_from(n).ok());
     let family = description.facts.get("architecture").and_then(Value::as_str);
@@ -72,13 +72,16 @@ fn fill(listing: &mut Listing, path: &Path, description: Description) {
     let of = |shape: &[u64]| shape.iter().fold(1_u64, |n, &length| n.saturating_mul(length));
     let own = description.tensors.iter().filter(|tensor| tensor.same_as.is_none());
     listing.n_parameters = Some(own.map(|tensor| of(&tensor.shape)).fold(0, u64::saturating_add));
-    listing.kind = description.kind;
-    listing.template = description.chat_template;
+    listing.kind = description.kind.clone();
+    listing.template = description.chat_template.clone();
     if matches!(&*listing.kind, "gguf" | "safetensors" | "onnx") {
         listing.unusable = Some("it is a checkpoint: `lapwing export` makes it run".to_owned());
         return;
     }
     match TextSide::open(path) {
+        Ok(_) if description.embeds => {
+            listing.can = Abilities { embeds: true, ..Abilities::default() };
+        }
         Ok(side) => {
             let reply = ReplyFormat::detect(side.template.as_ref(), &side.tokenizer);
             listing.can = abilities(side.template.as_ref(), &reply);

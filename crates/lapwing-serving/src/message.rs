@@ -44,6 +44,8 @@ pub enum Ask {
         inputs: Vec<EmbedInput>,
         /// Whether vectors get length 1.
         normalise: bool,
+        /// Whether texts are cut off that are too long, instead of refused.
+        truncates: bool,
     },
     /// What there is in the store. [`Said::Listed`].
     List,
@@ -62,6 +64,9 @@ pub struct Opening {
     pub model: String,
     /// Which of several graphs of its folder.
     pub variant: Option<Variant>,
+    /// It makes embeddings, and no answers; see [`Abilities::embeds`]. Such a model runs on the CPU.
+    #[serde(default)]
+    pub embeds: bool,
     /// What runs it.
     pub backend: BackendChoice,
     /// What the library is asked for.

@@ -11,17 +11,20 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
 
+use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_host::correction;
 use lapwing_host::worker::crowd::{self, Requests};
-use lapwing_host::{Caller, Engine, Host, OpenRequest, with_causes};
+use lapwing_host::{Caller, EmbeddingEngine, Engine, Host, OpenRequest, with_causes};
 use lapwing_store::Store;
 use lapwing_text::SpecialPieces;
 
 use crate::confined::confine;
+use crate::embeds::Embeds;
 use crate::forms::{Asked, Forms};
 use crate::listing::{libraries, list};
 use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
+use crate::pace::Pace;
 use crate::prompt::{self, Made, PromptError};
 use crate::served::Served;
 use crate::turns::{Turns, TurnsOptions, Wanted};
@@ -35,9 +38,6 @@ pub struct Base<'a> {
     pub advise: &'a dyn Fn(&(dyn std::error::Error + 'static)) -> Option<String>,
 }
 
-/// A model that computes for a smaller share of the time stands still.
-const DUTY_MIN: f64 = 0.01;
-
 /// What the thread that runs the model hears.
 enum Turn {
     Wanted(Box<Wanted>),
@@ -47,10 +47,14 @@ enum Turn {
 }
 
 /// Where a worker says things.
-struct Mouth<W>(Mutex<W>);
+pub(crate) struct Mouth<W>(Mutex<W>);
 
 impl<W: Write> Mouth<W> {
-    fn say(&self, number: u64, is_last: bool, said: &Said) {
+    pub(crate) fn of(output: W) -> Mouth<W> {
+        Mouth(Mutex::new(output))
+    }
+
+    pub(crate) fn say(&self, number: u64, is_last: bool, said: &Said) {
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody reads any more: the requests end, too.
         let _ = crowd::say(&mut *output, number, is_last, said);
@@ -69,13 +73,22 @@ pub fn serve(
 ) -> Result<(), serde_json::Error> {
     let problems = confine();
     let requests: Requests<Ask> = Requests::of(input);
-    let mouth = Mouth(Mutex::new(output));
+    let mouth = Mouth::of(output);
     while let Some(request) = requests.next() {
         let (number, ask) = request?;
         for problem in &problems {
             mouth.say(number, false, &Said::Notice(problem.clone()));
         }
         match ask {
+            Ask::Open(opening) if opening.embeds => {
+                match embeds(base, &opening, &|said| mouth.say(number, false, &said)) {
+                    Ok(held) => {
+                        mouth.say(number, true, &Said::Opened(Box::new(held.card())));
+                        return held.hold(&requests, &mouth);
+                    }
+                    Err(failure) => mouth.say(number, true, &Said::Failed(failure)),
+                }
+            }
             Ask::Open(opening) => {
                 match open(base, &opening, &|said| mouth.say(number, false, &said)) {
                     Ok(served) => {
@@ -103,9 +116,43 @@ pub fn serve(
     Ok(())
 }
 
+/// To what is asked of a worker that holds no model yet.
+pub(crate) fn holds_already() -> Failure {
+    let message = "this worker holds a model already".to_owned();
+    Failure { kind: FailureKind::Request, message, hint: None }
+}
+
 fn nothing_open() -> Failure {
     let message = "no model is open".to_owned();
     Failure { kind: FailureKind::NoModel, message, hint: None }
+}
+
+impl Base<'_> {
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let (message, hint) = (with_causes(error), (self.advise)(error));
+        Failure { kind: FailureKind::Model, message, hint }
+    }
+}
+
+/// What the host is asked for.
+fn request(opening: &Opening) -> OpenRequest {
+    let Opening { model, variant, backend, options, .. } = opening.clone();
+    OpenRequest { model, variant, backend, options }
+}
+
+fn embeds(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Embeds, Failure> {
+    #[cfg(any(test, feature = "fakes"))]
+    if let Some(fake) = crate::fake::embeds(&opening.model) {
+        return Ok(fake);
+    }
+    let mut request = request(opening);
+    // Embeddings are made on the CPU; devices and what is told them are of models that answer.
+    request.options.device = DeviceRequest::One(DeviceKind::Cpu, None);
+    request.options.properties.clear();
+    let tell = |notice: lapwing_host::Notice| say(Said::Notice(notice.to_string()));
+    let caller = Caller { tell: &tell, ..Caller::NOBODY };
+    let engine = EmbeddingEngine::open(base.host, &request, caller);
+    Ok(Embeds::of(engine.map_err(|error| base.failed(&error))?))
 }
 
 fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served, Failure> {
@@ -113,13 +160,8 @@ fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served
     if let Some(fake) = crate::fake::named(&opening.model) {
         return Ok(fake);
     }
-    let Opening { model, variant, backend, options, .. } = opening.clone();
-    let request = OpenRequest { model, variant, backend, options };
-    let failed = |error: &(dyn std::error::Error + 'static)| Failure {
-        kind: FailureKind::Model,
-        message: with_causes(error),
-        hint: (base.advise)(error),
-    };
+    let request = request(opening);
+    let failed = |error: &(dyn std::error::Error + 'static)| base.failed(error);
     let tell = |notice: lapwing_host::Notice| say(Said::Notice(notice.to_string()));
     let caller = Caller { tell: &tell, ..Caller::NOBODY };
     let engine = Engine::open(base.host, &request, caller).map_err(|error| failed(&error))?;
@@ -197,11 +239,7 @@ impl<W: Write + Send> Reader<'_, W> {
                 message: "this model makes no embeddings".to_owned(),
                 hint: None,
             }),
-            Ask::Open(_) | Ask::List | Ask::Devices => Err(Failure {
-                kind: FailureKind::Request,
-                message: "this worker holds a model already".to_owned(),
-                hint: None,
-            }),
+            Ask::Open(_) | Ask::List | Ask::Devices => Err(holds_already()),
         };
         self.mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
     }
@@ -308,7 +346,7 @@ fn take_turns<W: Write>(
     let say = &mut |number, is_last, said: Said| mouth.say(number, is_last, &said);
     // What came in while a prompt was read.
     let mut early = Vec::new();
-    let (mut duty, mut rests_until) = (1.0, Instant::now());
+    let mut pace = Pace::full();
     loop {
         if turns.is_idle() && early.is_empty() {
             let Ok(turn) = inbox.recv() else { return };
@@ -327,14 +365,13 @@ fn take_turns<W: Write>(
                 Turn::Wanted(wanted) => turns.want(*wanted),
                 Turn::Cancel(number) => turns.cancel(number, say),
                 Turn::Look(number) => say(number, true, Said::State(turns.state())),
-                Turn::Pace(share) => duty = share.clamp(DUTY_MIN, 1.0),
+                Turn::Pace(duty) => pace.set(duty),
             }
         }
         if is_over {
             return;
         }
-        let rest = rests_until.saturating_duration_since(Instant::now());
-        if !rest.is_zero() && !turns.is_idle() {
+        if let Some(rest) = pace.rest().filter(|_| !turns.is_idle()) {
             // Whoever gives up, or looks, is heard meanwhile.
             match inbox.recv_timeout(rest) {
                 Ok(turn) => early.push(turn),
@@ -355,9 +392,12 @@ fn take_turns<W: Write>(
         };
         let started = Instant::now();
         turns.round(&mut is_wanted, say);
-        rests_until = Instant::now() + started.elapsed().mul_f64(1.0 / duty - 1.0);
+        pace.worked(started);
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::Lines;
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,14 @@
 //! `/api/embed` and the older `/api/embeddings`.
 
-use std::time::{Duration, Instant};
-
 use axum::Json;
 use axum::extract::State;
-use lapwing_serving::message::{Ask, EmbedInput, Said};
+use lapwing_serving::message::EmbedInput;
 use serde::{Deserialize, Serialize};
 
 use super::time::nanos;
 use crate::app::App;
 use crate::body;
+use crate::embedded::{Wanted, shorten};
 use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
@@ -18,6 +17,8 @@ use crate::refusal::Refusal;
 pub(super) struct EmbedRequest {
     model: Option<String>,
     input: Option<Input>,
+    /// Whether a text is cut off that is too long; so it is where nothing is said.
+    truncate: Option<bool>,
     /// Of each vector.
     dimensions: Option<usize>,
     keep_alive: Option<KeepAlive>,
@@ -61,17 +62,25 @@ pub(super) async fn embed(
 ) -> Result<Json<Embeddings>, Refusal> {
     let texts = match request.input {
         None => Vec::new(),
-        Some(Input::One(text)) => vec![text],
+        // A text that is none loads the model, as elsewhere in this interface.
+        Some(Input::One(text)) => Some(text).filter(|text| !text.is_empty()).into_iter().collect(),
         Some(Input::Several(texts)) => texts,
     };
-    let made = make(&app, request.model.as_deref(), texts, true, request.keep_alive).await?;
-    let mut embeddings = made.vectors;
+    let mut made = app
+        .embed(Wanted {
+            model: request.model.as_deref(),
+            inputs: texts.into_iter().map(EmbedInput::Text).collect(),
+            truncates: request.truncate != Some(false),
+            keep_alive: request.keep_alive,
+            ..Wanted::default()
+        })
+        .await?;
     if let Some(n) = request.dimensions.filter(|&n| n != 0) {
-        embeddings.iter_mut().for_each(|vector| cut(vector, n));
+        made.vectors.iter_mut().for_each(|vector| shorten(vector, n));
     }
     Ok(Json(Embeddings {
         model: request.model.unwrap_or(made.name),
-        embeddings,
+        embeddings: made.vectors,
         total_duration: nanos(made.total),
         load_duration: nanos(made.load),
         prompt_eval_count: made.n_tokens,
@@ -82,58 +91,16 @@ pub(super) async fn embeddings(
     State(app): State<App>,
     body::Json(request): body::Json<OldRequest>,
 ) -> Result<Json<Embedding>, Refusal> {
-    let texts = request.prompt.filter(|prompt| !prompt.is_empty()).into_iter().collect();
-    let made = make(&app, request.model.as_deref(), texts, false, request.keep_alive).await?;
-    Ok(Json(Embedding { embedding: made.vectors.into_iter().next().unwrap_or_default() }))
-}
-
-struct Made {
-    name: String,
-    vectors: Vec<Vec<f32>>,
-    n_tokens: usize,
-    total: Duration,
-    load: Duration,
-}
-
-/// Vectors of texts. Without any the model is loaded and nothing else.
-async fn make(
-    app: &App,
-    asked: Option<&str>,
-    texts: Vec<String>,
-    normalise: bool,
-    keep_alive: Option<KeepAlive>,
-) -> Result<Made, Refusal> {
-    let arrived = Instant::now();
-    let _place = app.place()?;
-    let listing = app.models.find(asked).await?;
-    let loading = Instant::now();
-    app.models.load(&listing.name).await?;
-    let load = loading.elapsed();
-    let inputs: Vec<EmbedInput> = texts.into_iter().map(EmbedInput::Text).collect();
-    let keep_alive = keep_alive.unwrap_or(KeepAlive::Usual);
-    let (vectors, n_tokens) = if inputs.is_empty() {
-        app.models.keep(&listing.name, keep_alive);
-        (Vec::new(), 0)
-    } else {
-        let ask = Ask::Embed { inputs, normalise };
-        match app.models.ask(&listing.name, &ask, keep_alive).await?.last().await? {
-            Said::Embedded { vectors, n_tokens } => (vectors, n_tokens),
-            _ => return Err(Refusal::internal("the model's process is of another version")),
-        }
+    let text = request.prompt.filter(|prompt| !prompt.is_empty());
+    let wanted = Wanted {
+        model: request.model.as_deref(),
+        inputs: text.into_iter().map(EmbedInput::Text).collect(),
+        is_raw: true,
+        truncates: true,
+        keep_alive: request.keep_alive,
     };
-    Ok(Made { name: listing.name, vectors, n_tokens, total: arrived.elapsed(), load })
-}
-
-/// The first `n` numbers, of length 1 again.
-fn cut(vector: &mut Vec<f32>, n: usize) {
-    if vector.len() <= n {
-        return;
-    }
-    vector.truncate(n);
-    let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-    if length != 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    }
+    let vectors = app.embed(wanted).await?.vectors;
+    Ok(Json(Embedding { embedding: vectors.into_iter().next().unwrap_or_default() }))
 }
 
 #[cfg(test)]
@@ -157,18 +124,6 @@ mod tests {
         let old: OldRequest = serde_json::from_value(json!({"prompt": "a"})).unwrap();
         let again = serde_json::to_value(&old).unwrap();
         assert_eq!(serde_json::from_value::<OldRequest>(again).unwrap(), old);
-    }
-
-    #[test]
-    fn vectors_that_are_cut_have_length_1_again() {
-        let check = |mut vector: Vec<f32>, n, expected: &[f32]| {
-            cut(&mut vector, n);
-            assert_eq!(vector, expected);
-        };
-        check(vec![3.0, 4.0, 12.0], 2, &[0.6, 0.8]);
-        check(vec![0.0, 0.0, 1.0], 2, &[0.0, 0.0]);
-        check(vec![0.6, 0.8], 2, &[0.6, 0.8]);
-        check(vec![0.6, 0.8], 9, &[0.6, 0.8]);
     }
 
     #[test]

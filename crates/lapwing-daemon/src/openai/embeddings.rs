@@ -1,12 +1,12 @@
 //! `/v1/embeddings`.
 
 use axum::extract::State;
-use lapwing_serving::message::{Ask, Said};
 use serde::{Deserialize, Serialize};
 
 use super::prompts::{Input, Prompts};
 use crate::app::App;
 use crate::body::Json;
+use crate::embedded::{Embedded, Wanted, shorten};
 use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
@@ -65,21 +65,21 @@ pub(super) async fn embed(
     State(app): State<App>,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<axum::Json<Embeddings>, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or(KeepAlive::Usual);
-    let inputs: Vec<_> = request.input.inputs("input")?.into_iter().map(Input::embed).collect();
+    let inputs = request.input.inputs("input")?.into_iter().map(Input::embed).collect();
     if request.dimensions == Some(0) {
         return Err(Refusal::field("dimensions", "expected 1 or more dimensions, found 0"));
     }
-    let _place = app.place()?;
-    let listing = app.models.find(request.model.as_deref()).await?;
-    let ask = Ask::Embed { inputs, normalise: true };
-    let said = app.models.ask(&listing.name, &ask, keep_alive).await?.last().await?;
-    let Said::Embedded { vectors, n_tokens } = said else {
-        return Err(Refusal::internal("the model's process told no embeddings"));
-    };
+    let (model, keep_alive) = (request.model.as_deref(), request.keep_alive);
+    let wanted = Wanted { model, inputs, keep_alive, ..Wanted::default() };
+    let Embedded { name, vectors, n_tokens, .. } = app.embed(wanted).await?;
     let format = request.encoding_format.unwrap_or_default();
-    let data = vectors.into_iter().enumerate().map(|(index, vector)| {
-        let vector = shortened(vector, request.dimensions)?;
+    let data = vectors.into_iter().enumerate().map(|(index, mut vector)| {
+        let n_own = vector.len();
+        if let Some(n) = request.dimensions.filter(|&n| n_own < n) {
+            let message = format!("expected at most {n_own} dimensions, found {n}");
+            return Err(Refusal::field("dimensions", message));
+        }
+        shorten(&mut vector, request.dimensions.unwrap_or(n_own));
         let embedding = match format {
             EncodingFormat::Float => Numbers::Floats(vector),
             EncodingFormat::Base64 => Numbers::Base64(base64(&vector)),
@@ -89,26 +89,9 @@ pub(super) async fn embed(
     Ok(axum::Json(Embeddings {
         object: "list".to_owned(),
         data: data.collect::<Result<_, Refusal>>()?,
-        model: request.model.unwrap_or(listing.name),
+        model: request.model.unwrap_or(name),
         usage: EmbeddingsUsage { prompt_tokens: n_tokens, total_tokens: n_tokens },
     }))
-}
-
-/// The first numbers of a vector, at length 1 again.
-fn shortened(mut vector: Vec<f32>, dimensions: Option<usize>) -> Result<Vec<f32>, Refusal> {
-    let Some(dimensions) = dimensions else { return Ok(vector) };
-    if vector.len() < dimensions {
-        let message = format!("expected at most {} dimensions, found {dimensions}", vector.len());
-        return Err(Refusal::field("dimensions", message));
-    }
-    if dimensions < vector.len() {
-        vector.truncate(dimensions);
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        if 0.0 < length {
-            vector.iter_mut().for_each(|x| *x /= length);
-        }
-    }
-    Ok(vector)
 }
 
 /// Numbers as bytes, least first, in base64 (RFC 4648, section 4).
@@ -140,13 +123,6 @@ mod tests {
         assert_eq!(base64(&[1.0]), "AACAPw==");
         assert_eq!(base64(&[1.0, 2.0]), "AACAPwAAAEA=");
         assert_eq!(base64(&[]), "");
-    }
-
-    #[test]
-    fn shorter_vectors_have_length_1() {
-        assert_eq!(shortened(vec![3.0, 4.0, 12.0], Some(2)), Ok(vec![0.6, 0.8]));
-        assert_eq!(shortened(vec![1.0], None), Ok(vec![1.0]));
-        assert!(shortened(vec![1.0], Some(2)).is_err());
     }
 
     #[test]

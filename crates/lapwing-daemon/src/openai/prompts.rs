@@ -24,14 +24,14 @@ pub(crate) enum Prompts {
 
 /// A text or its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Text(String),
     Ids(Vec<u32>),
 }
 
 impl Prompts {
     /// One by one; there is at least one, and none is empty.
-    pub(super) fn inputs(self, param: &str) -> Result<Vec<Input>, Refusal> {
+    pub(crate) fn inputs(self, param: &str) -> Result<Vec<Input>, Refusal> {
         let inputs: Vec<Input> = match self {
             Prompts::Text(text) => vec![Input::Text(text)],
             Prompts::Texts(texts) => texts.into_iter().map(Input::Text).collect(),
@@ -54,14 +54,14 @@ impl Prompts {
 }
 
 impl Input {
-    pub(super) fn prompt(self) -> Prompt {
+    pub(crate) fn prompt(self) -> Prompt {
         match self {
             Input::Text(text) => Prompt::Text { text, add_special: true },
             Input::Ids(ids) => Prompt::Ids(ids),
         }
     }
 
-    pub(super) fn embed(self) -> EmbedInput {
+    pub(crate) fn embed(self) -> EmbedInput {
         match self {
             Input::Text(text) => EmbedInput::Text(text),
             Input::Ids(ids) => EmbedInput::Ids(ids),

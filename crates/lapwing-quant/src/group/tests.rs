@@ -192,7 +192,11 @@ fn refusals() {
         check(&weights, int4, QuantizeError::NotFinite { row_idx: 1, column_idx: 2, found });
     }
     weights[6] = 1e30;
-    check(&weights, int4, QuantizeError::TooLarge { row_idx: 1, column_idx: 2, most: 458_528.0, found: 1e30 });
+    check(
+        &weights,
+        int4,
+        QuantizeError::TooLarge { row_idx: 1, column_idx: 2, most: 458_528.0, found: 1e30 },
+    );
 }
 
 #[test]

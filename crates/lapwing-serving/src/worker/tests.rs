@@ -8,7 +8,7 @@ use super::*;
 use crate::message::{Part, Why};
 
 /// What is said, a line at a time.
-struct Lines(Sender<String>);
+pub(crate) struct Lines(pub(crate) Sender<String>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -25,7 +25,7 @@ impl Write for Lines {
 fn answers(asks: Vec<(u64, Ask)>, n_requests: usize) -> Vec<(u64, Said)> {
     let served = crate::fake::named("fake").unwrap();
     let (said, lines) = mpsc::channel();
-    let mouth = Mouth(Mutex::new(Lines(said)));
+    let mouth = Mouth::of(Lines(said));
     let reader = Reader { served: &served, forms: Forms::default(), mouth: &mouth };
     let options = TurnsOptions { n_sequences_max: 4, n_kept_bytes_max: 0 };
     let (sender, turns) = mpsc::channel();
@@ -109,7 +109,7 @@ fn a_form_that_cannot_be_kept_to_is_refused_before_the_answer_begins() {
 fn a_request_can_be_given_up_while_its_form_is_compiled() {
     let served = crate::fake::named("fake").unwrap();
     let (said, lines) = mpsc::channel();
-    let mouth = Mouth(Mutex::new(Lines(said)));
+    let mouth = Mouth::of(Lines(said));
     let reader = Reader { served: &served, forms: Forms::default(), mouth: &mouth };
     let (sender, turns) = mpsc::channel();
     reader.forms.begin(7);

@@ -128,6 +128,7 @@ fn options(settings: &Settings, system: SystemFiles) -> anyhow::Result<Options> 
         n_body_bytes_max: N_BODY_BYTES_MAX,
         opening: Opening {
             model: String::new(),
+            embeds: false,
             variant: settings.variant.clone(),
             backend: settings.backend,
             options: settings.options.clone(),

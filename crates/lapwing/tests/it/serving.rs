@@ -3,6 +3,7 @@
 mod admission;
 mod answers;
 mod anthropic;
+mod embeddings;
 mod faults;
 mod ollama;
 mod own;
