@@ -14,12 +14,13 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Client};
 use crate::listen::Peer;
+use crate::page;
 use crate::refusal::{Code, Refusal};
 
 /// Bytes of a path with its query.
 const N_TARGET_BYTES_MAX: usize = 8 << 10;
 /// Paths that tell only that the daemon is alive.
-const OPEN_PATHS: [&str; 3] = ["/health", "/v1/health", "/"];
+const OPEN_PATHS: [&str; 2] = ["/health", "/v1/health"];
 
 /// Let through what may ask.
 pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -72,7 +73,8 @@ fn in_background(request: &Request) -> bool {
 /// who can read the key.
 fn shows_key(app: &App, request: &Request, peer: Peer) -> Result<(), Refusal> {
     let Some(key) = &app.options.key else { return Ok(()) };
-    if peer == Peer::Socket || OPEN_PATHS.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    if peer == Peer::Socket || OPEN_PATHS.contains(&path) || page::is_part(path) {
         return Ok(());
     }
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| {

@@ -15,6 +15,8 @@
 //! ([`lapwing_serving`]), one process for each loaded model. This is the only crate that knows HTTP,
 //! the protocols' JSON, and waits without a thread.
 //!
+//! What a browser gets at `/` is `page`, from the files in `page/`.
+//!
 //! To add a protocol: a module beside `openai` with its routes, and its way to refuse in
 //! `protocol`.
 
@@ -37,6 +39,7 @@ mod ollama;
 mod openai;
 mod options;
 mod own;
+mod page;
 mod power;
 mod protocol;
 mod refusal;
@@ -82,6 +85,7 @@ fn routes(app: App) -> Router {
         .merge(anthropic::routes())
         .merge(llama_server::routes())
         .merge(own::routes())
+        .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), guard::check))

@@ -27,7 +27,6 @@ const VERSION: &str = "0.13.0";
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
-        .route("/", get(alive))
         .route("/api/version", get(version))
         .route("/api/tags", get(models::tags))
         .route("/api/ps", get(models::ps))
@@ -44,8 +43,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/blobs/{digest}", any(|| none("files of models are not taken")))
 }
 
-/// For the command line and for whoever watches whether the server is there.
-async fn alive() -> Response {
+/// At `/`: for the command line and for whoever watches whether the server is there.
+pub(crate) fn alive() -> Response {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     ([(header::CONTENT_TYPE, plain)], "Ollama is running").into_response()
 }

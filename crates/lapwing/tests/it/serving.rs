@@ -7,6 +7,7 @@ mod embeddings;
 mod faults;
 mod ollama;
 mod own;
+mod page;
 mod power;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
