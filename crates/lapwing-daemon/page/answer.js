@@ -98,7 +98,9 @@ export class Answer {
     // Of what did not come to its end only this page knows something.
     if (!message.figures.n_tokens && this.first !== null) {
       message.figures.n_tokens = this.n_tokens;
-      message.figures.answer_ms = Math.max(this.last - this.first, 0);
+      // The first token is taken to have cost what the others did.
+      const others = this.n_tokens - 1;
+      if (0 < others) message.figures.answer_ms = (this.last - this.first) * (this.n_tokens / others);
     }
     if (this.first !== null) message.figures.first_ms = this.first - this.begun;
   }

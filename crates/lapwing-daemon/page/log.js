@@ -11,7 +11,7 @@ export function show(messages, actions) {
   views = new Map();
   const log = find("log");
   log.replaceChildren(...messages.map((message) => create(message)));
-  if (messages.length === 0) log.append(el("p", { class: "empty soft" }, "What is written here goes to the models of this computer and nowhere else."));
+  if (messages.length === 0) log.append(el("p", { class: "empty soft" }, "What is written here goes to the models of this daemon and nowhere else."));
   offer(messages, actions);
   log.scrollTop = log.scrollHeight;
 }
@@ -68,9 +68,7 @@ function fill(view, message, status) {
   if (message.role === "assistant") showMarkdown(body, message.content);
   else body.textContent = message.content;
   const made = message.calls ?? [];
-  if (calls.children.length !== made.length || status !== null || 0 < made.length) {
-    calls.replaceChildren(...made.map((call) => callBlock(call)));
-  }
+  if (0 < made.length) calls.replaceChildren(...made.map((call) => callBlock(call)));
   error.textContent = message.error ?? "";
   error.hidden = !message.error;
   figures.textContent = status ?? told(message);
@@ -105,7 +103,7 @@ function told({ role, end, figures = {} }) {
   return parts.join(" · ");
 }
 
-// Tokens a second behind the first; null where it cannot be told.
+// Tokens a second; null where it cannot be told.
 function speed({ n_tokens, answer_ms }) {
   return n_tokens && answer_ms ? n_tokens / (answer_ms / 1000) : null;
 }

@@ -69,30 +69,30 @@ function show() {
   if (known.length === 0) select.append(el("option", {}, "no model"));
   select.value = chosen ?? "";
   select.disabled = known.length === 0;
-  find("state-text").textContent = state();
+  [find("state-text").textContent, find("state-more").textContent] = state();
   const loaded = current()?.loaded;
   find("unload").hidden = !loaded;
   find("unload").disabled = Boolean(loaded?.is_busy);
 }
 
-// The model and its place in a few words.
+// The model and its place in a few words, and what else is known where there is room.
 function state() {
   const model = current();
-  if (known.length === 0) return "There is no model yet: lapwing pull and lapwing export bring one.";
-  if (!model) return "None of the models can answer.";
+  if (known.length === 0) return ["There is no model yet: lapwing pull and lapwing export bring one.", ""];
+  if (!model) return ["None of the models can answer.", ""];
   const parts = [];
+  const more = [];
   const { loaded } = model;
   if (loaded) {
-    parts.push(loaded.device, `${loaded.backend} ${loaded.backend_version}`, `${bytes(loaded.resident_bytes)} in memory`);
-    parts.push(`${loaded.n_positions_max.toLocaleString("en")} tokens of context`);
+    parts.push(loaded.device, `${bytes(loaded.resident_bytes)} in memory`);
     if (loaded.expires_in_s !== null) parts.push(`leaves in ${duration(loaded.expires_in_s)} unless used`);
+    more.push(`${loaded.backend} ${loaded.backend_version}`, `${loaded.n_positions_max.toLocaleString("en")} tokens of context`);
   } else {
     parts.push("not loaded", `${bytes(model.n_bytes)} on the disk`);
-    if (model.quantisation) parts.push(model.quantisation);
-    parts.push("the first message loads it");
+    more.push(model.quantisation, "the first message loads it");
   }
   if (!model.can.chats) parts.push("no chat template: it goes on with the text");
-  return parts.join(" · ");
+  return [parts.join(" · "), more.map((part) => ` · ${part}`).join("")];
 }
 
 function duration(seconds) {

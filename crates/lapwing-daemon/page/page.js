@@ -11,7 +11,7 @@ import * as models from "./models.js";
 import * as store from "./store.js";
 
 // The conversation on the page, and the answer that is made, which may be of another.
-let open = store.create(null);
+let open = store.create("");
 let running = null;
 
 const actions = {
@@ -56,7 +56,7 @@ function list() {
       const isRunning = running?.conversation.id === conversation.id;
       show(isRunning ? running.conversation : conversation);
       if (isNarrow()) showList(false);
-      find("text").focus();
+      focusText();
     }, { "aria-current": isOpen ? "true" : null, title: new Date(conversation.changed).toLocaleString() });
     return el("li", {}, press);
   };
@@ -76,9 +76,9 @@ function keep(conversation = open) {
 }
 
 function startNew() {
-  show(store.create(models.current()?.name ?? null));
+  show(store.create(models.current()?.name ?? ""));
   if (isNarrow()) showList(false);
-  find("text").focus();
+  focusText();
 }
 
 async function rename() {
@@ -137,8 +137,11 @@ function shortened(text) {
 
 // Let the model answer the open conversation.
 async function answer() {
-  const model = models.current();
   const conversation = open;
+  // Who is quick writes before the list has come.
+  if (!models.current()) await refreshModels();
+  if (!canAct()) return;
+  const model = models.current();
   let generate;
   try {
     if (!model) throw new Error("there is no model that could answer");
@@ -168,7 +171,7 @@ async function answer() {
   const isEmpty = !message.content && !message.thoughts && !message.calls.length && !message.error;
   if (isEmpty && (wantsKey || message.end === "cancelled")) conversation.messages.pop();
   exchange("stop", "send");
-  if (document.activeElement === find("send")) find("text").focus();
+  if (document.activeElement === find("send")) focusText();
   await refreshModels();
   message.figures.device ??= models.current()?.loaded?.device;
   if (store.load(conversation.id)) keep(conversation);
@@ -197,6 +200,7 @@ async function refreshModels() {
       return;
     } catch (error) {
       find("state-text").textContent = error.message;
+      find("state-more").textContent = "";
       if (!error.wantsKey) {
         note(`No list of models: ${error.message}`, { label: "Ask again", run: start });
         return;
@@ -279,6 +283,13 @@ function sendText() {
   }
 }
 
+const isTouch = () => matchMedia("(pointer: coarse)").matches;
+
+// On a touch screen it would bring the keyboard, which covers half of the page.
+function focusText() {
+  if (!isTouch()) find("text").focus();
+}
+
 // As high as its lines, within bounds.
 function grow() {
   const area = find("text");
@@ -288,7 +299,9 @@ function grow() {
 
 function onKey(event) {
   if (event.key !== "Escape") return;
-  if (running && !document.querySelector("dialog[open]")) running.answer.stop();
+  // What lies above is closed by it first.
+  if (document.querySelector("dialog[open], :popover-open")) return;
+  if (running) running.answer.stop();
   else if (isNarrow() && document.body.classList.contains("with-list")) {
     showList(false);
     find("show-list").focus();
@@ -320,8 +333,7 @@ function listen() {
   find("text").addEventListener("input", grow);
   find("text").addEventListener("keydown", (event) => {
     // On a touch screen there is a button, and no other way to begin a line.
-    const isTouch = matchMedia("(pointer: coarse)").matches;
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch) return;
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || isTouch()) return;
     event.preventDefault();
     sendText();
   });
@@ -340,7 +352,7 @@ function listen() {
     if (document.visibilityState === "visible" && !running && !document.querySelector("dialog[open]")) refreshModels();
   });
   models.watch(() => {
-    open.model = models.current()?.name ?? null;
+    open.model = models.current()?.name ?? "";
     if (open.messages.length && canAct()) keep();
   });
   store.watch((id) => {
@@ -358,5 +370,5 @@ async function start() {
 listen();
 showList(!isNarrow());
 show(store.load(location.hash.slice(1)) ?? open);
-find("text").focus();
+focusText();
 start();

@@ -84,7 +84,7 @@ export function fromJson(text) {
   return file.conversations.map((found, idx) => {
     const conversation = checked(found);
     if (!conversation) throw new Error(`its conversation ${idx + 1} is damaged`);
-    if (load(conversation.id)) conversation.id = create(null).id;
+    if (load(conversation.id)) conversation.id = create("").id;
     return conversation;
   });
 }

@@ -27,6 +27,8 @@ pub(super) fn check(
         return refused();
     }
     let is_allowed = |origin: &HeaderValue| {
+        // The daemon's own page asks from the place that it asks: that `Host` is one of ours is
+        // certain by now, so no foreign name can be both.
         let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let own = own.map(|host| format!("http://{host}"));
         origin

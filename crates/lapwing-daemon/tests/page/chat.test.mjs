@@ -29,8 +29,8 @@ test("an answer grows while it is made, and tells its figures", async () => {
   const figures = page.locator("article.assistant .figures");
   assert.match(await figures.innerText(), /^40 tokens · \d\d\.\d tokens\/s · first after .* · FAKE · most tokens reached$/);
   assert.match(await figures.getAttribute("title"), /prompt: 1 token[^]*watts: the daemon tells none/);
-  assert.match(await page.locator("#state").innerText(), /^FAKE · fake .* in memory · 4,096 tokens of context/);
-  assert.match(await page.locator("#announcer").textContent(), /^fake-20000 answered: 1234/);
+  assert.match(await page.locator("#state").innerText(), /^FAKE · .* in memory · leaves in 5 min unless used · fake .* · 4,096 tokens of context/);
+  await page.locator("#announcer", { hasText: /^fake-20000 answered: 1234/ }).waitFor({ state: "attached" });
   await page.locator("#unload").click();
   await page.locator("#state", { hasText: "not loaded" }).waitFor();
   await close();
