@@ -405,10 +405,9 @@ mod tests {
             let error = lapwing_weights::Checkpoint::open(&below.join(opened)).unwrap_err();
             let message = error.to_string();
             // As an export gives it, too, which hides it.
-            for error in [anyhow::Error::new(ExportError::Open(error))] {
-                let hint = super::super::for_error(&error, None).unwrap();
-                assert!(hint.contains(expected), "{message}: {hint}");
-            }
+            let error = anyhow::Error::new(ExportError::Open(error));
+            let hint = super::super::for_error(&error, None).unwrap();
+            assert!(hint.contains(expected), "{message}: {hint}");
         };
         let config = ("config.json", r#"{"model_type":"llama"}"#);
         check(&[config, ("pytorch_model.bin", "")], "", "save_pretrained(sys.argv[1])");
