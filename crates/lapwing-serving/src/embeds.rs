@@ -12,9 +12,9 @@ use lapwing_model::TokenId;
 use lapwing_text::SpecialPieces;
 
 use crate::message::{Abilities, Ask, Card, EmbedInput, Failure, FailureKind, Said, State};
+use crate::mouth::Mouth;
 use crate::pace::Pace;
-use crate::words::{failure, never_begun};
-use crate::worker::{Mouth, holds_already};
+use crate::words::{failure, holds_already, never_begun};
 
 /// An open model for embeddings.
 pub(crate) struct Embeds {

@@ -21,6 +21,7 @@ mod fake;
 mod forms;
 mod kept;
 mod listing;
+mod mouth;
 mod pace;
 mod prompt;
 mod served;

@@ -66,3 +66,9 @@ pub(crate) fn kind(error: &GenerateError) -> FailureKind {
 pub(crate) fn failure(kind: FailureKind, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure { kind, message: lapwing_host::with_causes(error), hint: None }
 }
+
+/// What is said to a worker's first request when it comes again.
+pub(crate) fn holds_already() -> Failure {
+    let message = "this worker holds a model already".to_owned();
+    Failure { kind: FailureKind::Request, message, hint: None }
+}

@@ -7,13 +7,12 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
 
 use lapwing_backend::{DeviceKind, DeviceRequest};
 use lapwing_host::correction;
-use lapwing_host::worker::crowd::{self, Requests};
+use lapwing_host::worker::crowd::Requests;
 use lapwing_host::{Caller, EmbeddingEngine, Engine, Host, OpenRequest, with_causes};
 use lapwing_store::Store;
 use lapwing_text::SpecialPieces;
@@ -24,11 +23,12 @@ use crate::forms::{Asked, Forms};
 use crate::listing::{libraries, list};
 use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
+use crate::mouth::Mouth;
 use crate::pace::Pace;
 use crate::prompt::{self, Made, PromptError};
 use crate::served::Served;
 use crate::turns::{Turns, TurnsOptions, Wanted};
-use crate::words::{failure, never_begun};
+use crate::words::{failure, holds_already, never_begun};
 
 /// What a worker opens models with.
 pub struct Base<'a> {
@@ -44,21 +44,6 @@ enum Turn {
     Cancel(u64),
     Look(u64),
     Pace(f64),
-}
-
-/// Where a worker says things.
-pub(crate) struct Mouth<W>(Mutex<W>);
-
-impl<W: Write> Mouth<W> {
-    pub(crate) fn of(output: W) -> Mouth<W> {
-        Mouth(Mutex::new(output))
-    }
-
-    pub(crate) fn say(&self, number: u64, is_last: bool, said: &Said) {
-        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody reads any more: the requests end, too.
-        let _ = crowd::say(&mut *output, number, is_last, said);
-    }
 }
 
 /// Answer what is asked on `input` until nobody asks any more.
@@ -114,12 +99,6 @@ pub fn serve(
         }
     }
     Ok(())
-}
-
-/// To what is asked of a worker that holds no model yet.
-pub(crate) fn holds_already() -> Failure {
-    let message = "this worker holds a model already".to_owned();
-    Failure { kind: FailureKind::Request, message, hint: None }
 }
 
 fn nothing_open() -> Failure {
@@ -395,9 +374,6 @@ fn take_turns<W: Write>(
         pace.worked(started);
     }
 }
-
-#[cfg(test)]
-pub(crate) use tests::Lines;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::worker::Lines;
+use crate::mouth::Lines;
 
 /// Everything that is said to requests that came at once.
 fn answers(asks: Vec<(u64, Ask)>) -> Vec<(u64, Said)> {

@@ -1,4 +1,3 @@
-use std::io;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -6,20 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::message::{Part, Why};
-
-/// What is said, a line at a time.
-pub(crate) struct Lines(pub(crate) Sender<String>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::mouth::Lines;
 
 /// Everything that is said to requests until each of `n_requests` had its last word.
 fn answers(asks: Vec<(u64, Ask)>, n_requests: usize) -> Vec<(u64, Said)> {
