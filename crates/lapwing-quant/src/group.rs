@@ -47,7 +47,8 @@ const N_THREADED_WEIGHTS_MIN: usize = 1 << 18;
 /// Each group's scale is rounded to f16 before its codes are chosen, so that storing scales in f16
 /// costs nothing more. A symmetric group maps its largest weight to the lowest code, which uses the
 /// full range; an asymmetric one covers its least to its largest weight and zero. Then a few
-/// neighbouring scales are tried and the least squared error wins. A group of zeros gets scale 1.
+/// neighbouring scales are tried and the least squared error wins; in symmetric groups of 4 bits the
+/// errors of larger weights count more. A group of zeros gets scale 1.
 ///
 /// Shapes: `weights [n_rows, n_columns]`.
 ///
