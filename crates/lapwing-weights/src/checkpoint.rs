@@ -204,11 +204,13 @@ fn of_folder(folder: &Path, has_config: bool) -> OpenCheckpointError {
     }
     let names = files.iter().filter_map(|path| path.file_name());
     let mut names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    names.retain(|name| name != hugging_face::CONFIG_FILE);
     let more = if names.len() > N_NAMED_MAX { ", …" } else { "" };
     names.truncate(N_NAMED_MAX);
     let found = match (names.is_empty(), has_config) {
-        (true, _) => "an empty folder".to_owned(),
-        (_, true) => format!("neither of the two beside config.json: {}{more}", names.join(", ")),
+        (true, true) => "config.json alone".to_owned(),
+        (true, false) => "an empty folder".to_owned(),
+        (_, true) => format!("config.json beside {}{more}", names.join(", ")),
         (_, false) => format!("a folder without config.json: {}{more}", names.join(", ")),
     };
     unrecognised(folder, found)

@@ -415,9 +415,10 @@ fn a_folder_that_is_no_checkpoint_is_told_by_its_files() {
     check(&[], "found an empty folder");
     check(
         &["config.json", "other.safetensors"],
-        "config.json and model.safetensors or model.safetensors.index.json, found neither of the two \
-         beside config.json: config.json, other.safetensors",
+        "config.json and model.safetensors or model.safetensors.index.json, found config.json \
+         beside other.safetensors",
     );
+    check(&["config.json"], "found config.json alone");
     check(&["a", "b", "c", "d", "e"], "found a folder without config.json: a, b, c, d, …");
     let pytorch = "weights: expected safetensors or GGUF, found pytorch_model.bin";
     check(&["config.json", "pytorch_model.bin", "training_args.bin"], pytorch);

@@ -321,6 +321,11 @@ fn checkpoint(error: &OpenCheckpointError) -> Option<String> {
         OpenCheckpointError::Unrecognised { found, .. } if found.contains("git lfs") => {
             super::FETCH.to_owned()
         }
+        OpenCheckpointError::Unrecognised { found, .. }
+            if found.starts_with("config.json") && found.contains(".safetensors") =>
+        {
+            "call one file of weights model.safetensors; of several, get their index, too".to_owned()
+        }
         OpenCheckpointError::Unrecognised { .. } => {
             "`lapwing list --all` shows checkpoints that can be pulled".to_owned()
         }
@@ -413,6 +418,7 @@ mod tests {
         check(&[config, ("pytorch_model.bin", "")], "", "save_pretrained(sys.argv[1])");
         check(&[("a.pth", "")], "a.pth", "as safetensors or GGUF");
         check(&[config, ("model.safetensors", "")], "model.safetensors", "give the folder");
+        check(&[config, ("other.safetensors", "")], "", "call one file of weights");
         let index = r#"{"weight_map":{"a":"b.safetensors"}}"#;
         let index = ("model.safetensors.index.json", index);
         check(&[config, index, ("model.safetensors", "")], "", "`ls -l` shows which is older");

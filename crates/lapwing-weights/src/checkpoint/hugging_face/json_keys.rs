@@ -42,7 +42,8 @@ impl<'a> JsonKeys<'a> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match read(value) {
             Some(read) => Ok(Some(read)),
-            None if value.is_string() => {
+            // Texts are told from numbers by their quotes; those of NaN and Infinity are not the file's.
+            None if value.as_str().is_some_and(|text| !is_no_number(text)) => {
                 Err(self.wrong(key, expected, format!("\"{}\"", excerpt(value))))
             }
             None => Err(self.wrong(key, expected, excerpt(value))),
@@ -98,6 +99,11 @@ impl<'a> JsonKeys<'a> {
 /// A value for a message.
 pub(super) fn excerpt(value: &Value) -> String {
     keys::excerpt(&value.to_string())
+}
+
+/// Whether Python writes a number that JSON has not so.
+fn is_no_number(text: &str) -> bool {
+    ["NaN", "Infinity", "-Infinity"].contains(&text)
 }
 
 fn float(value: &Value) -> Option<f32> {
