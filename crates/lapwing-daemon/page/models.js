@@ -16,11 +16,11 @@ export async function refresh() {
 
 // The model that answers; null where there is none.
 export function current() {
-  return known.find((model) => model.name === chosen) ?? null;
+  return named(chosen);
 }
 
-export function names() {
-  return known.map((model) => model.name);
+export function named(name) {
+  return known.find((model) => model.name === name) ?? null;
 }
 
 export function choose(name) {

@@ -169,19 +169,22 @@ async function answer() {
   running = null;
   const { message } = made;
   const isEmpty = !message.content && !message.thoughts && !message.calls.length && !message.error;
-  if (isEmpty && (wantsKey || message.end === "cancelled")) conversation.messages.pop();
+  const isGone = isEmpty && (wantsKey || message.end === "cancelled");
+  if (isGone) conversation.messages.pop();
   exchange("stop", "send");
   if (document.activeElement === find("send")) focusText();
   await refreshModels();
-  message.figures.device ??= models.current()?.loaded?.device;
+  message.figures.device = models.named(message.model)?.loaded?.device ?? "";
   if (store.load(conversation.id)) keep(conversation);
-  if (open === conversation) {
-    log.update(message);
-    log.offer(conversation.messages, actions);
-    if (message.error) announce(`No answer: ${message.error}`);
-    else if (message.end === "cancelled") announce("Stopped");
-    else log.sayAnswer(message);
-  } else show(open);
+  if (open !== conversation || isGone) {
+    show(open);
+    return;
+  }
+  log.update(message);
+  log.offer(conversation.messages, actions);
+  if (message.error) announce(`No answer: ${message.error}`);
+  else if (message.end === "cancelled") announce("Stopped");
+  else log.sayAnswer(message);
 }
 
 // Show a button in the place of another, which takes its focus along.
@@ -192,8 +195,14 @@ function exchange(old, next) {
   find(old).hidden = true;
 }
 
-// Ask which models there are, and for the key where one is wanted.
-async function refreshModels() {
+// Ask which models there are, and for the key where one is wanted; once, however many want to know.
+let refreshing = null;
+function refreshModels() {
+  refreshing ??= askForModels().finally(() => { refreshing = null; });
+  return refreshing;
+}
+
+async function askForModels() {
   for (let text = "This daemon wants its key. It is kept until this tab is closed."; ;) {
     try {
       await models.refresh();

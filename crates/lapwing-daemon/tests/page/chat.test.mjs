@@ -57,6 +57,22 @@ for (const [way, stop] of [["button", (page) => page.locator("#stop").click()], 
   });
 }
 
+test("an answer that is stopped before it began leaves nothing behind", async () => {
+  const { page, close } = await visit(browser, daemon.base);
+  await page.route("**/v1/lapwing/answer", () => {});
+  await say(page, "abc");
+  await page.locator(".figures", { hasText: "…" }).waitFor();
+  await page.keyboard.press("Escape");
+  await settle(page);
+  await page.locator("article.assistant").waitFor({ state: "detached" });
+  await page.unroute("**/v1/lapwing/answer");
+  await choose(page, "fake", { max_tokens: 3 });
+  await page.getByRole("button", { name: "Answer", exact: true }).click();
+  await settle(page);
+  assert.deepEqual(await page.locator("article .body").allInnerTexts(), ["abc", "def"]);
+  await close();
+});
+
 test("a reload finds the conversation, also one that was cut off", async () => {
   const { page, close } = await visit(browser, daemon.base);
   await choose(page, "fake-2000", { max_tokens: 9 });

@@ -184,9 +184,11 @@ test("who wants no motion sees none", async () => {
   await close();
 });
 
-test("a daemon with a key is asked with it, and the page says so where it is wrong", async () => {
+test("a daemon with a key is asked with it, and the page says so where it is wrong", async (t) => {
   const locked = await serve({ key: "secret" });
+  t.after(locked.end);
   const context = await browser.newContext();
+  t.after(() => context.close());
   const page = await context.newPage();
   const headers = [];
   page.on("request", (request) => { if (request.url().includes("/v1/")) headers.push(request.headers().authorization); });
@@ -214,8 +216,6 @@ test("a daemon with a key is asked with it, and the page says so where it is wro
   await other.locator("#question").waitFor();
   await other.locator("#question-cancel").click();
   await other.locator("#note", { hasText: "Without the key" }).waitFor();
-  await context.close();
-  await locked.end();
 });
 
 test("without a daemon the page says what is wrong and asks again", async () => {

@@ -53,6 +53,7 @@ export async function browse() {
 // `close`: errors, violations of the policy, requests to elsewhere.
 export async function visit(browser, base, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...options });
+  context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   const problems = [];
   page.on("console", (message) => {
