@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
-import { browse, choose, ended, modules, piece, say, script, serve, settle, visit } from "./lab.mjs";
+import { browse, choose, ended, fromDisk, modules, piece, say, script, serve, settle, visit } from "./lab.mjs";
 
 const axeSource = readFileSync(modules.resolve("axe-core/axe.min.js"), "utf8");
 
@@ -189,6 +189,7 @@ test("a daemon with a key is asked with it, and the page says so where it is wro
   t.after(locked.end);
   const context = await browser.newContext();
   t.after(() => context.close());
+  await fromDisk(context, locked.base);
   const page = await context.newPage();
   const headers = [];
   page.on("request", (request) => { if (request.url().includes("/v1/")) headers.push(request.headers().authorization); });

@@ -68,7 +68,7 @@ export async function visit(browser, base, options = {}) {
   await page.addInitScript(() => {
     addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
-  if (process.env.PAGE_FILES) await fromDisk(context, base);
+  await fromDisk(context, base);
   await page.goto(`${base}/`);
   await page.locator("#model option").first().waitFor({ state: "attached" });
   const close = async (expected = []) => {
@@ -81,7 +81,8 @@ export async function visit(browser, base, options = {}) {
 
 // The files of PAGE_FILES in place of those that the program holds, so that a change can be tried
 // without building it.
-async function fromDisk(context, base) {
+export async function fromDisk(context, base) {
+  if (!process.env.PAGE_FILES) return;
   const isPart = (url) => url.origin === base && (url.pathname === "/" || url.pathname.startsWith("/page/"));
   await context.route(isPart, async (route) => {
     const { pathname } = new URL(route.request().url());
