@@ -1,5 +1,6 @@
 //! Messages, and from them to a prompt: its text and its token ids.
 
+mod forms;
 mod reads;
 
 use jiff::Zoned;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::{Engine, NoTokenizer};
 
+use forms::is_begun_answer;
 pub use reads::{NoVariable, Reads, unread_fields};
 
 /// Why messages are no prompt.
@@ -237,22 +239,6 @@ fn append_lines(message: &mut Message, lines: impl Iterator<Item = Value>) {
     message.content = Some(text.into_iter().chain(lines).collect::<Vec<_>>().join("\n").into());
 }
 
-/// The messages with the arguments of their calls as JSON in a string, which templates that join them
-/// with text want; `None` where that changes nothing.
-fn with_arguments_as_text(messages: &[Message]) -> Option<Vec<Message>> {
-    let mut messages = messages.to_vec();
-    let calls = messages.iter_mut().filter_map(|message| message.extra.get_mut(TOOL_CALLS));
-    let calls = calls.filter_map(Value::as_array_mut).flatten();
-    let mut has_changed = false;
-    for arguments in calls.filter_map(|call| call.pointer_mut("/function/arguments")) {
-        if !arguments.is_string() {
-            *arguments = arguments.to_string().into();
-            has_changed = true;
-        }
-    }
-    has_changed.then_some(messages)
-}
-
 /// Messages alone, as [`encode_told`].
 ///
 /// # Errors
@@ -295,7 +281,8 @@ pub fn encode_told(
 
 /// What `template` makes of `messages`, or the last text alone where there is none. What a message
 /// spells like a special token stays text, but where there is no template. Where the template refuses
-/// arguments of calls as objects, it gets them as JSON in a string.
+/// arguments of calls as objects, it gets them as JSON in a string, and where it cannot take an answer
+/// without text, one with an empty text.
 ///
 /// # Errors
 ///
@@ -326,24 +313,21 @@ pub fn prompt(
         }
         template.render_for(input, tokenizer)
     };
-    let rendered = render(&input).or_else(|error| {
-        let spelled = if refuses(&error) { with_arguments_as_text(messages) } else { None };
-        let spelled = spelled.map(|messages| render(&RenderInput { messages: &messages, ..input }));
-        // Why it refuses them as they are says more.
-        spelled.and_then(Result::ok).ok_or(error)
-    })?;
+    let mut rendered = None;
+    for messages in forms::of(messages, template) {
+        let outcome = render(&RenderInput { messages: &messages, ..input });
+        let may_take_another = matches!(&outcome, Err(error) if refuses(error));
+        // Why it refuses the first form says more.
+        rendered = rendered.filter(|_| outcome.is_err()).or(Some(outcome));
+        if !may_take_another {
+            break;
+        }
+    }
+    let rendered = rendered.unwrap_or_else(|| render(&input))?;
     tracing::debug!(n_bytes = rendered.text().len(), "prompt rendered");
     // The template writes the special tokens itself.
     let ids = tokenizer.encode_rendered(&rendered)?;
     Ok(Prompt { text: rendered.text().to_owned(), ids })
-}
-
-/// Whether the last message is an answer that can go on: what calls functions is over.
-fn is_begun_answer(messages: &[Message]) -> bool {
-    messages.last().is_some_and(|last| {
-        let calls = last.extra.get(TOOL_CALLS).and_then(Value::as_array);
-        last.role == "assistant" && calls.is_none_or(Vec::is_empty)
-    })
 }
 
 /// Whether a prompt has the token for a text's beginning twice: once because the tokenizer puts it

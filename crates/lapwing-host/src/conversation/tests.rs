@@ -153,7 +153,7 @@ fn an_answer_that_stands_last_goes_on() {
     check(source, said("1, 2 "), true, "u:hi<end>a:1, 2 ");
     check(source, said("1, 2 "), false, "u:hi<end>a:1, 2<end>a:");
     check(source, said(""), true, "u:hi<end>a:<end>a:");
-    check(source, json!({"role": "assistant", "content": null}), true, "u:hi<end>a:None<end>a:");
+    check(source, json!({"role": "assistant", "content": null}), true, "u:hi<end>a:<end>a:");
     check(source, json!({"role": "user", "content": "so?"}), true, "u:hi<end>u:so?<end>a:");
     let call = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
     let called = json!({"role": "assistant", "content": "ok", "tool_calls": call});
@@ -168,4 +168,32 @@ fn an_answer_that_stands_last_goes_on() {
     let in_parts = json!({"role": "assistant", "content": [part("a"), part("b")]});
     check(parts, in_parts, true, "[a][b");
     check("{{ messages[0].content }}>", said("1"), true, "hi>");
+}
+
+#[test]
+fn an_answer_of_calls_alone_is_taken_by_every_template() {
+    let tokenizer = br#"{
+        "added_tokens": [],
+        "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}
+    }"#;
+    let tokenizer = Tokenizer::from_bytes(tokenizer, Path::new("made.json")).unwrap();
+    let check = |source: &str, expected: &str| {
+        let path = Path::new("made.jinja");
+        let template = ChatTemplate::from_source(source, SpecialTokens::default(), path);
+        let call = json!([{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]);
+        let called = json!({"role": "assistant", "content": null, "tool_calls": call});
+        let messages = [Message::new("user", "hi"), Message::from_json(called).unwrap()];
+        let made = prompt(&tokenizer, Some(&template), &messages, &Told::default()).unwrap();
+        assert_eq!(made.text, expected, "{source}");
+    };
+    // It prints, it looks within, it tells calls by it, it looks within though it knows none.
+    check("{% for m in messages %}[{{ m.content }}]{% endfor %}", "[hi][]");
+    check("{% for m in messages %}{{ '</think>' in m.content }}{% endfor %}", "FalseFalse");
+    check("{% for m in messages %}{{ m.content is none }}{% endfor %}", "FalseTrue");
+    let both = "{% for m in messages %}{% if m.x is not none %}{{ 'h' in m.content }}{% endif %}\
+                {% endfor %}";
+    check(both, "TrueFalse");
+    let joined = "{% for m in messages %}{% for c in m.tool_calls or [] %}\
+                  {{ 'in' in m.content }}{{ c.function.arguments + '' }}{% endfor %}{% endfor %}";
+    check(joined, "False{\"a\":1}");
 }
