@@ -43,7 +43,7 @@ const LOGPROB_MIN: f64 = -9999.0;
 
 impl TokenLogprob {
     pub(crate) fn of(probability: &Probability) -> TokenLogprob {
-        let bytes = |spelled: &Spelled| Some(spelled.text.clone().into_bytes());
+        let bytes = |spelled: &Spelled| Some(spelled.bytes());
         let top = probability.top.iter().map(|(spelled, log)| TopLogprob {
             token: spelled.text.clone(),
             logprob: log.max(LOGPROB_MIN),

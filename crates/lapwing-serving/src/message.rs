@@ -227,7 +227,7 @@ pub enum Said {
         /// The tokens.
         ids: Vec<TokenId>,
         /// How each is spelled.
-        pieces: Vec<String>,
+        pieces: Vec<Spelled>,
         /// The text that they are of.
         text: String,
     },
@@ -310,6 +310,29 @@ pub struct Spelled {
     pub token: TokenId,
     /// As text; what is not UTF-8 by itself is replaced.
     pub text: String,
+    /// Its bytes where the text does not have them: a token may be a part of a character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Vec<u8>>,
+}
+
+impl Spelled {
+    /// A token that is spelled with these bytes.
+    #[must_use]
+    pub fn new(token: TokenId, bytes: Vec<u8>) -> Spelled {
+        match String::from_utf8(bytes) {
+            Ok(text) => Spelled { token, text, bytes: None },
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Spelled { token, text, bytes: Some(error.into_bytes()) }
+            }
+        }
+    }
+
+    /// The bytes that spell it.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes.clone().unwrap_or_else(|| self.text.clone().into_bytes())
+    }
 }
 
 /// How an answer ended.

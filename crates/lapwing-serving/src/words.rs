@@ -27,15 +27,21 @@ pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
 /// What became certain with the newest token of an answer.
 pub(crate) fn piece(event: Option<Event<'_>>, tokenizer: Option<&Tokenizer>) -> Option<Piece> {
     let Event::Token { token, log_probability, top, parts, .. } = event? else { return None };
-    let spelled = |token: TokenId| Spelled {
-        token,
-        text: tokenizer.map_or_else(String::new, |t| t.decode(&[token], SpecialPieces::Show)),
-    };
+    let spelled = |token: TokenId| spelled(token, tokenizer);
     let probability = log_probability.map(|log| {
         let top = top.iter().map(|other| (spelled(other.token), other.log_probability)).collect();
         Box::new(Probability { log, piece: spelled(token), top })
     });
     Some(Piece { token, parts: parts.iter().map(part).collect(), probability })
+}
+
+/// How a token is spelled in the midst of a text.
+pub(crate) fn spelled(token: TokenId, tokenizer: Option<&Tokenizer>) -> Spelled {
+    let alone = |tokenizer: &Tokenizer| tokenizer.decode(&[token], SpecialPieces::Show);
+    let bytes = |tokenizer: &Tokenizer| {
+        tokenizer.bytes_within(token).unwrap_or_else(|| alone(tokenizer).into_bytes())
+    };
+    Spelled::new(token, tokenizer.map_or_else(Vec::new, bytes))
 }
 
 fn part(event: &ReplyEvent) -> Part {

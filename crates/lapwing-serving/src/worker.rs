@@ -28,7 +28,7 @@ use crate::pace::Pace;
 use crate::prompt::{self, Made, PromptError};
 use crate::served::Served;
 use crate::turns::{Turns, TurnsOptions, Wanted};
-use crate::words::{failure, holds_already, never_begun};
+use crate::words::{failure, holds_already, never_begun, spelled};
 
 /// What a worker opens models with.
 pub struct Base<'a> {
@@ -306,10 +306,7 @@ fn encoded(served: &Served, asked: Prompt) -> Result<Said, Failure> {
         Err(PromptError::Empty) => Made { text: String::new(), ids: Vec::new(), tools: None },
         Err(error) => return Err(refused(&error)),
     };
-    let piece = |&token: &u32| {
-        let tokenizer = served.tokenizer.as_ref();
-        tokenizer.map_or_else(String::new, |t| t.decode(&[token], SpecialPieces::Show))
-    };
+    let piece = |&token: &u32| spelled(token, served.tokenizer.as_ref());
     let pieces = made.ids.iter().map(piece).collect();
     Ok(Said::Encoded { pieces, ids: made.ids, text: made.text })
 }

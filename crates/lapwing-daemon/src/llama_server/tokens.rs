@@ -1,7 +1,7 @@
 //! `/tokenize`, `/detokenize` and `/apply-template`.
 
 use axum::extract::State;
-use lapwing_serving::message::{Ask, Chat, Prompt, Said};
+use lapwing_serving::message::{Ask, Chat, Prompt, Said, Spelled};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -30,7 +30,22 @@ pub(crate) struct Tokens {
 #[serde(untagged)]
 enum Token {
     Bare(u32),
-    WithPiece { id: u32, piece: String },
+    WithPiece { id: u32, piece: Bytes },
+}
+
+/// Text, or bytes where they are none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Bytes {
+    Text(String),
+    Raw(Vec<u8>),
+}
+
+impl Token {
+    fn with_piece(spelled: Spelled) -> Token {
+        let Spelled { token, text, bytes } = spelled;
+        Token::WithPiece { id: token, piece: bytes.map_or(Bytes::Text(text), Bytes::Raw) }
+    }
 }
 
 /// Tokens whose text is wanted.
@@ -78,12 +93,11 @@ pub(super) async fn tokenize(
     else {
         return Err(Refusal::internal("the model's process told no tokens"));
     };
-    let has_pieces = request.with_pieces == Some(true);
-    let tokens = ids.into_iter().zip(pieces).map(|(id, piece)| match has_pieces {
-        true => Token::WithPiece { id, piece },
-        false => Token::Bare(id),
-    });
-    Ok(axum::Json(Tokens { tokens: tokens.collect() }))
+    let tokens = match request.with_pieces == Some(true) {
+        true => pieces.into_iter().map(Token::with_piece).collect(),
+        false => ids.into_iter().map(Token::Bare).collect(),
+    };
+    Ok(axum::Json(Tokens { tokens }))
 }
 
 pub(super) async fn detokenize(
@@ -129,6 +143,11 @@ mod tests {
             assert_eq!(serde_json::to_value(&tokens).unwrap(), json);
         };
         check(json!({"tokens": [1, 2]}));
-        check(json!({"tokens": [{"id": 1, "piece": "a"}]}));
+        check(json!({"tokens": [{"id": 1, "piece": "a"}, {"id": 2, "piece": [0xe5, 0xaa]}]}));
+        let tokens = [(1, "a".into()), (2, vec![0xe5, 0xaa])]
+            .map(|(token, bytes)| Token::with_piece(Spelled::new(token, bytes)));
+        let json = serde_json::to_value(Tokens { tokens: tokens.into() }).unwrap();
+        assert_eq!(json["tokens"][1], json!({"id": 2, "piece": [0xe5, 0xaa]}));
+        assert_eq!(json["tokens"][0], json!({"id": 1, "piece": "a"}));
     }
 }

@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn probabilities_stand_beside_what_they_are_of() {
-        let spelled = |text: &str| Spelled { token: 1, text: text.to_owned() };
+        let spelled = |text: &str| Spelled::new(1, text.into());
         let top = vec![(spelled("a"), -0.5), (spelled("b"), f64::NEG_INFINITY)];
         let probability = Some(Box::new(Probability { log: -0.5, piece: spelled("a"), top }));
         let lines = lines(Kind::Chat, &[Piece { token: 1, parts: vec![], probability }], Why::Stop);

@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn tokens_stand_where_the_text_has_come_to() {
-        let spelled = |text: &str| Spelled { token: 1, text: text.to_owned() };
+        let spelled = |text: &str| Spelled::new(1, text.into());
         let piece = |token: &str, text: &str| Piece {
             token: 1,
             parts: if text.is_empty() { Vec::new() } else { vec![Part::Text(text.to_owned())] },

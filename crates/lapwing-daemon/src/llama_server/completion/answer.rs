@@ -61,7 +61,15 @@ struct Settings {
     frequency_penalty: Option<f32>,
     n_probs: u32,
     ignore_eos: bool,
+    logit_bias: Vec<Bias>,
     stream: bool,
+}
+
+/// What is added to the logit of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Bias {
+    token: u32,
+    bias: f32,
 }
 
 /// How probable a token was, and what else might have come.
@@ -89,7 +97,7 @@ impl TokenProbability {
         let of = |spelled: &Spelled, log: f64| TokenProbability {
             id: spelled.token,
             token: spelled.text.clone(),
-            bytes: spelled.text.clone().into_bytes(),
+            bytes: spelled.bytes(),
             logprob: log.max(f64::MIN),
             top_logprobs: Vec::new(),
         };
@@ -190,6 +198,7 @@ impl Growing {
 impl Asked {
     fn settings(&self, n_predict: i64) -> Settings {
         let (request, sampling) = (&self.request, &self.sampling);
+        let bias = sampling.logit_bias.iter();
         Settings {
             n_predict,
             seed: sampling.seed,
@@ -203,6 +212,7 @@ impl Asked {
             frequency_penalty: sampling.frequency_penalty,
             n_probs: request.n_probs.unwrap_or(0),
             ignore_eos: request.ignore_eos == Some(true),
+            logit_bias: bias.map(|&(token, bias)| Bias { token, bias }).collect(),
             stream: request.stream == Some(true),
         }
     }
@@ -247,7 +257,7 @@ mod tests {
     }
 
     fn piece(token: u32, text: &str) -> Piece {
-        let spelled = |token: u32| Spelled { token, text: text.to_owned() };
+        let spelled = |token: u32| Spelled::new(token, text.into());
         let top = vec![(spelled(token), -0.5), (spelled(9), f64::NEG_INFINITY)];
         let probability = Some(Box::new(Probability { log: -0.5, piece: spelled(token), top }));
         Piece { token, parts: vec![Part::Text(text.to_owned())], probability }

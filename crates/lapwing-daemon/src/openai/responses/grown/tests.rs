@@ -186,7 +186,7 @@ fn an_empty_answer_has_an_empty_message() {
 #[test]
 fn probabilities_come_with_the_text_that_their_tokens_became() {
     let probability = |token: &str| {
-        let piece = Spelled { token: 1, text: token.to_owned() };
+        let piece = Spelled::new(1, token.into());
         Some(Box::new(Probability { log: -1.0, piece, top: Vec::new() }))
     };
     let mut grown = grown(true);
