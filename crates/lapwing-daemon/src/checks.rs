@@ -114,6 +114,28 @@ pub(crate) fn tools(
     Ok((tools, form))
 }
 
+/// The form of a schema that stands by itself, as llama.cpp's server takes it.
+pub(crate) fn schema(param: &str, schema: Option<&Value>) -> Result<Option<Form>, Refusal> {
+    match schema {
+        None | Some(Value::Null) => Ok(None),
+        Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+            Ok(Some(Form::Schema(schema.clone())))
+        }
+        Some(_) => Err(Refusal::field(param, "expected a JSON schema")),
+    }
+}
+
+/// Demand that there is no grammar: an answer that does not keep to it is of no use.
+pub(crate) fn no_grammar(grammar: Option<&str>) -> Result<(), Refusal> {
+    match grammar {
+        None | Some("") => Ok(()),
+        Some(_) => {
+            let message = "grammars are not understood: send a JSON schema";
+            Err(Refusal::field("grammar", message))
+        }
+    }
+}
+
 /// What is said to pictures.
 pub(crate) fn no_images(param: &str) -> Refusal {
     let message = "pictures are not understood: only text can be read; the vision part of a model \

@@ -5,7 +5,7 @@ mod prompts;
 
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use lapwing_serving::message::{Form, Generate, Prompt, Said, Sampling};
+use lapwing_serving::message::{Generate, Prompt, Said, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -112,10 +112,7 @@ fn n_answers(request: &CompletionRequest, n_prompts: usize) -> Result<u32, Refus
 
 /// What the worker is asked for, but for the prompt and the bias.
 fn generate(request: &CompletionRequest) -> Result<Generate, Refusal> {
-    if request.grammar.as_ref().is_some_and(|grammar| !grammar.is_empty()) {
-        let message = "grammars are not understood: send a JSON schema";
-        return Err(Refusal::field("grammar", message));
-    }
+    checks::no_grammar(request.grammar.as_deref())?;
     if request.post_sampling_probs == Some(true) {
         let message = "probabilities are told before temperature and truncation only";
         return Err(Refusal::field("post_sampling_probs", message));
@@ -125,11 +122,6 @@ fn generate(request: &CompletionRequest) -> Result<Generate, Refusal> {
         let message = format!("expected 0 to {N_PROBS_MAX} n_probs, found {n_top}");
         return Err(Refusal::field("n_probs", message));
     }
-    let form = match &request.json_schema {
-        None | Some(Value::Null) => None,
-        Some(schema @ (Value::Object(_) | Value::Bool(_))) => Some(Form::Schema(schema.clone())),
-        Some(_) => return Err(Refusal::field("json_schema", "expected a JSON schema")),
-    };
     let sampling = checks::sampling(Sampling {
         temperature: request.temperature,
         top_k: request.top_k.map(checks::top_k),
@@ -151,7 +143,7 @@ fn generate(request: &CompletionRequest) -> Result<Generate, Refusal> {
         ignores_end: request.ignore_eos == Some(true),
         log_probabilities: n_top != 0,
         n_top: n_top as usize,
-        form,
+        form: checks::schema("json_schema", request.json_schema.as_ref())?,
         reads_anew: request.cache_prompt == Some(false),
         ..Generate::new(Prompt::Ids(Vec::new()))
     })
@@ -189,6 +181,7 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
+    use lapwing_serving::message::Form;
     use serde_json::json;
 
     use super::*;

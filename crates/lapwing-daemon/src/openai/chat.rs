@@ -13,6 +13,7 @@ use crate::app::{App, Client};
 use crate::begun::Begun;
 use crate::begun::Merged;
 use crate::body::{Framing, Gone, Json, Writer, stream};
+use crate::checks;
 use crate::logprobs;
 use crate::models::KeepAlive;
 use crate::protocol::Protocol;
@@ -38,8 +39,10 @@ pub(crate) struct ChatRequest {
     pub(crate) tool_choice: Option<Value>,
     pub(crate) parallel_tool_calls: Option<bool>,
     pub(crate) keep_alive: Option<KeepAlive>,
-    /// llama.cpp's server has these, the middle one as vLLM: whether what is known of the prompt is
-    /// taken, and whether the assistant's last message goes on.
+    /// llama.cpp's server has these, some as vLLM: forms that stand by themselves, whether what is
+    /// known of the prompt is taken, and whether the assistant's last message goes on.
+    pub(crate) json_schema: Option<Value>,
+    pub(crate) grammar: Option<String>,
     pub(crate) cache_prompt: Option<bool>,
     pub(crate) continue_final_message: Option<bool>,
     pub(crate) add_generation_prompt: Option<bool>,
@@ -222,7 +225,9 @@ fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
         (begins, goes_on) => goes_on.map_or(begins == Some(true), |goes_on| !goes_on),
     };
     let (tools, call) = tools_of(request.tools, request.tool_choice.as_ref())?;
+    checks::no_grammar(request.grammar.as_deref())?;
     let form = call.or(form_of(request.response_format.as_ref())?);
+    let form = form.or(checks::schema("json_schema", request.json_schema.as_ref())?);
     let (thinks, effort, variables) = request.thinking.told();
     let messages = request.messages;
     let chat = Chat { messages, tools, variables, thinks, effort, begins_anew };

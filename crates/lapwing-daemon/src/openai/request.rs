@@ -96,7 +96,10 @@ pub(crate) fn form_of(format: Option<&Value>) -> Result<Option<Form>, Refusal> {
     let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
     match format.get("type").and_then(Value::as_str) {
         Some("text") => Ok(None),
-        Some("json_object") => Ok(Some(Form::Json)),
+        // llama.cpp's server takes a schema here, too.
+        Some("json_object") => {
+            Ok(checks::schema(param, format.get("schema"))?.or(Some(Form::Json)))
+        }
         Some("json_schema") => match format.pointer("/json_schema/schema") {
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
                 Ok(Some(Form::Schema(schema.clone())))
