@@ -12,6 +12,7 @@ use crate::models::{KeepAlive, Models};
 use crate::options::Options;
 use crate::power::{Ledger, Power};
 use crate::refusal::Refusal;
+use crate::unix_seconds;
 
 /// How often power is looked at while somebody asks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) power: Arc<Power>,
     pub(crate) ledger: Ledger,
+    /// When the daemon began, in seconds since 1970.
+    pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
 }
 
@@ -58,6 +61,7 @@ impl App {
             ledger,
             metrics: Arc::default(),
             options,
+            started_s: unix_seconds(),
             n_open: Arc::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use lapwing_serving::message::State as WorkerState;
 
@@ -13,6 +13,9 @@ use crate::app::App;
 
 /// The text format of Prometheus.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Since when the counters count, in seconds since 1970.
+const STARTED: HeaderName = HeaderName::from_static("process-start-time-unix");
 
 /// A loaded model, as far as metrics tell of it.
 struct OfModel {
@@ -36,7 +39,8 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let mut page = Page::default();
     totals(&app, &models, &mut page);
     of_models(&models, &mut page);
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page.0)
+    let started = (STARTED, app.started_s.to_string());
+    ([(header::CONTENT_TYPE, CONTENT_TYPE.to_owned()), started], page.0)
 }
 
 fn totals(app: &App, models: &[OfModel], page: &mut Page) {
@@ -89,7 +93,7 @@ fn totals(app: &App, models: &[OfModel], page: &mut Page) {
     tell("llamacpp:requests_deferred", "gauge", "Requests that wait.", n_deferred);
     let n_reused = load(&metrics.n_reused_tokens);
     tell(
-        "lapwing_prompt_tokens_reused_total",
+        "llamacpp:prompt_tokens_cached_total",
         "counter",
         "Tokens of prompts that kept sequences knew.",
         n_reused,
