@@ -119,10 +119,23 @@ def test_log_probabilities(client):
     assert len(entries) == 5 and all(len(entry.top_logprobs) == 3 for entry in entries)
     assert "".join(entry.token for entry in entries) == whole.choices[0].message.content
     assert all(entry.token == entry.top_logprobs[0].token for entry in entries)
+    told = b"".join(bytes(entry.bytes) for entry in entries)
+    assert told.decode() == whole.choices[0].message.content
     streamed = [
         entry for chunk in chunks for choice in chunk.choices if choice.logprobs
         for entry in choice.logprobs.content]
     assert [entry.token for entry in streamed] == [entry.token for entry in entries]
+
+
+def test_a_token_may_be_a_part_of_a_character(client):
+    # The form allows nothing but what the tokens of one character spell together.
+    form = {"type": "json_schema", "json_schema": {"name": "c", "schema": {"enum": ["\u5abd"]}}}
+    answer = client.chat.completions.create(
+        model=MODEL, messages=HELLO, response_format=form, logprobs=True, max_tokens=20)
+    entries = answer.choices[0].logprobs.content
+    told = b"".join(bytes(entry.bytes) for entry in entries)
+    assert answer.choices[0].message.content == '"\u5abd"' and told.decode() == '"\u5abd"'
+    assert any(len(entry.bytes) < 3 and entry.bytes[0] >= 0x80 for entry in entries)
 
 
 def test_a_bias_forbids_a_token(client):
@@ -175,6 +188,17 @@ def test_a_json_object(client):
         assert answer.choices[0].message.content.lstrip().startswith("{")
 
 
+def test_a_json_object_with_a_schema_as_llama_cpp_takes_it(client):
+    form = {"type": "json_object", "schema": {"enum": ["a"]}}
+    answer = client.chat.completions.create(model=MODEL, messages=HELLO, response_format=form)
+    assert answer.choices[0].message.content == '"a"'
+    with pytest.raises(openai.BadRequestError):
+        form = {"type": "json_object", "schema": 7}
+        client.chat.completions.create(model=MODEL, messages=HELLO, response_format=form)
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model=MODEL, messages=HELLO, extra_body={"grammar": "root ::= [a]"})
+
+
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
 def test_a_call_that_must_come(client, choice):
     messages = [{"role": "user", "content": "What is the weather in Paris?"}]
@@ -194,7 +218,8 @@ def test_a_call_that_must_come(client, choice):
     # The result goes back.
     messages = [
         *messages,
-        whole.message.model_dump(exclude_none=True),
+        # As most programs send it, with null where there is no text.
+        {**whole.message.model_dump(exclude_none=True), "content": None},
         {"role": "tool", "tool_call_id": call.id, "content": "sunny, 20 °C"},
     ]
     answer = client.chat.completions.create(
