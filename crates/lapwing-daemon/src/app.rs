@@ -9,7 +9,7 @@ use lapwing_serving::message::{Ask, Generate};
 use crate::begun::Begun;
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
-use crate::options::Options;
+use crate::options::{InForce, Options};
 use crate::power::{Ledger, Power};
 use crate::refusal::Refusal;
 use crate::unix_seconds;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What all requests share.
 #[derive(Clone)]
 pub(crate) struct App {
-    pub(crate) options: Arc<Options>,
+    pub(crate) options: Arc<InForce>,
     pub(crate) models: Arc<Models>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) power: Arc<Power>,
@@ -54,7 +54,7 @@ impl App {
     pub(crate) fn new(options: Options) -> App {
         let power = Arc::new(Power::new(options.power.clone(), options.system.clone()));
         let ledger = Ledger::new(&options.system);
-        let options = Arc::new(options);
+        let options = Arc::new(InForce::new(options));
         App {
             models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
             power,
@@ -77,7 +77,8 @@ impl App {
     ///
     /// When there is none: it says when to come again, by how fast requests were answered lately.
     pub(crate) fn place(&self) -> Result<Place, Refusal> {
-        let n_max = self.options.n_waiting_max + self.options.opening.n_sequences_max;
+        let options = self.options.now();
+        let n_max = options.n_waiting_max + options.opening.n_sequences_max;
         let place = Place { n_open: Arc::clone(&self.n_open) };
         let n_before = self.n_open.fetch_add(1, Ordering::Relaxed);
         if n_before == 0 && !self.power.is_constant() {

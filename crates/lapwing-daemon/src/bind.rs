@@ -37,13 +37,11 @@ pub enum BindError {
 ///
 /// When one cannot be had, or would let other computers ask without a key.
 pub async fn bind(options: &Options) -> Result<Vec<Listener>, BindError> {
+    check(options)?;
     let mut listeners = Vec::new();
     for address in &options.addresses {
         listeners.push(match address {
             Address::Tcp(address) => {
-                if !address.ip().is_loopback() && options.key.is_none() {
-                    return Err(BindError::NoKey { address: *address });
-                }
                 let taken = |source| BindError::Taken { address: address.to_string(), source };
                 Listener::Tcp(TcpListener::bind(address).await.map_err(taken)?)
             }
@@ -51,6 +49,19 @@ pub async fn bind(options: &Options) -> Result<Vec<Listener>, BindError> {
         });
     }
     Ok(listeners)
+}
+
+/// Demand a key where other computers reach an address.
+pub(crate) fn check(options: &Options) -> Result<(), BindError> {
+    for address in &options.addresses {
+        if let Address::Tcp(address) = *address
+            && !address.ip().is_loopback()
+            && options.key.is_none()
+        {
+            return Err(BindError::NoKey { address });
+        }
+    }
+    Ok(())
 }
 
 /// A socket for this user alone: in a folder that nobody else may enter, so that its own rights never

@@ -28,7 +28,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
-        let bytes = read(request, app.options.n_body_bytes_max).await?;
+        let bytes = read(request, app.options.now().n_body_bytes_max).await?;
         parse(&bytes).map(Json)
     }
 }

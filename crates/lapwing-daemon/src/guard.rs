@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Client};
 use crate::listen::Peer;
+use crate::options::Options;
 use crate::page;
 use crate::refusal::{Code, Refusal};
 
@@ -25,7 +26,8 @@ const OPEN_PATHS: [&str; 2] = ["/health", "/v1/health"];
 /// Let through what may ask.
 pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Local);
-    let origin = match admitted(&app, &request, peer) {
+    let options = app.options.now();
+    let origin = match admitted(&options, &request, peer) {
         Ok(origin) => origin,
         Err(refusal) => return refusal.into_response(),
     };
@@ -35,7 +37,7 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
         origin::allow(response.headers_mut(), origin, asked);
         return response;
     }
-    if let Err(refusal) = shows_key(&app, &request, peer) {
+    if let Err(refusal) = shows_key(&options, &request, peer) {
         let mut response = refusal.into_response();
         origin::allow(response.headers_mut(), origin, None);
         return response;
@@ -49,7 +51,7 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
 }
 
 fn admitted(
-    app: &App,
+    options: &Options,
     request: &Request,
     peer: Peer,
 ) -> Result<Option<axum::http::HeaderValue>, Refusal> {
@@ -59,9 +61,9 @@ fn admitted(
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, Code::TooLarge, message));
     }
     if peer != Peer::Socket {
-        host::check(request, &app.options)?;
+        host::check(request, options)?;
     }
-    origin::check(request.headers(), &app.options.origins)
+    origin::check(request.headers(), &options.origins)
 }
 
 fn in_background(request: &Request) -> bool {
@@ -71,8 +73,8 @@ fn in_background(request: &Request) -> bool {
 
 /// Demand the key, if there is one and the path is not open. On the socket there is this user alone,
 /// who can read the key.
-fn shows_key(app: &App, request: &Request, peer: Peer) -> Result<(), Refusal> {
-    let Some(key) = &app.options.key else { return Ok(()) };
+fn shows_key(options: &Options, request: &Request, peer: Peer) -> Result<(), Refusal> {
+    let Some(key) = &options.key else { return Ok(()) };
     let path = request.uri().path();
     if peer == Peer::Socket || OPEN_PATHS.contains(&path) || page::is_part(path) {
         return Ok(());

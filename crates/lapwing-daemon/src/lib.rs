@@ -63,18 +63,59 @@ pub use options::{Address, Key, Names, Options};
 pub use own::{About, LoadedModel, ModelState};
 pub use power::{Manner, ParseRuleError, Policy, PowerRule, Situation};
 
-/// Serve on `listeners` until `stop` holds true, and end the models' processes then.
-pub async fn serve(options: Options, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
-    let grace = options.grace;
-    let app = App::new(options);
-    let house = tokio::spawn(Arc::clone(&app.models).keep_house());
-    let mut servers = tokio::task::JoinSet::new();
-    for listener in listeners {
-        servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
+/// A daemon. What it was told may change while it serves.
+#[derive(Clone)]
+pub struct Daemon {
+    app: App,
+}
+
+impl Daemon {
+    /// One that holds nothing and hears nobody yet.
+    pub fn new(options: Options) -> Daemon {
+        Daemon { app: App::new(options) }
     }
-    while servers.join_next().await.is_some() {}
-    house.abort();
-    app.models.unload_all();
+
+    /// Do as `options` say from now on, but for the addresses, which stay. What is being answered goes
+    /// on as it began; a model that was opened otherwise is opened anew by the next request that finds
+    /// nobody using it.
+    ///
+    /// # Errors
+    ///
+    /// When other computers reach an address, and there is no key any more. Nothing is changed then.
+    pub fn change(&self, options: Options) -> Result<(), BindError> {
+        let addresses = self.app.options.now().addresses.clone();
+        let options = Options { addresses, ..options };
+        bind::check(&options)?;
+        self.app.power.change(options.power.clone());
+        self.app.options.replace(options);
+        self.app.models.pace(self.app.power.manner().duty);
+        self.app.models.heed_options();
+        Ok(())
+    }
+
+    /// The models that are loaded.
+    pub fn loaded(&self) -> Vec<String> {
+        self.app.models.loaded().iter().map(|loaded| loaded.name.clone()).collect()
+    }
+
+    /// Ends when something was loaded, ended or became idle after this call.
+    pub fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.app.models.changed.notified()
+    }
+
+    /// Serve on `listeners` until `stop` holds true, and end the models' processes then.
+    pub async fn serve(&self, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
+        let app = &self.app;
+        let grace = app.options.now().grace;
+        let house = tokio::spawn(Arc::clone(&app.models).keep_house());
+        let mut servers = tokio::task::JoinSet::new();
+        for listener in listeners {
+            servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
+        }
+        while servers.join_next().await.is_some() {}
+        house.abort();
+        app.models.unload_all();
+    }
 }
 
 /// Everything that is answered.

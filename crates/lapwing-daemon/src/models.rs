@@ -23,7 +23,7 @@ use lapwing_serving::message::{Ask, Library, Listing, Opening, Said};
 use tokio::sync::{Notify, watch};
 
 use crate::answers::Answers;
-use crate::options::Options;
+use crate::options::{InForce, Options};
 use crate::power::{Power, most_efficient};
 use crate::refusal::{Code, Refusal};
 use listings::Listings;
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Models by their names.
 pub(crate) struct Models {
-    options: Arc<Options>,
+    options: Arc<InForce>,
     power: Arc<Power>,
     listings: Listings,
     libraries: tokio::sync::Mutex<Option<(Instant, Vec<Library>)>>,
@@ -66,7 +66,7 @@ struct Table {
 type Outcome = Result<Arc<Loaded>, Refusal>;
 
 impl Models {
-    pub(crate) fn new(options: Arc<Options>, power: Arc<Power>) -> Models {
+    pub(crate) fn new(options: Arc<InForce>, power: Arc<Power>) -> Models {
         Models {
             listings: Listings::new(Arc::clone(&options)),
             options,
@@ -94,7 +94,7 @@ impl Models {
             tracing::debug!(age = ?at.elapsed(), "devices are known");
             return Ok(libraries.clone());
         }
-        match listings::ask_once(&self.options, &Ask::Devices).await? {
+        match listings::ask_once(&self.options.now(), &Ask::Devices).await? {
             Said::Offered(libraries) => {
                 *told = Some((Instant::now(), libraries.clone()));
                 Ok(libraries)
@@ -112,7 +112,8 @@ impl Models {
 
     /// The model that a client means by `asked`.
     pub(crate) async fn find(&self, asked: Option<&str>) -> Result<Listing, Refusal> {
-        let names = &self.options.names;
+        let options = self.options.now();
+        let names = &options.names;
         let asked = asked.filter(|asked| !asked.is_empty());
         let list = self.list().await?;
         let with_name = |name: &str| list.iter().find(|listing| listing.name == name).cloned();
@@ -162,7 +163,7 @@ impl Models {
     /// Most positions of a sequence of a model: what it runs with, or would if it were loaded.
     pub(crate) fn n_positions_max(&self, listing: &Listing) -> Option<usize> {
         let loaded = self.table().loaded.get(&listing.name).cloned();
-        let asked = self.options.opening.options.n_positions_max;
+        let asked = self.options.now().opening.options.n_positions_max;
         let least = || listing.n_positions_max.into_iter().chain(asked).min();
         loaded.map_or_else(least, |loaded| Some(loaded.card.n_positions_max))
     }
@@ -170,7 +171,12 @@ impl Models {
     /// The model `name`, loaded.
     pub(crate) async fn load(self: &Arc<Self>, name: &str) -> Result<Arc<Loaded>, Refusal> {
         let mut outcome = {
+            let is_outdated = |loaded: &&Arc<Loaded>| self.is_outdated(loaded) && !loaded.is_busy();
             let mut table = self.table();
+            if let Some(former) = table.loaded.get(name).filter(is_outdated).cloned() {
+                table.loaded.remove(name);
+                former.dismiss();
+            }
             if let Some(loaded) = table.loaded.get(name).filter(|loaded| !loaded.crowd.is_lost()) {
                 return Ok(Arc::clone(loaded));
             }
@@ -216,7 +222,8 @@ impl Models {
         let (models, of_model) = (Arc::downgrade(self), name.to_owned());
         let is_dismissed = Arc::new(AtomicBool::new(false));
         let may_end = Arc::clone(&is_dismissed);
-        let command = self.options.worker.command();
+        let options = self.options.now();
+        let command = options.worker.command();
         let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
         let crowd: Crowd<Ask, Said> = Crowd::start(command, move |lost| {
             if let Some(models) = models.upgrade() {
@@ -225,8 +232,10 @@ impl Models {
             }
         })
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-        let opening = self.opening(listing).await;
-        let said = Answers::of(&crowd, &Ask::Open(Box::new(opening)), None).last().await;
+        let opening = opening_of(listing, &options);
+        let thrifty = self.thrifty(&opening, listing, &options).await;
+        let ask = Ask::Open(Box::new(thrifty));
+        let said = Answers::of(&crowd, &ask, None).last().await;
         let card = match said {
             Ok(Said::Opened(card)) => card,
             other => {
@@ -244,17 +253,16 @@ impl Models {
         tracing::info!(device = card.device, elapsed = ?load, "loaded");
         let n_bytes = resident.unwrap_or(n_bytes);
         let listing = listing.clone();
-        let times = Times { used: Instant::now(), kept_for: self.options.keep_alive };
-        let loaded = Loaded::new(listing, *card, crowd, n_bytes, load, times, is_dismissed);
+        let opened = (opening, *card);
+        let times = Times { used: Instant::now(), kept_for: options.keep_alive };
+        let loaded = Loaded::new(listing, opened, crowd, n_bytes, load, times, is_dismissed);
         loaded.pace(self.power.manner().duty);
         Ok(Arc::new(loaded))
     }
 
-    /// How a model is opened now.
-    async fn opening(&self, listing: &Listing) -> Opening {
-        let model = listing.name.clone();
-        let embeds = listing.can.embeds;
-        let mut opening = Opening { model, embeds, ..self.options.opening.clone() };
+    /// How a model is opened with what the supply of power allows now.
+    async fn thrifty(&self, opening: &Opening, listing: &Listing, told: &Options) -> Opening {
+        let mut opening = opening.clone();
         let manner = self.power.manner();
         let options = &mut opening.options;
         options.n_threads = manner.n_threads.or(options.n_threads);
@@ -264,7 +272,7 @@ impl Models {
             property.or_insert_with(|| "ECORE_ONLY".to_owned());
         }
         if manner.efficient_device && options.device == DeviceRequest::Auto {
-            let (profiles, of) = (self.options.profiles.clone(), listing.name.clone());
+            let (profiles, of) = (told.profiles.clone(), listing.name.clone());
             let found = tokio::task::spawn_blocking(move || most_efficient(&profiles, &of)).await;
             match found {
                 Ok(Some(device)) => options.device = device,
@@ -316,7 +324,7 @@ impl Models {
     /// Unload models that nobody uses until `n_bytes` fit.
     async fn make_room(&self, name: &str, n_bytes: u64) -> Result<(), Refusal> {
         let deadline = Instant::now() + PATIENCE;
-        let n_max = self.options.n_memory_bytes_max;
+        let n_max = self.options.now().n_memory_bytes_max;
         if n_max < n_bytes {
             let message = format!(
                 "'{name}' does not fit: it takes about {n_bytes} bytes of memory, and models may \
@@ -326,16 +334,9 @@ impl Models {
         }
         loop {
             let changed = self.changed.notified();
-            let loaded = self.loaded();
-            let n_used: u64 = loaded.iter().map(|loaded| loaded.n_bytes()).sum();
-            if n_used + n_bytes <= n_max {
+            let Err(n_used) = self.unload_beyond(n_max.saturating_sub(n_bytes)) else {
                 return Ok(());
-            }
-            let idle = loaded.iter().filter(|loaded| !loaded.is_busy() && !loaded.is_dismissed());
-            if let Some(oldest) = idle.min_by_key(|loaded| loaded.used()) {
-                self.unload(&oldest.name);
-                continue;
-            }
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             if tokio::time::timeout(left, changed).await.is_err() {
                 let message = format!(
@@ -345,6 +346,33 @@ impl Models {
                 return Err(Refusal::busy(message, 10));
             }
         }
+    }
+
+    /// Unload models that nobody uses, those not used for longest first, until the others take at most
+    /// `n_max` bytes; what they take if it is more.
+    fn unload_beyond(&self, n_max: u64) -> Result<(), u64> {
+        loop {
+            let loaded = self.loaded();
+            let n_used: u64 = loaded.iter().map(|loaded| loaded.n_bytes()).sum();
+            if n_used <= n_max {
+                return Ok(());
+            }
+            let idle = loaded.iter().filter(|loaded| !loaded.is_busy() && !loaded.is_dismissed());
+            let oldest = idle.min_by_key(|loaded| loaded.used()).ok_or(n_used)?;
+            self.unload(&oldest.name);
+        }
+    }
+
+    /// Do as the options say that are in force from now on.
+    pub(crate) fn heed_options(&self) {
+        // What is busy goes when it is idle and another model needs the room.
+        let _ = self.unload_beyond(self.options.now().n_memory_bytes_max);
+    }
+
+    /// Whether it would be opened otherwise now.
+    pub(crate) fn is_outdated(&self, loaded: &Loaded) -> bool {
+        let now = self.options.now();
+        loaded.opening != opening_of(&loaded.listing, &now)
     }
 
     /// End a model's process, busy or not; whether there was one.
@@ -386,9 +414,15 @@ impl Models {
     /// How long a model stays that is asked with `keep_alive`.
     pub(crate) fn kept_for(&self, keep_alive: KeepAlive) -> Option<Duration> {
         match keep_alive {
-            KeepAlive::Usual => self.options.keep_alive,
+            KeepAlive::Usual => self.options.now().keep_alive,
             KeepAlive::For(duration) => Some(duration),
             KeepAlive::Forever => None,
         }
     }
+}
+
+/// How a model is opened, whatever supplies the power.
+fn opening_of(listing: &Listing, options: &Options) -> Opening {
+    let (model, embeds) = (listing.name.clone(), listing.can.embeds);
+    Opening { model, embeds, ..options.opening.clone() }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lapwing_host::worker::WorkerCommand;
@@ -46,6 +47,25 @@ pub struct Options {
     pub profiles: PathBuf,
     /// What running requests get when the daemon is told to end.
     pub grace: Duration,
+}
+
+/// The options that are in force. They may change while the daemon runs: whoever needs several that
+/// belong together asks once.
+#[derive(Debug)]
+pub(crate) struct InForce(RwLock<Arc<Options>>);
+
+impl InForce {
+    pub(crate) fn new(options: Options) -> InForce {
+        InForce(RwLock::new(Arc::new(options)))
+    }
+
+    pub(crate) fn now(&self) -> Arc<Options> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, options: Options) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
 }
 
 /// Where a daemon listens.

@@ -14,7 +14,7 @@ use lapwing_text::SpecialPieces;
 use crate::message::{Abilities, Ask, Card, EmbedInput, Failure, FailureKind, Said, State};
 use crate::mouth::Mouth;
 use crate::pace::Pace;
-use crate::words::{failure, holds_already, never_begun};
+use crate::words::{failure, holds_already, never_begun, spelled};
 
 /// An open model for embeddings.
 pub(crate) struct Embeds {
@@ -153,7 +153,7 @@ impl Embeds {
                 let tokenizer = tokenizer()?;
                 let ids = tokenizer.encode(&text, add_special);
                 let ids = ids.map_err(|error| failed(&error.into()))?;
-                let piece = |&token| tokenizer.decode(&[token], SpecialPieces::Show);
+                let piece = |&token: &TokenId| spelled(token, Some(tokenizer));
                 Said::Encoded { pieces: ids.iter().map(piece).collect(), ids, text }
             }
             Ask::Decode(ids) => Said::Decoded(tokenizer()?.decode(&ids, SpecialPieces::Show)),

@@ -166,6 +166,10 @@ fn ask(name: &str, settings: &Settings) -> Result<Option<Answering>, ClientError
         tracing::info!("the daemon is not asked: it has no model {name}");
         return Ok(None);
     };
+    if model.loaded.as_ref().is_some_and(|loaded| loaded.is_outdated && loaded.is_busy) {
+        tracing::info!("the daemon is not asked: it opened {name} with other options");
+        return Ok(None);
+    }
     let source = model.listing.template.as_deref();
     let template = source.map(|source| {
         let path = settings.home.models().join(name);

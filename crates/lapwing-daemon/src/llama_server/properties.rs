@@ -42,11 +42,11 @@ pub(super) async fn properties(
     let listing = app.models.find(of.model.as_deref()).await?;
     let loaded = app.models.loaded().into_iter().find(|loaded| loaded.name == listing.name);
     let own = listing.n_positions_max.into_iter();
-    let listed = || own.chain(app.options.opening.options.n_positions_max).min().unwrap_or(0);
+    let listed = || own.chain(app.options.now().opening.options.n_positions_max).min().unwrap_or(0);
     let n_ctx = loaded.as_ref().map_or_else(listed, |loaded| loaded.card.n_positions_max);
     Ok(axum::Json(Properties {
         default_generation_settings: Settings { n_ctx },
-        total_slots: app.options.opening.n_sequences_max,
+        total_slots: app.options.now().opening.n_sequences_max,
         model_alias: listing.name,
         chat_template: listing.template.unwrap_or_default(),
         modalities: Modalities::default(),
@@ -68,7 +68,7 @@ pub(super) async fn slots(State(app): State<App>) -> axum::Json<Vec<Slot>> {
     let mut slots = Vec::new();
     for loaded in app.models.loaded() {
         let state = loaded.look().await.unwrap_or_default();
-        for idx in 0..app.options.opening.n_sequences_max {
+        for idx in 0..app.options.now().opening.n_sequences_max {
             slots.push(Slot {
                 id: slots.len(),
                 model: loaded.name.clone(),

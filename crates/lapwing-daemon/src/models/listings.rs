@@ -9,12 +9,12 @@ use lapwing_serving::message::{Ask, Listing, Said};
 use tokio::sync::Mutex;
 
 use crate::answers::Answers;
-use crate::options::Options;
+use crate::options::{InForce, Options};
 use crate::refusal::Refusal;
 
 /// The store's content, read anew when its folders changed.
 pub(super) struct Listings {
-    options: Arc<Options>,
+    options: Arc<InForce>,
     read: Mutex<Option<Read>>,
 }
 
@@ -27,18 +27,19 @@ struct Read {
 type Stamp = Vec<Option<SystemTime>>;
 
 impl Listings {
-    pub(super) fn new(options: Arc<Options>) -> Listings {
+    pub(super) fn new(options: Arc<InForce>) -> Listings {
         Listings { options, read: Mutex::const_new(None) }
     }
 
     pub(super) async fn get(&self) -> Result<Arc<Vec<Listing>>, Refusal> {
         // Whoever comes meanwhile waits for the same.
         let mut read = self.read.lock().await;
-        let stamp = stamp(&self.options.models);
+        let options = self.options.now();
+        let stamp = stamp(&options.models);
         if let Some(read) = read.as_ref().filter(|read| read.stamp == stamp) {
             return Ok(Arc::clone(&read.list));
         }
-        match ask_once(&self.options, &Ask::List).await? {
+        match ask_once(&options, &Ask::List).await? {
             Said::Listed(list) => {
                 let list = Arc::new(list);
                 *read = Some(Read { stamp, list: Arc::clone(&list) });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lapwing_host::worker::crowd::Crowd;
-use lapwing_serving::message::{Ask, Card, Listing, Said, State};
+use lapwing_serving::message::{Ask, Card, Listing, Opening, Said, State};
 
 use super::{KeepAlive, Models};
 use crate::answers::Answers;
@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) listing: Listing,
+    pub(crate) opening: Opening,
     pub(crate) card: Card,
     pub(crate) crowd: Crowd<Ask, Said>,
     /// How long loading it took.
@@ -39,7 +40,7 @@ pub(super) struct Times {
 impl Loaded {
     pub(super) fn new(
         listing: Listing,
-        card: Card,
+        (opening, card): (Opening, Card),
         crowd: Crowd<Ask, Said>,
         n_bytes: u64,
         load: Duration,
@@ -49,6 +50,7 @@ impl Loaded {
         Loaded {
             name: listing.name.clone(),
             listing,
+            opening,
             card,
             crowd,
             load,

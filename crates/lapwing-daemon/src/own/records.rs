@@ -57,7 +57,7 @@ pub(super) async fn report(State(app): State<App>) -> Result<Response, Refusal> 
 
 /// The records of this machine; there are none before the first was made.
 async fn read(app: &App) -> Result<Vec<Record>, Refusal> {
-    let folder = app.options.profiles.join(host());
+    let folder = app.options.now().profiles.join(host());
     let read = tokio::task::spawn_blocking(move || match folder.is_dir() {
         true => record_file::read_folder(&folder).map_err(|error| error.to_string()),
         false => Ok(Vec::new()),

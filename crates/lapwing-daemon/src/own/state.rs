@@ -53,6 +53,8 @@ pub struct LoadedModel {
     pub n_positions_max: usize,
     /// Bytes of memory that its process holds.
     pub resident_bytes: u64,
+    /// Whether it was opened otherwise than [`About::opening`] says, which was changed since.
+    pub is_outdated: bool,
     /// How long loading it took, in seconds.
     pub load_s: f64,
     /// Whether somebody uses it.
@@ -80,7 +82,7 @@ pub(super) async fn about(State(app): State<App>) -> Json<About> {
     Json(About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        opening: app.options.opening.clone(),
+        opening: app.options.now().opening.clone(),
     })
 }
 
@@ -91,7 +93,7 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
     for listing in list.iter() {
         let loaded = all_loaded.iter().find(|loaded| loaded.name == listing.name);
         let loaded = match loaded {
-            Some(loaded) => Some(LoadedModel::of(loaded).await),
+            Some(loaded) => Some(LoadedModel::of(loaded, app.models.is_outdated(loaded)).await),
             None => None,
         };
         models.push(ModelState { listing: listing.clone(), loaded });
@@ -131,7 +133,7 @@ pub(super) async fn unload(
 }
 
 impl LoadedModel {
-    async fn of(loaded: &Loaded) -> LoadedModel {
+    async fn of(loaded: &Loaded, is_outdated: bool) -> LoadedModel {
         let is_busy = loaded.is_busy();
         let expires = loaded.expires().filter(|_| !is_busy);
         let expires = expires.map(|at| at.saturating_duration_since(Instant::now()));
@@ -141,6 +143,7 @@ impl LoadedModel {
             device: loaded.card.device.clone(),
             n_positions_max: loaded.card.n_positions_max,
             resident_bytes: loaded.n_bytes(),
+            is_outdated,
             load_s: loaded.load.as_secs_f64(),
             is_busy,
             expires_in_s: expires.map(|left| left.as_secs_f64()),

@@ -21,7 +21,7 @@ const HOT_C: [f64; 2] = [90.0, 80.0];
 /// The policy and what holds of it.
 #[derive(Debug)]
 pub(crate) struct Power {
-    policy: Policy,
+    policy: Mutex<Policy>,
     files: SystemFiles,
     seen: Mutex<Option<Seen>>,
 }
@@ -50,7 +50,16 @@ pub(crate) struct PowerReport {
 
 impl Power {
     pub(crate) fn new(policy: Policy, files: SystemFiles) -> Power {
-        Power { policy, files, seen: Mutex::default() }
+        Power { policy: Mutex::new(policy), files, seen: Mutex::default() }
+    }
+
+    fn policy(&self) -> MutexGuard<'_, Policy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keep to another policy from now on.
+    pub(crate) fn change(&self, policy: Policy) {
+        *self.policy() = policy;
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<Seen>> {
@@ -59,16 +68,16 @@ impl Power {
 
     /// Whether it need not be looked at again.
     pub(crate) fn is_constant(&self) -> bool {
-        self.policy.is_constant()
+        self.policy().is_constant()
     }
 
     /// How to work now.
     pub(crate) fn manner(&self) -> Manner {
         if self.is_constant() {
-            return self.policy.mains;
+            return self.policy().mains;
         }
         let Seen { supply, is_hot, .. } = self.look();
-        self.policy.manner(supply, is_hot)
+        self.policy().manner(supply, is_hot)
     }
 
     fn look(&self) -> Seen {
@@ -101,8 +110,8 @@ impl Power {
             source: known(state.source, "source", &mut nulls),
             battery_percent: known(state.battery_percent, "battery_percent", &mut nulls),
             temperature_c: known(state.temperature_c, "temperature_c", &mut nulls),
-            manner: self.policy.manner(supply, is_hot),
-            policy: self.policy.clone(),
+            manner: self.policy().manner(supply, is_hot),
+            policy: self.policy().clone(),
             nulls,
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lapwing_daemon::{Address, Key, Names, Options, Policy};
+use lapwing_daemon::{Address, Daemon, Key, Names, Options, Policy};
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_measure::reading::SystemFiles;
 use lapwing_serving::message::Opening;
@@ -61,7 +61,7 @@ async fn serve(options: Options, socket: Option<PathBuf>, printer: &Printer) -> 
         end.await;
         stop.send_replace(true);
     });
-    lapwing_daemon::serve(options, listeners, stopped).await;
+    Daemon::new(options).serve(listeners, stopped).await;
     Ok(())
 }
 
