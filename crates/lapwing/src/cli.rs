@@ -26,6 +26,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use lapwing_measure::reading::SystemFiles;
 
 pub use bench::{BenchArgs, ProtocolArgs};
 pub use cache::{CacheArgs, CacheClearArgs, CacheCommand, CacheListArgs, CacheWarmArgs};
@@ -227,6 +228,15 @@ impl Command {
             Self::Serve(args) => Some(&args.serving),
             _ => None,
         }
+    }
+
+    /// Where the system tells of itself: a test may say where.
+    pub fn system_files(&self) -> SystemFiles {
+        let root = match self {
+            Self::Serve(args) => args.system_files.as_ref(),
+            _ => None,
+        };
+        root.map_or_else(SystemFiles::of_this_system, SystemFiles::at)
     }
 }
 

@@ -32,6 +32,11 @@ pub const HTTPS_PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy",
 pub const HTTP_PROXIES: [&str; 3] = ["http_proxy", "all_proxy", "ALL_PROXY"];
 /// Hosts that are asked directly.
 pub const NO_PROXIES: [&str; 2] = ["no_proxy", "NO_PROXY"];
+/// Where a service manager hears of this process, how often it wants to (microseconds), and which
+/// process is meant.
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+pub const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// Not for users: who guards this process, and where it says what it does. See [`crate::guard`].
 pub const LAPWING_GUARD: &str = "LAPWING_GUARD";
 /// Set to 1 unless the user sets it.
@@ -87,6 +92,9 @@ pub const ALL: &[(&str, &str)] = &[
     ),
     ("HTTPS_PROXY", "proxy on the way to the hub"),
     ("NO_PROXY", "hosts that are asked without it"),
+    (NOTIFY_SOCKET, "set by a service manager: where `serve` tells how it is"),
+    (WATCHDOG_USEC, "set by a service manager: how often it wants to hear of `serve`"),
+    (WATCHDOG_PID, "set by a service manager: of which process"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),
     ("SSL_CERT_FILE", "certificates to trust instead of the system's"),
     ("NO_COLOR", "no colours"),

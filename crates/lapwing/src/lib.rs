@@ -17,6 +17,7 @@ mod guard;
 mod hint;
 mod home;
 mod interrupt;
+mod manager;
 mod opening;
 mod printer;
 mod prompt;
@@ -131,16 +132,16 @@ fn resolve_and_dispatch(
     if let Some(unknown) = &settings.unknown_key {
         printer.warning(unknown);
     }
-    dispatch(&cli.command, settings, printer, daemon.as_ref()).map(|()| exit::EXIT_DONE)
+    dispatch(cli, settings, printer, daemon.as_ref()).map(|()| exit::EXIT_DONE)
 }
 
 fn dispatch(
-    command: &Command,
+    cli: &Cli,
     settings: &Settings,
     printer: &Printer,
     daemon: Option<&Answering>,
 ) -> anyhow::Result<()> {
-    match command {
+    match &cli.command {
         Command::Run(args) => commands::run::run(settings, printer, args, daemon),
         Command::Embed(args) => commands::embed::run(settings, printer, args),
         Command::Tokenize(args) => commands::tokenize::run(settings, printer, args),
@@ -164,7 +165,7 @@ fn dispatch(
         Command::Bench(args) => commands::bench::run(settings, printer, args, hint::for_error),
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
-        Command::Serve(args) => commands::serve::run(settings, printer, args),
+        Command::Serve(_) => commands::serve::run(settings, printer, &|| Settings::resolve(cli)),
         Command::Ps(args) => commands::ps::run(settings, printer, args),
         Command::Stop(args) => commands::stop::run(settings, printer, args),
         Command::Worker(args) => commands::worker::run(settings, args, hint::for_error),

@@ -15,6 +15,7 @@ use lapwing_files::Allowance;
 use lapwing_host::trial::TrialLimits;
 use lapwing_host::worker::WorkerCommand;
 use lapwing_host::{BackendChoice, CorrectionChoice, Host, OpenRequest, Trials};
+use lapwing_measure::reading::SystemFiles;
 use lapwing_store::Variant;
 
 use crate::cli::{Cli, RuntimeArgs, ServingArgs, TrialLimitArgs, TrustArgs, WorkerKind};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub home: Home,
     /// The settings file that was read, if there is one.
     pub file: Option<PathBuf>,
+    /// What stands in it.
+    pub file_text: String,
     /// A key in it that does not exist; none where a command does more than look.
     pub unknown_key: Option<UnknownKey>,
     /// How often `-v` was given.
@@ -62,6 +65,10 @@ pub struct Settings {
     pub host: Host,
     /// What the daemon does.
     pub serving: ServingArgs,
+    /// Where the system tells of itself.
+    pub system: SystemFiles,
+    /// Who started the daemon, if that is to be told how it is.
+    pub manager: Option<ManagerVariables>,
 }
 
 /// Why the settings make no sense. The program ends with 2, as for a wrong flag.
@@ -99,13 +106,19 @@ impl Settings {
         worker(kind, self.file.as_deref(), self.verbosity)
     }
 
+    /// The same with these settings, which are written at `file`.
+    #[cfg(target_os = "linux")]
+    pub fn worker_with(&self, kind: WorkerKind, file: &Path) -> WorkerCommand {
+        worker(kind, Some(file), self.verbosity)
+    }
+
     fn resolve_with(cli: &Cli, lookup: Lookup<'_>) -> Result<Self, ResolveSettingsError> {
         // An empty variable counts as unset, as shells make it easy to write.
         let lookup = &|name: &str| lookup(name).filter(|value| !value.is_empty());
         let home = Home::find(lookup(env::LAPWING_HOME).as_deref().map(Path::new))?;
         let named = cli.global.config.clone().or(lookup(env::LAPWING_CONFIG).map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| home.settings_file());
-        let SettingsFile { options, serving, own, unknown } =
+        let SettingsFile { options, serving, own, text: file_text, unknown } =
             SettingsFile::read(&path, named.is_some(), &option_keys(), &keys::<ServingArgs>())?;
         if let Some(unknown) = unknown.clone().filter(|_| !cli.command.only_looks()) {
             return Err(ReadSettingsError::UnknownKey(unknown).into());
@@ -143,15 +156,36 @@ impl Settings {
             correction: runtime.correction.unwrap_or(CORRECTION),
             trust: cli.global.trust.trust.or(layers.group::<TrustArgs>()?.trust).unwrap_or(false),
             host,
+            manager: manager_variables(lookup),
+            system: cli.command.system_files(),
             serving: cli.command.serving().cloned().unwrap_or_default().or(of_daemon.group()?),
             log_filter: lookup(env::LAPWING_LOG).map(|text| text.to_string_lossy().into_owned()),
             verbosity: cli.global.verbose,
             quiet: cli.global.quiet,
             file,
+            file_text,
             unknown_key: unknown,
             home,
         })
     }
+}
+
+/// What a service manager says to the process that it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerVariables {
+    /// Where it hears.
+    pub socket: OsString,
+    /// The longest silence that it bears, if it minds.
+    pub watchdog: Option<Duration>,
+}
+
+fn manager_variables(lookup: Lookup<'_>) -> Option<ManagerVariables> {
+    let socket = lookup(env::NOTIFY_SOCKET)?;
+    let number = |name: &str| lookup(name)?.to_str()?.parse::<u64>().ok();
+    let is_other =
+        number(env::WATCHDOG_PID).is_some_and(|pid| pid != u64::from(std::process::id()));
+    let watchdog = number(env::WATCHDOG_USEC).filter(|&n| n != 0 && !is_other);
+    Some(ManagerVariables { socket, watchdog: watchdog.map(Duration::from_micros) })
 }
 
 /// Every option that the environment and the settings file may give, but for those of the daemon.

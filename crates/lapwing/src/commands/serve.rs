@@ -1,186 +1,193 @@
 //! `lapwing serve`: the daemon.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod accepted;
+mod options;
+mod signals;
+
+use std::cell::RefCell;
+use std::pin::pin;
 
 use anyhow::Context as _;
-use lapwing_daemon::{Address, Daemon, Key, Names, Options, Policy};
-use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
-use lapwing_measure::reading::SystemFiles;
-use lapwing_serving::message::Opening;
-use sysinfo::System;
+use lapwing_daemon::{Address, Daemon, Listener, Options};
 use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::cli::{ADDRESS, KEEP_ALIVE, N_PARALLEL, N_QUEUED, ServeArgs, ServingArgs, WorkerKind};
-use crate::exit::UsageError;
+use crate::manager::Manager;
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{ResolveSettingsError, Settings};
+use accepted::Accepted;
+use options::addresses;
+use signals::{Asked, Signals};
 
-/// Bytes of a request: a conversation of a million tokens has some.
-const N_BODY_BYTES_MAX: usize = 32 << 20;
-/// Bytes of kept sequences, for each model.
-const N_KEPT_BYTES_MAX: u64 = 1 << 30;
-/// What running requests get when the daemon is told to end.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Serve until a signal ends it.
+/// Serve until a signal ends it; `resolve` reads the settings again.
 ///
 /// # Errors
 ///
 /// When the key cannot be read or an address not be taken.
-pub fn run(settings: &Settings, printer: &Printer, args: &ServeArgs) -> anyhow::Result<()> {
-    let root = args.system_files.as_ref();
-    let system = root.map_or_else(SystemFiles::of_this_system, SystemFiles::at);
-    let options = options(settings, system)?;
-    let socket = settings.serving.socket.is_none().then(|| settings.home.socket());
+pub fn run(
+    settings: &Settings,
+    printer: &Printer,
+    resolve: &dyn Fn() -> Result<Settings, ResolveSettingsError>,
+) -> anyhow::Result<()> {
+    let mut accepted = Accepted::default();
+    let (copied, worker) = accepted::copied(settings);
+    let options = options::options(settings, worker)?;
+    accepted.keep(copied);
+    let manager = settings.manager.as_ref().and_then(|variables| {
+        let found = Manager::find(variables);
+        found
+            .map_err(|error| printer.warning(format!("the service manager hears nothing: {error}")))
+            .ok()
+    });
+    let addresses = wanted(settings);
+    let accepted = RefCell::new(accepted);
+    let service = Service { printer, resolve, manager, addresses, accepted };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot serve")?.block_on(serve(options, socket, printer))
+    runtime.context("cannot serve")?.block_on(service.serve(options))
 }
 
-/// Serve on what the options name, and on `socket` if that is to be had.
-async fn serve(options: Options, socket: Option<PathBuf>, printer: &Printer) -> anyhow::Result<()> {
-    let end = end().context("cannot hear of signals")?;
-    let mut listeners = lapwing_daemon::bind(&options).await.context("cannot serve")?;
-    if let Some(socket) = socket {
-        match lapwing_daemon::bind_socket(&socket).await {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if listeners.is_empty() => return Err(error).context("cannot serve"),
-            Err(error) => {
-                let error = lapwing_host::with_causes(&error);
-                printer.warning(format!(
-                    "{error}; `run`, `chat`, `ps` and `stop` do not ask this daemon"
-                ));
+/// Where the settings want the daemon to listen.
+fn wanted(settings: &Settings) -> Vec<Address> {
+    let serving = &settings.serving;
+    let own = serving.socket.is_none().then(|| Address::Unix(settings.home.socket()));
+    addresses(serving).into_iter().chain(own).collect()
+}
+
+/// What the daemon has to do with those around it.
+struct Service<'a> {
+    printer: &'a Printer,
+    resolve: &'a dyn Fn() -> Result<Settings, ResolveSettingsError>,
+    manager: Option<Manager>,
+    /// Where the settings wanted it to listen when it was started.
+    addresses: Vec<Address>,
+    accepted: RefCell<Accepted>,
+}
+
+impl Service<'_> {
+    async fn serve(&self, options: Options) -> anyhow::Result<()> {
+        let signals = Signals::new(self.manager.is_some()).context("cannot hear of signals")?;
+        let listeners = self.listen(&options).await.context("cannot serve")?;
+        for listener in &listeners {
+            self.printer.note(format!("listening on {}", listener.shown()));
+        }
+        self.attend(&Daemon::new(options), listeners, signals).await;
+        Ok(())
+    }
+
+    /// Take every address of the options, and the program's own socket if that is to be had.
+    async fn listen(&self, options: &Options) -> anyhow::Result<Vec<Listener>> {
+        let mut listeners = lapwing_daemon::bind(options).await?;
+        let is_named = |address: &&Address| options.addresses.contains(address);
+        let own = self.addresses.iter().find(|address| !is_named(address));
+        if let Some(Address::Unix(socket)) = own {
+            match lapwing_daemon::bind_socket(socket).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if listeners.is_empty() => return Err(error.into()),
+                Err(error) => {
+                    let error = lapwing_host::with_causes(&error);
+                    self.printer.warning(format!(
+                        "{error}; `run`, `chat`, `ps` and `stop` do not ask this daemon"
+                    ));
+                }
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// Let it serve, do what signals ask for, and tell the service manager.
+    async fn attend(&self, daemon: &Daemon, listeners: Vec<Listener>, mut signals: Signals) {
+        let (stop, stopped) = watch::channel(false);
+        let mut serving = pin!(daemon.serve(listeners, stopped));
+        let mut heartbeat = self.heartbeat();
+        let mut told = None;
+        self.tell(Manager::ready);
+        loop {
+            let changed = daemon.changed();
+            self.tell_status(daemon, &mut told);
+            tokio::select! {
+                () = &mut serving => return,
+                asked = signals.next() => match asked {
+                    Asked::End => {
+                        self.tell(Manager::stopping);
+                        stop.send_replace(true);
+                    }
+                    Asked::Reload => self.reload(daemon),
+                },
+                () = changed => {}
+                () = beat(&mut heartbeat) => self.tell(Manager::alive),
             }
         }
     }
-    for listener in &listeners {
-        printer.note(format!("listening on {}", listener.shown()));
-    }
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        end.await;
-        stop.send_replace(true);
-    });
-    Daemon::new(options).serve(listeners, stopped).await;
-    Ok(())
-}
 
-/// What asks for the end. From now on no signal ends the process at once.
-#[cfg(unix)]
-fn end() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::SignalKind;
-    let terminate = comes(SignalKind::terminate())?;
-    let interrupt = comes(SignalKind::interrupt())?;
-    let hang_up = comes(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            () = terminate => {}
-            () = interrupt => {}
-            () = hang_up => {}
+    fn tell(&self, what: impl FnOnce(&Manager)) {
+        if let Some(manager) = &self.manager {
+            what(manager);
         }
-    })
-}
-
-/// Waits for a signal; for ever where it was to be ignored.
-#[cfg(unix)]
-fn comes(kind: tokio::signal::unix::SignalKind) -> std::io::Result<impl Future<Output = ()>> {
-    let is_ignored = lapwing_host::guard::is_ignored(kind.as_raw_value());
-    let signals = (!is_ignored).then(|| tokio::signal::unix::signal(kind)).transpose()?;
-    Ok(async move {
-        match signals {
-            Some(mut signals) => drop(signals.recv().await),
-            None => std::future::pending().await,
-        }
-    })
-}
-
-/// What asks for the end.
-#[cfg(not(unix))]
-fn end() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async { drop(tokio::signal::ctrl_c().await) })
-}
-
-fn options(settings: &Settings, system: SystemFiles) -> anyhow::Result<Options> {
-    let serving = &settings.serving;
-    let any = serving.any_name.unwrap_or(false);
-    if any && serving.default_model.is_none() {
-        let problem = "any name is to mean the default model, and there is none".to_owned();
-        let advice = Some("name one with --default-model, or leave out --any-name".to_owned());
-        return Err(UsageError { problem, advice }.into());
     }
-    let sockets = serving.socket.iter().cloned().map(Address::Unix);
-    let n_memory_bytes = serving.memory_mb.map(|n| n.saturating_mul(1_000_000));
-    Ok(Options {
-        addresses: ports(serving).into_iter().map(Address::Tcp).chain(sockets).collect(),
-        key: serving.key_file.as_deref().map(key).transpose()?,
-        hosts: serving.host.clone(),
-        origins: serving.origin.clone(),
-        names: Names {
-            aliases: serving.alias.iter().cloned().collect(),
-            default: serving.default_model.clone(),
-            any,
-        },
-        worker: settings.worker(WorkerKind::Serve),
-        models: settings.home.models(),
-        keep_alive: serving.keep_alive.unwrap_or(KEEP_ALIVE).0,
-        n_memory_bytes_max: n_memory_bytes.unwrap_or_else(|| half_of_memory(settings)),
-        n_waiting_max: serving.queue.unwrap_or(N_QUEUED),
-        n_body_bytes_max: N_BODY_BYTES_MAX,
-        opening: Opening {
-            model: String::new(),
-            embeds: false,
-            variant: settings.variant.clone(),
-            backend: settings.backend,
-            options: settings.options.clone(),
-            correction: settings.correction.clone(),
-            n_sequences_max: serving.parallel.map_or(N_PARALLEL, usize::from),
-            n_kept_bytes_max: N_KEPT_BYTES_MAX,
-        },
-        power: Policy::of(&serving.power),
-        system,
-        profiles: settings.home.profiles(),
-        grace: GRACE,
-    })
-}
 
-/// The ports to listen on.
-fn ports(serving: &ServingArgs) -> Vec<SocketAddr> {
-    match (serving.no_port.unwrap_or(false), serving.listen.as_slice()) {
-        (true, _) => Vec::new(),
-        (false, []) => vec![ADDRESS],
-        (false, ports) => ports.to_vec(),
+    /// The only thing that wakes an idle daemon, and only where the service manager wants it.
+    fn heartbeat(&self) -> Option<Interval> {
+        let every = self.manager.as_ref()?.alive_every()?;
+        let mut heartbeat = interval(every);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Some(heartbeat)
+    }
+
+    /// Say which models are loaded, if it is not what was `told`.
+    fn tell_status(&self, daemon: &Daemon, told: &mut Option<Vec<String>>) {
+        let Some(manager) = &self.manager else { return };
+        let loaded = daemon.loaded();
+        if told.as_ref() != Some(&loaded) {
+            manager.status(&status(&loaded));
+            *told = Some(loaded);
+        }
+    }
+
+    /// Read the settings again. Where they are wrong everything stays as it was.
+    fn reload(&self, daemon: &Daemon) {
+        self.tell(Manager::reloading);
+        match self.read_again(daemon) {
+            Ok(()) => self.printer.note("the settings were read again"),
+            Err(error) => {
+                self.printer.warning(format!("the settings stay as they were: {error:#}"));
+            }
+        }
+        self.tell(Manager::ready);
+    }
+
+    fn read_again(&self, daemon: &Daemon) -> anyhow::Result<()> {
+        let settings = (self.resolve)()?;
+        let (copied, worker) = accepted::copied(&settings);
+        daemon.change(options::options(&settings, worker)?)?;
+        self.accepted.borrow_mut().keep(copied);
+        if !is_same(&wanted(&settings), &self.addresses) {
+            self.printer
+                .warning("where to listen is not changed before the daemon is started anew");
+        }
+        Ok(())
     }
 }
 
-/// Half of what this machine has, or of what this process may take.
-fn half_of_memory(settings: &Settings) -> u64 {
-    let mut system = System::new().ok();
-    system.as_mut().map(System::refresh_memory);
-    let total = system.map(|system| system.total_memory()).filter(|&n| n != 0);
-    let least = total.into_iter().chain(settings.host.allowance.memory_bytes).min();
-    least.unwrap_or(u64::MAX) / 2
+/// Whether these are the same, in any order.
+fn is_same(some: &[Address], others: &[Address]) -> bool {
+    let is_in = |addresses: &[Address], all: &[Address]| {
+        addresses.iter().all(|address| all.contains(address))
+    };
+    is_in(some, others) && is_in(others, some)
 }
 
-/// The key in a file that only its owner may read.
-fn key(path: &Path) -> anyhow::Result<Key> {
-    let shown = path.display();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let metadata = std::fs::metadata(path);
-        let mode = metadata.with_context(|| format!("cannot read the key in {shown}"))?;
-        if mode.permissions().mode() & 0o077 != 0 {
-            let problem = format!("others may read the key in {shown}");
-            return Err(UsageError { problem, advice: Some("chmod 600 it".into()) }.into());
-        }
+async fn beat(heartbeat: &mut Option<Interval>) {
+    match heartbeat {
+        Some(heartbeat) => drop(heartbeat.tick().await),
+        None => std::future::pending().await,
     }
-    let text = regular::read_text(path, N_TEXT_BYTES_MAX);
-    let text = text.with_context(|| format!("cannot read the key in {shown}"))?;
-    match text.trim() {
-        "" => {
-            let problem = format!("there is no key in {shown}");
-            Err(UsageError { problem, advice: None }.into())
-        }
-        key => Ok(Key::new(key.as_bytes())),
+}
+
+/// What is loaded, in a line.
+fn status(loaded: &[String]) -> String {
+    match loaded {
+        [] => "no model is loaded".to_owned(),
+        [one] => format!("loaded: {one}"),
+        many => format!("{} models are loaded: {}", many.len(), many.join(", ")),
     }
 }

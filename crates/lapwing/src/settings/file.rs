@@ -18,6 +18,8 @@ pub struct SettingsFile {
     pub serving: Table,
     /// All else.
     pub own: OwnKeys,
+    /// As it is written.
+    pub text: String,
     /// The first key that does not exist.
     pub unknown: Option<UnknownKey>,
 }
@@ -97,7 +99,7 @@ impl SettingsFile {
         let own_keys = OWN_KEYS.map(str::to_owned);
         let unknown = unknown(path, None, &options, &[known, &own_keys].concat())
             .or_else(|| unknown(path, Some(SERVING), &serving, known_of_daemon));
-        Ok(Self { options, serving, own, unknown })
+        Ok(Self { options, serving, own, text, unknown })
     }
 }
 

@@ -149,6 +149,24 @@ fn the_file_in_the_home_folder_is_reported() {
 }
 
 #[test]
+fn only_the_process_that_is_meant_minds_the_watchdog() {
+    let check = |environment: &[(&'static str, &str)], expected: Option<Option<u64>>| {
+        let manager = resolve(&world("", environment), RUN).unwrap().manager;
+        let watchdog = manager.map(|manager| manager.watchdog.map(|time| time.as_secs()));
+        assert_eq!(watchdog, expected, "{environment:?}");
+    };
+    let (socket, usec) = ((env::NOTIFY_SOCKET, "/s"), (env::WATCHDOG_USEC, "3000000"));
+    let this = std::process::id().to_string();
+    check(&[], None);
+    check(&[usec], None);
+    check(&[socket], Some(None));
+    check(&[socket, usec], Some(Some(3)));
+    check(&[socket, usec, (env::WATCHDOG_PID, &this)], Some(Some(3)));
+    check(&[socket, usec, (env::WATCHDOG_PID, "1")], Some(None));
+    check(&[socket, (env::WATCHDOG_USEC, "x")], Some(None));
+}
+
+#[test]
 fn what_the_daemon_does_may_stand_everywhere() {
     const SERVE: &str = "lapwing serve";
     let check = |file: &str, environment: &[(&'static str, &str)], line: &str, expected: usize| {

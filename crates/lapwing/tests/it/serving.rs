@@ -9,10 +9,13 @@ mod ollama;
 mod own;
 mod page;
 mod power;
+#[cfg(target_os = "linux")]
+mod service;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -22,6 +25,8 @@ struct Daemon {
     child: Child,
     address: String,
     home: tempfile::TempDir,
+    /// What it wrote to stderr.
+    said: Arc<Mutex<String>>,
 }
 
 /// An answer.
@@ -55,18 +60,37 @@ impl Answer {
 impl Daemon {
     fn start(arguments: &[&str]) -> Daemon {
         let home = tempfile::tempdir().unwrap();
+        Daemon::start_in(home, &[&["--listen", "127.0.0.1:0"], arguments].concat(), &[])
+    }
+
+    /// One with nothing but these arguments and variables.
+    fn start_in(home: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.arg("serve").args(arguments).envs(variables.iter().copied());
         command.env("LAPWING_HOME", home.path()).env_remove("LAPWING_CONFIG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        let address = first.split("http://").nth(1).unwrap_or_else(|| panic!("{first}"));
-        let address = address.trim().to_owned();
+        let address = first.split("http://").nth(1).unwrap_or_default().trim().to_owned();
+        let said = Arc::new(Mutex::new(first));
+        let more = Arc::clone(&said);
         // Whoever does not read would stop it.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Daemon { child, address, home }
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                *more.lock().unwrap() += &format!("\n{line}");
+            }
+        });
+        Daemon { child, address, home, said }
+    }
+
+    fn has_said(&self, text: &str) -> bool {
+        self.said.lock().unwrap().contains(text)
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     fn connect(&self) -> TcpStream {

@@ -22,7 +22,7 @@ impl Daemon {
         child.wait_with_output().unwrap()
     }
 
-    fn says(&self, arguments: &[&str]) -> String {
+    pub(super) fn says(&self, arguments: &[&str]) -> String {
         let output = self.program(arguments, "");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {errors}");
