@@ -23,6 +23,9 @@ pub enum BindError {
     /// Somebody listens there already.
     #[error("cannot listen on {}: a daemon answers there", path.display())]
     Answered { path: PathBuf },
+    /// It was made by somebody else, and others may use it.
+    #[error("cannot listen on {}: it is not for this user alone", path.display())]
+    Shared { path: PathBuf },
     /// Something else lies there.
     #[error("cannot listen on {}: expected no file or a socket there", path.display())]
     NoSocket { path: PathBuf },
@@ -49,6 +52,86 @@ pub async fn bind(options: &Options) -> Result<Vec<Listener>, BindError> {
         });
     }
     Ok(listeners)
+}
+
+/// A socket that whoever started this process has made.
+#[derive(Debug)]
+pub enum Given {
+    /// A port.
+    Tcp(std::net::TcpListener),
+    /// A socket in the file system.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Given {
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell, or it has no path.
+    pub fn address(&self) -> Result<Address, BindError> {
+        let unknown =
+            |source| BindError::Taken { address: "a socket that was given".into(), source };
+        match self {
+            Given::Tcp(listener) => listener.local_addr().map(Address::Tcp).map_err(unknown),
+            #[cfg(unix)]
+            Given::Unix(listener) => {
+                let address = listener.local_addr().map_err(unknown)?;
+                let no_path = || unknown(io::Error::other("it has no path"));
+                let path = address.as_pathname().ok_or_else(no_path)?;
+                Ok(Address::Unix(path.to_owned()))
+            }
+        }
+    }
+}
+
+/// Take sockets that were made already, by the rules of [`bind`]. The addresses of `options` become
+/// theirs.
+///
+/// # Errors
+///
+/// When one would let other computers ask without a key, or other users.
+pub fn adopt(given: Vec<Given>, options: &mut Options) -> Result<Vec<Listener>, BindError> {
+    options.addresses = given.iter().map(Given::address).collect::<Result<_, _>>()?;
+    check(options)?;
+    let mut listeners = Vec::new();
+    for (given, address) in given.into_iter().zip(&options.addresses) {
+        let shown = match address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => path.display().to_string(),
+        };
+        let taken = |source| BindError::Taken { address: shown.clone(), source };
+        listeners.push(match given {
+            Given::Tcp(listener) => {
+                listener.set_nonblocking(true).map_err(taken)?;
+                Listener::Tcp(TcpListener::from_std(listener).map_err(taken)?)
+            }
+            #[cfg(unix)]
+            Given::Unix(listener) => {
+                if let Address::Unix(path) = address
+                    && !is_for_this_user(path).map_err(taken)?
+                {
+                    return Err(BindError::Shared { path: path.clone() });
+                }
+                listener.set_nonblocking(true).map_err(taken)?;
+                let listener = UnixListener::from_std(listener).map_err(taken)?;
+                Listener::Unix { listener, is_ours: false }
+            }
+        });
+    }
+    Ok(listeners)
+}
+
+/// Whether a socket is this user's, and nobody else may connect to it or enter its folder.
+#[cfg(unix)]
+fn is_for_this_user(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let socket = std::fs::symlink_metadata(path)?;
+    let folder = path.parent().map(std::fs::metadata).transpose()?;
+    let is_closed = |metadata: &std::fs::Metadata| metadata.mode() & 0o077 == 0;
+    let is_own = socket.uid() == crate::listen::own_user()?;
+    Ok(is_own && (is_closed(&socket) || folder.as_ref().is_some_and(is_closed)))
 }
 
 /// Demand a key where other computers reach an address.
@@ -93,7 +176,8 @@ pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
         }
         std::fs::remove_file(path).map_err(taken)?;
     }
-    UnixListener::bind(path).map(Listener::Unix).map_err(taken)
+    let listener = UnixListener::bind(path).map_err(taken)?;
+    Ok(Listener::Unix { listener, is_ours: true })
 }
 
 /// There are none here.

@@ -55,7 +55,7 @@ use tokio::sync::watch;
 use app::App;
 use refusal::{Code, Refusal};
 
-pub use bind::{BindError, bind, bind_socket};
+pub use bind::{BindError, Given, adopt, bind, bind_socket};
 pub use client::{Client, ClientError};
 pub use listen::Listener;
 pub use models::parse_seconds;

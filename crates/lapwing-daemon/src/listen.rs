@@ -59,7 +59,12 @@ pub enum Listener {
     /// A port.
     Tcp(TcpListener),
     /// A socket in the file system.
-    Unix(UnixListener),
+    Unix {
+        /// It.
+        listener: UnixListener,
+        /// Whether it is to be taken away at the end: who made it does that.
+        is_ours: bool,
+    },
 }
 
 impl Listener {
@@ -70,7 +75,7 @@ impl Listener {
             Listener::Tcp(listener) => {
                 listener.local_addr().map_or_else(|_| unknown(), |at| format!("http://{at}"))
             }
-            Listener::Unix(listener) => {
+            Listener::Unix { listener, .. } => {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
                 path.map_or_else(unknown, |path| path.display().to_string())
@@ -82,7 +87,7 @@ impl Listener {
 impl Listener {
     /// Take no more connections, and take the socket away: whoever looks for it finds nobody.
     fn close(self) {
-        if let Listener::Unix(listener) = self {
+        if let Listener::Unix { listener, is_ours: true } = self {
             let address = listener.local_addr().ok();
             if let Some(path) = address.as_ref().and_then(|address| address.as_pathname()) {
                 let _ = std::fs::remove_file(path);
@@ -175,7 +180,7 @@ async fn accept(listener: &Listener) -> io::Result<(Box<dyn Io>, Peer)> {
             stream.set_nodelay(true)?;
             (Box::new(stream), Peer::Ip(address.ip().to_canonical()))
         }
-        Listener::Unix(listener) => loop {
+        Listener::Unix { listener, .. } => loop {
             let (stream, _) = listener.accept().await?;
             match is_ours(&stream) {
                 Ok(true) => break (Box::new(stream), Peer::Socket),
@@ -188,9 +193,13 @@ async fn accept(listener: &Listener) -> io::Result<(Box<dyn Io>, Peer)> {
 
 /// Whether this user asks, or root. The socket's folder keeps others away already.
 fn is_ours(stream: &UnixStream) -> io::Result<bool> {
+    Ok([0, own_user()?].contains(&stream.peer_cred()?.uid()))
+}
+
+/// The number of this user.
+pub(crate) fn own_user() -> io::Result<u32> {
     let [ours, _] = <[UnixStream; 2]>::from(UnixStream::pair()?);
-    let ours = ours.peer_cred()?.uid();
-    Ok([0, ours].contains(&stream.peer_cred()?.uid()))
+    Ok(ours.peer_cred()?.uid())
 }
 
 async fn connection(

@@ -3,12 +3,13 @@
 mod accepted;
 mod options;
 mod signals;
+mod sockets;
 
 use std::cell::RefCell;
 use std::pin::pin;
 
 use anyhow::Context as _;
-use lapwing_daemon::{Address, Daemon, Listener, Options};
+use lapwing_daemon::{Address, Daemon, Given, Listener, Options};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -33,6 +34,7 @@ pub fn run(
     let (copied, worker) = accepted::copied(settings);
     let options = options::options(settings, worker)?;
     accepted.keep(copied);
+    let given = sockets::given()?;
     let manager = settings.manager.as_ref().and_then(|variables| {
         let found = Manager::find(variables);
         found
@@ -43,7 +45,7 @@ pub fn run(
     let accepted = RefCell::new(accepted);
     let service = Service { printer, resolve, manager, addresses, accepted };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot serve")?.block_on(service.serve(options))
+    runtime.context("cannot serve")?.block_on(service.serve(options, given))
 }
 
 /// Where the settings want the daemon to listen.
@@ -64,9 +66,13 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    async fn serve(&self, options: Options) -> anyhow::Result<()> {
+    async fn serve(&self, mut options: Options, given: Vec<Given>) -> anyhow::Result<()> {
         let signals = Signals::new(self.manager.is_some()).context("cannot hear of signals")?;
-        let listeners = self.listen(&options).await.context("cannot serve")?;
+        let listeners = match given.is_empty() {
+            true => self.listen(&options).await,
+            false => self.adopt(given, &mut options),
+        };
+        let listeners = listeners.context("cannot serve")?;
         for listener in &listeners {
             self.printer.note(format!("listening on {}", listener.shown()));
         }
@@ -90,6 +96,18 @@ impl Service<'_> {
                     ));
                 }
             }
+        }
+        Ok(listeners)
+    }
+
+    /// Take the sockets that were handed over, instead of addresses of the settings.
+    fn adopt(&self, given: Vec<Given>, options: &mut Options) -> anyhow::Result<Vec<Listener>> {
+        let listeners = lapwing_daemon::adopt(given, options)?;
+        if !is_same(&options.addresses, &self.addresses) {
+            self.printer.warning(
+                "the sockets that were handed over are others than the settings name; `lapwing service \
+                 install` writes them anew",
+            );
         }
         Ok(listeners)
     }

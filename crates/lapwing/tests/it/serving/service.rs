@@ -221,3 +221,87 @@ fn without_a_service_manager_a_closed_terminal_ends_it() {
     daemon.signal(Signal::SIGHUP);
     assert!(daemon.child.wait().unwrap().success());
 }
+
+/// A daemon that is given these sockets, each a port or a path.
+fn activated(home: tempfile::TempDir, sockets: &[std::os::fd::BorrowedFd<'_>]) -> Daemon {
+    use std::os::fd::AsRawFd as _;
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    for socket in sockets {
+        fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    }
+    // They are numbered one after the other here, as a service manager gives them from 3 on.
+    let first = sockets[0].as_raw_fd();
+    for (idx, socket) in sockets.iter().enumerate() {
+        assert_eq!(socket.as_raw_fd(), first + i32::try_from(idx).unwrap());
+    }
+    let (n, first) = (sockets.len().to_string(), first.to_string());
+    Daemon::start_in(home, &[], &[("LISTEN_FDS", &n), ("LISTEN_FDS_FIRST_FD", &first)])
+}
+
+/// The sockets that a process has open.
+fn sockets_of(pid: u32) -> Vec<String> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    links
+        .map(|link| link.display().to_string())
+        .filter(|link| link.starts_with("socket:"))
+        .collect()
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_taken_and_not_handed_on() {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("daemon");
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    let path = folder.join("socket");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let address = port.local_addr().unwrap();
+    write(home.path(), &format!("[serve]\nlisten = \"{address}\""));
+    let mut daemon = activated(home, &[port.as_fd(), socket.as_fd()]);
+    assert_eq!(daemon.address, address.to_string());
+    assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+    assert!(daemon.says(&["ps"]).contains("fake"));
+
+    let of = |fd: std::os::fd::BorrowedFd<'_>| {
+        use std::os::fd::AsRawFd as _;
+        let link = std::fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+        format!("socket:[{}]", link.ino())
+    };
+    let [worker] = daemon.workers()[..] else { panic!("{:?}", daemon.workers()) };
+    for handed in [of(port.as_fd()), of(socket.as_fd())] {
+        assert!(sockets_of(daemon.child.id()).contains(&handed), "{handed}");
+        assert!(!sockets_of(worker).contains(&handed), "{handed}");
+    }
+    let variables = std::fs::read(format!("/proc/{worker}/environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&variables).contains("LISTEN_FDS="));
+
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.child.wait().unwrap().success());
+    // Whoever made it takes it away.
+    assert!(path.exists());
+}
+
+#[test]
+fn sockets_that_others_could_use_are_not_taken() {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let refused = |socket: std::os::fd::BorrowedFd<'_>, expected: &str| {
+        let mut daemon = activated(tempfile::tempdir().unwrap(), &[socket]);
+        assert_eq!(daemon.child.wait().unwrap().code(), Some(1));
+        daemon.until(expected, || daemon.has_said(expected));
+    };
+    let everywhere = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    refused(everywhere.as_fd(), "there is no key");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = folder.path().join("socket");
+    let shared = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    refused(shared.as_fd(), "it is not for this user alone");
+    let datagrams = UnixDatagram::bind(folder.path().join("datagrams")).unwrap();
+    refused(datagrams.as_fd(), "takes no connections");
+}
