@@ -17,6 +17,7 @@ mod models;
 mod profiles;
 mod prompting;
 mod runtime;
+mod service;
 mod serving;
 #[cfg(feature = "lab")]
 mod study;
@@ -44,6 +45,7 @@ pub use models::{
 pub use profiles::{CompareArgs, ReportArgs, ReportFormat};
 pub use prompting::{PromptArgs, TemplateArgs, TemplateVar, Thinking};
 pub use runtime::{DEVICE, RuntimeArgs, TrialLimitArgs};
+pub use service::{InstallArgs, LogsArgs, ManagerName, ServiceArgs, ServiceCommand};
 pub use serving::{ADDRESS, KEEP_ALIVE, N_PARALLEL, N_QUEUED};
 pub use serving::{PsArgs, ServeArgs, ServingArgs, StopArgs};
 #[cfg(feature = "lab")]
@@ -137,6 +139,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Serve models to other programs, in the ways that OpenAI's and others' clients speak
     Serve(Box<ServeArgs>),
+    /// Let the daemon begin by itself: as a service of this user
+    Service(ServiceArgs),
     /// List the models that the daemon holds
     Ps(PsArgs),
     /// Unload models of the daemon
@@ -195,7 +199,7 @@ impl Command {
             Self::Tokenize(_) => true,
             Self::List(_) | Self::Rm(_) | Self::Report(_) | Self::Compare(_) => false,
             // Models are in workers.
-            Self::Serve(_) | Self::Ps(_) | Self::Stop(_) => false,
+            Self::Serve(_) | Self::Service(_) | Self::Ps(_) | Self::Stop(_) => false,
             // Whoever asks a worker looks after it.
             Self::Worker(_) | Self::Completions(_) | Self::Man(_) => false,
         }
@@ -214,7 +218,7 @@ impl Command {
             #[cfg(feature = "lab")]
             Self::Lab(args) => Some(args.study.runtime()),
             Self::Devices(_) | Self::Doctor(_) | Self::Inspect(_) | Self::Pull(_) => None,
-            Self::Tokenize(_) | Self::Ps(_) | Self::Stop(_) => None,
+            Self::Tokenize(_) | Self::Service(_) | Self::Ps(_) | Self::Stop(_) => None,
             Self::List(_) | Self::Rm(_) | Self::Export(_) | Self::Report(_) => None,
             // It has lists of its own.
             Self::Bench(_) => None,
@@ -399,6 +403,12 @@ mod tests {
         check("lapwing completions zsh", true);
         check("lapwing serve --listen 127.0.0.1:1,[::1]:2 --no-port --any-name --queue 0", true);
         check("lapwing serve --no-port=false --alias a=b,c=d --origin app://x", true);
+        check("lapwing service", false);
+        check("lapwing service install --dry-run --for launchd --force", true);
+        check("lapwing service install --no-namespaces --memory-high 50% --memory-max 8G", true);
+        check("lapwing service install --memory-max 8GB", false);
+        check("lapwing service install --memory-max 0", false);
+        check("lapwing service logs -f --lines 5", true);
         check("lapwing serve --parallel 0", false);
         check("lapwing serve --alias a", false);
         check("lapwing serve --keep-alive soon", false);

@@ -24,6 +24,7 @@ pub mod report;
 pub mod rm;
 pub mod run;
 pub mod serve;
+pub mod service;
 pub mod stop;
 pub mod tokenize;
 pub mod worker;

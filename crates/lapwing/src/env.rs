@@ -24,8 +24,27 @@ pub const HF_HUB_OFFLINE: &str = "HF_HUB_OFFLINE";
 pub const HF_HUB_DISABLE_IMPLICIT_TOKEN: &str = "HF_HUB_DISABLE_IMPLICIT_TOKEN";
 /// Where the folder of [`HF_HOME`] is otherwise.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// Where our own folders are otherwise.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// The user's folder, where caches are otherwise.
 pub const HOME: &str = "HOME";
+/// What `service install` hands on to the service: where things are, and everything of our own but the
+/// settings file, which it names.
+pub fn is_kept(name: &str) -> bool {
+    const PLACES: [&str; 7] = [
+        XDG_CONFIG_HOME,
+        XDG_DATA_HOME,
+        XDG_CACHE_HOME,
+        ORT_DYLIB_PATH,
+        OPENVINO_INSTALL_DIR,
+        INTEL_OPENVINO_DIR,
+        LD_LIBRARY_PATH,
+    ];
+    let is_own = name.starts_with("LAPWING_") && ![LAPWING_CONFIG, LAPWING_GUARD].contains(&name);
+    is_own || PLACES.contains(&name)
+}
+
 /// Proxies for addresses with `https`, the first that is set.
 pub const HTTPS_PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 /// The same for addresses with `http`. Not `HTTP_PROXY`: on a web server a request can set it.
@@ -96,6 +115,9 @@ pub const ALL: &[(&str, &str)] = &[
     (WATCHDOG_USEC, "set by a service manager: how often it wants to hear of `serve`"),
     (WATCHDOG_PID, "set by a service manager: of which process"),
     (ORT_DISABLE_TELEMETRY, "1 unless set: ONNX Runtime records and sends no events"),
+    (XDG_CONFIG_HOME, "where the folder with the settings is, and units of systemd"),
+    (XDG_DATA_HOME, "where the folder with models and runtimes is"),
+    (XDG_CACHE_HOME, "where the folder with compiled models is"),
     ("SSL_CERT_FILE", "certificates to trust instead of the system's"),
     ("NO_COLOR", "no colours"),
 ];

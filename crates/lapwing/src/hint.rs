@@ -17,6 +17,7 @@ mod evaluation;
 mod model;
 mod profiles;
 mod pulling;
+mod service;
 
 use std::io;
 use std::path::Path;
@@ -169,6 +170,7 @@ fn for_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     .or_else(|| model::for_cause(cause))
     .or_else(|| profiles::for_cause(cause))
     .or_else(|| pulling::for_cause(cause))
+    .or_else(|| service::for_cause(cause))
 }
 
 const NO_ROOM: &str = "make room on the disk, or set LAPWING_HOME to a folder on another one; a \

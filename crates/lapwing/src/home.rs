@@ -74,10 +74,25 @@ impl Home {
         self.data.join("daemon").join("socket")
     }
 
+    /// Everything that is kept, but for the settings and what can be made again.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// What can be made again: compiled models, chat history of the line editor.
     pub fn cache(&self) -> &Path {
         &self.cache
     }
+}
+
+/// Where the systemd of this user finds units.
+///
+/// # Errors
+///
+/// When there is no home folder.
+pub fn user_units() -> Result<PathBuf, FindHomeError> {
+    let base = etcetera::choose_base_strategy().map_err(|_| FindHomeError::NoHome)?;
+    Ok(base.config_dir().join("systemd").join("user"))
 }
 
 /// Why no folder for Lapwing's data could be chosen.

@@ -23,6 +23,7 @@ mod printer;
 mod prompt;
 mod prompting;
 mod reference;
+mod service;
 mod settings;
 mod shell;
 mod shown_answer;
@@ -166,6 +167,7 @@ fn dispatch(
         Command::Report(args) => commands::report::run(settings, printer, args),
         Command::Compare(args) => commands::compare::run(settings, printer, args),
         Command::Serve(_) => commands::serve::run(settings, printer, &|| Settings::resolve(cli)),
+        Command::Service(args) => commands::service::run(settings, printer, args),
         Command::Ps(args) => commands::ps::run(settings, printer, args),
         Command::Stop(args) => commands::stop::run(settings, printer, args),
         Command::Worker(args) => commands::worker::run(settings, args, hint::for_error),

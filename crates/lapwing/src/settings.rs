@@ -67,6 +67,8 @@ pub struct Settings {
     pub serving: ServingArgs,
     /// Where the system tells of itself.
     pub system: SystemFiles,
+    /// The variables that a service needs to do the same.
+    pub kept: Vec<(&'static str, OsString)>,
     /// Who started the daemon, if that is to be told how it is.
     pub manager: Option<ManagerVariables>,
 }
@@ -158,6 +160,7 @@ impl Settings {
             host,
             manager: manager_variables(lookup),
             system: cli.command.system_files(),
+            kept: kept(lookup, &home),
             serving: cli.command.serving().cloned().unwrap_or_default().or(of_daemon.group()?),
             log_filter: lookup(env::LAPWING_LOG).map(|text| text.to_string_lossy().into_owned()),
             verbosity: cli.global.verbose,
@@ -168,6 +171,16 @@ impl Settings {
             home,
         })
     }
+}
+
+fn kept(lookup: Lookup<'_>, home: &Home) -> Vec<(&'static str, OsString)> {
+    let names = env::ALL.iter().map(|(name, _)| *name).filter(|name| env::is_kept(name));
+    let of = |name: &'static str| match name {
+        // It may be relative to a folder that the service does not know.
+        env::LAPWING_HOME => lookup(name).map(|_| home.data().into()),
+        _ => lookup(name),
+    };
+    names.filter_map(|name| Some((name, of(name)?))).collect()
 }
 
 /// What a service manager says to the process that it starts.

@@ -49,7 +49,7 @@ pub fn run(
 }
 
 /// Where the settings want the daemon to listen.
-fn wanted(settings: &Settings) -> Vec<Address> {
+pub fn wanted(settings: &Settings) -> Vec<Address> {
     let serving = &settings.serving;
     let own = serving.socket.is_none().then(|| Address::Unix(settings.home.socket()));
     addresses(serving).into_iter().chain(own).collect()
