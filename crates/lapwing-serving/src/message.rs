@@ -4,6 +4,7 @@
 //! [`Said::Ended`], [`Said::Failed`] or the answer of its kind. All of it is JSON that both sides
 //! write and read.
 
+mod spelled;
 mod told;
 
 use lapwing_backend::OpenOptions;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 /// How tokens are chosen.
 pub use lapwing_host::sampling::SamplingRequest as Sampling;
+pub use spelled::{Probability, Spelled};
 pub use told::{Abilities, Card, Library, Listing, OfferedDevice, State};
 
 /// What is asked of a worker.
@@ -290,49 +292,6 @@ pub enum Part {
         /// Which call of the answer.
         index: usize,
     },
-}
-
-/// How probable a token was, in nats, before bias, penalties and temperature and after the form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Probability {
-    /// Of the token.
-    pub log: f64,
-    /// How the token is spelled, and its bytes.
-    pub piece: Spelled,
-    /// The most probable ones.
-    pub top: Vec<(Spelled, f64)>,
-}
-
-/// A token and how it is spelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spelled {
-    /// The token.
-    pub token: TokenId,
-    /// As text; what is not UTF-8 by itself is replaced.
-    pub text: String,
-    /// Its bytes where the text does not have them: a token may be a part of a character.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<Vec<u8>>,
-}
-
-impl Spelled {
-    /// A token that is spelled with these bytes.
-    #[must_use]
-    pub fn new(token: TokenId, bytes: Vec<u8>) -> Spelled {
-        match String::from_utf8(bytes) {
-            Ok(text) => Spelled { token, text, bytes: None },
-            Err(error) => {
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                Spelled { token, text, bytes: Some(error.into_bytes()) }
-            }
-        }
-    }
-
-    /// The bytes that spell it.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        self.bytes.clone().unwrap_or_else(|| self.text.clone().into_bytes())
-    }
 }
 
 /// How an answer ended.
