@@ -80,7 +80,7 @@ test("a reload finds the conversation, also one that was cut off", async () => {
   await settle(page);
   await page.reload();
   assert.deepEqual(await page.locator("article .body").allInnerTexts(), ["abc", "defghijkl"]);
-  assert.equal(await page.locator("#model").inputValue(), "fake-2000");
+  await page.waitForFunction(() => document.getElementById("model").value === "fake-2000");
   await choose(page, "fake-20000", { max_tokens: 4000 });
   await say(page, "A");
   await answers(page).last().filter({ hasText: "BCDEF" }).waitFor();
