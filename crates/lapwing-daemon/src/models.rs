@@ -9,6 +9,7 @@
 mod keep_alive;
 mod listings;
 mod loaded;
+mod opening;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,18 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use lapwing_host::BackendChoice;
-use lapwing_host::backend::DeviceRequest;
 use lapwing_host::worker::crowd::Crowd;
-use lapwing_serving::message::{Ask, Library, Listing, Opening, Said};
+use lapwing_serving::message::{Ask, Library, Listing, Said};
 use tokio::sync::{Notify, watch};
 
 use crate::answers::Answers;
-use crate::options::{InForce, Options};
-use crate::power::{Power, most_efficient};
+use crate::options::InForce;
+use crate::power::Power;
 use crate::refusal::{Code, Refusal};
 use listings::Listings;
 use loaded::Times;
+use opening::{opening_of, thrifty};
 
 pub(crate) use keep_alive::KeepAlive;
 pub use keep_alive::parse_seconds;
@@ -233,7 +233,7 @@ impl Models {
         })
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
         let opening = opening_of(listing, &options);
-        let thrifty = self.thrifty(&opening, listing, &options).await;
+        let thrifty = thrifty(&opening, listing, &options, self.power.manner()).await;
         let ask = Ask::Open(Box::new(thrifty));
         let said = Answers::of(&crowd, &ask, None).last().await;
         let card = match said {
@@ -258,28 +258,6 @@ impl Models {
         let loaded = Loaded::new(listing, opened, crowd, n_bytes, load, times, is_dismissed);
         loaded.pace(self.power.manner().duty);
         Ok(Arc::new(loaded))
-    }
-
-    /// How a model is opened with what the supply of power allows now.
-    async fn thrifty(&self, opening: &Opening, listing: &Listing, told: &Options) -> Opening {
-        let mut opening = opening.clone();
-        let manner = self.power.manner();
-        let options = &mut opening.options;
-        options.n_threads = manner.n_threads.or(options.n_threads);
-        let is_openvino = listing.kind == "openvino-ir" && opening.backend != BackendChoice::Ort;
-        if manner.efficiency_cores && is_openvino {
-            let property = options.properties.entry("SCHEDULING_CORE_TYPE".to_owned());
-            property.or_insert_with(|| "ECORE_ONLY".to_owned());
-        }
-        if manner.efficient_device && options.device == DeviceRequest::Auto {
-            let (profiles, of) = (told.profiles.clone(), listing.name.clone());
-            let found = tokio::task::spawn_blocking(move || most_efficient(&profiles, &of)).await;
-            match found {
-                Ok(Some(device)) => options.device = device,
-                _ => tracing::info!("no record tells which device is efficient"),
-            }
-        }
-        opening
     }
 
     /// Let models compute for this share of the time.
@@ -419,10 +397,4 @@ impl Models {
             KeepAlive::Forever => None,
         }
     }
-}
-
-/// How a model is opened, whatever supplies the power.
-fn opening_of(listing: &Listing, options: &Options) -> Opening {
-    let (model, embeds) = (listing.name.clone(), listing.can.embeds);
-    Opening { model, embeds, ..options.opening.clone() }
 }

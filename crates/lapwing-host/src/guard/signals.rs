@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
@@ -49,7 +50,7 @@ pub fn is_ignored(signal: i32) -> bool {
 
 /// Nothing where there is no such file.
 fn own_status() -> String {
-    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+    regular::read_text("/proc/self/status".as_ref(), N_TEXT_BYTES_MAX).unwrap_or_default()
 }
 
 /// As `proc(5)` has it: the first signal is the lowest bit.

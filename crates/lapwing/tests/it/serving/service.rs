@@ -152,7 +152,8 @@ fn a_key_is_taken_and_not_given_up_where_others_reach_the_daemon() {
     let open = "listen = \"0.0.0.0:0\"";
     let daemon = manager.start(&format!("[serve]\n{open}\n{with_key}"), &[]);
     manager.reload(&daemon, &format!("[serve]\n{LISTEN}"));
-    assert!(daemon.has_said("the settings stay as they were: cannot listen on 0.0.0.0:"));
+    let said = "the settings stay as they were: cannot listen on 0.0.0.0:";
+    daemon.until("it is told", || daemon.has_said(said));
 }
 
 #[test]
