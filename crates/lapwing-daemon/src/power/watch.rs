@@ -104,14 +104,15 @@ impl Power {
     pub(crate) fn report(&self) -> PowerReport {
         let Seen { state, supply, is_hot, .. } = self.look();
         let mut nulls = BTreeMap::new();
+        let policy = self.policy().clone();
         PowerReport {
             supply,
             is_hot,
             source: known(state.source, "source", &mut nulls),
             battery_percent: known(state.battery_percent, "battery_percent", &mut nulls),
             temperature_c: known(state.temperature_c, "temperature_c", &mut nulls),
-            manner: self.policy().manner(supply, is_hot),
-            policy: self.policy().clone(),
+            manner: policy.manner(supply, is_hot),
+            policy,
             nulls,
         }
     }
