@@ -10,11 +10,13 @@ mod append;
 mod folder;
 mod read;
 mod select;
+mod visit;
 
 pub use append::{AppendError, append, append_while};
 pub use folder::{ReadFolderError, keep_first_of_each, read_all, read_folder};
-pub use read::{BAD_LINES_MAX, ReadFileError, RecordLineError, read};
+pub use read::{BAD_LINES_MAX, ReadFileError, RecordLineError, Take, read};
 pub use select::{SelectRecordsError, Selected, keep_run, select, select_all};
+pub use visit::visit_all;
 
 /// How a record file's name ends.
 pub const EXTENSION: &str = "jsonl";

@@ -74,14 +74,25 @@ fn each_once(
 
 /// Hashes of the records that were there already.
 #[derive(Default)]
-struct Seen {
-    sha256: HashSet<String>,
+pub(super) struct Seen {
+    /// Half of each: there may be millions.
+    sha256: HashSet<u128>,
 }
 
 impl Seen {
-    fn is_new(&mut self, record: &Record) -> bool {
+    pub(super) fn is_new(&mut self, record: &Record) -> bool {
         let line = serde_json::to_vec(record).expect("a record has only string keys");
-        self.sha256.insert(checksum::sha256_bytes(&line))
+        let digits = checksum::sha256_bytes(&line);
+        let half = u128::from_str_radix(&digits[..32], 16).expect("hexadecimal digits");
+        self.sha256.insert(half)
+    }
+}
+
+/// The files of a folder, as [`read_folder`] reads them; a file itself.
+pub(super) fn record_files_at(path: &Path) -> Result<Vec<PathBuf>, ReadFolderError> {
+    match std::fs::metadata(path).map_err(failed(path))?.is_dir() {
+        true => record_files(path),
+        false => Ok(vec![path.to_owned()]),
     }
 }
 

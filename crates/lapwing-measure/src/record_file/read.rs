@@ -1,6 +1,7 @@
 //! The records of one file.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use lapwing_files::regular;
@@ -22,6 +23,9 @@ pub struct RecordLineError {
     /// What is wrong with the line.
     pub source: ParseRecordError,
 }
+
+/// What is done with each line; it breaks where no more is wanted.
+pub type Take<'a> = dyn FnMut(Result<Record, RecordLineError>) -> ControlFlow<()> + 'a;
 
 /// Why a file is not read at all.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,24 @@ pub enum ReadFileError {
 /// When the file cannot be read, is larger than [`FILE_BYTES_MAX`], or has more than
 /// [`BAD_LINES_MAX`] bad lines. Fewer bad lines are results of their own.
 pub fn read(path: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFileError> {
+    let mut results = Vec::new();
+    // It never breaks.
+    let _ = visit_file(path, &mut |result| {
+        results.push(result);
+        ControlFlow::Continue(())
+    })?;
+    Ok(results)
+}
+
+/// As [`read`], with no more than one line in memory: each goes to `take`, until that breaks.
+///
+/// # Errors
+///
+/// As [`read`]; what was taken by then was read.
+pub(super) fn visit_file(
+    path: &Path,
+    take: &mut Take<'_>,
+) -> Result<ControlFlow<()>, ReadFileError> {
     let failed = |source| ReadFileError::Io { path: path.to_owned(), source };
     // Asked before opening: to open a pipe is to wait for its other end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -72,7 +94,6 @@ pub fn read(path: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFil
     let file = regular::open(path).map_err(failed)?;
     // Another process may append meanwhile, but only by putting another file in its place.
     let mut lines = BufReader::new(file.take(found));
-    let mut results = Vec::new();
     let mut n_bad_lines = 0;
     let mut line = Vec::new();
     for line_number in 1.. {
@@ -85,12 +106,16 @@ pub fn read(path: &Path) -> Result<Vec<Result<Record, RecordLineError>>, ReadFil
             RecordLineError { path, line_number, source }
         });
         n_bad_lines += usize::from(result.is_err());
-        results.push(result);
-        if BAD_LINES_MAX < n_bad_lines {
-            return Err(not_records(path, results));
+        match result {
+            Err(last) if BAD_LINES_MAX < n_bad_lines => return Err(not_records(path, last)),
+            result => {
+                if take(result).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
         }
     }
-    Ok(results)
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The next line with its end, but no more of it than shows that it is too long; its whole length,
@@ -116,10 +141,9 @@ fn parse(line: &[u8], n_bytes: usize) -> Result<Record, ParseRecordError> {
     Record::parse(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-fn not_records(path: &Path, results: Vec<Result<Record, RecordLineError>>) -> ReadFileError {
-    let first = results.into_iter().find_map(Result::err).expect("there are bad lines");
+fn not_records(path: &Path, last: RecordLineError) -> ReadFileError {
     let path = path.to_owned();
-    ReadFileError::NotRecords { path, expected: BAD_LINES_MAX, source: Box::new(first) }
+    ReadFileError::NotRecords { path, expected: BAD_LINES_MAX, source: Box::new(last) }
 }
 
 #[cfg(test)]

@@ -99,22 +99,30 @@ fn select_one(wanted: &str, profiles: &Path) -> Result<Selected, SelectRecordsEr
     if let Some(revision) = wanted.strip_prefix("rev:") {
         return select_revision(revision, profiles);
     }
-    let path = Path::new(wanted);
-    let below = profiles.join(wanted);
-    let is_name = path.components().count() == 1 && !wanted.starts_with('.');
-    let (path, is_host) = match path.exists() {
-        true => (path.to_owned(), false),
-        false if is_name && below.is_dir() => (below, true),
-        false => {
-            let (wanted, profiles) = (wanted.to_owned(), profiles.to_owned());
-            return Err(SelectRecordsError::NotFound { wanted, profiles });
-        }
-    };
+    let (path, is_host) = located(wanted, profiles)?;
     let mut selected = sorted_out(read_all(std::slice::from_ref(&path))?);
     selected.is_host = is_host;
     match selected.records.is_empty() && selected.bad_lines.is_empty() {
         true => Err(SelectRecordsError::Nothing { path }),
         false => Ok(selected),
+    }
+}
+
+/// Where the records of a path or a host are, and whether it was a host.
+pub(super) fn located(
+    wanted: &str,
+    profiles: &Path,
+) -> Result<(PathBuf, bool), SelectRecordsError> {
+    let path = Path::new(wanted);
+    let below = profiles.join(wanted);
+    let is_name = path.components().count() == 1 && !wanted.starts_with('.');
+    match path.exists() {
+        true => Ok((path.to_owned(), false)),
+        false if is_name && below.is_dir() => Ok((below, true)),
+        false => {
+            let (wanted, profiles) = (wanted.to_owned(), profiles.to_owned());
+            Err(SelectRecordsError::NotFound { wanted, profiles })
+        }
     }
 }
 
