@@ -90,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-text",
         ],
     ),
+    ("lapwing-parquet", &["lapwing-measure"]),
     ("lapwing-daemon", &["lapwing-host", "lapwing-measure", "lapwing-serving"]),
     (
         "lapwing",
@@ -104,6 +105,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lapwing-logits",
             "lapwing-measure",
             "lapwing-model",
+            "lapwing-parquet",
             "lapwing-report",
             "lapwing-runtime",
             "lapwing-serving",
