@@ -25,6 +25,11 @@ pub struct ReportArgs {
     /// The title
     #[arg(long)]
     pub title: Option<String>,
+    /// Instead of a report, write all records as a Parquet file, a row each, for DuckDB, Spark and
+    /// pandas; - writes it to a pipe
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "format", "run", "title"])]
+    pub parquet: Option<PathBuf>,
 }
 
 /// Forms of a report.

@@ -1,4 +1,7 @@
-//! `lapwing report`: records as a page, as Markdown or as CSV.
+//! `lapwing report`: records as a page, as Markdown, as CSV or as rows of a Parquet file.
+
+#[cfg(feature = "parquet")]
+mod rows;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,8 @@ const N_BAD_LINES_TOLD: usize = 10;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the report {}", path.display())]
 pub struct WriteReportError {
+    /// What the file was named with.
+    pub option: &'static str,
     pub path: PathBuf,
     pub source: std::io::Error,
 }
@@ -33,6 +38,10 @@ pub struct WriteReportError {
 /// When there are no records, or the report cannot be written. Lines that are no records are told
 /// on stderr and in the report, and left out.
 pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
+    #[cfg(feature = "parquet")]
+    if let Some(path) = &args.parquet {
+        return rows::write(settings, printer, &args.records, path);
+    }
     let format = format_of(args, std::io::stdout().is_terminal())?;
     let Selected { mut records, bad_lines, .. } = read(settings, args)?;
     let notes = match bad_lines.len() {
@@ -56,8 +65,11 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
     };
     match args.out.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
-            new_file::write(path, text.as_bytes())
-                .map_err(|error| WriteReportError { path: error.path, source: error.source })?;
+            new_file::write(path, text.as_bytes()).map_err(|error| WriteReportError {
+                option: "--out",
+                path: error.path,
+                source: error.source,
+            })?;
             printer.note(format!("wrote {} ({} records)", path.display(), records.len()));
         }
         None => printer.write(text)?,
@@ -130,6 +142,8 @@ mod tests {
                 format: None,
                 run: "all".into(),
                 title: None,
+                #[cfg(feature = "parquet")]
+                parquet: None,
             };
             let found = format_of(&args, is_terminal);
             match (&found, expected) {

@@ -31,12 +31,11 @@ fn worse(error: &WorseError) -> Option<String> {
     }
 }
 
-fn write_report(_: &WriteReportError) -> Option<String> {
-    Some(
-        "check the path, its permissions and the room on the disk, or choose another file with \
-         --out"
-            .into(),
-    )
+fn write_report(error: &WriteReportError) -> Option<String> {
+    Some(format!(
+        "check the path, its permissions and the room on the disk, or choose another file with {}",
+        error.option
+    ))
 }
 
 fn read(error: &SelectRecordsError) -> Option<String> {

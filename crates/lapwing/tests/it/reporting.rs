@@ -224,3 +224,42 @@ fn what_is_not_comparable_needs_force_and_hosts_may_be_named() {
     });
     lapwing.run(&["compare", &file, &model]).expect_code(1).expect_says(&["model hash"]);
 }
+
+#[cfg(feature = "parquet")]
+#[test]
+fn records_become_rows_of_a_whole_file_or_of_none() {
+    let lapwing = Lapwing::new();
+    let file = write(&lapwing, "a.jsonl", |_| {});
+    let out = lapwing.path("fleet.parquet");
+    let out_text = out.to_str().unwrap();
+    let outcome = lapwing.run(&["report", &file, &file, "--parquet", out_text]);
+    outcome.expect_code(0).expect_says(&["wrote", "4 records"]);
+    let bytes = std::fs::read(&out).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    let piped = lapwing.command(&["report", &file, "--parquet", "-"]).output().unwrap();
+    assert!(piped.status.success() && piped.stdout == bytes, "{piped:?}");
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), "");
+    // What cannot be written leaves what was there.
+    let huge = write(&lapwing, "huge.jsonl", |record| {
+        record["memory"]["kv_bytes"] = json!(u64::MAX);
+        record["nulls"].as_object_mut().unwrap().remove("memory.kv_bytes");
+    });
+    let outcome = lapwing.run(&["report", &file, &huge, "--parquet", out_text]);
+    outcome.expect_code(1).expect_says(&["cannot write record", "memory.kv_bytes"]);
+    assert_eq!(std::fs::read(&out).unwrap(), bytes);
+    let empty = lapwing.path("empty.jsonl");
+    std::fs::write(&empty, "bad\n").unwrap();
+    let none = lapwing.path("none.parquet");
+    let none = none.to_str().unwrap();
+    let outcome = lapwing.run(&["report", empty.to_str().unwrap(), "--parquet", none]);
+    outcome.expect_code(1).expect_says(&["line 1", "no records in"]);
+    assert!(!Path::new(none).exists());
+    let nowhere = lapwing.path("gone/fleet.parquet");
+    let outcome = lapwing.run(&["report", &file, "--parquet", nowhere.to_str().unwrap()]);
+    outcome.expect_code(1).expect_says(&["cannot write the report", "fleet.parquet", "--parquet"]);
+    for option in [["--format", "csv"], ["--out", "a.html"], ["--run", "latest"], ["--title", "T"]]
+    {
+        let outcome = lapwing.run(&["report", &file, "--parquet", none, option[0], option[1]]);
+        outcome.expect_code(2).expect_says(&["cannot be used with", option[0]]);
+    }
+}
