@@ -27,7 +27,7 @@ const WEIGHTS: &str = "symmetric int4 in groups of 128 or per channel";
 
 /// What NPUW unpacks on a CPU.
 const WEIGHTS_ON_CPU: &str =
-    "int4 of matrices, not of experts, in groups or rows of a multiple of 64, or int8";
+    "int4 of matrices, not of experts, in rows or in groups of a multiple of 64, or int8";
 
 /// The test device: no library lists it.
 pub(crate) fn on_cpu() -> Device {
@@ -247,8 +247,8 @@ fn unfit_on_cpu<'a>(constants: impl IntoIterator<Item = Constant<'a>>) -> Option
             // One zero point for a group.
             [.., 1] => None,
             [_, _, _, _, ..] => Some("int4 of experts".to_owned()),
-            [.., n_columns] if n_columns % 64 != 0 => {
-                Some(format!("int4 in groups of {n_columns}"))
+            [_, _, group_size] if group_size % 64 != 0 => {
+                Some(format!("int4 in groups of {group_size}"))
             }
             _ => None,
         }
@@ -339,7 +339,8 @@ mod tests {
         check(ElementType::U4, &[8, 2, 64], None);
         check(ElementType::I4, &[8, 192], None);
         check(ElementType::U4, &[8, 2, 32], Some("int4 in groups of 32"));
-        check(ElementType::I4, &[8, 100], Some("int4 in groups of 100"));
+        // Rows of such a length run in small models, and in others NPUW says what is wrong.
+        check(ElementType::I4, &[8, 100], None);
         check(ElementType::I4, &[4, 8, 2, 128], Some("int4 of experts"));
         check(ElementType::U4, &[8, 2, 1], None);
         check(ElementType::I8, &[4, 8, 2, 32], None);
