@@ -78,18 +78,16 @@ fn install(settings: &Settings, printer: &Printer, args: &InstallArgs) -> anyhow
         units.iter().try_for_each(|(path, _)| marked::check_untouched(path))?;
     }
     // What was installed before holds the addresses.
-    if units.iter().any(|(path, _)| path.exists()) {
+    let was_there = units.iter().any(|(path, _)| path.exists());
+    if was_there {
         systemctl.run(&["stop", SOCKET, SERVICE])?;
     }
-    plan.addresses.iter().try_for_each(check_free)?;
-    for folder in &plan.written {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+    let written = write(&plan, &units, printer);
+    if written.is_err() && was_there {
+        // What was there goes on.
+        let _ = systemctl.run(&["start", SOCKET]);
     }
-    for (path, text) in &units {
-        marked::write(path, text)?;
-        printer.note(format!("wrote {}", path.display()));
-    }
+    written?;
     systemctl.run(&["daemon-reload"])?;
     systemctl.run(&["enable", "--now", SOCKET])?;
     if !has_namespaces && !args.no_namespaces {
@@ -103,6 +101,20 @@ fn install(settings: &Settings, printer: &Printer, args: &InstallArgs) -> anyhow
             Address::Unix(path) => path.display().to_string(),
         };
         printer.note(format!("systemd listens on {address}; the first request starts the daemon"));
+    }
+    Ok(())
+}
+
+/// Write the units, if nobody else holds their addresses.
+fn write(plan: &Plan, units: &[(PathBuf, String)], printer: &Printer) -> anyhow::Result<()> {
+    plan.addresses.iter().try_for_each(check_free)?;
+    for folder in &plan.written {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    for (path, text) in units {
+        marked::write(path, text)?;
+        printer.note(format!("wrote {}", path.display()));
     }
     Ok(())
 }
