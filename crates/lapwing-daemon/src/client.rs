@@ -19,6 +19,8 @@ use crate::own::{self, About, AnswerRequest, ModelState, Models, OfModel, Unload
 
 /// How often whoever waits for an answer is asked whether to go on.
 const TICK: Duration = Duration::from_millis(50);
+/// How long a daemon may take to tell how it is: longer than to start it and read its store.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer of which no word is text.
 const N_STATE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a line of an answer.
@@ -41,6 +43,9 @@ pub enum ClientError {
     /// It was lost while it answered.
     #[error("the daemon was lost while it answered")]
     Exchange(#[source] hyper::Error),
+    /// It says nothing.
+    #[error("the daemon said nothing for {} s", PATIENCE.as_secs())]
+    Silent,
     /// It ended the connection.
     #[error("the daemon ended the connection before its answer was complete")]
     CutOff,
@@ -165,8 +170,10 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        let response = accepted(self.send(method, path, body).await?).await?;
-        serde_json::from_slice(&whole(response).await?).map_err(ClientError::Garbled)
+        let asked = async { whole(accepted(self.send(method, path, body).await?).await?).await };
+        let bytes =
+            tokio::time::timeout(PATIENCE, asked).await.map_err(|_| ClientError::Silent)??;
+        serde_json::from_slice(&bytes).map_err(ClientError::Garbled)
     }
 
     async fn send(

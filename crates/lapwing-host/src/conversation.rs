@@ -139,7 +139,7 @@ impl Conversation {
 
     /// Write calls as text: some templates that read them refuse one without its result. Whether there
     /// were any.
-    fn spell_calls(&mut self) -> bool {
+    pub fn spell_calls(&mut self) -> bool {
         let mut has_calls = false;
         for message in &mut self.messages {
             let Some(Value::Array(calls)) = message.extra.shift_remove(TOOL_CALLS) else {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use lapwing_backend::Device;
@@ -203,7 +203,11 @@ impl Embeds {
                     Ok(turn) => Some(turn),
                     Err(_) => return,
                 },
-                (false, Some(rest)) => turns.recv_timeout(rest).ok(),
+                (false, Some(rest)) => match turns.recv_timeout(rest) {
+                    Ok(turn) => Some(turn),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
                 (false, None) => None,
             };
             for turn in first.into_iter().chain(std::iter::from_fn(|| turns.try_recv().ok())) {

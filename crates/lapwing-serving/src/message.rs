@@ -111,6 +111,9 @@ pub struct Generate {
     /// Whether somebody waits for it; what is done in the background waits for that.
     #[serde(default)]
     pub is_background: bool,
+    /// Positions that must be left for the answer, or the prompt counts as too long.
+    #[serde(default)]
+    pub n_room: usize,
     /// Read all of the prompt, whatever a kept sequence knows of it: the same prompt then gives the
     /// same numbers.
     #[serde(default)]
@@ -132,6 +135,7 @@ impl Generate {
             form: None,
             client: 0,
             is_background: false,
+            n_room: 0,
             reads_anew: false,
         }
     }

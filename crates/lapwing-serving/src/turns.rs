@@ -336,8 +336,7 @@ impl<'a> Turns<'a> {
                 self.end(running, why, stop_text, say);
             }
             Err(error) => {
-                let n_exact = running.n_exact;
-                self.keep(running.generation.end(), n_exact);
+                self.keep(running.generation, running.n_exact);
                 say(number, true, Said::Failed(failure(kind(&error), &error)));
             }
         }
@@ -345,12 +344,16 @@ impl<'a> Turns<'a> {
 
     /// Keep the sequence of an answer that has ended, of which `n_exact` positions were exact when it
     /// began.
-    fn keep(&mut self, (session, generated): (Session, Generated), n_exact: usize) -> Generated {
+    fn keep(&mut self, generation: Generation<Session>, n_exact: usize) -> Generated {
+        // It still holds what it held before.
+        let has_read = generation.n_read() != 0;
+        let (session, generated) = generation.end();
         let Usage { n_prompt_tokens, n_reused_tokens: n_reused, .. } = generated.usage;
         let limits = self.served.model.limits();
         let reads_parts =
             limits.n_prompt_tokens_max.is_none() && N_PART_TOKENS <= limits.n_follow_tokens_max;
         let n_exact = match reads_parts {
+            _ if !has_read => n_exact,
             // What it read has the borders of one that is read from the start.
             true if n_reused <= n_exact && n_reused == whole_parts(n_reused) => {
                 whole_parts(n_prompt_tokens.min(session.seen().len()))
@@ -365,7 +368,7 @@ impl<'a> Turns<'a> {
     fn end(&mut self, running: Running, why: Why, stop_text: Option<String>, say: Say<'_>) {
         let Running { number, generation, arrived, admitted, answer, n_thought_tokens, .. } =
             running;
-        let generated = self.keep(generation.end(), running.n_exact);
+        let generated = self.keep(generation, running.n_exact);
         let usage = generated.usage;
         self.state.n_prompt_tokens += usage.n_prompt_tokens as u64;
         self.state.n_reused_tokens += usage.n_reused_tokens as u64;

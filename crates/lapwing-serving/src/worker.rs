@@ -285,7 +285,7 @@ fn wanted(
     let form = generate.form.take().map(|form| WantedForm { form, may_think });
     let Made { ids, tools, .. } = prompt::make(served, asked).map_err(|error| refused(&error))?;
     let n_positions_max = served.model.limits().n_positions_max;
-    if n_positions_max < ids.len() {
+    if n_positions_max < ids.len().saturating_add(generate.n_room) {
         let n_tokens = ids.len();
         // By these words, llama.cpp's server's and OpenAI's, programs know that they have to shorten it.
         let message = format!(
@@ -347,7 +347,10 @@ fn take_turns<W: Write>(
         if is_over {
             return;
         }
-        if let Some(rest) = pace.rest().filter(|_| !turns.is_idle()) {
+        if turns.is_idle() {
+            continue;
+        }
+        if let Some(rest) = pace.rest() {
             // Whoever gives up, or looks, is heard meanwhile.
             match inbox.recv_timeout(rest) {
                 Ok(turn) => early.push(turn),

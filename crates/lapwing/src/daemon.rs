@@ -75,7 +75,8 @@ impl Answering {
         self.template.as_ref()
     }
 
-    /// Let the model answer, and show it as it comes. After Ctrl-C it is what came until then.
+    /// Let the model answer, and show it as it comes. After Ctrl-C it is what came until then. A prompt
+    /// that leaves less than `n_room` positions for the answer is too long.
     ///
     /// # Errors
     ///
@@ -85,6 +86,7 @@ impl Answering {
         messages: &[Message],
         told: &Told,
         sampling: &SamplingArgs,
+        n_room: usize,
         shown: &mut ShownAnswer<'_>,
     ) -> anyhow::Result<Answer> {
         let generate = Generate {
@@ -98,6 +100,7 @@ impl Answering {
             form: None,
             client: 0,
             is_background: false,
+            n_room,
             reads_anew: false,
         };
         let mut answer = Answer::nothing();
@@ -142,7 +145,8 @@ impl Answering {
         }))
     }
 
-    fn n_positions_max(&self) -> usize {
+    /// Most positions of a conversation.
+    pub fn n_positions_max(&self) -> usize {
         let loaded = self.model.loaded.as_ref().map(|loaded| loaded.n_positions_max);
         loaded.or(self.model.listing.n_positions_max).unwrap_or_default()
     }
@@ -184,6 +188,12 @@ fn is_alike(opening: &Opening, settings: &Settings) -> bool {
     let Opening { variant, backend, options, correction, .. } = opening;
     (variant, backend, options, correction)
         == (&settings.variant, &settings.backend, &settings.options, &settings.correction)
+}
+
+/// Whether the chat template refused the messages.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<ClientError>());
+    causes.any(|cause| matches!(cause, ClientError::Refused { status: 400, .. }))
 }
 
 /// Whether a prompt was refused for its length.

@@ -98,6 +98,13 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
         };
         models.push(ModelState { listing: listing.clone(), loaded });
     }
+    // What has left the store is held all the same.
+    for loaded in &all_loaded {
+        if list.iter().all(|listing| listing.name != loaded.name) {
+            let listing = loaded.listing.clone();
+            models.push(ModelState { listing, loaded: Some(LoadedModel::of(loaded, true).await) });
+        }
+    }
     Ok(Json(Models { models }))
 }
 
@@ -128,8 +135,16 @@ pub(super) async fn unload(
     State(app): State<App>,
     body::Json(OfModel { model }): body::Json<OfModel>,
 ) -> Result<Json<Unloaded>, Refusal> {
-    let listing = app.models.find(Some(&model)).await?;
-    Ok(Json(Unloaded { was_loaded: app.models.unload(&listing.name) }))
+    if app.models.unload(&model) {
+        return Ok(Json(Unloaded { was_loaded: true }));
+    }
+    // A name that means the default is no name of it here.
+    let names = app.options.now().names.clone();
+    let name = names.aliases.get(&model).unwrap_or(&model);
+    if app.models.list().await?.iter().all(|listing| listing.name != *name) {
+        return Err(Refusal::no_model(&model));
+    }
+    Ok(Json(Unloaded { was_loaded: app.models.unload(name) }))
 }
 
 impl LoadedModel {

@@ -236,6 +236,26 @@ fn a_seed_reuses_only_what_a_prompt_that_is_read_anew_would_give_again() {
 }
 
 #[test]
+fn an_answer_that_was_given_up_unread_leaves_what_is_kept_as_it_was() {
+    let served = fake();
+    let mut turns = Turns::new(&served, TurnsOptions { n_sequences_max: 1, ..OPTIONS });
+    let mut heard = Heard::default();
+    // All but the first characters is an answer, read token by token.
+    turns.want(wanted(1, &"0123456789".repeat(10), 500));
+    run(&mut turns, &mut heard);
+    let known = format!("{}{}", "0123456789".repeat(10), heard.texts[&1]);
+    turns.want(wanted(2, &format!("{known}and on"), 2));
+    let say = &mut |number, is_last, said| heard.hear(number, is_last, said);
+    turns.admit(say);
+    turns.cancel(2, say);
+    let mut next = wanted(3, &format!("{known}and on"), 2);
+    next.generate.sampling.seed = Some(7);
+    turns.want(next);
+    run(&mut turns, &mut heard);
+    assert_eq!(heard.ends[&3].as_ref().expect("it was answered").n_reused, 0);
+}
+
+#[test]
 fn a_limit_of_none_reads_the_prompt_and_answers_nothing() {
     let served = fake();
     let mut turns = Turns::new(&served, OPTIONS);

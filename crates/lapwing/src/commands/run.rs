@@ -104,7 +104,7 @@ fn answered_by(
 ) -> anyhow::Result<()> {
     let (messages, told) = asked.messages(&args.prompt, daemon.template(), printer)?;
     let mut shown = ShownAnswer::new(printer);
-    let answer = daemon.answer(&messages, &told, &args.sampling, &mut shown)?;
+    let answer = daemon.answer(&messages, &told, &args.sampling, 0, &mut shown)?;
     shown.end_line()?;
     say_how_it_ended(&answer, printer);
     unless_stopped(&answer.finish)

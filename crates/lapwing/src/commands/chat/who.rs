@@ -99,18 +99,34 @@ impl<'a> Who<'a> {
             || printer.note("(the oldest messages are forgotten: the context is full)");
         let answer = match self {
             Who::Here(here) => here.answer(conversation, sampling, &mut forgotten, &mut shown)?,
-            Who::Daemon(daemon) => loop {
-                let (messages, told) = (conversation.messages(), conversation.told());
-                match daemon.answer(messages, told, sampling, &mut shown) {
-                    Err(error) if daemon::is_too_long(&error) && conversation.forget_oldest() => {
-                        forgotten();
-                    }
-                    answered => break answered?,
-                }
-            },
+            Who::Daemon(daemon) => by(daemon, conversation, sampling, &mut forgotten, &mut shown)?,
         };
         shown.end_answer()?;
         Ok(answer)
+    }
+}
+
+/// Let the daemon answer, as a model in this process would: with room for an answer, and calls as text
+/// where the template refuses them.
+fn by(
+    daemon: &Answering,
+    conversation: &mut Conversation,
+    sampling: &SamplingArgs,
+    forgotten: &mut dyn FnMut(),
+    shown: &mut ShownAnswer<'_>,
+) -> anyhow::Result<Answer> {
+    // A small context is not all for the answer.
+    let mut n_room = sampling.n_tokens_max().min(daemon.n_positions_max() / 2);
+    loop {
+        let (messages, told) = (conversation.messages(), conversation.told());
+        match daemon.answer(messages, told, sampling, n_room, shown) {
+            Err(error) if daemon::is_too_long(&error) && conversation.forget_oldest() => {
+                forgotten();
+            }
+            Err(error) if daemon::is_too_long(&error) && n_room != 0 => n_room = 0,
+            Err(error) if daemon::is_refused(&error) && conversation.spell_calls() => {}
+            answered => return answered,
+        }
     }
 }
 

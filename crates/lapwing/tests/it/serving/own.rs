@@ -138,3 +138,23 @@ fn devices_and_records_of_the_machine_are_told() {
     assert!(report.body.contains("Lapwing profiles"));
     assert!(report.field("content-security-policy").unwrap().contains("default-src 'none'"));
 }
+
+#[test]
+fn a_long_chat_keeps_room_for_answers() {
+    let daemon = Daemon::start(&[]);
+    let lines = format!("{}\nb\n", "x".repeat(2000));
+    // Of 4096 positions 3501 are taken by then, which leaves less than an answer.
+    let chat = daemon.program(&["chat", "-m", "fake", "-n", "1500"], &lines);
+    let answers = String::from_utf8(chat.stdout).unwrap();
+    assert_eq!(answers.lines().map(str::len).collect::<Vec<_>>(), [1500, 1500]);
+    let notes = String::from_utf8(chat.stderr).unwrap();
+    assert_eq!(notes.matches("the oldest messages are forgotten").count(), 1, "{notes}");
+}
+
+#[test]
+fn a_model_is_stopped_by_its_own_name_alone() {
+    let daemon = Daemon::start(&["--default-model", "fake", "--any-name", "--alias", "short=fake"]);
+    daemon.chat("anything", "abc", 2);
+    assert!(!daemon.program(&["stop", "anything"], "").status.success());
+    assert_eq!(daemon.says(&["stop", "short"]), "unloaded short\n");
+}
