@@ -124,9 +124,10 @@ export class Answer {
     const { why, n_prompt, n_reused, n_tokens, n_thought_tokens, queue_ms, prompt_ms, answer_ms } = ended;
     message.end = why;
     message.figures = { n_prompt, n_reused, n_tokens, n_thought_tokens, queue_ms, prompt_ms, answer_ms };
-    // What an answer took from the battery, where the daemon knows.
-    if (Number.isFinite(ended.energy_j)) message.figures.energy_j = ended.energy_j;
-    else if (ended.energy_why) message.figures.energy_why = ended.energy_why;
+    // What the processor took meanwhile, or why that is not known.
+    const { energy_j, energy_null } = ended.energy ?? {};
+    if (Number.isFinite(energy_j)) message.figures.energy_j = energy_j;
+    else if (energy_null) message.figures.energy_why = energy_null;
   }
 
   status() {

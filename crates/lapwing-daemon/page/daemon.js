@@ -28,7 +28,7 @@ export function useKey(key) {
   }
 }
 
-function key() {
+export function key() {
   try { return sessionStorage.getItem(KEY); } catch { return null; }
 }
 

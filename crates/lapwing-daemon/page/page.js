@@ -1,7 +1,7 @@
 // The page: conversations on the left, the open one on the right, and what the buttons do.
 //
 // Another view, such as the report of measurements, is a link in the foot of the list to a path of its
-// own that the daemon serves.
+// own that the daemon serves; a daemon with a key would refuse to follow it.
 
 import { Answer, request } from "./answer.js";
 import * as daemon from "./daemon.js";
@@ -373,6 +373,7 @@ function listen() {
 
 async function start() {
   await refreshModels();
+  find("report").hidden = Boolean(daemon.key());
   show(open);
 }
 

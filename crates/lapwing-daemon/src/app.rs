@@ -1,7 +1,7 @@
 //! What all requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lapwing_serving::message::{Ask, Generate};
@@ -28,6 +28,10 @@ pub(crate) struct App {
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
+    /// Requests that wait for another supply of power.
+    n_put_off: Arc<AtomicUsize>,
+    /// Whether somebody looks at power and energy.
+    is_watched: Arc<AtomicBool>,
 }
 
 /// Whose request it is and how it is treated; see [`crate::guard`].
@@ -63,6 +67,8 @@ impl App {
             options,
             started_s: unix_seconds(),
             n_open: Arc::default(),
+            n_put_off: Arc::default(),
+            is_watched: Arc::default(),
         }
     }
 
@@ -81,9 +87,7 @@ impl App {
         let n_max = options.n_waiting_max + options.opening.n_sequences_max;
         let place = Place { n_open: Arc::clone(&self.n_open) };
         let n_before = self.n_open.fetch_add(1, Ordering::Relaxed);
-        if n_before == 0 && !self.power.is_constant() {
-            tokio::spawn(self.clone().watch_power());
-        }
+        self.watch();
         if n_max <= n_before {
             self.metrics.count_refused();
             let seconds = self.metrics.seconds_a_request() * n_max as f64 / 2.0;
@@ -93,19 +97,46 @@ impl App {
         Ok(place)
     }
 
-    /// Tell the models how to work as long as somebody asks them.
-    async fn watch_power(self) {
-        while self.n_open() != 0 {
-            self.models.pace(self.power.manner().duty);
-            tokio::time::sleep(LOOK).await;
+    /// See to it that power and energy are looked at as long as somebody asks.
+    pub(crate) fn watch(&self) {
+        let is_worth_it = !self.power.is_constant() || self.ledger.counts();
+        if self.n_open() != 0 && is_worth_it && !self.is_watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(self.clone().keep_watch());
         }
     }
 
-    /// Wait until what is done in the background may be done.
-    async fn may_run(&self, is_background: bool) {
-        while is_background && self.power.manner().background_waits {
+    /// Tell the models how to work, and keep the counters of energy from beginning anew unseen.
+    async fn keep_watch(self) {
+        while self.n_open() != 0 {
+            self.models.pace(self.power.manner().duty);
+            self.ledger.tick();
             tokio::time::sleep(LOOK).await;
         }
+        self.is_watched.store(false, Ordering::Relaxed);
+        // Whoever came in between saw that somebody watches.
+        self.watch();
+    }
+
+    /// Wait until what is done in the background may be done. It takes no place meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When as many wait already as may.
+    pub(crate) async fn may_run(&self) -> Result<(), Refusal> {
+        if !self.power.manner().background_waits {
+            return Ok(());
+        }
+        let waiting = Place { n_open: Arc::clone(&self.n_put_off) };
+        let n_max = self.options.now().n_waiting_max;
+        if n_max <= self.n_put_off.fetch_add(1, Ordering::Relaxed) {
+            let message = format!("{n_max} requests wait already for another supply of power");
+            return Err(Refusal::busy(message, LOOK.as_secs()));
+        }
+        while self.power.manner().background_waits {
+            tokio::time::sleep(LOOK).await;
+        }
+        drop(waiting);
+        Ok(())
     }
 
     /// Let the model that a client calls `asked` answer. The prompt was made when this returns, so
@@ -118,6 +149,10 @@ impl App {
         keep_alive: KeepAlive,
     ) -> Result<Begun, Refusal> {
         let arrived = Instant::now();
+        if generate.is_background && !client.is_background {
+            // Those of a client that said so itself have waited.
+            self.may_run().await?;
+        }
         let place = self.place()?;
         let listing = self.models.find(asked).await?;
         if listing.can.embeds {
@@ -130,7 +165,6 @@ impl App {
             is_background: generate.is_background || client.is_background,
             ..generate
         };
-        self.may_run(generate.is_background).await;
         let loading = Instant::now();
         self.models.load(&listing.name).await?;
         let load = loading.elapsed();

@@ -48,6 +48,7 @@ impl App {
         let loading = Instant::now();
         self.models.load(&name).await?;
         let load = loading.elapsed();
+        let _account = self.ledger.open();
         let keep_alive = wanted.keep_alive.unwrap_or(KeepAlive::Usual);
         let Wanted { inputs, truncates, .. } = wanted;
         let (vectors, n_tokens) = if inputs.is_empty() {

@@ -45,6 +45,12 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
     let client =
         Client { id: peer.client(request.headers()), is_background: in_background(&request) };
     request.extensions_mut().insert(client);
+    if client.is_background
+        && request.method() == Method::POST
+        && let Err(refusal) = app.may_run().await
+    {
+        return refusal.into_response();
+    }
     let mut response = next.run(request).await;
     origin::allow(response.headers_mut(), origin, None);
     response
@@ -63,7 +69,7 @@ fn admitted(
     if peer != Peer::Socket {
         host::check(request, options)?;
     }
-    origin::check(request.headers(), &options.origins)
+    origin::check(request.headers(), &options.origins, peer != Peer::Socket)
 }
 
 fn in_background(request: &Request) -> bool {

@@ -89,6 +89,7 @@ impl Daemon {
         self.app.power.change(options.power.clone());
         self.app.options.replace(options);
         self.app.models.pace(self.app.power.manner().duty);
+        self.app.watch();
         self.app.models.heed_options();
         Ok(())
     }

@@ -120,7 +120,7 @@ mod tests {
         for word in ["src=\"", "href=\""] {
             loaded.extend(named(INDEX.text, word).into_iter().map(str::to_owned));
         }
-        loaded.retain(|path| !path.starts_with('#'));
+        loaded.retain(|path| !path.starts_with('#') && !path.starts_with("/v1/"));
         for file in &FILES {
             let imports = named(file.text, "from \"./").into_iter();
             loaded.extend(imports.map(|name| format!("/page/{name}")));
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn nothing_is_written_into_the_page_that_its_policy_forbids() {
         let n_bytes: usize = FILES.iter().chain([&INDEX]).map(|file| file.text.len()).sum();
-        assert!(n_bytes <= 76_000, "{n_bytes} bytes");
+        assert!(n_bytes <= 77_000, "{n_bytes} bytes");
         for forbidden in [" style=", " onclick=", "<style", "javascript:"] {
             assert!(!INDEX.text.contains(forbidden), "{forbidden}");
         }

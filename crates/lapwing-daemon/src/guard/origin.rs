@@ -12,10 +12,12 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, 
 /// What such a page may read of an answer.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
 
-/// The origin of a request, if it has one that may ask.
+/// The origin of a request, if it has one that may ask. The daemon's own page may where `Host` is
+/// known to be one of ours, so that no foreign name can be both.
 pub(super) fn check(
     headers: &HeaderMap,
     allowed: &[String],
+    is_host_ours: bool,
 ) -> Result<Option<HeaderValue>, Refusal> {
     let refused = || {
         let message = "requests of this web page are not allowed; its origin can be named";
@@ -27,9 +29,9 @@ pub(super) fn check(
         return refused();
     }
     let is_allowed = |origin: &HeaderValue| {
-        // The daemon's own page asks from the place that it asks: that `Host` is one of ours is
-        // certain by now, so no foreign name can be both.
-        let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // The page asks from the place that it asks.
+        let own = headers.get(header::HOST).filter(|_| is_host_ours);
+        let own = own.and_then(|host| host.to_str().ok());
         let own = own.map(|host| format!("http://{host}"));
         origin
             .to_str()

@@ -52,6 +52,16 @@ impl Ledger {
         Account { number, ledger: self.clone() }
     }
 
+    /// Whether there is anything to count.
+    pub(crate) fn counts(&self) -> bool {
+        self.book().counter.is_ok()
+    }
+
+    /// Look, so that counters do not begin anew unseen.
+    pub(crate) fn tick(&self) {
+        self.book().share();
+    }
+
     /// Joules of all requests, or why they are not known.
     pub(crate) fn total_j(&self) -> Reading<f64> {
         let mut book = self.book();

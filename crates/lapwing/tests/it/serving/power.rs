@@ -95,3 +95,25 @@ fn answers_tell_what_they_took() {
     assert_eq!(answer["usage"]["lapwing"]["energy_j"], 7.5, "{answer}");
     assert!(daemon.get("/metrics").body.contains("\nlapwing_energy_joules_total 7.5\n"));
 }
+
+#[test]
+fn what_is_put_off_takes_no_place_of_what_somebody_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    on_battery(folder.path(), "50");
+    let system = folder.path().to_str().unwrap();
+    let rule = "battery=background=wait";
+    let more = ["--queue", "1", "--parallel", "1"];
+    let daemon = Daemon::start(&[&["--system-files", system, "--power", rule], &more[..]].concat());
+    let body = super::chat("fake", "abc", 2).to_string();
+    let background = [("X-Lapwing-Priority", "background")];
+    let ask = || daemon.ask("POST", "/v1/chat/completions", &background, &body).status;
+    std::thread::scope(|scope| {
+        let waiting = [scope.spawn(ask), scope.spawn(ask), scope.spawn(ask)];
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(daemon.chat("fake", "abc", 2).status, 200);
+        put(folder.path(), "sys/class/power_supply/BAT0/status", "Charging");
+        let mut told = waiting.map(|waiting| waiting.join().unwrap());
+        told.sort_unstable();
+        assert_eq!(told, [200, 503, 503]);
+    });
+}
