@@ -322,7 +322,7 @@ fn chooses_positions(edit: &SliceEdit) -> bool {
             true
         }
         SliceEdit::NotFound(why) => {
-            warn!(?why, "the logits of every position are computed: prefill is slower");
+            warn!(%why, "the logits of every position are computed: prefill is slower");
             false
         }
     }

@@ -8,17 +8,16 @@
 
 mod control;
 mod error;
+mod files;
 pub(crate) mod local_time;
 pub(crate) mod message;
 pub(crate) mod rendered;
 pub(crate) mod special_tokens;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
 use lapwing_model::TOOL_TEMPLATE_FILE;
 use serde_json::Map;
 
@@ -30,6 +29,7 @@ use crate::jinja::value::marks::Marks;
 use crate::jinja::{Fail, Template};
 use crate::tables::longer_first;
 pub use error::{OpenTemplateError, RenderError};
+use files::{read_json, read_optional};
 use local_time::LocalTime;
 use message::{Message, value_of};
 use rendered::{Rendered, Typed};
@@ -91,20 +91,16 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// When one of the files cannot be read or is no JSON. A mistake in the template is told by
-    /// [`ChatTemplate::check`] and by the first rendering.
+    /// When `tokenizer_config.json` cannot be read or is no JSON. What is wrong with the template, also
+    /// that it cannot be read, is told by [`ChatTemplate::check`] and by the first rendering.
     pub fn open(folder: &Path) -> Result<Option<Self>, OpenTemplateError> {
         let config_path = folder.join("tokenizer_config.json");
         let config = read_json(&config_path)?;
         let special_tokens = SpecialTokens::open(folder)?;
         let template_path = folder.join("chat_template.jinja");
-        if let Some(source) = read_optional(&template_path)? {
-            let mut template = Self::from_source(&source, special_tokens, &template_path);
-            let tool_path = folder.join(TOOL_TEMPLATE_FILE);
-            if let Some(source) = read_optional(&tool_path)? {
-                template = template.with_tool_use(&source, &tool_path);
-            }
-            return Ok(Some(template));
+        if let Some(default) = Source::read(&template_path) {
+            let tool_use = Source::read(&folder.join(TOOL_TEMPLATE_FILE)).map(Arc::new);
+            return Ok(Some(Self { default: Arc::new(default), tool_use, special_tokens }));
         }
         Ok(Self::from_config(&config, special_tokens, &config_path))
     }
@@ -343,6 +339,14 @@ impl Source {
         Source { text: text.to_owned(), path: path.to_owned(), parsed: OnceLock::new() }
     }
 
+    /// The template in a file; `None` where there is none.
+    fn read(path: &Path) -> Option<Source> {
+        match read_optional(path) {
+            Ok(source) => source.map(|source| Source::new(&source, path)),
+            Err(error) => Some(Source::without(Some(error))),
+        }
+    }
+
     /// What stands for a template that is not there.
     fn without(error: Option<OpenTemplateError>) -> Source {
         let parsed = OnceLock::new();
@@ -377,22 +381,6 @@ impl Source {
                 Err(OpenTemplateError::Syntax { path: path(), line: 1, source: panic.into() })
             }
         }
-    }
-}
-
-fn read_json(path: &Path) -> Result<serde_json::Value, OpenTemplateError> {
-    match read_optional(path)? {
-        Some(text) => serde_json::from_str(&text)
-            .map_err(|source| OpenTemplateError::Json { path: path.to_owned(), source }),
-        None => Ok(serde_json::Value::Null),
-    }
-}
-
-fn read_optional(path: &Path) -> Result<Option<String>, OpenTemplateError> {
-    match regular::read_text(path, N_TEXT_BYTES_MAX) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(OpenTemplateError::Read { path: path.to_owned(), source }),
     }
 }
 

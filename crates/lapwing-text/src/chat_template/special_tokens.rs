@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{OpenTemplateError, read_json};
+use super::OpenTemplateError;
+use super::files::read_json;
 use crate::jinja::value::Value;
 
 /// How the tokens with a role are spelled: `bos_token`, `eos_token`, …, and those of a model's own

@@ -43,10 +43,11 @@ pub fn run(
     daemon: Option<&Answering>,
 ) -> anyhow::Result<()> {
     let (model, text) = args.model_and_text()?;
-    if daemon.is_none() {
+    let path = match daemon {
+        Some(_) => None,
         // Nobody types a prompt for a model that is not there.
-        resolve_model(model, &settings.host.store).context("cannot open the model")?;
-    }
+        None => Some(resolve_model(model, &settings.host.store).context("cannot open the model")?),
+    };
     let asked = match args.prompt_ids {
         Some(_) => None,
         None => Some(Asked::read(&args.prompt, text, printer)?),
@@ -57,7 +58,9 @@ pub fn run(
     {
         return answered_by(daemon, printer, args, asked);
     }
-    let engine = opening::open(model, settings)?;
+    // What there is to say about the name was said.
+    let path = path.as_ref().and_then(|path| path.to_str());
+    let engine = opening::open(path.unwrap_or(model), settings)?;
     let started = Instant::now();
     let correction = opening::correction(&engine, settings)?;
     let mut load = engine.load + started.elapsed();
