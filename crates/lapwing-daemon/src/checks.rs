@@ -8,6 +8,8 @@ use crate::refusal::Refusal;
 
 /// More stop strings than anybody means.
 const N_STOPS_MAX: usize = 64;
+/// Bytes of a stop string: all that is held back is compared with it at every token.
+const N_STOP_BYTES_MAX: usize = 1024;
 /// More tools than anybody means.
 const N_TOOLS_MAX: usize = 512;
 
@@ -67,6 +69,10 @@ impl Stop {
         };
         if N_STOPS_MAX < texts.len() {
             let message = format!("expected at most {N_STOPS_MAX} stop strings");
+            return Err(Refusal::field("stop", message));
+        }
+        if texts.iter().any(|text| N_STOP_BYTES_MAX < text.len()) {
+            let message = format!("expected stop strings of at most {N_STOP_BYTES_MAX} bytes");
             return Err(Refusal::field("stop", message));
         }
         Ok(texts.into_iter().filter(|text| !text.is_empty()).collect())
@@ -195,5 +201,7 @@ mod tests {
         check(json!(["a", "", null, "b"]), &["a", "b"]);
         let many = Stop::Several(vec![Some("a".to_owned()); N_STOPS_MAX + 1]);
         assert!(Stop::texts(Some(many)).is_err());
+        let long = Stop::One("a".repeat(N_STOP_BYTES_MAX + 1));
+        assert!(Stop::texts(Some(long)).is_err());
     }
 }

@@ -119,10 +119,10 @@ impl StopMatcher {
             return Fit::None;
         }
         // What is left of the string: more than one, where a special token may be nothing.
-        let mut rests = vec![stop];
+        let (mut rests, mut shorter) = (vec![stop], Vec::new());
         for symbol in symbols {
-            let mut shorter = Vec::new();
-            for rest in rests {
+            shorter.clear();
+            for rest in rests.drain(..) {
                 let (behind, is_passed_over) = match *symbol {
                     Symbol::Char(symbol) => (rest.strip_prefix(symbol), false),
                     Symbol::Special { token, is_border } => {
@@ -144,7 +144,7 @@ impl StopMatcher {
             if shorter.contains(&"") {
                 return Fit::Whole;
             }
-            rests = shorter;
+            std::mem::swap(&mut rests, &mut shorter);
         }
         Fit::Open
     }
