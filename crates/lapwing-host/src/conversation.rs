@@ -314,7 +314,7 @@ pub fn prompt(
         template.render_for(input, tokenizer)
     };
     let mut rendered = None;
-    for messages in forms::of(messages, template) {
+    for messages in forms::of(messages, template, told.tools.is_some()) {
         let outcome = render(&RenderInput { messages: &messages, ..input });
         let may_take_another = matches!(&outcome, Err(error) if refuses(error));
         // Why it refuses the first form says more.

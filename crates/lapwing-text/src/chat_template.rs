@@ -158,6 +158,12 @@ impl ChatTemplate {
         &self.default.text
     }
 
+    /// The template of such prompts, as its author wrote it.
+    #[must_use]
+    pub fn source_text_for(&self, with_tools: bool) -> &str {
+        &self.source(with_tools).text
+    }
+
     /// The special tokens that the template may print.
     pub fn special_tokens(&self) -> &SpecialTokens {
         &self.special_tokens

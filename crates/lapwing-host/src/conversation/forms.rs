@@ -11,8 +11,15 @@ use super::TOOL_CALLS;
 ///
 /// Clients write null where an answer has calls and no text. Templates that ask for it tell calls by
 /// it; others print it as `None`, or fail over it.
-pub(super) fn of<'a>(messages: &'a [Message], template: &ChatTemplate) -> Vec<Cow<'a, [Message]>> {
-    let asks_for_none = template.source_text().contains(" none");
+pub(super) fn of<'a>(
+    messages: &'a [Message],
+    template: &ChatTemplate,
+    with_tools: bool,
+) -> Vec<Cow<'a, [Message]>> {
+    // Fields are written with a dot or in brackets.
+    let source = template.source_text_for(with_tools).replace(['\'', '"', ']'], "");
+    let asks_for_none =
+        source.contains("content is none") || source.contains("content is not none");
     let mut forms: Vec<Cow<'a, [Message]>> = match with_texts(messages) {
         Some(with_texts) if asks_for_none => vec![messages.into(), with_texts.into()],
         Some(with_texts) => vec![with_texts.into()],

@@ -196,4 +196,27 @@ fn an_answer_of_calls_alone_is_taken_by_every_template() {
     let joined = "{% for m in messages %}{% for c in m.tool_calls or [] %}\
                   {{ 'in' in m.content }}{{ c.function.arguments + '' }}{% endfor %}{% endfor %}";
     check(joined, "False{\"a\":1}");
+    check("{% set t = x is not none %}[{{ messages[1].content }}]", "[]");
+    check("{{ messages[1]['content'] is none }}", "True");
+}
+
+#[test]
+fn the_template_that_renders_says_how_it_takes_answers_of_calls_alone() {
+    let tokenizer = br#"{
+        "added_tokens": [],
+        "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}
+    }"#;
+    let tokenizer = Tokenizer::from_bytes(tokenizer, Path::new("made.json")).unwrap();
+    let path = Path::new("made.jinja");
+    let plain = "[{{ messages[0].content }}]";
+    let asks = "{{ 'call' if messages[0].content is none else 'text' }}";
+    for (default, with_tools, expected) in [(plain, asks, "call"), (asks, plain, "[]")] {
+        let template = ChatTemplate::from_source(default, SpecialTokens::default(), path);
+        let template = template.with_tool_use(with_tools, path);
+        let called = json!({"role": "assistant", "content": null});
+        let messages = [Message::from_json(called).unwrap()];
+        let told = Told { tools: Some(vec![json!({})]), ..Told::default() };
+        let made = prompt(&tokenizer, Some(&template), &messages, &told).unwrap();
+        assert_eq!(made.text, expected, "{with_tools}");
+    }
 }
