@@ -194,6 +194,10 @@ impl Embedder {
         }
         let shape = self.encoder.shape();
         let rows = self.encoder.encode(tokens)?;
+        // Before they are pooled: the largest of some numbers passes NaN over.
+        if !rows.iter().all(|number| number.is_finite()) {
+            return Err(EmbedError::NotFinite);
+        }
         let mut vector = match shape.output {
             EncoderOutput::Tokens(_) => self.recipe.pooling.pool(&rows, shape.n_hidden),
             EncoderOutput::Pooled(_) => rows,

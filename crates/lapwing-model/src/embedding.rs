@@ -151,15 +151,24 @@ fn n_tokens_max(root: &Path, shape: &Architecture) -> Result<usize, OpenFolderEr
 
 fn pooling(root: &Path) -> Result<Option<Pooling>, OpenFolderError> {
     let file = root.join("modules.json");
-    let folder = match Manifest::read_if_there(&file)? {
+    let named = match Manifest::read_if_there(&file)? {
         Some(manifest) => match pooling_module(&file, &manifest)? {
-            Some(folder) => root.join(folder),
+            Some(folder) => Some(folder),
             None => return Ok(None),
         },
-        None => root.join("1_Pooling"),
+        None => None,
     };
-    let file = folder.join("config.json");
-    let Some(manifest) = Manifest::read_if_there(&file)? else { return Ok(None) };
+    let is_named = named.is_some();
+    let folder = named.unwrap_or_else(|| PathBuf::from("1_Pooling"));
+    let file = root.join(folder).join("config.json");
+    let manifest = match is_named {
+        // Without what it names the model would be pooled in another way.
+        true => Manifest::read(&file)?,
+        false => match Manifest::read_if_there(&file)? {
+            Some(manifest) => manifest,
+            None => return Ok(None),
+        },
+    };
     let wrong = |what: String| OpenFolderError::Manifest { file: file.clone(), what };
     if let Some(word) = manifest.text(&["pooling_mode"]) {
         let known = POOLINGS.iter().find(|(_, known, _)| *known == word);
@@ -193,7 +202,8 @@ fn pooling_module(
 ) -> Result<Option<PathBuf>, OpenFolderError> {
     let wrong = |what: String| OpenFolderError::Manifest { file: file.to_owned(), what };
     let mut folder = None;
-    for module in manifest.get(&[]).and_then(Value::as_array).into_iter().flatten() {
+    let modules = manifest.get(&[]).and_then(Value::as_array);
+    for module in modules.ok_or_else(|| wrong("expected a list of modules".to_owned()))? {
         let kind = module["type"].as_str().unwrap_or_default();
         match kind.rsplit('.').next().unwrap_or_default() {
             "Transformer" | "Normalize" => {}
@@ -265,6 +275,9 @@ mod tests {
             let refused = folder(files).1.unwrap_err();
             assert!(refused.contains(expected), "{refused}");
         };
+        // What a module names must be there.
+        check(&[("modules.json", MODULES)], "1_Pooling/config.json");
+        check(&[("modules.json", "{}")], "expected a list of modules");
         let dense = MODULES.replace("models.Normalize", "models.Dense");
         check(&[("modules.json", &dense)], "found Dense");
         let outside = MODULES.replace("1_Pooling", "../1_Pooling");

@@ -110,7 +110,12 @@ impl Encoder for OpenVinoEncoder {
             request.set(tokens)?;
             request.request.infer()?;
             let rows = request.request.output(&self.output)?;
-            Ok(last_rows(&rows, "numbers", n_rows, self.shape.n_hidden)?.into_owned())
+            let n_hidden = self.shape.n_hidden;
+            if last_rows(&rows, "numbers", n_rows + 1, n_hidden).is_ok() {
+                let message = format!("expected {n_rows} rows of {n_hidden} numbers, found more");
+                return Err(NativeError { call: "reading an output", message });
+            }
+            Ok(last_rows(&rows, "numbers", n_rows, n_hidden)?.into_owned())
         };
         let failed = |source: Source| StepError::Library { backend: NAME, n_positions: 0, source };
         run().map_err(|error| failed(error.into()))

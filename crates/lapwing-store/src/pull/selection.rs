@@ -174,11 +174,18 @@ fn is_side_file(name: &str) -> bool {
     SIDE_FILES.iter().any(|ending| name.ends_with(ending)) || upper.starts_with("LICENSE")
 }
 
+/// How sentence-transformers pool the rows of a model, in a folder such as `1_Pooling`.
+fn is_of_pooling(path: &str) -> bool {
+    let folder = path.strip_suffix("/config.json");
+    folder.is_some_and(|folder| folder.ends_with("_Pooling") && !folder.contains('/'))
+}
+
 /// Files in the root folder with one of these endings, and the side files, of which one stands below.
 fn at_root<'a>(paths: &[&'a str], endings: &[&str]) -> Vec<Selected<'a>> {
     let wanted = |path: &&&str| {
         let is_there = !path.contains('/') && !path.starts_with('.');
         **path == TOOL_TEMPLATE_FILE
+            || is_of_pooling(path)
             || is_there
                 && (is_side_file(path) || endings.iter().any(|ending| path.ends_with(ending)))
     };

@@ -47,6 +47,14 @@ fn openvino_folder() {
     });
 }
 
+#[test]
+fn how_rows_are_pooled_comes_with_a_model() {
+    let files = ["1_Pooling/config.json", "2_Dense/config.json", "config.json", "modules.json"];
+    let graph = ["openvino_model.xml", "openvino_model.bin"];
+    let wanted = ["1_Pooling/config.json", "config.json", "modules.json"];
+    check(&[&files[..], &graph].concat(), None, Ok(&[&wanted[..], &graph].concat()));
+}
+
 const TRANSFORMERS_JS: [&str; 9] = [
     "config.json",
     "tokenizer.json",
