@@ -91,16 +91,20 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// When `tokenizer_config.json` cannot be read or is no JSON. What is wrong with the template, also
-    /// that it cannot be read, is told by [`ChatTemplate::check`] and by the first rendering.
+    /// When one of the files cannot be read or is no JSON. A mistake in the template is told by
+    /// [`ChatTemplate::check`] and by the first rendering.
     pub fn open(folder: &Path) -> Result<Option<Self>, OpenTemplateError> {
         let config_path = folder.join("tokenizer_config.json");
         let config = read_json(&config_path)?;
         let special_tokens = SpecialTokens::open(folder)?;
         let template_path = folder.join("chat_template.jinja");
-        if let Some(default) = Source::read(&template_path) {
-            let tool_use = Source::read(&folder.join(TOOL_TEMPLATE_FILE)).map(Arc::new);
-            return Ok(Some(Self { default: Arc::new(default), tool_use, special_tokens }));
+        if let Some(source) = read_optional(&template_path)? {
+            let mut template = Self::from_source(&source, special_tokens, &template_path);
+            let tool_path = folder.join(TOOL_TEMPLATE_FILE);
+            if let Some(source) = read_optional(&tool_path)? {
+                template = template.with_tool_use(&source, &tool_path);
+            }
+            return Ok(Some(template));
         }
         Ok(Self::from_config(&config, special_tokens, &config_path))
     }
@@ -343,14 +347,6 @@ impl ChatTemplate {
 impl Source {
     fn new(text: &str, path: &Path) -> Source {
         Source { text: text.to_owned(), path: path.to_owned(), parsed: OnceLock::new() }
-    }
-
-    /// The template in a file; `None` where there is none.
-    fn read(path: &Path) -> Option<Source> {
-        match read_optional(path) {
-            Ok(source) => source.map(|source| Source::new(&source, path)),
-            Err(error) => Some(Source::without(Some(error))),
-        }
     }
 
     /// What stands for a template that is not there.

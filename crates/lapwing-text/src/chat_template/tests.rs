@@ -417,20 +417,6 @@ fn a_mistake_is_told_by_the_first_prompt_and_not_before() {
 }
 
 #[test]
-fn a_template_that_cannot_be_read_is_told_by_the_first_prompt_and_not_before() {
-    let check = |make: &dyn Fn(&std::path::Path), expected: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        make(&folder.path().join("chat_template.jinja"));
-        let template = ChatTemplate::open(folder.path()).unwrap().expect("there is one");
-        let error = template.render(&input(&[], &Map::new())).unwrap_err().to_string();
-        assert!(error.contains("chat_template.jinja") && error.contains(expected), "{error}");
-    };
-    check(&|path| fs::write(path, b"caf\xe9").unwrap(), "cannot read");
-    check(&|path| fs::write(path, b"\xff\xfea\0").unwrap(), "cannot read");
-    check(&|path| fs::create_dir(path).unwrap(), "cannot read");
-}
-
-#[test]
 fn special_tokens_are_found_where_exporters_put_them() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: Value| {
