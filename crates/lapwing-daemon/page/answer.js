@@ -112,10 +112,10 @@ export class Answer {
     this.n_tokens += 1;
     for (const part of parts) {
       const [kind, value] = Object.entries(part)[0];
-      if (kind === "text") message.content += value;
-      else if (kind === "thought") message.thoughts += value;
-      else if (kind === "call") message.calls[value.index] = { name: value.name, arguments: "" };
-      else if (kind === "arguments" && message.calls[value.index]) message.calls[value.index].arguments += value.delta;
+      if (kind === "content") message.content += value;
+      else if (kind === "reasoning") message.thoughts += value;
+      else if (kind === "call_start") message.calls[value.index] = { name: value.name, arguments: "" };
+      else if (kind === "call_arguments" && message.calls[value.index]) message.calls[value.index].arguments += value.delta;
     }
   }
 

@@ -1,7 +1,7 @@
 //! What a worker says to one request, as it comes.
 
 use lapwing_host::worker::crowd::{Crowd, Heard};
-use lapwing_serving::message::{Ask, Ended, Part, Piece, Said};
+use lapwing_serving::message::{Ask, Ended, Piece, ReplyEvent, Said};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -120,17 +120,17 @@ impl Whole {
         let (mut text, mut thoughts, mut calls) = (String::new(), String::new(), Vec::new());
         for part in pieces.iter().flat_map(|piece| &piece.parts) {
             match part {
-                Part::Text(more) => text.push_str(more),
-                Part::Thought(more) => thoughts.push_str(more),
-                Part::Call { name, .. } => {
+                ReplyEvent::Content(more) => text.push_str(more),
+                ReplyEvent::Reasoning(more) => thoughts.push_str(more),
+                ReplyEvent::CallStart { name, .. } => {
                     calls.push(Call { name: name.clone(), ..Call::default() });
                 }
-                Part::Arguments { index, delta } => {
+                ReplyEvent::CallArguments { index, delta } => {
                     if let Some(call) = calls.get_mut(*index) {
                         call.arguments.push_str(delta);
                     }
                 }
-                Part::CallEnd { .. } => {}
+                ReplyEvent::CallEnd { .. } => {}
             }
         }
         Whole { text, thoughts, calls, pieces, ended }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapwing_serving::message::{Listing, Part, Said, Why};
+use lapwing_serving::message::{Listing, ReplyEvent, Said, Why};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -67,7 +67,7 @@ impl Begun {
                 // Nobody wants more.
                 Ok(Said::Piece(_)) if self.is_cut => continue,
                 Ok(Said::Piece(mut piece)) => {
-                    let is_end = |part: &Part| matches!(part, Part::CallEnd { .. });
+                    let is_end = |part: &ReplyEvent| matches!(part, ReplyEvent::CallEnd { .. });
                     let end = piece.parts.iter().position(is_end).filter(|_| self.has_one_call);
                     if let Some(idx) = end {
                         piece.parts.truncate(idx + 1);

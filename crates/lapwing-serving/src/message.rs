@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 
 /// How tokens are chosen.
 pub use lapwing_host::sampling::SamplingRequest as Sampling;
+/// A part of an answer.
+pub use lapwing_text::ReplyEvent;
 pub use spelled::{Probability, Spelled};
 pub use told::{Abilities, Card, Library, Listing, OfferedDevice, State};
 
@@ -263,39 +265,10 @@ pub struct Piece {
     pub token: TokenId,
     /// Text, thoughts and calls, in order; often nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Part>,
+    pub parts: Vec<ReplyEvent>,
     /// What was asked for of its probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<Box<Probability>>,
-}
-
-/// A part of an answer; see [`lapwing_text::ReplyEvent`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// Text for the user.
-    Text(String),
-    /// Text of a thought.
-    Thought(String),
-    /// A call begins.
-    Call {
-        /// Which call of the answer, from 0.
-        index: usize,
-        /// The function.
-        name: String,
-    },
-    /// The next part of a call's arguments.
-    Arguments {
-        /// Which call of the answer.
-        index: usize,
-        /// Joined, the parts are a JSON object, if the model made no mistake.
-        delta: String,
-    },
-    /// A call is over.
-    CallEnd {
-        /// Which call of the answer.
-        index: usize,
-    },
 }
 
 /// How an answer ended.

@@ -23,7 +23,7 @@ use lapwing_text::{ReplyFormat, SpecialPieces};
 use serde_json::Value;
 
 use crate::kept::{Kept, KeptSession, N_PART_TOKENS, whole_parts};
-use crate::message::{Ended, Failure, FailureKind, Generate, Part, Said, State, Why};
+use crate::message::{Ended, Failure, FailureKind, Generate, ReplyEvent, Said, State, Why};
 use crate::served::Served;
 use crate::words::{failure, kind, never_begun, piece};
 
@@ -259,7 +259,8 @@ impl<'a> Turns<'a> {
                     self.state.n_tokens += 1;
                     let piece = piece(run.generation.event(), self.served.tokenizer.as_ref());
                     if let Some(piece) = piece {
-                        let is_thought = |part: &Part| matches!(part, Part::Thought(_));
+                        let is_thought =
+                            |part: &ReplyEvent| matches!(part, ReplyEvent::Reasoning(_));
                         run.n_thought_tokens += usize::from(piece.parts.iter().any(is_thought));
                         say(run.number, false, Said::Piece(Box::new(piece)));
                     }

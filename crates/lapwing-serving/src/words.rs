@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use lapwing_model::TokenId;
 use lapwing_runtime::{Event, GenerateError};
-use lapwing_text::{ReplyEvent, SpecialPieces, Tokenizer};
+use lapwing_text::{SpecialPieces, Tokenizer};
 
-use crate::message::{Ended, Failure, FailureKind, Part, Piece, Probability, Spelled, Why};
+use crate::message::{Ended, Failure, FailureKind, Piece, Probability, Spelled, Why};
 
 /// What a request comes to that is given up before its prompt is read.
 pub(crate) fn never_begun(n_prompt: usize, arrived: Instant) -> Ended {
@@ -32,7 +32,7 @@ pub(crate) fn piece(event: Option<Event<'_>>, tokenizer: Option<&Tokenizer>) -> 
         let top = top.iter().map(|other| (spelled(other.token), other.log_probability)).collect();
         Box::new(Probability { log, piece: spelled(token), top })
     });
-    Some(Piece { token, parts: parts.iter().map(part).collect(), probability })
+    Some(Piece { token, parts: parts.to_vec(), probability })
 }
 
 /// How a token is spelled in the midst of a text.
@@ -42,16 +42,6 @@ pub(crate) fn spelled(token: TokenId, tokenizer: Option<&Tokenizer>) -> Spelled 
         tokenizer.bytes_within(token).unwrap_or_else(|| alone(tokenizer).into_bytes())
     };
     Spelled::new(token, tokenizer.map_or_else(Vec::new, bytes))
-}
-
-fn part(event: &ReplyEvent) -> Part {
-    match event.clone() {
-        ReplyEvent::Content(text) => Part::Text(text),
-        ReplyEvent::Reasoning(text) => Part::Thought(text),
-        ReplyEvent::CallStart { index, name } => Part::Call { index, name },
-        ReplyEvent::CallArguments { index, delta } => Part::Arguments { index, delta },
-        ReplyEvent::CallEnd { index } => Part::CallEnd { index },
-    }
 }
 
 /// Whose fault it is that an answer is not made.

@@ -28,6 +28,7 @@ pub(crate) mod written;
 use std::fmt;
 
 use lapwing_model::TokenId;
+use serde::{Deserialize, Serialize};
 
 use format::{Marker, ReplyFormat};
 use harmony::Harmony;
@@ -47,7 +48,8 @@ pub enum Piece<'a> {
 }
 
 /// What became certain about an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReplyEvent {
     /// Text for the user.
     Content(String),

@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use lapwing_daemon::{About, Client, ClientError, ModelState};
 use lapwing_host::conversation::Told;
 use lapwing_runtime::Finish;
-use lapwing_serving::message::{Chat, Generate, Opening, Part, Prompt, Said, Why};
-use lapwing_text::{ChatTemplate, Message, ReplyEvent, SpecialTokens};
+use lapwing_serving::message::{Chat, Generate, Opening, Prompt, Said, Why};
+use lapwing_text::{ChatTemplate, Message, SpecialTokens};
 
 use crate::answer::Answer;
 use crate::cli::{Command, SamplingArgs};
@@ -109,10 +109,9 @@ impl Answering {
         let heard = self.client.answer(name, generate, &mut |said| {
             match said {
                 Some(Said::Piece(piece)) => {
-                    let parts: Vec<ReplyEvent> = piece.parts.iter().map(event).collect();
                     answer.n_tokens += 1;
-                    answer.add(&parts);
-                    written = shown.write(&parts);
+                    answer.add(&piece.parts);
+                    written = shown.write(&piece.parts);
                 }
                 Some(Said::Ended(ended)) => {
                     answer.n_tokens = ended.n_tokens;
@@ -200,16 +199,6 @@ pub fn is_refused(error: &anyhow::Error) -> bool {
 pub fn is_too_long(error: &anyhow::Error) -> bool {
     let causes = error.chain().filter_map(|cause| cause.downcast_ref::<ClientError>());
     causes.into_iter().any(ClientError::is_too_long)
-}
-
-fn event(part: &Part) -> ReplyEvent {
-    match part.clone() {
-        Part::Text(text) => ReplyEvent::Content(text),
-        Part::Thought(text) => ReplyEvent::Reasoning(text),
-        Part::Call { index, name } => ReplyEvent::CallStart { index, name },
-        Part::Arguments { index, delta } => ReplyEvent::CallArguments { index, delta },
-        Part::CallEnd { index } => ReplyEvent::CallEnd { index },
-    }
 }
 
 fn finish(why: Why, n_positions_max: usize) -> Finish {

@@ -1,7 +1,7 @@
 //! Answers of Anthropic's interface. A whole answer is what the events of a stream come to, so that
 //! both are the same.
 
-use lapwing_serving::message::{Ended, Part, Piece, Why};
+use lapwing_serving::message::{Ended, Piece, ReplyEvent, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -178,8 +178,8 @@ impl Teller {
         let mut events = Vec::new();
         for part in &piece.parts {
             match part {
-                Part::Text(text) => self.text(text, &mut events),
-                Part::Thought(thought) if self.shows_thoughts && !thought.is_empty() => {
+                ReplyEvent::Content(text) => self.text(text, &mut events),
+                ReplyEvent::Reasoning(thought) if self.shows_thoughts && !thought.is_empty() => {
                     let block = Block::Thinking {
                         thinking: String::new(),
                         // Nobody checks it.
@@ -188,8 +188,8 @@ impl Teller {
                     self.open(Open::Thoughts, block, &mut events);
                     self.delta(Delta::ThinkingDelta { thinking: thought.clone() }, &mut events);
                 }
-                Part::Thought(_) => {}
-                Part::Call { index, name } => {
+                ReplyEvent::Reasoning(_) => {}
+                ReplyEvent::CallStart { index, name } => {
                     self.n_calls += 1;
                     let block = Block::ToolUse {
                         id: format!("{}{index:02x}", self.calls),
@@ -199,14 +199,16 @@ impl Teller {
                     };
                     self.open(Open::Call(*index), block, &mut events);
                 }
-                Part::Arguments { index, delta } if self.open == Some(Open::Call(*index)) => {
+                ReplyEvent::CallArguments { index, delta }
+                    if self.open == Some(Open::Call(*index)) =>
+                {
                     let partial_json = delta.clone();
                     self.delta(Delta::InputJsonDelta { partial_json }, &mut events);
                 }
-                Part::CallEnd { index } if self.open == Some(Open::Call(*index)) => {
+                ReplyEvent::CallEnd { index } if self.open == Some(Open::Call(*index)) => {
                     self.close(&mut events);
                 }
-                Part::Arguments { .. } | Part::CallEnd { .. } => {}
+                ReplyEvent::CallArguments { .. } | ReplyEvent::CallEnd { .. } => {}
             }
         }
         events

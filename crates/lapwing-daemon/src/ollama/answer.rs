@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::response::{IntoResponse, Response};
-use lapwing_serving::message::{Ended, Part, Piece, Said, Spent, Why};
+use lapwing_serving::message::{Ended, Piece, ReplyEvent, Said, Spent, Why};
 use serde::{Deserialize, Serialize};
 
 use super::conversation::{Function, Message, ToolCall};
@@ -139,17 +139,17 @@ impl Teller {
         let mut told = Told::default();
         for part in &piece.parts {
             match part {
-                Part::Text(text) => told.text.push_str(text),
-                Part::Thought(thought) => told.thinking.push_str(thought),
-                Part::Call { name, .. } => {
+                ReplyEvent::Content(text) => told.text.push_str(text),
+                ReplyEvent::Reasoning(thought) => told.thinking.push_str(thought),
+                ReplyEvent::CallStart { name, .. } => {
                     self.calls.push((Call { name: name.clone(), ..Call::default() }, false));
                 }
-                Part::Arguments { index, delta } => {
+                ReplyEvent::CallArguments { index, delta } => {
                     if let Some((call, _)) = self.calls.get_mut(*index) {
                         call.arguments.push_str(delta);
                     }
                 }
-                Part::CallEnd { index } => {
+                ReplyEvent::CallEnd { index } => {
                     if let Some((_, is_complete)) = self.calls.get_mut(*index) {
                         *is_complete = true;
                     }
@@ -282,7 +282,7 @@ mod tests {
         Frame { kind, model: "m".to_owned(), has_logprobs: true, arrived, load }
     }
 
-    fn piece(token: u32, parts: Vec<Part>) -> Piece {
+    fn piece(token: u32, parts: Vec<ReplyEvent>) -> Piece {
         Piece { token, parts, probability: None }
     }
 
@@ -336,14 +336,22 @@ mod tests {
 
     #[test]
     fn a_chat_is_a_line_a_token_and_its_calls_come_in_one() {
-        let arguments = |index, delta: &str| Part::Arguments { index, delta: delta.to_owned() };
-        let call = |index, name: &str| Part::Call { index, name: name.to_owned() };
+        let arguments =
+            |index, delta: &str| ReplyEvent::CallArguments { index, delta: delta.to_owned() };
+        let call = |index, name: &str| ReplyEvent::CallStart { index, name: name.to_owned() };
         let pieces = [
-            piece(1, vec![Part::Thought("hm".to_owned())]),
+            piece(1, vec![ReplyEvent::Reasoning("hm".to_owned())]),
             piece(2, vec![]),
-            piece(3, vec![Part::Text("Let me".to_owned()), call(0, "f"), arguments(0, "{\"a\"")]),
-            piece(4, vec![arguments(0, ": [1]}"), Part::CallEnd { index: 0 }, call(1, "g")]),
-            piece(5, vec![Part::CallEnd { index: 1 }, call(2, "cut"), arguments(2, "{")]),
+            piece(
+                3,
+                vec![
+                    ReplyEvent::Content("Let me".to_owned()),
+                    call(0, "f"),
+                    arguments(0, "{\"a\""),
+                ],
+            ),
+            piece(4, vec![arguments(0, ": [1]}"), ReplyEvent::CallEnd { index: 0 }, call(1, "g")]),
+            piece(5, vec![ReplyEvent::CallEnd { index: 1 }, call(2, "cut"), arguments(2, "{")]),
         ];
         let message = |fields: Value| json!({"done": false, "message": fields});
         let expected = [
@@ -361,8 +369,8 @@ mod tests {
     #[test]
     fn a_text_ends_with_the_tokens_of_its_context() {
         let pieces = [
-            piece(7, vec![Part::Text("a".to_owned())]),
-            piece(8, vec![Part::Thought("b".to_owned())]),
+            piece(7, vec![ReplyEvent::Content("a".to_owned())]),
+            piece(8, vec![ReplyEvent::Reasoning("b".to_owned())]),
         ];
         let kind = |context| Kind::Text { context };
         let expected = |last: Value| {

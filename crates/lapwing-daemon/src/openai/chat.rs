@@ -2,7 +2,7 @@
 
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use lapwing_serving::message::{Chat, Generate, Part, Piece, Prompt, Said};
+use lapwing_serving::message::{Chat, Generate, Piece, Prompt, ReplyEvent, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -308,7 +308,8 @@ async fn write(
         let index = idx as u32;
         match said {
             Ok(Said::Piece(piece)) => {
-                has_calls[idx] |= piece.parts.iter().any(|part| matches!(part, Part::Call { .. }));
+                has_calls[idx] |=
+                    piece.parts.iter().any(|part| matches!(part, ReplyEvent::CallStart { .. }));
                 for choice in deltas(frame, index, &piece) {
                     writer.data(&chunk(frame, vec![choice])).await?;
                 }
@@ -349,27 +350,27 @@ fn chunk(frame: &Frame, choices: Vec<ChunkChoice>) -> Chunk<'_> {
 
 /// What a token changes, a chunk for each of its parts.
 fn deltas(frame: &Frame, index: u32, piece: &Piece) -> Vec<ChunkChoice> {
-    let delta = |part: &Part| -> Option<Delta> {
+    let delta = |part: &ReplyEvent| -> Option<Delta> {
         let call = |idx: usize, id, r#type, function| {
             let call = CallDelta { index: idx, id, r#type, function };
             Delta { tool_calls: Some(vec![call]), ..Delta::default() }
         };
         Some(match part {
-            Part::Text(text) => Delta { content: Some(text.clone()), ..Delta::default() },
-            Part::Thought(text) => {
+            ReplyEvent::Content(text) => Delta { content: Some(text.clone()), ..Delta::default() },
+            ReplyEvent::Reasoning(text) => {
                 Delta { reasoning_content: Some(text.clone()), ..Delta::default() }
             }
-            Part::Call { index: idx, name } => {
+            ReplyEvent::CallStart { index: idx, name } => {
                 let function =
                     FunctionDelta { name: Some(name.clone()), arguments: Some(String::new()) };
                 let id = call_id(frame, index, *idx);
                 call(*idx, Some(id), Some("function".to_owned()), function)
             }
-            Part::Arguments { index, delta } => {
+            ReplyEvent::CallArguments { index, delta } => {
                 let function = FunctionDelta { name: None, arguments: Some(delta.clone()) };
                 call(*index, None, None, function)
             }
-            Part::CallEnd { .. } => return None,
+            ReplyEvent::CallEnd { .. } => return None,
         })
     };
     let mut choices: Vec<ChunkChoice> = piece

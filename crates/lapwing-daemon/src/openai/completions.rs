@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use lapwing_serving::message::{Ask, Generate, Part, Piece, Prompt, Said};
+use lapwing_serving::message::{Ask, Generate, Piece, Prompt, ReplyEvent, Said};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{TokenLogprob, Usage, finish_reason};
@@ -265,8 +265,8 @@ impl LegacyLogprobs {
 }
 
 fn text(piece: &Piece) -> String {
-    let text = |part: &Part| match part {
-        Part::Text(text) => Some(text.clone()),
+    let text = |part: &ReplyEvent| match part {
+        ReplyEvent::Content(text) => Some(text.clone()),
         _ => None,
     };
     piece.parts.iter().filter_map(text).collect()
@@ -366,7 +366,11 @@ mod tests {
         let spelled = |text: &str| Spelled::new(1, text.into());
         let piece = |token: &str, text: &str| Piece {
             token: 1,
-            parts: if text.is_empty() { Vec::new() } else { vec![Part::Text(text.to_owned())] },
+            parts: if text.is_empty() {
+                Vec::new()
+            } else {
+                vec![ReplyEvent::Content(text.to_owned())]
+            },
             probability: Some(Box::new(Probability {
                 log: -0.5,
                 piece: spelled(token),

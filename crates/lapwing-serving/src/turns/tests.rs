@@ -39,7 +39,7 @@ impl Heard {
         let what = match said {
             Said::Piece(piece) => {
                 for part in piece.parts {
-                    if let Part::Text(text) = part {
+                    if let ReplyEvent::Content(text) = part {
                         self.texts.entry(number).or_default().push_str(&text);
                     }
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::message::{Part, Why};
+use crate::message::{ReplyEvent, Why};
 use crate::mouth::Lines;
 
 /// Everything that is said to requests until each of `n_requests` had its last word.
@@ -49,8 +49,8 @@ fn text(heard: &[(u64, Said)], of: u64) -> String {
         Said::Piece(piece) => Some(&piece.parts),
         _ => None,
     });
-    let text = |part: &Part| match part {
-        Part::Text(text) => Some(text.clone()),
+    let text = |part: &ReplyEvent| match part {
+        ReplyEvent::Content(text) => Some(text.clone()),
         _ => None,
     };
     parts.flatten().filter_map(text).collect()

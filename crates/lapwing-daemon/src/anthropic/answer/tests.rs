@@ -17,24 +17,24 @@ fn ended(why: Why, stop_text: Option<&str>) -> Ended {
     }
 }
 
-fn text(text: &str) -> Part {
-    Part::Text(text.to_owned())
+fn text(text: &str) -> ReplyEvent {
+    ReplyEvent::Content(text.to_owned())
 }
 
-fn thought(text: &str) -> Part {
-    Part::Thought(text.to_owned())
+fn thought(text: &str) -> ReplyEvent {
+    ReplyEvent::Reasoning(text.to_owned())
 }
 
-fn call(index: usize, name: &str) -> Part {
-    Part::Call { index, name: name.to_owned() }
+fn call(index: usize, name: &str) -> ReplyEvent {
+    ReplyEvent::CallStart { index, name: name.to_owned() }
 }
 
-fn arguments(index: usize, delta: &str) -> Part {
-    Part::Arguments { index, delta: delta.to_owned() }
+fn arguments(index: usize, delta: &str) -> ReplyEvent {
+    ReplyEvent::CallArguments { index, delta: delta.to_owned() }
 }
 
 /// All events of an answer; each is read as it is written and named as it is.
-fn told(parts: Vec<Vec<Part>>, shows_thoughts: bool, ended: &Ended) -> Vec<Event> {
+fn told(parts: Vec<Vec<ReplyEvent>>, shows_thoughts: bool, ended: &Ended) -> Vec<Event> {
     let owned = str::to_owned;
     let mut teller = Teller::new(owned("msg_1"), owned("m"), owned("toolu_1"), shows_thoughts, 3);
     let mut events = teller.begin(9);
@@ -120,8 +120,8 @@ fn thoughts_texts_and_calls_are_blocks_in_their_order() {
         vec![thought("hm")],
         vec![thought("!"), text("\n\n")],
         vec![text("Let me."), text("\n"), call(0, "f"), arguments(0, "{\"a\"")],
-        vec![arguments(0, ": 1}"), Part::CallEnd { index: 0 }, text("\n")],
-        vec![call(1, "g"), Part::CallEnd { index: 1 }, text("\n")],
+        vec![arguments(0, ": 1}"), ReplyEvent::CallEnd { index: 0 }, text("\n")],
+        vec![call(1, "g"), ReplyEvent::CallEnd { index: 1 }, text("\n")],
     ];
     let events = told(parts.clone(), true, &ended(Why::Stop, None));
     let thinking = json!({"type": "thinking", "thinking": "", "signature": ""});

@@ -1,6 +1,6 @@
 //! Answers of `/completion`, whole and in parts.
 
-use lapwing_serving::message::{Ended, Part, Piece, Probability, Sampling, Spelled, Why};
+use lapwing_serving::message::{Ended, Piece, Probability, ReplyEvent, Sampling, Spelled, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -145,8 +145,8 @@ impl Growing {
 
     /// What a token says.
     pub(super) fn chunk(&mut self, asked: &Asked, index: usize, piece: &Piece) -> Chunk {
-        let text = |part: &Part| match part {
-            Part::Text(text) => Some(text.clone()),
+        let text = |part: &ReplyEvent| match part {
+            ReplyEvent::Content(text) => Some(text.clone()),
             _ => None,
         };
         let content: String = piece.parts.iter().filter_map(text).collect();
@@ -260,7 +260,7 @@ mod tests {
         let spelled = |token: u32| Spelled::new(token, text.into());
         let top = vec![(spelled(token), -0.5), (spelled(9), f64::NEG_INFINITY)];
         let probability = Some(Box::new(Probability { log: -0.5, piece: spelled(token), top }));
-        Piece { token, parts: vec![Part::Text(text.to_owned())], probability }
+        Piece { token, parts: vec![ReplyEvent::Content(text.to_owned())], probability }
     }
 
     #[test]

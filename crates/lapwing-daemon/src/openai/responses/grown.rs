@@ -1,6 +1,6 @@
 //! A response as it grows: what each token adds to it, and the events that tell so.
 
-use lapwing_serving::message::{Ended, Part, Piece, Why};
+use lapwing_serving::message::{Ended, Piece, ReplyEvent, Why};
 
 use super::wire::{
     Content, Event, IncompleteDetails, InputDetails, Item, OutputDetails, Response, ResponseError,
@@ -59,11 +59,11 @@ impl Grown {
         }
         for part in &piece.parts {
             match part {
-                Part::Text(delta) => self.text(delta, &mut happened),
-                Part::Thought(delta) => self.thought(delta, &mut happened),
-                Part::Call { name, .. } => self.call(name, &mut happened),
-                Part::Arguments { delta, .. } => self.arguments(delta, &mut happened),
-                Part::CallEnd { .. } => self.close(Status::Completed, &mut happened),
+                ReplyEvent::Content(delta) => self.text(delta, &mut happened),
+                ReplyEvent::Reasoning(delta) => self.thought(delta, &mut happened),
+                ReplyEvent::CallStart { name, .. } => self.call(name, &mut happened),
+                ReplyEvent::CallArguments { delta, .. } => self.arguments(delta, &mut happened),
+                ReplyEvent::CallEnd { .. } => self.close(Status::Completed, &mut happened),
             }
         }
         self.numbered(happened)

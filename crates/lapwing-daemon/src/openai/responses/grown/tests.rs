@@ -26,12 +26,12 @@ fn ended(why: Why) -> Ended {
     }
 }
 
-fn text(text: &str) -> Part {
-    Part::Text(text.to_owned())
+fn text(text: &str) -> ReplyEvent {
+    ReplyEvent::Content(text.to_owned())
 }
 
 /// The names of all events of an answer, and the response at its end.
-fn events(pieces: &[&[Part]], why: Why) -> (Vec<Event>, Response) {
+fn events(pieces: &[&[ReplyEvent]], why: Why) -> (Vec<Event>, Response) {
     let mut grown = grown(false);
     let mut events = grown.begin();
     for parts in pieces {
@@ -42,7 +42,7 @@ fn events(pieces: &[&[Part]], why: Why) -> (Vec<Event>, Response) {
     (events, grown.response().clone())
 }
 
-fn check(pieces: &[&[Part]], why: Why, expected: &[&str]) -> Response {
+fn check(pieces: &[&[ReplyEvent]], why: Why, expected: &[&str]) -> Response {
     let (events, response) = events(pieces, why);
     let names: Vec<&str> = events.iter().map(Event::name).collect();
     let expected: Vec<String> = expected.iter().map(|name| format!("response.{name}")).collect();
@@ -90,16 +90,17 @@ fn text_comes_in_the_order_that_clients_expect() {
 
 #[test]
 fn thoughts_and_calls_are_items_of_their_own() {
-    let call = |index, name: &str| Part::Call { index, name: name.to_owned() };
-    let arguments = |index, delta: &str| Part::Arguments { index, delta: delta.to_owned() };
+    let call = |index, name: &str| ReplyEvent::CallStart { index, name: name.to_owned() };
+    let arguments =
+        |index, delta: &str| ReplyEvent::CallArguments { index, delta: delta.to_owned() };
     let response = check(
         &[
-            &[Part::Thought("hm".to_owned())],
+            &[ReplyEvent::Reasoning("hm".to_owned())],
             &[text("So:")],
             &[call(0, "f")],
-            &[arguments(0, "{}"), Part::CallEnd { index: 0 }],
+            &[arguments(0, "{}"), ReplyEvent::CallEnd { index: 0 }],
             &[text("\n")],
-            &[call(1, "g"), arguments(1, "{\"a\":1}"), Part::CallEnd { index: 1 }],
+            &[call(1, "g"), arguments(1, "{\"a\":1}"), ReplyEvent::CallEnd { index: 1 }],
         ],
         Why::Stop,
         &[
