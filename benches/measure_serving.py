@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `lapwing serve` costs: under load, beside other answers, at rest, and over `lapwing run`.
 
-Usage: measure_serving.py --lapwing BIN --model NAME [--only load,first,added,idle]
+Usage: measure_serving.py --lapwing BIN --model NAME [--only load,first,added,idle,program]
                           [--streams 64] [--seconds 600] [--out FILE]
 
 The model is one of the store of LAPWING_HOME; with a build that has the feature `fakes`, `fake` and
@@ -19,6 +19,8 @@ added   the time to the first token and between tokens over HTTP, and of the sam
 idle    a minute without a request, no model loaded: the daemon's processor time, resident memory and,
         where `strace` is there, system calls; then with a model loaded and idle; then how much of the
         worker's memory comes back within three seconds of unloading it.
+
+program the whole time of `lapwing run` with 20 tokens, by the daemon and with --no-daemon, in turns.
 
 Prints a table and appends one JSON line to --out. Needs only Python.
 """
@@ -297,11 +299,29 @@ def idle(options):
                 "unloading_returns": round(min(1.0, (before - after) / worker_bytes), 4)}
 
 
+def program(options):
+    with Daemon(options.lapwing):
+        def run(*more):
+            command = [options.lapwing, "run", "-m", options.model, "-p", "Name three birds.", "-n", "20",
+                       "--temperature", "0", *more]
+            started = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=True)
+            return time.perf_counter() - started
+
+        run(), run("--no-daemon")
+        times = [(run(), run("--no-daemon")) for _ in range(options.rounds)]
+        by_daemon, alone = zip(*times)
+        ms = lambda values: round(statistics.median(values) * 1e3, 1)
+        ratio = statistics.median(one / other for one, other in times)
+        return {"by_daemon_ms": ms(by_daemon), "no_daemon_ms": ms(alone), "ratio": round(ratio, 3),
+                "rounds": options.rounds}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lapwing", required=True, type=os.path.abspath)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--only", default="load,first,added,idle")
+    parser.add_argument("--only", default="load,first,added,idle,program")
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--tokens", type=int, default=48)
@@ -310,7 +330,7 @@ def main():
     parser.add_argument("--idle-seconds", type=float, default=60)
     parser.add_argument("--out")
     options = parser.parse_args()
-    parts = {"load": load, "first": first, "added": added, "idle": idle}
+    parts = {"load": load, "first": first, "added": added, "idle": idle, "program": program}
     version = subprocess.run([options.lapwing, "--version"], capture_output=True, text=True).stdout
     record = {"schema": "lapwing/measure-serving/1", "model": options.model,
               "date": datetime.date.today().isoformat(), "version": version.strip(),
