@@ -148,12 +148,41 @@ impl App {
         client: Client,
         keep_alive: KeepAlive,
     ) -> Result<Begun, Refusal> {
+        let mut begun = self.generate_each(asked, vec![generate], client, keep_alive).await?;
+        begun.pop().ok_or_else(|| Refusal::internal("one answer was asked for, and none begun"))
+    }
+
+    /// The same for several at once, which have one place together. Whatever is wrong with one, none
+    /// is answered.
+    pub(crate) async fn generate_each(
+        &self,
+        asked: Option<&str>,
+        generates: Vec<Generate>,
+        client: Client,
+        keep_alive: KeepAlive,
+    ) -> Result<Vec<Begun>, Refusal> {
         let arrived = Instant::now();
-        if generate.is_background && !client.is_background {
+        if generates.iter().any(|generate| generate.is_background) && !client.is_background {
             // Those of a client that said so itself have waited.
             self.may_run().await?;
         }
-        let place = self.place()?;
+        let place = Arc::new(self.place()?);
+        let mut begun = Vec::new();
+        for generate in generates {
+            let held = (arrived, Arc::clone(&place));
+            begun.push(self.begin(asked, generate, client, keep_alive, held).await?);
+        }
+        Ok(begun)
+    }
+
+    async fn begin(
+        &self,
+        asked: Option<&str>,
+        generate: Generate,
+        client: Client,
+        keep_alive: KeepAlive,
+        (arrived, place): (Instant, Arc<Place>),
+    ) -> Result<Begun, Refusal> {
         let listing = self.models.find(asked).await?;
         if listing.can.embeds {
             let name = &listing.name;
@@ -176,20 +205,5 @@ impl App {
         let metrics = Arc::clone(&self.metrics);
         let held = Box::new(place);
         Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held))
-    }
-
-    /// The same for several at once. Whatever is wrong with one, none is answered.
-    pub(crate) async fn generate_each(
-        &self,
-        asked: Option<&str>,
-        generates: impl IntoIterator<Item = Generate>,
-        client: Client,
-        keep_alive: KeepAlive,
-    ) -> Result<Vec<Begun>, Refusal> {
-        let mut begun = Vec::new();
-        for generate in generates {
-            begun.push(self.generate(asked, generate, client, keep_alive).await?);
-        }
-        Ok(begun)
     }
 }

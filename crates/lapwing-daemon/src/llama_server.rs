@@ -10,10 +10,12 @@ mod properties;
 mod tokens;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::http::StatusCode;
+use axum::routing::{any, get, post};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::refusal::{Code, Refusal};
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -29,6 +31,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/metrics", get(metrics::metrics))
         .route("/completion", post(completion::complete))
         .route("/completions", post(completion::complete))
+        .route("/infill", any(infill))
 }
 
 /// Models are loaded when they are asked for: who listens is ready.
@@ -39,4 +42,11 @@ pub(crate) struct Health {
 
 async fn health() -> axum::Json<Health> {
     axum::Json(Health { status: "ok".to_owned() })
+}
+
+/// Editors try it to see whether the server can.
+async fn infill() -> Refusal {
+    let message = "models are not asked to fill in between two texts: they go on from one \
+                   (/completion), or answer (/v1/chat/completions)";
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, Code::NotImplemented, message)
 }

@@ -216,3 +216,24 @@ fn more_requests_than_may_wait_are_told_when_to_come_again() {
     assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
     assert_eq!(daemon.post("/v1/chat/completions", &json!({})).status, 400);
 }
+
+#[test]
+fn several_answers_to_one_request_have_one_place() {
+    let daemon = Daemon::start(&["--parallel", "1", "--queue", "1"]);
+    let mut request = super::chat("fake", "abc", 2);
+    request["n"] = json!(8);
+    let answer = daemon.post("/v1/chat/completions", &request);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let prompts = json!({"model": "fake", "prompt": vec!["a"; 100], "max_tokens": 1});
+    let answer = daemon.post("/v1/completions", &prompts);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["choices"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn to_fill_in_is_refused_with_a_reason() {
+    let daemon = Daemon::start(&[]);
+    let answer = daemon.post("/infill", &json!({"input_prefix": "a", "input_suffix": "b"}));
+    assert_eq!(answer.status, 501, "{}", answer.body);
+    assert_eq!(answer.json()["error"]["code"], "not_implemented");
+}
