@@ -41,6 +41,23 @@ pub(crate) struct Client {
     pub(crate) id: u64,
     /// Nobody waits for it.
     pub(crate) is_background: bool,
+    /// After that its client wants no answer any more.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Client {
+    /// What `work` comes to, unless the deadline comes first: it is given up then.
+    pub(crate) async fn in_time<T>(
+        self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        match self.deadline {
+            None => work.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+                .await
+                .unwrap_or_else(|_| Err(Refusal::late())),
+        }
+    }
 }
 
 /// One of the requests that are answered or wait.
@@ -204,6 +221,7 @@ impl App {
         self.models.has_answered(&listing.name);
         let metrics = Arc::clone(&self.metrics);
         let held = Box::new(place);
-        Ok(Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held))
+        let begun = Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held);
+        Ok(begun.until(client.deadline))
     }
 }

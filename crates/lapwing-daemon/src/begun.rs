@@ -26,6 +26,9 @@ pub(crate) struct Begun {
     account: Account,
     has_one_call: bool,
     is_cut: bool,
+    /// After that nobody wants it.
+    deadline: Option<Instant>,
+    is_late: bool,
     /// What is held as long as the request is open: its place among those that are.
     _held: Box<dyn Send>,
 }
@@ -51,6 +54,8 @@ impl Begun {
             account,
             has_one_call,
             is_cut,
+            deadline: None,
+            is_late: false,
             _held: held,
         }
     }
@@ -60,10 +65,29 @@ impl Begun {
         Begun { has_one_call, ..self }
     }
 
+    /// Give the answer up at `deadline`.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Begun {
+        Begun { deadline, ..self }
+    }
+
+    /// What the worker says next, or that it is too late for it.
+    async fn heard(&mut self) -> Option<Result<Said, Refusal>> {
+        let Some(deadline) = self.deadline else { return self.answers.next().await };
+        if self.is_late {
+            return None;
+        }
+        let heard = tokio::time::timeout_at(deadline.into(), self.answers.next()).await;
+        heard.unwrap_or_else(|_| {
+            self.is_late = true;
+            self.answers.cancel();
+            Some(Err(Refusal::late()))
+        })
+    }
+
     /// What is said next; `None` behind the end.
     pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
         loop {
-            return Some(match self.answers.next().await? {
+            return Some(match self.heard().await? {
                 // Nobody wants more.
                 Ok(Said::Piece(_)) if self.is_cut => continue,
                 Ok(Said::Piece(mut piece)) => {

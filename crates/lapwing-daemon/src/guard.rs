@@ -7,13 +7,16 @@
 mod host;
 mod origin;
 
+use std::time::{Duration, Instant};
+
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Client};
 use crate::listen::Peer;
+use crate::models::parse_seconds;
 use crate::options::Options;
 use crate::page;
 use crate::refusal::{Code, Refusal};
@@ -42,16 +45,22 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
         origin::allow(response.headers_mut(), origin, None);
         return response;
     }
-    let client =
-        Client { id: peer.client(request.headers()), is_background: in_background(&request) };
-    request.extensions_mut().insert(client);
-    if client.is_background
-        && request.method() == Method::POST
-        && let Err(refusal) = app.may_run().await
-    {
-        return refusal.into_response();
-    }
-    let mut response = next.run(request).await;
+    let answer = async {
+        let deadline = deadline(request.headers())?;
+        let (id, is_background) =
+            (peer.client(request.headers()), in_background(request.headers()));
+        let client = Client { id, is_background, deadline };
+        request.extensions_mut().insert(client);
+        let waits = is_background && request.method() == Method::POST;
+        let answered = async {
+            if waits {
+                app.may_run().await?;
+            }
+            Ok(next.run(request).await)
+        };
+        client.in_time(answered).await
+    };
+    let mut response = answer.await.unwrap_or_else(Refusal::into_response);
     origin::allow(response.headers_mut(), origin, None);
     response
 }
@@ -72,9 +81,28 @@ fn admitted(
     origin::check(request.headers(), &options.origins, peer != Peer::Socket)
 }
 
-fn in_background(request: &Request) -> bool {
-    let priority = request.headers().get("x-lapwing-priority");
-    priority.is_some_and(|priority| priority.as_bytes().eq_ignore_ascii_case(b"background"))
+/// Whether nobody waits for the answer: by our own field, or by the urgency of RFC 9218, whose last is
+/// of what is done in the background.
+fn in_background(headers: &HeaderMap) -> bool {
+    let own = headers.get("x-lapwing-priority");
+    let is_last = |priority: &str| priority.split(',').any(|one| one.trim() == "u=7");
+    let urgency = headers.get("priority").and_then(|priority| priority.to_str().ok());
+    own.is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(b"background"))
+        || own.is_none() && urgency.is_some_and(is_last)
+}
+
+/// Until when an answer is of use to whoever asks: `X-Lapwing-Timeout: 30s`.
+fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
+    let Some(given) = headers.get("x-lapwing-timeout") else { return Ok(None) };
+    let seconds = given.to_str().ok().and_then(|given| parse_seconds(given.trim()));
+    let wrong = || {
+        let message = "expected X-Lapwing-Timeout of seconds above 0, such as 30, 500ms or 2m";
+        Refusal::field("X-Lapwing-Timeout", message)
+    };
+    let seconds = seconds.filter(|&seconds| 0.0 < seconds).ok_or_else(wrong)?;
+    // Longer than any clock goes is no deadline.
+    let time = Duration::try_from_secs_f64(seconds).ok();
+    Ok(time.and_then(|time| Instant::now().checked_add(time)))
 }
 
 /// Demand the key, if there is one and the path is not open. On the socket there is this user alone,
@@ -96,4 +124,44 @@ fn shows_key(options: &Options, request: &Request, peer: Peer) -> Result<(), Ref
     }
     let message = "the key is missing or wrong";
     Err(Refusal::new(StatusCode::UNAUTHORIZED, Code::Key, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter().map(|&(name, value)| {
+            (name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap())
+        });
+        fields.collect()
+    }
+
+    #[test]
+    fn what_nobody_waits_for_says_so_in_its_head() {
+        let check = |fields: &[(&'static str, &'static str)], expected| {
+            assert_eq!(in_background(&headers(fields)), expected, "{fields:?}");
+        };
+        check(&[], false);
+        check(&[("x-lapwing-priority", "Background")], true);
+        check(&[("x-lapwing-priority", "interactive"), ("priority", "u=7")], false);
+        check(&[("priority", "u=7, i")], true);
+        check(&[("priority", "i, u=7")], true);
+        // Browsers send these for what somebody waits for.
+        check(&[("priority", "u=4")], false);
+        check(&[("priority", "u=1, i")], false);
+    }
+
+    #[test]
+    fn a_deadline_is_a_time_from_now_on() {
+        let read = |given| deadline(&headers(&[("x-lapwing-timeout", given)]));
+        assert_eq!(deadline(&headers(&[])), Ok(None));
+        let left = read("2m").unwrap().unwrap() - Instant::now();
+        assert!((110..=120).contains(&left.as_secs()), "{left:?}");
+        assert_eq!(read("1e300"), Ok(None));
+        for wrong in ["0", "-1", "soon", "", "nan"] {
+            let refusal = read(wrong).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), Some("X-Lapwing-Timeout"), "{wrong}");
+        }
+    }
 }

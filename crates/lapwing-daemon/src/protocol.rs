@@ -65,6 +65,7 @@ fn openai_type(code: Code) -> &'static str {
         Code::NoRoute => "not_found_error",
         Code::Busy => "overloaded_error",
         Code::Internal | Code::NotImplemented => "server_error",
+        Code::Late => "timeout_error",
         Code::Request | Code::TooLong | Code::TooLarge | Code::NoModel => "invalid_request_error",
     }
 }
@@ -77,6 +78,7 @@ fn openai_code(code: Code) -> Option<&'static str> {
         Code::TooLarge => "request_too_large",
         Code::NotImplemented => "not_implemented",
         Code::Busy => "overloaded",
+        Code::Late => "deadline_exceeded",
         Code::Request | Code::NoRoute | Code::Forbidden | Code::Internal => return None,
     })
 }
@@ -89,6 +91,7 @@ fn anthropic_type(code: Code) -> &'static str {
         Code::TooLarge => "request_too_large",
         Code::Busy => "overloaded_error",
         Code::Internal | Code::NotImplemented => "api_error",
+        Code::Late => "timeout_error",
         Code::Request | Code::TooLong => "invalid_request_error",
     }
 }
@@ -120,6 +123,10 @@ pub(crate) async fn tell_refusals(request: Request, next: Next) -> Response {
         response.headers_mut().extend(kept);
         if let Some(seconds) = refusal.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if refusal.is_final() {
+            // The official clients come again after every status from 500 on but for this.
+            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if refusal.code == Code::Key {
             let scheme = HeaderValue::from_static("Bearer");

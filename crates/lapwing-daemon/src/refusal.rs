@@ -37,6 +37,8 @@ pub(crate) enum Code {
     Internal,
     /// It is not built.
     NotImplemented,
+    /// The time that the client gave is over.
+    Late,
 }
 
 impl Refusal {
@@ -61,6 +63,21 @@ impl Refusal {
     pub(crate) fn busy(message: impl Into<String>, retry_after: u64) -> Refusal {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, message);
         Refusal { retry_after: Some(retry_after.max(1)), ..refusal }
+    }
+
+    /// The time that the client gave is over.
+    pub(crate) fn late() -> Refusal {
+        let message = "the time that the request gave for its answer is over";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, Code::Late, message)
+    }
+
+    /// Whether to send the same again is of no use, though the status lets clients do so.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.code {
+            Code::Late | Code::NotImplemented => true,
+            Code::Busy => self.retry_after.is_none(),
+            _ => false,
+        }
     }
 
     /// There is no model that is called so; a name that is longer than any is not repeated.

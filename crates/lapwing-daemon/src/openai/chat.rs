@@ -232,6 +232,7 @@ fn generate(request: ChatRequest) -> Result<Generate, Refusal> {
     let messages = request.messages;
     let chat = Chat { messages, tools, variables, thinks, effort, begins_anew };
     Ok(Generate {
+        is_background: request.choosing.is_background(),
         sampling: request.choosing.sampling()?,
         n_tokens_max: limit(request.max_completion_tokens.or(request.max_tokens)),
         stop_texts: Stop::texts(request.stop)?,

@@ -166,6 +166,7 @@ fn generate(request: &CompletionRequest) -> Result<Generate, Refusal> {
         return Err(Refusal::field("logprobs", message));
     }
     Ok(Generate {
+        is_background: request.choosing.is_background(),
         sampling: request.choosing.sampling()?,
         n_tokens_max: limit(request.max_tokens.or(Some(N_TOKENS))),
         stop_texts: Stop::texts(request.stop.clone())?,

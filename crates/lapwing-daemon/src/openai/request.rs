@@ -27,9 +27,16 @@ pub(crate) struct Choosing {
     pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
     pub(crate) seed: Option<i64>,
     pub(crate) n: Option<u32>,
+    /// `flex` is what may wait; anything else is as good as nothing.
+    pub(crate) service_tier: Option<Value>,
 }
 
 impl Choosing {
+    /// Whether nobody waits for the answer.
+    pub(crate) fn is_background(&self) -> bool {
+        self.service_tier.as_ref().and_then(Value::as_str) == Some("flex")
+    }
+
     /// Checked, as the worker takes it.
     pub(crate) fn sampling(&self) -> Result<Sampling, Refusal> {
         checks::sampling(Sampling {

@@ -135,6 +135,7 @@ fn generate(request: ResponsesRequest) -> Result<Generate, Refusal> {
         ..Chat::default()
     };
     Ok(Generate {
+        is_background: request.choosing.is_background(),
         sampling: request.choosing.sampling()?,
         n_tokens_max: limit(request.max_output_tokens),
         log_probabilities,
@@ -173,7 +174,10 @@ fn blank(request: &ResponsesRequest, request_id: RequestId) -> Response {
         parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
         previous_response_id: None,
         reasoning: request.reasoning.clone().unwrap_or_default(),
-        service_tier: "default".to_owned(),
+        service_tier: match request.choosing.is_background() {
+            true => "flex".to_owned(),
+            false => "default".to_owned(),
+        },
         store: false,
         temperature: request.choosing.temperature,
         text: TextConfig {

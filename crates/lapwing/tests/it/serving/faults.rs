@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Daemon, chat};
 
@@ -148,4 +148,38 @@ fn a_worker_has_no_way_out() {
     let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
+fn an_answer_is_given_up_when_its_time_is_over() {
+    let daemon = Daemon::start(&[]);
+    let ask = |time: &str, path: &str, request: &Value| {
+        let answer = daemon.ask("POST", path, &[("X-Lapwing-Timeout", time)], &request.to_string());
+        let rests = || {
+            daemon.get("/metrics").body.contains("lapwing_model_running{model=\"fake-20000\"} 0")
+        };
+        daemon.until("the work ends", rests);
+        answer
+    };
+    let mut request = chat("fake-20000", "abc", 400);
+    let whole = ask("300ms", "/v1/chat/completions", &request);
+    assert_eq!(whole.status, 504, "{}", whole.body);
+    assert_eq!(whole.json()["error"]["code"], "deadline_exceeded");
+    // The official clients would send it again.
+    assert_eq!(whole.field("x-should-retry"), Some("false"));
+    request["stream"] = json!(true);
+    let stream = ask("0.3", "/v1/chat/completions", &request);
+    assert_eq!(stream.status, 200);
+    let events = stream.events();
+    assert!(2 < events.len(), "{}", stream.body);
+    assert_eq!(events[events.len() - 1]["error"]["code"], "deadline_exceeded");
+    assert!(!stream.body.contains("[DONE]"));
+    let message = ask("0.3", "/v1/messages", &request);
+    assert!(message.body.contains("event: error"), "{}", message.body);
+    assert!(message.body.contains("timeout_error"), "{}", message.body);
+    let lines =
+        ask("0.3", "/api/chat", &json!({"model": "fake-20000", "messages": request["messages"]}));
+    assert!(lines.body.lines().last().unwrap().starts_with("{\"error\":"), "{}", lines.body);
+    assert_eq!(ask("1m", "/v1/chat/completions", &chat("fake-20000", "abc", 1)).status, 200);
+    assert_eq!(ask("soon", "/v1/chat/completions", &request).status, 400);
 }

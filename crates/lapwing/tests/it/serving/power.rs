@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Daemon;
 
@@ -46,16 +46,31 @@ fn what_nobody_waits_for_waits_for_the_mains() {
     let folder = tempfile::tempdir().unwrap();
     on_battery(folder.path(), "50");
     let daemon = start(folder.path(), &["battery=background=wait"]);
-    let body = super::chat("fake", "abc", 2).to_string();
-    let background = [("X-Lapwing-Priority", "background")];
+    let body = super::chat("fake", "abc", 2);
+    let mut flex = body.clone();
+    flex["service_tier"] = json!("flex");
+    let response = json!({"model": "fake", "input": "abc", "max_output_tokens": 2,
+        "service_tier": "flex"});
+    let ask = |path, fields, body: &Value| daemon.ask("POST", path, fields, &body.to_string());
     std::thread::scope(|scope| {
-        let waiting =
-            scope.spawn(|| daemon.ask("POST", "/v1/chat/completions", &background, &body));
+        let waiting = [
+            scope.spawn(|| {
+                ask("/v1/chat/completions", &[("X-Lapwing-Priority", "background")], &body)
+            }),
+            scope.spawn(|| ask("/v1/chat/completions", &[("Priority", "u=7")], &body)),
+            scope.spawn(|| ask("/v1/chat/completions", &[], &flex)),
+            scope.spawn(|| ask("/v1/responses", &[], &response)),
+        ];
+        let late = ask("/v1/chat/completions", &[("X-Lapwing-Timeout", "100ms")], &flex);
+        assert_eq!(late.status, 504, "{}", late.body);
         assert_eq!(daemon.chat("fake", "abc", 2).status, 200, "somebody waits for this one");
         std::thread::sleep(Duration::from_millis(300));
-        assert!(!waiting.is_finished());
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
         put(folder.path(), "sys/class/power_supply/BAT0/status", "Charging");
-        assert_eq!(waiting.join().unwrap().status, 200);
+        for waiting in waiting {
+            let answer = waiting.join().unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
     });
 }
 
