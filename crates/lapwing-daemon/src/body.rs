@@ -61,15 +61,62 @@ pub(crate) async fn read(request: Request, n_bytes_max: usize) -> Result<Bytes, 
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // Fields that several requests share are read from a copy, which does not know their names.
         let path = error.path().to_string();
-        let message = format!("the request cannot be read: {}", error.inner());
-        match path.as_str() {
-            "." => Refusal::request(message),
-            _ => Refusal::field(path, message),
-        }
+        let path = path.trim_end_matches(['?', '.']);
+        unreadable(path, error.inner())
     })?;
     deserializer.end().map_err(|_| Refusal::request("something stands behind the JSON"))?;
     Ok(value)
+}
+
+/// What is wrong with JSON, without its values and without the words of who reads it.
+fn unreadable(path: &str, error: &serde_json::Error) -> Refusal {
+    let at = format!("line {}, column {}", error.line(), error.column());
+    if !error.is_data() {
+        let what = if error.is_eof() { "it breaks off" } else { "it is no JSON" };
+        return Refusal::request(format!("the request cannot be read: {what} at {at}"));
+    }
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    if let Some(name) = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next())
+    {
+        let within = if path.is_empty() { String::new() } else { format!("{path}.") };
+        let param = format!("{within}{name}");
+        return Refusal::field(param.clone(), format!("the request has no {param}"));
+    }
+    let expected = said.split_once("expected ").map_or("something else", |(_, what)| what);
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        expected if expected.starts_with("struct ") => "an object",
+        expected => expected,
+    };
+    // Of what was found its kind; a value can be of any length.
+    let found = said.split_once("invalid type: ").or_else(|| said.split_once("invalid value: "));
+    let kind = found.and_then(|(_, kind)| kind.split(['"', '`', ',']).next()).map(str::trim);
+    let found = kind.map_or_else(String::new, |kind| {
+        let kind = match kind {
+            "sequence" => "a list",
+            "map" => "an object",
+            "integer" | "floating point" => "another number",
+            "string" => "a string",
+            "boolean" => "true or false",
+            kind => kind,
+        };
+        format!(", found {kind}")
+    });
+    let message = match path {
+        "" => format!("the request cannot be read: expected {expected}{found} at {at}"),
+        _ => format!("{path} cannot be read: expected {expected}{found} at {at}"),
+    };
+    Refusal {
+        param: Some(path.to_owned()).filter(|path| !path.is_empty()),
+        ..Refusal::request(message)
+    }
 }
 
 /// How pieces of an answer are put into a stream.
@@ -179,5 +226,70 @@ impl hyper::body::Body for Pieces {
         // Somebody must be woken for the next.
         context.waker().wake_by_ref();
         Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(alive)))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "what is read is of no interest")]
+    struct Asked {
+        n: u32,
+        list: Option<Vec<Inner>>,
+        heat: Option<f32>,
+        #[serde(flatten)]
+        shared: Shared,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "what is read is of no interest")]
+    struct Inner {
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Text,
+        Tool,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "what is read is of no interest")]
+    struct Shared {
+        top: Option<i64>,
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_own_words_and_without_its_value() {
+        let check = |json: &str, param: Option<&str>, expected: &str| {
+            let refusal = parse::<Asked>(json.as_bytes()).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), param, "{json}: {refusal}");
+            assert!(refusal.message.contains(expected), "{json}: {refusal}");
+            for word in ["struct", "sequence", "f32", "i64", "EOF", "ident", "secret"] {
+                assert!(!refusal.message.contains(word), "{json}: {refusal}");
+            }
+            assert!(refusal.message.len() < 200, "{refusal}");
+        };
+        check("{", None, "it breaks off at line 1");
+        check("{\"n\": nonsense}", None, "it is no JSON at line 1");
+        check("[]", None, "expected an object, found a list");
+        check("{\"list\": []}", Some("n"), "has no n");
+        check(
+            "{\"n\": 1, \"heat\": \"secret\"}",
+            Some("heat"),
+            "heat cannot be read: expected a number, found a string",
+        );
+        check("{\"n\": 1, \"list\": {}}", Some("list"), "expected a list, found an object");
+        let unknown = "{\"n\": 1, \"list\": [{\"kind\": \"secret\"}]}";
+        check(unknown, Some("list[0].kind"), "expected `text` or `tool`");
+        check("{\"n\": 1, \"top\": \"secret\"}", None, "expected a whole number, found a string");
+        let long = format!("{{\"n\": \"{}\"}}", "x".repeat(100_000));
+        check(&long, Some("n"), "expected a whole number of 0 or more, found a string");
+        assert!(parse::<Asked>(b"{\"n\": 1}").is_ok());
     }
 }
