@@ -83,13 +83,15 @@ impl Kept {
                 false => n_common,
             }
         };
-        let best = (0..self.sequences.len()).max_by_key(|&idx| n_common(&self.sequences[idx]));
-        if let Some(idx) = best {
+        let can_go_on =
+            |one: &Sequence| can_rewind || n_common(one) == one.kept.session.seen().len();
+        // One that knows more of the prompt, but cannot go back to it, hides no other.
+        let able = (0..self.sequences.len()).filter(|&idx| can_go_on(&self.sequences[idx]));
+        if let Some(idx) = able.max_by_key(|&idx| n_common(&self.sequences[idx])) {
             let one = &self.sequences[idx];
             let (n_common, n_seen) = (n_common(one), one.kept.session.seen().len());
             let loses_little = n_seen <= n_common.saturating_mul(SHARE_TO_LOSE);
-            let can_go_on = n_common == n_seen || can_rewind;
-            if n_common != 0 && can_go_on && (loses_little || !is_room) {
+            if n_common != 0 && (loses_little || !is_room) {
                 let mut kept = self.sequences.swap_remove(idx).kept;
                 if exactly && kept.session.forget_behind(n_common).is_err() {
                     return None;

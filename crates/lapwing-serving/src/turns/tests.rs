@@ -189,6 +189,29 @@ fn a_prompt_that_begins_like_a_kept_sequence_reads_only_the_rest() {
 }
 
 #[test]
+fn a_sequence_that_cannot_go_back_hides_none_that_can_go_on() {
+    let Served { tokenizer, .. } = fake();
+    let model = lapwing_backend::FakeModel::new(95, 4096, false);
+    let served = Served::fake(std::sync::Arc::new(model), tokenizer.expect("it has one"), None);
+    let mut turns = Turns::new(&served, OPTIONS);
+    let mut heard = Heard::default();
+    // The second knows more of the third prompt, and more than it: an answer of its own.
+    for (number, prompt, reads_anew, expected) in [
+        (1, "first talk", false, 0),
+        (2, "first talkl, and on", true, 0),
+        (3, "first talkl, and on", false, "first talkl".len()),
+    ] {
+        let mut next = wanted(number, prompt, 2);
+        next.generate.reads_anew = reads_anew;
+        turns.want(next);
+        run(&mut turns, &mut heard);
+        let ended = heard.ends[&number].as_ref().expect("it was answered");
+        assert_eq!(ended.n_reused, expected, "{number}");
+    }
+    assert_eq!(heard.texts[&2], heard.texts[&3]);
+}
+
+#[test]
 fn a_prompt_that_is_to_be_read_anew_is() {
     let served = fake();
     for n_sequences_max in [1, 4] {
