@@ -8,6 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::message::{Chat, Prompt};
 use crate::served::Served;
 
+/// A line that Claude Code puts at the front of its system prompt, whatever interface it is brought
+/// through. It differs from request to request, so that no prompt would begin as the one before it.
+const CHANGING_LINE: &str = "x-anthropic-billing-header:";
+
 /// Why a prompt cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PromptError {
@@ -64,7 +68,8 @@ fn chat(
     asked: Chat,
 ) -> Result<Made, PromptError> {
     let template = template.ok_or(PromptError::NoTemplate)?;
-    let input = json!({"messages": asked.messages, "tools": asked.tools});
+    let messages = without_changing_line(asked.messages);
+    let input = json!({"messages": messages, "tools": asked.tools});
     let ChatInput { messages, tools } = ChatInput::from_json(input)?;
     let tools = tools.filter(|tools| !tools.is_empty());
     let variables = match Reads::of(template, tools.is_some()) {
@@ -89,4 +94,69 @@ fn variables(
     variables.extend(reads.thinking(thinks, None).unwrap_or_default());
     variables.extend(reads.thinking(None, effort).unwrap_or_default());
     variables
+}
+
+/// Leave out the line that changes with every request; a system message of nothing else goes with it.
+fn without_changing_line(mut messages: Vec<Value>) -> Vec<Value> {
+    let first = messages.first_mut().filter(|first| {
+        matches!(first.get("role").and_then(Value::as_str), Some("system" | "developer"))
+    });
+    let Some(content) = first.and_then(|first| first.get_mut("content")) else { return messages };
+    let text = match &mut *content {
+        Value::Array(parts) => parts.first_mut().and_then(|part| part.get_mut("text")),
+        text => Some(text),
+    };
+    let Some(Value::String(text)) = text else { return messages };
+    if !text.starts_with(CHANGING_LINE) {
+        return messages;
+    }
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest).trim_start_matches('\n');
+    *text = rest.to_owned();
+    if !text.is_empty() {
+        return messages;
+    }
+    let is_over = match content {
+        Value::Array(parts) => {
+            parts.remove(0);
+            parts.is_empty()
+        }
+        _ => true,
+    };
+    if is_over {
+        messages.remove(0);
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_changes_with_every_request_is_left_out() {
+        let user = json!({"role": "user", "content": "x-anthropic-billing-header: mine"});
+        let check = |role: &str, content: Value, expected: Value| {
+            let messages = vec![json!({"role": role, "content": content}), user.clone()];
+            let told = without_changing_line(messages);
+            let first = told.first().filter(|first| first["role"] == role);
+            let content = first.map_or(Value::Null, |first| first["content"].clone());
+            assert_eq!(content, expected);
+            assert_eq!(told.last(), Some(&user));
+        };
+        let line = "x-anthropic-billing-header: cc_version=2.1; cch=8f3a;";
+        for role in ["system", "developer"] {
+            check(role, json!(format!("{line}\nYou are")), json!("You are"));
+            let twice = format!("{line}\n\nYou are\n{line}");
+            check(role, json!(twice), json!(format!("You are\n{line}")));
+            check(role, json!(line), json!(null));
+            let text = |text: &str| json!({"type": "text", "text": text});
+            check(role, json!([text(line), text("You are")]), json!([text("You are")]));
+            check(role, json!([text("You are"), text(line)]), json!([text("You are"), text(line)]));
+            check(role, json!([text(line)]), json!(null));
+        }
+        check("assistant", json!(line), json!(line));
+        check("system", json!(7), json!(7));
+        assert_eq!(without_changing_line(Vec::new()), Vec::<Value>::new());
+        assert_eq!(without_changing_line(vec![user.clone()]), [user]);
+    }
 }

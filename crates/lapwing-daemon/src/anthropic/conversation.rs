@@ -9,10 +9,6 @@ use super::content::{Block, Content, Source};
 use crate::checks::no_images;
 use crate::refusal::Refusal;
 
-/// A line that Claude Code puts at the front of its system prompt. It differs from request to
-/// request, so that no prompt would begin as the one before it.
-const CHANGING_LINE: &str = "x-anthropic-billing-header:";
-
 /// A message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Message {
@@ -40,7 +36,7 @@ pub(super) fn conversation(
     }
     let mut told = Conversation::default();
     if let Some(system) = system {
-        told.say("system", without_changing_line(texts(system, "system")?), Map::new());
+        told.say("system", texts(system, "system")?, Map::new());
     }
     for Message { role, content } in messages {
         match &*role {
@@ -215,18 +211,6 @@ fn text(block: Block, param: &str) -> Result<Vec<String>, Refusal> {
     }
 }
 
-/// Leave out the line that changes with every request.
-fn without_changing_line(mut texts: Vec<String>) -> Vec<String> {
-    if let Some(first) = texts.first_mut().filter(|text| text.starts_with(CHANGING_LINE)) {
-        let rest = first.split_once('\n').map_or("", |(_, rest)| rest);
-        *first = rest.trim_start_matches('\n').to_owned();
-        if first.is_empty() {
-            texts.remove(0);
-        }
-    }
-    texts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,24 +327,6 @@ mod tests {
         check("user", json!({"type": "document", "source": pdf}), "as text only");
         check("robot", json!({"type": "text", "text": "a"}), "found \"robot\"");
         assert!(told(json!(null), json!([])).is_err());
-    }
-
-    #[test]
-    fn the_line_that_changes_with_every_request_is_left_out() {
-        let check = |system: Value, expected: Value| {
-            let user = json!({"role": "user", "content": "hi"});
-            let told = told(system, json!([user])).unwrap();
-            let told = told.as_array().unwrap();
-            let system = told.first().filter(|first| first["role"] == "system");
-            assert_eq!(system.map_or(Value::Null, |system| system["content"].clone()), expected);
-        };
-        let line = "x-anthropic-billing-header: cc_version=2.1; cch=8f3a;";
-        check(json!(format!("{line}\nYou are")), json!("You are"));
-        check(json!(format!("{line}\n\nYou are\n{line}")), json!(format!("You are\n{line}")));
-        check(json!(line), json!(null));
-        let text = |text: &str| json!({"type": "text", "text": text});
-        check(json!([text(line), text("You are")]), json!("You are"));
-        check(json!([text("You are"), text(line)]), json!([text("You are"), text(line)]));
     }
 
     #[test]
