@@ -10,13 +10,13 @@ mod keep_alive;
 mod listings;
 mod loaded;
 mod opening;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
 use lapwing_host::worker::crowd::Crowd;
 use lapwing_serving::message::{Ask, Library, Listing, Said};
 use tokio::sync::{Notify, watch};
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, watch};
 use crate::answers::Answers;
 use crate::options::InForce;
 use crate::power::Power;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use listings::Listings;
 use loaded::Times;
 use opening::{opening_of, thrifty};
@@ -39,8 +39,6 @@ const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs
 const N_BYTES_BESIDE: u64 = 200 << 20;
 /// How long what the libraries offer is taken as known.
 const DEVICES_FRESH: Duration = Duration::from_secs(60);
-/// How long a request waits for memory that busy models hold.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Models by their names.
 pub(crate) struct Models {
@@ -49,6 +47,8 @@ pub(crate) struct Models {
     listings: Listings,
     libraries: tokio::sync::Mutex<Option<(Instant, Vec<Library>)>>,
     table: Mutex<Table>,
+    /// Whose turn it is to get room: first come, first served.
+    room: tokio::sync::Mutex<()>,
     /// Something was loaded, ended or became idle.
     pub(crate) changed: Notify,
 }
@@ -57,6 +57,8 @@ pub(crate) struct Models {
 struct Table {
     loaded: HashMap<String, Arc<Loaded>>,
     loading: HashMap<String, watch::Receiver<Option<Outcome>>>,
+    /// What models are taken to take that are being loaded.
+    expected: HashMap<String, u64>,
     /// What models were measured to take.
     measured: HashMap<String, u64>,
     /// Losses in a row, and when the last one was.
@@ -73,6 +75,7 @@ impl Models {
             power,
             libraries: tokio::sync::Mutex::const_new(None),
             table: Mutex::default(),
+            room: tokio::sync::Mutex::const_new(()),
             changed: Notify::new(),
         }
     }
@@ -191,6 +194,7 @@ impl Models {
                         let outcome = models.open(&name).await;
                         let mut table = models.table();
                         table.loading.remove(&name);
+                        table.expected.remove(&name);
                         if let Ok(loaded) = &outcome {
                             table.loaded.insert(name, Arc::clone(loaded));
                         }
@@ -297,48 +301,6 @@ impl Models {
     /// An answer was made to its end: the losses before it do not count any more.
     pub(crate) fn has_answered(&self, name: &str) {
         self.table().losses.remove(name);
-    }
-
-    /// Unload models that nobody uses until `n_bytes` fit.
-    async fn make_room(&self, name: &str, n_bytes: u64) -> Result<(), Refusal> {
-        let deadline = Instant::now() + PATIENCE;
-        let n_max = self.options.now().n_memory_bytes_max;
-        if n_max < n_bytes {
-            let message = format!(
-                "'{name}' does not fit: it takes about {n_bytes} bytes of memory, and models may \
-                 take {n_max}"
-            );
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, message));
-        }
-        loop {
-            let changed = self.changed.notified();
-            let Err(n_used) = self.unload_beyond(n_max.saturating_sub(n_bytes)) else {
-                return Ok(());
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, changed).await.is_err() {
-                let message = format!(
-                    "no memory for '{name}': it takes about {n_bytes} bytes, and busy models hold \
-                     {n_used} of {n_max}"
-                );
-                return Err(Refusal::busy(message, 10));
-            }
-        }
-    }
-
-    /// Unload models that nobody uses, those not used for longest first, until the others take at most
-    /// `n_max` bytes; what they take if it is more.
-    fn unload_beyond(&self, n_max: u64) -> Result<(), u64> {
-        loop {
-            let loaded = self.loaded();
-            let n_used: u64 = loaded.iter().map(|loaded| loaded.n_bytes()).sum();
-            if n_used <= n_max {
-                return Ok(());
-            }
-            let idle = loaded.iter().filter(|loaded| !loaded.is_busy() && !loaded.is_dismissed());
-            let oldest = idle.min_by_key(|loaded| loaded.used()).ok_or(n_used)?;
-            self.unload(&oldest.name);
-        }
     }
 
     /// Do as the options say that are in force from now on.

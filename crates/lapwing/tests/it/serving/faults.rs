@@ -134,6 +134,27 @@ fn memory_is_a_budget_and_the_oldest_idle_model_goes() {
 }
 
 #[test]
+fn models_that_are_loaded_at_once_share_the_memory() {
+    let daemon = Daemon::start(&["--memory-mb", "220"]);
+    let n_workers = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let models = ["fake", "fake-2000", "fake-20000"];
+        let asked = models.map(|model| scope.spawn(|| daemon.chat(model, "a", 1).status));
+        while !asked.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let n = daemon.workers().len();
+            n_workers.fetch_max(n, std::sync::atomic::Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for (model, asked) in models.into_iter().zip(asked) {
+            assert_eq!(asked.join().unwrap(), 200, "{model}");
+        }
+    });
+    // One that reads the store, and one that ends while the next begins.
+    let n_workers = n_workers.into_inner();
+    assert!(n_workers <= 2, "{n_workers} at a time, and only one fits");
+}
+
+#[test]
 fn a_worker_has_no_way_out() {
     let daemon = Daemon::start(&[]);
     assert_eq!(daemon.chat("fake", "a", 1).status, 200);
