@@ -49,6 +49,8 @@ pub(crate) struct Models {
     table: Mutex<Table>,
     /// Whose turn it is to get room: first come, first served.
     room: tokio::sync::Mutex<()>,
+    /// Whose turn it is to read the text side of a model that is not loaded.
+    reading: tokio::sync::Mutex<()>,
     /// Something was loaded, ended or became idle.
     pub(crate) changed: Notify,
 }
@@ -76,6 +78,7 @@ impl Models {
             libraries: tokio::sync::Mutex::const_new(None),
             table: Mutex::default(),
             room: tokio::sync::Mutex::const_new(()),
+            reading: tokio::sync::Mutex::const_new(()),
             changed: Notify::new(),
         }
     }
@@ -146,15 +149,17 @@ impl Models {
         Ok(Answers::of(&loaded.crowd, ask, Some(Box::new(busy))))
     }
 
-    /// Ask the model `name`, which is loaded if it is not. It does not count as use: how long the
-    /// model is kept stays as it was.
-    pub(crate) async fn ask_aside(
-        self: &Arc<Self>,
-        name: &str,
-        ask: &Ask,
-    ) -> Result<Answers, Refusal> {
-        let loaded = self.load(name).await?;
-        Ok(Answers::of(&loaded.crowd, ask, None))
+    /// What the text side of the model `name` tells. To ask is no use of it: how long it is kept stays
+    /// as it was, and one that is not loaded stays so, too. A process of its own reads what is needed
+    /// then, one at a time.
+    pub(crate) async fn ask_of_text(&self, name: &str, ask: Ask) -> Result<Said, Refusal> {
+        let loaded = self.table().loaded.get(name).cloned();
+        if let Some(loaded) = loaded.filter(|loaded| !loaded.crowd.is_lost()) {
+            return Answers::of(&loaded.crowd, &ask, None).last().await;
+        }
+        let _turn = self.reading.lock().await;
+        let (model, ask) = (name.to_owned(), Box::new(ask));
+        listings::ask_once(&self.options.now(), &Ask::OfText { model, ask }).await
     }
 
     /// Keep the model `name` as long as `keep_alive` says from now on, if it is loaded.

@@ -160,7 +160,9 @@ impl Embeds {
             Ask::Generate(_) | Ask::Render(_) => {
                 refused("this model makes embeddings and no answers")
             }
-            Ask::Open(_) | Ask::List | Ask::Devices => Said::Failed(holds_already()),
+            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } => {
+                Said::Failed(holds_already())
+            }
         })
     }
 

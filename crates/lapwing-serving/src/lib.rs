@@ -25,6 +25,7 @@ mod mouth;
 mod pace;
 mod prompt;
 mod served;
+mod textual;
 mod turns;
 mod words;
 mod worker;

@@ -42,6 +42,14 @@ pub enum Ask {
     Decode(Vec<TokenId>),
     /// The prompt of a conversation. [`Said::Encoded`] with its text.
     Render(Prompt),
+    /// What a model's text side alone tells, of a worker that holds none: to [`Ask::Encode`],
+    /// [`Ask::Decode`] or [`Ask::Render`], as is said to those.
+    OfText {
+        /// A name in the store.
+        model: String,
+        /// What is asked.
+        ask: Box<Ask>,
+    },
     /// Embeddings of texts. [`Said::Embedded`].
     Embed {
         /// The texts, or their tokens.

@@ -6,7 +6,6 @@ use lapwing_model::TokenId;
 use serde_json::{Map, Value, json};
 
 use crate::message::{Chat, Prompt};
-use crate::served::Served;
 
 /// A line that Claude Code puts at the front of its system prompt, whatever interface it is brought
 /// through. It differs from request to request, so that no prompt would begin as the one before it.
@@ -41,18 +40,27 @@ pub(crate) struct Made {
     pub(crate) tools: Option<Vec<Value>>,
 }
 
+/// What a model knows of text.
+#[derive(Clone, Copy)]
+pub(crate) struct TextOf<'a> {
+    pub(crate) tokenizer: Option<&'a Tokenizer>,
+    pub(crate) template: Option<&'a ChatTemplate>,
+    /// Tokens that the model takes; not known of one that is not open.
+    pub(crate) n_vocab: Option<usize>,
+}
+
 /// Make a prompt.
-pub(crate) fn make(served: &Served, asked: Prompt) -> Result<Made, PromptError> {
-    let tokenizer = || served.tokenizer.as_ref().ok_or(PromptError::NoTokenizer);
+pub(crate) fn make(of: TextOf<'_>, asked: Prompt) -> Result<Made, PromptError> {
+    let tokenizer = || of.tokenizer.ok_or(PromptError::NoTokenizer);
     let made = match asked {
-        Prompt::Chat(asked) => chat(tokenizer()?, served.template.as_ref(), *asked)?,
+        Prompt::Chat(asked) => chat(tokenizer()?, of.template, *asked)?,
         Prompt::Text { text, add_special } => {
             let ids = tokenizer()?.encode(&text, add_special)?;
             Made { text, ids, tools: None }
         }
         Prompt::Ids(ids) => Made { text: String::new(), ids, tools: None },
     };
-    let n_vocab = served.model.n_vocab();
+    let n_vocab = of.n_vocab.unwrap_or(usize::MAX);
     match made.ids.iter().position(|&token| n_vocab <= token as usize) {
         Some(position) => {
             Err(PromptError::NoSuchToken { token: made.ids[position], position, n_vocab })

@@ -13,6 +13,7 @@ use lapwing_runtime::Session;
 use lapwing_text::{ChatTemplate, ReplyFormat, Tokenizer};
 
 use crate::message::{Abilities, Card};
+use crate::prompt::TextOf;
 
 /// An open model with its text side.
 pub(crate) struct Served {
@@ -93,6 +94,15 @@ impl Served {
             memory: self.model.memory(),
             takes_whole_prompts: self.takes_whole_prompts(),
             open_ms: self.open.as_secs_f64() * 1e3,
+        }
+    }
+
+    /// What it knows of text.
+    pub(crate) fn text(&self) -> TextOf<'_> {
+        TextOf {
+            tokenizer: self.tokenizer.as_ref(),
+            template: self.template.as_ref(),
+            n_vocab: Some(self.model.n_vocab()),
         }
     }
 

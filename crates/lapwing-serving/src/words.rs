@@ -63,6 +63,12 @@ pub(crate) fn failure(kind: FailureKind, error: &(dyn std::error::Error + 'stati
     Failure { kind, message: lapwing_host::with_causes(error), hint: None }
 }
 
+/// What is said to a request that no model is there for.
+pub(crate) fn nothing_open() -> Failure {
+    let message = "no model is open".to_owned();
+    Failure { kind: FailureKind::NoModel, message, hint: None }
+}
+
 /// What is said to a worker's first request when it comes again.
 pub(crate) fn holds_already() -> Failure {
     let message = "this worker holds a model already".to_owned();

@@ -15,7 +15,6 @@ use lapwing_host::correction;
 use lapwing_host::worker::crowd::Requests;
 use lapwing_host::{Caller, EmbeddingEngine, Engine, Host, OpenRequest, with_causes};
 use lapwing_store::Store;
-use lapwing_text::SpecialPieces;
 
 use crate::confined::confine;
 use crate::embeds::Embeds;
@@ -25,10 +24,11 @@ use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
 use crate::mouth::Mouth;
 use crate::pace::Pace;
-use crate::prompt::{self, Made, PromptError};
+use crate::prompt::{self, Made};
 use crate::served::Served;
+use crate::textual::{of_text, refused, told};
 use crate::turns::{Turns, TurnsOptions, Wanted};
-use crate::words::{failure, holds_already, never_begun, spelled};
+use crate::words::{failure, holds_already, never_begun, nothing_open};
 
 /// What a worker opens models with.
 pub struct Base<'a> {
@@ -93,17 +93,18 @@ pub fn serve(
                 };
                 mouth.say(number, true, &said);
             }
+            Ask::OfText { model, ask } => {
+                let store = Store::new(base.host.store.models.clone());
+                let failed = |error: &(dyn std::error::Error + 'static)| base.failed(error);
+                let said = of_text(&store, &failed, &model, *ask).unwrap_or_else(Said::Failed);
+                mouth.say(number, true, &said);
+            }
             Ask::Devices => mouth.say(number, true, &Said::Offered(libraries(base.host))),
             Ask::Cancel(_) | Ask::Pace(_) => {}
             _ => mouth.say(number, true, &Said::Failed(nothing_open())),
         }
     }
     Ok(())
-}
-
-fn nothing_open() -> Failure {
-    let message = "no model is open".to_owned();
-    Failure { kind: FailureKind::NoModel, message, hint: None }
 }
 
 impl Base<'_> {
@@ -205,20 +206,15 @@ impl<W: Write + Send> Reader<'_, W> {
             Ask::Cancel(number) => return self.cancel(number, turns),
             Ask::Look => return drop(turns.send(Turn::Look(number))),
             Ask::Pace(duty) => return drop(turns.send(Turn::Pace(duty))),
-            Ask::Encode { text, add_special } => {
-                encoded(served, Prompt::Text { text, add_special })
+            ask @ (Ask::Encode { .. } | Ask::Render(_) | Ask::Decode(_)) => {
+                told(served.text(), ask)
             }
-            Ask::Render(prompt) => encoded(served, prompt),
-            Ask::Decode(ids) => match &served.tokenizer {
-                Some(tokenizer) => Ok(Said::Decoded(tokenizer.decode(&ids, SpecialPieces::Show))),
-                None => Err(refused(&PromptError::NoTokenizer)),
-            },
             Ask::Embed { .. } => Err(Failure {
                 kind: FailureKind::Request,
                 message: "this model makes no embeddings".to_owned(),
                 hint: None,
             }),
-            Ask::Open(_) | Ask::List | Ask::Devices => Err(holds_already()),
+            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } => Err(holds_already()),
         };
         self.mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
     }
@@ -261,10 +257,6 @@ impl<W: Write + Send> Reader<'_, W> {
     }
 }
 
-fn refused(error: &PromptError) -> Failure {
-    failure(FailureKind::Request, error)
-}
-
 /// The form of an answer that is wanted.
 struct WantedForm {
     form: Form,
@@ -283,7 +275,8 @@ fn wanted(
     let is_text = !matches!(asked, Prompt::Chat(_));
     let may_think = matches!(&asked, Prompt::Chat(chat) if chat.thinks != Some(false));
     let form = generate.form.take().map(|form| WantedForm { form, may_think });
-    let Made { ids, tools, .. } = prompt::make(served, asked).map_err(|error| refused(&error))?;
+    let made = prompt::make(served.text(), asked);
+    let Made { ids, tools, .. } = made.map_err(|error| refused(&error))?;
     let n_positions_max = served.model.limits().n_positions_max;
     if n_positions_max < ids.len().saturating_add(generate.n_room) {
         let n_tokens = ids.len();
@@ -297,18 +290,6 @@ fn wanted(
     let n_left = n_positions_max + 1 - ids.len();
     generate.n_tokens_max = Some(generate.n_tokens_max.unwrap_or(usize::MAX).min(n_left));
     Ok((Wanted { number, generate, ids, tools, is_text, constraint: None, arrived }, form))
-}
-
-/// The tokens of a prompt.
-fn encoded(served: &Served, asked: Prompt) -> Result<Said, Failure> {
-    let made = match prompt::make(served, asked) {
-        Ok(made) => made,
-        Err(PromptError::Empty) => Made { text: String::new(), ids: Vec::new(), tools: None },
-        Err(error) => return Err(refused(&error)),
-    };
-    let piece = |&token: &u32| spelled(token, served.tokenizer.as_ref());
-    let pieces = made.ids.iter().map(piece).collect();
-    Ok(Said::Encoded { pieces, ids: made.ids, text: made.text })
 }
 
 /// Run the model: a round after the other while there is something to do.

@@ -52,8 +52,7 @@ pub(super) async fn create(
     Ok(Json(whole(begun, teller).await?).into_response())
 }
 
-/// The tokens of a prompt. It does not count as use of the model, which is loaded if it is not: only
-/// its own tokenizer and template can tell.
+/// The tokens of a prompt. It is no use of the model, and loads none.
 pub(super) async fn count_tokens(
     State(app): State<App>,
     body::Json(request): body::Json<CountRequest>,
@@ -62,7 +61,7 @@ pub(super) async fn count_tokens(
     let listing = app.models.find(request.model.as_deref()).await?;
     let (chat, _) = request.asked.told()?;
     let ask = Ask::Render(Prompt::Chat(Box::new(chat)));
-    match app.models.ask_aside(&listing.name, &ask).await?.last().await? {
+    match app.models.ask_of_text(&listing.name, ask).await? {
         Said::Encoded { ids, .. } => {
             Ok(Json(Count { input_tokens: ids.len(), context_management: None }))
         }

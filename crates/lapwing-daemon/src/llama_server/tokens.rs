@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::body::Json;
-use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// A text whose tokens are wanted.
@@ -89,8 +88,7 @@ pub(super) async fn tokenize(
     }
     let add_special = request.add_special == Some(true);
     let ask = Ask::Encode { text: request.content, add_special };
-    let Said::Encoded { ids, pieces, .. } = said(&app, request.model.as_deref(), &ask).await?
-    else {
+    let Said::Encoded { ids, pieces, .. } = said(&app, request.model.as_deref(), ask).await? else {
         return Err(Refusal::internal("the model's process told no tokens"));
     };
     let tokens = match request.with_pieces == Some(true) {
@@ -104,7 +102,7 @@ pub(super) async fn detokenize(
     State(app): State<App>,
     Json(request): Json<Detokenize>,
 ) -> Result<axum::Json<Content>, Refusal> {
-    match said(&app, request.model.as_deref(), &Ask::Decode(request.tokens)).await? {
+    match said(&app, request.model.as_deref(), Ask::Decode(request.tokens)).await? {
         Said::Decoded(content) => Ok(axum::Json(Content { content })),
         _ => Err(Refusal::internal("the model's process told no text")),
     }
@@ -118,16 +116,16 @@ pub(super) async fn apply_template(
     let chat =
         Chat { messages: request.messages, tools: request.tools, variables, ..Chat::default() };
     let ask = Ask::Render(Prompt::Chat(Box::new(chat)));
-    match said(&app, request.model.as_deref(), &ask).await? {
+    match said(&app, request.model.as_deref(), ask).await? {
         Said::Encoded { text, .. } => Ok(axum::Json(Templated { prompt: text })),
         _ => Err(Refusal::internal("the model's process told no prompt")),
     }
 }
 
-async fn said(app: &App, asked: Option<&str>, ask: &Ask) -> Result<Said, Refusal> {
+async fn said(app: &App, asked: Option<&str>, ask: Ask) -> Result<Said, Refusal> {
     let _place = app.place()?;
     let listing = app.models.find(asked).await?;
-    app.models.ask(&listing.name, ask, KeepAlive::Usual).await?.last().await
+    app.models.ask_of_text(&listing.name, ask).await
 }
 
 #[cfg(test)]

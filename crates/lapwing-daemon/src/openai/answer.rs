@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 pub(crate) use crate::logprobs::TokenLogprob;
-use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// Tokens that went in and out.
@@ -72,17 +71,15 @@ pub(crate) struct InputTokens {
 }
 
 impl InputTokens {
-    /// Of a prompt to the model that a client calls `asked`.
+    /// Of a prompt to the model that a client calls `asked`, which is no use of it.
     pub(crate) async fn of(
         app: &App,
         asked: Option<&str>,
         prompt: Prompt,
-        keep_alive: KeepAlive,
     ) -> Result<axum::Json<InputTokens>, Refusal> {
         let _place = app.place()?;
         let listing = app.models.find(asked).await?;
-        let ask = Ask::Render(prompt);
-        match app.models.ask(&listing.name, &ask, keep_alive).await?.last().await? {
+        match app.models.ask_of_text(&listing.name, Ask::Render(prompt)).await? {
             Said::Encoded { ids, .. } => {
                 let object = "response.input_tokens".to_owned();
                 Ok(axum::Json(InputTokens { object, input_tokens: ids.len() }))

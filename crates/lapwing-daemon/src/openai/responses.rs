@@ -89,9 +89,8 @@ pub(super) async fn count(
     State(app): State<App>,
     Json(request): Json<ResponsesRequest>,
 ) -> Result<axum::Json<InputTokens>, Refusal> {
-    let keep_alive = request.keep_alive.unwrap_or_default();
     let asked = request.model.clone();
-    InputTokens::of(&app, asked.as_deref(), generate(request)?.prompt, keep_alive).await
+    InputTokens::of(&app, asked.as_deref(), generate(request)?.prompt).await
 }
 
 fn has_logprobs(request: &ResponsesRequest) -> bool {

@@ -70,21 +70,38 @@ fn the_end_of_an_answer_has_its_reason() {
 #[test]
 fn to_count_tokens_is_no_use_of_a_model() {
     let daemon = Daemon::start(&[]);
-    let counted = |request: &Value| {
-        let mut request = request.clone();
-        request.as_object_mut().unwrap().remove("max_tokens");
-        daemon.post("/v1/messages/count_tokens", &request).json()["input_tokens"].clone()
+    let messages = json!([{"role": "user", "content": "abc"}]);
+    let line = "x-anthropic-billing-header: cc_version=1; cch=12ab;\n";
+    let system = json!([{"role": "system", "content": format!("{line}de")}, messages[0]]);
+    let counts = || {
+        let ask = |path: &str, request: Value| {
+            let answer = daemon.post(path, &with(request, "model", json!("fake")));
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+            answer.json()
+        };
+        let n = |path: &str, request: Value| ask(path, request)["input_tokens"].clone();
+        assert_eq!(n("/v1/messages/count_tokens", json!({"messages": messages})), 3);
+        let both = json!({"messages": messages, "system": format!("{line}de")});
+        assert_eq!(n("/v1/messages/count_tokens", both), 5);
+        assert_eq!(n("/v1/chat/completions/input_tokens", json!({"messages": system})), 5);
+        assert_eq!(n("/v1/responses/input_tokens", json!({"input": "abcd"})), 4);
+        let tokens = ask("/tokenize", json!({"content": "ab"}))["tokens"].clone();
+        assert_eq!(tokens.as_array().unwrap().len(), 2);
+        assert_eq!(ask("/detokenize", json!({"tokens": tokens}))["content"], "ab");
+        assert_eq!(ask("/apply-template", json!({"messages": messages}))["prompt"], "abc");
     };
-    assert_eq!(counted(&asked("abc")), 3);
+    counts();
+    assert_eq!(daemon.get("/api/ps").json()["models"], json!([]), "to count loads no model");
+    assert_eq!(daemon.post("/v1/messages", &asked("abc")).status, 200);
     let until = || daemon.get("/api/ps").json()["models"][0]["expires_at"].clone();
     // Digits behind the milliseconds differ each time that they are asked for.
     let shown = || until().as_str().unwrap()[..21].to_owned();
     let before = shown();
     std::thread::sleep(Duration::from_millis(300));
-    let line = "x-anthropic-billing-header: cc_version=1; cch=12ab;\n";
-    let system = with(asked("abc"), "system", json!(format!("{line}de")));
-    assert_eq!(counted(&system), 5);
+    counts();
     assert_eq!(shown(), before);
+    let unknown = json!({"model": "none", "messages": messages});
+    assert_eq!(daemon.post("/v1/messages/count_tokens", &unknown).status, 404);
 }
 
 #[test]
