@@ -4,7 +4,8 @@
 Machines measured themselves twice before Tuesday, 24 November 2026, and twice after. Since then some
 are slower: a device, a driver, a model and five single machines (SLOWER says which); others changed
 their driver or model and are not. What machines differ by is drawn once each (15 %), and so is the
-noise of each measurement (2 %).
+noise of each measurement (2 %). Every tenth machine also tells what its answers took in use, half as fast
+since Tuesday because people ask for more: no query about what became slower may be misled by that.
 
 Usage: fleet_records.py OUT_FOLDER [N_MACHINES]
 """
@@ -109,6 +110,20 @@ def measurement(template, test, machine, day, draw):
     return record
 
 
+def in_use(measured, factor):
+    """What answers of the same machine took, made of a measurement."""
+    record = copy.deepcopy(measured)
+    record["record_id"] = hexadecimal(f"use {record['record_id']}", 16)
+    record["test"] |= {"kind": "use", "name": "use", "n_prompt_tokens": 200}
+    record["protocol"] |= {"stopped_because": "asked"}
+    latency = record["latency"]
+    latency["samples_ms"] = [sample / factor for sample in latency["samples_ms"]]
+    latency["tokens_per_s"]["median"] *= factor
+    latency["ttft_ms"] = {"median": 300.0 / factor, "low": 250.0 / factor, "high": 350.0 / factor}
+    record["nulls"].pop("latency.ttft_ms", None)
+    return record
+
+
 def machines(n_machines, draw):
     for idx in range(n_machines):
         device, kind, driver, newer = draw.choice(DEVICES)
@@ -141,8 +156,12 @@ def main(out, n_machines=10_000):
         for day in DAYS_BEFORE + DAYS_AFTER:
             for test, template in templates.items():
                 record = measurement(template, test, machine, day, draw)
-                files[name].write(json.dumps(record, separators=(",", ":")) + "\n")
-                n_records += 1
+                records = [record]
+                if idx % 10 == 0 and test == "tg128" and day in (DAYS_BEFORE[0], DAYS_AFTER[0]):
+                    records.append(in_use(record, 0.5 if day > 0 else 1.0))
+                for record in records:
+                    files[name].write(json.dumps(record, separators=(",", ":")) + "\n")
+                n_records += len(records)
     for file in files.values():
         file.close()
     print(f"{n_records} records of {n_machines} machines", file=sys.stderr)

@@ -1,5 +1,7 @@
 //! What a worker says to one request, as it comes.
 
+use std::time::Instant;
+
 use lapwing_host::worker::crowd::{Crowd, Heard};
 use lapwing_serving::message::{Ask, Ended, Piece, ReplyEvent, Said};
 use serde_json::{Map, Value};
@@ -12,7 +14,8 @@ use crate::refusal::Refusal;
 pub(crate) struct Answers {
     crowd: Crowd<Ask, Said>,
     number: u64,
-    heard: UnboundedReceiver<Heard<Said>>,
+    heard: UnboundedReceiver<(Instant, Heard<Said>)>,
+    heard_at: Instant,
     is_over: bool,
     /// What is held as long as the request is open: the model is in use.
     _held: Option<Box<dyn Send>>,
@@ -23,9 +26,15 @@ impl Answers {
     pub(crate) fn of(crowd: &Crowd<Ask, Said>, ask: &Ask, held: Option<Box<dyn Send>>) -> Answers {
         // It holds no more than an answer, which the context bounds.
         let (sender, heard) = unbounded_channel();
-        let hear = move |heard| drop(sender.send(heard));
+        let hear = move |heard| drop(sender.send((Instant::now(), heard)));
         let number = crowd.ask(ask, Box::new(hear));
-        Answers { crowd: crowd.clone(), number, heard, is_over: false, _held: held }
+        let (crowd, heard_at) = (crowd.clone(), Instant::now());
+        Answers { crowd, number, heard, heard_at, is_over: false, _held: held }
+    }
+
+    /// When the worker said what came last, however late it was read here.
+    pub(crate) fn heard_at(&self) -> Instant {
+        self.heard_at
     }
 
     /// What comes next; `None` behind the last.
@@ -33,7 +42,10 @@ impl Answers {
         if self.is_over {
             return None;
         }
-        let heard = self.heard.recv().await;
+        let heard = self.heard.recv().await.map(|(at, heard)| {
+            self.heard_at = at;
+            heard
+        });
         self.is_over = !matches!(heard, Some(Heard::More(_)));
         Some(match heard {
             Some(Heard::More(said) | Heard::Last(said)) => match said {

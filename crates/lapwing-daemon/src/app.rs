@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lapwing_serving::message::{Ask, Generate};
 
 use crate::begun::Begun;
+use crate::in_use::{Recorder, Uses};
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
 use crate::options::{InForce, Options};
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) power: Arc<Power>,
     pub(crate) ledger: Ledger,
+    pub(crate) uses: Arc<Uses>,
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
@@ -75,8 +77,10 @@ impl App {
     pub(crate) fn new(options: Options) -> App {
         let power = Arc::new(Power::new(options.power.clone(), options.system.clone()));
         let ledger = Ledger::new(&options.system);
+        let uses = Arc::new(Uses::new(options.program.clone()));
         let options = Arc::new(InForce::new(options));
         App {
+            uses,
             models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
             power,
             ledger,
@@ -200,6 +204,7 @@ impl App {
         keep_alive: KeepAlive,
         (arrived, place): (Instant, Arc<Place>),
     ) -> Result<Begun, Refusal> {
+        let due = Instant::now();
         let listing = self.models.find(asked).await?;
         if listing.can.embeds {
             let name = &listing.name;
@@ -212,16 +217,17 @@ impl App {
             ..generate
         };
         let loading = Instant::now();
-        self.models.load(&listing.name).await?;
+        let loaded = self.models.load(&listing.name).await?;
         let load = loading.elapsed();
+        let recorder = Recorder::new(Arc::clone(&self.uses), loaded, due + load);
         let account = self.ledger.open();
         let ask = Ask::Generate(Box::new(generate));
         let mut answers = self.models.ask(&listing.name, &ask, keep_alive).await?;
         let n_prompt = answers.began().await?;
         self.models.has_answered(&listing.name);
-        let metrics = Arc::clone(&self.metrics);
+        let counts = (Arc::clone(&self.metrics), recorder);
         let held = Box::new(place);
-        let begun = Begun::new(answers, metrics, listing, (n_prompt, arrived, load), account, held);
+        let begun = Begun::new(answers, counts, listing, (n_prompt, arrived, load), account, held);
         Ok(begun.until(client.deadline))
     }
 }

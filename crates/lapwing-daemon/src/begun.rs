@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::answers::{Answers, Whole};
+use crate::in_use::Recorder;
 use crate::metrics::Metrics;
 use crate::power::Account;
 use crate::refusal::Refusal;
@@ -16,6 +17,7 @@ use crate::refusal::Refusal;
 pub(crate) struct Begun {
     answers: Answers,
     metrics: Arc<Metrics>,
+    recorder: Recorder,
     pub(crate) listing: Listing,
     /// Tokens of the prompt.
     pub(crate) n_prompt: usize,
@@ -37,7 +39,7 @@ impl Begun {
     /// What `answers` is of, of which the prompt was made.
     pub(crate) fn new(
         answers: Answers,
-        metrics: Arc<Metrics>,
+        (metrics, recorder): (Arc<Metrics>, Recorder),
         listing: Listing,
         (n_prompt, arrived, load): (usize, Instant, Duration),
         account: Account,
@@ -47,6 +49,7 @@ impl Begun {
         Begun {
             answers,
             metrics,
+            recorder,
             listing,
             n_prompt,
             arrived,
@@ -87,7 +90,11 @@ impl Begun {
     /// What is said next; `None` behind the end.
     pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
         loop {
-            return Some(match self.heard().await? {
+            let said = self.heard().await?;
+            if let Ok(Said::Piece(_)) = said {
+                self.recorder.token(self.answers.heard_at());
+            }
+            return Some(match said {
                 // Nobody wants more.
                 Ok(Said::Piece(_)) if self.is_cut => continue,
                 Ok(Said::Piece(mut piece)) => {
@@ -105,7 +112,9 @@ impl Begun {
                         ended.why = Why::Stop;
                     }
                     self.metrics.count(&ended, self.arrived.elapsed());
-                    ended.energy = Some(self.account.spent());
+                    let spent = self.account.spent();
+                    self.recorder.ended(&ended, &spent);
+                    ended.energy = Some(spent);
                     Ok(Said::Ended(ended))
                 }
                 said => said,

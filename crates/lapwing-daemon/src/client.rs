@@ -15,12 +15,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::in_use::Used;
 use crate::own::{self, About, AnswerRequest, ModelState, Models, OfModel, Unloaded};
 
 /// How often whoever waits for an answer is asked whether to go on.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a daemon may take to tell how it is: longer than to start it and read its store.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where it reads the files of all models first that it answered with.
+const PATIENCE_TO_READ: Duration = Duration::from_secs(600);
 /// Bytes of an answer of which no word is text.
 const N_STATE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a line of an answer.
@@ -44,8 +47,8 @@ pub enum ClientError {
     #[error("the daemon was lost while it answered")]
     Exchange(#[source] hyper::Error),
     /// It says nothing.
-    #[error("the daemon said nothing for {} s", PATIENCE.as_secs())]
-    Silent,
+    #[error("the daemon said nothing for {} s", patience.as_secs())]
+    Silent { patience: Duration },
     /// It ended the connection.
     #[error("the daemon ended the connection before its answer was complete")]
     CutOff,
@@ -109,6 +112,15 @@ impl Client {
         Ok(models.models)
     }
 
+    /// What its answers took.
+    ///
+    /// # Errors
+    ///
+    /// When it does not say.
+    pub fn used(&self) -> Result<Used, ClientError> {
+        self.runtime.block_on(self.asked_for(PATIENCE_TO_READ, "GET", own::USED, Bytes::new()))
+    }
+
     /// Unload a model; whether it was loaded.
     ///
     /// # Errors
@@ -170,9 +182,19 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
+        self.asked_for(PATIENCE, method, path, body).await
+    }
+
+    async fn asked_for<T: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        method: &str,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, ClientError> {
         let asked = async { whole(accepted(self.send(method, path, body).await?).await?).await };
-        let bytes =
-            tokio::time::timeout(PATIENCE, asked).await.map_err(|_| ClientError::Silent)??;
+        let silent = |_| ClientError::Silent { patience };
+        let bytes = tokio::time::timeout(patience, asked).await.map_err(silent)??;
         serde_json::from_slice(&bytes).map_err(ClientError::Garbled)
     }
 

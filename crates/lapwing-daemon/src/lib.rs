@@ -30,6 +30,7 @@ mod checks;
 mod client;
 mod embedded;
 mod guard;
+mod in_use;
 mod listen;
 mod llama_server;
 mod logprobs;
@@ -57,6 +58,7 @@ use refusal::{Code, Refusal};
 
 pub use bind::{BindError, Given, adopt, bind, bind_socket};
 pub use client::{Client, ClientError};
+pub use in_use::{LeftOut, Used};
 pub use listen::Listener;
 pub use models::parse_seconds;
 pub use options::{Address, Key, Names, Options};

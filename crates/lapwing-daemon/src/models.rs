@@ -18,10 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lapwing_host::worker::crowd::Crowd;
+use lapwing_measure::conditions::Snapshot;
 use lapwing_serving::message::{Ask, Library, Listing, Said};
 use tokio::sync::{Notify, watch};
 
 use crate::answers::Answers;
+use crate::in_use::Answerer;
 use crate::options::InForce;
 use crate::power::Power;
 use crate::refusal::Refusal;
@@ -106,6 +108,19 @@ impl Models {
                 Ok(libraries)
             }
             _ => Err(Refusal::internal("the process that looks is of another version")),
+        }
+    }
+
+    /// The SHA-256 and the bytes of the files of a model.
+    pub(crate) async fn hash(
+        &self,
+        model: &str,
+        variant: Option<String>,
+    ) -> Result<(String, u64), Refusal> {
+        let ask = Ask::Hash { model: model.to_owned(), variant };
+        match listings::ask_once(&self.options.now(), &ask).await? {
+            Said::Hashed { sha256, n_bytes } => Ok((sha256, n_bytes)),
+            _ => Err(Refusal::internal("the process that reads is of another version")),
         }
     }
 
@@ -243,6 +258,10 @@ impl Models {
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
         let opening = opening_of(listing, &options);
         let thrifty = thrifty(&opening, listing, &options, self.power.manner()).await;
+        let system = options.system.clone();
+        let before = tokio::task::spawn_blocking(move || Snapshot::take(&system));
+        let before = before.await.map_err(|_| Refusal::internal("the machine cannot be seen"))?;
+        let opened_with = thrifty.options.clone();
         let ask = Ask::Open(Box::new(thrifty));
         let said = Answers::of(&crowd, &ask, None).last().await;
         let card = match said {
@@ -262,7 +281,8 @@ impl Models {
         tracing::info!(device = card.device, elapsed = ?load, "loaded");
         let n_bytes = resident.unwrap_or(n_bytes);
         let listing = listing.clone();
-        let opened = (opening, *card);
+        let answerer = Answerer::new(&listing, &opened_with, &card, before, resident);
+        let opened = (opening, *card, answerer);
         let times = Times { used: Instant::now(), kept_for: options.keep_alive };
         let loaded = Loaded::new(listing, opened, crowd, n_bytes, load, times, is_dismissed);
         loaded.pace(self.power.manner().duty);

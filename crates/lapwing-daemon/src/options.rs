@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lapwing_host::worker::WorkerCommand;
 use lapwing_measure::reading::SystemFiles;
+use lapwing_measure::record::Program;
 use lapwing_serving::message::Opening;
 
 use crate::power::Policy;
@@ -15,6 +16,8 @@ use crate::power::Policy;
 /// Everything that is settled before the daemon listens.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which program it is, for records.
+    pub program: Program,
     /// Where it listens.
     pub addresses: Vec<Address>,
     /// The key that clients must show; none on this machine alone.

@@ -24,6 +24,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/lapwing/devices", get(state::devices))
         .route("/v1/lapwing/profiles", get(records::records))
         .route("/v1/lapwing/report", get(records::report))
+        .route(USED, get(records::used))
         .route(UNLOAD, post(state::unload))
         .route(ANSWER, post(answer::answer))
 }
@@ -32,6 +33,8 @@ pub(crate) fn routes() -> Router<App> {
 pub(crate) const ABOUT: &str = "/v1/lapwing";
 /// What there is and what is loaded.
 pub(crate) const MODELS: &str = "/v1/lapwing/models";
+/// What answers took.
+pub(crate) const USED: &str = "/v1/lapwing/use";
 /// Unload a model.
 pub(crate) const UNLOAD: &str = "/v1/lapwing/models/unload";
 /// An answer, a [`lapwing_serving::message::Said`] a line.

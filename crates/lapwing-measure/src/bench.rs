@@ -5,7 +5,7 @@
 //! broken off, and a [`Judge`] tells which device was best. Nothing here prints, reads the
 //! environment or starts a process.
 
-mod assemble;
+pub(crate) mod assemble;
 mod destination;
 mod plan;
 mod recommend;

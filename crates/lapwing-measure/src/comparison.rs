@@ -88,6 +88,9 @@ pub enum CompareError {
     /// One side has nothing.
     #[error("the {side} side has no records")]
     Empty { side: &'static str },
+    /// One side has nothing that was measured.
+    #[error("the {side} side has only records of use, where nobody chose what was asked")]
+    OnlyUse { side: &'static str },
     /// Configurations would belong together if they did not differ in what must agree.
     #[error("not comparable: {}", list(differences))]
     NotComparable { differences: Vec<Difference> },
@@ -128,7 +131,7 @@ fn list(differences: &[Difference]) -> String {
     differences.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Compare `after` with `before`.
+/// Compare `after` with `before`. Records of use are left out.
 ///
 /// # Errors
 ///
@@ -141,6 +144,9 @@ pub fn compare(
     for (side, records) in [("first", before), ("second", after)] {
         if records.is_empty() {
             return Err(CompareError::Empty { side });
+        }
+        if !records.iter().any(|record| record.test.kind.is_controlled()) {
+            return Err(CompareError::OnlyUse { side });
         }
     }
     let (mut left_before, mut left_after) = (pairing::group(before), pairing::group(after));

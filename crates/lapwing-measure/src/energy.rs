@@ -225,6 +225,12 @@ impl EnergyCounter {
         Ok(EnergyCounter { files: files.clone(), rapl, last_j })
     }
 
+    /// What is read, by its names.
+    #[must_use]
+    pub fn sensors(&self) -> Vec<String> {
+        self.rapl.names()
+    }
+
     /// Joules since it was asked last. The counters move about once in a millisecond, and start again
     /// from zero after some minutes at full power: who asks seldom counts too little.
     ///

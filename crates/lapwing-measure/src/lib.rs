@@ -12,6 +12,7 @@ pub mod comparison;
 pub mod conditions;
 pub mod energy;
 pub mod identity;
+pub mod in_use;
 pub mod measuring;
 pub mod memory;
 pub mod reading;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::workload;
 
 pub use stop::{N_REPETITIONS_MAX, N_REPETITIONS_MIN, StopRule};
+pub(crate) use summary::throughput;
 pub use summary::{Nulls, interval, latency, relative_width, step_cost};
 
 /// What is measured.

@@ -55,6 +55,7 @@ pub fn markdown(records: &[Record], options: &ReportOptions) -> String {
     }
     let mut tables = sections::summary_for_text(&overview);
     tables.push(sections::throughput_table(&overview));
+    tables.push(sections::use_table(&overview));
     for table in tables.iter().filter(|table| !table.is_empty()) {
         text.push_str(&format!("\n{}\n", table.markdown()));
     }

@@ -103,7 +103,11 @@ impl Embeds {
             n_vocab: encoder.shape().n_vocab,
             can: Abilities { embeds: true, ..Abilities::default() },
             template: None,
+            variant: None,
+            driver_version: None,
+            n_prompt_tokens_max: None,
             correction: None,
+            correction_sha256: None,
             memory: encoder.memory(),
             takes_whole_prompts: false,
             open_ms: self.open.as_secs_f64() * 1e3,
@@ -160,7 +164,7 @@ impl Embeds {
             Ask::Generate(_) | Ask::Render(_) => {
                 refused("this model makes embeddings and no answers")
             }
-            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } => {
+            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } | Ask::Hash { .. } => {
                 Said::Failed(holds_already())
             }
         })

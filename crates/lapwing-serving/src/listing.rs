@@ -7,10 +7,11 @@ use std::time::UNIX_EPOCH;
 use lapwing_backend::Device;
 use lapwing_files::checksum;
 use lapwing_host::describe::{Description, describe};
+use lapwing_host::model_files::ModelFiles;
 use lapwing_host::offers::{Offer, name_of, offers};
 use lapwing_host::text::ReplyFormat;
-use lapwing_host::{Host, TextSide, with_causes};
-use lapwing_store::{Store, StoreError, StoredModel};
+use lapwing_host::{Host, TextSide, open_folder, with_causes};
+use lapwing_store::{Store, StoreError, StoredModel, Variant, resolve_model};
 use serde_json::Value;
 
 use crate::message::{Abilities, Library, Listing, OfferedDevice};
@@ -60,6 +61,22 @@ pub(crate) fn libraries(host: &Host) -> Vec<Library> {
         Library { backend: backend.to_owned(), version, devices, unusable }
     };
     offers.map(library).collect()
+}
+
+/// The SHA-256 of a model's files, and their bytes: what tells it from others of the same name.
+pub(crate) fn hash(
+    host: &Host,
+    model: &str,
+    variant: Option<&str>,
+) -> Result<(String, u64), Box<dyn std::error::Error>> {
+    #[cfg(any(test, feature = "fakes"))]
+    if crate::fake::named(model).is_some() {
+        return Ok((checksum::sha256_bytes(model.as_bytes()), 0));
+    }
+    let path = resolve_model(model, &host.store)?;
+    let folder = open_folder(&path, variant.map(Variant::asked).as_ref())?;
+    let files = ModelFiles::of(&folder)?;
+    Ok((files.sha256(&|| false)?, files.n_bytes()))
 }
 
 fn fill(listing: &mut Listing, path: &Path, description: &Description) {

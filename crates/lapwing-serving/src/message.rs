@@ -63,6 +63,13 @@ pub enum Ask {
     List,
     /// What the libraries offer on this machine. [`Said::Offered`].
     Devices,
+    /// The SHA-256 of a model's files, all of which are read for it. [`Said::Hashed`].
+    Hash {
+        /// A name in the store or a path.
+        model: String,
+        /// Which of several graphs of its folder, as [`Card::variant`] tells.
+        variant: Option<String>,
+    },
     /// How things stand. [`Said::State`].
     Look,
     /// Compute for this share of the time from now on, above 0 and at most 1. Nothing is said to this.
@@ -260,6 +267,13 @@ pub enum Said {
     Listed(Vec<Listing>),
     /// To [`Ask::Devices`].
     Offered(Vec<Library>),
+    /// To [`Ask::Hash`].
+    Hashed {
+        /// SHA-256 in hexadecimal digits.
+        sha256: String,
+        /// Bytes of the files.
+        n_bytes: u64,
+    },
     /// To [`Ask::Look`].
     State(State),
     /// It cannot be had.

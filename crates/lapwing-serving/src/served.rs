@@ -27,6 +27,7 @@ pub(crate) struct Served {
     pub(crate) defaults: GenerationDefaults,
     correction: Option<Arc<Correction>>,
     profile: Option<String>,
+    profile_sha256: Option<String>,
     open: Duration,
     /// Watches the model's files.
     engine: Option<Engine>,
@@ -47,6 +48,7 @@ impl Served {
             defaults: engine.folder.generation.clone(),
             correction: correction.correction.clone(),
             profile: profile.map(|name| name.to_string_lossy().into_owned()),
+            profile_sha256: correction.profile_sha256.clone(),
             open: engine.load,
             engine: Some(engine),
         }
@@ -70,6 +72,7 @@ impl Served {
             defaults: GenerationDefaults::default(),
             correction: None,
             profile: None,
+            profile_sha256: None,
             open: Duration::ZERO,
             engine: None,
         }
@@ -80,6 +83,7 @@ impl Served {
         let limits = self.model.limits();
         let Device { id, name, .. } = self.model.device_used().clone();
         let (backend, backend_version) = self.library.clone();
+        let engine = self.engine.as_ref();
         Card {
             name: self.name.clone(),
             backend,
@@ -90,7 +94,11 @@ impl Served {
             n_vocab: self.model.n_vocab(),
             can: abilities(self.template.as_ref(), &self.reply),
             template: self.template.as_ref().map(|template| template.source_text().to_owned()),
+            variant: engine.and_then(|engine| engine.folder.variant.clone()),
+            driver_version: engine.and_then(|engine| engine.driver.clone()),
+            n_prompt_tokens_max: limits.n_prompt_tokens_max,
             correction: self.profile.clone(),
+            correction_sha256: self.profile_sha256.clone(),
             memory: self.model.memory(),
             takes_whole_prompts: self.takes_whole_prompts(),
             open_ms: self.open.as_secs_f64() * 1e3,

@@ -19,7 +19,7 @@ use lapwing_store::Store;
 use crate::confined::confine;
 use crate::embeds::Embeds;
 use crate::forms::{Asked, Forms};
-use crate::listing::{libraries, list};
+use crate::listing::{hash, libraries, list};
 use crate::message::Prompt;
 use crate::message::{Ask, Failure, FailureKind, Form, Generate, Opening, Said};
 use crate::mouth::Mouth;
@@ -100,6 +100,13 @@ pub fn serve(
                 mouth.say(number, true, &said);
             }
             Ask::Devices => mouth.say(number, true, &Said::Offered(libraries(base.host))),
+            Ask::Hash { model, variant } => {
+                let said = match hash(base.host, &model, variant.as_deref()) {
+                    Ok((sha256, n_bytes)) => Said::Hashed { sha256, n_bytes },
+                    Err(error) => Said::Failed(base.failed(&*error)),
+                };
+                mouth.say(number, true, &said);
+            }
             Ask::Cancel(_) | Ask::Pace(_) => {}
             _ => mouth.say(number, true, &Said::Failed(nothing_open())),
         }
@@ -214,7 +221,9 @@ impl<W: Write + Send> Reader<'_, W> {
                 message: "this model makes no embeddings".to_owned(),
                 hint: None,
             }),
-            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } => Err(holds_already()),
+            Ask::Open(_) | Ask::List | Ask::Devices | Ask::OfText { .. } | Ask::Hash { .. } => {
+                Err(holds_already())
+            }
         };
         self.mouth.say(number, true, &outcome.unwrap_or_else(Said::Failed));
     }

@@ -9,6 +9,7 @@ use lapwing_serving::message::{Ask, Card, Listing, Opening, Said, State};
 
 use super::{KeepAlive, Models};
 use crate::answers::Answers;
+use crate::in_use::Answerer;
 
 /// A worker that reads a prompt as a whole says nothing meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,6 +20,8 @@ pub(crate) struct Loaded {
     pub(crate) listing: Listing,
     pub(crate) opening: Opening,
     pub(crate) card: Card,
+    /// What its answers are recorded of.
+    pub(crate) answerer: Arc<Answerer>,
     pub(crate) crowd: Crowd<Ask, Said>,
     /// How long loading it took.
     pub(crate) load: Duration,
@@ -40,7 +43,7 @@ pub(super) struct Times {
 impl Loaded {
     pub(super) fn new(
         listing: Listing,
-        (opening, card): (Opening, Card),
+        (opening, card, answerer): (Opening, Card, Answerer),
         crowd: Crowd<Ask, Said>,
         n_bytes: u64,
         load: Duration,
@@ -52,6 +55,7 @@ impl Loaded {
             listing,
             opening,
             card,
+            answerer: Arc::new(answerer),
             crowd,
             load,
             n_bytes: n_bytes.into(),

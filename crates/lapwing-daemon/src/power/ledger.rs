@@ -57,6 +57,11 @@ impl Ledger {
         self.book().counter.is_ok()
     }
 
+    /// What is counted, by its names.
+    pub(crate) fn sensors(&self) -> Vec<String> {
+        self.book().counter.as_ref().map_or_else(|_| Vec::new(), EnergyCounter::sensors)
+    }
+
     /// Look, so that counters do not begin anew unseen.
     pub(crate) fn tick(&self) {
         self.book().share();

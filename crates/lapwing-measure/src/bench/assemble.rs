@@ -17,9 +17,9 @@ use super::plan::{n_positions_of, n_prompt_tokens};
 use super::series::{Repeating, Series};
 use super::station::Opened;
 
-const CPU_HAS_NONE: &str = "a CPU has none";
+pub(crate) const CPU_HAS_NONE: &str = "a CPU has none";
 
-const NOT_TOLD: &str = "the library does not tell";
+pub(crate) const NOT_TOLD: &str = "the library does not tell";
 
 const OF_A_START: &str = "a start is told in `start`";
 
@@ -49,7 +49,9 @@ pub(super) fn record(
     let opened = series.opened.as_ref().expect("it was opened to be warmed up");
     let (latency, step_us) = match series.test.kind {
         TestKind::Start => no_latency(&mut nulls),
-        TestKind::Prefill | TestKind::Decode => latency(series, opened, &mut nulls)?,
+        TestKind::Prefill | TestKind::Decode | TestKind::Use => {
+            latency(series, opened, &mut nulls)?
+        }
     };
     let start = start(series, &mut nulls)?;
     if header.program.git_revision.is_none() {
@@ -94,7 +96,7 @@ fn around(series: &Series<'_>, configuration: &Configuration, nulls: &mut Nulls)
     Conditions { driver_versions: None, ..found }
 }
 
-fn is_cpu(configuration: &Configuration) -> bool {
+pub(crate) fn is_cpu(configuration: &Configuration) -> bool {
     configuration.device_used.as_ref().is_some_and(|device| device.eq_ignore_ascii_case("cpu"))
 }
 
@@ -116,7 +118,7 @@ fn latency(
 }
 
 /// Reasons for what is null in a configuration.
-fn unknown(configuration: &Configuration) -> Nulls {
+pub(crate) fn unknown(configuration: &Configuration) -> Nulls {
     let Configuration { variant, n_parameters, backend_version, .. } = configuration;
     let Configuration { device_used, device_name, driver_version, .. } = configuration;
     let Configuration { n_threads, n_positions_max, correction_sha256, .. } = configuration;

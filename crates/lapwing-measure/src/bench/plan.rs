@@ -153,6 +153,7 @@ pub(super) fn timed(test: &Test) -> Timed {
     match test.kind {
         TestKind::Start | TestKind::Prefill => Timed::Prefill,
         TestKind::Decode => Timed::Decode,
+        TestKind::Use => unreachable!("no plan has use in it"),
     }
 }
 

@@ -168,7 +168,11 @@ impl<'a> Judge<'a> {
 
     fn record(&self, configuration_idx: usize, test_idx: usize) -> Option<&'a Record> {
         let place = (configuration_idx, test_idx);
-        self.records.iter().find(|record| self.plan.place(&record.protocol) == place)
+        let kind = self.plan.tests[test_idx].kind;
+        let is_it = |record: &&Record| {
+            self.plan.place(&record.protocol) == place && record.test.kind == kind
+        };
+        self.records.iter().find(is_it)
     }
 
     /// What a configuration is judged by; `None` when not all of it was measured, or for the test
@@ -351,6 +355,19 @@ mod tests {
         let ms = [[1.0, 10.0, 80.0], [1.0, 10.0, 40.0], [1.0, 10.0, 20.0]];
         let verdict = "best of 2 devices, at its best with 4 thr";
         check(&threads, &ms, Merit::Throughput, ("cpu", 400.0, verdict));
+    }
+
+    #[test]
+    fn use_recommends_nothing() {
+        let plan = plan(vec![planned("aa", "cpu", None)]);
+        let mut records = records(&plan, &["CPU"], &[[1.0; 3]]);
+        for record in &mut records {
+            let Test { n_prompt_tokens, n_generated_tokens, .. } = record.test;
+            record.test = Test::in_use(n_prompt_tokens, 0, n_generated_tokens);
+        }
+        let judge = Judge { plan: &plan, records: &records, merit: Merit::Throughput };
+        let error = judge.best(plan.models()[0]).expect_err("nobody chose what was asked");
+        assert_eq!(error.reason, "nothing was measured");
     }
 
     #[test]

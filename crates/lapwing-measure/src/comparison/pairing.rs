@@ -42,10 +42,13 @@ const MAY_DIFFER: [&[Field]; 5] = [
     ],
 ];
 
-/// Kind, prompt, depth and produced tokens: equal for equal tests.
+/// Kind, prompt, depth and produced tokens: equal for equal tests. Use is one, whatever was asked.
 pub(crate) type TestKey = (TestKind, usize, usize, usize);
 
 pub(crate) fn test_key(test: &Test) -> TestKey {
+    if test.kind == TestKind::Use {
+        return (test.kind, 0, 0, 0);
+    }
     (test.kind, test.n_prompt_tokens, test.n_depth_tokens, test.n_generated_tokens)
 }
 
@@ -56,10 +59,11 @@ pub(super) struct Group<'a> {
     pub(super) tests: BTreeMap<TestKey, Vec<&'a Record>>,
 }
 
-/// The records of a side by configuration. The name of a model does not count, only its hash.
+/// The records of a side by configuration, but for those of use. The name of a model does not count,
+/// only its hash.
 pub(super) fn group(records: &[Record]) -> Vec<Group<'_>> {
     let mut groups: BTreeMap<Identity, Group> = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| record.test.kind.is_controlled()) {
         let identity = Identity::of(record);
         let key = identity.clone().without(&[Field::Model]);
         let new = || Group { identity, tests: BTreeMap::new() };

@@ -262,3 +262,16 @@ fn a_correction_is_named_whole() {
     let configuration = &comparison.pairs[0].configuration;
     assert!(configuration.contains(name), "{configuration}");
 }
+
+#[test]
+fn use_is_compared_with_nothing() {
+    let run = sample::run("openvino", 2, 1);
+    let with_use = [run.clone(), vec![sample::in_use(1), sample::in_use(2)]].concat();
+    let comparison = compare(&with_use, &with_use, &STRICT).unwrap();
+    assert_eq!(comparison, compare(&run, &run, &STRICT).unwrap());
+    let only = [sample::in_use(1)];
+    for (before, after, side) in [(&only[..], &run[..], "first"), (&run, &only, "second")] {
+        let error = compare(before, after, &FORCED).unwrap_err();
+        assert_eq!(error, CompareError::OnlyUse { side });
+    }
+}

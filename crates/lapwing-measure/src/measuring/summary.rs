@@ -94,7 +94,8 @@ pub fn interval(samples: &Samples, path: &str, nulls: &mut Nulls) -> record::Int
     record::Interval { median: samples.median(), low, high }
 }
 
-fn throughput(rates: &Samples, nulls: &mut Nulls) -> Throughput {
+/// Rates, as a record tells them.
+pub(crate) fn throughput(rates: &Samples, nulls: &mut Nulls) -> Throughput {
     let path = "latency.tokens_per_s";
     let (low, high) = ends(rates, path, nulls);
     let coefficient_of_variation = rates.coefficient_of_variation();

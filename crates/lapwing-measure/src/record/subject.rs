@@ -47,7 +47,7 @@ pub struct Test {
     pub n_generated_tokens: usize,
 }
 
-/// The three tasks.
+/// The three tasks of a measurement, and use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestKind {
@@ -57,6 +57,17 @@ pub enum TestKind {
     Prefill,
     /// Producing tokens one by one.
     Decode,
+    /// Answers to whatever was asked: nothing of it was chosen, so that it is not compared with what
+    /// was.
+    Use,
+}
+
+impl TestKind {
+    /// Whether what was done had been chosen, as in a measurement.
+    #[must_use]
+    pub fn is_controlled(self) -> bool {
+        self != TestKind::Use
+    }
 }
 
 /// How often and in which order a test was done.
@@ -85,6 +96,9 @@ pub enum StoppedBecause {
     /// Their number was reached.
     #[serde(rename = "repetitions")]
     Repetitions,
+    /// Nothing: somebody asked what was known by then.
+    #[serde(rename = "asked")]
+    Asked,
 }
 
 impl Test {
@@ -108,6 +122,17 @@ impl Test {
         let kind = TestKind::Decode;
         Test { kind, name, n_prompt_tokens: 0, n_depth_tokens, n_generated_tokens }
     }
+
+    /// Answers in use, with what is in the middle of them: tokens of prompts that were read, those that
+    /// were known, and those of answers.
+    pub fn in_use(
+        n_prompt_tokens: usize,
+        n_depth_tokens: usize,
+        n_generated_tokens: usize,
+    ) -> Test {
+        let name = "use".to_owned();
+        Test { kind: TestKind::Use, name, n_prompt_tokens, n_depth_tokens, n_generated_tokens }
+    }
 }
 
 fn with_depth(name: String, n_depth_tokens: usize) -> String {
@@ -129,5 +154,6 @@ mod tests {
         check(Test::prefill(512, 4096), "pp512@d4096");
         check(Test::decode(128, 0), "tg128");
         check(Test::decode(128, 1024), "tg128@d1024");
+        check(Test::in_use(512, 1024, 128), "use");
     }
 }

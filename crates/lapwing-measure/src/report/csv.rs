@@ -54,12 +54,14 @@ pub const COLUMNS: [&str; 40] = [
 const OWN_COLUMNS: [&str; 4] = ["program", "precision", "correction", "test"];
 
 /// A line of headings and one for each record that has a latency; a cell is empty where a record
-/// has nothing for it. A start has no place among these columns.
+/// has nothing for it. A start and use have no place among these columns.
 #[must_use]
 pub fn csv(records: &[Record]) -> String {
     let mut text = [&COLUMNS[..], &OWN_COLUMNS[..]].concat().join(",");
     text.push('\n');
-    for record in records.iter().filter(|record| record.test.kind != TestKind::Start) {
+    let has_place =
+        |record: &&Record| matches!(record.test.kind, TestKind::Prefill | TestKind::Decode);
+    for record in records.iter().filter(has_place) {
         let Some(figures) = Figures::of(record) else { continue };
         let columns = COLUMNS.iter().chain(&OWN_COLUMNS);
         let cells: Vec<String> =

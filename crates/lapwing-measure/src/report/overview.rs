@@ -91,6 +91,11 @@ impl<'a> Overview<'a> {
 }
 
 impl<'a> Subject<'a> {
+    /// The tests that were chosen, and not what was asked in use.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = (&TestKey, &Vec<&'a Record>)> {
+        self.records.iter().filter(|(test, _)| test.0.is_controlled())
+    }
+
     pub(crate) fn newest(&self, test: TestKey) -> Option<&'a Record> {
         self.records.get(&test)?.last().copied()
     }
@@ -109,6 +114,7 @@ pub(crate) fn test_name(test: TestKey) -> String {
         TestKind::Start => crate::record::Test::start(n_prompt),
         TestKind::Prefill => crate::record::Test::prefill(n_prompt, n_depth),
         TestKind::Decode => crate::record::Test::decode(n_generated, n_depth),
+        TestKind::Use => crate::record::Test::in_use(n_prompt, n_depth, n_generated),
     };
     test.name
 }

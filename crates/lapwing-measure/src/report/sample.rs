@@ -42,6 +42,11 @@ pub(crate) fn start() -> Record {
     record(Test::start(16), "openvino", 2, 1)
 }
 
+/// Answers in use, of the configuration of `decode`.
+pub(crate) fn in_use(run_idx: usize) -> Record {
+    record(Test::in_use(300, 20, 150), "openvino", 2, run_idx)
+}
+
 fn record(test: Test, backend: &str, n_threads: usize, run_idx: usize) -> Record {
     let backend_factor = match backend {
         "openvino" => 1.0,
@@ -53,7 +58,9 @@ fn record(test: Test, backend: &str, n_threads: usize, run_idx: usize) -> Record
     let latency = match test.kind {
         TestKind::Start => None,
         TestKind::Prefill => Some(latency(&test, test.n_prompt_tokens, rate * 9.0, run_idx)),
-        TestKind::Decode => Some(latency(&test, test.n_generated_tokens, rate, run_idx)),
+        TestKind::Decode | TestKind::Use => {
+            Some(latency(&test, test.n_generated_tokens, rate, run_idx))
+        }
     };
     Record {
         schema_version: SCHEMA_VERSION,
@@ -263,7 +270,7 @@ fn nulls(test: &Test) -> BTreeMap<String, String> {
             ("step_us", "nothing is decoded"),
             ("latency.inter_token_ms", "nothing is decoded"),
         ]),
-        TestKind::Decode => {
+        TestKind::Decode | TestKind::Use => {
             nulls.extend([("start", "not a start"), ("latency.ttft_ms", "no prompt is timed")]);
         }
     }

@@ -6,6 +6,7 @@ mod context;
 mod distributions;
 mod energy;
 mod history;
+mod in_use;
 mod memory;
 mod nulls;
 mod starting;
@@ -17,6 +18,7 @@ use lapwing_report::Page;
 
 use super::overview::Overview;
 
+pub(crate) use in_use::table as use_table;
 pub(crate) use summary::table_for_text as summary_for_text;
 pub(crate) use throughput::table as throughput_table;
 
@@ -31,6 +33,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
     energy::write(overview, page);
     step::write(overview, page);
     starting::write(overview, page);
+    in_use::write(overview, page);
     history::write(overview, page);
     conditions::write(overview, page);
     nulls::write(overview, page);

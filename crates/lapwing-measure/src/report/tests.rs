@@ -185,6 +185,28 @@ fn numbers_without_sense_do_no_harm() {
 }
 
 #[test]
+fn use_stands_apart_from_measurements() {
+    let measured = many();
+    let with_use = [measured.clone(), vec![sample::in_use(7), sample::in_use(8)]].concat();
+    let page = check_page(&with_use);
+    assert!(page.contains("In use") && page.contains("Answers in use"));
+    assert_eq!(csv(&with_use), csv(&measured));
+    let tables = |records: &[Record]| markdown(records, &options());
+    let (plain, text) = (tables(&measured), tables(&with_use));
+    let table = |text: &str| {
+        let parts = text.split("\n\n").skip(2).map(|part| part.trim().to_owned());
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>()
+    };
+    let (plain, text) = (table(&plain), table(&text));
+    assert_eq!(text[..plain.len()], plain[..], "tables of measurements stay as they are");
+    assert_eq!(text.len(), plain.len() + 1);
+    assert!(text[plain.len()].contains("| 2026-11-09T12:02:00Z |"), "{}", text[plain.len()]);
+    // Alone they make a page, too.
+    let page = check_page(&[sample::in_use(1)]);
+    assert!(page.contains("In use") && !page.contains("Best of"), "{page}");
+}
+
+#[test]
 fn markdown_is_a_summary_and_a_table() {
     let text = markdown(&many(), &options());
     assert!(text.starts_with("## Records\n\n- Models: smollm2-135m-instruct\n"), "{text}");

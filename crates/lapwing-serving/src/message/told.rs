@@ -24,8 +24,16 @@ pub struct Card {
     pub can: Abilities,
     /// The chat template's source.
     pub template: Option<String>,
+    /// Which of several graphs of its folder.
+    pub variant: Option<String>,
+    /// The driver of the device, where the library or the system tells.
+    pub driver_version: Option<String>,
+    /// The longest prompt, where it was compiled for one.
+    pub n_prompt_tokens_max: Option<usize>,
     /// The profile that corrects its logits.
     pub correction: Option<String>,
+    /// SHA-256 of that profile.
+    pub correction_sha256: Option<String>,
     /// Its own account of its memory.
     pub memory: MemoryBreakdown,
     /// Prompts go in as a whole, so that they wait for answers to end.

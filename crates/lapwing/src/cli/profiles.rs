@@ -13,12 +13,18 @@ pub struct ReportArgs {
     /// What to report; this machine's records without it
     #[arg(value_name = "RECORDS")]
     pub records: Vec<String>,
+    /// What answers of the daemon that runs took in use, instead of records in files
+    #[arg(long, conflicts_with_all = ["records", "run"])]
+    pub from_daemon: bool,
     /// Write to this file instead of printing; - prints
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// The form; without it what the ending of --out says (.html, .md, .csv), else html
+    /// The form; without it what the ending of --out says (.html, .md, .csv, .jsonl), else html
     #[arg(long, value_enum)]
     pub format: Option<ReportFormat>,
+    /// The records themselves: --format jsonl
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
     /// Only the records of one run of `bench`: latest, or the beginning of its id; or all
     #[arg(long, value_name = "RUN", default_value = "all")]
     pub run: String,
@@ -28,7 +34,7 @@ pub struct ReportArgs {
     /// Instead of a report, write all records as a Parquet file, a row each, for DuckDB, Spark and
     /// pandas; - writes it to a pipe
     #[cfg(feature = "parquet")]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "format", "run", "title"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "format", "json", "run", "title"])]
     pub parquet: Option<PathBuf>,
 }
 
@@ -41,6 +47,8 @@ pub enum ReportFormat {
     Markdown,
     /// The columns of llama-bench
     Csv,
+    /// The records themselves, a line of JSON each
+    Jsonl,
 }
 
 /// Arguments of `lapwing compare`.

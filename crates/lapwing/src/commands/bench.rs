@@ -169,7 +169,7 @@ fn protocol_key(args: &ProtocolArgs) -> Value {
 }
 
 /// Who measures, for the records.
-fn program() -> Program {
+pub(crate) fn program() -> Program {
     Program {
         name: "lapwing".into(),
         version: Some(env!("CARGO_PKG_VERSION").into()),

@@ -34,6 +34,10 @@ pub fn run(settings: &Settings, printer: &Printer, args: &CompareArgs) -> anyhow
         false => print(&comparison, printer)?,
     }
     for (side, records) in [("A", &before), ("B", &after)] {
+        let n_uses = records.iter().filter(|record| !record.test.kind.is_controlled()).count();
+        if n_uses != 0 {
+            printer.note(format!("{side}: {n_uses} records of use are not compared"));
+        }
         let loads = records.iter().filter_map(|record| {
             let conditions = &record.conditions;
             bench::busy(conditions.load_average_before?, conditions.n_cores_physical)

@@ -1,4 +1,4 @@
-//! `lapwing report`: records as a page, as Markdown, as CSV or as rows of a Parquet file.
+//! `lapwing report`: records as a page, as Markdown, as CSV, as they are, or as rows of a Parquet file.
 
 #[cfg(feature = "parquet")]
 mod rows;
@@ -6,14 +6,17 @@ mod rows;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use lapwing_daemon::{LeftOut, Used};
 use lapwing_files::new_file;
 use lapwing_measure::bench::host;
+use lapwing_measure::record::{Record, WriteRecordError};
 use lapwing_measure::record_file::{
     RecordLineError, SelectRecordsError, Selected, keep_run, select, select_all,
 };
 use lapwing_measure::report::{self, ReportOptions};
 
 use crate::cli::{ReportArgs, ReportFormat};
+use crate::daemon;
 use crate::exit::UsageError;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -40,10 +43,19 @@ pub struct WriteReportError {
 pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow::Result<()> {
     #[cfg(feature = "parquet")]
     if let Some(path) = &args.parquet {
-        return rows::write(settings, printer, &args.records, path);
+        return match args.from_daemon {
+            true => rows::write_records(printer, &from_daemon(settings, printer)?, path),
+            false => rows::write(settings, printer, &args.records, path),
+        };
     }
     let format = format_of(args, std::io::stdout().is_terminal())?;
-    let Selected { mut records, bad_lines, .. } = read(settings, args)?;
+    let Selected { mut records, bad_lines, .. } = match args.from_daemon {
+        true => {
+            let records = from_daemon(settings, printer)?;
+            Selected { records, bad_lines: Vec::new(), is_host: true }
+        }
+        false => read(settings, args)?,
+    };
     let notes = match bad_lines.len() {
         0 => Vec::new(),
         n => vec![format!("Lines that are no records and were left out: {n}.")],
@@ -62,6 +74,7 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
         ReportFormat::Html => report::html(&records, &options),
         ReportFormat::Markdown => report::markdown(&records, &options),
         ReportFormat::Csv => report::csv(&records),
+        ReportFormat::Jsonl => lines(&records)?,
     };
     match args.out.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
@@ -75,6 +88,51 @@ pub fn run(settings: &Settings, printer: &Printer, args: &ReportArgs) -> anyhow:
         None => printer.write(text)?,
     }
     Ok(())
+}
+
+/// Why the daemon has nothing to report.
+#[derive(Debug, thiserror::Error)]
+pub enum NothingUsedError {
+    /// It is of another version, whose records may be others.
+    #[error("the daemon is of version {found}, and this program of {}", env!("CARGO_PKG_VERSION"))]
+    Version { found: String },
+    /// Nobody asked it yet.
+    #[error("the daemon has made no answer of two tokens or more since it began")]
+    NoAnswers,
+    /// What it knows is of models that are not what they were.
+    #[error("the daemon can tell of no answers: {}", reasons(left_out))]
+    LeftOut { left_out: Vec<LeftOut> },
+}
+
+fn reasons(left_out: &[LeftOut]) -> String {
+    let reason = |of: &LeftOut| format!("{}: {}", of.model, of.reason);
+    left_out.iter().map(reason).collect::<Vec<_>>().join("; ")
+}
+
+/// What answers of the daemon took; models of which it cannot tell are named on stderr.
+fn from_daemon(settings: &Settings, printer: &Printer) -> anyhow::Result<Vec<Record>> {
+    let daemon = daemon::demand(settings)?;
+    let found = daemon.about()?.version;
+    if found != env!("CARGO_PKG_VERSION") {
+        return Err(NothingUsedError::Version { found }.into());
+    }
+    let Used { records, left_out } = daemon.used()?;
+    if records.is_empty() {
+        return Err(match left_out.is_empty() {
+            true => NothingUsedError::NoAnswers,
+            false => NothingUsedError::LeftOut { left_out },
+        }
+        .into());
+    }
+    for of in &left_out {
+        printer.warning(format!("answers of {} are left out: {}", of.model, of.reason));
+    }
+    Ok(records)
+}
+
+/// Records as their files have them.
+fn lines(records: &[Record]) -> Result<String, WriteRecordError> {
+    records.iter().map(|record| Ok(record.to_line()? + "\n")).collect()
 }
 
 fn tell(bad_lines: Vec<RecordLineError>, printer: &Printer) {
@@ -103,7 +161,7 @@ fn read(settings: &Settings, args: &ReportArgs) -> Result<Selected, SelectRecord
 /// What was asked for, else what the ending of the file says. A page is not for a terminal.
 fn format_of(args: &ReportArgs, is_terminal: bool) -> Result<ReportFormat, UsageError> {
     let wrong = |problem: String, advice: &str| UsageError { problem, advice: Some(advice.into()) };
-    if let Some(format) = args.format {
+    if let Some(format) = args.format.or(args.json.then_some(ReportFormat::Jsonl)) {
         return Ok(format);
     }
     let Some(path) = &args.out else {
@@ -119,12 +177,13 @@ fn format_of(args: &ReportArgs, is_terminal: bool) -> Result<ReportFormat, Usage
         Some("html" | "htm") => Ok(ReportFormat::Html),
         Some("md" | "markdown") => Ok(ReportFormat::Markdown),
         Some("csv") => Ok(ReportFormat::Csv),
+        Some("jsonl") => Ok(ReportFormat::Jsonl),
         None if path == Path::new("-") => Ok(ReportFormat::Html),
         // A pipe or a device, whose names have no endings.
         None if path.exists() && !path.is_file() => Ok(ReportFormat::Html),
         _ => Err(wrong(
             format!("cannot tell the form of the report from --out {}", path.display()),
-            "end it with .html, .md or .csv, or say which with --format",
+            "end it with .html, .md, .csv or .jsonl, or say which with --format",
         )),
     }
 }
@@ -140,6 +199,8 @@ mod tests {
                 records: Vec::new(),
                 out: out.map(PathBuf::from),
                 format: None,
+                json: false,
+                from_daemon: false,
                 run: "all".into(),
                 title: None,
                 #[cfg(feature = "parquet")]
@@ -160,6 +221,7 @@ mod tests {
         check(Some("a/page.html"), true, Ok(ReportFormat::Html));
         check(Some("a.markdown"), false, Ok(ReportFormat::Markdown));
         check(Some("a.csv"), false, Ok(ReportFormat::Csv));
+        check(Some("a.jsonl"), false, Ok(ReportFormat::Jsonl));
         check(Some("/dev/null"), false, Ok(ReportFormat::Html));
         check(Some("a.pdf"), false, Err("from --out a.pdf"));
         check(Some("page"), false, Err("from --out page"));

@@ -8,11 +8,11 @@ use lapwing_measure::record_file::{
     ReadFileError, ReadFolderError, RecordLineError, SelectRecordsError,
 };
 
-use crate::commands::report::WriteReportError;
+use crate::commands::report::{NothingUsedError, WriteReportError};
 
 /// What the user can do about an error of these, if that is known.
 pub(super) fn for_cause(cause: &(dyn Error + 'static)) -> Option<String> {
-    first_of!(cause => select, record_line, compare, worse)
+    first_of!(cause => select, record_line, compare, worse, nothing_used)
 }
 
 /// Files that may be elsewhere than our own folders, which the system's error cannot know.
@@ -28,6 +28,18 @@ fn worse(error: &WorseError) -> Option<String> {
              --fail-over"
                 .into(),
         ),
+    }
+}
+
+fn nothing_used(error: &NothingUsedError) -> Option<String> {
+    match error {
+        NothingUsedError::Version { .. } => {
+            Some("end the daemon and start it anew, or use the program that started it".into())
+        }
+        NothingUsedError::NoAnswers => {
+            Some("let it answer, with `lapwing run` or any client; it forgets when it ends".into())
+        }
+        NothingUsedError::LeftOut { .. } => None,
     }
 }
 
@@ -93,6 +105,9 @@ fn compare(error: &CompareError) -> Option<String> {
         CompareError::NoTestInCommon { .. } => {
             Some("measure both sides with the same -p, -n and -d of `lapwing bench`".into())
         }
+        CompareError::OnlyUse { .. } => Some(
+            "`lapwing report` shows them; `lapwing bench` measures what can be compared".into(),
+        ),
         CompareError::Empty { .. } => None,
     }
 }

@@ -5,6 +5,7 @@ mod answers;
 mod anthropic;
 mod embeddings;
 mod faults;
+mod in_use;
 mod ollama;
 mod own;
 mod page;

@@ -63,7 +63,7 @@ fn curve(
 fn table(overview: &Overview) -> Table {
     let mut tests: BTreeSet<TestKey> = BTreeSet::new();
     for subject in &overview.subjects {
-        tests.extend(subject.records.keys().filter(|test| test.0 != TestKind::Start));
+        tests.extend(subject.measured().map(|(test, _)| test).filter(|t| t.0 != TestKind::Start));
     }
     let names: Vec<String> = tests.iter().map(|&test| test_name(test)).collect();
     let titles: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -16,7 +16,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
     );
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for subject in &overview.subjects {
-        for (test, records) in &subject.records {
+        for (test, records) in subject.measured() {
             let newest = records.last().expect("a test has a record");
             match &newest.energy {
                 Some(energy) => table.push(row(&subject.label, test_name(*test), energy)),

@@ -38,7 +38,7 @@ pub(crate) fn write(overview: &Overview, page: &mut Page) {
 
 /// The newest record of the test with the most context of those that tell of memory.
 fn largest<'a>(subject: &Subject<'a>) -> Option<&'a Record> {
-    let newest = subject.records.values().filter_map(|list| list.last().copied());
+    let newest = subject.measured().filter_map(|(_, list)| list.last().copied());
     newest.filter(|record| record.memory != Memory::default()).max_by_key(|record| {
         let test = &record.test;
         let context = test.n_prompt_tokens.saturating_add(test.n_depth_tokens);

@@ -18,14 +18,18 @@ const WEIGHTS_GAP: f64 = 1.35;
 const BYTES_GAP: f64 = 2.5;
 
 pub(crate) fn write(overview: &Overview, page: &mut Page) {
+    let tables = tables(overview);
+    if tables.is_empty() {
+        return;
+    }
     page.section("summary", "Summary", |page| {
         page.paragraph(
             "The best configuration of each kind, and by how much it leads the next. A lead is \
              told only when it is larger than what two runs of the same thing differ by, and the \
              intervals show it; figures of which a run has one number have no interval.",
         );
-        for table in tables(overview) {
-            page.table(&table);
+        for table in &tables {
+            page.table(table);
         }
     });
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lapwing_files::new_file::NewFile;
 use lapwing_measure::bench::host;
+use lapwing_measure::record::Record;
 use lapwing_measure::record_file::{SelectRecordsError, visit_all};
 use lapwing_parquet::{RecordWriter, WriteRecordError};
 
@@ -29,6 +30,35 @@ pub(super) fn write(
     wanted: &[String],
     path: &Path,
 ) -> anyhow::Result<()> {
+    write_with(printer, path, &mut |file| fill(settings, printer, wanted, path, file))
+}
+
+/// The same of records that are here already.
+///
+/// # Errors
+///
+/// When the file cannot be written; it is not there then.
+pub(super) fn write_records(
+    printer: &Printer,
+    records: &[Record],
+    path: &Path,
+) -> anyhow::Result<()> {
+    let told = |error| not_told(path, error);
+    write_with(printer, path, &mut |file| {
+        let mut writer = RecordWriter::new(file, env!("CARGO_PKG_VERSION")).map_err(told)?;
+        for record in records {
+            writer.write(record).map_err(told)?;
+        }
+        writer.finish().map_err(told)
+    })
+}
+
+/// Let `fill` write the rows and tell their number.
+fn write_with(
+    printer: &Printer,
+    path: &Path,
+    fill: &mut dyn FnMut(&mut File) -> anyhow::Result<usize>,
+) -> anyhow::Result<()> {
     let is_piped = path == Path::new("-");
     if is_piped && io::stdout().is_terminal() {
         let advice = Some("--parquet FILE writes it".into());
@@ -40,11 +70,11 @@ pub(super) fn write(
     if is_piped {
         // A pipe, too, gets the whole file or nothing.
         let mut whole = tempfile::tempfile().map_err(failed)?;
-        fill(settings, printer, wanted, path, &mut whole)?;
+        fill(&mut whole)?;
         return copy(whole, printer, path);
     }
     let mut new = NewFile::create(path).map_err(failed)?;
-    let n_rows = fill(settings, printer, wanted, path, new.file())?;
+    let n_rows = fill(new.file())?;
     new.finish().map_err(failed)?;
     printer.note(format!("wrote {} ({n_rows} records)", path.display()));
     Ok(())
@@ -58,11 +88,7 @@ fn fill(
     path: &Path,
     file: &mut File,
 ) -> anyhow::Result<usize> {
-    let told = |error: WriteRecordError| match error {
-        // The record is at fault, and not the disk.
-        WriteRecordError::TooLarge { .. } => anyhow::Error::from(error),
-        WriteRecordError::Rows(_) => not_written(path, io::Error::other(error)).into(),
-    };
+    let told = |error| not_told(path, error);
     let profiles = settings.home.profiles();
     let own = profiles.join(host());
     if wanted.is_empty() && !own.is_dir() {
@@ -107,6 +133,14 @@ fn copy(mut from: File, printer: &Printer, path: &Path) -> anyhow::Result<()> {
             0 => return Ok(()),
             n_bytes => printer.bytes(&bytes[..n_bytes])?,
         }
+    }
+}
+
+fn not_told(path: &Path, error: WriteRecordError) -> anyhow::Error {
+    match error {
+        // The record is at fault, and not the disk.
+        WriteRecordError::TooLarge { .. } => error.into(),
+        WriteRecordError::Rows(_) => not_written(path, io::Error::other(error)).into(),
     }
 }
 

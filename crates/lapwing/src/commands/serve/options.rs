@@ -10,6 +10,7 @@ use lapwing_serving::message::Opening;
 use sysinfo::System;
 
 use crate::cli::{ADDRESS, KEEP_ALIVE, N_PARALLEL, N_QUEUED, ServingArgs};
+use crate::commands::bench;
 use crate::exit::UsageError;
 use crate::settings::Settings;
 
@@ -35,6 +36,7 @@ pub(super) fn options(settings: &Settings, worker: WorkerCommand) -> anyhow::Res
     }
     let n_memory_bytes = serving.memory_mb.map(|n| n.saturating_mul(1_000_000));
     Ok(Options {
+        program: bench::program(),
         addresses: addresses(serving),
         key: serving.key_file.as_deref().map(key).transpose()?,
         hosts: serving.host.clone(),

@@ -9,7 +9,7 @@ use super::Daemon;
 
 impl Daemon {
     /// What `lapwing` does with these arguments in the home of this daemon.
-    fn program(&self, arguments: &[&str], stdin: &str) -> Output {
+    pub(super) fn program(&self, arguments: &[&str], stdin: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
         command.args(arguments).env("LAPWING_HOME", self.home.path());
         command.env_remove("LAPWING_CONFIG");
