@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lapwing_serving::message::{Ask, Generate};
+use lapwing_serving::message::{Ask, Generate, Prompt};
 
 use crate::begun::Begun;
 use crate::in_use::{Recorder, Uses};
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) power: Arc<Power>,
     pub(crate) ledger: Ledger,
     pub(crate) uses: Arc<Uses>,
+    #[cfg(feature = "otlp")]
+    pub(crate) exports: Arc<crate::otlp::Exports>,
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
@@ -81,6 +83,8 @@ impl App {
         let options = Arc::new(InForce::new(options));
         App {
             uses,
+            #[cfg(feature = "otlp")]
+            exports: Arc::default(),
             models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
             power,
             ledger,
@@ -96,6 +100,12 @@ impl App {
     /// Requests that are answered or wait.
     pub(crate) fn n_open(&self) -> usize {
         self.n_open.load(Ordering::Relaxed)
+    }
+
+    /// The same, as it changes.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn n_open_of_all(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.n_open)
     }
 
     /// A place among the requests that are answered or wait.
@@ -211,6 +221,10 @@ impl App {
             let message = format!("'{name}' makes embeddings and does not support answers");
             return Err(Refusal::field("model", message));
         }
+        let operation = match &generate.prompt {
+            Prompt::Chat(_) => "chat",
+            Prompt::Text { .. } | Prompt::Ids(_) => "text_completion",
+        };
         let generate = Generate {
             client: client.id,
             is_background: generate.is_background || client.is_background,
@@ -219,7 +233,7 @@ impl App {
         let loading = Instant::now();
         let loaded = self.models.load(&listing.name).await?;
         let load = loading.elapsed();
-        let recorder = Recorder::new(Arc::clone(&self.uses), loaded, due + load);
+        let recorder = Recorder::new(self, loaded, (arrived, due + load), operation);
         let account = self.ledger.open();
         let ask = Ask::Generate(Box::new(generate));
         let mut answers = self.models.ask(&listing.name, &ask, keep_alive).await?;

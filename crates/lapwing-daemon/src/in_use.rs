@@ -59,7 +59,15 @@ pub(crate) struct Answerer {
 /// Times one answer.
 pub(crate) struct Recorder {
     uses: Arc<Uses>,
+    #[cfg(feature = "otlp")]
+    exports: Arc<crate::otlp::Exports>,
     loaded: Arc<Loaded>,
+    /// `chat` or `text_completion`.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only metrics tell"))]
+    operation: &'static str,
+    /// When its request came.
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only metrics tell"))]
+    arrived: Instant,
     /// When its request came, as if the model had been loaded.
     due: Instant,
     tokens: Option<[Instant; 2]>,
@@ -128,9 +136,24 @@ impl Answerer {
 }
 
 impl Recorder {
-    /// For an answer of `loaded` to a request that came `due`.
-    pub(crate) fn new(uses: Arc<Uses>, loaded: Arc<Loaded>, due: Instant) -> Recorder {
-        Recorder { uses, loaded, due, tokens: None }
+    /// For an answer of `loaded` to a request that `arrived`, and is as if it had been `due` with the
+    /// model loaded.
+    pub(crate) fn new(
+        app: &App,
+        loaded: Arc<Loaded>,
+        (arrived, due): (Instant, Instant),
+        operation: &'static str,
+    ) -> Recorder {
+        Recorder {
+            uses: Arc::clone(&app.uses),
+            #[cfg(feature = "otlp")]
+            exports: Arc::clone(&app.exports),
+            loaded,
+            operation,
+            arrived,
+            due,
+            tokens: None,
+        }
     }
 
     /// A token came.
@@ -141,6 +164,8 @@ impl Recorder {
 
     /// That was all.
     pub(crate) fn ended(&self, ended: &Ended, spent: &Spent) {
+        #[cfg(feature = "otlp")]
+        self.exports.note(&self.answered(ended, spent));
         let Some([first, last]) = self.tokens else { return };
         let ms = |at: Instant| at.saturating_duration_since(self.due).as_secs_f64() * 1e3;
         let unknown = || Reason::new(spent.energy_null.clone().unwrap_or_default());
@@ -159,7 +184,52 @@ impl Recorder {
     }
 }
 
+/// One answer, as far as metrics tell of it.
+#[cfg(feature = "otlp")]
+pub(crate) struct Answered<'a> {
+    pub(crate) of: &'a Configuration,
+    pub(crate) operation: &'static str,
+    pub(crate) n_prompt: usize,
+    pub(crate) n_known: usize,
+    pub(crate) n_tokens: usize,
+    /// Since its request came.
+    pub(crate) duration_s: f64,
+    /// `None` where it has no token.
+    pub(crate) first_token_s: Option<f64>,
+    /// `None` where it has no two.
+    pub(crate) per_token_s: Option<f64>,
+    pub(crate) energy_j: Option<f64>,
+    pub(crate) was_given_up: bool,
+}
+
+#[cfg(feature = "otlp")]
+impl Recorder {
+    fn answered(&self, ended: &Ended, spent: &Spent) -> Answered<'_> {
+        let first = self.tokens.map(|[first, _]| first.saturating_duration_since(self.due));
+        let between = self.tokens.map(|[first, last]| last - first);
+        let per_token = between.filter(|_| 2 <= ended.n_tokens);
+        Answered {
+            of: &self.loaded.answerer.configuration,
+            operation: self.operation,
+            n_prompt: ended.n_prompt,
+            n_known: ended.n_reused,
+            n_tokens: ended.n_tokens,
+            duration_s: self.arrived.elapsed().as_secs_f64(),
+            first_token_s: first.map(|first| first.as_secs_f64()),
+            per_token_s: per_token.map(|all| all.as_secs_f64() / (ended.n_tokens - 1) as f64),
+            energy_j: spent.energy_j,
+            was_given_up: ended.why == lapwing_serving::message::Why::Cancelled,
+        }
+    }
+}
+
 impl Uses {
+    /// Which daemon it is, and where.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
     pub(crate) fn new(program: Program) -> Uses {
         let host = host();
         let run_id = run_id(&host, SystemTime::now(), std::process::id());

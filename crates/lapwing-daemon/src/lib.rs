@@ -39,6 +39,8 @@ mod models;
 mod ollama;
 mod openai;
 mod options;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod own;
 mod page;
 mod power;
@@ -64,6 +66,9 @@ pub use models::parse_seconds;
 pub use options::{Address, Key, Names, Options};
 pub use own::{About, LoadedModel, ModelState};
 pub use power::{Manner, ParseRuleError, Policy, PowerRule, Situation};
+
+/// Whether this build can push metrics to a collector.
+pub const PUSHES_METRICS: bool = cfg!(feature = "otlp");
 
 /// A daemon. What it was told may change while it serves.
 #[derive(Clone)]
@@ -93,6 +98,8 @@ impl Daemon {
         self.app.models.pace(self.app.power.manner().duty);
         self.app.watch();
         self.app.models.heed_options();
+        #[cfg(feature = "otlp")]
+        self.app.exports.heed(&self.app);
         Ok(())
     }
 
@@ -109,6 +116,8 @@ impl Daemon {
     /// Serve on `listeners` until `stop` holds true, and end the models' processes then.
     pub async fn serve(&self, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
         let app = &self.app;
+        #[cfg(feature = "otlp")]
+        app.exports.heed(app);
         let grace = app.options.now().grace;
         let house = tokio::spawn(Arc::clone(&app.models).keep_house());
         let mut servers = tokio::task::JoinSet::new();
@@ -118,6 +127,12 @@ impl Daemon {
         while servers.join_next().await.is_some() {}
         house.abort();
         app.models.unload_all();
+        #[cfg(feature = "otlp")]
+        {
+            let exports = Arc::clone(&app.exports);
+            // The last push waits for the collector, in a thread that may.
+            let _ = tokio::task::spawn_blocking(move || exports.end()).await;
+        }
     }
 }
 

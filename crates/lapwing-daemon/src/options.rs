@@ -48,6 +48,8 @@ pub struct Options {
     pub system: SystemFiles,
     /// Records of measurements, which tell what is efficient.
     pub profiles: PathBuf,
+    /// Where metrics are pushed to; nothing goes anywhere else. See [`crate::PUSHES_METRICS`].
+    pub otlp: Option<String>,
     /// What running requests get when the daemon is told to end.
     pub grace: Duration,
 }

@@ -94,6 +94,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("LAPWING_SERVE_PARALLEL", "same as --parallel of `serve`"),
     ("LAPWING_SERVE_QUEUE", "same as --queue of `serve`"),
     ("LAPWING_SERVE_POWER", "same as --power of `serve`, one"),
+    ("LAPWING_SERVE_OTLP", "same as --otlp of `serve`"),
     (LAPWING_PYTHON, "the Python whose pip fetches wheels"),
     (LAPWING_LOG, "log filter, for example lapwing=debug"),
     (ORT_DYLIB_PATH, "an installed libonnxruntime, file or folder"),

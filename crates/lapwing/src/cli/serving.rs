@@ -94,6 +94,10 @@ pub struct ServingArgs {
     /// [env: LAPWING_SERVE_POWER, one]
     #[arg(long, value_name = "[SITUATION=]WISHES")]
     pub power: Vec<PowerRule>,
+    /// Push metrics to this OpenTelemetry collector every minute, and nothing of prompts or answers;
+    /// needs a build with `--features otlp` [env: LAPWING_SERVE_OTLP]
+    #[arg(long, value_name = "URL", value_parser = collector)]
+    pub otlp: Option<String>,
 }
 
 impl ServingArgs {
@@ -116,6 +120,7 @@ impl ServingArgs {
             parallel: self.parallel.or(below.parallel),
             queue: self.queue.or(below.queue),
             power: whole(self.power, below.power),
+            otlp: self.otlp.or(below.otlp),
         }
     }
 }
@@ -146,6 +151,17 @@ pub struct StopArgs {
 /// How long a model is kept; `None` for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptFor(pub Option<Duration>);
+
+/// An address without a query: a path goes behind it.
+fn collector(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_address =
+        |rest: &&str| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ']);
+    match rest.filter(is_address) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected an address such as http://localhost:4318".to_owned()),
+    }
+}
 
 fn alias(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -34,6 +34,12 @@ pub(super) fn options(settings: &Settings, worker: WorkerCommand) -> anyhow::Res
         let advice = Some("name one with --default-model, or leave out --any-name".to_owned());
         return Err(UsageError { problem, advice }.into());
     }
+    if serving.otlp.is_some() && !lapwing_daemon::PUSHES_METRICS {
+        let problem =
+            "metrics are to be pushed, and this program was built without that".to_owned();
+        let advice = Some("build it with `--features otlp`, or leave out --otlp".to_owned());
+        return Err(UsageError { problem, advice }.into());
+    }
     let n_memory_bytes = serving.memory_mb.map(|n| n.saturating_mul(1_000_000));
     Ok(Options {
         program: bench::program(),
@@ -65,6 +71,7 @@ pub(super) fn options(settings: &Settings, worker: WorkerCommand) -> anyhow::Res
         power: Policy::of(&serving.power),
         system: settings.system.clone(),
         profiles: settings.home.profiles(),
+        otlp: serving.otlp.clone(),
         grace: GRACE,
     })
 }
