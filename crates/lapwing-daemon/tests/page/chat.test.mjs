@@ -28,7 +28,7 @@ test("an answer grows while it is made, and tells its figures", async () => {
   assert.match(await answers(page).innerText(), /^123456789:;<=>\?@ABC/);
   const figures = page.locator("article.assistant .figures");
   assert.match(await figures.innerText(), /^40 tokens · \d\d\.\d tokens\/s · first after .* · FAKE · most tokens reached$/);
-  assert.match(await figures.getAttribute("title"), /prompt: 1 token[^]*watts: the daemon tells none/);
+  assert.match(await figures.getAttribute("title"), /prompt: 1 token[^]*watts: no energy counter/);
   assert.match(await page.locator("#state").innerText(), /^FAKE · .* in memory · leaves in 5 min unless used · fake .* · 4,096 tokens of context/);
   await page.locator("#announcer", { hasText: /^fake-20000 answered: 1234/ }).waitFor({ state: "attached" });
   await page.locator("#unload").click();
@@ -212,10 +212,10 @@ test("sampling, the system message and tools reach the model as they were set", 
     await route.fulfill({ response, json: told });
   });
   await page.reload();
-  const call = [{ call: { index: 0, name: "weather" } }, { arguments: { index: 0, delta: "{\"city\":" } }, { arguments: { index: 0, delta: "\"Bern\"}" } }];
+  const call = [{ call_start: { index: 0, name: "weather" } }, { call_arguments: { index: 0, delta: "{\"city\":" } }, { call_arguments: { index: 0, delta: "\"Bern\"}" } }];
   const asked = await script(page,
-    [piece({ thought: "Which city? **Bern**." }), piece(...call), piece({ call_end: { index: 0 } }), ended()],
-    [piece({ text: "It is warm." }), ended()]);
+    [piece({ reasoning: "Which city? **Bern**." }), piece(...call), piece({ call_end: { index: 0 } }), ended()],
+    [piece({ content: "It is warm." }), ended()]);
   await page.locator("#show-settings").click();
   const tools = [{ type: "function", function: { name: "weather", parameters: {} } }];
   await page.locator("summary", { hasText: "Tools" }).click();
@@ -268,8 +268,8 @@ test("what goes wrong is told and can be tried again", async () => {
 test("a failure within an answer keeps what came", async () => {
   const { page, close } = await visit(browser, daemon.base);
   await script(page,
-    [piece({ text: "half an" }), { failed: { kind: "model", message: "the model's process ended", hint: "try again" } }],
-    [piece({ text: "cut" })]);
+    [piece({ content: "half an" }), { failed: { kind: "model", message: "the model's process ended", hint: "try again" } }],
+    [piece({ content: "cut" })]);
   await say(page, "a");
   await settle(page);
   assert.equal(await page.locator("article.assistant .error").innerText(), "the model's process ended; try again");

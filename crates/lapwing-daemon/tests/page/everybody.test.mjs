@@ -21,8 +21,8 @@ const RICH = [
 ];
 
 async function fill(page) {
-  const call = [{ call: { index: 0, name: "weigh" } }, { arguments: { index: 0, delta: "{\"bird\": \"lapwing\"}" } }];
-  await script(page, [piece({ thought: "A thought." }), ...RICH.map((text) => piece({ text })), piece(...call), ended()]);
+  const call = [{ call_start: { index: 0, name: "weigh" } }, { call_arguments: { index: 0, delta: "{\"bird\": \"lapwing\"}" } }];
+  await script(page, [piece({ reasoning: "A thought." }), ...RICH.map((text) => piece({ content: text })), piece(...call), ended()]);
   await say(page, `Which birds? ${"y".repeat(200)}`);
   await settle(page);
   await page.locator("article.assistant summary").first().click();
@@ -90,7 +90,7 @@ test("everything is done by keyboard", async () => {
   await press("Tab");
   assert.equal(await focus(), "Skip to the message");
   assert.ok((await page.locator(".skip").boundingBox()).y >= 0);
-  const order = ["new", "import", "show-list", "model", "show-settings", "theme", "show-menu", "log", "text", "send"];
+  const order = ["new", "import", "report", "show-list", "model", "show-settings", "theme", "show-menu", "log", "text", "send"];
   for (const id of order) {
     await press("Tab");
     // It is there where a model is loaded.

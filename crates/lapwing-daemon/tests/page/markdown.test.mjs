@@ -116,7 +116,7 @@ test("an answer that would load, run or send something is inert, wherever it com
     }
     assert.match(await page.locator("#log").innerText(), /<img src=https:\/\/evil\.example\/a\.png/);
   };
-  await script(page, [piece({ thought: EVIL }), piece({ text: EVIL }), piece({ call: { index: 0, name: EVIL } }, { arguments: { index: 0, delta: EVIL } }), ended({ why: EVIL })]);
+  await script(page, [piece({ reasoning: EVIL }), piece({ content: EVIL }), piece({ call_start: { index: 0, name: EVIL } }, { call_arguments: { index: 0, delta: EVIL } }), ended({ why: EVIL })]);
   await say(page, EVIL);
   await settle(page);
   await check();
