@@ -59,8 +59,18 @@ export async function models() {
   return (await (await ask("/v1/lapwing/models")).json()).models;
 }
 
+// What the libraries offer.
+export async function libraries() {
+  return (await (await ask("/v1/lapwing/devices")).json()).libraries;
+}
+
+// Let a model run on `device` from the next message on; null leaves it to the daemon.
+export async function choose(model, device) {
+  await ask("/v1/lapwing/models/device", { model, device });
+}
+
 export async function unload(model) {
-  return (await (await ask("/v1/lapwing/models/unload", { model })).json()).was_loaded;
+  await ask("/v1/lapwing/models/unload", { model });
 }
 
 // What a model says to a request, each `[kind, value]`: `open` once its prompt was made, `reading`,

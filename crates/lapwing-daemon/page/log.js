@@ -16,12 +16,6 @@ export function show(messages, actions) {
   log.scrollTop = log.scrollHeight;
 }
 
-export function append(message) {
-  find("log").querySelector(".empty")?.remove();
-  find("log").append(create(message));
-  keepEnd(true);
-}
-
 // Show how far a message has come; `status` in place of its figures while it grows.
 export function update(message, status = null) {
   const view = views.get(message);

@@ -35,15 +35,35 @@ export function watch(changed) {
     show();
     changed();
   });
-  find("unload").addEventListener("click", async () => {
-    try {
-      await daemon.unload(chosen);
-      await refresh();
-      find("model").focus();
-    } catch (error) {
-      note(error.message);
-    }
+  const on = (id, event, run) => find(id).addEventListener(event, () => {
+    run().then(refresh).catch((error) => note(error.message));
   });
+  on("unload", "click", () => daemon.unload(chosen).then(() => find("model").focus()));
+  on("device", "change", () => daemon.choose(chosen, find("device").value || null));
+}
+
+// Offer the devices of this machine for the model.
+export async function offerDevices() {
+  const model = current();
+  find("device-label").hidden = !model;
+  if (!model) return;
+  const fill = (libraries) => {
+    const names = new Map([["", "the daemon's choice"]]);
+    if (model.device) names.set(model.device, model.device);
+    for (const { kind, id, name } of libraries.flatMap((library) => library.devices)) {
+      // The test device is for tests.
+      if (kind !== "npu:cpu") names.set(id.toLowerCase(), name ? `${id} · ${name}` : id);
+    }
+    const device = find("device");
+    device.replaceChildren(...[...names].map(([value, text]) => el("option", { value }, text)));
+    device.value = model.device ?? "";
+  };
+  fill([]);
+  try {
+    fill(await daemon.libraries());
+  } catch (error) {
+    note(error.message);
+  }
 }
 
 // Whether it can answer here: a conversation, or go on with a text.
@@ -85,6 +105,7 @@ function state() {
   const { loaded } = model;
   if (loaded) {
     parts.push(loaded.device, `${bytes(loaded.resident_bytes)} in memory`);
+    if (loaded.is_outdated) parts.push("loaded anew with the next message");
     if (loaded.expires_in_s !== null) parts.push(`leaves in ${duration(loaded.expires_in_s)} unless used`);
     more.push(`${loaded.backend} ${loaded.backend_version}`, `${loaded.n_positions_max.toLocaleString("en")} tokens of context`);
   } else {

@@ -1,7 +1,4 @@
 // The page: conversations on the left, the open one on the right, and what the buttons do.
-//
-// Another view, such as the report of measurements, is a link in the foot of the list to a path of its
-// own that the daemon serves; a daemon with a key would refuse to follow it.
 
 import { Answer, request } from "./answer.js";
 import * as daemon from "./daemon.js";
@@ -259,6 +256,7 @@ function openSettings() {
   find("thinks-label").hidden = !model?.can.thinks_when_asked;
   find("tools-part").hidden = !model?.can.calls;
   takeSettings();
+  models.offerDevices();
   find("settings").showModal();
 }
 
@@ -373,6 +371,7 @@ function listen() {
 
 async function start() {
   await refreshModels();
+  // Who follows a link shows no key.
   find("report").hidden = Boolean(daemon.key());
   show(open);
 }

@@ -6,6 +6,7 @@
 //! kept, and when its process is lost, after which it is started again at the next request, later
 //! each time.
 
+mod devices;
 mod keep_alive;
 mod listings;
 mod loaded;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use lapwing_host::backend::DeviceRequest;
 use lapwing_host::worker::crowd::Crowd;
 use lapwing_measure::conditions::Snapshot;
 use lapwing_serving::message::{Ask, Library, Listing, Said};
@@ -27,6 +29,7 @@ use crate::in_use::Answerer;
 use crate::options::InForce;
 use crate::power::Power;
 use crate::refusal::Refusal;
+use devices::Devices;
 use listings::Listings;
 use loaded::Times;
 use opening::{opening_of, thrifty};
@@ -39,15 +42,13 @@ pub(crate) use loaded::Loaded;
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
 /// What a model takes beside its files, as long as it was not measured.
 const N_BYTES_BESIDE: u64 = 200 << 20;
-/// How long what the libraries offer is taken as known.
-const DEVICES_FRESH: Duration = Duration::from_secs(60);
 
 /// Models by their names.
 pub(crate) struct Models {
     options: Arc<InForce>,
     power: Arc<Power>,
     listings: Listings,
-    libraries: tokio::sync::Mutex<Option<(Instant, Vec<Library>)>>,
+    devices: Devices,
     table: Mutex<Table>,
     /// Whose turn it is to get room: first come, first served.
     room: tokio::sync::Mutex<()>,
@@ -77,7 +78,7 @@ impl Models {
             listings: Listings::new(Arc::clone(&options)),
             options,
             power,
-            libraries: tokio::sync::Mutex::const_new(None),
+            devices: Devices::default(),
             table: Mutex::default(),
             room: tokio::sync::Mutex::const_new(()),
             reading: tokio::sync::Mutex::const_new(()),
@@ -94,21 +95,20 @@ impl Models {
         self.listings.get().await
     }
 
-    /// What the libraries offer on this machine: what they said last, if that was lately.
+    /// What the libraries offer on this machine.
     pub(crate) async fn libraries(&self) -> Result<Vec<Library>, Refusal> {
-        let mut told = self.libraries.lock().await;
-        if let Some((at, libraries)) = told.as_ref().filter(|(at, _)| at.elapsed() < DEVICES_FRESH)
-        {
-            tracing::debug!(age = ?at.elapsed(), "devices are known");
-            return Ok(libraries.clone());
-        }
-        match listings::ask_once(&self.options.now(), &Ask::Devices).await? {
-            Said::Offered(libraries) => {
-                *told = Some((Instant::now(), libraries.clone()));
-                Ok(libraries)
-            }
-            _ => Err(Refusal::internal("the process that looks is of another version")),
-        }
+        self.devices.offered(&self.options.now()).await
+    }
+
+    /// The device that was chosen for the model `name`.
+    pub(crate) fn device_of(&self, name: &str) -> Option<DeviceRequest> {
+        self.devices.chosen(name)
+    }
+
+    /// Let the model `name` run on `device` from its next loading on, or as the settings say. The
+    /// next request that finds nobody using it loads it anew, if it is on another one.
+    pub(crate) fn choose_device(&self, name: &str, device: Option<DeviceRequest>) {
+        self.devices.choose(name, device);
     }
 
     /// The SHA-256 and the bytes of the files of a model.
@@ -256,7 +256,7 @@ impl Models {
             }
         })
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-        let opening = opening_of(listing, &options);
+        let opening = opening_of(listing, &options, self.device_of(name));
         let thrifty = thrifty(&opening, listing, &options, self.power.manner()).await;
         let system = options.system.clone();
         let before = tokio::task::spawn_blocking(move || Snapshot::take(&system));
@@ -337,7 +337,7 @@ impl Models {
     /// Whether it would be opened otherwise now.
     pub(crate) fn is_outdated(&self, loaded: &Loaded) -> bool {
         let now = self.options.now();
-        loaded.opening != opening_of(&loaded.listing, &now)
+        loaded.opening != opening_of(&loaded.listing, &now, self.device_of(&loaded.name))
     }
 
     /// End a model's process, busy or not; whether there was one.

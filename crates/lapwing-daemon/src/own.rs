@@ -26,6 +26,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/lapwing/report", get(records::report))
         .route(USED, get(records::used))
         .route(UNLOAD, post(state::unload))
+        .route("/v1/lapwing/models/device", post(state::choose_device))
         .route(ANSWER, post(answer::answer))
 }
 

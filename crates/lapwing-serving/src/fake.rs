@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapwing_backend::{
-    Decoder, Device, FakeEncoder, FakeModel, Limits, MemoryBreakdown, Model, OpenError, Step,
-    StepError,
+    Decoder, Device, DeviceRequest, FakeEncoder, FakeModel, Limits, MemoryBreakdown, Model,
+    OpenError, Step, StepError,
 };
 use lapwing_host::Embedder;
 use lapwing_model::{EmbeddingRecipe, Pooling};
@@ -22,8 +22,8 @@ const TEMPLATE: &str = "{% for message in messages %}{{ message.content }}{% end
 const EMBEDDINGS: &str = "fake-embeddings";
 
 /// `fake` answers with the characters that follow; behind a dash stands what a step costs in
-/// microseconds, however many sequences it is for: `fake-2000`.
-pub(crate) fn named(name: &str) -> Option<Served> {
+/// microseconds, however many sequences it is for: `fake-2000`. It runs wherever it is asked to.
+pub(crate) fn named(name: &str, device: DeviceRequest) -> Option<Served> {
     let micros = match name.strip_prefix("fake")? {
         "" => 0,
         rest => rest.strip_prefix('-')?.parse().ok()?,
@@ -32,7 +32,12 @@ pub(crate) fn named(name: &str) -> Option<Served> {
     let path = Path::new("fake");
     let template = ChatTemplate::from_source(TEMPLATE, SpecialTokens::default(), path);
     let model = FakeModel::new(n_vocab, 4096, true);
-    let model = Costly { model, step: Duration::from_micros(micros) };
+    let id = match device {
+        DeviceRequest::Auto => "FAKE".to_owned(),
+        DeviceRequest::One(..) => format!("FAKE.{device}").to_uppercase(),
+    };
+    let device = Device { id, ..model.device_used().clone() };
+    let model = Costly { model, step: Duration::from_micros(micros), device };
     Some(Served::fake(Arc::new(model), tokenizer, Some(template)))
 }
 
@@ -97,6 +102,7 @@ pub(crate) fn listings() -> Vec<Listing> {
 struct Costly {
     model: FakeModel,
     step: Duration,
+    device: Device,
 }
 
 impl Model for Costly {
@@ -109,7 +115,7 @@ impl Model for Costly {
     }
 
     fn device_used(&self) -> &Device {
-        self.model.device_used()
+        &self.device
     }
 
     fn memory(&self) -> MemoryBreakdown {

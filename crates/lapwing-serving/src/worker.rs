@@ -144,7 +144,7 @@ fn embeds(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Embe
 
 fn open(base: &Base<'_>, opening: &Opening, say: &dyn Fn(Said)) -> Result<Served, Failure> {
     #[cfg(any(test, feature = "fakes"))]
-    if let Some(fake) = crate::fake::named(&opening.model) {
+    if let Some(fake) = crate::fake::named(&opening.model, opening.options.device) {
         return Ok(fake);
     }
     let request = request(opening);

@@ -173,6 +173,10 @@ fn ask(name: &str, settings: &Settings) -> Result<Option<Answering>, ClientError
         tracing::info!("the daemon is not asked: it opened {name} with other options");
         return Ok(None);
     }
+    if model.device.is_some_and(|device| device != settings.options.device) {
+        tracing::info!("the daemon is not asked: another device was chosen there for {name}");
+        return Ok(None);
+    }
     let source = model.listing.template.as_deref();
     let template = source.map(|source| {
         let path = settings.home.models().join(name);

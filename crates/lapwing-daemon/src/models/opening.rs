@@ -7,10 +7,16 @@ use lapwing_serving::message::{Listing, Opening};
 use crate::options::Options;
 use crate::power::{Manner, most_efficient};
 
-/// How a model is opened, whatever supplies the power.
-pub(super) fn opening_of(listing: &Listing, options: &Options) -> Opening {
+/// How a model is opened, whatever supplies the power; on `device`, where one was chosen for it.
+pub(super) fn opening_of(
+    listing: &Listing,
+    options: &Options,
+    device: Option<DeviceRequest>,
+) -> Opening {
     let (model, embeds) = (listing.name.clone(), listing.can.embeds);
-    Opening { model, embeds, ..options.opening.clone() }
+    let mut opening = Opening { model, embeds, ..options.opening.clone() };
+    opening.options.device = device.unwrap_or(opening.options.device);
+    opening
 }
 
 /// The same with what the supply of power allows.

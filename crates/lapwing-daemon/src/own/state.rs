@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
+use lapwing_host::backend::DeviceRequest;
 use lapwing_serving::message::{Library, Listing, Opening, Spent, State as WorkerState};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ pub struct ModelState {
     /// What it is.
     #[serde(flatten)]
     pub listing: Listing,
+    /// The device that was chosen for it; `None` where [`About::opening`] says which.
+    pub device: Option<DeviceRequest>,
     /// `None` where it is not loaded.
     pub loaded: Option<LoadedModel>,
 }
@@ -96,13 +99,15 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
             Some(loaded) => Some(LoadedModel::of(loaded, app.models.is_outdated(loaded)).await),
             None => None,
         };
-        models.push(ModelState { listing: listing.clone(), loaded });
+        let device = app.models.device_of(&listing.name);
+        models.push(ModelState { listing: listing.clone(), device, loaded });
     }
     // What has left the store is held all the same.
     for loaded in &all_loaded {
         if list.iter().all(|listing| listing.name != loaded.name) {
             let listing = loaded.listing.clone();
-            models.push(ModelState { listing, loaded: Some(LoadedModel::of(loaded, true).await) });
+            let loaded = Some(LoadedModel::of(loaded, true).await);
+            models.push(ModelState { listing, device: None, loaded });
         }
     }
     Ok(Json(Models { models }))
@@ -138,13 +143,35 @@ pub(super) async fn unload(
     if app.models.unload(&model) {
         return Ok(Json(Unloaded { was_loaded: true }));
     }
-    // A name that means the default is no name of it here.
+    let name = named(&app, &model).await?;
+    Ok(Json(Unloaded { was_loaded: app.models.unload(&name) }))
+}
+
+/// Where a model is to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DeviceOfModel {
+    model: String,
+    /// `None` leaves it to the settings again.
+    device: Option<DeviceRequest>,
+}
+
+pub(super) async fn choose_device(
+    State(app): State<App>,
+    body::Json(DeviceOfModel { model, device }): body::Json<DeviceOfModel>,
+) -> Result<Json<DeviceOfModel>, Refusal> {
+    let name = named(&app, &model).await?;
+    app.models.choose_device(&name, device);
+    Ok(Json(DeviceOfModel { model: name, device }))
+}
+
+/// The name in the store of what a client calls `model`; one that means the default is none here.
+async fn named(app: &App, model: &str) -> Result<String, Refusal> {
     let names = app.options.now().names.clone();
-    let name = names.aliases.get(&model).unwrap_or(&model);
-    if app.models.list().await?.iter().all(|listing| listing.name != *name) {
-        return Err(Refusal::no_model(&model));
+    let name = names.aliases.get(model).map_or(model, String::as_str);
+    match app.models.list().await?.iter().any(|listing| listing.name == name) {
+        true => Ok(name.to_owned()),
+        false => Err(Refusal::no_model(model)),
     }
-    Ok(Json(Unloaded { was_loaded: app.models.unload(name) }))
 }
 
 impl LoadedModel {

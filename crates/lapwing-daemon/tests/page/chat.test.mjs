@@ -1,7 +1,9 @@
 // Conversations, from the first message to the file they are saved in.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { browse, choose, ended, piece, say, script, serve, settle, visit } from "./lab.mjs";
@@ -248,6 +250,66 @@ test("sampling, the system message and tools reach the model as they were set", 
   assert.deepEqual(calls.tool_calls[0].function, { name: "weather", arguments: "{\"city\":\"Bern\"}" });
   assert.deepEqual(result, { role: "tool", content: "20 degrees", name: "weather", tool_call_id: calls.tool_calls[0].id });
   assert.equal(await page.locator("article.assistant .body").last().innerText(), "It is warm.");
+  await close();
+});
+
+test("a device is chosen for a model, and taken with the next message", async () => {
+  const { page, close } = await visit(browser, daemon.base);
+  const device = (kind, id, name) => ({ kind, id, name });
+  await page.route("**/v1/lapwing/devices", (route) => route.fulfill({ json: { libraries: [
+    { backend: "ort", devices: [device("cpu", "CPU", "A processor")] },
+    { backend: "openvino", devices: [device("cpu", "CPU", "A processor"), device("gpu", "GPU.1", ""), device("npu:cpu", "NPU:CPU", "")] },
+  ] } }));
+  await choose(page, "fake", { max_tokens: 2 });
+  await say(page, "abc");
+  await settle(page);
+  await page.locator("#show-settings").click();
+  const picker = page.getByLabel("Device of the model");
+  await picker.locator("option").nth(2).waitFor({ state: "attached" });
+  assert.deepEqual(await picker.locator("option").allInnerTexts(), ["the daemon's choice", "CPU · A processor", "GPU.1"]);
+  await picker.selectOption("GPU.1");
+  await page.locator("#state", { hasText: "loaded anew with the next message" }).waitFor();
+  await page.locator("#close-settings").click();
+  await say(page, "1");
+  await settle(page);
+  assert.match(await page.locator("article.assistant .figures").last().innerText(), / · FAKE\.GPU\.1 · /);
+  // It is still chosen for who looks later, and given up.
+  await page.reload();
+  await page.locator("#state", { hasText: "FAKE.GPU.1" }).waitFor();
+  await page.locator("#show-settings").click();
+  await page.waitForFunction(() => document.getElementById("device").value === "gpu.1");
+  await picker.selectOption("the daemon's choice");
+  await page.locator("#state", { hasText: "loaded anew" }).waitFor();
+  await page.locator("#close-settings").click();
+  await say(page, "a");
+  await settle(page);
+  assert.match(await page.locator("#state").innerText(), /^FAKE · /);
+  await close();
+});
+
+test("watts are shown where the processor counts energy", async (t) => {
+  const PACKAGE = "sys/class/powercap/intel-rapl:0";
+  const counter = { name: "package-0", max_energy_range_uj: "262143328850", energy_uj: "1000000" };
+  const files = Object.entries(counter).map(([name, text]) => [`${PACKAGE}/${name}`, text]);
+  const counting = await serve({ files: Object.fromEntries(files) });
+  t.after(counting.end);
+  const { page, close } = await visit(browser, counting.base);
+  await choose(page, "fake-20000", { max_tokens: 50 });
+  await say(page, "0");
+  await page.locator(".figures", { hasText: "tokens/s" }).waitFor();
+  writeFileSync(join(counting.system, PACKAGE, "energy_uj"), "11000000");
+  await settle(page);
+  // 10 J within about a second.
+  const figures = await page.locator("article.assistant .figures").innerText();
+  const watts = Number(figures.match(/ · (\d+\.\d) W · /)?.[1]);
+  assert.ok(5 < watts && watts <= 10, figures);
+  await close();
+});
+
+test("what was measured is one click away", async () => {
+  const { page, context, close } = await visit(browser, daemon.base);
+  const [report] = await Promise.all([context.waitForEvent("page"), page.locator("#report").click()]);
+  await report.locator("h1", { hasText: "Lapwing profiles" }).waitFor();
   await close();
 });
 

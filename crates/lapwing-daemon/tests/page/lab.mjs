@@ -2,23 +2,30 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 
 export const modules = createRequire(join(process.env.PAGE_MODULES, "/"));
 const { chromium } = modules("playwright-core");
 
-// A daemon on a port of its own, with the models of PAGE_MODELS and those that cost nothing.
-export async function serve({ key = null, real = false, arguments: more = [] } = {}) {
+// A daemon on a port of its own, with the models of PAGE_MODELS and those that cost nothing. Of the
+// system it sees no files but these, by their paths below `system`.
+export async function serve({ key = null, real = false, files = {} } = {}) {
   const home = mkdtempSync(join(tmpdir(), "lapwing-page-"));
+  const system = join(home, "system");
+  mkdirSync(system);
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(system, path)), { recursive: true });
+    writeFileSync(join(system, path), text);
+  }
   if (real) {
     symlinkSync(process.env.PAGE_MODELS, join(home, "models"));
     symlinkSync(process.env.PAGE_NATIVES, join(home, "natives"));
   }
-  const given = ["serve", "--listen", "127.0.0.1:0", ...more];
+  const given = ["serve", "--listen", "127.0.0.1:0", "--system-files", system];
   if (key) {
     writeFileSync(join(home, "key"), key, { mode: 0o600 });
     given.push("--key-file", join(home, "key"));
@@ -38,7 +45,7 @@ export async function serve({ key = null, real = false, arguments: more = [] } =
     await gone;
     rmSync(home, { recursive: true, force: true });
   };
-  return { base, end };
+  return { base, system, end };
 }
 
 export async function browse() {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use lapwing_backend::DeviceRequest;
+
 use crate::message::{Prompt, Sampling};
 
 const OPTIONS: TurnsOptions = TurnsOptions { n_sequences_max: 4, n_kept_bytes_max: 1 << 30 };
@@ -72,7 +74,7 @@ fn run(turns: &mut Turns<'_>, heard: &mut Heard) {
 }
 
 fn fake() -> Served {
-    crate::fake::named("fake").expect("it is one")
+    crate::fake::named("fake", DeviceRequest::Auto).expect("it is one")
 }
 
 /// The same, but that its steps go one after the other.

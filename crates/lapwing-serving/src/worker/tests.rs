@@ -9,7 +9,7 @@ use crate::mouth::Lines;
 
 /// Everything that is said to requests until each of `n_requests` had its last word.
 fn answers(asks: Vec<(u64, Ask)>, n_requests: usize) -> Vec<(u64, Said)> {
-    let served = crate::fake::named("fake").unwrap();
+    let served = crate::fake::named("fake", DeviceRequest::Auto).unwrap();
     let (said, lines) = mpsc::channel();
     let mouth = Mouth::of(Lines(said));
     let reader = Reader { served: &served, forms: Forms::default(), mouth: &mouth };
@@ -93,7 +93,7 @@ fn a_form_that_cannot_be_kept_to_is_refused_before_the_answer_begins() {
 
 #[test]
 fn a_request_can_be_given_up_while_its_form_is_compiled() {
-    let served = crate::fake::named("fake").unwrap();
+    let served = crate::fake::named("fake", DeviceRequest::Auto).unwrap();
     let (said, lines) = mpsc::channel();
     let mouth = Mouth::of(Lines(said));
     let reader = Reader { served: &served, forms: Forms::default(), mouth: &mouth };

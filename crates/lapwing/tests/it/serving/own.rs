@@ -116,6 +116,37 @@ fn the_socket_is_gone_with_the_daemon() {
 }
 
 #[test]
+fn a_model_runs_on_the_device_that_was_chosen_for_it() {
+    let daemon = Daemon::start(&["--alias", "f=fake"]);
+    let choose = |model: &str, device: serde_json::Value| {
+        daemon.post("/v1/lapwing/models/device", &json!({"model": model, "device": device}))
+    };
+    let held = || {
+        let models = daemon.get("/v1/lapwing/models").json()["models"].clone();
+        let of = models.as_array().unwrap().iter().find(|model| model["name"] == "fake").cloned();
+        let of = of.unwrap();
+        json!([of["device"], of["loaded"]["device"], of["loaded"]["is_outdated"]])
+    };
+    let run = || daemon.program(&["run", "-m", "fake", "-p", "a", "-n", "1"], "").status.success();
+    daemon.chat("fake", "a", 1);
+    assert_eq!(held(), json!([null, "FAKE", false]));
+    let answer = choose("f", json!("GPU.1"));
+    assert_eq!(answer.json(), json!({"model": "fake", "device": "gpu.1"}));
+    assert_eq!(held(), json!(["gpu.1", "FAKE", true]));
+    assert!(!run(), "the program itself would take another device");
+    daemon.chat("fake", "a", 1);
+    assert_eq!(held(), json!(["gpu.1", "FAKE.GPU.1", false]));
+    assert_eq!(choose("fake", json!(null)).status, 200);
+    assert!(run());
+    assert_eq!(held(), json!([null, "FAKE", false]));
+    let wrong = choose("fake", json!("sun"));
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.body.contains("unknown device `sun`"), "{}", wrong.body);
+    assert_eq!(choose("none", json!("cpu")).status, 404);
+    assert_eq!(held(), json!([null, "FAKE", false]));
+}
+
+#[test]
 fn devices_and_records_of_the_machine_are_told() {
     let daemon = Daemon::start(&[]);
     let devices = daemon.get("/v1/lapwing/devices").json();
