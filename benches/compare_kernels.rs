@@ -18,6 +18,9 @@ const N_FIXED_ENTRIES: usize = 150_000;
 /// A sample repeats the kernel for about this long.
 const SAMPLE: Duration = Duration::from_micros(60);
 
+/// The levels of floats; the plain code is not compared.
+const LEVELS: [&str; 3] = ["neon", "avx2", "avx512"];
+
 /// Every kernel with vector loops. `…_holes`: what is not finite among the entries.
 const KERNELS: [&str; 21] = [
     "row_max",
@@ -55,11 +58,11 @@ fn main() {
         |n_row: &usize| lengths.is_empty() || lengths.contains(&n_row.to_string());
     for n_row in N_ROWS.into_iter().filter(is_wanted_length) {
         let mut rows = Rows::new(n_row);
-        for level_idx in 0.. {
+        for level in LEVELS {
             let (Some(mut a), Some(mut b)) =
-                (before::Subject::new(level_idx, n_row), after::Subject::new(level_idx, n_row))
+                (before::Subject::new(level, n_row), after::Subject::new(level, n_row))
             else {
-                break;
+                continue;
             };
             for kernel in KERNELS.into_iter().filter(is_wanted) {
                 rows.fill(kernel);
@@ -241,9 +244,9 @@ macro_rules! subject {
             }
 
             impl Subject {
-                /// `None` beyond the best level; the plain code is not compared.
-                pub(super) fn new(level_idx: usize, n_row: usize) -> Option<Subject> {
-                    let level = Level::available().nth(level_idx + 1)?;
+                /// `None` where the CPU has no such level.
+                pub(super) fn new(level: &str, n_row: usize) -> Option<Subject> {
+                    let level = Level::available().find(|it| it.name() == level)?;
                     let candidates = vec![Candidate::default(); top_k_buffer_len(n_row, 2048)];
                     Some(Subject { level, candidates, ids: TopKIdsBuffer::new(n_row, 512) })
                 }

@@ -19,7 +19,7 @@ fn main() {
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    Level::available().flat_map(|level| N_VOCABS.map(|n_vocab| Case { level, n_vocab }))
+    Level::available_for_floats().flat_map(|level| N_VOCABS.map(|n_vocab| Case { level, n_vocab }))
 }
 
 #[divan::bench(args = cases())]
@@ -158,7 +158,7 @@ fn kls_update_reverting_bench(bencher: Bencher, case: &Case) {
     });
 }
 
-#[divan::bench(args = Level::available(), consts = [128, 1024, 2048])]
+#[divan::bench(args = Level::available_for_floats(), consts = [128, 1024, 2048])]
 fn gather_bench<const N: usize>(bencher: Bencher, level: &Level) {
     let (row, ids) = (logits(151_936, 1), spread_ids(151_936, N));
     let mut out = vec![0.0; N];
@@ -168,7 +168,7 @@ fn gather_bench<const N: usize>(bencher: Bencher, level: &Level) {
     });
 }
 
-#[divan::bench(args = Level::available(), consts = [128, 1024, 2048])]
+#[divan::bench(args = Level::available_for_floats(), consts = [128, 1024, 2048])]
 fn scatter_bench<const N: usize>(bencher: Bencher, level: &Level) {
     let (mut row, ids) = (logits(151_936, 1), spread_ids(151_936, N));
     let values = logits(N, 2);

@@ -1,4 +1,4 @@
-//! SIMD kernels over plain slices; the level is chosen once per process at run time.
+//! SIMD kernels over plain slices: rows of logits, and the steps of a transformer; the level is chosen once per process at run time.
 //!
 //! This crate must not know models, tokens, files or the environment, and no
 //! kernel allocates: a caller that needs room brings a buffer. That is what
@@ -7,14 +7,17 @@
 //! Every kernel that is not plain code or made of others has a `scalar.rs`,
 //! which is the definition and the test oracle, and a `vector.rs`, which is one loop for all instruction sets, over
 //! the operations of `lanes`. **All levels return the same value**, to the last
-//! bit: sums keep one fixed order of additions and products are rounded before
-//! they are added (no fused multiply-add where it would show). A sampler on top
-//! is then reproducible on every machine.
+//! bit: sums keep one fixed order of additions. In kernels over logits products are
+//! rounded before they are added; in those of matrices and attention the fused
+//! multiply-add is part of the definition. A sampler on top, or a whole model, is
+//! then reproducible on every machine.
 //!
 //! One more kernel: `foo.rs` holds the contract and one `dispatch!`,
 //! `foo/scalar.rs` the definition, `foo/vector.rs` the loop. Its test is one body
-//! over [`Level::available`] with the rows of `oracle.rs`; its bench is a
-//! function in `benches/rows.rs`. One more operation or instruction set:
+//! over [`Level::available_for_floats`] with the rows of `oracle.rs`; its bench is a
+//! function in `benches/rows.rs`, or a line in `benches/step.rs` for a step of a
+//! transformer. Kernels of quantised matrices have `dispatch_dots!` and loops over
+//! the operations of `dots`. One more operation or instruction set:
 //! `lanes.rs` says how.
 #![allow(unsafe_code, reason = "SIMD instructions and loads; see level.rs and lanes.rs")]
 

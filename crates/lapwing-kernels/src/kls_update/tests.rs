@@ -73,7 +73,7 @@ fn every_level_writes_the_same_bits() {
         let len = row.logits.len();
         for update in updates(len) {
             let expected = update.run(Level::SCALAR, &row.logits, &state(len), -0.7);
-            for level in Level::available() {
+            for level in Level::available_for_floats() {
                 let found = update.run(level, &row.logits, &state(len), -0.7);
                 let name = format!("{level:?} {}", row.name);
                 assert_eq!(bits(&found[0]), bits(&expected[0]), "{name} row");
@@ -91,7 +91,7 @@ fn is_close_to_the_definition_in_f64() {
         let len = row.logits.len();
         let state = state(len);
         for update in updates(len) {
-            for level in Level::available() {
+            for level in Level::available_for_floats() {
                 let [found_row, found_state] = update.run(level, &row.logits, &state, gauge);
                 for idx in 0..len {
                     let (y, s) = (row.logits[idx], state[idx]);
@@ -127,7 +127,7 @@ fn is_close_to_the_definition_in_f64() {
 fn special_entries() {
     // Observation, state, gain; then the new ones, with a gauge of 0.5.
     let check = |[y, s, gain]: [f32; 3], expected: [f32; 2]| {
-        for level in Level::available() {
+        for level in Level::available_for_floats() {
             for len in [1, 4, 8, 16, 67] {
                 let levels = vec![9.0; len];
                 let updates = [
@@ -161,7 +161,7 @@ fn special_entries() {
 
 #[test]
 fn a_level_without_a_value_enters_anew() {
-    for level in Level::available() {
+    for level in Level::available_for_floats() {
         let levels = vec![NAN; 40];
         let update = Update::Reverting { gains: vec![0.5; 40], coefficient: 0.9, levels };
         let [row, state] = update.run(level, &[3.0; 40], &[7.0; 40], 1.0);

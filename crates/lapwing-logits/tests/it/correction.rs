@@ -110,7 +110,7 @@ fn agrees_with_the_definition_in_f64() {
 
 fn check_sequence(rows: &[Vec<f32>], offset: Option<Arc<[f32]>>, smoothing: &Smoothing) {
     let mut naive = NaiveKls::new(smoothing.clone());
-    let mut correctors: Vec<Corrector> = Level::available()
+    let mut correctors: Vec<Corrector> = Level::available_for_floats()
         .map(|level| corrector(offset.clone(), smoothing.clone(), level))
         .collect();
     for (step_idx, row) in rows.iter().enumerate() {
@@ -179,7 +179,7 @@ fn check_entropy(before: &[f64], smoothed: &[f64], found: &[f64], what: &str) {
 fn special_sequences() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     let check = |smoothing: &Smoothing, steps: &[([f32; 4], [f32; 4])]| {
-        for level in Level::available() {
+        for level in Level::available_for_floats() {
             let correction = Correction::new(4, None, Some(smoothing.clone())).expect("in range");
             let mut corrector = Corrector::new(Arc::new(correction), level);
             for (row, expected) in steps {
@@ -224,7 +224,7 @@ fn special_sequences() {
 
 #[test]
 fn a_row_without_a_finite_logit_is_refused_and_forgotten() {
-    for level in Level::available() {
+    for level in Level::available_for_floats() {
         let offset = Some(per_token(|_| 1.0));
         for smoothing in [plain(0.5), plain(1.0)] {
             let mut corrector = corrector(offset.clone(), smoothing, level);
