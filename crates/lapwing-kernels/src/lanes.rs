@@ -13,8 +13,8 @@
 //! made with one. Operations, loops and closures over lanes are
 //! `#[inline(always)]`: what ends up outside of such code would be calls.
 //!
-//! No operation is fused, and all of them say what they do with NaN: the same
-//! lanes give the same bits on every level.
+//! No operation is fused but [`F32Lanes::mul_add`], and all of them say what they
+//! do with NaN: the same lanes give the same bits on every level.
 //!
 //! One more operation: a line in its trait, in `pair.rs` and in the file of each
 //! level; `tests.rs` compares them all with plain code. One more type of lanes:
@@ -118,6 +118,16 @@ pub(crate) trait F32Lanes:
     fn load(proof: Self::Proof, from: &[f32]) -> Self;
     /// The slice has as many entries as there are lanes, or this panics.
     fn store(self, to: &mut [f32]);
+    /// Sixteen bits a lane, as their two bytes: see `f16.rs`. The slice has as many
+    /// entries as there are lanes, or this panics.
+    fn load_f16(proof: Self::Proof, from: &[[u8; 2]]) -> Self;
+    /// Lanes that are whole numbers from -128 to 127. The slice has as many entries
+    /// as there are lanes, or this panics.
+    fn store_i8(self, to: &mut [i8]);
+    /// `self * factor + term`, rounded once.
+    fn mul_add(self, factor: Self, term: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    fn abs(self) -> Self;
     /// The larger; `other`, which is never NaN, where `self` is NaN. Of two zeros either.
     fn max(self, other: Self) -> Self;
     /// The largest of the lanes, none of which is NaN.

@@ -24,6 +24,7 @@
 mod distribution;
 mod exp;
 mod exp_moments;
+mod f16;
 mod finite_sum;
 mod gather;
 mod kl_divergence;
@@ -44,6 +45,7 @@ mod top_k_ids;
 pub use distribution::Distribution;
 pub use exp::exp_nonpositive;
 pub use exp_moments::{ExpMoments, exp_moments};
+pub use f16::{f16_from_f32, f16_to_f32};
 pub use finite_sum::{FiniteSum, finite_squares, finite_sum};
 pub use gather::{gather, scatter};
 pub use kl_divergence::kl_divergence;

@@ -2,14 +2,15 @@
 
 use std::arch::x86_64::{
     __m512, __m512d, __m512i, __mmask8, __mmask16, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
-    _CMP_NEQ_UQ, _kand_mask16, _kor_mask16, _mm256_castpd_ps, _mm256_loadu_ps, _mm512_abs_pd,
-    _mm512_abs_ps, _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps, _mm512_castps_pd,
-    _mm512_castps_si512, _mm512_castps512_ps256, _mm512_castsi512_ps, _mm512_cmp_pd_mask,
-    _mm512_cmp_ps_mask, _mm512_cvtps_pd, _mm512_extractf64x4_pd, _mm512_loadu_ps,
-    _mm512_mask_add_epi32, _mm512_mask_mov_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_pd,
-    _mm512_mul_ps, _mm512_reduce_add_epi32, _mm512_reduce_max_ps, _mm512_set1_epi32,
-    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_pd,
-    _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
+    _CMP_NEQ_UQ, _kand_mask16, _kor_mask16, _mm_storeu_si128, _mm256_castpd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm512_abs_pd, _mm512_abs_ps, _mm512_add_epi32, _mm512_add_pd,
+    _mm512_add_ps, _mm512_castps_pd, _mm512_castps_si512, _mm512_castps512_ps256,
+    _mm512_castsi512_ps, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
+    _mm512_cvtph_ps, _mm512_cvtps_epi32, _mm512_cvtps_pd, _mm512_div_ps, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_add_epi32, _mm512_mask_mov_ps,
+    _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_mul_pd, _mm512_mul_ps, _mm512_reduce_add_epi32,
+    _mm512_reduce_max_ps, _mm512_set1_epi32, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_sub_pd, _mm512_sub_ps,
 };
 
 use super::{
@@ -37,7 +38,7 @@ impl Lanes for Avx512 {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct F32x16(__m512);
+pub(crate) struct F32x16(pub(crate) __m512);
 
 #[derive(Clone, Copy)]
 pub(crate) struct F64x8(__m512d);
@@ -63,6 +64,12 @@ impl F32Lanes for F32x16 {
         fn splat(_proof: Avx512, x: f32) -> Self = F32x16(_mm512_set1_ps(x));
         fn load(_proof: Avx512, from: &[f32]) -> Self = load(from);
         fn store(self, to: &mut [f32]) = store(self, to);
+        fn load_f16(_proof: Avx512, from: &[[u8; 2]]) -> Self = load_f16(from);
+        fn store_i8(self, to: &mut [i8]) = store_i8(self, to);
+        fn mul_add(self, factor: Self, term: Self) -> Self =
+            F32x16(_mm512_fmadd_ps(self.0, factor.0, term.0));
+        fn div(self, other: Self) -> Self = F32x16(_mm512_div_ps(self.0, other.0));
+        fn abs(self) -> Self = F32x16(_mm512_abs_ps(self.0));
         // The second operand is what `max_ps` gives for NaN.
         fn max(self, other: Self) -> Self = F32x16(_mm512_max_ps(self.0, other.0));
         fn largest(self) -> f32 = _mm512_reduce_max_ps(self.0);
@@ -130,6 +137,23 @@ fn load(from: &[f32]) -> F32x16 {
     let from: &[f32; 16] = from.try_into().expect("sixteen lanes");
     // SAFETY: `from` is sixteen readable f32; `loadu` needs no alignment.
     F32x16(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_f16(from: &[[u8; 2]]) -> F32x16 {
+    let from: &[[u8; 2]; 16] = from.try_into().expect("sixteen lanes");
+    // SAFETY: `from` is 32 readable bytes; `loadu` needs no alignment.
+    F32x16(_mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_i8(lanes: F32x16, to: &mut [i8]) {
+    let to: &mut [i8; 16] = to.try_into().expect("sixteen lanes");
+    let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(lanes.0));
+    // SAFETY: `to` is sixteen writable bytes; `storeu` needs no alignment.
+    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
 }
 
 #[inline]

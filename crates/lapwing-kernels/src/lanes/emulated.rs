@@ -5,6 +5,7 @@ use std::array::from_fn;
 use std::ops::{Add, BitAnd, BitOr, Mul, Sub};
 
 use super::{EXPONENT_BIAS, F32Lanes, F64Lanes, Lanes, MaskLanes, N_MANTISSA_BITS, Pair};
+use crate::f16::f16_to_f32;
 
 /// Every CPU has this, so it proves nothing.
 #[derive(Clone, Copy)]
@@ -42,6 +43,27 @@ impl F32Lanes for F32x4 {
 
     fn store(self, to: &mut [f32]) {
         to.copy_from_slice(&self.0);
+    }
+
+    fn load_f16(_proof: Emulated, from: &[[u8; 2]]) -> Self {
+        let from: [[u8; 2]; 4] = from.try_into().expect("four lanes");
+        F32x4(from.map(f16_to_f32))
+    }
+
+    fn store_i8(self, to: &mut [i8]) {
+        to.copy_from_slice(&self.0.map(|x| x as i8));
+    }
+
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        F32x4(from_fn(|i| self.0[i].mul_add(factor.0[i], term.0[i])))
+    }
+
+    fn div(self, other: Self) -> Self {
+        F32x4(zip(self.0, other.0, |a, b| a / b))
+    }
+
+    fn abs(self) -> Self {
+        F32x4(self.0.map(f32::abs))
     }
 
     fn max(self, other: Self) -> Self {

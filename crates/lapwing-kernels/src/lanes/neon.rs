@@ -1,14 +1,16 @@
 //! NEON: four `f32` or two `f64` in a register.
 
 use std::arch::aarch64::{
-    float32x4_t, float64x2_t, uint32x4_t, vaddlvq_u32, vaddq_f32, vaddq_f64, vaddq_s32, vaddvq_u32,
-    vandq_u32, vbslq_f32, vcaltq_f32, vcaltq_f64, vceqq_f32, vcgeq_f32, vcgtq_f32, vcombine_u32,
-    vcreate_u32, vcvt_f64_f32, vcvt_high_f64_f32, vdupq_n_f32, vdupq_n_f64, vdupq_n_s32,
-    vdupq_n_u32, vget_low_f32, vld1_f32, vld1q_f32, vmaxnmq_f32, vmaxnmvq_f32, vmaxvq_u32,
-    vminvq_u32, vmulq_f32, vmulq_f64, vmvnq_u32, vorrq_u32, vreinterpretq_f32_s32,
-    vreinterpretq_f32_u32, vreinterpretq_s32_f32, vreinterpretq_u32_f32, vreinterpretq_u32_u64,
-    vshlq_n_s32, vst1q_f32, vst1q_f64, vsubq_f32, vsubq_f64, vsubq_u32,
+    float32x4_t, float64x2_t, uint32x4_t, vabsq_f32, vaddlvq_u32, vaddq_f32, vaddq_f64, vaddq_s32,
+    vaddvq_u32, vandq_u32, vbslq_f32, vcaltq_f32, vcaltq_f64, vceqq_f32, vcgeq_f32, vcgtq_f32,
+    vcombine_u32, vcreate_u16, vcreate_u32, vcvt_f64_f32, vcvt_high_f64_f32, vcvtq_s32_f32,
+    vdivq_f32, vdupq_n_f32, vdupq_n_f64, vdupq_n_s32, vdupq_n_u32, vfmaq_f32, vget_low_f32,
+    vld1_f32, vld1q_f32, vmaxnmq_f32, vmaxnmvq_f32, vmaxvq_u32, vminvq_u32, vmulq_f32, vmulq_f64,
+    vmvnq_u32, vorrq_u32, vreinterpretq_f32_s32, vreinterpretq_f32_u32, vreinterpretq_s32_f32,
+    vreinterpretq_u32_f32, vreinterpretq_u32_u64, vshlq_n_s32, vst1q_f32, vst1q_f64, vst1q_s32,
+    vsubq_f32, vsubq_f64, vsubq_u32,
 };
+use std::arch::asm;
 
 use super::{
     EXPONENT_BIAS, F32Lanes, F64Lanes, Lanes, MaskLanes, Pair, arithmetic, logic, operations,
@@ -35,7 +37,7 @@ impl Lanes for Neon {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct F32x4(float32x4_t);
+pub(crate) struct F32x4(pub(crate) float32x4_t);
 
 #[derive(Clone, Copy)]
 pub(crate) struct F64x2(float64x2_t);
@@ -62,6 +64,12 @@ impl F32Lanes for F32x4 {
         fn splat(_proof: Neon, x: f32) -> Self = F32x4(vdupq_n_f32(x));
         fn load(_proof: Neon, from: &[f32]) -> Self = load(from);
         fn store(self, to: &mut [f32]) = store(self, to);
+        fn load_f16(_proof: Neon, from: &[[u8; 2]]) -> Self = load_f16(from);
+        fn store_i8(self, to: &mut [i8]) = store_i8(self, to);
+        fn mul_add(self, factor: Self, term: Self) -> Self =
+            F32x4(vfmaq_f32(term.0, self.0, factor.0));
+        fn div(self, other: Self) -> Self = F32x4(vdivq_f32(self.0, other.0));
+        fn abs(self) -> Self = F32x4(vabsq_f32(self.0));
         // `maxnm` gives the other one for NaN.
         fn max(self, other: Self) -> Self = F32x4(vmaxnmq_f32(self.0, other.0));
         fn largest(self) -> f32 = vmaxnmvq_f32(self.0);
@@ -113,6 +121,31 @@ fn load(from: &[f32]) -> F32x4 {
     let from: &[f32; 4] = from.try_into().expect("four lanes");
     // SAFETY: `from` is four readable f32.
     F32x4(unsafe { vld1q_f32(from.as_ptr()) })
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_f16(from: &[[u8; 2]]) -> F32x4 {
+    let from: &[[u8; 2]; 4] = from.try_into().expect("four lanes");
+    // The type of the intrinsics is not stable, so the instruction itself.
+    let packed = vcreate_u16(u64::from_le_bytes(*from.as_flattened().first_chunk().expect("8")));
+    let wide: float32x4_t;
+    // SAFETY: one instruction of NEON on registers.
+    unsafe {
+        asm!("fcvtl {wide:v}.4s, {packed:v}.4h", wide = out(vreg) wide, packed = in(vreg) packed,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    F32x4(wide)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store_i8(lanes: F32x4, to: &mut [i8]) {
+    let to: &mut [i8; 4] = to.try_into().expect("four lanes");
+    let mut wide = [0; 4];
+    // SAFETY: `wide` is four writable i32.
+    unsafe { vst1q_s32(wide.as_mut_ptr(), vcvtq_s32_f32(lanes.0)) }
+    *to = wide.map(|x: i32| x as i8);
 }
 
 #[inline]

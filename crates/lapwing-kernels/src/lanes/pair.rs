@@ -34,6 +34,19 @@ impl<V: F32Lanes> F32Lanes for Pair<V> {
             self.0.store(low);
             self.1.store(high);
         };
+        fn load_f16(proof: V::Proof, from: &[[u8; 2]]) -> Self = {
+            let (low, high) = from.split_at(V::N);
+            Pair(V::load_f16(proof, low), V::load_f16(proof, high))
+        };
+        fn store_i8(self, to: &mut [i8]) = {
+            let (low, high) = to.split_at_mut(V::N);
+            self.0.store_i8(low);
+            self.1.store_i8(high);
+        };
+        fn mul_add(self, factor: Self, term: Self) -> Self =
+            Pair(self.0.mul_add(factor.0, term.0), self.1.mul_add(factor.1, term.1));
+        fn div(self, other: Self) -> Self = Pair(self.0.div(other.0), self.1.div(other.1));
+        fn abs(self) -> Self = Pair(self.0.abs(), self.1.abs());
         fn max(self, other: Self) -> Self = Pair(self.0.max(other.0), self.1.max(other.1));
         fn largest(self) -> f32 = self.0.max(self.1).largest();
         fn power_of_two(self) -> Self = Pair(self.0.power_of_two(), self.1.power_of_two());

@@ -1,5 +1,6 @@
 use super::{F32Lanes, F64Lanes, Lanes, MaskLanes, N_LANES, ROUND};
 use crate::Level;
+use crate::f16::{f16_from_f32, f16_to_f32};
 use crate::level::dispatch;
 
 const NAN: f32 = f32::NAN;
@@ -57,7 +58,17 @@ mod vector {
         let wide = |lanes: L::F64| f64s(l.to_array(lanes));
         let without_nan = L::F32::select(y.ne(y), l.splat(0.5), y);
         let (p, q) = (x.widen(), L::F64::load_wide(l, b));
+        let halves = a.map(f16_from_f32);
+        let whole = (x.max(l.splat(-128.0)) + l.splat(ROUND)) - l.splat(ROUND);
+        let whole = L::F32::select(whole.gt(l.splat(127.0)), l.splat(127.0), whole);
+        let mut bytes = [0; N_LANES];
+        whole.store_i8(&mut bytes);
         vec![
+            ("load_f16", stored(L::F32::load_f16(l, &halves))),
+            ("store_i8", bytes.map(|x| x as u64).to_vec()),
+            ("mul_add", stored(x.mul_add(y, l.splat(0.3)))),
+            ("div", stored(x.div(y))),
+            ("abs", stored(x.abs())),
             ("splat", stored(l.splat(a[0]))),
             ("add", stored(x + y)),
             ("sub", stored(x - y)),
@@ -104,7 +115,13 @@ mod scalar {
             let shifted = ROUND + if x > -126.0 { x } else { -126.0 };
             f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
         };
+        let byte = |x: f32| x.max(-128.0).round_ties_even().min(127.0) as i8 as u64;
         vec![
+            ("load_f16", f32s(a.map(|x| f16_to_f32(f16_from_f32(x))))),
+            ("store_i8", a.map(byte).to_vec()),
+            ("mul_add", of_f32(|a, b| a.mul_add(b, 0.3))),
+            ("div", of_f32(|a, b| a / b)),
+            ("abs", of_f32(|a, _| a.abs())),
             ("splat", f32s([a[0]; N_LANES])),
             ("add", of_f32(|a, b| a + b)),
             ("sub", of_f32(|a, b| a - b)),
@@ -135,7 +152,7 @@ mod scalar {
 fn check(a: [f32; N_LANES], b: [f32; N_LANES]) {
     let (a, b) = (&a, &b);
     let expected = scalar::outcomes(a, b);
-    for level in Level::available() {
+    for level in Level::available_for_floats() {
         let found = dispatch!(level, outcomes(a: &[f32; 16], b: &[f32; 16]) -> Vec<Outcome>);
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!(found, expected, "{level:?} {a:?} {b:?}");
