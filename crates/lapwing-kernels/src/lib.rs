@@ -33,6 +33,7 @@ mod lanes;
 mod level;
 #[cfg(test)]
 mod oracle;
+mod quantize_rows;
 mod row_affine;
 mod row_argmax;
 mod row_find;
@@ -51,6 +52,7 @@ pub use gather::{gather, scatter};
 pub use kl_divergence::kl_divergence;
 pub use kls_update::{Reversion, kls_update, kls_update_each, kls_update_reverting};
 pub use level::Level;
+pub use quantize_rows::{N_GROUP, QuantizedGroup, quantize_rows, quantize_rows_in_two};
 pub use row_affine::{add_offset, affine_in_place};
 pub use row_argmax::row_argmax;
 pub use row_find::{row_find_equal, row_find_nan};
