@@ -40,6 +40,7 @@ mod row_find;
 mod row_max;
 mod softmax;
 mod sum_exp;
+mod tiles;
 mod top_k;
 mod top_k_ids;
 
@@ -59,5 +60,6 @@ pub use row_find::{row_find_equal, row_find_nan};
 pub use row_max::row_max;
 pub use softmax::{exp_in_place, softmax_in_place};
 pub use sum_exp::{log_sum_exp, sum_exp};
+pub use tiles::{CodeBits, N_TILE_ROWS, Offsets, PlainOffsets, PlainWeights, TileLayout, Tiles};
 pub use top_k::{Candidate, top_k, top_k_buffer_len};
 pub use top_k_ids::{TopKIdsBuffer, top_k_ids};
