@@ -22,6 +22,7 @@
 #![allow(unsafe_code, reason = "SIMD instructions and loads; see level.rs and lanes.rs")]
 
 mod distribution;
+mod dots;
 mod exp;
 mod exp_moments;
 mod f16;
@@ -31,6 +32,7 @@ mod kl_divergence;
 mod kls_update;
 mod lanes;
 mod level;
+mod matmul_quantized;
 #[cfg(test)]
 mod oracle;
 mod quantize_rows;
@@ -53,6 +55,7 @@ pub use gather::{gather, scatter};
 pub use kl_divergence::kl_divergence;
 pub use kls_update::{Reversion, kls_update, kls_update_each, kls_update_reverting};
 pub use level::Level;
+pub use matmul_quantized::matmul_quantized;
 pub use quantize_rows::{N_GROUP, QuantizedGroup, quantize_rows, quantize_rows_in_two};
 pub use row_affine::{add_offset, affine_in_place};
 pub use row_argmax::row_argmax;
