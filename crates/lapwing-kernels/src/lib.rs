@@ -21,12 +21,14 @@
 //! `lanes.rs` says how.
 #![allow(unsafe_code, reason = "SIMD instructions and loads; see level.rs and lanes.rs")]
 
+mod attend;
 mod distribution;
 mod dots;
 mod exp;
 mod exp_moments;
 mod f16;
 mod finite_sum;
+mod floats;
 mod gate;
 mod gather;
 mod kl_divergence;
@@ -49,11 +51,15 @@ mod tiles;
 mod top_k;
 mod top_k_ids;
 
+pub use attend::{
+    AttendPart, N_BLOCK_POSITIONS, attend_merge, attend_scores, attend_softmax, attend_values,
+};
 pub use distribution::Distribution;
 pub use exp::exp_nonpositive;
 pub use exp_moments::{ExpMoments, exp_moments};
 pub use f16::{f16_from_f32, f16_to_f32};
 pub use finite_sum::{FiniteSum, finite_squares, finite_sum};
+pub use floats::Floats;
 pub use gate::{Activation, gate_in_place};
 pub use gather::{gather, scatter};
 pub use kl_divergence::kl_divergence;
