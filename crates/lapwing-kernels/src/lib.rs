@@ -35,6 +35,7 @@ mod kl_divergence;
 mod kls_update;
 mod lanes;
 mod level;
+mod matmul_floats;
 mod matmul_quantized;
 #[cfg(test)]
 mod oracle;
@@ -65,6 +66,7 @@ pub use gather::{gather, scatter};
 pub use kl_divergence::kl_divergence;
 pub use kls_update::{Reversion, kls_update, kls_update_each, kls_update_reverting};
 pub use level::Level;
+pub use matmul_floats::matmul_floats;
 pub use matmul_quantized::matmul_quantized;
 pub use quantize_rows::{N_GROUP, QuantizedGroup, quantize_rows, quantize_rows_in_two};
 pub use rms_norm::rms_norm;
