@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lapwing-quant", &[]),
     ("lapwing-weights", &["lapwing-files", "lapwing-formats", "lapwing-model"]),
     ("lapwing-backend", &["lapwing-model"]),
+    ("lapwing-native", &["lapwing-formats", "lapwing-model", "lapwing-weights"]),
     ("lapwing-logits", &["lapwing-kernels"]),
     ("lapwing-text", &["lapwing-files", "lapwing-model"]),
     ("lapwing-openvino", &["lapwing-backend", "lapwing-files", "lapwing-formats", "lapwing-model"]),

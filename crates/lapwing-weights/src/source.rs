@@ -10,7 +10,7 @@ use lapwing_formats::MapError;
 use lapwing_formats::gguf::{DType, DequantizeError, Gguf, OpenGgufError, dequantize};
 use lapwing_formats::ir::OpenIrError;
 use lapwing_formats::mx::N_BLOCK_ELEMENTS;
-use lapwing_formats::onnx::OpenOnnxError;
+use lapwing_formats::onnx::{OnnxModel, OpenOnnxError};
 use lapwing_formats::safetensors::{self, Dtype, OpenSafeTensorsError, SafeTensors};
 use lapwing_model::{FolderKind, ModelFolder, OpenFolderError};
 
@@ -162,6 +162,14 @@ impl Source {
                 let (path, name) = named();
                 Err(ReadTensorError::Missing { path, name })
             }
+        }
+    }
+
+    /// The graph, where this is one of ONNX.
+    pub fn onnx(&self) -> Option<&OnnxModel> {
+        match &self.0 {
+            Files::Onnx(onnx) => Some(onnx.model()),
+            _ => None,
         }
     }
 

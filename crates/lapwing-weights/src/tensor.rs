@@ -112,6 +112,12 @@ impl<'a> Tensor<'a> {
         }
     }
 
+    /// A matrix of floats with its columns as rows; `None` of codes.
+    pub fn transposed(self) -> Option<Tensor<'a>> {
+        let is_plain = self.shape.len() == 2 && self.is_of_floats() && self.order == Order::Same;
+        is_plain.then(|| self.in_order(Order::Columns { place: 0, n_beside: 1 }))
+    }
+
     /// Number of elements.
     pub fn n_elements(&self) -> usize {
         self.shape.iter().product()

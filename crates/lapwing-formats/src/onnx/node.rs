@@ -102,6 +102,11 @@ impl NodeProto {
         encoded.map(|encoded| AttributeProto::decode(encoded.clone())).transpose()
     }
 
+    /// Every attribute, decoded.
+    pub fn attributes(&self) -> impl Iterator<Item = Result<AttributeProto, DecodeError>> {
+        self.attributes.iter().map(|encoded| AttributeProto::decode(encoded.clone()))
+    }
+
     /// The bodies that the node runs (`If`, `Loop`, `Scan`), encoded `GraphProto`s.
     pub fn encoded_subgraphs(&self) -> impl Iterator<Item = Bytes> {
         self.attributes.iter().flat_map(|attribute| {

@@ -75,6 +75,10 @@ impl OnnxWeights {
         Ok(onnx)
     }
 
+    pub(super) fn model(&self) -> &OnnxModel {
+        &self.model
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| self.initializer(entry.initializer).name())
     }
