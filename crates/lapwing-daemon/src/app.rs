@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
 use crate::options::{InForce, Options};
 use crate::power::{Ledger, Power};
+use crate::pressure::Pressure;
 use crate::refusal::Refusal;
 use crate::unix_seconds;
 
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) uses: Arc<Uses>,
     #[cfg(feature = "otlp")]
     pub(crate) exports: Arc<crate::otlp::Exports>,
+    pub(crate) pressure: Arc<Pressure>,
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
@@ -80,6 +82,7 @@ impl App {
         let power = Arc::new(Power::new(options.power.clone(), options.system.clone()));
         let ledger = Ledger::new(&options.system);
         let uses = Arc::new(Uses::new(options.program.clone()));
+        let pressure = Arc::new(Pressure::new(options.system.clone()));
         let options = Arc::new(InForce::new(options));
         App {
             uses,
@@ -88,6 +91,7 @@ impl App {
             models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
             power,
             ledger,
+            pressure,
             metrics: Arc::default(),
             options,
             started_s: unix_seconds(),

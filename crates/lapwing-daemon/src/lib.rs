@@ -44,6 +44,7 @@ mod otlp;
 mod own;
 mod page;
 mod power;
+mod pressure;
 mod protocol;
 mod refusal;
 mod request_id;
@@ -120,12 +121,14 @@ impl Daemon {
         app.exports.heed(app);
         let grace = app.options.now().grace;
         let house = tokio::spawn(Arc::clone(&app.models).keep_house());
+        let pressure = tokio::spawn(Arc::clone(&app.pressure).heed(Arc::clone(&app.models)));
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
         }
         while servers.join_next().await.is_some() {}
         house.abort();
+        pressure.abort();
         app.models.unload_all();
         #[cfg(feature = "otlp")]
         {

@@ -8,6 +8,7 @@
 
 mod devices;
 mod keep_alive;
+mod leave;
 mod listings;
 mod loaded;
 mod opening;
@@ -36,6 +37,7 @@ use opening::{opening_of, thrifty};
 
 pub(crate) use keep_alive::KeepAlive;
 pub use keep_alive::parse_seconds;
+pub(crate) use leave::{Leave, Left};
 pub(crate) use loaded::Loaded;
 
 /// What a lost worker costs before it is started again, at first and at most.
@@ -54,6 +56,8 @@ pub(crate) struct Models {
     room: tokio::sync::Mutex<()>,
     /// Whose turn it is to read the text side of a model that is not loaded.
     reading: tokio::sync::Mutex<()>,
+    /// Models that left memory.
+    pub(crate) left: Left,
     /// Something was loaded, ended or became idle.
     pub(crate) changed: Notify,
 }
@@ -82,6 +86,7 @@ impl Models {
             table: Mutex::default(),
             room: tokio::sync::Mutex::const_new(()),
             reading: tokio::sync::Mutex::const_new(()),
+            left: Left::default(),
             changed: Notify::new(),
         }
     }
@@ -198,7 +203,7 @@ impl Models {
             let mut table = self.table();
             if let Some(former) = table.loaded.get(name).filter(is_outdated).cloned() {
                 table.loaded.remove(name);
-                former.dismiss();
+                self.let_go(&former, Leave::Changed);
             }
             if let Some(loaded) = table.loaded.get(name).filter(|loaded| !loaded.crowd.is_lost()) {
                 return Ok(Arc::clone(loaded));
@@ -313,6 +318,9 @@ impl Models {
         let mut table = self.table();
         if table.loaded.get(name).is_some_and(|loaded| loaded.crowd.is_lost()) {
             table.loaded.remove(name);
+            if !was_wanted {
+                self.left.count(Leave::Crashed);
+            }
         }
         if !was_wanted {
             tracing::warn!(loss, "a model's process was lost");
@@ -340,15 +348,20 @@ impl Models {
         loaded.opening != opening_of(&loaded.listing, &now, self.device_of(&loaded.name))
     }
 
-    /// End a model's process, busy or not; whether there was one.
-    pub(crate) fn unload(&self, name: &str) -> bool {
+    /// End a model's process, busy or not; gives what it was if there was one.
+    pub(crate) fn unload(&self, name: &str, why: Leave) -> Option<Arc<Loaded>> {
         let loaded = self.table().loaded.remove(name);
-        let was_loaded = loaded.is_some();
-        if let Some(loaded) = loaded {
-            loaded.dismiss();
+        if let Some(loaded) = &loaded {
+            self.let_go(loaded, why);
         }
         self.changed.notify_waiters();
-        was_loaded
+        loaded
+    }
+
+    fn let_go(&self, loaded: &Loaded, why: Leave) {
+        loaded.dismiss();
+        self.left.count(why);
+        tracing::info!(model = loaded.name, why = why.word(), "unloaded");
     }
 
     /// Unload what was kept long enough, as long as the daemon runs. Sleeps until the next is due.
@@ -360,7 +373,7 @@ impl Models {
             let idle = loaded.iter().filter(|loaded| !loaded.is_busy());
             let due = idle.filter_map(|loaded| Some((loaded.expires()?, &loaded.name)));
             match due.min() {
-                Some((at, name)) if at <= now => drop(self.unload(name)),
+                Some((at, name)) if at <= now => drop(self.unload(name, Leave::Idle)),
                 Some((at, _)) => {
                     let _ = tokio::time::timeout_at(at.into(), changed).await;
                 }
@@ -372,7 +385,7 @@ impl Models {
     /// End all processes.
     pub(crate) fn unload_all(&self) {
         for loaded in self.loaded() {
-            self.unload(&loaded.name);
+            self.unload(&loaded.name, Leave::Ending);
         }
     }
 

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::reading::{Reading, Reason, SystemFiles, known};
 use crate::record::{Conditions, PowerSource};
 
+pub use machine::memory_available_bytes;
+
 /// The state of the machine at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -67,6 +67,12 @@ impl SystemFiles {
         SystemFiles { root: root.into() }
     }
 
+    /// Where `path` (without leading slash) really is.
+    #[must_use]
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     /// What a container lets this process have.
     pub(crate) fn allowance(&self) -> Allowance {
         Allowance::below(&self.root)

@@ -2,7 +2,7 @@
 //! harm finds little to do it with.
 //!
 //! It cannot open network sockets, gain rights, be traced or leave a core file behind, and it ends
-//! when whoever started it does. What the system does not know is told, never passed over.
+//! when whoever started it does. When memory runs out the kernel ends it before its parent. What the system does not know is told, never passed over.
 
 /// Give up what serving a model does not need; what could not be given up, in words.
 #[cfg(target_os = "linux")]
@@ -18,12 +18,31 @@ pub(crate) fn confine() -> Vec<String> {
         }
     };
     let text = |error: nix::Error| error.to_string();
+    // Before it becomes one whose files belong to root.
+    tried("be the first to go when memory runs out", offer_to_end());
     tried("end with its parent", prctl::set_pdeathsig(Signal::SIGTERM).map_err(text));
     tried("give up new rights", prctl::set_no_new_privs().map_err(text));
     tried("forbid to be traced", prctl::set_dumpable(false).map_err(text));
     tried("forbid core files", setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(text));
     tried("give up the network", network::give_up());
     problems
+}
+
+/// What the kernel adds to the memory of this process when it looks for one to end, in thousandths of
+/// what the machine has: more than a browser gives to what nobody looks at.
+#[cfg(target_os = "linux")]
+const OOM_SCORE_ADJ: i32 = 400;
+
+/// Let the kernel end this process before its parent, and before what the user works with.
+#[cfg(target_os = "linux")]
+fn offer_to_end() -> Result<(), String> {
+    use lapwing_files::regular::{N_TEXT_BYTES_MAX, read_text};
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let inherited =
+        read_text(FILE.as_ref(), N_TEXT_BYTES_MAX).map_err(|error| error.to_string())?;
+    let inherited = inherited.trim().parse::<i32>().map_err(|error| error.to_string())?;
+    let wanted = inherited.saturating_add(OOM_SCORE_ADJ).min(1000);
+    std::fs::write(FILE, wanted.to_string()).map_err(|error| error.to_string())
 }
 
 /// Give up what serving a model does not need; what could not be given up, in words.

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use lapwing_serving::message::State as WorkerState;
 
 use crate::app::App;
+use crate::models::{Leave, Left};
 
 /// The text format of Prometheus.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,6 +39,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     }
     let mut page = Page::default();
     totals(&app, &models, &mut page);
+    departures(&app.models.left, &mut page);
     of_models(&models, &mut page);
     let started = (STARTED, app.started_s.to_string());
     ([(header::CONTENT_TYPE, CONTENT_TYPE.to_owned()), started], page.0)
@@ -109,6 +111,10 @@ fn totals(app: &App, models: &[OfModel], page: &mut Page) {
         let help = "What the processor took while requests were open, idle power with it.";
         tell("lapwing_energy_joules_total", "counter", help, joules);
     }
+    if let Ok(n_pressures) = app.pressure.n_told() {
+        let help = "How often the kernel said that memory is short.";
+        tell("lapwing_memory_pressures_total", "counter", help, n_pressures as f64);
+    }
     tell("lapwing_requests_total", "counter", "Answers that ended.", load(&metrics.n_requests));
     tell(
         "lapwing_requests_refused_total",
@@ -122,6 +128,15 @@ fn totals(app: &App, models: &[OfModel], page: &mut Page) {
         "Answers that were given up.",
         load(&metrics.n_cancelled),
     );
+}
+
+/// Models that left memory, by the reason.
+fn departures(left: &Left, page: &mut Page) {
+    const NAME: &str = "lapwing_models_unloaded_total";
+    page.head(NAME, "counter", "Models that left memory, by the reason.");
+    for why in Leave::ALL {
+        page.value(NAME, &format!("{{why=\"{}\"}}", why.word()), left.n(why) as f64);
+    }
 }
 
 /// A number of a model's state.

@@ -14,6 +14,11 @@ use crate::in_use::Answerer;
 /// A worker that reads a prompt as a whole says nothing meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a process that was dismissed gets to end, before nobody waits for its memory any more.
+const END: Duration = Duration::from_secs(10);
+/// How often its end is looked for.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A model that is loaded.
 pub(crate) struct Loaded {
     pub(crate) name: String,
@@ -122,6 +127,14 @@ impl Loaded {
     pub(super) fn dismiss(&self) {
         self.is_dismissed.store(true, Ordering::Relaxed);
         self.crowd.dismiss();
+    }
+
+    /// Ends when its process has ended, which was dismissed, or hangs.
+    pub(crate) async fn has_ended(&self) {
+        let deadline = tokio::time::Instant::now() + END;
+        while !self.crowd.is_lost() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Begin to use it; it is kept as long as `keep_alive` says after that.

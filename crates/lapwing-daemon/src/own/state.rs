@@ -1,16 +1,19 @@
 //! What a daemon is and holds. None of it loads a model or counts as its use.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use lapwing_host::backend::DeviceRequest;
+use lapwing_measure::conditions::memory_available_bytes;
+use lapwing_measure::reading::{Reason, known};
 use lapwing_serving::message::{Library, Listing, Opening, Spent, State as WorkerState};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::body;
-use crate::models::Loaded;
+use crate::models::{Leave, Loaded};
 use crate::power::{PowerReport, spent};
 use crate::refusal::Refusal;
 
@@ -29,6 +32,38 @@ pub struct About {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Models {
     pub(crate) models: Vec<ModelState>,
+    #[serde(default)]
+    pub(crate) memory: MemoryState,
+}
+
+/// What models may take; a reason for each null is in `nulls`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemoryState {
+    /// What all may take together.
+    budget_bytes: u64,
+    /// What this machine has left.
+    available_bytes: Option<u64>,
+    /// How often the kernel said that memory is short.
+    n_pressures: Option<u64>,
+    /// Models that were unloaded for it.
+    n_unloaded_for_pressure: u64,
+    nulls: BTreeMap<String, String>,
+}
+
+impl MemoryState {
+    fn of(app: &App) -> MemoryState {
+        let options = app.options.now();
+        let mut nulls = BTreeMap::new();
+        let available = memory_available_bytes(&options.system);
+        let n_pressures = app.pressure.n_told().map_err(Reason::new);
+        MemoryState {
+            budget_bytes: options.n_memory_bytes_max,
+            available_bytes: known(available, "available_bytes", &mut nulls),
+            n_pressures: known(n_pressures, "n_pressures", &mut nulls),
+            n_unloaded_for_pressure: app.models.left.n(Leave::Pressure),
+            nulls,
+        }
+    }
 }
 
 /// A model, and how it is held if it is.
@@ -110,7 +145,7 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
             models.push(ModelState { listing, device: None, loaded });
         }
     }
-    Ok(Json(Models { models }))
+    Ok(Json(Models { models, memory: MemoryState::of(&app) }))
 }
 
 /// What the libraries offer on this machine.
@@ -140,11 +175,11 @@ pub(super) async fn unload(
     State(app): State<App>,
     body::Json(OfModel { model }): body::Json<OfModel>,
 ) -> Result<Json<Unloaded>, Refusal> {
-    if app.models.unload(&model) {
+    if app.models.unload(&model, Leave::Asked).is_some() {
         return Ok(Json(Unloaded { was_loaded: true }));
     }
     let name = named(&app, &model).await?;
-    Ok(Json(Unloaded { was_loaded: app.models.unload(&name) }))
+    Ok(Json(Unloaded { was_loaded: app.models.unload(&name, Leave::Asked).is_some() }))
 }
 
 /// Where a model is to run.

@@ -65,7 +65,12 @@ pub(super) fn memory_total_bytes(files: &SystemFiles) -> Reading<u64> {
         .or_else(|reason| asked_memory(files, reason, sysinfo::System::total_memory))
 }
 
-pub(super) fn memory_available_bytes(files: &SystemFiles) -> Reading<u64> {
+/// What a program can still get of the memory, in bytes.
+///
+/// # Errors
+///
+/// When the system does not tell.
+pub fn memory_available_bytes(files: &SystemFiles) -> Reading<u64> {
     files
         .kib_field("proc/meminfo", "MemAvailable")
         .or_else(|reason| asked_memory(files, reason, sysinfo::System::available_memory))

@@ -6,6 +6,8 @@ mod anthropic;
 mod embeddings;
 mod faults;
 mod in_use;
+#[cfg(target_os = "linux")]
+mod memory;
 mod ollama;
 mod own;
 mod page;
