@@ -13,6 +13,7 @@ use crate::models::{KeepAlive, Models};
 use crate::options::{InForce, Options};
 use crate::power::{Ledger, Power};
 use crate::pressure::Pressure;
+use crate::pulls::Pulls;
 use crate::refusal::Refusal;
 use crate::unix_seconds;
 
@@ -31,6 +32,7 @@ pub(crate) struct App {
     #[cfg(feature = "otlp")]
     pub(crate) exports: Arc<crate::otlp::Exports>,
     pub(crate) pressure: Arc<Pressure>,
+    pub(crate) pulls: Arc<Pulls>,
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
@@ -92,6 +94,7 @@ impl App {
             power,
             ledger,
             pressure,
+            pulls: Arc::new(Pulls::new(Arc::clone(&options))),
             metrics: Arc::default(),
             options,
             started_s: unix_seconds(),

@@ -46,6 +46,7 @@ mod page;
 mod power;
 mod pressure;
 mod protocol;
+mod pulls;
 mod refusal;
 mod request_id;
 mod timings;

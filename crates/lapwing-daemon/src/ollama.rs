@@ -1,4 +1,5 @@
-//! Ollama's interface, its reading side: what there is, what is loaded, chats, texts and embeddings.
+//! Ollama's interface, its reading side: what there is, what is loaded, chats, texts and embeddings; and
+//! models of the catalogue where clients may pull them.
 //! Whatever would make, copy or send a model away is refused with a reason.
 
 mod answer;
@@ -8,6 +9,7 @@ mod embed;
 mod generate;
 mod models;
 mod options;
+mod pull;
 mod request;
 mod time;
 
@@ -35,7 +37,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/generate", post(generate::generate))
         .route("/api/embed", post(embed::embed))
         .route("/api/embeddings", post(embed::embeddings))
-        .route("/api/pull", any(|| none("models are pulled by whoever runs it")))
+        .route("/api/pull", post(pull::pull))
         .route("/api/create", any(|| none("models are made by whoever runs it")))
         .route("/api/copy", any(|| none("other names of models are given when it is started")))
         .route("/api/delete", any(|| none("models are removed by whoever runs it")))

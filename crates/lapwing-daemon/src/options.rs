@@ -30,6 +30,8 @@ pub struct Options {
     pub names: Names,
     /// What starts a worker that serves a model.
     pub worker: WorkerCommand,
+    /// What starts a worker that pulls models; `None` where clients may not ask for that.
+    pub puller: Option<WorkerCommand>,
     /// The folder of models, whose time of change tells when to look again.
     pub models: PathBuf,
     /// How long a model stays loaded after its last request; `None` for ever.

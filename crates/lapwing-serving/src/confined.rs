@@ -1,12 +1,22 @@
 //! What a worker gives up before it opens anything: a library or a template that somebody made to do
 //! harm finds little to do it with.
 //!
-//! It cannot open network sockets, gain rights, be traced or leave a core file behind, and it ends
-//! when whoever started it does. When memory runs out the kernel ends it before its parent. What the system does not know is told, never passed over.
+//! It cannot open network sockets (but for one that pulls), gain rights, be traced or leave a core file
+//! behind, and it ends when whoever started it does, or before where memory runs out. What the system
+//! does not know is told, never passed over.
 
-/// Give up what serving a model does not need; what could not be given up, in words.
+/// Whether a worker needs the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// It pulls models.
+    Kept,
+    /// It holds one.
+    GivenUp,
+}
+
+/// Give up what a worker does not need; what could not be given up, in words.
 #[cfg(target_os = "linux")]
-pub(crate) fn confine() -> Vec<String> {
+pub(crate) fn confine(network: Network) -> Vec<String> {
     use nix::sys::prctl;
     use nix::sys::resource::{Resource, setrlimit};
     use nix::sys::signal::Signal;
@@ -24,7 +34,9 @@ pub(crate) fn confine() -> Vec<String> {
     tried("give up new rights", prctl::set_no_new_privs().map_err(text));
     tried("forbid to be traced", prctl::set_dumpable(false).map_err(text));
     tried("forbid core files", setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(text));
-    tried("give up the network", network::give_up());
+    if network == Network::GivenUp {
+        tried("give up the network", network::give_up());
+    }
     problems
 }
 
@@ -45,9 +57,9 @@ fn offer_to_end() -> Result<(), String> {
     std::fs::write(FILE, wanted.to_string()).map_err(|error| error.to_string())
 }
 
-/// Give up what serving a model does not need; what could not be given up, in words.
+/// Give up what a worker does not need; what could not be given up, in words.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn confine() -> Vec<String> {
+pub(crate) fn confine(_: Network) -> Vec<String> {
     Vec::new()
 }
 

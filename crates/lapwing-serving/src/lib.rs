@@ -10,9 +10,11 @@
 //!
 //! A worker is a process of its own ([`lapwing_host::worker`]): what a model file, a template or a
 //! native library does to it, whoever serves survives. All that comes from a model is parsed here,
-//! and nothing of HTTP is known here. [`message`] is the contract; [`serve`] the worker.
+//! and nothing of HTTP is known here. [`message`] is the contract; [`serve`] the worker. Beside it
+//! [`pulling`] is one that gets models.
 
 pub mod message;
+pub mod pulling;
 
 mod confined;
 mod embeds;

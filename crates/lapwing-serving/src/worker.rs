@@ -16,7 +16,7 @@ use lapwing_host::worker::crowd::Requests;
 use lapwing_host::{Caller, EmbeddingEngine, Engine, Host, OpenRequest, with_causes};
 use lapwing_store::Store;
 
-use crate::confined::confine;
+use crate::confined::{Network, confine};
 use crate::embeds::Embeds;
 use crate::forms::{Asked, Forms};
 use crate::listing::{hash, libraries, list};
@@ -56,7 +56,7 @@ pub fn serve(
     output: impl Write + Send,
     base: &Base<'_>,
 ) -> Result<(), serde_json::Error> {
-    let problems = confine();
+    let problems = confine(Network::GivenUp);
     let requests: Requests<Ask> = Requests::of(input);
     let mouth = Mouth::of(output);
     while let Some(request) = requests.next() {

@@ -171,6 +171,8 @@ pub enum WorkerKind {
     Bench,
     /// Serves a model.
     Serve,
+    /// Pulls a model for the daemon.
+    Pull,
 }
 
 impl Command {

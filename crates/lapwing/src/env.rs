@@ -89,6 +89,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("LAPWING_SERVE_ALIAS", "same as --alias of `serve`, as many"),
     ("LAPWING_SERVE_DEFAULT_MODEL", "same as --default-model of `serve`"),
     ("LAPWING_SERVE_ANY_NAME", "same as --any-name of `serve`: true or false"),
+    ("LAPWING_SERVE_ALLOW_PULL", "same as --allow-pull of `serve`: true or false"),
     ("LAPWING_SERVE_KEEP_ALIVE", "same as --keep-alive of `serve`"),
     ("LAPWING_SERVE_MEMORY_MB", "same as --memory-mb of `serve`"),
     ("LAPWING_SERVE_PARALLEL", "same as --parallel of `serve`"),

@@ -12,6 +12,7 @@ pub fn worker(kind: WorkerKind, settings_file: Option<&Path>, verbosity: u8) -> 
         WorkerKind::Trial => "trial",
         WorkerKind::Bench => "bench",
         WorkerKind::Serve => "serve",
+        WorkerKind::Pull => "pull",
     };
     let mut arguments = vec!["worker".into(), kind.into()];
     if let Some(file) = settings_file {

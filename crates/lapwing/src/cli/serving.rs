@@ -74,6 +74,10 @@ pub struct ServingArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
     #[arg(default_missing_value = "true", hide_possible_values = true)]
     pub any_name: Option<bool>,
+    /// Let clients pull models of the catalogue [env: LAPWING_SERVE_ALLOW_PULL]
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
+    #[arg(default_missing_value = "true", hide_possible_values = true)]
+    pub allow_pull: Option<bool>,
     /// How long a model stays loaded after its last request: 5m, 1h30m, or forever; 5m if left out
     /// [env: LAPWING_SERVE_KEEP_ALIVE]
     #[arg(long, value_name = "TIME", value_parser = keep_alive)]
@@ -115,6 +119,7 @@ impl ServingArgs {
             alias: [below.alias, self.alias].concat(),
             default_model: self.default_model.or(below.default_model),
             any_name: self.any_name.or(below.any_name),
+            allow_pull: self.allow_pull.or(below.allow_pull),
             keep_alive: self.keep_alive.or(below.keep_alive),
             memory_mb: self.memory_mb.or(below.memory_mb),
             parallel: self.parallel.or(below.parallel),

@@ -31,8 +31,8 @@ pub fn run(
     resolve: &dyn Fn() -> Result<Settings, ResolveSettingsError>,
 ) -> anyhow::Result<()> {
     let mut accepted = Accepted::default();
-    let (copied, worker) = accepted::copied(settings);
-    let options = options::options(settings, worker)?;
+    let (copied, workers) = accepted::copied(settings);
+    let options = options::options(settings, workers)?;
     accepted.keep(copied);
     let given = sockets::given()?;
     let manager = settings.manager.as_ref().and_then(|variables| {
@@ -175,8 +175,8 @@ impl Service<'_> {
 
     fn read_again(&self, daemon: &Daemon) -> anyhow::Result<()> {
         let settings = (self.resolve)()?;
-        let (copied, worker) = accepted::copied(&settings);
-        daemon.change(options::options(&settings, worker)?)?;
+        let (copied, workers) = accepted::copied(&settings);
+        daemon.change(options::options(&settings, workers)?)?;
         self.accepted.borrow_mut().keep(copied);
         if !is_same(&wanted(&settings), &self.addresses) {
             self.printer

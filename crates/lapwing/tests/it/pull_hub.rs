@@ -13,7 +13,7 @@ fn large_bytes() -> Vec<u8> {
     (0..LARGE_BYTES as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn files() -> Vec<HubFile> {
+pub(crate) fn files() -> Vec<HubFile> {
     let small = |path, text: &str| HubFile { path, bytes: text.into(), is_large: false };
     vec![
         small("README.md", "not wanted"),

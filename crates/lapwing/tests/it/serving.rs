@@ -12,6 +12,7 @@ mod ollama;
 mod own;
 mod page;
 mod power;
+mod pulling;
 #[cfg(target_os = "linux")]
 mod service;
 #[cfg(target_os = "linux")]

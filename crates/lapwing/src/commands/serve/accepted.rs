@@ -28,17 +28,30 @@ impl Accepted {
 #[derive(Debug)]
 pub(super) struct Copied(#[expect(dead_code, reason = "it is open")] Option<File>);
 
-/// A copy of `settings`, and how a process is started that reads it. Where there are no files in
-/// memory it reads the settings file.
-pub(super) fn copied(settings: &Settings) -> (Copied, WorkerCommand) {
+/// How processes are started that read settings as they were accepted.
+pub(super) struct Workers {
+    /// One that holds a model.
+    pub(super) serving: WorkerCommand,
+    /// One that pulls models.
+    pub(super) pulling: WorkerCommand,
+}
+
+/// A copy of `settings`, and how processes are started that read it. Where there are no files in memory
+/// they read the settings file.
+pub(super) fn copied(settings: &Settings) -> (Copied, Workers) {
+    let workers = |worker: &dyn Fn(WorkerKind) -> WorkerCommand| Workers {
+        serving: worker(WorkerKind::Serve),
+        pulling: worker(WorkerKind::Pull),
+    };
     #[cfg(target_os = "linux")]
     match in_memory(&settings.file_text) {
         Ok((file, path)) => {
-            return (Copied(Some(file)), settings.worker_with(WorkerKind::Serve, &path));
+            let workers = workers(&|kind| settings.worker_with(kind, &path));
+            return (Copied(Some(file)), workers);
         }
         Err(error) => tracing::warn!(%error, "settings cannot be kept in memory"),
     }
-    (Copied(None), settings.worker(WorkerKind::Serve))
+    (Copied(None), workers(&|kind| settings.worker(kind)))
 }
 
 /// A file that exists in memory only, and where processes of this user find it.

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Context as _;
 use lapwing_daemon::{Address, Key, Names, Options, Policy};
 use lapwing_files::regular::{self, N_TEXT_BYTES_MAX};
-use lapwing_host::worker::WorkerCommand;
 use lapwing_serving::message::Opening;
 use sysinfo::System;
 
@@ -14,6 +13,8 @@ use crate::commands::bench;
 use crate::exit::UsageError;
 use crate::settings::Settings;
 
+use super::accepted::Workers;
+
 /// Bytes of a request: a conversation of a million tokens has some.
 const N_BODY_BYTES_MAX: usize = 32 << 20;
 /// Bytes of kept sequences, for each model.
@@ -21,12 +22,12 @@ const N_KEPT_BYTES_MAX: u64 = 1 << 30;
 /// What running requests get when the daemon is told to end.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What the daemon is told; `worker` starts the processes that hold models.
+/// What the daemon is told; `workers` are the processes that hold and pull models.
 ///
 /// # Errors
 ///
 /// When the key cannot be read, or options do not fit together.
-pub(super) fn options(settings: &Settings, worker: WorkerCommand) -> anyhow::Result<Options> {
+pub(super) fn options(settings: &Settings, workers: Workers) -> anyhow::Result<Options> {
     let serving = &settings.serving;
     let any = serving.any_name.unwrap_or(false);
     if any && serving.default_model.is_none() {
@@ -52,7 +53,8 @@ pub(super) fn options(settings: &Settings, worker: WorkerCommand) -> anyhow::Res
             default: serving.default_model.clone(),
             any,
         },
-        worker,
+        worker: workers.serving,
+        puller: serving.allow_pull.unwrap_or(false).then_some(workers.pulling),
         models: settings.home.models(),
         keep_alive: serving.keep_alive.unwrap_or(KEEP_ALIVE).0,
         n_memory_bytes_max: n_memory_bytes.unwrap_or_else(|| half_of_memory(settings)),
