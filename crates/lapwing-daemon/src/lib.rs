@@ -123,6 +123,12 @@ impl Daemon {
         let grace = app.options.now().grace;
         let house = tokio::spawn(Arc::clone(&app.models).keep_house());
         let pressure = tokio::spawn(Arc::clone(&app.pressure).heed(Arc::clone(&app.models)));
+        let (models, mut stopped) = (Arc::clone(&app.models), stop.clone());
+        let events = tokio::spawn(async move {
+            // Whoever listens to events would hold up the end.
+            let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+            models.end_events();
+        });
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
@@ -130,6 +136,7 @@ impl Daemon {
         while servers.join_next().await.is_some() {}
         house.abort();
         pressure.abort();
+        events.abort();
         app.models.unload_all();
         #[cfg(feature = "otlp")]
         {

@@ -7,6 +7,7 @@
 //! each time.
 
 mod devices;
+mod events;
 mod keep_alive;
 mod leave;
 mod listings;
@@ -23,7 +24,7 @@ use lapwing_host::backend::DeviceRequest;
 use lapwing_host::worker::crowd::Crowd;
 use lapwing_measure::conditions::Snapshot;
 use lapwing_serving::message::{Ask, Library, Listing, Said};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::answers::Answers;
 use crate::in_use::Answerer;
@@ -31,10 +32,12 @@ use crate::options::InForce;
 use crate::power::Power;
 use crate::refusal::Refusal;
 use devices::Devices;
+use events::Events;
 use listings::Listings;
 use loaded::Times;
 use opening::{opening_of, thrifty};
 
+pub(crate) use events::{ModelEvent, What};
 pub(crate) use keep_alive::KeepAlive;
 pub use keep_alive::parse_seconds;
 pub(crate) use leave::{Leave, Left};
@@ -56,6 +59,7 @@ pub(crate) struct Models {
     room: tokio::sync::Mutex<()>,
     /// Whose turn it is to read the text side of a model that is not loaded.
     reading: tokio::sync::Mutex<()>,
+    events: Events,
     /// Models that left memory.
     pub(crate) left: Left,
     /// Something was loaded, ended or became idle.
@@ -86,6 +90,7 @@ impl Models {
             table: Mutex::default(),
             room: tokio::sync::Mutex::const_new(()),
             reading: tokio::sync::Mutex::const_new(()),
+            events: Events::new(),
             left: Left::default(),
             changed: Notify::new(),
         }
@@ -216,7 +221,9 @@ impl Models {
                     let (models, name) = (Arc::clone(self), name.to_owned());
                     // It goes on when whoever asked first has left.
                     tokio::spawn(async move {
+                        models.events.tell(&name, What::Loading);
                         let outcome = models.open(&name).await;
+                        models.events.tell(&name, What::of(&outcome));
                         let mut table = models.table();
                         table.loading.remove(&name);
                         table.expected.remove(&name);
@@ -319,7 +326,7 @@ impl Models {
         if table.loaded.get(name).is_some_and(|loaded| loaded.crowd.is_lost()) {
             table.loaded.remove(name);
             if !was_wanted {
-                self.left.count(Leave::Crashed);
+                self.tell_left(name, Leave::Crashed);
             }
         }
         if !was_wanted {
@@ -360,8 +367,23 @@ impl Models {
 
     fn let_go(&self, loaded: &Loaded, why: Leave) {
         loaded.dismiss();
+        self.tell_left(&loaded.name, why);
+    }
+
+    fn tell_left(&self, name: &str, why: Leave) {
         self.left.count(why);
-        tracing::info!(model = loaded.name, why = why.word(), "unloaded");
+        self.events.tell(name, What::Unloaded { why });
+        tracing::info!(model = name, why = why.word(), "unloaded");
+    }
+
+    /// What happens to models from now on; nothing when the daemon ends.
+    pub(crate) fn listen(&self) -> Option<broadcast::Receiver<ModelEvent>> {
+        self.events.listen()
+    }
+
+    /// Let those go who listen to what happens.
+    pub(crate) fn end_events(&self) {
+        self.events.end();
     }
 
     /// Unload what was kept long enough, as long as the daemon runs. Sleeps until the next is due.

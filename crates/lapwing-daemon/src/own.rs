@@ -3,6 +3,7 @@
 //! fields may change with a version, which it tells.
 
 mod answer;
+mod events;
 mod records;
 mod state;
 
@@ -25,6 +26,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/lapwing/profiles", get(records::records))
         .route("/v1/lapwing/report", get(records::report))
         .route(USED, get(records::used))
+        .route("/v1/lapwing/events", get(events::events))
+        .route("/models/sse", get(events::status_changes))
         .route(UNLOAD, post(state::unload))
         .route("/v1/lapwing/models/device", post(state::choose_device))
         .route(ANSWER, post(answer::answer))

@@ -4,6 +4,7 @@ mod admission;
 mod answers;
 mod anthropic;
 mod embeddings;
+mod events;
 mod faults;
 mod in_use;
 #[cfg(target_os = "linux")]
