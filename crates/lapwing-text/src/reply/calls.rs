@@ -87,11 +87,14 @@ pub(super) fn open(syntax: Syntax, beginning: &str, tools: &Arc<Tools>) -> Opene
     let text = text.strip_prefix('[').map_or(text, str::trim_start);
     let Some(first) = text.chars().next() else {
         // Only these leave open what comes behind the bracket.
-        let is_open = !in_list || matches!(syntax, Syntax::Python | Syntax::PythonCall);
+        let is_open =
+            !in_list || matches!(syntax, Syntax::Python | Syntax::PythonCall | Syntax::Fenced);
         return if is_open { Opened::NotYet } else { Opened::Calls(json_calls()) };
     };
     let is_name = first.is_alphabetic() || first == '_';
     match syntax {
+        Syntax::Fenced if first == '{' => Opened::Calls(bare(tools.clone())),
+        Syntax::Fenced => Opened::No,
         _ if first == '{' => Opened::Calls(json_calls()),
         _ if in_list && !matches!(syntax, Syntax::Python | Syntax::PythonCall) => {
             Opened::Calls(json_calls())

@@ -12,7 +12,7 @@ use crate::tokenizer::Tokenizer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplyFormat {
     markers: Arc<[Marker]>,
-    /// A JSON object at the start of an answer may be a call without any marker.
+    /// A JSON object at the start of an answer, or of a block of code, may be a call without any marker.
     has_bare_calls: bool,
     tools: Arc<Tools>,
 }
@@ -35,6 +35,8 @@ pub(super) enum Role {
     Response,
     CallsOpen(Syntax),
     CallsClose,
+    /// Behind calls that stand in a block of code.
+    FenceClose,
     /// Within calls: where a single one begins and ends, its arguments begin, its id begins, and what
     /// stands for a quotation mark.
     CallOpen,
@@ -81,6 +83,8 @@ pub(super) enum Syntax {
     Gemma,
     /// A marker around each call, and one between name and arguments.
     DeepSeek,
+    /// JSON in a block of code, if its function is offered.
+    Fenced,
 }
 
 /// What belongs together: the family has all of it where the tokenizer or the template has one of
@@ -222,8 +226,23 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// The family in whose answers a call may have no marker at all.
-const BARE: &str = "llama";
+/// The families in whose answers a call may have no marker at all: Llama's are taught so, and small
+/// models of Qwen's leave theirs out.
+const BARE: [&str; 2] = ["llama", "tool_call"];
+
+/// Around calls of these families where they make code of them.
+const FENCE: Family = Family {
+    name: "fence",
+    signs: &[],
+    markers: &[
+        (Role::FenceClose, FENCE_MARK),
+        (Role::CallsOpen(Syntax::Fenced), "```json"),
+        (Role::CallsOpen(Syntax::Fenced), FENCE_MARK),
+    ],
+};
+
+/// Begins and ends a block of code.
+pub(super) const FENCE_MARK: &str = "```";
 
 /// Begins a message of gpt-oss.
 pub(super) const START: &str = "<|start|>";
@@ -260,7 +279,11 @@ impl ReplyFormat {
         }
         let has = |sign: &&str| has_token(sign) || is_mentioned(sign);
         let families = FAMILIES.iter().filter(|family| family.signs.iter().any(has));
-        ReplyFormat::of(&families.collect::<Vec<_>>(), tokenizer)
+        let mut families: Vec<&Family> = families.collect();
+        if families.iter().any(|family| BARE.contains(&family.name)) {
+            families.push(&FENCE);
+        }
+        ReplyFormat::of(&families, tokenizer)
     }
 
     fn of(families: &[&Family], tokenizer: &Tokenizer) -> ReplyFormat {
@@ -271,7 +294,7 @@ impl ReplyFormat {
             Marker { role, spelling, token }
         };
         let markers = families.iter().flat_map(|family| family.markers).map(marker).collect();
-        ReplyFormat { markers, has_bare_calls: names.contains(&BARE), tools: Arc::default() }
+        ReplyFormat { markers, has_bare_calls: names.contains(&FENCE.name), tools: Arc::default() }
     }
 
     /// The format where the prompt offers these functions, as JSON schemas. Their schemas say what is

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::calls::{self, Calls, Flow, Opened};
-use super::format::{Marker, ReplyFormat, Role, Syntax, Thought};
+use super::format::{FENCE_MARK, Marker, ReplyFormat, Role, Syntax, Thought};
 use super::sink::Sink;
 use super::tools::Tools;
 use super::{Grammar, RAW_BYTES_MAX};
@@ -16,10 +16,12 @@ const CHANNEL_NAME: &str = "thought";
 pub(super) struct Marked {
     place: Place,
     tools: Arc<Tools>,
-    /// A JSON object at the start may be a call.
+    /// A JSON object at the start, or at that of a block of code, may be a call.
     has_bare_calls: bool,
     /// Nothing but white space and thoughts came so far.
     is_start: bool,
+    /// Nothing but white space came since the last line's end.
+    is_line_start: bool,
     /// White space that comes now belongs to the marker before it.
     drops_space: bool,
     /// White space at the end of a thought, or at the start of an answer that may be a bare call.
@@ -62,6 +64,13 @@ enum Rest {
     Content,
 }
 
+impl Block {
+    /// Whether it is one of code.
+    fn is_fenced(&self) -> bool {
+        self.opener.starts_with(FENCE_MARK)
+    }
+}
+
 impl Marked {
     pub(super) fn new(format: &ReplyFormat, prompt_end: &str) -> Marked {
         let end = prompt_end.trim_end();
@@ -87,6 +96,7 @@ impl Marked {
             has_bare_calls: format.has_bare_calls(),
             tools: format.tools().clone(),
             is_start: true,
+            is_line_start: true,
             space: String::new(),
             block: Block::default(),
         }
@@ -94,6 +104,7 @@ impl Marked {
 
     fn content(&mut self, symbol: char, sink: &mut Sink) {
         let is_space = symbol.is_whitespace();
+        self.is_line_start = symbol == '\n' || (self.is_line_start && is_space);
         if is_space && self.drops_space {
             return;
         }
@@ -215,6 +226,7 @@ impl Marked {
         self.block.rest = Some(if has_calls { Rest::Marker } else { Rest::Content });
         self.place = Place::Content;
         self.is_start = false;
+        self.is_line_start = false;
         self.drops_space = false;
     }
 
@@ -234,7 +246,8 @@ impl Marked {
         } else {
             self.give_back(sink);
         }
-        if let Some(marker) = marker.filter(|marker| marker.role == Role::CallsClose) {
+        let closes = |marker: &&Marker| matches!(marker.role, Role::CallsClose | Role::FenceClose);
+        if let Some(marker) = marker.filter(closes) {
             self.close_rest(marker, sink);
         }
     }
@@ -242,6 +255,7 @@ impl Marked {
     /// A closing marker behind a block that ended before it.
     fn close_rest(&mut self, marker: &Marker, sink: &mut Sink) {
         let rest = self.block.rest.take();
+        self.is_line_start = false;
         self.drops_space = rest != Some(Rest::Content);
         if !self.drops_space {
             sink.content(marker.spelling);
@@ -253,8 +267,19 @@ impl Grammar for Marked {
     fn expects(&self, marker: &Marker, is_token: bool) -> bool {
         match (&self.place, marker.role) {
             (Place::Content, Role::ThoughtOpen(Thought::Announced)) => self.is_start,
+            (Place::Content, Role::CallsOpen(Syntax::Fenced)) => {
+                self.has_bare_calls && self.is_line_start
+            }
             (Place::Content, Role::ThoughtOpen(_) | Role::Response | Role::CallsOpen(_)) => true,
             (Place::Content, Role::CallsClose) => self.block.rest.is_some(),
+            (Place::Content, Role::FenceClose) => {
+                self.block.rest.is_some() && self.block.is_fenced()
+            }
+            (Place::Opening(_) | Place::Calls(_), Role::CallsOpen(Syntax::Fenced)) => false,
+            (Place::Opening(_), Role::FenceClose) => self.block.is_fenced(),
+            (Place::Calls(calls), Role::FenceClose) => {
+                self.block.is_fenced() && !calls.is_in_text()
+            }
             (Place::Thought { thought, .. }, Role::ThoughtClose(closed)) => *thought == closed,
             (Place::Opening(_), Role::CallsOpen(Syntax::XmlName)) => false,
             (Place::Opening(_), Role::CallsOpen(_) | Role::CallsClose) => true,
@@ -280,7 +305,7 @@ impl Grammar for Marked {
 
     fn marker(&mut self, marker: &Marker, sink: &mut Sink) {
         match (&mut self.place, marker.role) {
-            (Place::Content, Role::CallsClose) => self.close_rest(marker, sink),
+            (Place::Content, Role::CallsClose | Role::FenceClose) => self.close_rest(marker, sink),
             (Place::Content, Role::ThoughtOpen(thought)) => self.open_thought(thought, sink),
             (Place::Thought { .. }, _) => {
                 self.end_name(true, sink);
@@ -288,7 +313,7 @@ impl Grammar for Marked {
                 self.place = Place::Content;
                 self.drops_space = true;
             }
-            (Place::Opening(_) | Place::Calls(_), Role::CallsClose) => {
+            (Place::Opening(_) | Place::Calls(_), Role::CallsClose | Role::FenceClose) => {
                 self.close(Some(marker), sink);
             }
             (place, Role::CallsOpen(syntax)) => {

@@ -399,6 +399,57 @@ fn calls_of_qwen_and_hermes() {
 }
 
 #[test]
+fn calls_of_small_models_that_leave_their_markers_out() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}, {"name": "g"}]);
+    let model = qwen().with_tools(&tools);
+    let f = "{\"name\": \"f\", \"arguments\": {\"a\": \"```\\n}\"}}";
+    let g = "{\n  \"name\": \"g\",\n  \"arguments\": {}\n}";
+    let arguments = "{\"a\": \"```\\n}\"}";
+    let one: &[(&str, &str)] = &[("f", arguments)];
+    let both: &[(&str, &str)] = &[("f", arguments), ("g", "{}")];
+    // Qwen2.5-Coder-1.5B: as code, bare, and with the braces that its template shows doubled.
+    model.check(&format!("```json\n{f}\n```"), ("", "", one));
+    model.check(&format!("```json\n{f}\n{g}\n```"), ("", "", both));
+    model.check(&format!("```\n[{f}, {g}]\n```\n"), ("", "", both));
+    model.check(&format!("I look.\n\n```json\n{f}\n```\nok"), ("I look.\n\nok", "", one));
+    model.check(&format!("```json\n{f}\n```\n\n```json\n{g}\n```"), ("", "", both));
+    model.check(&format!("```json\n{f}"), ("", "", one));
+    model.check(f, ("", "", one));
+    model.check(&format!("{{{f}}}"), ("", "", one));
+    model.check(&format!("{{{f}}}\n{{{g}}}"), ("", "", both));
+    model.check(&format!("<think>\nhm\n</think>\n\n{f}"), ("", "hm", one));
+    let marked = format!("<tool_call>\n{{{f}}}\n</tool_call>\n<tool_call>\n{g}\n</tool_call>");
+    model.check(&marked, ("", "", both));
+    qwen().check(&marked, ("", "", both));
+    model.check(&format!("{f}\n</tool_call>"), ("", "", one));
+    // Its function is not offered, it is an example within a text, or no call at all.
+    for text in [
+        "```json\n{\"name\": \"h\", \"arguments\": {}}\n```",
+        "```json\n{\"name\": \"f\", \"age\": 5}\n```\n\nSo.",
+        "```json\n{\"a\": 1}\n```\n```\n[]\n```",
+        "```python\nf()\n```\n",
+        "see ```json\n{\"name\": \"f\", \"arguments\": {}}\n```",
+        "```json\n```\n``````\n`f`",
+        "see {\"name\": \"f\", \"arguments\": {}}",
+        "{{\"name\": \"f\"}}",
+        "{{{\"name\": \"f\", \"arguments\": {}}}}",
+        "``",
+        "```",
+    ] {
+        model.check(text, (text, "", &[]));
+    }
+    // Where a call stands behind markers, a later block of code is a text's.
+    model.check(
+        &format!("<tool_call>{f} so:\n```python\nf()\n```"),
+        ("so:\n```python\nf()\n```", "", one),
+    );
+    // Without functions nothing but markers makes a call.
+    for text in [&*format!("```json\n{f}\n```"), f] {
+        qwen().check(text, (text, "", &[]));
+    }
+}
+
+#[test]
 fn calls_of_qwen_coder() {
     let template = "<tool_call>\n<function=NAME>";
     let model = Model::new(&[], &["<tool_call>", "</tool_call>"], template);
@@ -584,8 +635,11 @@ fn models() -> Vec<(Model, Vec<&'static str>)> {
     let deepseek = ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>"];
     let deepseek = [&deepseek[..], &["<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"]].concat();
     let lfm2 = ["<|tool_call_start|>", "<|tool_call_end|>"];
+    let tools = json!([{"name": "f"}]);
+    let fenced = vec!["```json\n", "```", "{{", "</tool_call>", "}}", "\n{"];
     vec![
         (Model::new(&[], &[], "<think><tool_call><function="), think),
+        (qwen().with_tools(&tools), fenced),
         (Model::new(&mistral, &[], ""), mistral.to_vec()),
         (Model::new(&[], &[], "[THINK][TOOL_CALLS]"), mistral.to_vec()),
         (Model::new(&gemma, &[], ""), gemma.to_vec()),

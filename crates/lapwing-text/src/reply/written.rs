@@ -195,7 +195,7 @@ impl ReplyFormat {
                 each: [self.written(Role::CallOpen)?, self.written(Role::CallClose)?],
                 arguments: self.written(Role::Arguments)?,
             }),
-            Syntax::XmlName | Syntax::Gemma => None,
+            Syntax::XmlName | Syntax::Gemma | Syntax::Fenced => None,
         }
     }
 

@@ -15,7 +15,7 @@ pub(super) struct JsonCalls {
     bare: Option<Arc<Tools>>,
     place: Place,
     in_list: bool,
-    /// `"function": {` opened and not closed.
+    /// `"function": {` opened and not closed, or a brace that was doubled.
     n_wraps: usize,
     /// The raw text of a key, or of a value that is decoded.
     text: String,
@@ -71,6 +71,7 @@ impl JsonCalls {
             _ if is_between(symbol, &mut self.in_list) => Flow::On,
             '{' => {
                 self.place = Place::Object;
+                self.text.clear();
                 self.name = None;
                 self.early = None;
                 self.is_done = false;
@@ -85,6 +86,11 @@ impl JsonCalls {
         match symbol {
             ',' => Flow::On,
             _ if symbol.is_whitespace() => Flow::On,
+            // A template shows the form of a call with braces doubled, and models write it so.
+            '{' if self.text.is_empty() && self.n_wraps == 0 => {
+                self.n_wraps = 1;
+                Flow::On
+            }
             '"' => {
                 self.place = Place::Key;
                 self.begin_value(symbol);
