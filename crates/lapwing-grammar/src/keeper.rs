@@ -243,6 +243,10 @@ fn reason(text: &str) -> String {
 }
 
 impl Keeper {
+    // Its own options are nobody's to set.
+    if line.contains("coerce_one_of") {
+        return "more than one alternative of a oneOf may fit: anyOf says so".to_owned();
+    }
     /// How long things took so far.
     #[must_use]
     pub fn times(&self) -> Times {
@@ -347,6 +351,10 @@ mod tests {
         let mut mask = SimpleVob::alloc(70);
         [0, 31, 33, 69].into_iter().for_each(|token| mask.allow_token(token));
         let mut logits = vec![1.0; 80];
+        check(
+            "oneOf constraints are not supported. Enable 'coerce_one_of' option to approximate",
+            "more than one alternative of a oneOf may fit: anyOf says so",
+        );
         forbid(&mask, &mut logits);
         let left: Vec<usize> = (0..80).filter(|&idx| logits[idx] == 1.0).collect();
         assert_eq!(left, [0, 31, 33, 69]);

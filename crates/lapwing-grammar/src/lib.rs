@@ -13,6 +13,7 @@
 //! This crate must not know a backend, a queue or a protocol. One more way to write calls goes into
 //! `lapwing_text::WrittenCalls` and `calls.rs`.
 
+mod alternatives;
 mod answer;
 mod bounds;
 mod calls;

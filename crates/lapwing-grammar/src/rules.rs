@@ -3,6 +3,7 @@
 use lapwing_text::Written;
 use serde_json::{Value, json};
 
+use crate::alternatives;
 use crate::bounds;
 use crate::error::FormError;
 
@@ -54,6 +55,7 @@ pub(crate) fn schema(schema: &Value) -> Result<String, FormError> {
             return Err(FormError::Schema { reason });
         }
     };
+    alternatives::tell_apart(&mut schema);
     if let Some(members) = schema.as_object_mut() {
         let options = json!({"whitespace_flexible": false, "whitespace_pattern": WHITE_SPACE});
         members.insert("x-guidance".to_owned(), options);

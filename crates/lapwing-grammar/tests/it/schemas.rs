@@ -76,6 +76,13 @@ fn schemas() -> Vec<Value> {
             }},
             "required": ["pet"]
         }),
+        json!({
+            "$defs": {
+                "Cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"], "additionalProperties": false},
+                "Dog": {"type": "object", "properties": {"kind": {"const": "dog"}, "n": {"type": "integer"}}, "required": ["kind", "n"], "additionalProperties": false}
+            },
+            "oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}, {"type": "null"}]
+        }),
         json!({"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 3}),
         json!({"type": "array", "items": {"type": ["string", "integer"], "maxLength": 4}, "maxItems": 5}),
         json!({"allOf": [
