@@ -13,6 +13,7 @@ use llguidance::{CancellationHandle, Matcher};
 use toktrie::SimpleVob;
 
 use crate::answer::{Answer, grammar};
+use crate::digits::Digits;
 use crate::error::FormError;
 use crate::vocabulary::{Trie, Vocabulary};
 
@@ -160,7 +161,8 @@ fn keep(
         tracing::debug!(?warnings, "form");
     }
     // What may come first belongs to the compilation: a form without an answer is refused by it.
-    let first = masked(&mut matcher);
+    let mut digits = Digits::default();
+    let first = masked(&mut matcher, vocabulary, &digits);
     drop(compiling);
     let refused = match (&first, matcher.cancellation_handle()) {
         (Heard::Mask(Err(reason), _), _) => Some(reason.clone()),
@@ -177,7 +179,8 @@ fn keep(
             return;
         }
         let Ok(token) = inbox.recv() else { return };
-        let (is_complete, mask) = take(&mut matcher, token, &vocabulary.trie, outbox);
+        digits.take(vocabulary.trie.0.token(token));
+        let (is_complete, mask) = take(&mut matcher, token, vocabulary, &digits, outbox);
         if is_complete {
             return;
         }
@@ -189,15 +192,17 @@ fn keep(
 fn take(
     matcher: &mut Matcher,
     token: TokenId,
-    trie: &Trie,
+    vocabulary: &Vocabulary,
+    digits: &Digits,
     outbox: &Sender<Heard>,
 ) -> (bool, Heard) {
     let taken = matcher.consume_token(token).and_then(|()| matcher.is_accepting());
     let (is_complete, mask) = match taken {
         _ if matcher.is_stopped() && !matcher.is_error() => (true, None),
         Ok(true) => {
-            let mask = masked(matcher);
-            let is_complete = matches!(&mask, Heard::Mask(Ok(mask), _) if only_space(mask, trie));
+            let mask = masked(matcher, vocabulary, digits);
+            let ends = |mask: &SimpleVob| only_space(mask, &vocabulary.trie);
+            let is_complete = matches!(&mask, Heard::Mask(Ok(mask), _) if ends(mask));
             (is_complete, Some(mask))
         }
         Ok(false) => (false, None),
@@ -207,15 +212,18 @@ fn take(
     let mask = match mask {
         Some(mask) => mask,
         None if is_complete => Heard::Taken(true),
-        None => masked(matcher),
+        None => masked(matcher, vocabulary, digits),
     };
     (is_complete, mask)
 }
 
 /// What may come next.
-fn masked(matcher: &mut Matcher) -> Heard {
+fn masked(matcher: &mut Matcher, vocabulary: &Vocabulary, digits: &Digits) -> Heard {
     let started = Instant::now();
-    let mask = matcher.compute_mask_or_eos().map_err(|error| reason(&error.to_string()));
+    let mut mask = matcher.compute_mask_or_eos().map_err(|error| reason(&error.to_string()));
+    if let Ok(mask) = &mut mask {
+        digits.bound(mask, &vocabulary.digits);
+    }
     Heard::Mask(mask, started.elapsed())
 }
 
@@ -235,6 +243,10 @@ fn reason(text: &str) -> String {
     let is_mark = |line: &str| line.trim().chars().all(|symbol| symbol == '^');
     let lines = text.lines().take_while(|line| !is_listing(line)).filter(|line| !is_mark(line));
     let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    // Its own options are nobody's to set.
+    if line.contains("coerce_one_of") {
+        return "more than one alternative of a oneOf may fit: anyOf says so".to_owned();
+    }
     let line = match line.split_once("failed to compile JSON schema: ") {
         Some((_, reason)) => reason,
         None => &line,
@@ -243,10 +255,6 @@ fn reason(text: &str) -> String {
 }
 
 impl Keeper {
-    // Its own options are nobody's to set.
-    if line.contains("coerce_one_of") {
-        return "more than one alternative of a oneOf may fit: anyOf says so".to_owned();
-    }
     /// How long things took so far.
     #[must_use]
     pub fn times(&self) -> Times {
@@ -343,6 +351,10 @@ mod tests {
              error: look-around is not supported\n   1 | start: %json {}\n     |  ^",
             "regex parse error: (?=a)b error: look-around is not supported",
         );
+        check(
+            "oneOf constraints are not supported. Enable 'coerce_one_of' option to approximate",
+            "more than one alternative of a oneOf may fit: anyOf says so",
+        );
         assert_eq!(reason(&"x".repeat(1000)).len(), REASON_CHARS_MAX);
     }
 
@@ -351,10 +363,6 @@ mod tests {
         let mut mask = SimpleVob::alloc(70);
         [0, 31, 33, 69].into_iter().for_each(|token| mask.allow_token(token));
         let mut logits = vec![1.0; 80];
-        check(
-            "oneOf constraints are not supported. Enable 'coerce_one_of' option to approximate",
-            "more than one alternative of a oneOf may fit: anyOf says so",
-        );
         forbid(&mask, &mut logits);
         let left: Vec<usize> = (0..80).filter(|&idx| logits[idx] == 1.0).collect();
         assert_eq!(left, [0, 31, 33, 69]);

@@ -17,6 +17,7 @@ mod alternatives;
 mod answer;
 mod bounds;
 mod calls;
+mod digits;
 mod error;
 mod keeper;
 mod rules;

@@ -8,6 +8,8 @@ use llguidance::ParserFactory;
 use llguidance::earley::SlicedBiasComputer;
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
+use crate::digits::DigitTokens;
+
 /// Longer tokens take no part: the tree holds no deeper paths.
 const TOKEN_BYTES_MAX: usize = 512;
 /// The tree holds so many bytes of tokens.
@@ -24,6 +26,7 @@ const STEP_ITEMS_MAX: usize = 200_000;
 pub struct Vocabulary {
     pub(crate) factory: ParserFactory,
     pub(crate) trie: Arc<Trie>,
+    pub(crate) digits: DigitTokens,
 }
 
 /// Why no form can be kept to with a tokenizer.
@@ -71,7 +74,8 @@ impl Vocabulary {
         limits.verbose_errors = false;
         limits.max_items_in_row = ROW_ITEMS_MAX;
         limits.step_max_items = STEP_ITEMS_MAX;
-        Ok(Vocabulary { factory, trie })
+        let digits = DigitTokens::of(&trie.0);
+        Ok(Vocabulary { factory, trie, digits })
     }
 }
 

@@ -176,6 +176,47 @@ fn special_tokens_are_in_no_string() {
     assert_eq!(row[usize::from(b'<')], 0.0);
 }
 
+/// How many of the digits in `text` may come behind `start`, one by one.
+fn n_digits(schema: &Value, start: &str, text: &str) -> usize {
+    let speech = byte_level(&[], &[]);
+    let reply = ReplyFormat::plain();
+    let answer =
+        Answer { form: Form::Schema(schema), reply: &reply, prompt_end: "", may_think: true };
+    let mut keeper = speech.compile(&answer).unwrap();
+    let mut n_taken = 0;
+    for byte in start.bytes().chain(text.bytes()) {
+        let id = speech.tokenizer.encode(&char::from(byte).to_string(), false).unwrap()[0];
+        let mut row = vec![0.0; speech.tokenizer.n_vocab()];
+        keeper.forbid(&mut row).unwrap();
+        if row[id as usize] != 0.0 {
+            break;
+        }
+        n_taken += 1;
+        assert!(!keeper.take(id));
+    }
+    n_taken - start.len()
+}
+
+#[test]
+fn the_digits_of_numbers_are_bounded() {
+    let of = |schema: Value| {
+        let properties = json!({"a": schema});
+        json!({"type": "object", "properties": properties, "required": ["a"]})
+    };
+    let check = |schema: Value, start: &str, digit: &str, expected: usize| {
+        let n = n_digits(&of(schema.clone()), start, &digit.repeat(60));
+        assert_eq!(n, expected, "{schema} {start}");
+    };
+    check(json!({"type": "integer"}), r#"{"a": "#, "7", 20);
+    check(json!({"type": "number"}), r#"{"a": -0."#, "3", 20);
+    check(json!({"type": "number"}), r#"{"a": 1.5e-"#, "3", 20);
+    check(json!({"type": "number", "exclusiveMinimum": 0, "maximum": 9}), r#"{"a": 0."#, "0", 20);
+    check(json!({"type": "string", "format": "time"}), r#"{"a": "12:00:00."#, "0", 20);
+    // What is text, or must be so long, is as long as it is.
+    check(json!({"type": "string"}), r#"{"a": ""#, "7", 60);
+    check(json!({"type": "string", "pattern": "^[0-9]{40}$"}), r#"{"a": ""#, "7", 40);
+}
+
 #[test]
 fn white_space_is_bounded() {
     let speech = byte_level(&[], &[]);
