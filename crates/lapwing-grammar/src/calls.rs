@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::error::FormError;
 use crate::rules::{Rules, literal, marker, schema};
 
+/// More calls than these are not in one answer: small models, once they must call, go on with it to the
+/// end of their tokens.
+const N_CALLS_MAX: usize = 16;
+
 /// A function that may be called.
 pub(crate) struct Tool<'a> {
     pub(crate) name: &'a str,
@@ -51,14 +55,15 @@ pub(crate) fn rules(
 
 /// What surrounds calls and stands between them.
 fn around(how: WrittenCalls, is_one: bool) -> String {
-    let list = |separator: &str| match is_one {
-        true => "call".to_owned(),
-        false => format!("call ({} call)*", literal(separator)),
+    let several = |separator: &str, call: &str| match is_one {
+        true => call.to_owned(),
+        false => format!("{call} ({separator} {call}){{0,{}}}", N_CALLS_MAX - 1),
     };
+    let list = |separator: &str| several(&literal(separator), "call");
     match how {
         WrittenCalls::Objects { open, close } => {
             let each = format!(r#"{} "\n" call "\n" {}"#, marker(open), marker(close));
-            if is_one { each } else { format!(r#"{each} ("\n" {each})*"#) }
+            several(r#""\n""#, &each)
         }
         WrittenCalls::List { open, close, .. } => {
             format!(r#"{} "[" {} "]" {}"#, marker(open), list(", "), optional(close))
@@ -66,7 +71,7 @@ fn around(how: WrittenCalls, is_one: bool) -> String {
         WrittenCalls::Python { open, close } => {
             format!(r#"{} "[" {} "]" {}"#, marker(open), list(", "), marker(close))
         }
-        WrittenCalls::Named { .. } => if is_one { "call" } else { "call+" }.to_owned(),
+        WrittenCalls::Named { .. } => several("", "call"),
         WrittenCalls::Nested { all: [open, close], .. } => {
             format!("{} {} {}", marker(open), list("\n"), marker(close))
         }

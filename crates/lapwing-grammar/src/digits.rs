@@ -80,7 +80,7 @@ mod tests {
     fn check(before: &[&str], allowed: &[&str], left: &[&str]) {
         let words: Vec<Vec<u8>> = WORDS.iter().map(|word| word.as_bytes().to_vec()).collect();
         let trie = TokTrie::from(&TokRxInfo::new(8, 7), &words);
-        let id = |word: &&str| WORDS.iter().position(|it| it == word).unwrap() as u32;
+        let id = |word: &&str| (0..8).find(|&id| WORDS[id as usize] == *word).unwrap();
         let mut digits = Digits::default();
         before.iter().for_each(|word| digits.take(word.as_bytes()));
         let mut mask = SimpleVob::alloc(8);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lapwing_grammar::{Answer, Form};
+use lapwing_runtime::Constraint as _;
 use lapwing_text::{
     ChatTemplate, Detokenizer, Piece, Reply, ReplyFormat, ReplyParser, SpecialPieces, SpecialTokens,
 };
@@ -131,6 +132,38 @@ fn calls_are_written_as_families_read_them() {
         "",
         "<|start|>assistant",
     );
+}
+
+#[test]
+fn calls_come_to_an_end() {
+    let markers = ["<tool_call>", "</tool_call>"];
+    let speech = byte_level(&markers, &[]);
+    let tools = tools();
+    let reply = ReplyFormat::detect(None, &speech.tokenizer).with_tools(&tools);
+    let form = Form::Calls { tools: &tools, name: None };
+    let answer = Answer { form, reply: &reply, prompt_end: "", may_think: false };
+    let mut keeper = speech.compile(&answer).unwrap();
+    let [open, close] = markers.map(|marker| speech.tokenizer.token_id(marker).unwrap());
+    let text = "\n{\"name\": \"now\", \"arguments\": {}}\n";
+    let call = [vec![open], speech.tokenizer.encode(text, false).unwrap(), vec![close]].concat();
+    let between = speech.tokenizer.encode("\n", false).unwrap();
+    let mut n_calls = 0;
+    loop {
+        // A model that would go on and on.
+        let is_over = call.iter().any(|&id| {
+            let mut row = vec![0.0; speech.tokenizer.n_vocab()];
+            keeper.forbid(&mut row).unwrap();
+            assert_eq!(row[id as usize], 0.0, "{id} behind {n_calls} calls");
+            keeper.take(id)
+        });
+        n_calls += 1;
+        if is_over {
+            break;
+        }
+        keeper.forbid(&mut vec![0.0; speech.tokenizer.n_vocab()]).unwrap();
+        assert!(!keeper.take(between[0]));
+    }
+    assert_eq!(n_calls, 16);
 }
 
 #[test]
