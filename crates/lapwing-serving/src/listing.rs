@@ -70,7 +70,7 @@ pub(crate) fn hash(
     variant: Option<&str>,
 ) -> Result<(String, u64), Box<dyn std::error::Error>> {
     #[cfg(any(test, feature = "fakes"))]
-    if crate::fake::named(model).is_some() {
+    if crate::fake::named(model, lapwing_host::backend::DeviceRequest::Auto).is_some() {
         return Ok((checksum::sha256_bytes(model.as_bytes()), 0));
     }
     let path = resolve_model(model, &host.store)?;

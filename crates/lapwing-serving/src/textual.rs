@@ -40,7 +40,7 @@ pub(crate) fn of_text(
     ask: Ask,
 ) -> Result<Said, Failure> {
     #[cfg(any(test, feature = "fakes"))]
-    if let Some(fake) = crate::fake::named(model) {
+    if let Some(fake) = crate::fake::named(model, lapwing_host::backend::DeviceRequest::Auto) {
         return told(fake.text(), ask);
     }
     let stored = store.get(model);
