@@ -187,6 +187,8 @@ fn start_log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Nobody can be told when stderr is gone or full, and nothing ends for that.
+        .log_internal_errors(false)
         .with_ansi(use_colors)
         .with_target(settings.verbosity > 1);
     // Fails only if there is a subscriber already, which then does the job.
