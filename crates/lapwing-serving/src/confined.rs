@@ -1,8 +1,8 @@
 //! What a worker gives up before it opens anything: a library or a template that somebody made to do
 //! harm finds little to do it with.
 //!
-//! It cannot open network sockets (but for one that pulls), gain rights, be traced or leave a core file
-//! behind, and it ends when whoever started it does, or before where memory runs out. What the system
+//! It can open no sockets but those in the file system (but for one that pulls), gain no rights, neither be traced nor leave a
+//! core file behind, and it ends when whoever started it does, or before where memory runs out. What the system
 //! does not know is told, never passed over.
 
 /// Whether a worker needs the network.
@@ -30,7 +30,8 @@ pub(crate) fn confine(network: Network) -> Vec<String> {
     let text = |error: nix::Error| error.to_string();
     // Before it becomes one whose files belong to root.
     tried("be the first to go when memory runs out", offer_to_end());
-    tried("end with its parent", prctl::set_pdeathsig(Signal::SIGTERM).map_err(text));
+    // It reaches one that hangs in a library, too.
+    tried("end with its parent", prctl::set_pdeathsig(Signal::SIGKILL).map_err(text));
     tried("give up new rights", prctl::set_no_new_privs().map_err(text));
     tried("forbid to be traced", prctl::set_dumpable(false).map_err(text));
     tried("forbid core files", setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(text));
@@ -72,22 +73,16 @@ mod network {
         SeccompRule, TargetArch,
     };
 
-    /// Kinds of sockets that lead out of this machine.
-    const DOMAINS: [i32; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_PACKET];
-
-    /// Let every attempt to open a network socket fail as forbidden, in all threads from now on.
+    /// Let every attempt to open a socket of another kind than those in the file system fail as forbidden, in all threads from now on.
     pub(super) fn give_up() -> Result<(), String> {
         let program = program().map_err(|error| error.to_string())?;
         seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
     }
 
     fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-        let rules = DOMAINS.map(|domain| {
-            let length = SeccompCmpArgLen::Dword;
-            let is = SeccompCondition::new(0, length, SeccompCmpOp::Eq, domain as u64)?;
-            SeccompRule::new(vec![is])
-        });
-        let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let (length, is_not) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne);
+        let is_other = SeccompCondition::new(0, length, is_not, libc::AF_UNIX as u64)?;
+        let rules = vec![SeccompRule::new(vec![is_other])?];
         // A ring would open sockets without a call of its own.
         let calls = BTreeMap::from([(libc::SYS_socket, rules), (libc::SYS_io_uring_setup, vec![])]);
         let forbidden = SeccompAction::Errno(libc::EACCES as u32);
@@ -104,5 +99,50 @@ mod network {
     /// There is no filter for this processor.
     pub(super) fn give_up() -> Result<(), String> {
         Err("it is not built for this processor".to_owned())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::prctl;
+    use nix::sys::resource::{Resource, getrlimit};
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    const VARIABLE: &str = "LAPWING_TEST_CONFINED";
+
+    /// In a process of its own: nothing gives back what was given up.
+    #[test]
+    fn what_was_given_up_is_gone() {
+        if std::env::var_os(VARIABLE).is_none() {
+            let mut same = Command::new(std::env::current_exe().unwrap());
+            same.args(["--exact", "confined::tests::what_was_given_up_is_gone", "--nocapture"]);
+            let output = same.env(VARIABLE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        assert_eq!(confine(), Vec::<String>::new());
+        assert_eq!(prctl::get_pdeathsig().unwrap(), Some(Signal::SIGKILL));
+        assert!(prctl::get_no_new_privs().unwrap());
+        assert!(!prctl::get_dumpable().unwrap());
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+        let is_forbidden = |error: std::io::Error| error.raw_os_error() == Some(libc::EACCES);
+        let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap_err();
+        assert!(is_forbidden(bound), "a socket of the network");
+        assert!(is_forbidden(std::net::TcpStream::connect("[::1]:9").unwrap_err()));
+        std::os::unix::net::UnixStream::pair().expect("sockets of this machine remain");
+        // Nor do threads and programs that it starts get it back.
+        let threads = std::thread::spawn(|| std::net::TcpListener::bind("127.0.0.1:0").is_err());
+        assert!(threads.join().unwrap());
+        let shell = "exec 3<>/dev/tcp/127.0.0.1/9";
+        let output = Command::new("bash").args(["-c", shell]).output();
+        if let Ok(output) = output {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("Permission denied"), "{said}");
+        }
     }
 }
