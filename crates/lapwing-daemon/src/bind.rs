@@ -171,10 +171,14 @@ pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
         if !there.file_type().is_socket() {
             return Err(BindError::NoSocket { path: path.to_owned() });
         }
-        if tokio::net::UnixStream::connect(path).await.is_ok() {
-            return Err(BindError::Answered { path: path.to_owned() });
+        match tokio::net::UnixStream::connect(path).await {
+            Ok(_) => return Err(BindError::Answered { path: path.to_owned() }),
+            // Nobody listens, which nothing else means: many may wait at a daemon that is busy.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(taken)?;
+            }
+            Err(error) => return Err(taken(error)),
         }
-        std::fs::remove_file(path).map_err(taken)?;
     }
     let listener = UnixListener::bind(path).map_err(taken)?;
     Ok(Listener::Unix { listener, is_ours: true })
@@ -190,4 +194,30 @@ pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
 pub async fn bind_socket(path: &Path) -> Result<Listener, BindError> {
     let source = io::ErrorKind::Unsupported.into();
     Err(BindError::Taken { address: path.display().to_string(), source })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_at_which_many_wait_is_not_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/socket");
+        drop(bind_socket(&path).await.unwrap());
+        // One that nobody listens at is.
+        drop(bind_socket(&path).await.unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let busy = tokio::net::UnixSocket::new_stream().unwrap();
+        busy.bind(&path).unwrap();
+        let busy = busy.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        let error = bind_socket(&path).await.unwrap_err();
+        assert!(matches!(error, BindError::Taken { .. }), "{error}");
+        assert!(path.exists());
+        drop((busy, waiting));
+    }
 }
