@@ -1,6 +1,6 @@
 //! What a worker says to one request, as it comes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lapwing_host::worker::crowd::{Crowd, Heard};
 use lapwing_serving::message::{Ask, Ended, Piece, ReplyEvent, Said};
@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::refusal::Refusal;
+
+/// A process that says nothing for so long, while something is asked of it, hangs. What takes longest
+/// is a prompt that goes in whole: a minute or two where a model is slow.
+const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// A request that a worker answers. Whoever drops it gives the request up: the worker stops at the
 /// next token.
@@ -17,6 +21,8 @@ pub(crate) struct Answers {
     heard: UnboundedReceiver<(Instant, Heard<Said>)>,
     heard_at: Instant,
     is_over: bool,
+    /// How long the worker may say nothing at all.
+    silence_max: Duration,
     /// What is held as long as the request is open: the model is in use.
     _held: Option<Box<dyn Send>>,
 }
@@ -28,8 +34,9 @@ impl Answers {
         let (sender, heard) = unbounded_channel();
         let hear = move |heard| drop(sender.send((Instant::now(), heard)));
         let number = crowd.ask(ask, Box::new(hear));
-        let (crowd, heard_at) = (crowd.clone(), Instant::now());
-        Answers { crowd, number, heard, heard_at, is_over: false, _held: held }
+        let (crowd, silence_max) = (crowd.clone(), SILENCE_MAX);
+        let (heard_at, is_over) = (Instant::now(), false);
+        Answers { crowd, number, heard, heard_at, is_over, silence_max, _held: held }
     }
 
     /// When the worker said what came last, however late it was read here.
@@ -37,12 +44,18 @@ impl Answers {
         self.heard_at
     }
 
+    /// Bear it that the worker says nothing for this long.
+    pub(crate) fn with_silence(mut self, silence_max: Duration) -> Answers {
+        self.silence_max = silence_max;
+        self
+    }
+
     /// What comes next; `None` behind the last.
     pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
         if self.is_over {
             return None;
         }
-        let heard = self.heard.recv().await.map(|(at, heard)| {
+        let heard = self.hear().await.map(|(at, heard)| {
             self.heard_at = at;
             heard
         });
@@ -62,6 +75,18 @@ impl Answers {
             }
             None => Err(Refusal::internal("the model's process was lost")),
         })
+    }
+
+    async fn hear(&mut self) -> Option<(Instant, Heard<Said>)> {
+        loop {
+            let left = self.silence_max.saturating_sub(self.crowd.silence());
+            match tokio::time::timeout(left, self.heard.recv()).await {
+                Ok(heard) => return heard,
+                // It said something to others.
+                Err(_) if self.crowd.silence() < self.silence_max => {}
+                Err(_) => self.crowd.give_up(self.silence_max),
+            }
+        }
     }
 
     /// Give the request up; it goes on to be heard until it has ended.
@@ -146,5 +171,55 @@ impl Whole {
             }
         }
         Whole { text, thoughts, calls, pieces, ended }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(script: &str) -> Crowd<Ask, Said> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Crowd::start(command, |_| ()).unwrap()
+    }
+
+    fn asked(crowd: &Crowd<Ask, Said>) -> Answers {
+        Answers::of(crowd, &Ask::Look, None).with_silence(Duration::from_millis(300))
+    }
+
+    #[tokio::test]
+    async fn a_process_that_hangs_is_ended_and_all_hear_of_it() {
+        let started = Instant::now();
+        let crowd = shell("exec sleep 100");
+        let other = asked(&crowd).with_silence(Duration::from_secs(100));
+        let error = asked(&crowd).last().await.unwrap_err();
+        assert!(error.message.contains("it was not done after 0 s"), "{error}");
+        assert!(other.last().await.is_err());
+        assert!(asked(&crowd).last().await.is_err(), "and those who come later");
+        assert!(crowd.is_lost() && started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_answers_others_does_not_hang() {
+        let say =
+            |number: u32| format!("echo 'lapwing-worker more {number} {{\"notice\":\"x\"}}'; ");
+        let steps = (0..8).map(|_| format!("sleep 0.1; {}", say(2))).collect::<String>();
+        let crowd =
+            shell(&format!("{steps} echo 'lapwing-worker last 1 {{\"notice\":\"y\"}}'; read x"));
+        let first = asked(&crowd);
+        let _second = asked(&crowd);
+        assert_eq!(first.last().await.unwrap(), Said::Notice("y".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_rested_for_long_has_its_time() {
+        let crowd =
+            shell("read a; sleep 0.1; echo 'lapwing-worker last 1 {\"notice\":\"y\"}'; read x");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(asked(&crowd).last().await.is_ok(), "nothing was asked of it before");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lapwing_host::worker::crowd::Crowd;
 use lapwing_serving::message::{Ask, Listing, Said};
@@ -11,6 +11,10 @@ use tokio::sync::Mutex;
 use crate::answers::Answers;
 use crate::options::{InForce, Options};
 use crate::refusal::Refusal;
+
+/// A process that only looks, at folders or at devices, and says nothing for so long hangs. All who ask
+/// wait for the same one.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// The store's content, read anew when its folders changed.
 pub(super) struct Listings {
@@ -56,7 +60,7 @@ pub(super) async fn ask_once(options: &Options, ask: &Ask) -> Result<Said, Refus
     let command = command.map_err(|error| Refusal::internal(error.to_string()))?;
     let crowd: Crowd<Ask, Said> = Crowd::start(command, |_| ())
         .map_err(|error| Refusal::internal(format!("cannot start a process: {error}")))?;
-    let said = Answers::of(&crowd, ask, None).last().await;
+    let said = Answers::of(&crowd, ask, None).with_silence(SILENCE_MAX).last().await;
     crowd.dismiss();
     said
 }

@@ -61,6 +61,8 @@ struct Shared<Answer> {
     open: Mutex<Open<Answer>>,
     last_lines: Mutex<VecDeque<String>>,
     number: AtomicU64,
+    /// Since when nothing was heard, and something should have been.
+    silent_since: Mutex<Instant>,
 }
 
 /// What is asked and not answered.
@@ -73,6 +75,11 @@ impl<Request, Answer> Clone for Crowd<Request, Answer> {
     fn clone(&self) -> Self {
         Crowd { shared: Arc::clone(&self.shared), talk: PhantomData }
     }
+}
+
+/// A thread, or why the system gives none: there may be as many as this user may have.
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().spawn(work).map(drop)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,32 +100,33 @@ impl<Request: Serialize, Answer: DeserializeOwned + Send + 'static> Crowd<Reques
         let (sender, requests) = mpsc::channel::<String>();
         let pipe = process.take_requests();
         // A worker that does not read must not stop whoever asks.
-        std::thread::spawn(move || {
+        spawn(move || {
             let Some(mut pipe) = pipe else { return };
             for request in requests {
                 if pipe.write_all(request.as_bytes()).is_err() {
                     return;
                 }
             }
-        });
+        })?;
         let shared = Arc::new(Shared {
             process: Mutex::new(process),
             requests: Mutex::new(Some(sender)),
             open: Mutex::new(Open::Alive(HashMap::new())),
             last_lines: Mutex::default(),
             number: AtomicU64::new(0),
+            silent_since: Mutex::new(Instant::now()),
         });
         let of_errors = Arc::downgrade(&shared);
-        std::thread::spawn(move || {
+        spawn(move || {
             listen(errors, |line| of_errors.upgrade().is_some_and(|shared| shared.hear(line)));
-        });
+        })?;
         let of_output = Arc::downgrade(&shared);
-        std::thread::spawn(move || {
+        spawn(move || {
             listen(output, |line| of_output.upgrade().is_some_and(|shared| shared.hear(line)));
             if let Some(shared) = of_output.upgrade() {
                 on_end(shared.end());
             }
-        });
+        })?;
         Ok(Crowd { shared, talk: PhantomData })
     }
 
@@ -126,7 +134,12 @@ impl<Request: Serialize, Answer: DeserializeOwned + Send + 'static> Crowd<Reques
     pub fn ask(&self, request: &Request, mut hear: Hearer<Answer>) -> u64 {
         let number = self.shared.number.fetch_add(1, Ordering::Relaxed) + 1;
         match &mut *lock(&self.shared.open) {
-            Open::Alive(open) => drop(open.insert(number, hear)),
+            Open::Alive(open) => {
+                if open.is_empty() {
+                    *lock(&self.shared.silent_since) = Instant::now();
+                }
+                open.insert(number, hear);
+            }
             Open::Lost(lost) => {
                 hear(Heard::Lost(Arc::clone(lost)));
                 return number;
@@ -173,7 +186,7 @@ impl<Request: Serialize, Answer: DeserializeOwned + Send + 'static> Crowd<Reques
     pub fn dismiss(&self) {
         *lock(&self.shared.requests) = None;
         let shared = Arc::clone(&self.shared);
-        std::thread::spawn(move || {
+        let watched = spawn(move || {
             let deadline = Instant::now() + END;
             while !matches!(*lock(&shared.open), Open::Lost(_)) {
                 if deadline <= Instant::now() {
@@ -182,6 +195,25 @@ impl<Request: Serialize, Answer: DeserializeOwned + Send + 'static> Crowd<Reques
                 std::thread::sleep(POLL);
             }
         });
+        if let Err(error) = watched {
+            tracing::warn!(%error, "nobody sees to it that a process ends");
+        }
+    }
+
+    /// How long it has said nothing to anybody, while something was asked. As the clock goes that
+    /// stands still while the machine sleeps.
+    pub fn silence(&self) -> Duration {
+        lock(&self.shared.silent_since).elapsed()
+    }
+
+    /// Wait no longer for one that has said nothing for `limit`: what is open is heard of as lost at
+    /// once, and its process is ended, which nobody waits for here.
+    pub fn give_up(&self, limit: Duration) {
+        self.shared.lose(Loss::TimedOut { limit_s: limit.as_secs() });
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = spawn(move || lock(&shared.process).kill()) {
+            tracing::warn!(%error, "nobody ends a process that hangs");
+        }
     }
 
     /// End it now. What is open is heard of as lost.
@@ -195,6 +227,7 @@ impl<Answer: DeserializeOwned> Shared<Answer> {
     fn hear(&self, line: Line) -> bool {
         match line {
             Line::Said { number, is_last, json } => {
+                *lock(&self.silent_since) = Instant::now();
                 let Open::Alive(open) = &mut *lock(&self.open) else { return false };
                 let hearer = match is_last {
                     true => open.remove(&number),
@@ -243,9 +276,17 @@ impl<Answer: DeserializeOwned> Shared<Answer> {
             }
             std::thread::sleep(Duration::from_millis(2));
         };
+        self.lose(loss)
+    }
+
+    /// Tell everybody that it is lost, unless they know.
+    fn lose(&self, loss: Loss) -> Arc<Lost> {
         let printed = LastWords::of(lock(&self.last_lines).iter().cloned().collect());
         let lost = Arc::new(Lost { loss, printed });
-        let was = std::mem::replace(&mut *lock(&self.open), Open::Lost(Arc::clone(&lost)));
+        let was = match &mut *lock(&self.open) {
+            Open::Lost(known) => return Arc::clone(known),
+            open => std::mem::replace(open, Open::Lost(Arc::clone(&lost))),
+        };
         *lock(&self.requests) = None;
         if let Open::Alive(open) = was {
             open.into_values().for_each(|mut hear| hear(Heard::Lost(Arc::clone(&lost))));

@@ -41,7 +41,8 @@ impl Process {
         let (sender, lines) = mpsc::sync_channel(N_LINES_WAITING);
         for pipe in [output, errors] {
             let sender = sender.clone();
-            std::thread::spawn(move || listen(pipe, |line| sender.send(line).is_ok()));
+            let pass_on = move || listen(pipe, |line| sender.send(line).is_ok());
+            std::thread::Builder::new().spawn(pass_on)?;
         }
         Ok((process, lines))
     }
