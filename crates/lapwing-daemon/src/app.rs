@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lapwing_serving::message::{Ask, Generate, Prompt};
 
 use crate::begun::Begun;
+use crate::ending::Ending;
 use crate::in_use::{Recorder, Uses};
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) exports: Arc<crate::otlp::Exports>,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) pulls: Arc<Pulls>,
+    pub(crate) ending: Ending,
     /// When the daemon began, in seconds since 1970.
     pub(crate) started_s: u64,
     n_open: Arc<AtomicUsize>,
@@ -96,6 +98,7 @@ impl App {
             pressure,
             pulls: Arc::new(Pulls::new(Arc::clone(&options))),
             metrics: Arc::default(),
+            ending: Ending::default(),
             options,
             started_s: unix_seconds(),
             n_open: Arc::default(),
@@ -245,10 +248,11 @@ impl App {
         let ask = Ask::Generate(Box::new(generate));
         let mut answers = self.models.ask(&listing.name, &ask, keep_alive).await?;
         let n_prompt = answers.began().await?;
-        self.models.has_answered(&listing.name);
         let counts = (Arc::clone(&self.metrics), recorder);
+        let shared = (Arc::clone(&self.models), self.ending.clone());
         let held = Box::new(place);
-        let begun = Begun::new(answers, counts, listing, (n_prompt, arrived, load), account, held);
+        let begun =
+            Begun::new(answers, counts, shared, listing, (n_prompt, arrived, load), account, held);
         Ok(begun.until(client.deadline))
     }
 }

@@ -8,8 +8,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::answers::{Answers, Whole};
+use crate::ending::Ending;
 use crate::in_use::Recorder;
 use crate::metrics::Metrics;
+use crate::models::Models;
 use crate::power::Account;
 use crate::refusal::Refusal;
 
@@ -18,6 +20,8 @@ pub(crate) struct Begun {
     answers: Answers,
     metrics: Arc<Metrics>,
     recorder: Recorder,
+    models: Arc<Models>,
+    ending: Ending,
     pub(crate) listing: Listing,
     /// Tokens of the prompt.
     pub(crate) n_prompt: usize,
@@ -40,6 +44,7 @@ impl Begun {
     pub(crate) fn new(
         answers: Answers,
         (metrics, recorder): (Arc<Metrics>, Recorder),
+        (models, ending): (Arc<Models>, Ending),
         listing: Listing,
         (n_prompt, arrived, load): (usize, Instant, Duration),
         account: Account,
@@ -50,6 +55,8 @@ impl Begun {
             answers,
             metrics,
             recorder,
+            models,
+            ending,
             listing,
             n_prompt,
             arrived,
@@ -89,8 +96,13 @@ impl Begun {
 
     /// What is said next; `None` behind the end.
     pub(crate) async fn next(&mut self) -> Option<Result<Said, Refusal>> {
+        let ending = self.ending.clone();
         loop {
-            let said = self.heard().await?;
+            let said = tokio::select! {
+                said = self.heard() => said,
+                () = ending.comes() => Some(Err(Ending::refusal())),
+            };
+            let said = said?;
             if let Ok(Said::Piece(_)) = said {
                 self.recorder.token(self.answers.heard_at());
             }
@@ -111,6 +123,7 @@ impl Begun {
                     if self.is_cut {
                         ended.why = Why::Stop;
                     }
+                    self.models.has_answered(&self.listing.name);
                     self.metrics.count(&ended, self.arrived.elapsed());
                     let spent = self.account.spent();
                     self.recorder.ended(&ended, &spent);

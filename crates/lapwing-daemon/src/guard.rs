@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Client};
+use crate::ending::Ending;
 use crate::listen::Peer;
 use crate::models::parse_seconds;
 use crate::options::Options;
@@ -60,7 +61,11 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
         };
         client.in_time(answered).await
     };
-    let mut response = answer.await.unwrap_or_else(Refusal::into_response);
+    // Who has not begun to be answered when the daemon's time is over is told so.
+    let mut response = tokio::select! {
+        response = answer => response.unwrap_or_else(Refusal::into_response),
+        () = app.ending.comes() => Ending::refusal().into_response(),
+    };
     origin::allow(response.headers_mut(), origin, None);
     response
 }

@@ -29,6 +29,7 @@ mod body;
 mod checks;
 mod client;
 mod embedded;
+mod ending;
 mod guard;
 mod in_use;
 mod listen;
@@ -52,6 +53,7 @@ mod request_id;
 mod timings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::{Router, middleware};
@@ -71,6 +73,8 @@ pub use power::{Manner, ParseRuleError, Policy, PowerRule, Situation};
 
 /// Whether this build can push metrics to a collector.
 pub const PUSHES_METRICS: bool = cfg!(feature = "otlp");
+/// What those who are answered when the daemon's time is over get to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A daemon. What it was told may change while it serves.
 #[derive(Clone)]
@@ -121,6 +125,12 @@ impl Daemon {
         #[cfg(feature = "otlp")]
         app.exports.heed(app);
         let grace = app.options.now().grace;
+        let (ending, mut stopped) = (app.ending.clone(), stop.clone());
+        let end = tokio::spawn(async move {
+            drop(stopped.wait_for(|stop| *stop).await);
+            tokio::time::sleep(grace).await;
+            ending.begin();
+        });
         let house = tokio::spawn(Arc::clone(&app.models).keep_house());
         let pressure = tokio::spawn(Arc::clone(&app.pressure).heed(Arc::clone(&app.models)));
         let (models, mut stopped) = (Arc::clone(&app.models), stop.clone());
@@ -131,13 +141,19 @@ impl Daemon {
         });
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
-            servers.spawn(listen::serve(listener, routes(app.clone()), stop.clone(), grace));
+            servers.spawn(listen::serve(
+                listener,
+                routes(app.clone()),
+                stop.clone(),
+                grace + LAST_WORDS,
+            ));
         }
         while servers.join_next().await.is_some() {}
+        end.abort();
         house.abort();
         pressure.abort();
         events.abort();
-        app.models.unload_all();
+        app.models.unload_all().await;
         #[cfg(feature = "otlp")]
         {
             let exports = Arc::clone(&app.exports);

@@ -12,6 +12,7 @@ mod keep_alive;
 mod leave;
 mod listings;
 mod loaded;
+mod losses;
 mod opening;
 mod room;
 
@@ -35,6 +36,7 @@ use devices::Devices;
 use events::Events;
 use listings::Listings;
 use loaded::Times;
+use losses::Losses;
 use opening::{opening_of, thrifty};
 
 pub(crate) use events::{ModelEvent, What};
@@ -43,10 +45,13 @@ pub use keep_alive::parse_seconds;
 pub(crate) use leave::{Leave, Left};
 pub(crate) use loaded::Loaded;
 
-/// What a lost worker costs before it is started again, at first and at most.
-const BACK_OFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
 /// What a model takes beside its files, as long as it was not measured.
 const N_BYTES_BESIDE: u64 = 200 << 20;
+/// A process that says nothing for so long, while it opens a model, hangs: one that is tried out first
+/// and compiled for a device may take nearly that long.
+const OPEN_SILENCE_MAX: Duration = Duration::from_secs(40 * 60);
+/// What processes get to end by themselves at the end of the daemon.
+const END: Duration = Duration::from_secs(3);
 
 /// Models by their names.
 pub(crate) struct Models {
@@ -74,8 +79,7 @@ struct Table {
     expected: HashMap<String, u64>,
     /// What models were measured to take.
     measured: HashMap<String, u64>,
-    /// Losses in a row, and when the last one was.
-    losses: HashMap<String, (u32, Instant)>,
+    losses: Losses,
 }
 
 type Outcome = Result<Arc<Loaded>, Refusal>;
@@ -244,7 +248,7 @@ impl Models {
     }
 
     async fn open(self: &Arc<Self>, name: &str) -> Outcome {
-        self.back_off(name)?;
+        self.table().losses.back_off(name)?;
         let list = self.list().await?;
         let listing = list.iter().find(|listing| listing.name == name);
         let listing = listing.ok_or_else(|| Refusal::no_model(name))?;
@@ -275,12 +279,15 @@ impl Models {
         let before = before.await.map_err(|_| Refusal::internal("the machine cannot be seen"))?;
         let opened_with = thrifty.options.clone();
         let ask = Ask::Open(Box::new(thrifty));
-        let said = Answers::of(&crowd, &ask, None).last().await;
+        let said = Answers::of(&crowd, &ask, None).with_silence(OPEN_SILENCE_MAX).last().await;
         let card = match said {
             Ok(Said::Opened(card)) => card,
             other => {
-                is_dismissed.store(true, Ordering::Relaxed);
-                crowd.dismiss();
+                // One that is lost was not told to end, and is started again the later for that.
+                if !crowd.is_lost() {
+                    is_dismissed.store(true, Ordering::Relaxed);
+                    crowd.dismiss();
+                }
                 let unknown = "the model's process is of another version";
                 return Err(other.err().unwrap_or_else(|| Refusal::internal(unknown)));
             }
@@ -306,20 +313,6 @@ impl Models {
         self.loaded().iter().for_each(|loaded| loaded.pace(duty));
     }
 
-    /// Refuse a model whose process was lost again and again, until some time has passed.
-    fn back_off(&self, name: &str) -> Result<(), Refusal> {
-        let Some((n_losses, at)) = self.table().losses.get(name).copied() else { return Ok(()) };
-        let [first, most] = BACK_OFF;
-        let wait = first.saturating_mul(1 << n_losses.saturating_sub(1).min(16)).min(most);
-        match wait.checked_sub(at.elapsed()) {
-            Some(left) if 1 < n_losses => Err(Refusal::busy(
-                format!("the model's process was lost {n_losses} times in a row"),
-                left.as_secs() + 1,
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// A model's process has ended.
     fn has_ended(&self, name: &str, loss: &str, was_wanted: bool) {
         let mut table = self.table();
@@ -331,8 +324,7 @@ impl Models {
         }
         if !was_wanted {
             tracing::warn!(loss, "a model's process was lost");
-            let losses = table.losses.entry(name.to_owned()).or_insert((0, Instant::now()));
-            *losses = (losses.0.saturating_add(1), Instant::now());
+            table.losses.count(name);
         }
         drop(table);
         self.changed.notify_waiters();
@@ -340,7 +332,7 @@ impl Models {
 
     /// An answer was made to its end: the losses before it do not count any more.
     pub(crate) fn has_answered(&self, name: &str) {
-        self.table().losses.remove(name);
+        self.table().losses.forget(name);
     }
 
     /// Do as the options say that are in force from now on.
@@ -404,10 +396,20 @@ impl Models {
         }
     }
 
-    /// End all processes.
-    pub(crate) fn unload_all(&self) {
-        for loaded in self.loaded() {
+    /// End all processes; those that do not end soon by themselves are ended by force.
+    pub(crate) async fn unload_all(&self) {
+        let loaded = self.loaded();
+        for loaded in &loaded {
             self.unload(&loaded.name, Leave::Ending);
+        }
+        let ended = async {
+            while loaded.iter().any(|loaded| !loaded.crowd.is_lost()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(END, ended).await.is_err() {
+            let hanging = loaded.iter().filter(|loaded| !loaded.crowd.is_lost());
+            hanging.for_each(|loaded| loaded.crowd.kill());
         }
     }
 

@@ -22,16 +22,19 @@ const TEMPLATE: &str = "{% for message in messages %}{{ message.content }}{% end
 const EMBEDDINGS: &str = "fake-embeddings";
 
 /// `fake` answers with the characters that follow; behind a dash stands what a step costs in
-/// microseconds, however many sequences it is for: `fake-2000`. It runs wherever it is asked to.
+/// microseconds, however many sequences it is for: `fake-2000`. The process of `fake-aborts` does so
+/// when it opens it, that of `fake-dies` in its first step. It runs wherever it is asked to.
 pub(crate) fn named(name: &str, device: DeviceRequest) -> Option<Served> {
     let micros = match name.strip_prefix("fake")? {
-        "" => 0,
+        "" | "-dies" => 0,
+        "-aborts" => std::process::abort(),
         rest => rest.strip_prefix('-')?.parse().ok()?,
     };
     let (tokenizer, n_vocab) = characters()?;
     let path = Path::new("fake");
     let template = ChatTemplate::from_source(TEMPLATE, SpecialTokens::default(), path);
     let model = FakeModel::new(n_vocab, 4096, true);
+    let dies = name == "fake-dies";
     let id = match device {
         DeviceRequest::Auto => "FAKE".to_owned(),
         DeviceRequest::One(..) => format!("FAKE.{device}").to_uppercase(),
@@ -88,7 +91,8 @@ pub(crate) fn listings() -> Vec<Listing> {
         licence: None,
         unusable: None,
     };
-    let mut listings: Vec<Listing> = ["fake", "fake-2000", "fake-20000"].map(listing).into();
+    let names = ["fake", "fake-2000", "fake-20000", "fake-aborts", "fake-dies"];
+    let mut listings: Vec<Listing> = names.map(listing).into();
     listings.push(Listing {
         n_positions_max: Some(64),
         can: Abilities { embeds: true, ..Abilities::default() },
@@ -103,6 +107,8 @@ struct Costly {
     model: FakeModel,
     step: Duration,
     device: Device,
+    /// Its process aborts in a step.
+    dies: bool,
 }
 
 impl Model for Costly {
@@ -127,6 +133,9 @@ impl Model for Costly {
     }
 
     fn step_many(&self, steps: &mut [Step<'_>]) -> Vec<Result<(), StepError>> {
+        if self.dies {
+            std::process::abort();
+        }
         if !self.step.is_zero() {
             std::thread::sleep(self.step);
         }

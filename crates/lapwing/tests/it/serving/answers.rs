@@ -121,7 +121,10 @@ fn models_have_the_names_that_clients_insist_on() {
     let list = daemon.get("/v1/models").json();
     let ids: Vec<&str> =
         list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["fake", "fake-2000", "fake-20000", "fake-embeddings"]);
+    assert_eq!(
+        ids,
+        ["fake", "fake-2000", "fake-20000", "fake-aborts", "fake-dies", "fake-embeddings"]
+    );
     assert_eq!(daemon.get("/v1/models/fake").json()["context_length"], 4096);
     assert_eq!(daemon.get("/v1/models/fake%3Alatest").status, 200);
 }
