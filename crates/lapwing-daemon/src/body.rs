@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -19,7 +20,9 @@ const PING: Duration = Duration::from_secs(5);
 /// Pieces of an answer that wait for a reader before it is waited for.
 const N_PIECES_WAITING: usize = 64;
 /// A reader that takes nothing for so long has gone.
-const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
+/// A client that sends nothing of its body for so long has gone.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// A request's body as JSON, whatever content type is claimed: `curl -d` claims a form.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -49,11 +52,24 @@ pub(crate) async fn read(request: Request, n_bytes_max: usize) -> Result<Bytes, 
     if length.is_some_and(|length| (n_bytes_max as u64) < length) {
         return Err(too_large());
     }
-    let collected = Limited::new(body, n_bytes_max).collect().await;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Refusal::request("the request was broken off")),
+    let mut body = Limited::new(body, n_bytes_max);
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(BODY_TIME, body.frame()).await.map_err(|_| {
+            let message = format!("nothing of the request came for {} s", BODY_TIME.as_secs());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::Request, message)
+        })?;
+        match frame {
+            None => return Ok(bytes.freeze()),
+            // Fields behind the body are nobody's.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Some(Err(_)) => return Err(Refusal::request("the request was broken off")),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ mod protocol;
 mod pulls;
 mod refusal;
 mod request_id;
+mod stream;
 mod timings;
 
 use std::sync::Arc;
