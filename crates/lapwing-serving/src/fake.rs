@@ -40,7 +40,7 @@ pub(crate) fn named(name: &str, device: DeviceRequest) -> Option<Served> {
         DeviceRequest::One(..) => format!("FAKE.{device}").to_uppercase(),
     };
     let device = Device { id, ..model.device_used().clone() };
-    let model = Costly { model, step: Duration::from_micros(micros), device };
+    let model = Costly { model, step: Duration::from_micros(micros), device, dies };
     Some(Served::fake(Arc::new(model), tokenizer, Some(template)))
 }
 

@@ -3,16 +3,23 @@
 mod admission;
 mod answers;
 mod anthropic;
+#[cfg(target_os = "linux")]
+mod disconnects;
 mod embeddings;
 mod events;
+#[cfg(target_os = "linux")]
+mod exhausted;
 mod faults;
 mod in_use;
+#[cfg(target_os = "linux")]
+mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
 mod ollama;
 mod own;
 mod page;
 mod power;
+mod private;
 mod pulling;
 #[cfg(target_os = "linux")]
 mod service;
@@ -72,14 +79,41 @@ impl Daemon {
 
     /// One with nothing but these arguments and variables.
     fn start_in(home: tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lapwing"));
+        Daemon::start_by(Command::new(env!("CARGO_BIN_EXE_lapwing")), home, arguments, variables)
+    }
+
+    /// One that a shell becomes after it has done `first`.
+    fn start_behind(
+        first: &str,
+        home: tempfile::TempDir,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_lapwing")]);
+        let arguments = [&["--listen", "127.0.0.1:0"], arguments].concat();
+        Daemon::start_by(shell, home, &arguments, variables)
+    }
+
+    fn start_by(
+        mut command: Command,
+        home: tempfile::TempDir,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
         command.arg("serve").args(arguments).envs(variables.iter().copied());
         command.env("LAPWING_HOME", home.path()).env_remove("LAPWING_CONFIG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let address = first.split("http://").nth(1).unwrap_or_default().trim().to_owned();
+        let mut first = String::new();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended: {first}")).unwrap();
+            first += &format!("{line}\n");
+            if let Some((_, at)) = line.split_once("listening on ") {
+                break at.trim().trim_start_matches("http://").to_owned();
+            }
+        };
         let said = Arc::new(Mutex::new(first));
         let more = Arc::clone(&said);
         // Whoever does not read would stop it.
@@ -93,6 +127,13 @@ impl Daemon {
 
     fn has_said(&self, text: &str) -> bool {
         self.said.lock().unwrap().contains(text)
+    }
+
+    /// How things stand with a model that is loaded.
+    fn state(&self, model: &str) -> Value {
+        let told = self.get("/v1/lapwing/models").json();
+        let of_model = told["models"].as_array().unwrap().iter().find(|of| of["name"] == model);
+        of_model.unwrap_or_else(|| panic!("{told}"))["loaded"]["state"].clone()
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -174,6 +215,53 @@ impl Drop for Daemon {
 fn chat(model: &str, text: &str, n_tokens: u32) -> Value {
     let messages = json!([{"role": "user", "content": text}]);
     json!({"model": model, "messages": messages, "max_tokens": n_tokens, "temperature": 0})
+}
+
+/// The bytes of a request.
+fn request(path: &str, body: &Value) -> String {
+    let body = body.to_string();
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// A way to ask for an answer, `is_stream` or whole, of `model` to `text` with so many tokens.
+type Way = (&'static str, fn(&str, &str, u32) -> Value);
+
+/// Every way to ask for an answer.
+const WAYS: [Way; 8] = [
+    ("/v1/chat/completions", chat),
+    ("/v1/completions", |model, text, n| json!({"model": model, "prompt": text, "max_tokens": n})),
+    (
+        "/v1/responses",
+        |model, text, n| json!({"model": model, "input": text, "max_output_tokens": n}),
+    ),
+    ("/v1/messages", chat),
+    ("/api/chat", |model, text, n| {
+        let messages = json!([{"role": "user", "content": text}]);
+        json!({"model": model, "messages": messages, "options": {"num_predict": n}})
+    }),
+    (
+        "/api/generate",
+        |model, text, n| json!({"model": model, "prompt": text, "options": {"num_predict": n}}),
+    ),
+    ("/completion", |model, text, n| json!({"model": model, "prompt": text, "n_predict": n})),
+    ("/v1/chat/completions", |model, text, n| {
+        let mut several = chat(model, text, n);
+        several["n"] = json!(2);
+        several
+    }),
+];
+
+/// Requests for answers in every way, whole and as streams.
+fn every_way(model: &str, text: &str, n_tokens: u32) -> Vec<(&'static str, Value)> {
+    let both = |(path, way): Way| {
+        [false, true].map(|is_stream| {
+            let mut body = way(model, text, n_tokens);
+            body["stream"] = json!(is_stream);
+            (path, body)
+        })
+    };
+    WAYS.into_iter().flat_map(both).collect()
 }
 
 fn without_chunks(mut body: &str) -> String {

@@ -204,3 +204,103 @@ fn an_answer_is_given_up_when_its_time_is_over() {
     assert_eq!(ask("1m", "/v1/chat/completions", &chat("fake-20000", "abc", 1)).status, 200);
     assert_eq!(ask("soon", "/v1/chat/completions", &request).status, 400);
 }
+
+#[test]
+fn a_process_that_dies_again_and_again_is_waited_for() {
+    let daemon = Daemon::start(&[]);
+    for model in ["fake-aborts", "fake-dies"] {
+        for _ in 0..2 {
+            let answer = daemon.chat(model, "a", 3);
+            assert_eq!(answer.status, 500, "{model}: {}", answer.body);
+            assert!(
+                answer.body.contains("was lost: it ended: aborted (signal 6)"),
+                "{}",
+                answer.body
+            );
+        }
+        // The first loss costs nothing, the second one a second. It is counted by now.
+        std::thread::sleep(Duration::from_millis(100));
+        let answer = daemon.chat(model, "a", 3);
+        assert_eq!(answer.status, 503, "{model}: {}", answer.body);
+        assert!(answer.body.contains("lost 2 times in a row"), "{}", answer.body);
+        assert_eq!(answer.field("retry-after"), Some("1"));
+        assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+        std::thread::sleep(Duration::from_millis(1100));
+        assert_eq!(daemon.chat(model, "a", 3).status, 500, "it is tried again");
+    }
+}
+
+/// Whether a process is gone, or a zombie of somebody else's.
+#[cfg(target_os = "linux")]
+fn is_gone(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    status.rsplit(')').next().unwrap_or_default().trim_start().starts_with(['Z', 'X'])
+        || status.is_empty()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_is_stopped_holds_up_nobody_else() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(daemon.chat("fake-2000", "a", 1).status, 200);
+    let stopped = Pid::from_raw(daemon.workers()[0] as i32);
+    kill(stopped, Signal::SIGSTOP).unwrap();
+    let started = Instant::now();
+    let mut waiting = daemon.connect();
+    let request = super::request("/v1/chat/completions", &chat("fake-2000", "a", 5));
+    waiting.write_all(request.as_bytes()).unwrap();
+    assert_eq!(daemon.chat("fake", "a", 5).status, 200);
+    for path in ["/health", "/v1/models", "/api/ps", "/v1/lapwing/models", "/metrics"] {
+        assert_eq!(daemon.get(path).status, 200, "{path}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    drop(waiting);
+    kill(stopped, Signal::SIGCONT).unwrap();
+    assert_eq!(daemon.chat("fake-2000", "a", 5).json()["usage"]["completion_tokens"], 5);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_is_stopped_ends_with_the_daemon_however_that_ends() {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut daemon = Daemon::start(&[]);
+        assert_eq!(daemon.chat("fake", "a", 1).status, 200);
+        let worker = daemon.workers()[0];
+        kill(Pid::from_raw(worker as i32), Signal::SIGSTOP).unwrap();
+        let started = Instant::now();
+        daemon.signal(signal);
+        assert_eq!(daemon.child.wait().unwrap().success(), signal == Signal::SIGTERM);
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        daemon.until("the worker has ended", || is_gone(worker));
+    }
+}
+
+#[test]
+fn what_is_not_done_in_time_is_told_at_the_end() {
+    let mut daemon = Daemon::start(&["--parallel", "8"]);
+    assert_eq!(daemon.chat("fake-20000", "a", 1).status, 200);
+    let socket = daemon.home.path().join("daemon/socket");
+    let mut ways = super::every_way("fake-20000", "a", 3000);
+    // More than may be answered at a time: some only wait.
+    ways.truncate(14);
+    let started = Instant::now();
+    let daemon_ref = &daemon;
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let ask = |(path, body): (&'static str, serde_json::Value)| {
+            scope.spawn(move || (path, daemon_ref.post(path, &body)))
+        };
+        let asked: Vec<_> = ways.iter().cloned().map(ask).collect();
+        std::thread::sleep(Duration::from_millis(700));
+        daemon_ref.signal(Signal::SIGTERM);
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for (path, answer) in answers {
+        let is_told = answer.body.contains("the daemon ends") && answer.body.contains("error");
+        assert!(is_told, "{path}: {} {}", answer.status, answer.body);
+        assert!(matches!(answer.status, 200 | 503 | 529), "{path}: {}", answer.status);
+        assert!(!answer.body.contains("[DONE]"), "{path}");
+    }
+    assert!(daemon.child.wait().unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(18), "{:?}", started.elapsed());
+    assert!(!socket.exists());
+}
