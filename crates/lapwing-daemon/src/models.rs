@@ -50,8 +50,6 @@ const N_BYTES_BESIDE: u64 = 200 << 20;
 /// A process that says nothing for so long, while it opens a model, hangs: one that is tried out first
 /// and compiled for a device may take nearly that long.
 const OPEN_SILENCE_MAX: Duration = Duration::from_secs(40 * 60);
-/// What processes get to end by themselves at the end of the daemon.
-const END: Duration = Duration::from_secs(3);
 
 /// Models by their names.
 pub(crate) struct Models {
@@ -347,27 +345,6 @@ impl Models {
         loaded.opening != opening_of(&loaded.listing, &now, self.device_of(&loaded.name))
     }
 
-    /// End a model's process, busy or not; gives what it was if there was one.
-    pub(crate) fn unload(&self, name: &str, why: Leave) -> Option<Arc<Loaded>> {
-        let loaded = self.table().loaded.remove(name);
-        if let Some(loaded) = &loaded {
-            self.let_go(loaded, why);
-        }
-        self.changed.notify_waiters();
-        loaded
-    }
-
-    fn let_go(&self, loaded: &Loaded, why: Leave) {
-        loaded.dismiss();
-        self.tell_left(&loaded.name, why);
-    }
-
-    fn tell_left(&self, name: &str, why: Leave) {
-        self.left.count(why);
-        self.events.tell(name, What::Unloaded { why });
-        tracing::info!(model = name, why = why.word(), "unloaded");
-    }
-
     /// What happens to models from now on; nothing when the daemon ends.
     pub(crate) fn listen(&self) -> Option<broadcast::Receiver<ModelEvent>> {
         self.events.listen()
@@ -376,41 +353,6 @@ impl Models {
     /// Let those go who listen to what happens.
     pub(crate) fn end_events(&self) {
         self.events.end();
-    }
-
-    /// Unload what was kept long enough, as long as the daemon runs. Sleeps until the next is due.
-    pub(crate) async fn keep_house(self: Arc<Self>) {
-        loop {
-            let changed = self.changed.notified();
-            let now = Instant::now();
-            let loaded = self.loaded();
-            let idle = loaded.iter().filter(|loaded| !loaded.is_busy());
-            let due = idle.filter_map(|loaded| Some((loaded.expires()?, &loaded.name)));
-            match due.min() {
-                Some((at, name)) if at <= now => drop(self.unload(name, Leave::Idle)),
-                Some((at, _)) => {
-                    let _ = tokio::time::timeout_at(at.into(), changed).await;
-                }
-                None => changed.await,
-            }
-        }
-    }
-
-    /// End all processes; those that do not end soon by themselves are ended by force.
-    pub(crate) async fn unload_all(&self) {
-        let loaded = self.loaded();
-        for loaded in &loaded {
-            self.unload(&loaded.name, Leave::Ending);
-        }
-        let ended = async {
-            while loaded.iter().any(|loaded| !loaded.crowd.is_lost()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(END, ended).await.is_err() {
-            let hanging = loaded.iter().filter(|loaded| !loaded.crowd.is_lost());
-            hanging.for_each(|loaded| loaded.crowd.kill());
-        }
     }
 
     /// How long a model stays that is asked with `keep_alive`.
