@@ -8,13 +8,14 @@ use lapwing_serving::message::{Ask, Generate, Prompt};
 
 use crate::begun::Begun;
 use crate::ending::Ending;
-use crate::in_use::{Recorder, Uses};
+use crate::in_use::Uses;
 use crate::metrics::Metrics;
 use crate::models::{KeepAlive, Models};
 use crate::options::{InForce, Options};
 use crate::power::{Ledger, Power};
 use crate::pressure::Pressure;
 use crate::pulls::Pulls;
+use crate::recorder::{Counts, Recorder};
 use crate::refusal::Refusal;
 use crate::unix_seconds;
 
@@ -29,9 +30,8 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) power: Arc<Power>,
     pub(crate) ledger: Ledger,
-    pub(crate) uses: Arc<Uses>,
-    #[cfg(feature = "otlp")]
-    pub(crate) exports: Arc<crate::otlp::Exports>,
+    /// What answers take.
+    pub(crate) counts: Counts,
     pub(crate) pressure: Arc<Pressure>,
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) ending: Ending,
@@ -89,9 +89,11 @@ impl App {
         let pressure = Arc::new(Pressure::new(options.system.clone()));
         let options = Arc::new(InForce::new(options));
         App {
-            uses,
-            #[cfg(feature = "otlp")]
-            exports: Arc::default(),
+            counts: Counts {
+                uses,
+                #[cfg(feature = "otlp")]
+                exports: Arc::default(),
+            },
             models: Arc::new(Models::new(Arc::clone(&options), Arc::clone(&power))),
             power,
             ledger,
@@ -112,10 +114,16 @@ impl App {
         self.n_open.load(Ordering::Relaxed)
     }
 
-    /// The same, as it changes.
+    /// Push metrics to where the options say.
     #[cfg(feature = "otlp")]
-    pub(crate) fn n_open_of_all(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.n_open)
+    pub(crate) fn push(&self) {
+        let sources = crate::otlp::Sources {
+            header: &self.counts.uses.header,
+            models: &self.models,
+            metrics: &self.metrics,
+            n_open: &self.n_open,
+        };
+        self.counts.exports.heed(self.options.now().otlp.clone(), &sources);
     }
 
     /// A place among the requests that are answered or wait.
@@ -243,7 +251,7 @@ impl App {
         let loading = Instant::now();
         let loaded = self.models.load(&listing.name).await?;
         let load = loading.elapsed();
-        let recorder = Recorder::new(self, loaded, (arrived, due + load), operation);
+        let recorder = Recorder::new(&self.counts, loaded, (arrived, due + load), operation);
         let account = self.ledger.open();
         let ask = Ask::Generate(Box::new(generate));
         let mut answers = self.models.ask(&listing.name, &ask, keep_alive).await?;

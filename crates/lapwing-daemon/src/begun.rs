@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 
 use crate::answers::{Answers, Whole};
 use crate::ending::Ending;
-use crate::in_use::Recorder;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::power::Account;
+use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 
 /// A generation that was begun, and what it is of.

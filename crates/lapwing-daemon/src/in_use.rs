@@ -3,74 +3,53 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use lapwing_host::backend::OpenOptions;
 use lapwing_measure::bench::{Header, host};
 use lapwing_measure::conditions::Snapshot;
-use lapwing_measure::in_use::{AnswerTook, InUse, record};
-use lapwing_measure::reading::Reason;
+use lapwing_measure::in_use::AnswerTook;
 use lapwing_measure::record::{Configuration, Program, Record, run_id};
-use lapwing_serving::message::{Card, Ended, Listing, Spent};
+use lapwing_serving::message::{Card, Listing};
 use serde::{Deserialize, Serialize};
-
-use crate::app::App;
-use crate::models::Loaded;
-use crate::refusal::Refusal;
 
 /// Answers that are known of a configuration: the newest.
 const N_ANSWERS_MAX: usize = 512;
 /// Configurations of which answers are known: those that answered last.
-const N_CONFIGURATIONS_MAX: usize = 32;
+pub(crate) const N_CONFIGURATIONS_MAX: usize = 32;
 
 /// What answers took since the daemon began.
 #[derive(Debug)]
 pub(crate) struct Uses {
-    header: Header,
+    /// Which daemon it is, and where.
+    pub(crate) header: Header,
     table: Mutex<Vec<Use>>,
     /// SHA-256 and bytes of models' files by name, variant and digest: to read them takes long.
-    hashes: tokio::sync::Mutex<HashMap<Files, (String, u64)>>,
+    pub(crate) hashes: tokio::sync::Mutex<HashMap<Files, (String, u64)>>,
 }
 
 /// Files as the store tells them apart: the name of a model, which of its graphs, and a digest.
-type Files = (String, Option<String>, String);
+pub(crate) type Files = (String, Option<String>, String);
 
 /// A configuration and its answers, oldest first.
 #[derive(Debug, Clone)]
-struct Use {
-    of: Arc<Answerer>,
-    answers: VecDeque<AnswerTook>,
+pub(crate) struct Use {
+    pub(crate) of: Arc<Answerer>,
+    pub(crate) answers: VecDeque<AnswerTook>,
     /// What its process held after the last one.
-    resident_bytes: Option<u64>,
+    pub(crate) resident_bytes: Option<u64>,
 }
 
 /// What of a loaded model its answers are recorded of.
 #[derive(Debug)]
 pub(crate) struct Answerer {
     /// Without what only reading all of its files tells.
-    configuration: Configuration,
-    files: Files,
-    weights_and_device_bytes: (u64, Option<u64>),
-    loaded_bytes: Option<u64>,
+    pub(crate) configuration: Configuration,
+    pub(crate) files: Files,
+    pub(crate) weights_and_device_bytes: (u64, Option<u64>),
+    pub(crate) loaded_bytes: Option<u64>,
     /// The machine before it was loaded.
-    before: Snapshot,
-}
-
-/// Times one answer.
-pub(crate) struct Recorder {
-    uses: Arc<Uses>,
-    #[cfg(feature = "otlp")]
-    exports: Arc<crate::otlp::Exports>,
-    loaded: Arc<Loaded>,
-    /// `chat` or `text_completion`.
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only metrics tell"))]
-    operation: &'static str,
-    /// When its request came.
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "only metrics tell"))]
-    arrived: Instant,
-    /// When its request came, as if the model had been loaded.
-    due: Instant,
-    tokens: Option<[Instant; 2]>,
+    pub(crate) before: Snapshot,
 }
 
 /// What answers took, as records, in the form of `profiles/record.schema.json`.
@@ -135,101 +114,7 @@ impl Answerer {
     }
 }
 
-impl Recorder {
-    /// For an answer of `loaded` to a request that `arrived`, and is as if it had been `due` with the
-    /// model loaded.
-    pub(crate) fn new(
-        app: &App,
-        loaded: Arc<Loaded>,
-        (arrived, due): (Instant, Instant),
-        operation: &'static str,
-    ) -> Recorder {
-        Recorder {
-            uses: Arc::clone(&app.uses),
-            #[cfg(feature = "otlp")]
-            exports: Arc::clone(&app.exports),
-            loaded,
-            operation,
-            arrived,
-            due,
-            tokens: None,
-        }
-    }
-
-    /// A token came.
-    pub(crate) fn token(&mut self, at: Instant) {
-        let [first, _] = self.tokens.unwrap_or([at; 2]);
-        self.tokens = Some([first, at]);
-    }
-
-    /// That was all.
-    pub(crate) fn ended(&self, ended: &Ended, spent: &Spent) {
-        #[cfg(feature = "otlp")]
-        self.exports.note(&self.answered(ended, spent));
-        let Some([first, last]) = self.tokens else { return };
-        let ms = |at: Instant| at.saturating_duration_since(self.due).as_secs_f64() * 1e3;
-        let unknown = || Reason::new(spent.energy_null.clone().unwrap_or_default());
-        let took = AnswerTook {
-            ended_at: SystemTime::now(),
-            n_read: ended.n_prompt - ended.n_reused,
-            n_known: ended.n_reused,
-            n_tokens: ended.n_tokens,
-            ttft_ms: ms(first),
-            total_ms: ms(last),
-            energy_j: spent.energy_j.ok_or_else(unknown),
-        };
-        if took.tells_speed() {
-            self.uses.note(&self.loaded.answerer, took, self.loaded.crowd.resident_bytes());
-        }
-    }
-}
-
-/// One answer, as far as metrics tell of it.
-#[cfg(feature = "otlp")]
-pub(crate) struct Answered<'a> {
-    pub(crate) of: &'a Configuration,
-    pub(crate) operation: &'static str,
-    pub(crate) n_prompt: usize,
-    pub(crate) n_known: usize,
-    pub(crate) n_tokens: usize,
-    /// Since its request came.
-    pub(crate) duration_s: f64,
-    /// `None` where it has no token.
-    pub(crate) first_token_s: Option<f64>,
-    /// `None` where it has no two.
-    pub(crate) per_token_s: Option<f64>,
-    pub(crate) energy_j: Option<f64>,
-    pub(crate) was_given_up: bool,
-}
-
-#[cfg(feature = "otlp")]
-impl Recorder {
-    fn answered(&self, ended: &Ended, spent: &Spent) -> Answered<'_> {
-        let first = self.tokens.map(|[first, _]| first.saturating_duration_since(self.due));
-        let between = self.tokens.map(|[first, last]| last - first);
-        let per_token = between.filter(|_| 2 <= ended.n_tokens);
-        Answered {
-            of: &self.loaded.answerer.configuration,
-            operation: self.operation,
-            n_prompt: ended.n_prompt,
-            n_known: ended.n_reused,
-            n_tokens: ended.n_tokens,
-            duration_s: self.arrived.elapsed().as_secs_f64(),
-            first_token_s: first.map(|first| first.as_secs_f64()),
-            per_token_s: per_token.map(|all| all.as_secs_f64() / (ended.n_tokens - 1) as f64),
-            energy_j: spent.energy_j,
-            was_given_up: ended.why == lapwing_serving::message::Why::Cancelled,
-        }
-    }
-}
-
 impl Uses {
-    /// Which daemon it is, and where.
-    #[cfg(feature = "otlp")]
-    pub(crate) fn header(&self) -> &Header {
-        &self.header
-    }
-
     pub(crate) fn new(program: Program) -> Uses {
         let host = host();
         let run_id = run_id(&host, SystemTime::now(), std::process::id());
@@ -237,11 +122,11 @@ impl Uses {
         Uses { header, table: Mutex::default(), hashes: tokio::sync::Mutex::default() }
     }
 
-    fn table(&self) -> MutexGuard<'_, Vec<Use>> {
+    pub(crate) fn table(&self) -> MutexGuard<'_, Vec<Use>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, of: &Arc<Answerer>, took: AnswerTook, resident_bytes: Option<u64>) {
+    pub(crate) fn note(&self, of: &Arc<Answerer>, took: AnswerTook, resident_bytes: Option<u64>) {
         let mut table = self.table();
         // Who answered last stands last.
         let place = table.iter().position(|used| used.of.is_same(of));
@@ -254,78 +139,6 @@ impl Uses {
         table.push(used);
         let n_old = table.len().saturating_sub(N_CONFIGURATIONS_MAX);
         table.drain(..n_old);
-    }
-}
-
-impl App {
-    /// What answers took until now.
-    pub(crate) async fn used(&self) -> Result<Used, Refusal> {
-        let uses = self.uses.table().clone();
-        let (mut told, mut left_out) = (Vec::new(), Vec::new());
-        for used in uses {
-            match self.hash(&used.of.files).await {
-                Ok(hash) => told.push((used, hash)),
-                Err(reason) => {
-                    left_out.push(LeftOut { model: used.of.files.0.clone(), reason });
-                }
-            }
-        }
-        let (header, sensors) = (self.uses.header.clone(), self.ledger.sensors());
-        let system = self.options.now().system.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let record = |(order_idx, (used, hash)): (usize, (Use, (String, u64)))| {
-                let Use { of, answers, resident_bytes } = used;
-                let (model_sha256, n_bytes) = hash;
-                let model_bytes = Some(n_bytes);
-                let configuration =
-                    Configuration { model_sha256, model_bytes, ..of.configuration.clone() };
-                let used = InUse {
-                    configuration: &configuration,
-                    order_idx,
-                    answers: &Vec::from(answers),
-                    sensors: &sensors,
-                    resident_bytes: [of.loaded_bytes, resident_bytes],
-                    weights_and_device_bytes: of.weights_and_device_bytes,
-                    before: &of.before,
-                };
-                record(&header, &used, &system)
-            };
-            told.into_iter().enumerate().map(record).collect::<Result<Vec<_>, _>>()
-        });
-        let records = made.await.map_err(|error| error.to_string());
-        let records = records.and_then(|made| made.map_err(|error| error.to_string()));
-        let records = records.map_err(|problem| {
-            tracing::error!(problem, "no records of use");
-            Refusal::internal("the records of use cannot be made")
-        })?;
-        Ok(Used { records, left_out })
-    }
-
-    /// What tells these files from others of the same name, or why nobody can tell any more.
-    async fn hash(&self, files: &Files) -> Result<(String, u64), String> {
-        // Whoever comes meanwhile waits for the same.
-        let mut hashes = self.uses.hashes.lock().await;
-        if let Some(hash) = hashes.get(files) {
-            return Ok(hash.clone());
-        }
-        let (name, variant, _) = files;
-        self.require_unchanged(files).await?;
-        let hash = self.models.hash(name, variant.clone()).await.map_err(|r| r.message)?;
-        self.require_unchanged(files).await?;
-        if N_CONFIGURATIONS_MAX <= hashes.len() {
-            hashes.clear();
-        }
-        hashes.insert(files.clone(), hash.clone());
-        Ok(hash)
-    }
-
-    async fn require_unchanged(&self, (name, _, digest): &Files) -> Result<(), String> {
-        let list = self.models.list().await.map_err(|refusal| refusal.message)?;
-        match list.iter().find(|listing| listing.name == *name) {
-            Some(listing) if listing.digest == *digest => Ok(()),
-            Some(_) => Err("its files have changed since it answered".to_owned()),
-            None => Err("it was removed since it answered".to_owned()),
-        }
     }
 }
 

@@ -48,6 +48,7 @@ mod power;
 mod pressure;
 mod protocol;
 mod pulls;
+mod recorder;
 mod refusal;
 mod request_id;
 mod stream;
@@ -106,7 +107,7 @@ impl Daemon {
         self.app.watch();
         self.app.models.heed_options();
         #[cfg(feature = "otlp")]
-        self.app.exports.heed(&self.app);
+        self.app.push();
         Ok(())
     }
 
@@ -124,7 +125,7 @@ impl Daemon {
     pub async fn serve(&self, listeners: Vec<Listener>, stop: watch::Receiver<bool>) {
         let app = &self.app;
         #[cfg(feature = "otlp")]
-        app.exports.heed(app);
+        app.push();
         let grace = app.options.now().grace;
         let (ending, mut stopped) = (app.ending.clone(), stop.clone());
         let end = tokio::spawn(async move {
@@ -157,7 +158,7 @@ impl Daemon {
         app.models.unload_all().await;
         #[cfg(feature = "otlp")]
         {
-            let exports = Arc::clone(&app.exports);
+            let exports = Arc::clone(&app.counts.exports);
             // The last push waits for the collector, in a thread that may.
             let _ = tokio::task::spawn_blocking(move || exports.end()).await;
         }

@@ -123,19 +123,6 @@ impl Models {
         self.devices.choose(name, device);
     }
 
-    /// The SHA-256 and the bytes of the files of a model.
-    pub(crate) async fn hash(
-        &self,
-        model: &str,
-        variant: Option<String>,
-    ) -> Result<(String, u64), Refusal> {
-        let ask = Ask::Hash { model: model.to_owned(), variant };
-        match listings::ask_once(&self.options.now(), &ask).await? {
-            Said::Hashed { sha256, n_bytes } => Ok((sha256, n_bytes)),
-            _ => Err(Refusal::internal("the process that reads is of another version")),
-        }
-    }
-
     /// What is loaded.
     pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
         let mut loaded: Vec<_> = self.table().loaded.values().cloned().collect();

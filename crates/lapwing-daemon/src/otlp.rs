@@ -9,9 +9,11 @@
 
 mod pusher;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use lapwing_measure::bench::Header;
+use lapwing_measure::record::Configuration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider as _};
 use opentelemetry_otlp::{
@@ -20,8 +22,7 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 
-use crate::app::App;
-use crate::in_use::Answered;
+use crate::metrics::Metrics;
 use crate::models::Models;
 use pusher::Pusher;
 
@@ -37,6 +38,32 @@ const FIRST_TOKEN_S: [f64; 16] =
 /// Seconds a token, likewise.
 const PER_TOKEN_S: [f64; 13] =
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
+
+/// One answer, as far as metrics tell of it.
+pub(crate) struct Answered<'a> {
+    pub(crate) of: &'a Configuration,
+    pub(crate) operation: &'static str,
+    pub(crate) n_prompt: usize,
+    pub(crate) n_known: usize,
+    pub(crate) n_tokens: usize,
+    /// Since its request came.
+    pub(crate) duration_s: f64,
+    /// `None` where it has no token.
+    pub(crate) first_token_s: Option<f64>,
+    /// `None` where it has no two.
+    pub(crate) per_token_s: Option<f64>,
+    pub(crate) energy_j: Option<f64>,
+    pub(crate) was_given_up: bool,
+}
+
+/// What is looked at when it is time to push, and whose it is.
+pub(crate) struct Sources<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) models: &'a Arc<Models>,
+    pub(crate) metrics: &'a Arc<Metrics>,
+    /// Requests that are answered or wait.
+    pub(crate) n_open: &'a Arc<AtomicUsize>,
+}
 
 /// What is pushed, and where to; nothing where no collector was named.
 #[derive(Debug, Default)]
@@ -65,14 +92,13 @@ impl Exports {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Push to where the options of `app` say from now on, or no longer.
-    pub(crate) fn heed(&self, app: &App) {
-        let url = app.options.now().otlp.clone();
+    /// Push to `url` from now on, or no longer.
+    pub(crate) fn heed(&self, url: Option<String>, sources: &Sources<'_>) {
         let mut now = self.now();
         if now.as_ref().map(|export| &export.url) == url.as_ref() {
             return;
         }
-        let begun = url.map(|url| Export::begin(url, app));
+        let begun = url.map(|url| Export::begin(url, sources));
         let former = std::mem::replace(
             &mut *now,
             begun.and_then(|begun| {
@@ -104,13 +130,13 @@ impl Exports {
 }
 
 impl Export {
-    fn begin(url: String, app: &App) -> Result<Export, ExporterBuildError> {
+    fn begin(url: String, sources: &Sources<'_>) -> Result<Export, ExporterBuildError> {
         let exporter = MetricExporter::builder()
             .with_http()
             .with_endpoint(endpoint(&url))
             .with_http_client(Pusher::new())
             .build()?;
-        let Header { host, run_id, program } = app.uses.header();
+        let Header { host, run_id, program } = sources.header;
         let version = program.version.clone().unwrap_or_default();
         // What the user says in OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME counts.
         let own = [
@@ -132,7 +158,7 @@ impl Export {
             .with_reader(PeriodicReader::builder(exporter).build())
             .build();
         let meter = provider.meter("lapwing");
-        observe(&meter, app);
+        observe(&meter, sources);
         tracing::info!(url, "metrics are pushed");
         Ok(Export { url, provider, instruments: Arc::new(Instruments::new(&meter)) })
     }
@@ -212,8 +238,8 @@ impl Instruments {
 }
 
 /// What is looked at when it is time to push.
-fn observe(meter: &Meter, app: &App) {
-    let models = Arc::downgrade(&app.models);
+fn observe(meter: &Meter, sources: &Sources<'_>) {
+    let models = Arc::downgrade(sources.models);
     meter
         .u64_observable_gauge("lapwing.model.memory")
         .with_unit("By")
@@ -230,22 +256,22 @@ fn observe(meter: &Meter, app: &App) {
             }
         })
         .build();
-    let n_open = app.n_open_of_all();
+    let n_open = Arc::clone(sources.n_open);
     meter
         .u64_observable_gauge("lapwing.requests.open")
         .with_unit("{request}")
         .with_description("Requests that are answered or wait.")
         .with_callback(move |observer| {
-            observer.observe(n_open.load(std::sync::atomic::Ordering::Relaxed) as u64, &[]);
+            observer.observe(n_open.load(Ordering::Relaxed) as u64, &[]);
         })
         .build();
-    let metrics = Arc::clone(&app.metrics);
+    let metrics = Arc::clone(sources.metrics);
     meter
         .u64_observable_counter("lapwing.requests.refused")
         .with_unit("{request}")
         .with_description("Requests for which there was no place.")
         .with_callback(move |observer| {
-            let n_refused = metrics.n_refused.load(std::sync::atomic::Ordering::Relaxed);
+            let n_refused = metrics.n_refused.load(Ordering::Relaxed);
             observer.observe(n_refused, &[]);
         })
         .build();

@@ -6,6 +6,7 @@ mod answer;
 mod events;
 mod records;
 mod state;
+mod used;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -25,7 +26,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/lapwing/devices", get(state::devices))
         .route("/v1/lapwing/profiles", get(records::records))
         .route("/v1/lapwing/report", get(records::report))
-        .route(USED, get(records::used))
+        .route(USED, get(used::used))
         .route("/v1/lapwing/events", get(events::events))
         .route("/models/sse", get(events::status_changes))
         .route(UNLOAD, post(state::unload))

@@ -1,4 +1,5 @@
-//! What there is in the store, as a worker reads it: this process opens no model's file.
+//! What there is in the store and what libraries offer, as a worker reads it: this process opens no
+//! model's file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use lapwing_host::worker::crowd::Crowd;
 use lapwing_serving::message::{Ask, Listing, Said};
 use tokio::sync::Mutex;
 
+use super::Models;
 use crate::answers::Answers;
 use crate::options::{InForce, Options};
 use crate::refusal::Refusal;
@@ -50,6 +52,21 @@ impl Listings {
                 Ok(list)
             }
             _ => Err(Refusal::internal("the store's process is of another version")),
+        }
+    }
+}
+
+impl Models {
+    /// The SHA-256 and the bytes of the files of a model.
+    pub(crate) async fn hash(
+        &self,
+        model: &str,
+        variant: Option<String>,
+    ) -> Result<(String, u64), Refusal> {
+        let ask = Ask::Hash { model: model.to_owned(), variant };
+        match ask_once(&self.options.now(), &ask).await? {
+            Said::Hashed { sha256, n_bytes } => Ok((sha256, n_bytes)),
+            _ => Err(Refusal::internal("the process that reads is of another version")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured on this machine, the records of `lapwing bench`, and what answers took in use.
+//! What was measured on this machine, the records of `lapwing bench`.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -11,7 +11,6 @@ use lapwing_measure::report::{self, ReportOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::in_use::Used;
 use crate::refusal::Refusal;
 
 /// Records that are told when nobody says how many: the newest.
@@ -40,11 +39,6 @@ pub(super) async fn records(
     let n_older = records.len().saturating_sub(limit.unwrap_or(N_RECORDS));
     records.drain(..n_older);
     Ok(Json(Records { records }))
-}
-
-/// The first to ask waits until the files of the models are read that answered.
-pub(super) async fn used(State(app): State<App>) -> Result<Json<Used>, Refusal> {
-    Ok(Json(app.used().await?))
 }
 
 pub(super) async fn report(State(app): State<App>) -> Result<Response, Refusal> {
