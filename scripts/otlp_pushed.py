@@ -4,6 +4,7 @@
 Usage: otlp_pushed.py LAPWING WORK_FOLDER
 """
 
+import gzip
 import http.server
 import json
 import os
@@ -48,7 +49,8 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.take(body)
+                is_gzip = self.headers.get("content-encoding") == "gzip"
+                receiver.take(gzip.decompress(body) if is_gzip else body)
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
                 self.send_header("content-length", "0")
@@ -92,7 +94,7 @@ class Collector:
         self.command = [
             ROTEL, "start", "--otlp-http-endpoint", f"127.0.0.1:{port}",
             "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}", "--pid-file", work / "rotel.pid",
-            "--exporter", "otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-compression", "none",
+            "--exporter", "otlp", "--otlp-exporter-protocol", "http",
             "--otlp-exporter-endpoint", f"http://127.0.0.1:{behind}",
         ]
         self.port, self.log = port, (work / "rotel.log").open("w")
