@@ -79,7 +79,7 @@ fn the_program_reports_what_the_daemon_tells() {
         lines.lines().map(|line| Record::parse(line.as_bytes()).unwrap()).collect();
     assert_eq!(records.len(), 1);
     let table = daemon.says(&["report", "--from-daemon", "--format", "markdown"]);
-    assert!(table.contains("Answers in use: medians"), "{table}");
+    assert!(table.contains("| Last answer | Answers |"), "{table}");
     let page = daemon.home.path().join("page.html");
     let page = page.to_str().unwrap();
     daemon.says(&["report", "--from-daemon", "--out", page]);
