@@ -297,7 +297,7 @@ impl Model {
                 let input = inputs.iter().find(|(n, _)| *n == layout.n_columns());
                 let (_, rows) = input.expect("rows as wide as the matrix");
                 // One row in one call; of more only as much as stays in the cache.
-                let n_step = if n_rows == 1 { end - start } else { 2 };
+                let n_step = if n_rows == 1 { end - start } else { 8 };
                 for first in (start..end).step_by(n_step) {
                     let last = (first + n_step).min(end);
                     let out = &mut out[..n_rows * 16 * (last - first)];

@@ -64,9 +64,6 @@ pub(crate) trait Dots: Copy {
     /// `zeros * (x[0] + x[1])`.
     fn start(self, zeros: Self::Zeros, x: [i16; 2]) -> Self::Sums;
     fn to_f32(self, sums: Self::Sums) -> <Self::Lanes as Lanes>::F32;
-
-    /// A hint that as many bytes will be read so far behind these.
-    fn prefetch(self, bytes: &[u8], distance: usize);
 }
 
 /// Run a kernel at a level's dot products: `dispatch_dots!(level, name(arg: Type, …))`.
@@ -153,18 +150,6 @@ fn quad(x: [i8; 4]) -> i32 {
 #[inline(always)]
 fn pair([low, high]: [i16; 2]) -> i32 {
     i32::from(low.cast_unsigned()) | i32::from(high) << 16
-}
-
-/// The addresses, line by line, of what lies `distance` behind the bytes.
-#[allow(dead_code, reason = "an architecture without levels has no use for it")]
-#[inline(always)]
-fn lines(bytes: &[u8], distance: usize) -> impl Iterator<Item = *const i8> {
-    const N_LINE_BYTES: usize = 64;
-    let start = bytes.as_ptr().wrapping_add(distance);
-    (0..bytes.len().div_ceil(N_LINE_BYTES)).map(
-        #[inline(always)]
-        move |idx| start.wrapping_add(idx * N_LINE_BYTES).cast(),
-    )
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ mod matmul_floats;
 mod matmul_quantized;
 #[cfg(test)]
 mod oracle;
+mod prefetch;
 mod quantize_rows;
 mod rms_norm;
 mod rotate;

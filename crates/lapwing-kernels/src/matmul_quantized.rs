@@ -5,8 +5,10 @@ use crate::level::Level;
 use crate::quantize_rows::QuantizedGroup;
 use crate::tiles::{N_TILE_ROWS, Tiles};
 
+mod few;
 mod prompt;
 mod scalar;
+mod step;
 mod vector;
 
 /// Up to here the tiles are read once, group by group; more rows are worth

@@ -6,6 +6,7 @@ use super::{AttendPart, N_BLOCK_POSITIONS, scalar};
 use crate::exp::exp_nonpositive_lanes;
 use crate::floats::Float;
 use crate::lanes::{F32Lanes, Lanes, N_LANES};
+use crate::prefetch::prefetch_behind;
 
 /// Whether there are registers for twice as much.
 const fn is_wide<L: Lanes>() -> bool {
@@ -78,6 +79,7 @@ fn of_queries<L: Lanes, F: Float, const T: usize, const R: usize>(
     }
     for channel in 0..head_dim {
         for t in 0..T {
+            prefetch_behind(&tiles[t][channel]);
             let key = F::load::<L::F32>(l, &tiles[t][channel]);
             for r in 0..R {
                 sums[r][t] = key.mul_add(l.splat(query[r][channel]), sums[r][t]);
@@ -179,6 +181,7 @@ fn of_vectors<L: Lanes, F: Float, const R: usize, const C: usize>(
     for position in block.positions.clone() {
         let values = &block.values[position * block.n_vectors + first..][..C];
         for c in 0..C {
+            prefetch_behind(&values[c]);
             let value = F::load::<L::F32>(l, &values[c]);
             for r in 0..R {
                 sums[r][c] = value.mul_add(l.splat(weights[r][position]), sums[r][c]);

@@ -1,14 +1,14 @@
 //! AVX2: a vector is two registers, and `vpmaddubsw` sums pairs of products in 16 bits.
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_loadl_epi64, _mm_prefetch, _mm256_abs_epi8, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8,
-    _mm256_slli_epi32, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi32, _mm256_xor_si256,
+    __m256i, _mm_loadl_epi64, _mm256_abs_epi8, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_or_si256, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi32,
+    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi32, _mm256_xor_si256,
 };
 
-use super::{Dots, lines, operations, pair, quad};
+use super::{Dots, operations, pair, quad};
 use crate::lanes::Pair;
 use crate::lanes::avx2::{Avx2, F32x8};
 use crate::tiles::N_TILE_ROWS;
@@ -46,11 +46,6 @@ impl Dots for Avx2Dots {
         self.0
     }
 
-    #[inline(always)]
-    fn prefetch(self, bytes: &[u8], distance: usize) {
-        prefetch(bytes, distance);
-    }
-
     operations! {
         fn load(self, from: &[u8; 64]) -> Halves = load(from);
         fn store(self, bytes: Halves, to: &mut [u8; 64]) = store(bytes, to);
@@ -67,14 +62,6 @@ impl Dots for Avx2Dots {
         fn zeros(self, from: i16, zeros: &[u8; N_TILE_ROWS]) -> Halves = self::zeros(from, zeros);
         fn start(self, zeros: Halves, x: [i16; 2]) -> Halves = start(zeros, x);
         fn to_f32(self, sums: Halves) -> Pair<F32x8> = to_f32(sums);
-    }
-}
-
-#[inline(always)]
-pub(super) fn prefetch(bytes: &[u8], distance: usize) {
-    for line in lines(bytes, distance) {
-        // SAFETY: a hint reads nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
     }
 }
 

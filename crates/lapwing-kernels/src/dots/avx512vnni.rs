@@ -1,13 +1,13 @@
 //! AVX-512 with `vpdpbusd`: a vector is one register.
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_slli_epi32, _mm512_srli_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
+    __m512i, _mm_loadu_si128, _mm512_add_epi32, _mm512_and_si512, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_srli_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
-use super::{Dots, lines, operations, pair, quad};
+use super::{Dots, operations, pair, quad};
 use crate::lanes::avx512::{Avx512, F32x16};
 use crate::tiles::N_TILE_ROWS;
 
@@ -37,14 +37,6 @@ impl Dots for Avx512Vnni {
     #[inline(always)]
     fn lanes(self) -> Avx512 {
         self.0
-    }
-
-    #[inline(always)]
-    fn prefetch(self, bytes: &[u8], distance: usize) {
-        for line in lines(bytes, distance) {
-            // SAFETY: a hint reads nothing, whatever the address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
-        }
     }
 
     operations! {

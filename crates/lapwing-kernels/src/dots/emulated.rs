@@ -73,8 +73,6 @@ impl Dots for Emulated {
     fn to_f32(self, sums: [i32; 16]) -> <emulated::Emulated as Lanes>::F32 {
         F32Lanes::load(emulated::Emulated, &sums.map(|sum| sum as f32))
     }
-
-    fn prefetch(self, _bytes: &[u8], _distance: usize) {}
 }
 
 fn dot(sums: [i32; 16], codes: [u8; 64], x: [i8; 4], zero: i16) -> [i32; 16] {

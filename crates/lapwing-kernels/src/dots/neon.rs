@@ -41,9 +41,6 @@ impl Dots for NeonDots {
         self.0
     }
 
-    #[inline(always)]
-    fn prefetch(self, _bytes: &[u8], _distance: usize) {}
-
     operations! {
         fn load(self, from: &[u8; 64]) -> [uint8x16_t; 4] = load(from);
         fn store(self, bytes: [uint8x16_t; 4], to: &mut [u8; 64]) = store(bytes, to);

@@ -46,11 +46,6 @@ macro_rules! vnni256 {
                 self.0
             }
 
-            #[inline(always)]
-            fn prefetch(self, bytes: &[u8], distance: usize) {
-                avx2::prefetch(bytes, distance);
-            }
-
             operations! {
                 fn load(self, from: &[u8; 64]) -> Halves = avx2::load(from);
                 fn store(self, bytes: Halves, to: &mut [u8; 64]) = avx2::store(bytes, to);

@@ -4,7 +4,7 @@
 //! Between one part of the columns and the next, sums wait in `out` as they are.
 #![allow(clippy::needless_range_loop, reason = "several arrays of registers side by side")]
 
-use super::vector::{HALF, Step, Weights, Zeros};
+use super::step::{HALF, Step, Weights, Zeros};
 use crate::dots::Dots;
 use crate::lanes::{F32Lanes, Lanes};
 use crate::quantize_rows::{N_GROUP, QuantizedGroup};
@@ -219,10 +219,10 @@ fn dots_of<D: Dots, const BITS: usize, const STEP: usize, const T: usize, const 
 ) -> [[D::Sums; T]; R] {
     let mut dots = [[d.splat(0); T]; R];
     let mut chains = [[d.chain(); T]; R];
-    for r in 0..R {
-        for t in 0..T {
-            dots[r][t] = weights[t].start::<BITS, STEP>(d, &xs[r]);
-        }
+    // Two tiles leave no registers for what sums start from, so that comes after the codes.
+    let starts_late = BITS == 4 && D::IS_WIDE;
+    if !starts_late {
+        start::<D, BITS, STEP, T, R>(d, weights, xs, &mut dots);
     }
     for idx in 0..STEP / 4 {
         let mut bytes = [d.load(&codes[0][idx]); T];
@@ -240,6 +240,9 @@ fn dots_of<D: Dots, const BITS: usize, const STEP: usize, const T: usize, const 
             }
         }
     }
+    if starts_late {
+        start::<D, BITS, STEP, T, R>(d, weights, xs, &mut dots);
+    }
     if BITS == 4 {
         for r in 0..R {
             for t in 0..T {
@@ -248,4 +251,18 @@ fn dots_of<D: Dots, const BITS: usize, const STEP: usize, const T: usize, const 
         }
     }
     dots
+}
+
+#[inline(always)]
+fn start<D: Dots, const BITS: usize, const STEP: usize, const T: usize, const R: usize>(
+    d: D,
+    weights: &[Weights<D>; T],
+    xs: &[Step<'_, STEP>; R],
+    dots: &mut [[D::Sums; T]; R],
+) {
+    for r in 0..R {
+        for t in 0..T {
+            dots[r][t] = weights[t].start::<BITS, STEP>(d, &xs[r]);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use super::{CodeBits, Offsets, PlainOffsets, PlainWeights, TileLayout, Tiles};
+use super::{CodeBits, GroupOffsets, Offsets, PlainOffsets, PlainWeights, TileLayout, Tiles};
 use crate::f16::{f16_from_f32, f16_to_f32};
 
 pub(crate) const ALL_BITS: [CodeBits; 2] = [CodeBits::Four, CodeBits::Eight];
@@ -129,6 +129,30 @@ fn rows_and_columns_that_fill_up_are_zero() {
             for padding in 17..32 {
                 tiles.dequantize_row(padding, &mut row);
                 assert!(row.iter().all(|&weight| weight == 0.0), "{layout:?} {padding}: {row:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_that_fill_up_have_the_code_of_zero() {
+    for bits in ALL_BITS {
+        for layout in layouts(bits, 33) {
+            let tile = Plain::new(layout, 16, 5).pack();
+            for (group_idx, group) in layout.groups(&tile).enumerate() {
+                let n_columns = layout.group().min(64 - group_idx * layout.group());
+                for column in 0..n_columns {
+                    let is_padding = 33 <= group_idx * layout.group() + column;
+                    for row in (0..16).filter(|_| is_padding) {
+                        let zero = match group.offsets {
+                            GroupOffsets::Middle => layout.middle(),
+                            GroupOffsets::Zeros(zeros) => zeros[row],
+                            // Whatever the code is: its activation is zero.
+                            GroupOffsets::Minima(_) => continue,
+                        };
+                        assert_eq!(layout.code(&group, row, column), zero, "{layout:?} {column}");
+                    }
+                }
             }
         }
     }
