@@ -184,7 +184,7 @@ mod tests {
     fn shell(script: &str) -> Crowd<Ask, Said> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Crowd::start(command, |_| ()).unwrap()
+        Crowd::start(command, |_| ()).expect("a shell starts")
     }
 
     fn asked(crowd: &Crowd<Ask, Said>) -> Answers {
