@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::refusal::Refusal;
 
 /// A process that says nothing for so long, while something is asked of it, hangs. What takes longest
-/// is a prompt that goes in whole: a minute or two where a model is slow.
-const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
+/// is a prompt of a whole long context: twenty minutes at a hundred tokens a second.
+const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// A request that a worker answers. Whoever drops it gives the request up: the worker stops at the
 /// next token.

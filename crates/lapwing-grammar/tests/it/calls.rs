@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lapwing_grammar::{Answer, Form};
+use lapwing_grammar::{Answer, Form, Keeper};
 use lapwing_runtime::Constraint as _;
 use lapwing_text::{
     ChatTemplate, Detokenizer, Piece, Reply, ReplyFormat, ReplyParser, SpecialPieces, SpecialTokens,
@@ -136,34 +136,31 @@ fn calls_are_written_as_families_read_them() {
 
 #[test]
 fn calls_come_to_an_end() {
-    let markers = ["<tool_call>", "</tool_call>"];
-    let speech = byte_level(&markers, &[]);
+    let speech = byte_level(&["[TOOL_CALLS]"], &[]);
     let tools = tools();
     let reply = ReplyFormat::detect(None, &speech.tokenizer).with_tools(&tools);
     let form = Form::Calls { tools: &tools, name: None };
     let answer = Answer { form, reply: &reply, prompt_end: "", may_think: false };
     let mut keeper = speech.compile(&answer).unwrap();
-    let [open, close] = markers.map(|marker| speech.tokenizer.token_id(marker).unwrap());
-    let text = "\n{\"name\": \"now\", \"arguments\": {}}\n";
-    let call = [vec![open], speech.tokenizer.encode(text, false).unwrap(), vec![close]].concat();
-    let between = speech.tokenizer.encode("\n", false).unwrap();
-    let mut n_calls = 0;
-    loop {
-        // A model that would go on and on.
-        let is_over = call.iter().any(|&id| {
-            let mut row = vec![0.0; speech.tokenizer.n_vocab()];
-            keeper.forbid(&mut row).unwrap();
-            assert_eq!(row[id as usize], 0.0, "{id} behind {n_calls} calls");
-            keeper.take(id)
-        });
-        n_calls += 1;
-        if is_over {
-            break;
+    let encode = |text: &str| speech.tokenizer.encode(text, false).unwrap();
+    let is_allowed = |keeper: &mut Keeper, id: u32| {
+        let mut row = vec![0.0; speech.tokenizer.n_vocab()];
+        keeper.forbid(&mut row).unwrap();
+        row[id as usize] == 0.0
+    };
+    // A model that would go on and on.
+    let open = speech.tokenizer.token_id("[TOOL_CALLS]").unwrap();
+    let mut next = [vec![open], encode("[")].concat();
+    for n_calls in 0..16 {
+        next.extend(encode("{\"name\": \"now\", \"arguments\": {}}"));
+        for id in next.drain(..) {
+            assert!(is_allowed(&mut keeper, id), "{id} behind {n_calls} calls");
+            assert!(!keeper.take(id));
         }
-        keeper.forbid(&mut vec![0.0; speech.tokenizer.n_vocab()]).unwrap();
-        assert!(!keeper.take(between[0]));
+        next.extend(encode(", "));
     }
-    assert_eq!(n_calls, 16);
+    assert!(!is_allowed(&mut keeper, next[0]), "a seventeenth");
+    assert!(is_allowed(&mut keeper, encode("]")[0]));
 }
 
 #[test]

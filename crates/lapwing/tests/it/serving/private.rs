@@ -134,7 +134,7 @@ fn no_number_is_taken_for_another() {
     check(chat, "top_p", &[json!(-1), json!(2), json!("x")]);
     check(chat, "logit_bias", &[json!({"-1": 1}), json!({"99999999999": 1}), json!({"1": 1e9})]);
     check(complete, "logprobs", &[json!(-1), json!(1_u64 << 40), json!(0.5)]);
-    check("/v1/messages", "max_tokens", &[json!(-1), json!(0), json!("x"), json!(0.5)]);
+    check("/v1/messages", "max_tokens", &[json!(-1), json!("x"), json!(0.5)]);
     check("/api/chat", "num_predict", &[json!("x"), json!(0.5)]);
     check("/api/chat", "top_k", &[json!("x"), json!(0.5)]);
     assert_eq!(daemon.chat("fake", "a", 1).status, 200);
