@@ -6,13 +6,15 @@ mod conversation;
 mod messages;
 mod request;
 
-use axum::Router;
-use axum::routing::post;
+use crate::routes::{Routes, told};
 
-use crate::app::App;
-
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/messages", post(messages::create))
-        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+pub(crate) fn routes() -> Routes {
+    use answer::{Event, Message};
+    Routes::new()
+        .post(
+            "/v1/messages",
+            messages::create,
+            told("Answer a conversation").gives::<Message>().events::<Event>(),
+        )
+        .post("/v1/messages/count_tokens", messages::count_tokens, told("Count its tokens"))
 }

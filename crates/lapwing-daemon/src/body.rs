@@ -1,10 +1,11 @@
-//! The JSON of a request, and the streams of an answer.
+//! What a request says in its body, query and path, and the streams of an answer.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
@@ -36,12 +37,33 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
+/// The fields behind the `?` of a target.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refusal> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        let query = query.map_err(|error| Refusal::request(error.body_text()))?;
+        Ok(Query(query.0))
+    }
+}
+
+/// The name that stands in a path.
+pub(crate) struct Path(pub(crate) String);
+
+impl FromRequestParts<App> for Path {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, app).await;
+        path.map(|path| Path(path.0)).map_err(|error| Refusal::request(error.body_text()))
+    }
+}
+
 /// The bytes of a request, no more than `n_bytes_max`.
 pub(crate) async fn read(request: Request, n_bytes_max: usize) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = format!("the request is larger than {n_bytes_max} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, message)
-    };
     let (parts, body) = request.into_parts();
     if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         let message = "compressed requests are not understood";
@@ -50,24 +72,32 @@ pub(crate) async fn read(request: Request, n_bytes_max: usize) -> Result<Bytes, 
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|n| n.to_str().ok());
     let length = length.and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| (n_bytes_max as u64) < length) {
-        return Err(too_large());
+        return Err(too_large(n_bytes_max));
     }
+    all_of(body, n_bytes_max, BODY_TIME).await
+}
+
+fn too_large(n_bytes_max: usize) -> Refusal {
+    let message = format!("the request is larger than {n_bytes_max} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, message)
+}
+
+/// All of a body that never stops for longer than `patience`.
+async fn all_of(body: Body, n_bytes_max: usize, patience: Duration) -> Result<Bytes, Refusal> {
     let mut body = Limited::new(body, n_bytes_max);
     let mut bytes = BytesMut::new();
     loop {
-        let frame = tokio::time::timeout(BODY_TIME, body.frame()).await.map_err(|_| {
-            let message = format!("nothing of the request came for {} s", BODY_TIME.as_secs());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::Request, message)
-        })?;
+        let Ok(frame) = tokio::time::timeout(patience, body.frame()).await else {
+            let message = format!("nothing of the request came for {} s", patience.as_secs());
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::Request, message));
+        };
         match frame {
             None => return Ok(bytes.freeze()),
-            // Fields behind the body are nobody's.
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    bytes.extend_from_slice(&data);
-                }
+            // What is no data is a trailer, which says nothing here.
+            Some(Ok(frame)) => bytes.extend(frame.into_data()),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(too_large(n_bytes_max));
             }
-            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
             Some(Err(_)) => return Err(Refusal::request("the request was broken off")),
         }
     }
@@ -307,5 +337,21 @@ mod tests {
         let long = format!("{{\"n\": \"{}\"}}", "x".repeat(100_000));
         check(&long, Some("n"), "expected a whole number of 0 or more, found a string");
         assert!(parse::<Asked>(b"{\"n\": 1}").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_stops_coming_is_given_up() {
+        let (sender, receiver) = mpsc::channel(2);
+        let body = Body::new(Pieces { receiver, framing: Framing::Lines, ping: None });
+        sender.send(Bytes::from_static(b"{")).await.unwrap();
+        let refusal = all_of(body, 10, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        drop(sender);
+        let (sender, receiver) = mpsc::channel(2);
+        let body = Body::new(Pieces { receiver, framing: Framing::Lines, ping: None });
+        sender.send(Bytes::from_static(b"{")).await.unwrap();
+        sender.send(Bytes::from_static(b"}")).await.unwrap();
+        drop(sender);
+        assert_eq!(all_of(body, 10, Duration::from_secs(9)).await.unwrap(), "{}");
     }
 }

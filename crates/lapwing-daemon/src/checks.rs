@@ -3,6 +3,7 @@
 use lapwing_serving::message::{Form, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
 
@@ -52,8 +53,9 @@ pub(crate) fn limit(n: Option<i64>) -> Option<usize> {
 }
 
 /// A string or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
+#[schema(as = checks::Stop)]
 pub(crate) enum Stop {
     One(String),
     Several(Vec<Option<String>>),

@@ -53,16 +53,17 @@ pub(crate) struct Answerer {
 }
 
 /// What answers took, as records, in the form of `profiles/record.schema.json`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Used {
     /// One for each configuration.
+    #[schema(value_type = Vec<Object>)]
     pub records: Vec<Record>,
     /// Those of which nothing can be told any more.
     pub left_out: Vec<LeftOut>,
 }
 
 /// A model whose answers are not told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LeftOut {
     /// Its name.
     pub model: String,

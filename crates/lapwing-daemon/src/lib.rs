@@ -18,7 +18,7 @@
 //! What a browser gets at `/` is `page`, from the files in `page/`.
 //!
 //! To add a protocol: a module beside `openai` with its routes, and its way to refuse in
-//! `protocol`.
+//! `protocol`. What a route takes and gives is told by `/openapi.json`, from the route itself (`routes`).
 
 mod answers;
 mod anthropic;
@@ -51,6 +51,8 @@ mod pulls;
 mod recorder;
 mod refusal;
 mod request_id;
+mod routes;
+mod schemas;
 mod stream;
 mod timings;
 
@@ -63,6 +65,7 @@ use tokio::sync::watch;
 
 use app::App;
 use refusal::{Code, Refusal};
+use routes::Routes;
 
 pub use bind::{BindError, Given, adopt, bind, bind_socket};
 pub use client::{Client, ClientError};
@@ -167,18 +170,24 @@ impl Daemon {
 
 /// Everything that is answered.
 fn routes(app: App) -> Router {
-    Router::new()
+    described_routes()
+        .with_document()
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
+        .layer(middleware::from_fn(protocol::tell_refusals))
+        .with_state(app)
+}
+
+/// What the protocols answer.
+fn described_routes() -> Routes {
+    Routes::new()
         .merge(openai::routes())
         .merge(ollama::routes())
         .merge(anthropic::routes())
         .merge(llama_server::routes())
         .merge(own::routes())
         .merge(page::routes())
-        .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::check))
-        .layer(middleware::from_fn(protocol::tell_refusals))
-        .with_state(app)
 }
 
 /// Seconds since 1970.

@@ -9,33 +9,44 @@ mod metrics;
 mod properties;
 mod tokens;
 
-use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{any, get, post};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::refusal::{Code, Refusal};
+use crate::routes::{Routes, told};
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/health", get(health))
-        .route("/v1/health", get(health))
-        .route("/props", get(properties::properties))
-        .route("/slots", get(properties::slots))
-        .route("/tokenize", post(tokens::tokenize))
-        .route("/detokenize", post(tokens::detokenize))
-        .route("/apply-template", post(tokens::apply_template))
-        .route("/embedding", post(embedding::embedding))
-        .route("/embeddings", post(embedding::embedding))
-        .route("/metrics", get(metrics::metrics))
-        .route("/completion", post(completion::complete))
-        .route("/completions", post(completion::complete))
-        .route("/infill", any(infill))
+pub(crate) fn routes() -> Routes {
+    let routes = Routes::new()
+        .get("/props", properties::properties, told("How a model is served"))
+        .get("/slots", properties::slots, told("Places for answers of loaded models"))
+        .post("/tokenize", tokens::tokenize, told("The tokens of a text"))
+        .post("/detokenize", tokens::detokenize, told("The text of tokens"))
+        .post("/apply-template", tokens::apply_template, told("The prompt of a conversation"))
+        .get(
+            "/metrics",
+            metrics::metrics,
+            told("Counters, as Prometheus reads them").gives_any(metrics::CONTENT_TYPE),
+        );
+    let routes =
+        routes.post("/infill", infill, told("Not done here").refuses(StatusCode::NOT_IMPLEMENTED));
+    let routes = ["/health", "/v1/health"].into_iter().fold(routes, |routes, path| {
+        routes.get(path, health, told("Whether it can be asked").open())
+    });
+    let routes = ["/embedding", "/embeddings"].into_iter().fold(routes, |routes, path| {
+        routes.post(path, embedding::embedding, told("Turn texts into vectors"))
+    });
+    ["/completion", "/completions"].into_iter().fold(routes, |routes, path| {
+        routes.post(
+            path,
+            completion::complete,
+            told("Go on from a text").gives::<completion::Answer>().events::<completion::Part>(),
+        )
+    })
 }
 
 /// Models are loaded when they are asked for: who listens is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Health {
     status: String,
 }

@@ -2,6 +2,7 @@
 
 use lapwing_serving::message::{Probability, Spelled};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
 
@@ -22,7 +23,7 @@ pub(crate) fn n_top(logprobs: Option<bool>, top_logprobs: Option<u32>) -> Result
 }
 
 /// How probable a token was, and what else might have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TokenLogprob {
     pub(crate) token: String,
     pub(crate) logprob: f64,
@@ -31,7 +32,7 @@ pub(crate) struct TokenLogprob {
 }
 
 /// What might have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TopLogprob {
     pub(crate) token: String,
     pub(crate) logprob: f64,

@@ -8,30 +8,46 @@ mod records;
 mod state;
 mod used;
 
-use axum::Router;
-use axum::routing::{get, post};
+use lapwing_serving::message::Said;
 
-use crate::app::App;
+use crate::models::ModelEvent;
+use crate::routes::{Routes, told};
 
 pub use state::{About, LoadedModel, ModelState};
 
 pub(crate) use answer::AnswerRequest;
 pub(crate) use state::{Models, OfModel, Unloaded};
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route(ABOUT, get(state::about))
-        .route(MODELS, get(state::models))
-        .route("/v1/lapwing/power", get(state::power))
-        .route("/v1/lapwing/devices", get(state::devices))
-        .route("/v1/lapwing/profiles", get(records::records))
-        .route("/v1/lapwing/report", get(records::report))
-        .route(USED, get(used::used))
-        .route("/v1/lapwing/events", get(events::events))
-        .route("/models/sse", get(events::status_changes))
-        .route(UNLOAD, post(state::unload))
-        .route("/v1/lapwing/models/device", post(state::choose_device))
-        .route(ANSWER, post(answer::answer))
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .get(ABOUT, state::about, told("Which daemon this is"))
+        .get(MODELS, state::models, told("What there is and what is loaded"))
+        .get("/v1/lapwing/power", state::power, told("What holds of power"))
+        .get("/v1/lapwing/devices", state::devices, told("What the libraries offer here"))
+        .get("/v1/lapwing/profiles", records::records, told("What was measured here"))
+        .get(
+            "/v1/lapwing/report",
+            records::report,
+            told("What was measured here, as a page").gives_any("text/html"),
+        )
+        .get(USED, used::used, told("What answers took in use"))
+        .get(
+            "/v1/lapwing/events",
+            events::events,
+            told("What is loaded, then what happens to models").events::<ModelEvent>(),
+        )
+        .get(
+            "/models/sse",
+            events::status_changes,
+            told("What happens to models").events::<events::StatusChange>(),
+        )
+        .post(
+            "/v1/lapwing/models/device",
+            state::choose_device,
+            told("Choose the device of a model"),
+        )
+        .post(UNLOAD, state::unload, told("Unload a model"))
+        .post(ANSWER, answer::answer, told("An answer in the program's own words").lines::<Said>())
 }
 
 /// Which daemon this is.

@@ -4,13 +4,11 @@
 //! what it asks for does. The headers keep it that way: no script and no style but these files, no
 //! string that becomes markup, no request to anywhere else, no other page around it.
 
-use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
-use crate::app::App;
 use crate::ollama;
+use crate::routes::{Routes, told};
 
 /// What the page may do.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -66,10 +64,13 @@ const FILES: [File; 11] = [
     file!("store.js", "text/javascript; charset=utf-8"),
 ];
 
-pub(crate) fn routes() -> Router<App> {
-    let routes = Router::new().route(INDEX.path, get(door));
+pub(crate) fn routes() -> Routes {
+    let page = told("The page, or a word for programs").gives_any("text/html");
+    let page = page.gives_any("text/plain").open();
+    let routes = Routes::new().get(INDEX.path, door, page);
     FILES.iter().fold(routes, |routes, file| {
-        routes.route(file.path, get(move || async { file.response() }))
+        let about = told("A file of the page").gives_any(file.content_type).open();
+        routes.get(file.path, move || async { file.response() }, about)
     })
 }
 

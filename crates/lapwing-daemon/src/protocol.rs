@@ -5,10 +5,48 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::refusal::{Code, Refusal};
 use crate::request_id::RequestId;
+use crate::schemas::{SchemaOf, named};
+
+/// A refusal, as OpenAI's clients read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+struct OpenAiError {
+    error: OpenAiProblem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+struct OpenAiProblem {
+    message: String,
+    r#type: String,
+    /// Which field of the request.
+    param: Option<String>,
+    code: Option<String>,
+}
+
+/// A refusal, as Ollama's clients read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+struct OllamaError {
+    error: String,
+}
+
+/// A refusal, as Anthropic's clients read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+struct AnthropicError {
+    r#type: String,
+    error: AnthropicProblem,
+    request_id: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+struct AnthropicProblem {
+    r#type: String,
+    message: String,
+}
 
 /// Whose clients ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +66,39 @@ impl Protocol {
         }
     }
 
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::OpenAi => "openai",
+            Protocol::Ollama => "ollama",
+            Protocol::Anthropic => "anthropic",
+        }
+    }
+
+    /// The status where there is no place for a request.
+    pub(crate) fn busy(self) -> StatusCode {
+        match self {
+            // It has a number of its own for it, which no register knows.
+            Protocol::Anthropic => {
+                StatusCode::from_u16(529).expect("a status has three digits, the first not 0")
+            }
+            Protocol::OpenAi | Protocol::Ollama => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The schema of its refusals.
+    pub(crate) fn error(self) -> SchemaOf {
+        match self {
+            Protocol::OpenAi => named::<OpenAiError>,
+            Protocol::Ollama => named::<OllamaError>,
+            Protocol::Anthropic => named::<AnthropicError>,
+        }
+    }
+
     /// The status that goes with it.
     fn status(self, refusal: &Refusal) -> StatusCode {
-        // Anthropic has a number of its own for it, which no register knows.
-        let overloaded = StatusCode::from_u16(529).unwrap_or(refusal.status);
-        match (self, refusal.code) {
-            (Protocol::Anthropic, Code::Busy) => overloaded,
+        match refusal.code {
+            Code::Busy => self.busy(),
             _ => refusal.status,
         }
     }
@@ -41,20 +106,27 @@ impl Protocol {
     /// What a client of it expects in place of an answer.
     pub(crate) fn body(self, refusal: &Refusal, request_id: &RequestId) -> Value {
         let Refusal { message, param, code, .. } = refusal;
-        match self {
-            Protocol::Ollama => json!({"error": message}),
-            Protocol::OpenAi => json!({"error": {
-                "message": message,
-                "type": openai_type(*code),
-                "param": param,
-                "code": openai_code(*code),
-            }}),
-            Protocol::Anthropic => json!({
-                "type": "error",
-                "error": {"type": anthropic_type(*code), "message": anthropic_message(refusal)},
-                "request_id": request_id.to_string(),
+        let message = message.clone();
+        let body = match self {
+            Protocol::Ollama => serde_json::to_value(OllamaError { error: message }),
+            Protocol::OpenAi => serde_json::to_value(OpenAiError {
+                error: OpenAiProblem {
+                    message,
+                    r#type: openai_type(*code).to_owned(),
+                    param: param.clone(),
+                    code: openai_code(*code).map(str::to_owned),
+                },
             }),
-        }
+            Protocol::Anthropic => serde_json::to_value(AnthropicError {
+                r#type: "error".to_owned(),
+                error: AnthropicProblem {
+                    r#type: anthropic_type(*code).to_owned(),
+                    message: anthropic_message(refusal),
+                },
+                request_id: request_id.to_string(),
+            }),
+        };
+        body.expect("they have only strings")
     }
 }
 
@@ -142,6 +214,8 @@ pub(crate) async fn tell_refusals(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

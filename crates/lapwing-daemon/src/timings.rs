@@ -3,9 +3,10 @@
 
 use lapwing_serving::message::Ended;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Tokens and milliseconds; rates of nothing are 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Timings {
     /// Tokens of the prompt that a kept sequence knew.
     cache_n: usize,

@@ -13,6 +13,7 @@ use lapwing_model::TokenId;
 use lapwing_store::Variant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// How tokens are chosen.
 pub use lapwing_host::sampling::SamplingRequest as Sampling;
@@ -99,12 +100,13 @@ pub struct Opening {
 }
 
 /// What an answer is made from, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Generate {
     /// What it answers.
     pub prompt: Prompt,
     /// How tokens are chosen; what is left out is as the model's authors say.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub sampling: Sampling,
     /// Most tokens; as many as fit where it is left out or is more.
     pub n_tokens_max: Option<usize>,
@@ -159,7 +161,7 @@ impl Generate {
 }
 
 /// What an answer answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
     /// A conversation, by the model's template.
@@ -172,11 +174,12 @@ pub enum Prompt {
         add_special: bool,
     },
     /// Tokens.
+    #[schema(value_type = Vec<u32>)]
     Ids(Vec<TokenId>),
 }
 
 /// A conversation, as OpenAI's interface writes it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Chat {
     /// Messages with their roles, oldest first.
     pub messages: Vec<Value>,
@@ -195,7 +198,7 @@ pub struct Chat {
 }
 
 /// What an answer must look like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// A JSON object.
@@ -210,17 +213,18 @@ pub enum Form {
 }
 
 /// What embeddings are made of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EmbedInput {
     /// A text.
     Text(String),
     /// Its tokens, with those that begin and end every text.
+    #[schema(value_type = Vec<u32>)]
     Ids(Vec<TokenId>),
 }
 
 /// What a worker says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
     /// Something worth knowing while a model is opened.
@@ -248,6 +252,7 @@ pub enum Said {
     /// To [`Ask::Encode`] and [`Ask::Render`].
     Encoded {
         /// The tokens.
+        #[schema(value_type = Vec<u32>)]
         ids: Vec<TokenId>,
         /// How each is spelled.
         pieces: Vec<Spelled>,
@@ -281,12 +286,14 @@ pub enum Said {
 }
 
 /// What became certain with a token.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Piece {
     /// The token.
+    #[schema(value_type = u32)]
     pub token: TokenId,
     /// Text, thoughts and calls, in order; often nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
     pub parts: Vec<ReplyEvent>,
     /// What was asked for of its probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -294,7 +301,7 @@ pub struct Piece {
 }
 
 /// How an answer ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Ended {
     /// Why.
     pub why: Why,
@@ -320,7 +327,7 @@ pub struct Ended {
 }
 
 /// What the processor took while an answer was made, in joules, or why that is not known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spent {
     /// Joules.
     pub energy_j: Option<f64>,
@@ -330,7 +337,7 @@ pub struct Spent {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// The model came to its end, or what the form allows is complete.
@@ -346,7 +353,7 @@ pub enum Why {
 }
 
 /// Why something cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// Whose fault it is.
     pub kind: FailureKind,
@@ -357,7 +364,7 @@ pub struct Failure {
 }
 
 /// Whose fault a failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// What was asked for makes no sense, or this model cannot do it.

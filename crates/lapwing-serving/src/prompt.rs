@@ -30,7 +30,15 @@ pub(crate) enum PromptError {
     NoSuchToken { token: TokenId, position: usize, n_vocab: usize },
     #[error("cannot answer an empty prompt")]
     Empty,
+    #[error(
+        "a prompt of {n_bytes} bytes exceeds the available context size: this model's maximum \
+         context length is {n_positions_max} tokens"
+    )]
+    TooLong { n_bytes: usize, n_positions_max: usize },
 }
+
+/// No vocabulary has tokens of more bytes: the longest are runs of blanks.
+const N_TOKEN_BYTES_MAX: usize = 256;
 
 /// A prompt that was made.
 pub(crate) struct Made {
@@ -47,11 +55,14 @@ pub(crate) struct TextOf<'a> {
     pub(crate) template: Option<&'a ChatTemplate>,
     /// Tokens that the model takes; not known of one that is not open.
     pub(crate) n_vocab: Option<usize>,
+    /// Most positions of a sequence; not known of one that is not open.
+    pub(crate) n_positions_max: Option<usize>,
 }
 
 /// Make a prompt.
 pub(crate) fn make(of: TextOf<'_>, asked: Prompt) -> Result<Made, PromptError> {
     let tokenizer = || of.tokenizer.ok_or(PromptError::NoTokenizer);
+    fits(of.n_positions_max, &asked)?;
     let made = match asked {
         Prompt::Chat(asked) => chat(tokenizer()?, of.template, *asked)?,
         Prompt::Text { text, add_special } => {
@@ -67,6 +78,31 @@ pub(crate) fn make(of: TextOf<'_>, asked: Prompt) -> Result<Made, PromptError> {
         }
         None if made.ids.is_empty() => Err(PromptError::Empty),
         None => Ok(made),
+    }
+}
+
+/// Demand that it could fit the context, before anything is done with it: splitting a text takes
+/// longer than its length, and others wait for it.
+fn fits(n_positions_max: Option<usize>, asked: &Prompt) -> Result<(), PromptError> {
+    let Some(n_positions_max) = n_positions_max else { return Ok(()) };
+    let n_bytes = match asked {
+        Prompt::Text { text, .. } => text.len(),
+        Prompt::Chat(chat) => chat.messages.iter().map(n_text_bytes).sum(),
+        Prompt::Ids(_) => 0,
+    };
+    match n_positions_max.saturating_mul(N_TOKEN_BYTES_MAX) < n_bytes {
+        true => Err(PromptError::TooLong { n_bytes, n_positions_max }),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of all texts in a value.
+fn n_text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(n_text_bytes).sum(),
+        Value::Object(fields) => fields.values().map(n_text_bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

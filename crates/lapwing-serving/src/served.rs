@@ -108,6 +108,7 @@ impl Served {
     /// What it knows of text.
     pub(crate) fn text(&self) -> TextOf<'_> {
         TextOf {
+            n_positions_max: Some(self.model.limits().n_positions_max),
             tokenizer: self.tokenizer.as_ref(),
             template: self.template.as_ref(),
             n_vocab: Some(self.model.n_vocab()),

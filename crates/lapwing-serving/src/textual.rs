@@ -9,7 +9,11 @@ use crate::prompt::{self, Made, PromptError, TextOf};
 use crate::words::{failure, nothing_open, spelled};
 
 pub(crate) fn refused(error: &PromptError) -> Failure {
-    failure(FailureKind::Request, error)
+    let kind = match error {
+        PromptError::TooLong { .. } => FailureKind::TooLong,
+        _ => FailureKind::Request,
+    };
+    failure(kind, error)
 }
 
 /// What the text side of a model tells.
@@ -54,5 +58,5 @@ pub(crate) fn of_text(
         Err(error) => return Err(failed(&error)),
     };
     let (tokenizer, template) = (Some(&tokenizer), template.as_ref());
-    told(TextOf { tokenizer, template, n_vocab: None }, ask)
+    told(TextOf { tokenizer, template, n_vocab: None, n_positions_max: None }, ask)
 }

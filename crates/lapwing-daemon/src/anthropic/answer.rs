@@ -4,11 +4,13 @@
 use lapwing_serving::message::{Ended, Piece, ReplyEvent, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::answers::Call;
 
 /// An answer. The published schema wants every field, also those that are null here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::answer::Message)]
 pub(super) struct Message {
     pub(super) id: String,
     r#type: String,
@@ -25,8 +27,9 @@ pub(super) struct Message {
 }
 
 /// A part of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = anthropic::answer::Block)]
 pub(super) enum Block {
     Text { text: String, citations: Option<Value> },
     Thinking { thinking: String, signature: String },
@@ -34,13 +37,14 @@ pub(super) enum Block {
 }
 
 /// Who calls a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Caller {
     r#type: String,
 }
 
 /// Tokens that went in and out. Those of the prompt that a kept sequence knew are counted apart.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::answer::Usage)]
 pub(super) struct Usage {
     input_tokens: usize,
     output_tokens: usize,
@@ -55,14 +59,16 @@ pub(super) struct Usage {
     speed: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::answer::OutputDetails)]
 struct OutputDetails {
     thinking_tokens: usize,
 }
 
 /// A step of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = anthropic::answer::Event)]
 pub(super) enum Event {
     MessageStart { message: Box<Message> },
     ContentBlockStart { index: usize, content_block: Block },
@@ -74,9 +80,10 @@ pub(super) enum Event {
 }
 
 /// What is added to a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::enum_variant_names, reason = "these are the names on the wire")]
+#[schema(as = anthropic::answer::Delta)]
 pub(super) enum Delta {
     TextDelta { text: String },
     ThinkingDelta { thinking: String },
@@ -84,7 +91,8 @@ pub(super) enum Delta {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::answer::Stop)]
 pub(super) struct Stop {
     stop_reason: Option<String>,
     stop_sequence: Option<String>,

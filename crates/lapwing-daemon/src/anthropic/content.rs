@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
+use utoipa::openapi::schema::{OneOf, Type};
+use utoipa::openapi::{Array, Object, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A text, or blocks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,10 +36,31 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
+impl PartialSchema for Content {
+    fn schema() -> RefOr<Schema> {
+        let blocks = Array::new(Ref::from_schema_name(Block::name()));
+        let either = OneOf::builder().item(Object::with_type(Type::String)).item(blocks);
+        Schema::OneOf(either.build()).into()
+    }
+}
+
+impl ToSchema for Content {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "anthropic.content.Content".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Block::name().into_owned(), Block::schema()));
+        Source::schemas(schemas);
+        schemas.push((Source::name().into_owned(), Source::schema()));
+    }
+}
+
 /// A part of a message, as far as it is understood. What servers of Anthropic's own do (searches,
 /// code) leaves blocks of other types, which are refused by name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = anthropic::content::Block)]
 pub(super) enum Block {
     Text {
         text: String,
@@ -53,6 +77,7 @@ pub(super) enum Block {
     SearchResult {
         title: String,
         source: String,
+        #[schema(no_recursion)]
         content: Content,
     },
     /// The model called a function.
@@ -64,6 +89,7 @@ pub(super) enum Block {
     /// What came of the call.
     ToolResult {
         tool_use_id: String,
+        #[schema(no_recursion)]
         content: Option<Content>,
         is_error: Option<bool>,
     },
@@ -78,18 +104,20 @@ pub(super) enum Block {
     },
     /// What is said to the model in the middle of a conversation, but not by its user.
     MidConvSystem {
+        #[schema(no_recursion)]
         content: Content,
     },
 }
 
 /// Where a document is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Source {
     Text {
         data: String,
     },
     Content {
+        #[schema(no_recursion)]
         content: Content,
     },
     /// A PDF, which is refused.

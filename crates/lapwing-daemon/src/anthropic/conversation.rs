@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::content::{Block, Content, Source};
 use crate::checks::no_images;
 use crate::refusal::Refusal;
 
 /// A message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::conversation::Message)]
 pub(super) struct Message {
     pub(super) role: String,
     pub(super) content: Content,
 }
 
 /// A function that the model may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Tool {
     /// `custom`, if anything: others are of Anthropic's own making.
     pub(super) r#type: Option<String>,

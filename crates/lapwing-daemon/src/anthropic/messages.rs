@@ -5,6 +5,7 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Ask, Prompt, Said};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answer::{Event, Message, Teller, message};
 use super::request::{CountRequest, MessagesRequest, generate, n_tokens_max};
@@ -16,10 +17,11 @@ use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
 /// How many tokens a prompt has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Count {
     input_tokens: usize,
     /// Required by the published schema of what is in trial.
+    #[schema(value_type = Option<Value>)]
     context_management: Option<()>,
 }
 

@@ -3,6 +3,7 @@
 use lapwing_serving::message::{Chat, Form, Generate, Prompt, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::content::Content;
 use super::conversation::{Message, Tool, conversation, tools};
@@ -11,7 +12,7 @@ use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// A request. What is not understood is of no meaning here and left alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct MessagesRequest {
     pub(super) model: Option<String>,
     pub(super) max_tokens: Option<i64>,
@@ -27,7 +28,7 @@ pub(super) struct MessagesRequest {
 }
 
 /// What a prompt is made of: all of a request that counts tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Asked {
     messages: Vec<Message>,
     system: Option<Content>,
@@ -39,7 +40,7 @@ pub(super) struct Asked {
 }
 
 /// A request that counts tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct CountRequest {
     pub(super) model: Option<String>,
     #[serde(flatten)]
@@ -47,7 +48,7 @@ pub(super) struct CountRequest {
 }
 
 /// Whether functions may or must be called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct ToolChoice {
     /// `auto`, `any`, `tool`, `none`.
     r#type: String,
@@ -56,7 +57,8 @@ struct ToolChoice {
 }
 
 /// Whether to think.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::request::Thinking)]
 struct Thinking {
     /// `enabled`, `adaptive`, `disabled`.
     r#type: String,
@@ -64,7 +66,7 @@ struct Thinking {
 }
 
 /// How to answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 struct OutputConfig {
     /// `low`, `medium`, `high`, `xhigh`, `max`.
     effort: Option<String>,
@@ -72,7 +74,8 @@ struct OutputConfig {
 }
 
 /// What an answer must look like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = anthropic::request::Format)]
 struct Format {
     /// `json_schema`.
     r#type: String,

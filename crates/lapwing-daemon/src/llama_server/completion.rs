@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Generate, Prompt, Said, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::app::{App, Client};
 use crate::begun::{Begun, Merged};
@@ -18,6 +19,7 @@ use crate::openai::request::Choosing;
 use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::request_id::RequestId;
+pub(super) use answer::{Answer, Part};
 use answer::{Asked, Completion, Growing, only};
 
 /// Most alternatives that are told with a token.
@@ -26,8 +28,9 @@ const N_PROBS_MAX: u32 = 100;
 const N_ANSWERS_MAX: usize = 128;
 
 /// A request. What is not understood is left alone: samplers that are not built, slots, the cache.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = llama_server::completion::CompletionRequest)]
 pub(crate) struct CompletionRequest {
     model: Option<String>,
     prompt: Value,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::Json;
@@ -10,7 +11,7 @@ use crate::openai::prompts::{Input, Prompts};
 use crate::refusal::Refusal;
 
 /// A request; `content` is the older name of `input`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingRequest {
     model: Option<String>,
     input: Option<Prompts>,
@@ -20,16 +21,21 @@ pub(crate) struct EmbeddingRequest {
 }
 
 /// The vector of an input; it stands in a list, as vectors of tokens would.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::embedding::Embedding)]
 pub(crate) struct Embedding {
     index: usize,
     embedding: [Vec<f32>; 1],
 }
 
+/// The vectors of all inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct EmbeddingList(Vec<Embedding>);
+
 pub(super) async fn embedding(
     State(app): State<App>,
     Json(request): Json<EmbeddingRequest>,
-) -> Result<axum::Json<Vec<Embedding>>, Refusal> {
+) -> Result<axum::Json<EmbeddingList>, Refusal> {
     let is_raw = match request.embd_normalize {
         None | Some(2) => false,
         Some(-1) => true,
@@ -44,7 +50,7 @@ pub(super) async fn embedding(
     let wanted = Wanted { model: request.model.as_deref(), inputs, is_raw, ..Wanted::default() };
     let vectors = app.embed(wanted).await?.vectors.into_iter().enumerate();
     let embeddings = vectors.map(|(index, vector)| Embedding { index, embedding: [vector] });
-    Ok(axum::Json(embeddings.collect()))
+    Ok(axum::Json(EmbeddingList(embeddings.collect())))
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::State as WorkerState;
 
 use crate::app::App;
 use crate::models::{Leave, Left};
 
 /// The text format of Prometheus.
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Since when the counters count, in seconds since 1970.
 const STARTED: HeaderName = HeaderName::from_static("process-start-time-unix");
@@ -27,7 +27,7 @@ struct OfModel {
     state: Option<WorkerState>,
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn metrics(State(app): State<App>) -> Response {
     let mut models = Vec::new();
     for loaded in app.models.loaded() {
         models.push(OfModel {
@@ -42,7 +42,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     departures(&app.models.left, &mut page);
     of_models(&models, &mut page);
     let started = (STARTED, app.started_s.to_string());
-    ([(header::CONTENT_TYPE, CONTENT_TYPE.to_owned()), started], page.0)
+    ([(header::CONTENT_TYPE, CONTENT_TYPE.to_owned()), started], page.0).into_response()
 }
 
 fn totals(app: &App, models: &[OfModel], page: &mut Page) {

@@ -1,19 +1,21 @@
 //! `/props` and `/slots`.
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::body::Query;
 use crate::refusal::Refusal;
 
 /// Whose properties are asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 pub(crate) struct OfModel {
     model: Option<String>,
 }
 
 /// How a model is served. Nothing is loaded to tell it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Properties {
     default_generation_settings: Settings,
     total_slots: usize,
@@ -24,12 +26,13 @@ pub(crate) struct Properties {
     is_sleeping: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::properties::Settings)]
 struct Settings {
     n_ctx: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct Modalities {
     vision: bool,
     audio: bool,
@@ -56,7 +59,7 @@ pub(super) async fn properties(
 }
 
 /// A place for an answer of a loaded model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Slot {
     id: usize,
     model: String,
@@ -64,7 +67,11 @@ pub(crate) struct Slot {
     is_processing: bool,
 }
 
-pub(super) async fn slots(State(app): State<App>) -> axum::Json<Vec<Slot>> {
+/// The places of all loaded models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Slots(Vec<Slot>);
+
+pub(super) async fn slots(State(app): State<App>) -> axum::Json<Slots> {
     let mut slots = Vec::new();
     for loaded in app.models.loaded() {
         let state = loaded.look().await.unwrap_or_default();
@@ -77,5 +84,5 @@ pub(super) async fn slots(State(app): State<App>) -> axum::Json<Vec<Slot>> {
             });
         }
     }
-    axum::Json(slots)
+    axum::Json(Slots(slots))
 }

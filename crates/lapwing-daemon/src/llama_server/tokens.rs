@@ -4,13 +4,14 @@ use axum::extract::State;
 use lapwing_serving::message::{Ask, Chat, Prompt, Said, Spelled};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::Json;
 use crate::refusal::Refusal;
 
 /// A text whose tokens are wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Tokenize {
     model: Option<String>,
     content: String,
@@ -20,12 +21,12 @@ pub(crate) struct Tokenize {
 }
 
 /// Its tokens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Tokens {
     tokens: Vec<Token>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Token {
     Bare(u32),
@@ -33,7 +34,7 @@ enum Token {
 }
 
 /// Text, or bytes where they are none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Bytes {
     Text(String),
@@ -48,20 +49,21 @@ impl Token {
 }
 
 /// Tokens whose text is wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Detokenize {
     model: Option<String>,
     tokens: Vec<u32>,
 }
 
 /// Their text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::tokens::Content)]
 pub(crate) struct Content {
     content: String,
 }
 
 /// A conversation whose prompt is wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ApplyTemplate {
     model: Option<String>,
     messages: Vec<Value>,
@@ -70,7 +72,7 @@ pub(crate) struct ApplyTemplate {
 }
 
 /// Its prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Templated {
     prompt: String,
 }

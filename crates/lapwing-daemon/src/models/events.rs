@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use utoipa::ToSchema;
 
 use super::{Leave, Outcome};
 
@@ -11,7 +12,7 @@ use super::{Leave, Outcome};
 const N_WAITING_MAX: usize = 64;
 
 /// Something happened to a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ModelEvent {
     pub(crate) model: String,
     #[serde(flatten)]
@@ -19,7 +20,8 @@ pub(crate) struct ModelEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = models::What)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum What {
     /// Its process was started.

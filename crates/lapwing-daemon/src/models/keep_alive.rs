@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// How long a model is kept after a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +36,17 @@ impl serde::Serialize for KeepAlive {
         }
     }
 }
+
+impl PartialSchema for KeepAlive {
+    fn schema() -> RefOr<Schema> {
+        let types = vec![Type::Number, Type::String, Type::Null];
+        let about = "Seconds, or a duration such as `5m`; negative ones mean for ever.";
+        let schema = ObjectBuilder::new().schema_type(SchemaType::from_iter(types));
+        schema.description(Some(about)).build().into()
+    }
+}
+
+impl ToSchema for KeepAlive {}
 
 impl KeepAlive {
     /// Seconds as a number or as digits, or numbers with units (`1h30m`, `500ms`); any negative one

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Loaded, Models, What};
 
@@ -12,7 +13,7 @@ use super::{Loaded, Models, What};
 const END: Duration = Duration::from_secs(3);
 
 /// Why a model left memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Leave {
     /// Nobody used it for as long as it was to be kept.

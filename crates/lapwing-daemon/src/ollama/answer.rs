@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Ended, Piece, ReplyEvent, Said, Spent, Why};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::conversation::{Function, Message, ToolCall};
 use super::time::{nanos, nanos_of_ms, rfc3339};
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
 /// A line of an answer, or all of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Line {
     pub(super) model: String,
     pub(super) created_at: String,
@@ -38,20 +39,27 @@ pub(super) struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) context: Option<Vec<u32>>,
     #[serde(flatten)]
+    #[schema(value_type = Counts)]
     pub(super) counts: Option<Counts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) logprobs: Option<Vec<TokenLogprob>>,
 }
 
 /// Tokens, and times in nanoseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Counts {
+    #[schema(required = false)]
     pub(super) total_duration: u64,
+    #[schema(required = false)]
     pub(super) load_duration: u64,
     /// All of the prompt's tokens; the time is that of those which no kept sequence knew.
+    #[schema(required = false)]
     pub(super) prompt_eval_count: usize,
+    #[schema(required = false)]
     pub(super) prompt_eval_duration: u64,
+    #[schema(required = false)]
     pub(super) eval_count: usize,
+    #[schema(required = false)]
     pub(super) eval_duration: u64,
     /// Our own: what the answer took.
     #[serde(default, skip_serializing_if = "Option::is_none")]

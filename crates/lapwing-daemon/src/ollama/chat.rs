@@ -5,6 +5,7 @@ use axum::response::Response;
 use lapwing_serving::message::{Chat, Generate, Listing, Prompt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::answer::{Frame, Kind, answer};
 use super::conversation::{self, Message};
@@ -16,7 +17,8 @@ use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
 /// A request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::chat::ChatRequest)]
 pub(super) struct ChatRequest {
     messages: Option<Vec<Message>>,
     tools: Option<Vec<Value>>,

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::checks::no_images;
 use crate::refusal::Refusal;
 
 /// A message of a request or an answer.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::conversation::Message)]
 pub(super) struct Message {
     pub(super) role: String,
     /// Text; always there in answers.
@@ -28,7 +30,8 @@ pub(super) struct Message {
 }
 
 /// A call of a function.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::conversation::ToolCall)]
 pub(super) struct ToolCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
@@ -36,7 +39,8 @@ pub(super) struct ToolCall {
 }
 
 /// A function with its arguments.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::conversation::Function)]
 pub(super) struct Function {
     /// Which call of the message, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use lapwing_serving::message::EmbedInput;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::time::nanos;
 use crate::app::App;
@@ -13,7 +14,7 @@ use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// A request for embeddings of several texts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct EmbedRequest {
     model: Option<String>,
     input: Option<Input>,
@@ -25,7 +26,7 @@ pub(super) struct EmbedRequest {
 }
 
 /// A text or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 enum Input {
     One(String),
@@ -33,7 +34,8 @@ enum Input {
 }
 
 /// Embeddings of length 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::embed::Embeddings)]
 pub(super) struct Embeddings {
     model: String,
     embeddings: Vec<Vec<f32>>,
@@ -43,7 +45,7 @@ pub(super) struct Embeddings {
 }
 
 /// A request for the embedding of one text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct OldRequest {
     model: Option<String>,
     prompt: Option<String>,
@@ -51,7 +53,8 @@ pub(super) struct OldRequest {
 }
 
 /// An embedding of any length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::embed::Embedding)]
 pub(super) struct Embedding {
     embedding: Vec<f32>,
 }

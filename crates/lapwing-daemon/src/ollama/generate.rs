@@ -7,6 +7,7 @@ use axum::response::Response;
 use lapwing_serving::message::{Ask, Chat, Generate, Listing, Prompt, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::answer::{Kind, answer};
 use super::request::Common;
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 
 /// A request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct TextRequest {
     prompt: Option<String>,
     suffix: Option<String>,

@@ -8,6 +8,7 @@ use axum::extract::State;
 use lapwing_serving::message::{Abilities, Listing};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::time::rfc3339;
 use crate::app::App;
@@ -19,13 +20,13 @@ use crate::refusal::Refusal;
 const FOR_EVER: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// What there is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Tags {
     models: Vec<Tag>,
 }
 
 /// A model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 struct Tag {
     name: String,
     model: String,
@@ -36,7 +37,7 @@ struct Tag {
 }
 
 /// What a model is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct Details {
     parent_model: String,
     format: String,
@@ -47,13 +48,13 @@ struct Details {
 }
 
 /// What is loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Running {
     models: Vec<Process>,
 }
 
 /// A model that is loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 struct Process {
     name: String,
     model: String,
@@ -66,7 +67,7 @@ struct Process {
 }
 
 /// Which model is asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct ShowRequest {
     model: Option<String>,
     /// The same, as it was called once.
@@ -74,7 +75,7 @@ pub(super) struct ShowRequest {
 }
 
 /// A model in detail.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Shown {
     license: String,
     modelfile: String,

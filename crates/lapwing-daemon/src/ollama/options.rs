@@ -5,6 +5,8 @@ use std::fmt;
 use lapwing_serving::message::{Abilities, Form, Sampling};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::checks::{self, Stop};
 use crate::refusal::Refusal;
@@ -12,7 +14,7 @@ use crate::refusal::Refusal;
 /// `options`. What is left out, or null, is as the model's authors say; what is not named here is of
 /// no meaning, above all `num_ctx`: another length would mean to load the model anew, and clients of
 /// two opinions would have it loaded with every request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(super) struct Options {
     pub(super) num_predict: Option<Whole>,
@@ -85,6 +87,14 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+impl PartialSchema for Whole {
+    fn schema() -> RefOr<Schema> {
+        i64::schema()
+    }
+}
+
+impl ToSchema for Whole {}
+
 impl Serialize for Whole {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(self.0)
@@ -103,7 +113,7 @@ pub(super) fn form_of(format: Option<&Value>) -> Result<Option<Form>, Refusal> {
 }
 
 /// `think`: whether to, or how much.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected true, false, \"low\", \"medium\" or \"high\"")]
 pub(super) enum Think {
     Whether(bool),

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use lapwing_serving::pulling::PullWork;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::{self, Framing, Gone};
@@ -13,7 +14,8 @@ use crate::pulls::Stage;
 use crate::refusal::Refusal;
 
 /// Which model, by its name in the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::PullRequest)]
 pub(super) struct Request {
     model: Option<String>,
     /// As older clients call it.
@@ -22,8 +24,9 @@ pub(super) struct Request {
 }
 
 /// A line of the stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Line {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ollama::PullLine)]
+pub(super) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Generate, Listing, Prompt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::answer::{Frame, Kind};
 use super::options::{Options, Think, form_of};
@@ -17,7 +18,7 @@ use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// What chats and texts ask alike.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(super) struct Common {
     model: Option<String>,

@@ -2,13 +2,15 @@
 
 use lapwing_serving::message::{Ask, Ended, Prompt, Said, Spent, Why};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 pub(crate) use crate::logprobs::TokenLogprob;
 use crate::refusal::Refusal;
 
 /// Tokens that went in and out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::answer::Usage)]
 pub(crate) struct Usage {
     pub(crate) prompt_tokens: usize,
     pub(crate) completion_tokens: usize,
@@ -20,12 +22,12 @@ pub(crate) struct Usage {
     pub(crate) lapwing: Option<Spent>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PromptDetails {
     pub(crate) cached_tokens: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CompletionDetails {
     pub(crate) reasoning_tokens: usize,
 }
@@ -64,7 +66,7 @@ impl Usage {
 }
 
 /// How many tokens a prompt has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InputTokens {
     object: String,
     input_tokens: usize,
@@ -90,7 +92,7 @@ impl InputTokens {
 }
 
 /// Log probabilities, a token an entry.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Logprobs {
     pub(crate) content: Vec<TokenLogprob>,
     pub(crate) refusal: Option<Vec<TokenLogprob>>,

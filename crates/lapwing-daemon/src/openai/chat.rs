@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Chat, Generate, Piece, Prompt, ReplyEvent, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::answer::{InputTokens, Logprobs, TokenLogprob, Usage, finish_reason};
 use super::request::{Choosing, Stop, StreamOptions, Thinking, form_of, limit, tools_of};
@@ -23,7 +24,8 @@ use crate::timings::Timings;
 use crate::unix_seconds;
 
 /// A request. What is not understood is of no meaning here and left alone: the list grows each month.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::ChatRequest)]
 pub(crate) struct ChatRequest {
     pub(crate) model: Option<String>,
     pub(crate) messages: Vec<Value>,
@@ -53,7 +55,8 @@ pub(crate) struct ChatRequest {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Completion)]
 pub(crate) struct Completion {
     id: String,
     object: String,
@@ -67,7 +70,8 @@ pub(crate) struct Completion {
     timings: Option<Timings>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Choice)]
 struct Choice {
     index: u32,
     message: Message,
@@ -75,7 +79,8 @@ struct Choice {
     finish_reason: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Message)]
 struct Message {
     role: String,
     content: Option<String>,
@@ -86,22 +91,25 @@ struct Message {
     tool_calls: Option<Vec<ToolCall>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::ToolCall)]
 struct ToolCall {
     id: String,
     r#type: String,
     function: Function,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Function)]
 struct Function {
     name: String,
     arguments: String,
 }
 
 /// A part of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Chunk<'a> {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Chunk)]
+pub(crate) struct Chunk<'a> {
     id: &'a str,
     object: &'a str,
     created: u64,
@@ -114,7 +122,7 @@ struct Chunk<'a> {
     timings: Option<Timings>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct ChunkChoice {
     index: u32,
     delta: Delta,
@@ -122,7 +130,8 @@ struct ChunkChoice {
     finish_reason: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::chat::Delta)]
 struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
@@ -134,7 +143,7 @@ struct Delta {
     tool_calls: Option<Vec<CallDelta>>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct CallDelta {
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +153,7 @@ struct CallDelta {
     function: FunctionDelta,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct FunctionDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,

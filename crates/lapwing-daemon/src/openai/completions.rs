@@ -6,6 +6,7 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use lapwing_serving::message::{Ask, Generate, Piece, Prompt, ReplyEvent, Said};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::answer::{TokenLogprob, Usage, finish_reason};
 use super::prompts::{Input, Prompts};
@@ -29,7 +30,8 @@ const N_TOP_MAX: u32 = 20;
 const N_ANSWERS_MAX: usize = 128;
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::completions::CompletionRequest)]
 pub(crate) struct CompletionRequest {
     pub(crate) model: Option<String>,
     pub(crate) prompt: Prompts,
@@ -48,7 +50,7 @@ pub(crate) struct CompletionRequest {
 }
 
 /// An answer, or a part of one: both are called the same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TextCompletion {
     id: String,
     object: String,
@@ -60,7 +62,8 @@ pub(crate) struct TextCompletion {
     usage: Option<Usage>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::completions::Choice)]
 struct Choice {
     text: String,
     index: usize,
@@ -69,7 +72,7 @@ struct Choice {
 }
 
 /// Log probabilities in columns.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct LegacyLogprobs {
     tokens: Vec<String>,
     token_logprobs: Vec<f64>,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::prompts::{Input, Prompts};
 use crate::app::App;
@@ -11,7 +12,7 @@ use crate::models::KeepAlive;
 use crate::refusal::Refusal;
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingsRequest {
     pub(crate) model: Option<String>,
     pub(crate) input: Prompts,
@@ -22,7 +23,7 @@ pub(crate) struct EmbeddingsRequest {
 }
 
 /// How vectors are written. The official clients ask for base64, and decode it themselves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EncodingFormat {
     /// Numbers.
@@ -33,7 +34,8 @@ pub(crate) enum EncodingFormat {
 }
 
 /// Vectors, in the order of the inputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::embeddings::Embeddings)]
 pub(crate) struct Embeddings {
     object: String,
     data: Vec<Embedding>,
@@ -41,21 +43,22 @@ pub(crate) struct Embeddings {
     usage: EmbeddingsUsage,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::embeddings::Embedding)]
 struct Embedding {
     object: String,
     index: usize,
     embedding: Numbers,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum Numbers {
     Base64(String),
     Floats(Vec<f32>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct EmbeddingsUsage {
     prompt_tokens: usize,
     total_tokens: usize,

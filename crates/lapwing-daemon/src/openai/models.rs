@@ -1,22 +1,24 @@
 //! `/v1/models`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use lapwing_serving::message::Listing;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::body::Path;
 use crate::refusal::Refusal;
 
 /// What there is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct List {
     object: String,
     data: Vec<Model>,
 }
 
 /// A model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Model {
     id: String,
     object: String,
@@ -48,10 +50,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<List>, Refusal> 
     Ok(Json(List { object: "list".to_owned(), data }))
 }
 
-pub(super) async fn get(
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Result<Json<Model>, Refusal> {
+pub(super) async fn get(State(app): State<App>, Path(name): Path) -> Result<Json<Model>, Refusal> {
     let listing = app.models.find(Some(&name)).await?;
     Ok(Json(Model { id: name, ..Model::of(&listing, app.models.n_positions_max(&listing)) }))
 }

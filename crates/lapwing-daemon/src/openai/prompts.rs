@@ -2,6 +2,7 @@
 
 use lapwing_serving::message::{EmbedInput, Prompt};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
 
@@ -9,7 +10,7 @@ use crate::refusal::Refusal;
 const N_INPUTS_MAX: usize = 2048;
 
 /// A text, its tokens, or several of either.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text, ids of tokens, or a list of either")]
 pub(crate) enum Prompts {
     /// A text.

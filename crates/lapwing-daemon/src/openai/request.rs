@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lapwing_serving::message::{Form, Generate, Sampling};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::checks::{self, Choice};
 pub(crate) use crate::checks::{Stop, limit};
@@ -14,7 +15,7 @@ use crate::refusal::Refusal;
 const N_ANSWERS_MAX: u32 = 16;
 
 /// How tokens are chosen. What is left out, or null, is as the model's authors say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct Choosing {
     pub(crate) temperature: Option<f32>,
@@ -90,7 +91,7 @@ impl Choosing {
 }
 
 /// What is told of a stream beside the answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct StreamOptions {
     pub(crate) include_usage: Option<bool>,
@@ -141,8 +142,9 @@ pub(crate) fn tools_of(
 
 /// What a client says about thoughts: OpenAI's words, and what llama-server's clients send to the
 /// template.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = openai::request::Thinking)]
 pub(crate) struct Thinking {
     pub(crate) reasoning_effort: Option<String>,
     pub(crate) chat_template_kwargs: Option<Map<String, Value>>,

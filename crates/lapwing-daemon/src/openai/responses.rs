@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response as HttpResponse};
 use lapwing_serving::message::{Chat, Form, Generate, Prompt, Said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::answer::InputTokens;
 use super::request::{Choosing, form_of, limit, tools_of};
@@ -23,7 +24,8 @@ use crate::request_id::RequestId;
 use crate::unix_seconds;
 use grown::Grown;
 use input::InputItems;
-use wire::{Format, Reasoning, Response, ResponseError, TextConfig};
+pub(super) use wire::{Event, Response};
+use wire::{Format, Reasoning, ResponseError, TextConfig};
 
 /// Most alternatives that are told with a token.
 const N_TOP_MAX: u32 = 20;
@@ -31,7 +33,7 @@ const N_TOP_MAX: u32 = 20;
 const WITH_LOGPROBS: &str = "message.output_text.logprobs";
 
 /// A request. What is not understood is left alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ResponsesRequest {
     pub(crate) model: Option<String>,
     #[serde(default)]

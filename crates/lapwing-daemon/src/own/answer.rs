@@ -4,6 +4,7 @@ use axum::extract::{Extension, State};
 use axum::response::Response;
 use lapwing_serving::message::{Failure, FailureKind, Generate, Said};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::{App, Client};
 use crate::body::{Framing, Json, stream};
@@ -11,7 +12,7 @@ use crate::models::KeepAlive;
 use crate::refusal::{Code, Refusal};
 
 /// What is to be answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AnswerRequest {
     /// Which model answers.
     pub(crate) model: String,

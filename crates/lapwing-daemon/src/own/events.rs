@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body::{self, Framing, Gone};
@@ -25,16 +26,17 @@ pub(super) async fn events(State(app): State<App>) -> Response {
 }
 
 /// An event as llama.cpp's server in front of several models tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct StatusChange {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct StatusChange {
     model: String,
     event: String,
     data: Status,
 }
 
 /// How it stands with a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Status {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = own::events::Status)]
+pub(super) struct Status {
     status: String,
     /// Where it ended otherwise than it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! What was measured on this machine, the records of `lapwing bench`.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use lapwing_measure::bench::host;
@@ -9,8 +9,10 @@ use lapwing_measure::record::Record;
 use lapwing_measure::record_file;
 use lapwing_measure::report::{self, ReportOptions};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::body::Query;
 use crate::refusal::Refusal;
 
 /// Records that are told when nobody says how many: the newest.
@@ -20,14 +22,15 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// How many are wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 pub(super) struct Wanted {
     limit: Option<usize>,
 }
 
 /// What was measured, oldest first, in the form of `profiles/record.schema.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Records {
+    #[schema(value_type = Vec<Object>)]
     records: Vec<Record>,
 }
 

@@ -10,6 +10,7 @@ use lapwing_measure::conditions::memory_available_bytes;
 use lapwing_measure::reading::{Reason, known};
 use lapwing_serving::message::{Library, Listing, Opening, Spent, State as WorkerState};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
@@ -18,18 +19,19 @@ use crate::power::{PowerReport, spent};
 use crate::refusal::Refusal;
 
 /// A daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct About {
     /// The version of the program.
     pub version: String,
     /// Its process.
     pub pid: u32,
     /// How it opens models; the name is empty.
+    #[schema(value_type = Object)]
     pub opening: Opening,
 }
 
 /// What there is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Models {
     pub(crate) models: Vec<ModelState>,
     #[serde(default)]
@@ -37,7 +39,7 @@ pub(crate) struct Models {
 }
 
 /// What models may take; a reason for each null is in `nulls`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MemoryState {
     /// What all may take together.
     budget_bytes: u64,
@@ -67,19 +69,20 @@ impl MemoryState {
 }
 
 /// A model, and how it is held if it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelState {
     /// What it is.
     #[serde(flatten)]
     pub listing: Listing,
     /// The device that was chosen for it; `None` where [`About::opening`] says which.
+    #[schema(value_type = Option<String>)]
     pub device: Option<DeviceRequest>,
     /// `None` where it is not loaded.
     pub loaded: Option<LoadedModel>,
 }
 
 /// How a model is held.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LoadedModel {
     /// The library that runs it, `ort` or `openvino`, and its version.
     pub backend: String,
@@ -104,13 +107,14 @@ pub struct LoadedModel {
 }
 
 /// Which model is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = own::state::OfModel)]
 pub(crate) struct OfModel {
     pub(crate) model: String,
 }
 
 /// What unloading a model came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Unloaded {
     /// Whether it was loaded.
     pub(crate) was_loaded: bool,
@@ -149,7 +153,7 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Models>, Refus
 }
 
 /// What the libraries offer on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Devices {
     libraries: Vec<Library>,
 }
@@ -159,7 +163,7 @@ pub(super) async fn devices(State(app): State<App>) -> Result<Json<Devices>, Ref
 }
 
 /// Power, with what was spent on answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct PowerState {
     #[serde(flatten)]
     report: PowerReport,
@@ -183,10 +187,11 @@ pub(super) async fn unload(
 }
 
 /// Where a model is to run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct DeviceOfModel {
     model: String,
     /// `None` leaves it to the settings again.
+    #[schema(value_type = Option<String>)]
     device: Option<DeviceRequest>,
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What the daemon can find itself in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Situation {
     /// Plugged in, or a machine that tells of no battery.
@@ -27,7 +28,7 @@ const SITUATIONS: [(&str, Situation); 4] = [
 ];
 
 /// How the daemon works.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manner {
     /// The share of the time in which models compute, above 0 and at most 1.
     pub duty: f64,
@@ -142,7 +143,7 @@ impl fmt::Display for Situation {
 }
 
 /// What is wanted in every situation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Policy {
     /// Plugged in.
     pub mains: Manner,

@@ -8,6 +8,7 @@ use lapwing_measure::conditions::PowerState;
 use lapwing_measure::reading::{SystemFiles, known};
 use lapwing_measure::record::PowerSource;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Manner, Policy, Situation};
 
@@ -35,10 +36,11 @@ struct Seen {
 }
 
 /// What is told of it; a reason for each null is in `nulls`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PowerReport {
     supply: Situation,
     is_hot: bool,
+    #[schema(value_type = Option<String>)]
     source: Option<PowerSource>,
     battery_percent: Option<f64>,
     temperature_c: Option<f64>,

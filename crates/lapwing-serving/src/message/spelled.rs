@@ -2,9 +2,10 @@
 
 use lapwing_model::TokenId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How probable a token was, in nats, before bias, penalties and temperature and after the form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Probability {
     /// Of the token.
     pub log: f64,
@@ -15,9 +16,10 @@ pub struct Probability {
 }
 
 /// A token and how it is spelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Spelled {
     /// The token.
+    #[schema(value_type = u32)]
     pub token: TokenId,
     /// As text; what is not UTF-8 by itself is replaced.
     pub text: String,

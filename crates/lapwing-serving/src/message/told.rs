@@ -2,9 +2,10 @@
 
 use lapwing_backend::MemoryBreakdown;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What is known of an open model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Card {
     /// Its name in the store.
     pub name: String,
@@ -35,6 +36,7 @@ pub struct Card {
     /// SHA-256 of that profile.
     pub correction_sha256: Option<String>,
     /// Its own account of its memory.
+    #[schema(value_type = Object)]
     pub memory: MemoryBreakdown,
     /// Prompts go in as a whole, so that they wait for answers to end.
     pub takes_whole_prompts: bool,
@@ -43,7 +45,7 @@ pub struct Card {
 }
 
 /// What a model can do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Abilities {
     /// Go on from a prompt.
     pub completes: bool,
@@ -60,7 +62,7 @@ pub struct Abilities {
 }
 
 /// A model in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Listing {
     /// Its name.
     pub name: String,
@@ -92,7 +94,7 @@ pub struct Listing {
 }
 
 /// A library that runs models, and what it offers on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Library {
     /// `ort`, `openvino`.
     pub backend: String,
@@ -105,7 +107,7 @@ pub struct Library {
 }
 
 /// A device of a library.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfferedDevice {
     /// `cpu`, `gpu`, `npu`.
     pub kind: String,
@@ -116,7 +118,7 @@ pub struct OfferedDevice {
 }
 
 /// How things stand in a worker.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct State {
     /// Answers that are being made.
     pub n_running: usize,

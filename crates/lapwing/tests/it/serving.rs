@@ -3,6 +3,7 @@
 mod admission;
 mod answers;
 mod anthropic;
+mod described;
 #[cfg(target_os = "linux")]
 mod disconnects;
 mod embeddings;
@@ -13,6 +14,7 @@ mod faults;
 mod in_use;
 #[cfg(target_os = "linux")]
 mod leaks;
+mod malformed;
 #[cfg(target_os = "linux")]
 mod memory;
 mod ollama;

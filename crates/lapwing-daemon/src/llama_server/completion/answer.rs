@@ -3,14 +3,16 @@
 use lapwing_serving::message::{Ended, Piece, Probability, ReplyEvent, Sampling, Spelled, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::CompletionRequest;
 use crate::answers::Whole;
 use crate::timings::Timings;
 
 /// An answer; of a stream the last part, whose text came before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Completion {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::completion::answer::Completion)]
+pub(in crate::llama_server) struct Completion {
     index: usize,
     content: String,
     /// Told in parts, and where they are asked for.
@@ -34,8 +36,9 @@ pub(super) struct Completion {
 }
 
 /// A part of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Chunk {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::completion::answer::Chunk)]
+pub(in crate::llama_server) struct Chunk {
     index: usize,
     content: String,
     tokens: Vec<u32>,
@@ -46,8 +49,32 @@ pub(super) struct Chunk {
     completion_probabilities: Option<Vec<TokenProbability>>,
 }
 
+/// What is answered: a completion, one for each prompt, or the fields of either that were asked for.
+#[derive(ToSchema)]
+#[schema(as = llama_server::completion::Answer)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only describes what `only` leaves")]
+pub(in crate::llama_server) enum Answer {
+    One(Box<Completion>),
+    Several(Vec<Completion>),
+    Fields(Map<String, Value>),
+    FieldsOfSeveral(Vec<Map<String, Value>>),
+}
+
+/// What an event tells.
+#[derive(ToSchema)]
+#[schema(as = llama_server::completion::Part)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only describes what is written")]
+pub(in crate::llama_server) enum Part {
+    Chunk(Chunk),
+    Last(Box<Completion>),
+    Fields(Map<String, Value>),
+}
+
 /// What was asked for; what is null is as the model's authors say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = llama_server::completion::answer::Settings)]
 struct Settings {
     n_predict: i64,
     seed: Option<u64>,
@@ -66,20 +93,21 @@ struct Settings {
 }
 
 /// What is added to the logit of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 struct Bias {
     token: u32,
     bias: f32,
 }
 
 /// How probable a token was, and what else might have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 struct TokenProbability {
     id: u32,
     token: String,
     bytes: Vec<u8>,
     logprob: f64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     top_logprobs: Vec<TokenProbability>,
 }
 

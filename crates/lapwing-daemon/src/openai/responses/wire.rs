@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::openai::answer::TokenLogprob;
 
 /// A response. Fields that its schema requires are written also where they are null.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Response {
     pub(crate) id: String,
     pub(crate) object: String,
@@ -41,27 +42,27 @@ pub(crate) struct Response {
 }
 
 /// Why a response failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ResponseError {
     pub(crate) code: String,
     pub(crate) message: String,
 }
 
 /// Why a response ended early.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct IncompleteDetails {
     pub(crate) reason: String,
 }
 
 /// How much the model shall think.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Reasoning {
     pub(crate) effort: Option<String>,
     pub(crate) summary: Option<String>,
 }
 
 /// What the text must look like.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TextConfig {
     pub(crate) format: Option<Format>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +70,8 @@ pub(crate) struct TextConfig {
 }
 
 /// A format of text; a schema stands beside its type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::responses::wire::Format)]
 pub(crate) struct Format {
     pub(crate) r#type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +92,7 @@ impl Default for Format {
 }
 
 /// Tokens that went in and out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ResponseUsage {
     pub(crate) input_tokens: usize,
     pub(crate) input_tokens_details: InputDetails,
@@ -100,7 +102,7 @@ pub(crate) struct ResponseUsage {
 }
 
 /// Of the prompt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InputDetails {
     pub(crate) cached_tokens: usize,
     /// What is kept costs nothing.
@@ -108,13 +110,14 @@ pub(crate) struct InputDetails {
 }
 
 /// Of the answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::responses::wire::OutputDetails)]
 pub(crate) struct OutputDetails {
     pub(crate) reasoning_tokens: usize,
 }
 
 /// A part of a response.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Item {
     /// A thought.
@@ -126,7 +129,7 @@ pub(crate) enum Item {
 }
 
 /// How far something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     InProgress,
@@ -135,8 +138,9 @@ pub(crate) enum Status {
 }
 
 /// Text of an item.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = openai::responses::wire::Content)]
 pub(crate) enum Content {
     /// For the user.
     OutputText { text: String, annotations: Vec<Value>, logprobs: Vec<TokenLogprob> },
@@ -145,7 +149,8 @@ pub(crate) enum Content {
 }
 
 /// What happened, and as the how manieth.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::responses::wire::Event)]
 pub(crate) struct Event {
     pub(crate) sequence_number: u64,
     #[serde(flatten)]
@@ -153,7 +158,7 @@ pub(crate) struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type")]
 pub(crate) enum What {
     #[serde(rename = "response.created")]

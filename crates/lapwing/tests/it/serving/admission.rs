@@ -95,6 +95,7 @@ fn a_key_is_demanded_of_everything_but_life() {
     assert_eq!(status(&[("authorization", "bearer secret")]), 200);
     assert_eq!(status(&[("x-api-key", "secret")]), 200);
     assert_eq!(daemon.get("/v1/models?key=secret").status, 401);
+    assert_eq!(daemon.get("/openapi.json").status, 401);
     let refused = daemon.get("/v1/models");
     assert_eq!(refused.field("www-authenticate"), Some("Bearer"));
     assert_eq!(refused.json()["error"]["type"], "authentication_error");
