@@ -1,4 +1,4 @@
-//! Exports and checkpoints as a [`Network`].
+//! Exports and checkpoints as a [`Network`](crate::Network).
 //!
 //! A graph is followed from its logits back to the token ids, and every node on that way must be
 //! one of a pattern that is understood with all of its inputs and attributes: an export that only

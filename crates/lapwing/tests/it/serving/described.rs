@@ -149,7 +149,15 @@ fn paths_are_asked_with_the_methods_that_are_described() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let asked = path.replace("{name}", "none").replace("{digest}", "none");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
-            let is_described = item.get(method.to_ascii_lowercase()).is_some();
+            let described = item.get(method.to_ascii_lowercase());
+            let is_described = described.is_some();
+            let content = described.map(|operation| &operation["responses"]["200"]["content"]);
+            if content.is_some_and(|content| content["text/event-stream"].is_object())
+                && method == "GET"
+            {
+                // It has no end.
+                continue;
+            }
             // Nothing is done: an empty body says too little everywhere.
             let status = daemon.ask(method, &asked, &[], "").status;
             assert_eq!(status != 405, is_described, "{method} {asked}: {status}");
