@@ -143,10 +143,10 @@ fn calls_come_to_an_end() {
     let answer = Answer { form, reply: &reply, prompt_end: "", may_think: false };
     let mut keeper = speech.compile(&answer).unwrap();
     let encode = |text: &str| speech.tokenizer.encode(text, false).unwrap();
-    let is_allowed = |keeper: &mut Keeper, id: u32| {
+    let allowed = |keeper: &mut Keeper| {
         let mut row = vec![0.0; speech.tokenizer.n_vocab()];
         keeper.forbid(&mut row).unwrap();
-        row[id as usize] == 0.0
+        move |id: u32| row[id as usize] == 0.0
     };
     // A model that would go on and on.
     let open = speech.tokenizer.token_id("[TOOL_CALLS]").unwrap();
@@ -154,13 +154,14 @@ fn calls_come_to_an_end() {
     for n_calls in 0..16 {
         next.extend(encode("{\"name\": \"now\", \"arguments\": {}}"));
         for id in next.drain(..) {
-            assert!(is_allowed(&mut keeper, id), "{id} behind {n_calls} calls");
+            assert!(allowed(&mut keeper)(id), "{id} behind {n_calls} calls");
             assert!(!keeper.take(id));
         }
         next.extend(encode(", "));
     }
-    assert!(!is_allowed(&mut keeper, next[0]), "a seventeenth");
-    assert!(is_allowed(&mut keeper, encode("]")[0]));
+    let is_allowed = allowed(&mut keeper);
+    assert!(!is_allowed(next[0]), "a seventeenth");
+    assert!(is_allowed(encode("]")[0]));
 }
 
 #[test]
